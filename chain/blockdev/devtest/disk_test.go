@@ -1,0 +1,373 @@
+package devtest
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"slatefs/chain/blockdev"
+)
+
+func fill(n int, b byte) []byte { return bytes.Repeat([]byte{b}, n) }
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func write(t *testing.T, d *Disk, off int64, n int, b byte) {
+	t.Helper()
+	got, err := d.WriteAt(fill(n, b), off)
+	if err != nil || got != n {
+		t.Fatalf("write %d at %d: %d, %v", n, off, got, err)
+	}
+}
+
+// TestModel drives random operations, clones and crashes against two flat
+// slices: the last and the durable content.
+func TestModel(t *testing.T) {
+	const size = 5 * chunkBytes
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		d := New(size, 512)
+		last, durable := make([]byte, size), make([]byte, size)
+		for step := range 60 {
+			off := rng.Int64N(size/512) * 512
+			n := min(size-off, rng.Int64N(80)*512)
+			p := fill(int(n), byte(rng.IntN(3)))
+			switch op := rng.IntN(10); op {
+			case 0, 1, 2, 3:
+				must(t, second(d.WriteAt(p, off)))
+				copy(last[off:], p)
+			case 4:
+				must(t, second(d.WriteAtDsync(p, off)))
+				copy(last[off:], p)
+				copy(durable[off:], p)
+			case 5, 6:
+				must(t, d.Zero(off, n, blockdev.Overwrite))
+				clear(last[off : off+n])
+			case 7:
+				must(t, d.Sync())
+				copy(durable, last)
+			case 8: // the clone is independent of what comes after
+				c := d.Clone()
+				must(t, d.Zero(0, size, blockdev.Unmap))
+				must(t, second(d.WriteAt(fill(512, 9), 512)))
+				d = c
+			case 9:
+				d = d.Crash(rng)
+				got := d.Peek(0, size)
+				for s := 0; s < size; s += 512 {
+					if g := got[s : s+512]; !bytes.Equal(g, last[s:s+512]) && !bytes.Equal(g, durable[s:s+512]) {
+						t.Fatalf("seed %d step %d: sector %d is neither the durable nor the last content", seed, step, s/512)
+					}
+				}
+				copy(last, got)
+				copy(durable, got)
+				if u := d.Unsynced(); u != nil {
+					t.Fatalf("seed %d: unsynced after a crash: %v", seed, u)
+				}
+			}
+			got := make([]byte, size)
+			must(t, second(d.ReadAt(got, 0)))
+			if !bytes.Equal(got, last) {
+				t.Fatalf("seed %d step %d: content differs", seed, step)
+			}
+		}
+	}
+}
+
+func second(_ int, err error) error { return err }
+
+func TestCrashOutcomes(t *testing.T) {
+	d := New(1<<20, 512)
+	write(t, d, 0, 4096, 1)
+	must(t, d.Sync())
+	write(t, d, 0, 4096, 2)
+	if want := []blockdev.Extent{{Len: 4096}}; !slices.Equal(d.Unsynced(), want) {
+		t.Fatalf("unsynced %v, want %v", d.Unsynced(), want)
+	}
+	var all, none, mixed int
+	for seed := range uint64(100) {
+		switch got := d.Clone().Crash(rand.New(rand.NewPCG(seed, 0))).Peek(0, 4096); bytes.Count(got, []byte{2}) {
+		case 0:
+			none++
+		case 4096:
+			all++
+		default:
+			mixed++
+		}
+	}
+	if all == 0 || none == 0 || mixed == 0 {
+		t.Fatalf("all survive %d times, none %d, some %d", all, none, mixed)
+	}
+	a, b := d.Clone(), d.Clone()
+	seed := func() *rand.Rand { return rand.New(rand.NewPCG(7, 7)) }
+	if !bytes.Equal(a.Crash(seed()).Peek(0, 4096), b.Crash(seed()).Peek(0, 4096)) {
+		t.Fatal("one seed gave two outcomes")
+	}
+}
+
+func TestCrashAt(t *testing.T) {
+	ops := map[string]func(d *Disk) error{
+		"write": func(d *Disk) error { return second(d.WriteAt(fill(2048, 2), 0)) },
+		"dsync": func(d *Disk) error { return second(d.WriteAtDsync(fill(2048, 2), 0)) },
+		"zero":  func(d *Disk) error { return d.Zero(0, 2048, blockdev.Zeroout) },
+	}
+	for name, op := range ops {
+		t.Run(name, func(t *testing.T) {
+			var torn, untouched, whole bool
+			for seed := range uint64(200) {
+				d := New(1<<20, 512)
+				must(t, second(d.WriteAtDsync(fill(4096, 1), 0)))
+				d.CrashAt(2)
+				must(t, d.Sync())
+				if err := op(d); !errors.Is(err, ErrCrashed) || !d.Crashed() {
+					t.Fatalf("crashing op: %v", err)
+				}
+				if d.Ops() != 3 {
+					t.Fatalf("ops %d, want 3", d.Ops())
+				}
+				for _, err := range []error{
+					d.Sync(), d.Grow(2 << 20), d.Zero(0, 512, blockdev.Overwrite),
+					second(d.ReadAt(make([]byte, 512), 0)), second(d.WriteAt(fill(512, 3), 0)),
+				} {
+					if !errors.Is(err, ErrCrashed) {
+						t.Fatalf("after the crash: %v", err)
+					}
+				}
+				got := d.Crash(rand.New(rand.NewPCG(seed, 0))).Peek(0, 4096)
+				if !bytes.Equal(got[2048:], fill(2048, 1)) {
+					t.Fatal("crash reached outside of the operation")
+				}
+				old := bytes.Count(got[:2048], []byte{1})
+				torn = torn || old%512 != 0
+				untouched = untouched || old == 2048
+				whole = whole || old == 0
+			}
+			if !torn || !untouched || !whole {
+				t.Fatalf("torn %v, untouched %v, whole %v: want all", torn, untouched, whole)
+			}
+		})
+	}
+}
+
+func TestCrashInSyncAndGrow(t *testing.T) {
+	d := New(8192, 4096)
+	write(t, d, 0, 4096, 1)
+	d.CrashAt(1)
+	if err := d.Sync(); !errors.Is(err, ErrCrashed) || len(d.Unsynced()) != 1 {
+		t.Fatalf("crashing sync: %v, unsynced %v", err, d.Unsynced())
+	}
+
+	sizes := map[int64]bool{}
+	for seed := range uint64(50) {
+		d := New(8192, 4096)
+		d.CrashAt(1)
+		if err := d.Grow(16384); !errors.Is(err, ErrCrashed) {
+			t.Fatal(err)
+		}
+		sizes[d.Crash(rand.New(rand.NewPCG(seed, 0))).Size()] = true
+	}
+	if len(sizes) != 3 || !sizes[8192] || !sizes[12288] || !sizes[16384] {
+		t.Fatalf("sizes after a crash in grow: %v", sizes)
+	}
+	d = New(8192, 4096)
+	d.CrashAt(1)
+	d.CrashAt(0)
+	must(t, d.Grow(16384))
+	must(t, d.Close())
+	if d.Size() != 16384 || d.SectorSize() != 4096 {
+		t.Fatalf("size %d, sector %d", d.Size(), d.SectorSize())
+	}
+	if err := d.Grow(8192); !errors.Is(err, blockdev.ErrTooSmall) {
+		t.Fatalf("grow to less: %v", err)
+	}
+}
+
+func TestRefuses(t *testing.T) {
+	d := New(1<<20, 4096)
+	for want, errs := range map[error][]error{
+		blockdev.ErrMisaligned: {
+			second(d.WriteAt(fill(512, 1), 0)), second(d.ReadAt(fill(4096, 1), 512)),
+			d.Zero(0, 100, blockdev.Overwrite), d.Grow(1<<20 + 512),
+		},
+		blockdev.ErrPastEnd: {
+			second(d.WriteAt(fill(4096, 1), 1<<20)), second(d.ReadAt(fill(8192, 1), 1<<20-4096)),
+			second(d.WriteAt(fill(4096, 1), -4096)), d.Zero(1<<62, 1<<62, blockdev.Overwrite),
+		},
+		blockdev.ErrMethod: {d.Zero(0, 4096, 0), d.Zero(0, 4096, 99)},
+	} {
+		for i, err := range errs {
+			if !errors.Is(err, want) {
+				t.Errorf("%v, case %d: %v", want, i, err)
+			}
+		}
+	}
+	if d.Find([]byte{1}) != nil || d.Unsynced() != nil {
+		t.Error("a refused operation left something")
+	}
+	for name, f := range map[string]func(){
+		"new":  func() { New(100, 512) },
+		"flip": func() { d.Flip(1<<20, 0) },
+		"peek": func() { d.Peek(1<<20, 1) },
+		"find": func() { d.Find([]byte{0, 1}) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			f()
+		}()
+	}
+}
+
+func TestFail(t *testing.T) {
+	eio := errors.New("input/output error")
+	d := New(1<<20, 512)
+	var seen []string
+	d.Fail(func(o Op) error {
+		seen = append(seen, o.String())
+		if o.Kind == OpSync || o.N == 2 && o.Kind != OpRead || o.Kind == OpRead && o.Off == 512 {
+			return eio
+		}
+		return nil
+	})
+	write(t, d, 0, 512, 1)
+	if err := second(d.WriteAt(fill(512, 2), 0)); !errors.Is(err, eio) {
+		t.Fatalf("second write: %v", err)
+	}
+	must(t, second(d.ReadAt(make([]byte, 512), 0)))
+	if err := second(d.ReadAt(make([]byte, 512), 512)); !errors.Is(err, eio) {
+		t.Fatalf("read: %v", err)
+	}
+	must(t, d.Zero(1024, 512, blockdev.Release))
+	must(t, d.Grow(2<<20))
+	if err := d.Sync(); !errors.Is(err, eio) || !errors.Is(err, blockdev.ErrSyncFailed) {
+		t.Fatalf("sync: %v", err)
+	}
+	d.Fail(nil)
+	for _, err := range []error{d.Sync(), second(d.WriteAt(fill(512, 3), 0)), d.Zero(0, 512, blockdev.Overwrite)} {
+		if !errors.Is(err, blockdev.ErrSyncFailed) || !errors.Is(err, eio) {
+			t.Fatalf("after a failed sync: %v", err)
+		}
+	}
+	must(t, second(d.ReadAt(make([]byte, 512), 0)))
+	if got := d.Peek(0, 512); !bytes.Equal(got, fill(512, 1)) {
+		t.Fatal("the failed sync dropped a write")
+	}
+	if len(d.Unsynced()) != 2 || d.Reads() != 3 {
+		t.Fatalf("unsynced %v, reads %d", d.Unsynced(), d.Reads())
+	}
+	want := []string{
+		"write: 512 bytes at 0x0", "write: 512 bytes at 0x0", "read: 512 bytes at 0x0", "read: 512 bytes at 0x200",
+		"zero: 512 bytes at 0x400", "grow: to 2097152 bytes", "sync",
+	}
+	if !slices.Equal(seen, want) {
+		t.Fatalf("hook saw %q", seen)
+	}
+	if s := OpWriteDsync.String() + OpSync.String() + OpGrow.String() + OpKind(0).String(); s != "write dsyncsyncgrowop(0)" {
+		t.Fatal(s)
+	}
+}
+
+func TestHold(t *testing.T) {
+	d := New(1<<20, 512)
+	came := make(chan Op, 1)
+	release := d.Hold(func(o Op) bool {
+		if o.Kind != OpWrite {
+			return false
+		}
+		came <- o
+		return true
+	})
+	result := make(chan error)
+	go func() { result <- second(d.WriteAt(fill(512, 1), 0)) }()
+	<-came
+	must(t, d.Sync()) // others pass
+	if d.Find([]byte{1}) != nil {
+		t.Fatal("a held write took effect")
+	}
+	release()
+	release()
+	must(t, <-result)
+	if got := d.Find([]byte{1}); len(got) != 512 {
+		t.Fatalf("found %d", len(got))
+	}
+
+	release = d.Hold(func(o Op) bool { came <- o; return true })
+	go func() { result <- second(d.WriteAt(fill(512, 2), 0)) }()
+	<-came
+	after := d.Crash(rand.New(rand.NewPCG(0, 0)))
+	release()
+	if err := <-result; !errors.Is(err, ErrCrashed) {
+		t.Fatalf("held over a crash: %v", err)
+	}
+	if after.Find([]byte{2}) != nil || d.Find([]byte{2}) != nil {
+		t.Fatal("a write held over a crash took effect")
+	}
+}
+
+func TestFlipAndFind(t *testing.T) {
+	d := New(3*chunkBytes, 512)
+	mark := []byte("marker!")
+	p := make([]byte, 2*chunkBytes)
+	copy(p, mark)
+	copy(p[chunkBytes-3:], mark) // over the border of two chunks
+	copy(p[2*chunkBytes-len(mark):], mark)
+	must(t, second(d.WriteAtDsync(p, 0)))
+	if got, want := d.Find(mark), []int64{0, chunkBytes - 3, 2*chunkBytes - int64(len(mark))}; !slices.Equal(got, want) {
+		t.Fatalf("found %v, want %v", got, want)
+	}
+	write(t, d, 0, 512, 0) // unsynced, so that the durable content rots as well
+	write(t, d, 2*chunkBytes, 512, 8)
+	d.Flip(0, 0)
+	d.Flip(2*chunkBytes, 7)
+	if d.Peek(0, 1)[0] != 1 || d.Peek(2*chunkBytes, 1)[0] != 8|0x80 {
+		t.Fatal("no flip in the last content")
+	}
+	for seed := range uint64(20) {
+		got := d.Clone().Crash(rand.New(rand.NewPCG(seed, 3)))
+		if b := got.Peek(0, 1)[0]; b != 1 && b != 'm'^1 {
+			t.Fatalf("byte 0 after a crash: %#x", b)
+		}
+		if b := got.Peek(2*chunkBytes, 1)[0]; b != 0x88 && b != 0x80 {
+			t.Fatalf("other byte after a crash: %#x", b)
+		}
+	}
+}
+
+func TestSparseAndConcurrent(t *testing.T) {
+	d := New(1<<50, 4096)
+	var wg sync.WaitGroup
+	for g := range int64(4) {
+		wg.Go(func() {
+			for i := range int64(50) {
+				off := g<<48 + i*8192
+				if _, err := d.WriteAt(fill(4096, byte(g+1)), off); err != nil {
+					t.Error(err)
+				}
+				if err := d.Sync(); err != nil {
+					t.Error(err)
+				}
+				_ = d.Clone()
+			}
+		})
+	}
+	wg.Wait()
+	if got := d.Find(fill(4096, 4)); len(got) != 50 {
+		t.Fatalf("found %d", len(got))
+	}
+	must(t, d.Zero(0, 1<<50, blockdev.DefaultMethod(d)))
+	must(t, d.Sync())
+	if d.Find([]byte{1}) != nil || len(d.chunks) != 0 {
+		t.Fatal("zeroing 1 PiB left something")
+	}
+}
