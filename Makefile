@@ -1,0 +1,56 @@
+# Targets with a line of help are those for people; `make` prints them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# SUITES: the suites of .ci/suites that `make test` runs (empty: all). PKG: packages for bench and fuzz.
+SUITES ?=
+PKG ?= ./...
+BENCH ?= .
+BENCH_COUNT ?= 10
+FUZZTIME ?= 30s
+SOAK ?= Crash|Model|Sequences
+SOAK_COUNT ?= 20
+LINT := go tool -modfile=.ci/tools.mod golangci-lint
+
+.PHONY: all build test test-deps lint demo soak bench cover fuzz clean help
+
+all: build ## the same as build
+
+build: ## build bin/slatefs
+	CGO_ENABLED=0 go build -buildvcs=false -trimpath -o bin/slatefs ./cmd/slatefs
+
+test: ## run the test suites: all, or SUITES="unit race"
+	@.ci/deps || true
+	@.ci/suites $(SUITES)
+
+test-deps: ## install the Debian packages that tests use, where missing (as root)
+	@.ci/deps
+
+lint: ## run the linters (the first run builds them: some minutes)
+	$(LINT) run --allow-serial-runners ./...
+	go vet ./.ci/gotest
+	@bad=$$(gofmt -l .ci); [ -z "$$bad" ] || { echo "not gofmt'ed: $$bad"; exit 1; }
+
+demo: build ## show what slatefs does, on a pool file
+	integration/demo.sh
+
+soak: ## repeat the crash and model tests SOAK_COUNT (20) times, without a time limit
+	go test -count=$(SOAK_COUNT) -failfast -timeout=0 -run '$(SOAK)' ./...
+
+bench: ## run the benchmarks of PKG, BENCH_COUNT (10) times, for benchstat
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count=$(BENCH_COUNT) -timeout=0 $(PKG)
+
+cover: ## measure test coverage into coverage.out and coverage.html
+	go test -coverpkg=./... -coverprofile=coverage.out ./...
+	go tool cover -html=coverage.out -o coverage.html
+	go tool cover -func=coverage.out | tail -n 1
+
+fuzz: ## run each fuzz target of PKG for FUZZTIME (30s)
+	FUZZTIME=$(FUZZTIME) .ci/fuzz $(PKG)
+
+clean: ## remove what the other targets made
+	rm -rf bin coverage.out coverage.html
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
