@@ -1,0 +1,79 @@
+package alloc
+
+import "fmt"
+
+// Load gives group g its page, the one that the last durable image of the group names,
+// and applies what changed since. page is copied. An error wraps ErrCorrupt when the page
+// does not have the counts that the group table gave, or ErrState when a change kept for
+// it starts from another state than the page has; the group is then not loaded, as before.
+// A group that is loaded or uniform is left alone: two readers of one page may race.
+func (p *Pool) Load(g int, pg []byte) error {
+	if g < 0 || g >= len(p.groups) {
+		return fmt.Errorf("alloc: load: group %d of %d: %w", g, len(p.groups), ErrRange)
+	}
+	gr := &p.groups[g]
+	if gr.uniform || gr.loaded() {
+		return nil
+	}
+	own := append(page(nil), pg...)
+	if err := p.catchUp(g, own); err != nil {
+		return fmt.Errorf("alloc: load: group %d: %w", g, err)
+	}
+	gr.body = &body{page: own}
+	if gr.shunned {
+		p.gained(g)
+	}
+	if gr.changed {
+		p.settle(g)
+	}
+	return nil
+}
+
+// catchUp verifies the page of group g, which is not loaded, and applies its deltas to it.
+func (p *Pool) catchUp(g int, pg page) error {
+	gr := &p.groups[g]
+	if err := pg.validate(p.groupBlocks, p.size(g)); err != nil {
+		return err
+	}
+	want := gr.tally() // before the deltas; blocks of a growth since are 0 in the page
+	for _, d := range gr.deltas() {
+		want[d.from] += int64(d.n)
+		want[d.to] -= int64(d.n)
+	}
+	if have := pg.count(p.size(g)); have != want {
+		return fmt.Errorf("counts are %+v, want %+v: %w", have.counts(), want.counts(), ErrCorrupt)
+	}
+	for _, d := range gr.deltas() {
+		if at := pg.mismatch(int(d.lo), int(d.n), d.from); at >= 0 {
+			return p.stateError(g, at, d.from, pg.state(at))
+		}
+		pg.fill(int(d.lo), int(d.n), d.to)
+	}
+	return nil
+}
+
+func (gr *group) deltas() []delta {
+	if gr.body == nil {
+		return nil
+	}
+	return gr.body.deltas
+}
+
+// Loaded reports whether the state of each block of group g, which must exist, is known:
+// the group is loaded or uniform.
+func (p *Pool) Loaded(g int) bool { return p.groups[g].uniform || p.groups[g].loaded() }
+
+// Unload drops the pages of groups that did not change since the last durable Cut, except
+// those for which keep returns true. keep may be nil.
+func (p *Pool) Unload(keep func(g int) bool) {
+	for g := range p.groups {
+		gr := &p.groups[g]
+		if gr.loaded() && !gr.changed && !gr.cut && (keep == nil || !keep(g)) {
+			gr.body = nil
+		}
+	}
+}
+
+// Shun makes FindClean pass by group g, which must exist: its page cannot be read. Its
+// blocks stay counted. Load, Set to clean and SetGroup end it.
+func (p *Pool) Shun(g int) { p.groups[g].shunned = true }

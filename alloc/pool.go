@@ -1,0 +1,189 @@
+package alloc
+
+import "fmt"
+
+// Pool holds the states of all blocks of a pool and its window of claims. The caller's
+// plan lock guards it; no method does I/O or keeps a slice that it was given.
+type Pool struct {
+	groupBlocks int
+	total       int64 // blocks
+	groups      []group
+	sum         tally
+	touched     []int // groups that are changed or cut, each once
+	low         [2]int
+	misses      int // pages searched in vain since FindClean last returned runs
+	win         window
+}
+
+// group is one group. It is kept small: a pool of 10 TiB has 163,840 of them.
+type group struct {
+	body    *body // of a group that is not uniform; nil: not loaded, no deltas
+	counts  [states]int32
+	longest int32 // upper bound of the longest clean run, or unknown
+	slots   int32 // the same for runs of whole slots, in blocks
+	uniform bool
+	state   State // of a uniform group
+	changed bool  // since the last Cut
+	cut     bool  // in an image of a Cut that is not durable yet
+	shunned bool  // FindClean passes it by
+}
+
+const unknown = -1
+
+// body is what a group has in memory beyond its counts. Either the page is there, or
+// deltas wait for it, never both.
+type body struct {
+	page   page
+	shared bool // the page was given away in an Image: copy before a change
+	deltas []delta
+}
+
+// delta is a change to a group that is not loaded: n blocks from lo on. With from equal
+// to to it is only a check.
+type delta struct {
+	lo, n    int32
+	from, to State
+}
+
+// New returns a pool of total blocks, all in use, in groups of groupBlocks blocks, which
+// must be a power of two and at least SlotBlocks (else it panics). The last group may be
+// partial. No group counts as changed: a group that was in no image is uniformly in use.
+func New(groupBlocks int, total int64) *Pool {
+	if groupBlocks < SlotBlocks || groupBlocks > 1<<20 || groupBlocks&(groupBlocks-1) != 0 || total < 0 {
+		panic(fmt.Sprintf("alloc: new: %d blocks in groups of %d", total, groupBlocks))
+	}
+	p := &Pool{groupBlocks: groupBlocks, win: newWindow()}
+	p.Grow(total)
+	return p
+}
+
+// Grow extends the pool to total blocks; the new ones are in use. It panics when total is
+// smaller than before. A last group that was partial counts as changed.
+func (p *Pool) Grow(total int64) {
+	if total < p.total {
+		panic(fmt.Sprintf("alloc: grow: from %d to %d blocks", p.total, total))
+	}
+	old := len(p.groups)
+	if rest := p.total % int64(p.groupBlocks); rest != 0 && total > p.total {
+		p.growGroup(old-1, int(min(total-p.total, int64(p.groupBlocks)-rest)))
+	}
+	p.sum[InUse] += total - p.total
+	p.total = total
+	for int64(len(p.groups))*int64(p.groupBlocks) < total {
+		g := group{uniform: true, longest: unknown, slots: unknown}
+		p.groups = append(p.groups, g)
+		k := len(p.groups) - 1
+		p.groups[k].counts[InUse] = int32(p.size(k))
+	}
+}
+
+// growGroup adds n blocks in use to the partial group g, before p.total is changed. A page
+// has them already: its bits past the end are 0.
+func (p *Pool) growGroup(g, n int) {
+	gr := &p.groups[g]
+	if gr.uniform && gr.state != InUse {
+		p.materialize(g)
+	}
+	gr.counts[InUse] += int32(n)
+	p.touch(g)
+}
+
+// SetGroup gives group g the counts of the group table at mount. Unless uniform (all
+// blocks in st), the group has a page that is not loaded. It is not changed by that.
+// Counts that do not fit the group are an error that wraps ErrCorrupt.
+func (p *Pool) SetGroup(g int, c Counts, uniform bool, st State) error {
+	if g < 0 || g >= len(p.groups) {
+		return fmt.Errorf("alloc: set group: group %d of %d: %w", g, len(p.groups), ErrRange)
+	}
+	t, size := c.tally(), int64(p.size(g))
+	ok := c.Total() == size && st < states && (!uniform || t[st] == size)
+	for _, n := range t {
+		ok = ok && n >= 0 && n <= size
+	}
+	if !ok {
+		return fmt.Errorf("alloc: set group: group %d of %d blocks: counts %+v, uniform %t %v: %w",
+			g, size, c, uniform, st, ErrCorrupt)
+	}
+	gr := &p.groups[g]
+	for s := range t {
+		p.sum[s] += t[s] - int64(gr.counts[s])
+		gr.counts[s] = int32(t[s])
+	}
+	gr.uniform, gr.state, gr.body = uniform, st, nil
+	p.gained(g)
+	return nil
+}
+
+// Groups returns the number of groups.
+func (p *Pool) Groups() int { return len(p.groups) }
+
+// Total returns the number of blocks of the pool.
+func (p *Pool) Total() int64 { return p.total }
+
+// Counts returns the blocks per state of the pool.
+func (p *Pool) Counts() Counts { return p.sum.counts() }
+
+// GroupCounts returns the blocks per state of group g, which must exist.
+func (p *Pool) GroupCounts(g int) Counts { return p.groups[g].tally().counts() }
+
+// Group returns the group of block b.
+func (p *Pool) Group(b BlockID) int { return int(b / BlockID(p.groupBlocks)) }
+
+// State returns the state of block b, an *UnloadedError when its group must be loaded,
+// or an error that wraps ErrRange.
+func (p *Pool) State(b BlockID) (State, error) {
+	if err := p.check(Run{Start: b, Len: 1}); err != nil {
+		return InUse, fmt.Errorf("alloc: state: %w", err)
+	}
+	g := p.Group(b)
+	gr := &p.groups[g]
+	switch {
+	case gr.uniform:
+		return gr.state, nil
+	case gr.loaded():
+		return gr.body.page.state(int(b % BlockID(p.groupBlocks))), nil
+	}
+	return InUse, &UnloadedError{Group: g}
+}
+
+// size returns the number of blocks of group g, less than groupBlocks in a partial one.
+func (p *Pool) size(g int) int {
+	return int(min(int64(p.groupBlocks), p.total-int64(g)*int64(p.groupBlocks)))
+}
+
+// first returns the first block of group g.
+func (p *Pool) first(g int) BlockID { return BlockID(g) * BlockID(p.groupBlocks) }
+
+// check returns an error that wraps ErrRange unless r is a run of blocks of the pool.
+func (p *Pool) check(r Run) error {
+	if r.Len <= 0 || r.Start >= BlockID(p.total) || r.Len > p.total-int64(r.Start) {
+		return fmt.Errorf("%d blocks at %d of %d: %w", r.Len, r.Start, p.total, ErrRange)
+	}
+	return nil
+}
+
+// materialize gives the uniform group g a page.
+func (p *Pool) materialize(g int) {
+	gr := &p.groups[g]
+	gr.body = &body{page: newPage(p.groupBlocks, p.size(g), gr.state)}
+	gr.uniform = false
+}
+
+// touch remembers that group g changed since the last Cut.
+func (p *Pool) touch(g int) {
+	gr := &p.groups[g]
+	if !gr.changed && !gr.cut {
+		p.touched = append(p.touched, g)
+	}
+	gr.changed = true
+}
+
+func (gr *group) loaded() bool { return gr.body != nil && gr.body.page != nil }
+
+func (gr *group) tally() tally {
+	var t tally
+	for s, n := range gr.counts {
+		t[s] = int64(n)
+	}
+	return t
+}
