@@ -118,9 +118,7 @@ func (w *world) recover(t testing.TB) {
 	}
 	_, err := p.Abandon()
 	must(t, err)
-	want := w.afterCrash()
-	w.p, w.pending = p, nil
-	w.st = want
+	w.st, w.p, w.pending = w.afterCrash(), p, nil
 	w.checkpoint()
 }
 
@@ -235,9 +233,8 @@ func steps(blocks []BlockID) []step {
 	out := []step{
 		claim(1, 1, 15), claim(3, 2, modelTotal), take(1, 0, 1), take(2, 14, 2),
 		{"commit", func(t testing.TB, w *world) bool {
-			some := len(w.pending) > 0
-			w.commit(t)
-			return some
+			defer w.commit(t)
+			return len(w.pending) > 0
 		}},
 		{"checkpoint", func(t testing.TB, w *world) bool {
 			w.commit(t)
