@@ -1,0 +1,205 @@
+// Package erase is the scrubber: it writes zeros over dirty runs at a
+// configured rate and tells the pool which of them are zero now.
+//
+// What holds here:
+//
+//   - Order. The runs come from the pool, which hands them out only when their
+//     unmap is durable. Zeros are written, then the device is synced, then
+//     read back (if verify is on), then reported; Report makes the record
+//     durable. Only after that may the pool call a block clean.
+//   - Fail closed. A run is reported as zeroed only if writing it, the sync
+//     and the read-back all went well. Whatever else happened to it, it is
+//     reported as failed and stays dirty. After a failed sync nothing is
+//     reported at all, and the Eraser is dead: the runs stay handed out, and
+//     the pool, which is read-only then, finds them dirty at its next mount.
+//   - Upper bound. The background never writes more than rate x time, counted
+//     from the moment it found work, from a change of the rate, or from
+//     Resume. It pays before it writes and earns nothing while there is no
+//     work, so no burst follows an idle hour. What it lost to a slow device
+//     while it had work it may make up for, up to one second's worth, so that
+//     the rate is exact with a full queue.
+//   - One worker. Next, zeroing, sync and Report are one critical section for
+//     on-demand work, and background steps exclude it, so that no run is
+//     written by two sides.
+//
+// What is claimed is that the device returns zeros; what a device keeps below
+// its logical blocks is out of reach.
+package erase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"go.uber.org/atomic"
+
+	"slatefs/chain/blockdev"
+)
+
+const (
+	// blockBytes is the unit of freeing and erasing, in bytes.
+	blockBytes = 4096
+	// maxStepBytes is the most that one step writes.
+	maxStepBytes = 32 << 20
+	// stepTime is what a step is worth under the rate.
+	stepTime = 50 * time.Millisecond
+	// flushTime and flushBytes end a batch: one sync and one report.
+	flushTime  = time.Second
+	flushBytes = 256 << 20
+	// napTime bounds each sleep of the background, and by that how late it
+	// sees a new rate, Pause and Hurry.
+	napTime = 50 * time.Millisecond
+)
+
+// ErrMethod is returned by New for a method that does not erase.
+var ErrMethod = errors.New("not a method of erasing")
+
+// Device is what erase needs of the device; a blockdev.Device is one.
+// It must be safe for concurrent use.
+type Device interface {
+	// ReadAt fills p or returns an error.
+	ReadAt(p []byte, off int64) (int, error)
+	// Zero makes n bytes at off read as zeros. After an error any part of
+	// them may still be what it was.
+	Zero(off, n int64, m blockdev.Method) error
+	// Sync makes all that was zeroed durable. A failed Sync is final.
+	Sync() error
+}
+
+// Queue is what erase needs of the pool. Next and Report are called by one
+// goroutine at a time, with no lock of the caller's held.
+type Queue interface {
+	// Next hands out dirty runs of the oldest job that is ready, in device
+	// order, whole blocks, at most max bytes (at least one block). They are
+	// handed out once, until reported; what was reported failed comes again
+	// only after the queue's back-off. No runs: nothing is ready now. The
+	// slice is the caller's until the following Next.
+	Next(max int64) (job uint64, runs []blockdev.Extent)
+	// Report says that the zeros of these runs are on the device and synced
+	// (of failed: that they are not) and returns when the record is durable.
+	// An error is final: nothing is known about the record, and the pool is
+	// read-only. The queue owns both slices from then on.
+	Report(job uint64, zeroed, failed []blockdev.Extent) error
+	// Ready has capacity 1 and receives when Next may have something again.
+	// Only Run receives from it.
+	Ready() <-chan struct{}
+}
+
+// Config is how an Eraser works.
+type Config struct {
+	Rate   int64           // background, bytes/s; see SetRate
+	Method blockdev.Method // must be one that the device can do and that erases
+	Verify Verify          // what is read back after each sync
+	Clock  Clock           // required
+	Logger *slog.Logger    // failed runs are logged here; nil: nowhere
+}
+
+// Eraser zeroes what its Queue hands out. All methods are safe for concurrent
+// use, except that Run runs once at a time.
+type Eraser struct {
+	dev    Device
+	queue  Queue
+	method blockdev.Method
+	verify Verify
+	clock  Clock
+	log    *slog.Logger
+
+	rate   *atomic.Int64 // bytes/s, 0 = unlimited
+	paused *atomic.Bool
+	hurry  *atomic.Bool
+	dead   *atomic.Error // the final error, once there is one
+	wake   chan struct{} // capacity 1: ends await
+	worker chan struct{} // capacity 1: holding its token is holding the worker lock
+
+	pending batch  // the background's, not yet synced; held by worker
+	buf     []byte // read-back; held by worker
+	stats   recorder
+}
+
+// New makes an Eraser for dev that works for q; it starts nothing and touches
+// no device. It returns ErrMethod for a method that does not erase, as
+// blockdev.Release, which leaves the bytes on the disk below.
+func New(dev Device, q Queue, c Config) (*Eraser, error) {
+	switch {
+	case !c.Method.Erases():
+		return nil, fmt.Errorf("erase: new: method %v: %w", c.Method, ErrMethod)
+	case c.Clock == nil:
+		return nil, errors.New("erase: new: no clock")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	e := &Eraser{
+		dev: dev, queue: q, method: c.Method, verify: c.Verify, clock: c.Clock, log: c.Logger,
+		rate: atomic.NewInt64(0), paused: atomic.NewBool(false), hurry: atomic.NewBool(false),
+		dead: atomic.NewError(nil),
+		wake: make(chan struct{}, 1), worker: make(chan struct{}, 1),
+	}
+	e.SetRate(c.Rate)
+	return e, nil
+}
+
+// SetRate changes the background's upper bound, in bytes/s, at once. 0 is
+// unlimited; a negative rate is taken as its absolute value, as cstream does.
+func (e *Eraser) SetRate(bytesPerSecond int64) {
+	if bytesPerSecond == math.MinInt64 {
+		bytesPerSecond = math.MaxInt64
+	}
+	e.rate.Store(max(bytesPerSecond, -bytesPerSecond))
+}
+
+// Rate returns the background's upper bound, in bytes/s; 0 is unlimited.
+func (e *Eraser) Rate() int64 { return e.rate.Load() }
+
+// Pause stops the background after the step at hand; what it has zeroed is
+// reported first. On-demand work goes on.
+func (e *Eraser) Pause() { e.paused.Store(true) }
+
+// Resume ends Pause.
+func (e *Eraser) Resume() {
+	e.paused.Store(false)
+	e.poke()
+}
+
+// Hurry asks the background to report what it has zeroed so far instead of
+// collecting more, within one step. It does not wait for that; Now does.
+func (e *Eraser) Hurry() { e.hurry.Store(true) }
+
+// lock takes the worker lock. It returns the final error if there is one, or
+// ctx's; the lock is held only if it returns nil.
+func (e *Eraser) lock(ctx context.Context) error {
+	select {
+	case e.worker <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := e.dead.Load(); err != nil {
+		e.unlock()
+		return err
+	}
+	return nil
+}
+
+func (e *Eraser) unlock() { <-e.worker }
+
+// die makes err the final error, unless there is one, and returns the final
+// error. The caller holds the worker lock.
+func (e *Eraser) die(err error) error {
+	if first := e.dead.Load(); first != nil {
+		return first
+	}
+	e.dead.Store(err)
+	e.poke()
+	return err
+}
+
+// poke wakes the background if it waits for work.
+func (e *Eraser) poke() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,367 @@
+package erase
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"slatefs/chain/blockdev"
+)
+
+var _ Device = blockdev.Device(nil)
+
+func TestOneSyncAndOneReportPerSecond(t *testing.T) {
+	bubble(t, Config{Rate: 10 * mib}, func(t *testing.T, b *bench) {
+		b.q.add(7, blockdev.Extent{Len: 100 * mib})
+		b.start(t)
+		b.drained(t, 100*mib)
+		if n := len(b.dev.syncs); n < 9 || n > 11 {
+			t.Errorf("%d syncs in 10 s", n)
+		}
+		if n := len(b.q.reports); n != len(b.dev.syncs) {
+			t.Errorf("%d reports, %d syncs", n, len(b.dev.syncs))
+		}
+		for _, r := range b.q.reports {
+			if len(r.zeroed) != 1 || r.job != 7 || len(r.failed) != 0 {
+				t.Errorf("report %+v: neighbours are not one run", r)
+			}
+		}
+	})
+}
+
+func TestReportAt256MiBAndWhenEmpty(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, b *bench) {
+		b.q.add(1, blockdev.Extent{Len: 600 * mib})
+		b.q.add(2, ext(1_000_000, 1))
+		b.start(t)
+		synctest.Wait()
+		var got []int64
+		for _, r := range b.q.reports {
+			got = append(got, total(r.zeroed)/blockBytes)
+		}
+		if want := []int64{65536, 65536, 22528, 1}; !slices.Equal(got, want) {
+			t.Errorf("blocks per report %v, want %v", got, want)
+		}
+		if len(b.dev.syncs) != 3 {
+			t.Errorf("%d syncs: the two jobs of the last batch do not share one", len(b.dev.syncs))
+		}
+	})
+}
+
+func TestHurry(t *testing.T) {
+	bubble(t, Config{Rate: 10 * mib}, func(t *testing.T, b *bench) {
+		b.q.add(1, blockdev.Extent{Len: 100 * mib})
+		b.start(t)
+		time.Sleep(300 * time.Millisecond)
+		if z, _ := b.q.sums(); z != 0 || b.Stats().Pending == 0 {
+			t.Fatalf("reported %d, pending %d", z, b.Stats().Pending)
+		}
+		b.Hurry()
+		time.Sleep(60 * time.Millisecond)
+		if z, _ := b.q.sums(); z < 5*stepBytes(10*mib) {
+			t.Errorf("after Hurry: reported %d", z)
+		}
+	})
+}
+
+func TestEndOfContextReportsWhatIsDone(t *testing.T) {
+	bubble(t, Config{Rate: 10 * mib}, func(t *testing.T, b *bench) {
+		b.q.add(1, blockdev.Extent{Len: 100 * mib})
+		b.start(t)
+		time.Sleep(500*time.Millisecond + 1)
+		if err := b.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if z, _ := b.q.sums(); z != b.dev.total() || z == 0 {
+			t.Errorf("reported %d of %d", z, b.dev.total())
+		}
+	})
+}
+
+func TestPauseAndResume(t *testing.T) {
+	bubble(t, Config{Rate: 10 * mib}, func(t *testing.T, b *bench) {
+		b.q.add(1, blockdev.Extent{Len: 1000 * mib})
+		b.start(t)
+		time.Sleep(500 * time.Millisecond)
+		b.Pause()
+		time.Sleep(100 * time.Millisecond)
+		done := b.dev.total()
+		if z, _ := b.q.sums(); z != done || !b.Stats().Paused {
+			t.Errorf("paused: reported %d of %d", z, done)
+		}
+		b.q.add(2, ext(1_000_000, 1)) // a signal that must not be lost
+		time.Sleep(time.Hour)
+		if n, err := b.Now(t.Context(), 3*blockBytes); n != 3*blockBytes || err != nil {
+			t.Errorf("paused: Now = %d, %v", n, err)
+		}
+		if n := b.dev.total(); n != done+3*blockBytes {
+			t.Errorf("paused, and the background wrote: %d", n)
+		}
+		b.Resume()
+		from := time.Since(b.dev.t0)
+		time.Sleep(10 * time.Second)
+		bounded(t, b.dev.log(), from+1, 10*mib, 0)
+		within(t, "after Resume", float64(b.dev.total()-done), 100*mib, 0.01)
+	})
+}
+
+func TestNow(t *testing.T) {
+	bubble(t, Config{Rate: 4096}, func(t *testing.T, b *bench) {
+		b.q.add(1, ext(0, 100), ext(500, 100))
+		b.q.add(2, ext(1000, 100))
+		for _, c := range []struct{ ask, want int64 }{
+			{0, 0},
+			{1, blockBytes},
+			{10 * blockBytes, 10 * blockBytes},
+			{150*blockBytes + 1, 151 * blockBytes},
+			{1 << 40, 138 * blockBytes}, // all that is left
+			{1, 0},
+		} {
+			if got, err := b.Now(t.Context(), c.ask); got != c.want || err != nil {
+				t.Errorf("Now(%d) = %d, %v, want %d", c.ask, got, err, c.want)
+			}
+		}
+		if s := b.Stats(); s.Demand != 300*blockBytes || s.Background != 0 || s.Pending != 0 || s.Current != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestNowTakesWhatTheBackgroundHasDone(t *testing.T) {
+	bubble(t, Config{Rate: 10 * mib}, func(t *testing.T, b *bench) {
+		b.q.add(1, blockdev.Extent{Len: 100 * mib})
+		b.start(t)
+		time.Sleep(500*time.Millisecond + 1)
+		pending := b.Stats().Pending
+		if pending == 0 {
+			t.Fatal("nothing pending")
+		}
+		n, err := b.Now(t.Context(), pending+1)
+		if want := pending + blockBytes; n != want || err != nil {
+			t.Errorf("Now = %d, %v, want %d", n, err, want)
+		}
+		b.drained(t, 100*mib)
+		if s := b.Stats(); s.Demand != blockBytes || s.Background != 100*mib-blockBytes || s.Pending != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestNowIsOutsideTheRate(t *testing.T) {
+	const rate = mib
+	bubble(t, Config{Rate: rate}, func(t *testing.T, b *bench) {
+		b.q.add(1, blockdev.Extent{Len: 1 << 40})
+		b.start(t)
+		for range 10 {
+			time.Sleep(time.Second)
+			if n, err := b.Now(t.Context(), 64*mib); n < 64*mib || err != nil {
+				t.Fatalf("Now = %d, %v", n, err)
+			}
+		}
+		b.Hurry()
+		time.Sleep(100 * time.Millisecond)
+		s := b.Stats()
+		within(t, "background", float64(s.Background), 10*rate, 0.02)
+		if s.Demand < 600*mib {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestNowEndsWithItsContext(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, b *bench) {
+		b.dev.zeroTime = func(int64) time.Duration { return time.Second }
+		b.q.add(1, blockdev.Extent{Len: 1 << 40})
+		ctx, cancel := context.WithTimeout(t.Context(), 2500*time.Millisecond)
+		defer cancel()
+		n, err := b.Now(ctx, 1<<40)
+		if z, _ := b.q.sums(); n != z || n != 3*maxStepBytes || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Now = %d, %v; reported %d", n, err, z)
+		}
+		// And while somebody else is at work.
+		go func() { _, _ = b.Now(t.Context(), 8*maxStepBytes) }()
+		synctest.Wait()
+		short, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		defer cancel()
+		if n, err := b.Now(short, 1); n != 0 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Now = %d, %v", n, err)
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+func TestFailedSyncReportsNothingAndIsFinal(t *testing.T) {
+	bubble(t, Config{Rate: 10 * mib}, func(t *testing.T, b *bench) {
+		b.dev.sync = func() error { return errFake }
+		b.q.add(1, blockdev.Extent{Len: 100 * mib})
+		b.start(t)
+		<-b.done
+		if err := b.stop(); !errors.Is(err, errFake) || !strings.HasPrefix(err.Error(), "erase: sync: ") {
+			t.Errorf("Run: %v", err)
+		}
+		b.dev.sync = nil // too late
+		if n, err := b.Now(t.Context(), 1); n != 0 || !errors.Is(err, errFake) {
+			t.Errorf("Now = %d, %v", n, err)
+		}
+		if err := b.Run(t.Context()); !errors.Is(err, errFake) {
+			t.Errorf("second Run: %v", err)
+		}
+		if len(b.q.reports) != 0 || len(b.dev.syncs) != 0 || b.Stats().Errors.Sync != 1 {
+			t.Errorf("reports %v, syncs %v, %+v", b.q.reports, b.dev.syncs, b.Stats())
+		}
+	})
+}
+
+func TestFinalErrorOfNowEndsAnIdleRun(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, b *bench) {
+		b.start(t)
+		synctest.Wait()
+		b.q.fault = func(job uint64) error {
+			if job == 2 {
+				return errFake
+			}
+			return nil
+		}
+		b.Pause()
+		b.q.add(1, ext(0, 1))
+		b.q.add(2, ext(1, 1))
+		synctest.Wait()
+		n, err := b.Now(t.Context(), 2*blockBytes)
+		if n != blockBytes || !errors.Is(err, errFake) || !strings.Contains(err.Error(), "report: job 2") {
+			t.Errorf("Now = %d, %v", n, err)
+		}
+		<-b.done
+		if err := b.stop(); !errors.Is(err, errFake) {
+			t.Errorf("Run: %v", err)
+		}
+		if s := b.Stats(); s.Errors.Report != 1 || s.Demand != blockBytes {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestRunThatIsNotWholeBlocksIsFinal(t *testing.T) {
+	for _, x := range []blockdev.Extent{{Off: 1, Len: 4096}, {Off: 4096, Len: 512}, {Off: -4096, Len: 4096}, {Off: 0, Len: -4096}} {
+		bubble(t, Config{}, func(t *testing.T, b *bench) {
+			b.dev.zero = func(off, n int64) error { t.Errorf("zeroed %d+%d", off, n); return nil }
+			b.q.jobs = []part{{job: 5, zeroed: []blockdev.Extent{x}}}
+			b.start(t)
+			<-b.done
+			if err := b.stop(); err == nil || !strings.Contains(err.Error(), "not whole blocks") {
+				t.Errorf("%v: Run: %v", x, err)
+			}
+			if _, err := b.Now(t.Context(), 1); err == nil {
+				t.Errorf("%v: Now after the final error", x)
+			}
+		})
+	}
+}
+
+func TestNewRefusesWhatDoesNotErase(t *testing.T) {
+	clock := NewClock(time.Now)
+	for _, m := range []blockdev.Method{0, blockdev.Release, 99} {
+		if _, err := New(nil, nil, Config{Method: m, Clock: clock}); !errors.Is(err, ErrMethod) {
+			t.Errorf("method %v: %v", m, err)
+		}
+	}
+	if _, err := New(nil, nil, Config{Method: blockdev.Overwrite}); err == nil {
+		t.Error("no clock: no error")
+	}
+}
+
+func TestProgressLine(t *testing.T) {
+	for _, c := range []struct {
+		bytes   int64
+		elapsed time.Duration
+		want    string
+	}{
+		{524288000, 10000220800, "524288000 B 500.0 MB 10.00 s 52427642 B/s 50.00 MB/s"},
+		{524288000, 10 * time.Second, "524288000 B 500.0 MB 10.00 s 52428800 B/s 50.00 MB/s"},
+		{0, 0, "0 B 0.0 MB 0.00 s 0 B/s 0.00 MB/s"},
+		{1 << 40, time.Hour, "1099511627776 B 1048576.0 MB 3600.00 s 305419896 B/s 291.27 MB/s"},
+	} {
+		if got := ProgressLine(c.bytes, c.elapsed); got != c.want {
+			t.Errorf("got  %s\nwant %s", got, c.want)
+		}
+	}
+}
+
+// TestModel lets the background, two demanders and random faults work on one
+// device; every block must end zero, synced and reported once per hand-out.
+func TestModel(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		var logged bytes.Buffer
+		log := slog.New(slog.NewTextHandler(&logged, nil))
+		bubble(t, Config{Rate: 4 * mib, Verify: VerifyFull, Logger: log}, func(t *testing.T, b *bench) {
+			var faults int
+			b.dev.zero = func(_, n int64) error {
+				if rng.IntN(8) == 0 {
+					faults++
+					return errFake
+				}
+				return nil
+			}
+			b.dev.read = func(p []byte, _ int64) (int, error) {
+				if rng.IntN(20) == 0 {
+					faults++
+					return len(p) / 2, errFake
+				}
+				return len(p), nil
+			}
+			b.q.backOff = func(job uint64, failed []blockdev.Extent) {
+				go func() { time.Sleep(3 * time.Second); b.q.add(job, failed...) }()
+			}
+			const blocks = 6000
+			var all []blockdev.Extent
+			for at := int64(0); at < blocks; {
+				x := ext(at, min(1+rng.Int64N(400), blocks-at))
+				all = append(all, x)
+				at = x.End() / blockBytes
+			}
+			b.dev.fill(all...)
+			for i, x := range all {
+				b.q.add(uint64(i/3), x)
+			}
+			b.start(t)
+			stop := make(chan struct{})
+			for i := range int64(2) {
+				go func() {
+					for pause := time.Duration(0); ; pause = time.Duration(300+i*170) * time.Millisecond {
+						select {
+						case <-stop:
+							return
+						case <-time.After(pause):
+							if _, err := b.Now(t.Context(), 50*blockBytes*(i+1)); err != nil {
+								t.Errorf("seed %d: Now: %v", seed, err)
+							}
+						}
+					}
+				}()
+			}
+			for range 10_000 {
+				if z, _ := b.q.sums(); z >= blocks*blockBytes {
+					break
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			close(stop)
+			time.Sleep(2 * time.Second)
+			z, f := b.q.sums()
+			s := b.Stats()
+			if n := b.dev.dirty(ext(0, blocks)); n != 0 || z != blocks*blockBytes {
+				t.Errorf("seed %d: %d blocks dirty, %d bytes reported zeroed of %d", seed, n, z, blocks*blockBytes)
+			}
+			if faults == 0 || f == 0 || logged.Len() == 0 || s.Failed != f || s.Background+s.Demand != z || s.Pending != 0 {
+				t.Errorf("seed %d: faults %d, failed %d, %+v", seed, faults, f, s)
+			}
+		})
+	}
+}

@@ -1,0 +1,308 @@
+package erase
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"slatefs/chain/blockdev"
+)
+
+const mib = 1 << 20
+
+var errFake = errors.New("injected")
+
+// write is one successful Zero.
+type write struct {
+	at  time.Duration // since the fake was made, when it ended
+	off int64
+	n   int64
+}
+
+// fakeDev is a device of dirty blocks. Without data it only counts.
+type fakeDev struct {
+	mu     sync.Mutex
+	t0     time.Time
+	data   map[int64][]byte // by block number; nil: counts only
+	cached map[int64]bool   // blocks zeroed and not synced
+	writes []write
+	syncs  []time.Duration
+
+	zeroTime func(n int64) time.Duration
+	syncTime time.Duration
+	zero     func(off, n int64) error // fault hooks, may be nil
+	read     func(p []byte, off int64) (int, error)
+	sync     func() error
+}
+
+func newDev() *fakeDev { return &fakeDev{t0: time.Now(), cached: map[int64]bool{}} }
+
+// fill makes the blocks of x hold guest bytes.
+func (d *fakeDev) fill(runs ...blockdev.Extent) {
+	if d.data == nil {
+		d.data = map[int64][]byte{}
+	}
+	for _, x := range runs {
+		for b := x.Off / blockBytes; b < x.End()/blockBytes; b++ {
+			d.data[b] = slices.Repeat([]byte{0xa5}, blockBytes)
+		}
+	}
+}
+
+func (d *fakeDev) Zero(off, n int64, m blockdev.Method) error {
+	if d.zeroTime != nil {
+		time.Sleep(d.zeroTime(n))
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if m != blockdev.Overwrite {
+		return blockdev.ErrMethod
+	}
+	if d.zero != nil {
+		if err := d.zero(off, n); err != nil {
+			return err
+		}
+	}
+	d.writes = append(d.writes, write{at: time.Since(d.t0), off: off, n: n})
+	if d.data != nil {
+		for b := off / blockBytes; b < (off+n)/blockBytes; b++ {
+			d.data[b] = make([]byte, blockBytes)
+			d.cached[b] = true
+		}
+	}
+	return nil
+}
+
+func (d *fakeDev) Sync() error {
+	time.Sleep(d.syncTime)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sync != nil {
+		if err := d.sync(); err != nil {
+			return err
+		}
+	}
+	clear(d.cached)
+	d.syncs = append(d.syncs, time.Since(d.t0))
+	return nil
+}
+
+func (d *fakeDev) ReadAt(p []byte, off int64) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(p)
+	for i := 0; i < len(p) && d.data != nil; i += blockBytes {
+		copy(p[i:], d.data[(off+int64(i))/blockBytes])
+	}
+	if d.read != nil {
+		return d.read(p, off)
+	}
+	return len(p), nil
+}
+
+// dirty counts the blocks of x that are not zero or not synced.
+func (d *fakeDev) dirty(x blockdev.Extent) (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for b := x.Off / blockBytes; b < x.End()/blockBytes; b++ {
+		if d.cached[b] || (d.data[b] != nil && d.data[b][0] != 0) {
+			n++
+		}
+	}
+	return n
+}
+
+// log is a copy of the writes so far.
+func (d *fakeDev) log() []write {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.writes)
+}
+
+// last is when the latest write ended.
+func (d *fakeDev) last() time.Duration {
+	ws := d.log()
+	return ws[len(ws)-1].at
+}
+
+// total is what was zeroed, in bytes.
+func (d *fakeDev) total() (n int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, w := range d.writes {
+		n += w.n
+	}
+	return n
+}
+
+// report is one call of Queue.Report.
+type report struct {
+	at             time.Duration
+	job            uint64
+	zeroed, failed []blockdev.Extent
+}
+
+// fakeQueue checks the eraser's side of the contract.
+type fakeQueue struct {
+	t       testing.TB
+	dev     *fakeDev
+	mu      sync.Mutex // TryLock: the calls must not overlap
+	st      sync.Mutex
+	jobs    []part // zeroed = waiting
+	out     map[int64]uint64
+	reports []report
+	ready   chan struct{}
+	fault   func(job uint64) error
+	backOff func(job uint64, failed []blockdev.Extent)
+}
+
+func newQueue(t testing.TB, d *fakeDev) *fakeQueue {
+	return &fakeQueue{t: t, dev: d, out: map[int64]uint64{}, ready: make(chan struct{}, 1)}
+}
+
+// add queues runs for job and signals.
+func (q *fakeQueue) add(job uint64, runs ...blockdev.Extent) {
+	q.st.Lock()
+	q.jobs = append(q.jobs, part{job: job, zeroed: slices.Clone(runs)})
+	q.st.Unlock()
+	select {
+	case q.ready <- struct{}{}:
+	default:
+	}
+}
+
+func (q *fakeQueue) Ready() <-chan struct{} { return q.ready }
+
+func (q *fakeQueue) Next(limit int64) (uint64, []blockdev.Extent) {
+	if !q.mu.TryLock() {
+		q.t.Error("Next or Report called concurrently")
+		return 0, nil
+	}
+	defer q.mu.Unlock()
+	q.st.Lock()
+	defer q.st.Unlock()
+	if limit < blockBytes || limit > maxStepBytes || limit%blockBytes != 0 {
+		q.t.Errorf("Next(%d)", limit)
+	}
+	if len(q.jobs) == 0 {
+		return 0, nil
+	}
+	j := &q.jobs[0]
+	job := j.job
+	var runs []blockdev.Extent
+	for limit > 0 && len(j.zeroed) > 0 {
+		x := j.zeroed[0]
+		x.Len = min(x.Len, limit)
+		limit -= x.Len
+		runs = append(runs, x)
+		q.out[x.Off] = job
+		if j.zeroed[0].Off, j.zeroed[0].Len = x.End(), j.zeroed[0].Len-x.Len; j.zeroed[0].Len == 0 {
+			j.zeroed = j.zeroed[1:]
+		}
+	}
+	if len(j.zeroed) == 0 {
+		q.jobs = q.jobs[1:]
+	}
+	return job, runs
+}
+
+func (q *fakeQueue) Report(job uint64, zeroed, failed []blockdev.Extent) error {
+	if !q.mu.TryLock() {
+		q.t.Error("Next or Report called concurrently")
+		return nil
+	}
+	defer q.mu.Unlock()
+	if q.fault != nil {
+		if err := q.fault(job); err != nil {
+			return err
+		}
+	}
+	for _, x := range zeroed {
+		if n := q.dev.dirty(x); n > 0 && q.dev.data != nil {
+			q.t.Errorf("job %d: %v reported zeroed, %d blocks are not zero and synced", job, x, n)
+		}
+	}
+	q.st.Lock()
+	q.reports = append(q.reports, report{time.Since(q.dev.t0), job, slices.Clone(zeroed), slices.Clone(failed)})
+	q.st.Unlock()
+	if q.backOff != nil && len(failed) > 0 {
+		q.backOff(job, failed)
+	}
+	return nil
+}
+
+// sums is what was reported, in bytes.
+func (q *fakeQueue) sums() (zeroed, failed int64) {
+	q.st.Lock()
+	defer q.st.Unlock()
+	for _, r := range q.reports {
+		zeroed += total(r.zeroed)
+		failed += total(r.failed)
+	}
+	return zeroed, failed
+}
+
+// bench is an Eraser on fakes, inside a bubble with its own time.
+type bench struct {
+	*Eraser
+	dev  *fakeDev
+	q    *fakeQueue
+	stop func() error // ends Run, returns what it returned
+	done chan struct{}
+}
+
+// bubble runs fn in a synctest bubble; Run is not started.
+func bubble(t *testing.T, c Config, fn func(t *testing.T, b *bench)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDev()
+		q := newQueue(t, d)
+		c.Clock = NewClock(time.Now)
+		if c.Method == 0 {
+			c.Method = blockdev.Overwrite
+		}
+		e, err := New(d, q, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fn(t, &bench{Eraser: e, dev: d, q: q})
+	})
+}
+
+// start runs the background.
+func (b *bench) start(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	b.done = make(chan struct{})
+	var err error
+	go func() {
+		defer close(b.done)
+		err = b.Run(ctx)
+	}()
+	b.stop = func() error {
+		cancel()
+		<-b.done
+		return err
+	}
+	t.Cleanup(func() { cancel(); <-b.done })
+}
+
+// drained waits until everything queued was reported.
+func (b *bench) drained(t *testing.T, bytes int64) {
+	t.Helper()
+	for range 1_000_000 {
+		if z, f := b.q.sums(); z+f >= bytes {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("the queue does not drain")
+}
+
+// ext is an extent in blocks.
+func ext(block, blocks int64) blockdev.Extent {
+	return blockdev.Extent{Off: block * blockBytes, Len: blocks * blockBytes}
+}
