@@ -195,3 +195,42 @@ func TestCacheIsBounded(t *testing.T) {
 		t.Fatalf("cache of %d bytes", n)
 	}
 }
+
+// Readers run beside the writer: what is in use and unchanged is always read
+// right, whether it is dirty, being written, cached or on the device.
+func TestReadersBesideFlush(t *testing.T) {
+	s := NewStore(newDisk(), testTotal, 64<<10)
+	addExtents(t, s, 4, 250)
+	var list []Ptr
+	for i := range 50 {
+		list = append(list, put(t, s, uint64(i), i%2 == 0))
+	}
+	stop, errs := make(chan struct{}), make(chan error, 4)
+	for range cap(errs) {
+		go func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					errs <- nil
+					return
+				default:
+				}
+				n := i % len(list)
+				if v, err := s.Get(list[n], rawNumber); err != nil || v != uint64(n) {
+					errs <- fmt.Errorf("page %d: %v, %w", n, v, err)
+					return
+				}
+			}
+		}()
+	}
+	for i := range 50 {
+		p, q := put(t, s, uint64(i), true), put(t, s, uint64(i), true)
+		s.Free(p)
+		checkpoint(t, s)
+		s.FreeSensitive(q)
+	}
+	close(stop)
+	for range cap(errs) {
+		must(t, <-errs)
+	}
+}

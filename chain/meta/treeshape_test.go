@@ -49,7 +49,7 @@ func leaves(t testing.TB, f *Family, tr Tree) (n int) {
 }
 
 func TestTreeFill(t *testing.T) {
-	const n = 60000
+	const n = 20000
 	rising := make([]Key, n)
 	for i := range rising {
 		rising[i] = Key{uint64(i / 100), uint64(i) * 1000}
@@ -64,7 +64,7 @@ func TestTreeFill(t *testing.T) {
 		per   int
 		limit float64
 	}{
-		{"appended one by one", rising[:20000], 1, 1.05 / 3},
+		{"appended one by one", rising[:6000], 1, 1.05 * 6 / 20},
 		{"appended", rising, 100, 1.05},
 		{"random", mixed, 50, 1.7},
 		{"random in bulk", mixed, 5000, 1.7},
