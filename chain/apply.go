@@ -1,0 +1,349 @@
+package chain
+
+import (
+	"fmt"
+
+	"slatefs/alloc"
+	"slatefs/chain/omap"
+)
+
+// do makes a record part of the pool: into the batch that waits for the next commit, then into memory. The plan lock
+// is held; for records that cut or join lists the structure lock too. An error means that memory and journal differ:
+// the pool fails.
+func (p *Pool) do(r record) error {
+	e := encoder{b: p.pending}
+	e.byte(r.kind())
+	r.encode(&e)
+	p.pending = e.b
+	p.lsn++
+	if err := r.apply(p); err != nil {
+		return p.failLocked(err)
+	}
+	return nil
+}
+
+func (r *recClaim) apply(p *Pool) error {
+	for _, run := range r.runs {
+		if err := p.blocks.Claim(run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recUnclaim) apply(p *Pool) error {
+	for _, run := range r.runs {
+		if err := p.blocks.Unclaim(run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recMap) apply(p *Pool) error {
+	l, err := p.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	if r.n <= 0 || !l.head {
+		return fmt.Errorf("layer %v: map record of %d blocks, head %v: %w", l.id, r.n, l.head, ErrCorrupt)
+	}
+	l.top.set(r.lb, piece{n: r.n, dev: r.dev, birth: birthOf(r.dev, l.id)})
+	if r.dev != 0 {
+		run := alloc.Run{Start: r.dev, Len: r.n}
+		if r.clean {
+			err = p.blocks.Set(run, alloc.Clean, alloc.InUse)
+		} else {
+			err = p.blocks.Use(run)
+		}
+		if err != nil {
+			return err
+		}
+		l.own += r.n
+		l.refer += r.n
+	}
+	for _, o := range r.old {
+		l.refer -= o.n
+		if err := p.replaced(l, o, p.volJobs[l.vol]); err != nil {
+			return err
+		}
+	}
+	l.size = max(l.size, r.size)
+	p.touch(l)
+	return nil
+}
+
+func birthOf(dev alloc.BlockID, id LayerID) LayerID {
+	if dev == 0 {
+		return 0
+	}
+	return id
+}
+
+func (r *recDirty) apply(p *Pool) error {
+	j := p.volJobs[r.vol]
+	for _, run := range r.runs {
+		if err := p.blocks.Use(run); err != nil {
+			return err
+		}
+		if j == nil {
+			return fmt.Errorf("volume %d: block %d is dirty without a job: %w", r.vol, run.Start, ErrCorrupt)
+		}
+		p.addToJob(j, oldRun{dev: run.Start, n: run.Len})
+	}
+	return nil
+}
+
+func (r *recJob) apply(p *Pool) error {
+	p.newJob(r.vol, p.pathOf(r.vol), "", reasonOverwritten, "", r.when)
+	return nil
+}
+
+func (r *recErased) apply(p *Pool) error {
+	j := p.jobs[r.job]
+	if j == nil {
+		return fmt.Errorf("erase job %d: %w", r.job, ErrCorrupt)
+	}
+	j.cursor = omap.Key(r.upTo)
+	for _, run := range r.zeroed {
+		if err := p.blocks.Set(run, alloc.InUse, alloc.Clean); err != nil {
+			return err
+		}
+		j.readyN -= run.Len
+		j.erased += run.Len
+		p.dirtyN -= run.Len
+	}
+	for _, run := range r.failed {
+		j.bad.add(0, run.Start, entry{n: run.Len})
+		j.readyN -= run.Len
+		j.badN += run.Len
+		p.dirtyN -= run.Len
+		p.failedN += run.Len
+	}
+	j.dirty = true
+	p.endJob(j)
+	return nil
+}
+
+func (r *recSeal) apply(p *Pool) error {
+	j := p.jobs[r.job]
+	if j == nil || j.readyN != 0 {
+		return fmt.Errorf("seal of erase job %d: %w", r.job, ErrCorrupt)
+	}
+	p.spend(&j.ready)
+	j.cursor = omap.Key{}
+	if r.bad {
+		j.ready, j.readyN = j.bad, j.badN
+		j.bad, j.badN = list{}, 0
+		p.failedN -= j.readyN
+		p.dirtyN += j.readyN
+	} else {
+		j.ready, j.readyN = j.fresh, j.freshN
+		j.fresh, j.freshN = list{}, 0
+	}
+	j.epoch, j.lsn = p.epochs.seal(), p.lsn
+	j.dirty = true
+	p.endJob(j)
+	return nil
+}
+
+func (r *recGrant) apply(p *Pool) error {
+	if err := p.blocks.Set(r.run, alloc.Clean, alloc.Meta); err != nil {
+		return err
+	}
+	p.store.AddExtent(r.run)
+	return nil
+}
+
+func (r *recPut) apply(p *Pool) error {
+	p.cat.put(r.key, r.val)
+	return nil
+}
+
+func (r *recHead) apply(p *Pool) error {
+	var parent *layer
+	if r.parent != 0 {
+		var err error
+		if parent, err = p.layer(r.parent); err != nil {
+			return err
+		}
+	}
+	p.newLayer(parent, r.vol, r.size, r.when)
+	return nil
+}
+
+func (r *recFreeze) apply(p *Pool) error {
+	for _, v := range r.vols {
+		old := p.heads[v]
+		if old == nil {
+			return fmt.Errorf("freeze of volume %d: %w", v, ErrCorrupt)
+		}
+		old.head, old.named, old.name, old.created, old.who = false, r.name != "", r.name, r.when, r.who
+		p.newLayer(old, v, old.size, r.when)
+		p.touch(old)
+	}
+	return nil
+}
+
+func (r *recRollback) apply(p *Pool) error {
+	snap, err := p.layer(r.snap)
+	if err != nil {
+		return err
+	}
+	old := p.heads[r.vol]
+	if old == nil {
+		return fmt.Errorf("rollback of volume %d: %w", r.vol, ErrCorrupt)
+	}
+	p.newLayer(snap, r.vol, snap.size, r.when)
+	old.head = false
+	j := p.newJob(r.vol, p.pathOf(r.vol), snap.name, reasonRollback, r.who, r.when)
+	if err := p.reap(old, j, r.when); err != nil {
+		return err
+	}
+	p.endJob(j)
+	return nil
+}
+
+func (r *recUnname) apply(p *Pool) error {
+	l, err := p.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	j := p.newJob(l.vol, p.pathOf(l.vol), l.name, reasonSnapshot, r.who, r.when)
+	l.named, l.name = false, ""
+	p.touch(l)
+	if !r.held {
+		if err := p.reap(l, j, r.when); err != nil {
+			return err
+		}
+	}
+	p.endJob(j)
+	return nil
+}
+
+func (r *recReap) apply(p *Pool) error {
+	l, err := p.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	j := p.newJob(l.vol, p.pathOf(l.vol), "", reasonSnapshot, l.who, r.when)
+	if err := p.reap(l, j, r.when); err != nil {
+		return err
+	}
+	p.endJob(j)
+	return nil
+}
+
+func (r *recDestroy) apply(p *Pool) error {
+	j := p.newJob(r.vol, p.pathOf(r.vol), "", reasonVolume, r.who, r.when)
+	all := append([]*layer{}, p.byVol[r.vol]...)
+	for _, l := range all {
+		l.head, l.named, l.name = false, false, ""
+		for _, h := range r.held {
+			if h == l.id {
+				l.held++ // of this record, taken back below: such a layer waits for its recReap
+			}
+		}
+		p.touch(l)
+	}
+	delete(p.heads, r.vol)
+	for i := len(all) - 1; i >= 0; i-- {
+		if p.layers[all[i].id] == nil || all[i].dead {
+			continue
+		}
+		if err := p.reap(all[i], j, r.when); err != nil {
+			return err
+		}
+	}
+	for _, l := range all {
+		for _, h := range r.held {
+			if h == l.id {
+				l.held--
+			}
+		}
+		if p.layers[l.id] == l && !l.dead {
+			l.vol = 0
+			p.byVol[0] = append(p.byVol[0], l)
+		}
+	}
+	delete(p.byVol, r.vol)
+	p.endJob(j)
+	return nil
+}
+
+func (r *recDetach) apply(p *Pool) error {
+	l, err := p.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	if r.lo < 0 || r.hi <= r.lo || !l.head {
+		return fmt.Errorf("layer %v: detach of blocks %d to %d: %w", l.id, r.lo, r.hi, ErrCorrupt)
+	}
+	below := l.top
+	rest := &overlay{layer: l, under: below, kind: storeyRest, lo: r.lo, hi: r.hi}
+	window := &overlay{layer: l, under: below, kind: storeyWindow, lo: r.lo, hi: r.hi, pair: rest}
+	rest.pair = window
+	l.top = &overlay{layer: l, under: rest}
+	l.refer -= r.mapped
+	j := p.newJob(l.vol, p.pathOf(l.vol), "", reasonOverwritten+" in one piece", "", r.when)
+	p.newWalk(l, window, j, false)
+	p.touch(l)
+	return nil
+}
+
+func (r *recWalk) apply(p *Pool) error {
+	w := p.walks[r.walk]
+	if w == nil {
+		return fmt.Errorf("walk %d: %w", r.walk, ErrCorrupt)
+	}
+	for _, o := range r.runs {
+		if err := p.replaced(w.layer, o, w.job); err != nil {
+			return err
+		}
+	}
+	w.next, w.dirty, w.job.dirty = r.next, true, true
+	if r.done {
+		p.endWalk(w)
+	}
+	return nil
+}
+
+func (r *recResize) apply(p *Pool) error {
+	l, err := p.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	l.size = r.size
+	p.touch(l)
+	return nil
+}
+
+func (r *recRename) apply(p *Pool) error {
+	l, err := p.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	l.name = r.name
+	p.touch(l)
+	return nil
+}
+
+func (r *recRecover) apply(p *Pool) error {
+	runs, err := p.abandonClaims()
+	if err != nil {
+		return err
+	}
+	j := p.newJob(0, "", "", reasonRecovery, "", r.when)
+	for _, run := range runs {
+		p.addToJob(j, oldRun{dev: run.Start, n: run.Len})
+	}
+	p.endJob(j)
+	return nil
+}
+
+func (r *recAnswer) apply(p *Pool) error {
+	p.answers.add(*r)
+	return nil
+}
+
+func (r *recSweep) apply(p *Pool) error { return p.applySweep(r) }

@@ -1,0 +1,308 @@
+package chain
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"slatefs/alloc"
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
+)
+
+// builder turns a cut into pages. It works beside readers and writers: what it reads nobody changes (frozen, or under
+// the structure lock), and what it makes is published at its end.
+type builder struct {
+	p     *Pool
+	c     *cut
+	maps  map[*overlay]meta.Map // what a storey settles to
+	trees map[*list][]meta.Tree
+}
+
+// build makes all pages of the cut and publishes them in memory. The structure lock is held. An error leaves memory
+// and pages at odds: the pool fails.
+func (p *Pool) build(c *cut) error {
+	b := &builder{p: p, c: c, maps: map[*overlay]meta.Map{}, trees: map[*list][]meta.Tree{}}
+	for i := range c.layers {
+		if _, err := b.settle(c.layers[i].top); err != nil {
+			return fmt.Errorf("map of layer %v: %w", c.layers[i].of.id, err)
+		}
+	}
+	for i := range c.walks {
+		if _, err := b.settle(c.walks[i].source); err != nil {
+			return fmt.Errorf("map of walk %d: %w", c.walks[i].id, err)
+		}
+	}
+	if err := b.lists(); err != nil {
+		return err
+	}
+	edits, err := p.writeGroups(c.images)
+	if err != nil {
+		return err
+	}
+	table, err := p.groups.Apply(p.groupTable, edits)
+	if err != nil {
+		return fmt.Errorf("group table: %w", err)
+	}
+	tree, err := b.catalog()
+	if err != nil {
+		return err
+	}
+	root, err := p.store.Seal()
+	for errors.Is(err, meta.ErrNoPages) {
+		if err = p.refill(); err == nil {
+			root, err = p.store.Seal()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("metadata store: %w", err)
+	}
+	c.super.storeRoot, c.super.groupTable, c.super.catalog = root, table, tree
+	b.install()
+	return nil
+}
+
+// settle builds the storeys of a stack from below and returns the map of the top one.
+func (b *builder) settle(o *overlay) (meta.Map, error) {
+	if o.settled {
+		return o.base, nil
+	}
+	if m, ok := b.maps[o]; ok {
+		return m, nil
+	}
+	m, err := b.settle(o.under)
+	if err != nil {
+		return m, err
+	}
+	dead := func(ptr meta.Ptr) { b.pageGone(o.layer, ptr) }
+	switch o.kind {
+	case storeyEntries:
+		if o.entries.Len() == 0 {
+			break
+		}
+		pieces := make([]meta.Piece, 0, o.entries.Len())
+		o.entries.Ascend(omap.Key{}, func(k omap.Key, q piece) bool {
+			pieces = append(pieces, meta.Piece{Start: start(k), Len: q.n, Dev: q.dev, Birth: uint64(q.birth), Mapped: q.dev != 0})
+			return true
+		})
+		if m, err = b.p.maps.Apply(m, pieces, uint64(o.layer.id), dead); err != nil {
+			return m, err
+		}
+	case storeyRest, storeyWindow:
+		rest, window, err := b.p.maps.Cut(m, o.lo, o.hi, uint64(o.layer.id), dead)
+		if err != nil {
+			return m, err
+		}
+		if m = rest; o.kind == storeyWindow {
+			m = window
+			rest, window = window, rest
+		}
+		b.maps[o.pair] = window
+		b.maps[o] = rest
+		return m, nil
+	}
+	b.maps[o] = m
+	return m, nil
+}
+
+// pageGone is Pool.pageGone for the builder: what goes to a dead list goes to its frozen part.
+func (b *builder) pageGone(l *layer, ptr meta.Ptr) {
+	l = l.now()
+	switch {
+	case LayerID(ptr.Birth) > l.floor():
+		b.p.store.Free(ptr)
+	case l.dead: // others show it
+	default:
+		for _, a := range []alloc.BlockID{ptr.Addr, ptr.Twin} {
+			if a != 0 {
+				l.lost.frozen.Set(entryKey(LayerID(ptr.Birth), a), entry{page: true, n: 1})
+			}
+		}
+	}
+}
+
+// lists merges what was frozen into the trees, and gives back the pages of what was worked off.
+func (b *builder) lists() error {
+	for i := range b.c.layers {
+		if err := b.merge(&b.c.layers[i].of.lost); err != nil {
+			return fmt.Errorf("dead list of layer %v: %w", b.c.layers[i].of.id, err)
+		}
+	}
+	for i := range b.c.jobs {
+		r := &b.c.jobs[i]
+		err := b.trim(&r.of.ready, r.cursor)
+		for _, l := range []*list{&r.of.fresh, &r.of.ready, &r.of.bad} {
+			if err == nil {
+				err = b.merge(l)
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("erase job %d: %w", r.of.id, err)
+		}
+	}
+	for i := range b.c.spent {
+		if err := b.p.jobPages(&b.c.spent[i]); err != nil {
+			return fmt.Errorf("worked-off list: %w", err)
+		}
+	}
+	return b.drop()
+}
+
+func (b *builder) merge(l *list) error {
+	ts, ok := b.trees[l]
+	if !ok {
+		ts = slices.Clone(l.trees)
+	}
+	if l.frozen.Len() > 0 {
+		if len(ts) == 0 {
+			ts = append(ts, meta.Tree{})
+		}
+		var err error
+		if ts[0], err = b.p.lists.Apply(ts[0], edits(l.frozen)); err != nil {
+			return err
+		}
+	}
+	b.trees[l] = ts
+	return nil
+}
+
+// trim takes what lies below the cursor out of a job's list; an entry that the cursor divides loses its front.
+func (b *builder) trim(l *list, cursor omap.Key) error {
+	p := b.p
+	part := func(k omap.Key, e entry) (omap.Key, entry, bool) {
+		if !e.page && k.Hi == cursor.Hi && k.Lo+uint64(e.n) > cursor.Lo {
+			return cursor, entry{n: e.n - int64(cursor.Lo-k.Lo)}, true
+		}
+		return k, e, false
+	}
+	keep := &omap.Map[entry]{}
+	l.frozen.Ascend(omap.Key{}, func(k omap.Key, e entry) bool {
+		if k.Less(cursor) {
+			if e.page {
+				p.store.FreeAddr(alloc.BlockID(k.Lo))
+				return true
+			}
+			var ok bool
+			if k, e, ok = part(k, e); !ok {
+				return true
+			}
+		}
+		keep.Set(k, e)
+		return true
+	})
+	var ts []meta.Tree
+	for _, t := range l.trees {
+		row := list{trees: []meta.Tree{t}}
+		err := row.ascend(p.lists, omap.Key{}, func(k omap.Key, e entry) bool {
+			if !k.Less(cursor) {
+				return false
+			}
+			if e.page {
+				p.store.FreeAddr(alloc.BlockID(k.Lo))
+			} else if k, e, ok := part(k, e); ok {
+				keep.Set(k, e)
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		if t, err = p.lists.TrimBelow(t, meta.Key(cursor)); err != nil {
+			return err
+		}
+		if t.Entries > 0 {
+			ts = append(ts, t)
+		}
+	}
+	*l.frozen = *keep
+	b.trees[l] = ts
+	return nil
+}
+
+// dropPages bounds the list pages that one checkpoint gives back for dead lists of dead layers.
+const dropPages = 4096
+
+func (b *builder) drop() error {
+	var left []meta.Tree
+	room := dropPages
+	for _, t := range b.c.drops {
+		if room > 0 {
+			n, err := 0, error(nil)
+			if t, n, err = b.p.lists.DropSome(t, room); err != nil {
+				return fmt.Errorf("dropped list: %w", err)
+			}
+			room -= n
+		}
+		if t.Entries > 0 {
+			left = append(left, t)
+		}
+	}
+	b.c.drops = left
+	return nil
+}
+
+// catalog writes the rows of the cut into the frozen part of the catalog and merges it into the tree.
+func (b *builder) catalog() (meta.Tree, error) {
+	p, frozen := b.p, &catalog{fresh: *b.p.cat.frozen}
+	for _, k := range b.c.gone {
+		p.dropRow(frozen, k)
+	}
+	for i := range b.c.layers {
+		r := &b.c.layers[i]
+		p.storeRow(frozen, rowKey(rowLayer, uint64(r.of.id)), r.marshal(b.mapOf(r.top), b.trees[&r.of.lost]))
+	}
+	for i := range b.c.jobs {
+		r := &b.c.jobs[i]
+		p.storeRow(frozen, rowKey(rowJob, r.of.id), r.marshal(b.trees))
+	}
+	for i := range b.c.walks {
+		r := &b.c.walks[i]
+		p.storeRow(frozen, rowKey(rowWalk, r.id), r.marshal(b.mapOf(r.source)))
+	}
+	for kind, v := range map[rowKind][]byte{
+		rowDrop: marshalTrees(b.c.drops), rowWindow: marshalRuns(b.c.window), rowAnswer: b.c.answers,
+	} {
+		p.storeRow(frozen, rowKey(kind, 0), v)
+	}
+	var es []meta.Edit
+	frozen.fresh.Ascend(omap.Key{}, func(k omap.Key, v []byte) bool {
+		es = append(es, meta.Edit{Key: meta.Key(k), Val: v, Delete: v == nil})
+		return true
+	})
+	t, err := p.cat.family.Apply(p.cat.tree, es)
+	if err != nil {
+		return t, fmt.Errorf("catalog: %w", err)
+	}
+	return t, nil
+}
+
+func (b *builder) mapOf(o *overlay) meta.Map {
+	if o.settled {
+		return o.base
+	}
+	return b.maps[o]
+}
+
+// install publishes what was built: under the plan lock roots change, nothing else.
+func (b *builder) install() {
+	p := b.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for o, m := range b.maps {
+		o.base, o.settled = m, true
+		o.under, o.pair, o.entries = nil, nil, omap.Map[piece]{}
+	}
+	for l, ts := range b.trees {
+		l.trees, l.frozen = ts, nil
+	}
+	p.cat.tree, p.cat.frozen = b.c.super.catalog, nil
+	p.groupTable = b.c.super.groupTable
+	p.drops = append(b.c.drops, p.drops...)
+	p.metaN = int64(0)
+	for _, r := range p.store.Extents() {
+		p.metaN += r.Len
+	}
+}
+
+// errNoPages is what the store's refill answers when the pool has no clean blocks for it.
+var errNoPages = errors.New("no clean blocks for metadata")

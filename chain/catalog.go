@@ -1,0 +1,189 @@
+package chain
+
+import (
+	"fmt"
+
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
+)
+
+// catalog is one ordered table of rows by (kind, number, part): inodes, names, layers, jobs. What changed since the
+// last checkpoint is in memory over the tree; an empty value there is a deleted row.
+//
+//	Key.Hi  kind << 56 | number
+//	Key.Lo  name hash of a directory entry or attribute, part of a row that is longer than meta.MaxValue
+type catalog struct {
+	family *meta.Family
+	tree   meta.Tree
+	fresh  omap.Map[[]byte]
+	frozen *omap.Map[[]byte] // what a checkpoint is merging into the tree; nil otherwise
+}
+
+type rowKind uint8
+
+const (
+	rowInode rowKind = iota + 1
+	rowName
+	rowLink
+	rowXattr
+	rowLayer
+	rowJob
+	rowWalk
+	rowProperty
+	rowOrphan
+	rowDrop
+	rowWindow
+	rowAnswer
+)
+
+// partSize bounds a row's value; longer ones continue in the next part.
+const partSize = 1000
+
+func rowKey(kind rowKind, number uint64) meta.Key {
+	return meta.Key{Hi: uint64(kind)<<56 | number&(1<<56-1)}
+}
+
+func (c *catalog) get(k meta.Key) ([]byte, bool, error) {
+	if v, ok := c.fresh.Get(omap.Key(k)); ok {
+		return v, v != nil, nil
+	}
+	if c.frozen != nil {
+		if v, ok := c.frozen.Get(omap.Key(k)); ok {
+			return v, v != nil, nil
+		}
+	}
+	return c.family.Get(c.tree, k)
+}
+
+// put stores a row; nil deletes it.
+func (c *catalog) put(k meta.Key, v []byte) { c.fresh.Set(omap.Key(k), v) }
+
+// scan calls fn for every row from k on while fn returns true.
+func (c *catalog) scan(k meta.Key, fn func(meta.Key, []byte) bool) error {
+	cur := c.family.Seek(c.tree, k)
+	tk, tv, tok, err := cur.Next()
+	pos := omap.Key(k)
+	for err == nil {
+		mk, mv, mok := c.newest(pos)
+		if !mok && !tok {
+			return nil
+		}
+		if !mok || tok && tk.Less(meta.Key(mk)) { // the tree's row, not changed since
+			if !fn(tk, tv) {
+				return nil
+			}
+			tk, tv, tok, err = cur.Next()
+			continue
+		}
+		if tok && tk == meta.Key(mk) {
+			if tk, tv, tok, err = cur.Next(); err != nil {
+				return err
+			}
+		}
+		if mv != nil && !fn(meta.Key(mk), mv) {
+			return nil
+		}
+		if pos = mk.Next(); pos == mk {
+			return nil
+		}
+	}
+	return err
+}
+
+// newest is the first row in memory that is not below k.
+func (c *catalog) newest(k omap.Key) (omap.Key, []byte, bool) {
+	fk, fv, fok := c.fresh.Ceil(k)
+	if c.frozen != nil {
+		if zk, zv, zok := c.frozen.Ceil(k); zok && (!fok || zk.Less(fk)) {
+			return zk, zv, true
+		}
+	}
+	return fk, fv, fok
+}
+
+// long reads a row that may have several parts.
+func (c *catalog) long(k meta.Key) ([]byte, bool, error) {
+	var out []byte
+	for part := uint64(0); ; part++ {
+		v, ok, err := c.get(meta.Key{Hi: k.Hi, Lo: k.Lo + part})
+		if err != nil {
+			return nil, false, err
+		}
+		if !ok {
+			return out, part > 0, nil
+		}
+		out = append(out, v...)
+		if len(v) < partSize {
+			return out, true, nil
+		}
+	}
+}
+
+// parts splits a value into rows. The last part is shorter than partSize, so that reading knows the end.
+func parts(k meta.Key, v []byte) []recPut {
+	var out []recPut
+	for {
+		n := min(len(v), partSize)
+		out = append(out, recPut{key: k, val: append([]byte{}, v[:n]...)})
+		if n < partSize {
+			return out
+		}
+		v, k.Lo = v[n:], k.Lo+1
+	}
+}
+
+// storeRow writes an object's row outside the journal: at a checkpoint, whose records describe it already. More parts
+// in the last checkpoint's row are deleted. Only the builder calls it.
+func (p *Pool) storeRow(c *catalog, k meta.Key, v []byte) {
+	rows := parts(k, v)
+	for _, r := range rows {
+		c.put(r.key, r.val)
+	}
+	for i := len(rows); i < p.parts[k]; i++ {
+		c.put(meta.Key{Hi: k.Hi, Lo: k.Lo + uint64(i)}, nil)
+	}
+	p.parts[k] = len(rows)
+}
+
+func (p *Pool) dropRow(c *catalog, k meta.Key) {
+	for i := range p.parts[k] {
+		c.put(meta.Key{Hi: k.Hi, Lo: k.Lo + uint64(i)}, nil)
+	}
+	delete(p.parts, k)
+}
+
+// rows calls fn for every object of a kind, its parts joined.
+func (c *catalog) rows(kind rowKind, fn func(number uint64, val []byte, parts int) error) error {
+	var val []byte
+	var n int
+	var number uint64
+	var inner error
+	flush := func() bool {
+		if n > 0 {
+			if inner = fn(number, val, n); inner != nil {
+				inner = fmt.Errorf("catalog row %d/%d: %w", kind, number, inner)
+				return false
+			}
+		}
+		val, n = nil, 0
+		return true
+	}
+	err := c.scan(rowKey(kind, 0), func(k meta.Key, v []byte) bool {
+		if rowKind(k.Hi>>56) != kind {
+			return false
+		}
+		if k.Lo == 0 && !flush() {
+			return false
+		}
+		number = k.Hi & (1<<56 - 1)
+		val, n = append(val, v...), n+1
+		return true
+	})
+	if err == nil && inner == nil {
+		flush()
+	}
+	if err != nil {
+		return err
+	}
+	return inner
+}

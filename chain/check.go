@@ -1,0 +1,331 @@
+package chain
+
+import (
+	"context"
+	"fmt"
+
+	"slatefs/alloc"
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
+)
+
+// CheckReport is what a check found: nothing, if both lists are empty.
+type CheckReport struct {
+	Errors []string // corruption: two owners, wrong states or counters, pages that cannot be read
+	Leaks  []string // blocks and pages that nothing names: space lost, no data in danger
+	Blocks int64    // examined
+	Pages  int
+	Layers int
+}
+
+// findings bounds each list: one broken page can cost many blocks their owner.
+const findings = 100
+
+func (r *CheckReport) bad(format string, a ...any)  { note(&r.Errors, format, a...) }
+func (r *CheckReport) leak(format string, a ...any) { note(&r.Leaks, format, a...) }
+
+func note(list *[]string, format string, a ...any) {
+	switch len(*list) {
+	case findings:
+		*list = append(*list, "and more")
+	case findings + 1:
+	default:
+		*list = append(*list, fmt.Sprintf(format, a...))
+	}
+}
+
+// Check walks everything: maps, births, dead lists, states, jobs, counters, checksums, twins, names. It changes
+// nothing but what a good twin repairs.
+//
+// A pool that is in use is checked as its last checkpoint left it, which is taken first; readers and writers go on.
+// A pool opened read-only is checked as the journal left it, and its clean blocks are read.
+func (p *Pool) Check(ctx context.Context) (*CheckReport, error) {
+	if p.opt.ReadOnly {
+		return p.checkMemory(ctx, true)
+	}
+	if err := p.Checkpoint(); err != nil {
+		return nil, err
+	}
+	p.workMu.Lock() // no checkpoint, so no page is reused
+	defer p.workMu.Unlock()
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	p.mu.Lock()
+	super, slot := p.super, p.slot
+	p.mu.Unlock()
+	view := newPool(p.dev, Options{Now: p.opt.Now, ReadOnly: true, CacheBytes: p.opt.CacheBytes}, super, slot)
+	if err := view.load(); err != nil {
+		return &CheckReport{Errors: []string{wrapCorrupt(err).Error()}}, nil
+	}
+	r, err := view.checkMemory(ctx, false)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.store.Err(); err != nil {
+		r.bad("metadata store: %v", err)
+	}
+	return r, err
+}
+
+// checkMemory checks the state as it is in memory, pages below it included.
+func (p *Pool) checkMemory(ctx context.Context, readClean bool) (*CheckReport, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := &checker{p: p, r: &CheckReport{}, marks: map[int][]mark{}, pages: map[alloc.BlockID]string{}}
+	if err := p.settleGroups(); err != nil {
+		c.r.bad("%v", err)
+	}
+	for _, step := range []func(){c.layers, c.jobs, c.walks, c.tables, c.names} {
+		if ctx.Err() != nil {
+			return c.r, ctx.Err()
+		}
+		step()
+	}
+	c.states(readClean)
+	c.leakedPages()
+	return c.r, nil
+}
+
+type checker struct {
+	p     *Pool
+	r     *CheckReport
+	marks map[int][]mark // by group; nil: nothing seen there
+	pages map[alloc.BlockID]string
+	dead  int64 // blocks that burials still have to free
+}
+
+// mark is what was seen of a block.
+type mark struct {
+	birth LayerID
+	seen  uint8
+}
+
+const (
+	seenLive = 1 << iota
+	seenDirty
+	seenWalk
+)
+
+// see marks blocks; what a block may be besides is in with.
+func (c *checker) see(dev alloc.BlockID, n int64, birth LayerID, as, with uint8, who string) {
+	if dev == 0 || n <= 0 || int64(dev)+n > c.p.blocks.Total() {
+		c.r.bad("%s: blocks %d+%d lie outside the pool", who, dev, n)
+		return
+	}
+	for b := dev; b < dev+alloc.BlockID(n); b++ {
+		g := c.p.blocks.Group(b)
+		if c.marks[g] == nil {
+			c.marks[g] = make([]mark, c.p.format.groupBlocks)
+		}
+		m := &c.marks[g][int(b)%c.p.format.groupBlocks]
+		if m.seen&^with != 0 {
+			c.r.bad("%s: block %d has another owner (%#x)", who, b, m.seen)
+		}
+		if birth != 0 && m.birth != 0 && m.birth != birth {
+			c.r.bad("%s: block %d was born in layer %v and %v", who, b, birth, m.birth)
+		}
+		if birth != 0 {
+			m.birth = birth
+		}
+		m.seen |= as
+	}
+}
+
+// mapEnd is above every logical block.
+const mapEnd = int64(meta.MapMaxBlocks)
+
+// pieces calls fn for every mapped piece of a map.
+func (c *checker) pieces(o *overlay, lo, hi int64, who string, fn func(lb int64, q piece)) {
+	for lo < hi {
+		q, miss := o.lookup(c.p.maps, lo, hi-lo)
+		if miss {
+			m, _ := o.bottom()
+			if _, err := c.p.maps.Lookup(m, lo, 1); err != nil {
+				c.r.bad("%s: map at block %d: %v", who, lo, err)
+				lo = (lo/8192 + 1) * 8192 // the rest of the rotten leaf
+			}
+			continue
+		}
+		if q.dev != 0 {
+			fn(lo, q)
+		}
+		lo += q.n
+	}
+}
+
+func (c *checker) layers() {
+	for _, l := range c.p.layers {
+		c.r.Layers++
+		if l.dead {
+			c.dead += l.own
+			continue
+		}
+		who := "layer " + l.id.String()
+		c.structure(l, who)
+		c.mapPages(l.top, func(meta.Ptr) bool { return true }, who)
+		if !l.swept {
+			c.layerMap(l, who)
+		}
+		c.list(&l.lost, who+": dead list", func(k omap.Key, e entry) {
+			if l.parent == nil || LayerID(k.Hi) > l.parent.id {
+				c.r.bad("%s: dead list: block %d born in %v, not in what the parent could show", who, k.Lo, LayerID(k.Hi))
+			}
+		})
+		if l.parent != nil && !l.parent.swept {
+			c.lost(l, who)
+		}
+	}
+}
+
+func (c *checker) structure(l *layer, who string) {
+	if l.head && c.p.heads[l.vol] != l {
+		c.r.bad("%s: is a head that volume %d does not know", who, l.vol)
+	}
+	if !l.head && !l.named && l.held == 0 && len(l.children) < 2 && !c.p.opt.ReadOnly {
+		c.r.leak("%s: nameless with %d children", who, len(l.children))
+	}
+	if l.parent != nil && c.p.layers[l.parent.id] != l.parent {
+		c.r.bad("%s: parent %v does not exist", who, l.parent.id)
+	}
+}
+
+func (c *checker) layerMap(l *layer, who string) {
+	var own, refer int64
+	c.pieces(l.top, 0, mapEnd, who, func(lb int64, q piece) {
+		if q.birth == 0 || q.birth > l.id {
+			c.r.bad("%s: block %d: born in %v", who, lb, q.birth)
+		}
+		c.see(q.dev, q.n, q.birth, seenLive, seenLive|seenWalk, who)
+		refer += q.n
+		if q.birth > l.floor() {
+			own += q.n
+		}
+	})
+	if refer != l.refer {
+		c.r.bad("%s: refers to %d blocks, counted %d", who, refer, l.refer)
+	}
+	for _, w := range c.p.walks { // what a walk has not sorted yet is still counted as its layer's
+		if w.layer != l {
+			continue
+		}
+		c.pieces(w.source, w.next, mapEnd, who, func(_ int64, q piece) {
+			if q.birth > l.floor() {
+				own += q.n
+			}
+		})
+	}
+	if own != l.own {
+		c.r.bad("%s: owns %d blocks, counted %d", who, own, l.own)
+	}
+}
+
+// lost compares a dead list with what it must be: what the parent shows and the layer does not, but for what a walk
+// still has to sort.
+func (c *checker) lost(l *layer, who string) {
+	want := map[alloc.BlockID]LayerID{}
+	c.pieces(l.parent.top, 0, mapEnd, who, func(_ int64, q piece) {
+		for i := range q.n {
+			want[q.dev+alloc.BlockID(i)] = q.birth
+		}
+	})
+	forget := func(_ int64, q piece) {
+		for i := range q.n {
+			delete(want, q.dev+alloc.BlockID(i))
+		}
+	}
+	c.pieces(l.top, 0, mapEnd, who, forget)
+	for _, w := range c.p.walks {
+		if w.layer == l {
+			c.pieces(w.source, w.next, mapEnd, who, forget)
+		}
+	}
+	var here int64
+	c.list(&l.lost, who+": dead list", func(k omap.Key, e entry) {
+		if e.page {
+			return
+		}
+		if k.Hi > uint64(l.parent.floor()) {
+			here += e.n
+		}
+		for i := range e.n {
+			b := alloc.BlockID(k.Lo) + alloc.BlockID(i)
+			if want[b] != LayerID(k.Hi) {
+				c.r.bad("%s: dead list: block %d born in %v: the parent has it from %v", who, b, LayerID(k.Hi), want[b])
+			}
+			delete(want, b)
+		}
+	})
+	if here != l.lostHere {
+		c.r.bad("%s: has lost %d blocks of its parent, counted %d", who, here, l.lostHere)
+	}
+	for b, birth := range want {
+		c.r.bad("%s: block %d born in %v is lost and not in the dead list", who, b, birth)
+	}
+}
+
+func (c *checker) list(l *list, who string, fn func(omap.Key, entry)) {
+	if err := l.ascend(c.p.lists, omap.Key{}, func(k omap.Key, e entry) bool { fn(k, e); return true }); err != nil {
+		c.r.bad("%s: %v", who, err)
+	}
+}
+
+func (c *checker) jobs() {
+	var dirty, failed int64
+	for _, j := range c.p.jobs {
+		who := fmt.Sprintf("erase job %d", j.id)
+		for _, part := range []struct {
+			l     *list
+			n     int64
+			ready bool
+		}{{&j.fresh, j.freshN, false}, {&j.ready, j.readyN, true}, {&j.bad, j.badN, false}} {
+			var n int64
+			c.list(part.l, who, func(k omap.Key, e entry) {
+				from, left := k.Lo, e.n
+				if part.ready && k.Less(j.cursor) && !e.page {
+					if k.Hi != j.cursor.Hi || k.Lo+uint64(e.n) <= j.cursor.Lo {
+						return
+					}
+					from, left = j.cursor.Lo, e.n-int64(j.cursor.Lo-k.Lo)
+				}
+				if e.page {
+					c.page(meta.Ptr{Addr: alloc.BlockID(k.Lo)}, who)
+					return
+				}
+				c.see(alloc.BlockID(from), left, 0, seenDirty, 0, who)
+				n += left
+			})
+			if n != part.n {
+				c.r.bad("%s: %d dirty blocks in a part, counted %d", who, n, part.n)
+			}
+		}
+		if j.freed != j.erased+j.dirtyBlocks()+j.badN {
+			c.r.bad("%s: freed %d, erased %d, queued %d, failed %d: they do not add up", who, j.freed, j.erased, j.dirtyBlocks(), j.badN)
+		}
+		dirty += j.dirtyBlocks()
+		failed += j.badN
+	}
+	if dirty != c.p.dirtyN || failed != c.p.failedN {
+		c.r.bad("%d blocks are dirty and %d failed, counted %d and %d", dirty, failed, c.p.dirtyN, c.p.failedN)
+	}
+}
+
+func (c *checker) walks() {
+	var freeing int64
+	for _, w := range c.p.walks {
+		who := fmt.Sprintf("walk %d", w.id)
+		c.pieces(w.source, w.next, mapEnd, who, func(_ int64, q piece) {
+			switch {
+			case q.birth > w.layer.floor():
+				c.see(q.dev, q.n, q.birth, seenWalk, 0, who)
+				if w.layer.dead {
+					freeing += q.n
+				}
+			case !w.burial:
+				c.see(q.dev, q.n, q.birth, 0, seenLive|seenWalk, who)
+			}
+		})
+		c.walkPages(w, who)
+	}
+	if freeing != c.p.freeing || freeing != c.dead {
+		c.r.bad("walks have to free %d blocks, counted %d and %d", freeing, c.p.freeing, c.dead)
+	}
+}

@@ -1,0 +1,267 @@
+package chain
+
+import (
+	"fmt"
+
+	"slatefs/alloc"
+	"slatefs/chain/blockdev"
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
+)
+
+// page notes that a page is in use, and reads its copies. Map pages are shared by layers: shared pages are noted once.
+func (c *checker) page(p meta.Ptr, who string) {
+	for _, b := range []alloc.BlockID{p.Addr, p.Twin} {
+		if b == 0 {
+			continue
+		}
+		if other, ok := c.pages[b]; ok {
+			c.r.bad("%s: page %d belongs to %s too", who, b, other)
+		}
+		c.pages[b] = who
+		if !c.p.store.InUse(b) {
+			c.r.bad("%s: page %d is free in the store", who, b)
+		}
+	}
+	c.r.Pages++
+	if p.Sum == 0 {
+		return
+	}
+	for _, b := range c.p.store.Check(p) {
+		c.r.bad("%s: page copy at block %d is damaged", who, b)
+	}
+}
+
+// mapPages notes the pages of a map that were not noted before: a page below one that was is noted too.
+func (c *checker) mapPages(o *overlay, enter func(meta.Ptr) bool, who string) {
+	m, _ := o.bottom()
+	err := c.p.maps.Pages(m, func(ptr meta.Ptr, _ int64, _ uint8) (bool, error) {
+		if !enter(ptr) || c.pages[ptr.Addr] == "map" {
+			return false, nil
+		}
+		c.page(ptr, "map")
+		return true, nil
+	})
+	if err != nil {
+		c.r.bad("%s: map: %v", who, err)
+	}
+}
+
+func (c *checker) walkPages(w *walk, who string) {
+	m, _ := w.source.bottom()
+	err := c.p.maps.Pages(m, func(ptr meta.Ptr, base int64, bits uint8) (bool, error) {
+		if base+1<<bits <= w.pages || w.burial && LayerID(ptr.Birth) <= w.layer.died {
+			return false, nil
+		}
+		if c.pages[ptr.Addr] != "map" {
+			c.page(ptr, "map")
+		}
+		return true, nil
+	})
+	if err != nil {
+		c.r.bad("%s: map: %v", who, err)
+	}
+}
+
+func (c *checker) tree(f *meta.Family, t meta.Tree, who string) {
+	err := f.Pages(t, func(ptr meta.Ptr, _ bool) error {
+		c.page(ptr, who)
+		return nil
+	})
+	if err != nil {
+		c.r.bad("%s: %v", who, err)
+	}
+}
+
+// tables notes the pages of everything that is not a map.
+func (c *checker) tables() {
+	p := c.p
+	for _, l := range p.layers {
+		for _, t := range l.lost.trees {
+			c.tree(p.lists, t, "dead list of layer "+l.id.String())
+		}
+	}
+	for _, j := range p.jobs {
+		for _, l := range []*list{&j.fresh, &j.ready, &j.bad} {
+			for _, t := range l.trees {
+				c.tree(p.lists, t, fmt.Sprintf("erase job %d", j.id))
+			}
+		}
+	}
+	for _, t := range p.drops {
+		c.tree(p.lists, t, "dropped list")
+	}
+	for i := range p.spent {
+		for _, t := range p.spent[i].trees {
+			c.tree(p.lists, t, "worked-off list")
+		}
+		c.list(&p.spent[i], "worked-off list", func(k omap.Key, e entry) {
+			if e.page {
+				c.page(meta.Ptr{Addr: alloc.BlockID(k.Lo)}, "worked-off list")
+			}
+		})
+	}
+	c.tree(p.groups, p.groupTable, "group table")
+	for g, ptr := range p.groupPtrs {
+		if !ptr.IsNil() {
+			c.page(ptr, fmt.Sprintf("group %d", g))
+		}
+	}
+	c.tree(p.cat.family, p.cat.tree, "catalog")
+	p.store.MapPages(func(ptr meta.Ptr) { c.page(ptr, "metadata store") })
+}
+
+func (c *checker) leakedPages() {
+	if err := c.p.store.Err(); err != nil {
+		c.r.bad("metadata store: %v", err)
+	}
+	if n := c.p.store.UsedPages(); n != len(c.pages) {
+		c.r.leak("%d metadata pages in use, %d found", n, len(c.pages))
+		for _, e := range c.p.store.Extents() {
+			for b := e.Start; b < e.End(); b++ {
+				if _, ok := c.pages[b]; !ok && c.p.store.InUse(b) {
+					c.r.leak("metadata page %d is in use and nothing names it", b)
+				}
+			}
+		}
+	}
+}
+
+// states compares what was seen with the state of every block.
+func (c *checker) states(readClean bool) {
+	p := c.p
+	meta := map[alloc.BlockID]bool{}
+	for b := range alloc.BlockID(superSlots + p.format.ring/BlockSize) {
+		meta[b] = true
+	}
+	for _, e := range p.store.Extents() {
+		for b := e.Start; b < e.End(); b++ {
+			meta[b] = true
+		}
+	}
+	buf := blockdev.Aligned(BlockSize)
+	for g := range p.blocks.Groups() {
+		if !p.blocks.Loaded(g) {
+			if err := p.loadGroup(g); err != nil {
+				c.r.bad("%v", err)
+				continue
+			}
+		}
+		first := alloc.BlockID(g * p.format.groupBlocks)
+		for b := first; b < min(first+alloc.BlockID(p.format.groupBlocks), alloc.BlockID(p.blocks.Total())); b++ {
+			c.r.Blocks++
+			st, err := p.blocks.State(b)
+			if err != nil {
+				c.r.bad("block %d: %v", b, err)
+				break
+			}
+			var m mark
+			if c.marks[g] != nil {
+				m = c.marks[g][int(b-first)]
+			}
+			c.state(b, st, m, meta[b])
+			if st == alloc.Clean && readClean {
+				c.zero(b, buf)
+			}
+		}
+	}
+}
+
+func (c *checker) state(b alloc.BlockID, st alloc.State, m mark, meta bool) {
+	if meta != (st == alloc.Meta) {
+		c.r.bad("block %d is %v, metadata %v", b, st, meta)
+	}
+	switch st {
+	case alloc.InUse:
+		if m.seen == 0 {
+			c.r.leak("block %d is in use, and neither live nor dirty", b)
+		}
+	case alloc.Claimed, alloc.Meta, alloc.Clean:
+		if m.seen != 0 {
+			c.r.bad("block %d is %v, and %#x names it", b, st, m.seen)
+		}
+	}
+}
+
+// zero reads a clean block: clean means zero.
+func (c *checker) zero(b alloc.BlockID, buf []byte) {
+	if _, err := c.p.dev.ReadAt(buf, int64(b)*BlockSize); err != nil {
+		c.r.bad("block %d: %v", b, err)
+	} else if !allZero(buf) {
+		c.r.bad("block %d is clean and not zero", b)
+	}
+}
+
+// names checks that directories and inodes agree.
+func (c *checker) names() {
+	p := c.p
+	entries := map[Ino]nameEntry{}
+	count, dirs := map[Ino]uint64{}, map[Ino]uint64{}
+	parent := map[Ino]Ino{}
+	err := p.cat.scan(rowKey(rowName, 0), func(k meta.Key, v []byte) bool {
+		if rowKind(k.Hi>>56) != rowName {
+			return false
+		}
+		dir := Ino(k.Hi & (1<<56 - 1))
+		es, err := parseNames(v)
+		if err != nil {
+			c.r.bad("directory %d: %v", dir, err)
+			return true
+		}
+		for _, e := range es {
+			if _, twice := entries[e.ino]; twice {
+				c.r.bad("inode %d has two names, one is %s", e.ino, e.name)
+			}
+			entries[e.ino], parent[e.ino] = e, dir
+			count[dir]++
+			dirs[dir] += uint64(dirCount(e.typ))
+			if nameKey(dir, e.name) != k {
+				c.r.bad("directory %d: %s lies under another name's hash", dir, e.name)
+			}
+		}
+		return true
+	})
+	if err != nil {
+		c.r.bad("catalog: %v", err)
+	}
+	seen := map[Ino]bool{}
+	err = p.cat.rows(rowInode, func(number uint64, v []byte, _ int) error {
+		ino := Ino(number)
+		seen[ino] = true
+		n, err := parseInode(v)
+		if err != nil {
+			c.r.bad("inode %d: %v", ino, err)
+			return nil
+		}
+		e, named := entries[ino]
+		switch {
+		case ino == RootIno:
+		case !named && n.parent != 0, named && (e.name != n.name || parent[ino] != n.parent || e.typ != n.typ):
+			c.r.bad("inode %d: it says %s in %d, the directory says %s in %d", ino, n.name, n.parent, e.name, parent[ino])
+		case !named:
+			if _, ok, err := p.cat.get(rowKey(rowOrphan, number)); err != nil || !ok {
+				c.r.leak("inode %d has no name and is no orphan", ino)
+			}
+		}
+		if n.typ == TypeDir && (n.entries != count[ino] || n.dirs != dirs[ino]) {
+			c.r.bad("directory %d: %d entries, %d directories, counted %d and %d", ino, count[ino], dirs[ino], n.entries, n.dirs)
+		}
+		if n.typ == TypeFile && p.heads[ino] == nil {
+			c.r.bad("inode %d: volume without a head", ino)
+		}
+		return nil
+	})
+	if err != nil {
+		c.r.bad("catalog: %v", err)
+	}
+	for ino := range entries {
+		if !seen[ino] {
+			c.r.bad("%s in directory %d: inode %d does not exist", entries[ino].name, parent[ino], ino)
+		}
+	}
+	for ino, l := range p.heads {
+		if !seen[ino] {
+			c.r.bad("layer %v: head of volume %d, which does not exist", l.id, ino)
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package chain
+
+import (
+	"context"
+	"fmt"
+)
+
+// Flush makes everything durable that was acknowledged before the call: data first, then the records that name it.
+// Concurrent calls share one commit. An error is final, the pool is read-only.
+func (p *Pool) Flush() error {
+	p.mu.Lock()
+	since := p.started
+	err := p.failed
+	p.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	p.commitMu.Lock()
+	defer p.commitMu.Unlock()
+	p.mu.Lock()
+	if p.ended > since { // one that began after this call has done it
+		p.mu.Unlock()
+		return nil
+	}
+	p.mu.Unlock()
+	return p.commit()
+}
+
+// commit writes the records that wait. The commit lock is held.
+//
+// The order is invariant 4: a record exists only once its data has arrived, so the sync before the batch covers the
+// data of every record in it. The journal syncs the batch itself.
+func (p *Pool) commit() error {
+	p.mu.Lock()
+	if p.failed != nil {
+		defer p.mu.Unlock()
+		return p.failed
+	}
+	p.started++
+	number, batch, lsn, gen := p.started, p.pending, p.lsn, p.super.generation
+	p.pending = nil
+	p.mu.Unlock()
+
+	if err := p.dev.Sync(); err != nil {
+		return p.fail(fmt.Errorf("sync of the device: %w", err))
+	}
+	if len(batch) > 0 {
+		if _, err := p.journal.Append(gen, batch); err != nil {
+			return p.fail(fmt.Errorf("journal batch of %d bytes: %w", len(batch), err))
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended, p.durable = number, lsn
+	p.poke()
+	return nil
+}
+
+// tailBytes of the journal are kept for records that free, erase or finish.
+func (p *Pool) tailBytes() int64 { return p.format.ring / 8 }
+
+// roomFor tells whether records of n bytes more fit without touching the tail. The plan lock is held.
+func (p *Pool) roomFor(n int64) bool {
+	return p.journal.Room()-int64(len(p.pending))-p.reserved-p.tailBytes() >= n
+}
+
+// wantsCheckpoint: half of the ring is used, or too much waits in memory. The plan lock is held.
+func (p *Pool) wantsCheckpoint() bool {
+	used := p.journal.Used() + int64(len(p.pending))
+	return used >= p.format.ring/2 || p.deepest() > maxStoreys
+}
+
+// maxStoreys bounds the stack that a lookup goes down: snapshots since the last checkpoint.
+const maxStoreys = 8
+
+func (p *Pool) deepest() (depth int) {
+	for l := range p.dirtyLayers {
+		if l.head {
+			_, d := l.top.bottom()
+			depth = max(depth, d)
+		}
+	}
+	return depth
+}
+
+// Run keeps house until ctx is done: it claims blocks ahead, takes checkpoints, walks and sweeps. An error is final.
+func (p *Pool) Run(ctx context.Context) error {
+	for {
+		did, err := p.keepHouse(ctx)
+		if err != nil {
+			return err
+		}
+		if did && ctx.Err() == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.wake:
+		}
+	}
+}
+
+// keepHouse does one piece of background work, and tells whether there was any.
+func (p *Pool) keepHouse(ctx context.Context) (did bool, err error) {
+	p.mu.Lock()
+	if err := p.writable(); err != nil {
+		p.mu.Unlock()
+		return false, err
+	}
+	checkpoint := p.wantsCheckpoint() || p.walkWaits()
+	claim := p.blocks.WindowReady() < p.format.window/2 && p.claimable() > 0 && p.writers()
+	grant := p.storeLow()
+	walk := p.walkReady()
+	p.mu.Unlock()
+	switch {
+	case checkpoint:
+		return true, p.Checkpoint()
+	case claim:
+		n, err := p.claim()
+		if err != nil || n > 0 {
+			return n > 0, err
+		}
+	}
+	if grant {
+		if ok, err := p.grant(ctx); err != nil || ok {
+			return ok, err
+		}
+	}
+	if walk != nil {
+		return true, p.walkStep(walk)
+	}
+	return p.sweepStep()
+}
+
+func (p *Pool) writers() bool {
+	for _, v := range p.vols {
+		if v.writes > 0 {
+			return true
+		}
+	}
+	return false
+}

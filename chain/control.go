@@ -1,0 +1,456 @@
+package chain
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+)
+
+// DestroyOptions say what goes with what is destroyed.
+type DestroyOptions struct {
+	Snapshots bool // -r: a volume with its snapshots
+	Clones    bool // -R: clones too, with all that they have
+	Defer     bool // -d: clones live on, layers that they need stay nameless
+}
+
+func (p *Pool) snapshot(ino Ino, name string) (*layer, error) {
+	for _, l := range p.byVol[ino] {
+		if l.named && l.name == name {
+			return l, nil
+		}
+	}
+	return nil, fmt.Errorf("%s@%s: %w", p.pathOf(ino), name, ErrNotFound)
+}
+
+// Snapshot freezes the heads of volumes under a name, all at one instant. Writers go on: what they were writing when
+// it was called may be in it or not, what was acknowledged before is. It is durable when it returns.
+//
+// The heads are switched and the record made under one hold of the plan lock, so that it comes before every record of
+// a new head. Writes in place that were planned before are waited for, since they go to the snapshot; then one commit
+// makes their data and the record durable.
+func (p *Pool) Snapshot(r Req, vols []Ino, name string) error {
+	if err := checkSnapName(name); err != nil {
+		return err
+	}
+	older, err := p.freezeHeads(r, vols, name)
+	if err != nil {
+		return err
+	}
+	p.settlePlans(older)
+	return p.Flush()
+}
+
+// freezeHeads switches the heads and returns what ends the plans that are older than the switch.
+func (p *Pool) freezeHeads(r Req, vols []Ino, name string) (older []<-chan struct{}, err error) {
+	for {
+		p.mu.Lock()
+		err := p.writable()
+		if err == nil && p.journalHolds(int64(64+len(name)+16*len(vols))) {
+			older, err = p.freezeLocked(r, vols, name)
+			p.mu.Unlock()
+			return older, err
+		}
+		p.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		if err := p.Checkpoint(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (p *Pool) freezeLocked(r Req, vols []Ino, name string) (older []<-chan struct{}, err error) {
+	for i, ino := range vols {
+		v, err := p.volume(ino)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(vols[:i], ino) {
+			return nil, fmt.Errorf("%s: named twice: %w", p.pathOf(ino), ErrInvalid)
+		}
+		if _, err := p.snapshot(ino, name); err == nil && name != "" {
+			return nil, fmt.Errorf("%s@%s: %w", p.pathOf(ino), name, ErrExist)
+		}
+		if err := p.admitSnapshot(v, name); err != nil {
+			return nil, err
+		}
+	}
+	for _, ino := range vols {
+		for _, pl := range p.vols[ino].active {
+			if pl.done == nil {
+				pl.done = make(chan struct{})
+			}
+			older = append(older, pl.done)
+		}
+	}
+	p.poke()
+	return older, p.do(&recFreeze{vols: vols, name: name, when: p.opt.Now(), who: r.who()})
+}
+
+// admitSnapshot bounds the line of history, and keeps promises: a promised volume must have room to be overwritten
+// whole once more.
+func (p *Pool) admitSnapshot(v *Volume, name string) error {
+	depth := 0
+	for l := v.head(); l != nil; l = l.parent {
+		depth++
+	}
+	if depth > MaxLayers {
+		return fmt.Errorf("%s: %d layers, at most %d: %w", p.pathOf(v.ino), depth, MaxLayers, ErrTooBig)
+	}
+	if !v.kept {
+		return nil
+	}
+	h := v.head()
+	need, avail := min(h.own, blocksOf(h.size)), p.availLocked()
+	if need > avail {
+		return fmt.Errorf("cannot snapshot %s@%s: needs %d bytes (min of %d written, %d promised), %d available: %w",
+			p.pathOf(v.ino), name, need*BlockSize, h.own*BlockSize, h.size, max(0, avail)*BlockSize, ErrNoSpace)
+	}
+	return nil
+}
+
+// settlePlans waits for plans to end.
+func (p *Pool) settlePlans(older []<-chan struct{}) {
+	for _, ch := range older {
+		<-ch
+	}
+}
+
+// Rollback makes a volume what a snapshot shows. What was written since is freed. ErrBusy: it is open for writing, and
+// not forced. Later snapshots stay, as another branch.
+func (p *Pool) Rollback(r Req, ino Ino, name string, force bool) error {
+	var older []<-chan struct{}
+	err := p.change(func(now time.Time) error {
+		v, err := p.volume(ino)
+		if err != nil {
+			return err
+		}
+		snap, err := p.snapshot(ino, name)
+		if err != nil {
+			return err
+		}
+		if v.writers > 0 && !force {
+			return &BusyError{p.pathOf(ino), v.readers, v.writers}
+		}
+		for _, pl := range v.active {
+			if pl.done == nil {
+				pl.done = make(chan struct{})
+			}
+			older = append(older, pl.done)
+		}
+		v.rollbacks++
+		v.mtime = now
+		return p.do(&recRollback{ino, snap.id, now, r.who()})
+	})
+	if err != nil {
+		return err
+	}
+	p.settlePlans(older)
+	return p.Flush()
+}
+
+// Clone makes a new volume of a snapshot, or of a volume as it is now (snap ""). No byte is copied.
+func (p *Pool) Clone(r Req, ino Ino, snap string, dir Ino, name string) (Attr, error) {
+	if snap == "" {
+		older, err := p.freezeHeads(r, []Ino{ino}, "")
+		if err != nil {
+			return Attr{}, err
+		}
+		p.settlePlans(older)
+	}
+	var out Attr
+	err := p.change(func(now time.Time) error {
+		from, err := p.inode(ino)
+		if err != nil {
+			return err
+		}
+		l := p.heads[ino]
+		if snap != "" {
+			l, err = p.snapshot(ino, snap)
+		} else if l != nil {
+			l = l.parent
+		}
+		if err != nil || l == nil {
+			return fmt.Errorf("%s: %w", p.pathOf(ino), orNotFound(err))
+		}
+		n := &inode{typ: TypeFile, mode: from.mode}
+		to, err := p.make(r, dir, name, n, now)
+		if err == nil {
+			err = p.do(&recHead{vol: to, parent: l.id, size: l.size, when: now})
+		}
+		if err == nil {
+			out = p.attr(to, n)
+		} else if snap == "" && len(l.children) < 2 && p.failed == nil { // the nameless layer was made for nothing
+			if again := p.do(&recReap{l.id, now}); again != nil {
+				return again
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return Attr{}, err
+	}
+	return out, p.Flush()
+}
+
+func orNotFound(err error) error {
+	if err == nil {
+		return ErrNotFound
+	}
+	return err
+}
+
+// DestroySnapshots destroys snapshots of a volume by name, all or none. ErrHasClones names the clones that hang on
+// one, unless they are to go too or the layer may stay for them.
+func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions) error {
+	err := p.change(func(now time.Time) error {
+		var ls []*layer
+		for _, name := range names {
+			l, err := p.snapshot(ino, name)
+			if err != nil {
+				return err
+			}
+			if clones := p.clonesOf(l); len(clones) > 0 && !o.Defer {
+				if !o.Clones {
+					return fmt.Errorf("%s@%s: %w: %s", p.pathOf(ino), name, ErrHasClones, p.paths(clones))
+				}
+				if err := p.destroyAll(r, clones, now); err != nil {
+					return err
+				}
+			}
+			ls = append(ls, l)
+		}
+		for _, l := range ls {
+			if err := p.do(&recUnname{l.id, l.held > 0, now, r.who()}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return p.Flush()
+}
+
+// clonesOf are the other volumes whose line of history goes through l.
+func (p *Pool) clonesOf(l *layer) (out []Ino) {
+	seen := map[Ino]bool{l.vol: true}
+	var down func(*layer)
+	down = func(l *layer) {
+		if !seen[l.vol] && l.vol != 0 {
+			seen[l.vol] = true
+			out = append(out, l.vol)
+		}
+		for _, c := range l.children {
+			down(c)
+		}
+	}
+	down(l)
+	slices.Sort(out)
+	return out
+}
+
+func (p *Pool) paths(inos []Ino) string {
+	var out []string
+	for _, i := range inos {
+		out = append(out, p.pathOf(i))
+	}
+	sort.Strings(out)
+	return strings.Join(out, ", ")
+}
+
+// destroyAll destroys volumes with all they have, or refuses when one is open.
+func (p *Pool) destroyAll(r Req, vols []Ino, now time.Time) error {
+	for _, ino := range vols {
+		if v := p.vols[ino]; v != nil && v.readers+v.writers > 0 {
+			return &BusyError{p.pathOf(ino), v.readers, v.writers}
+		}
+	}
+	for _, ino := range vols {
+		n, err := p.inode(ino)
+		if err != nil {
+			return err
+		}
+		if err := p.unlink(r, n.parent, nameEntry{n.name, ino, TypeFile}, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DestroyVolume destroys a volume. ErrBusy: it is open. ErrHasSnapshots, ErrHasClones name what would go with it.
+func (p *Pool) DestroyVolume(r Req, ino Ino, o DestroyOptions) error {
+	err := p.change(func(now time.Time) error {
+		if _, err := p.volume(ino); err != nil {
+			return err
+		}
+		var snaps []string
+		clones := map[Ino]bool{}
+		for _, l := range p.byVol[ino] {
+			if l.named {
+				snaps = append(snaps, l.name)
+			}
+			for _, c := range p.clonesOf(l) {
+				clones[c] = true
+			}
+		}
+		all := []Ino{ino}
+		for c := range clones {
+			all = append(all, c)
+		}
+		slices.Sort(all[1:])
+		switch {
+		case len(snaps) > 0 && !o.Snapshots && !o.Clones:
+			sort.Strings(snaps)
+			return fmt.Errorf("%s: %w: %s", p.pathOf(ino), ErrHasSnapshots, strings.Join(snaps, ", "))
+		case len(clones) > 0 && !o.Clones && !o.Defer:
+			return fmt.Errorf("%s: %w: %s", p.pathOf(ino), ErrHasClones, p.paths(all[1:]))
+		case !o.Clones:
+			all = all[:1]
+		}
+		return p.destroyAll(r, all, now)
+	})
+	if err != nil {
+		return err
+	}
+	return p.Flush()
+}
+
+// RenameSnapshot gives a snapshot another name.
+func (p *Pool) RenameSnapshot(_ Req, ino Ino, old, name string) error {
+	if err := checkSnapName(name); err != nil {
+		return err
+	}
+	err := p.change(func(time.Time) error {
+		l, err := p.snapshot(ino, old)
+		if err != nil {
+			return err
+		}
+		if _, err := p.snapshot(ino, name); err == nil {
+			return fmt.Errorf("%s@%s: %w", p.pathOf(ino), name, ErrExist)
+		}
+		return p.do(&recRename{l.id, name})
+	})
+	if err != nil {
+		return err
+	}
+	return p.Flush()
+}
+
+// used is what the destruction of a snapshot alone would free, in blocks: with one child what that child lost of it,
+// with none what it owns, with more nothing.
+func (l *layer) used() int64 {
+	switch len(l.children) {
+	case 0:
+		return l.own
+	case 1:
+		return l.children[0].lostHere
+	}
+	return 0
+}
+
+// Snapshots lists the snapshots of a volume, oldest first.
+func (p *Pool) Snapshots(ino Ino) ([]SnapInfo, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, err := p.volume(ino); err != nil {
+		return nil, err
+	}
+	var out []SnapInfo
+	for _, l := range p.byVol[ino] {
+		if !l.named {
+			continue
+		}
+		s := SnapInfo{
+			Name: l.name, Layer: l.id, Size: l.size, Created: l.created,
+			Written: l.own * BlockSize, Refer: l.refer * BlockSize, Used: l.used() * BlockSize,
+		}
+		for _, c := range p.clonesOf(l) {
+			s.Clones = append(s.Clones, p.pathOf(c))
+		}
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b SnapInfo) int { return int(int64(a.Layer) - int64(b.Layer)) })
+	return out, nil
+}
+
+// VolumeInfo describes a volume.
+func (p *Pool) VolumeInfo(ino Ino) (VolumeInfo, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, err := p.volume(ino)
+	if err != nil {
+		return VolumeInfo{}, err
+	}
+	n, err := p.inode(ino)
+	if err != nil {
+		return VolumeInfo{}, err
+	}
+	h := v.head()
+	i := VolumeInfo{
+		Attr: p.attr(ino, n), Head: h.id, Written: h.own * BlockSize, Refer: h.refer * BlockSize, Created: n.btime,
+		Promised: v.stillPromised() * BlockSize,
+	}
+	// What a volume's layers own is its own, but for blocks of its snapshots that its head shows: those are in refer.
+	var own int64
+	oldest := h
+	for _, l := range p.byVol[ino] {
+		own += l.own
+		if l.named {
+			i.Snapshots++
+		}
+		if l.id < oldest.id {
+			oldest = l
+		}
+	}
+	shared := h.refer // less what lies in layers of others, which a clone refers to
+	for l := oldest.parent; l != nil; l = nil {
+		shared -= min(shared, l.refer)
+		if i.Origin = p.pathOf(l.vol); l.named {
+			i.Origin += "@" + l.name
+		}
+	}
+	i.Used = own * BlockSize
+	i.UsedSnap = max(0, own-shared) * BlockSize
+	return i, nil
+}
+
+// Tree lists all layers of the chain that a volume belongs to, parents before children.
+func (p *Pool) Tree(ino Ino) ([]LayerInfo, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, err := p.volume(ino)
+	if err != nil {
+		return nil, err
+	}
+	root := v.head()
+	for root.parent != nil {
+		root = root.parent
+	}
+	var out []LayerInfo
+	var down func(*layer)
+	down = func(l *layer) {
+		i := LayerInfo{
+			ID: l.id, Name: l.name, Volume: l.vol, Head: l.head, Nameless: !l.head && !l.named,
+			Deferred: !l.head && !l.named, Size: l.size, Written: l.own * BlockSize, Refer: l.refer * BlockSize, Created: l.created,
+		}
+		if l.parent != nil {
+			i.Parent = l.parent.id
+		}
+		kids := slices.Clone(l.children)
+		slices.SortFunc(kids, func(a, b *layer) int { return int(int64(a.id) - int64(b.id)) })
+		for _, c := range kids {
+			i.Children = append(i.Children, c.id)
+		}
+		out = append(out, i)
+		for _, c := range kids {
+			down(c)
+		}
+	}
+	down(root)
+	return out, nil
+}

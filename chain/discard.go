@@ -1,0 +1,267 @@
+package chain
+
+import (
+	"fmt"
+	"math"
+)
+
+// largeDiscard is the number of blocks from which a discard is cut off in one piece and walked later: 64 map leaves
+// of 32 MiB.
+const largeDiscard = 64 * 8192
+
+// Punch makes [off, off+n) read zero and frees its whole blocks. The size stays. Over what was never written it does
+// nothing at all. Large ranges are answered at once and walked in the background.
+func (v *Volume) Punch(off, n int64) error {
+	end, err := v.discardRange(off, n)
+	if err != nil || end <= off {
+		return err
+	}
+	lo, hi := blocksOf(off), end/BlockSize
+	if end == v.Size() {
+		hi = blocksOf(end)
+	}
+	if lo > hi { // within one block
+		return v.zeroEdge(off, end)
+	}
+	if err := v.zeroEdge(off, lo*BlockSize); err != nil {
+		return err
+	}
+	if err := v.zeroEdge(hi*BlockSize, end); err != nil {
+		return err
+	}
+	return v.unmap(lo, hi)
+}
+
+func (v *Volume) discardRange(off, n int64) (end int64, err error) {
+	if off < 0 || n < 0 || off > MaxSize {
+		return 0, fmt.Errorf("discard of %d bytes at %d: %w", n, off, ErrInvalid)
+	}
+	v.p.mu.Lock()
+	defer v.p.mu.Unlock()
+	h, err := v.usable()
+	if err != nil {
+		return 0, err
+	}
+	return min(off+min(n, MaxSize-off), h.size), nil
+}
+
+// ZeroRange is Punch, and extends the size to off+n unless keepSize.
+func (v *Volume) ZeroRange(off, n int64, keepSize bool) error {
+	if err := v.Punch(off, n); err != nil {
+		return err
+	}
+	if keepSize {
+		return nil
+	}
+	return v.grow(off + n)
+}
+
+// writeZeros is what a write of whole blocks of zeros does: over an owned block the zeros are written, over a shared
+// one they unmap, over a hole nothing happens.
+func (v *Volume) writeZeros(off, n int64) error {
+	p := v.p
+	p.mu.Lock()
+	h, err := v.usable()
+	if err != nil {
+		p.mu.Unlock()
+		return err
+	}
+	if off > MaxSize-n {
+		p.mu.Unlock()
+		return fmt.Errorf("write of %d bytes at %d, the largest size is %d: %w", n, off, MaxSize, ErrTooBig)
+	}
+	old, err := p.oldRuns(v.ino, off/BlockSize, blocksOf(off+n))
+	owned := err == nil && h.frees(old)
+	p.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if owned {
+		_, err := v.writePart(zeros(n), off, false)
+		return err
+	}
+	if len(old) > 0 {
+		if err := v.unmap(off/BlockSize, blocksOf(off+n)); err != nil {
+			return err
+		}
+	}
+	return v.grow(off + n)
+}
+
+var zeroBytes [maxIO]byte
+
+func zeros(n int64) []byte { return zeroBytes[:n] }
+
+// zeroEdge writes zeros to a part of one block, if it shows anything.
+func (v *Volume) zeroEdge(from, to int64) error {
+	if from >= to {
+		return nil
+	}
+	v.p.mu.Lock()
+	old, err := v.p.oldRuns(v.ino, from/BlockSize, from/BlockSize+1)
+	v.p.mu.Unlock()
+	if err != nil || len(old) == 0 {
+		return err
+	}
+	_, err = v.writePart(zeros(to-from), from, false)
+	return err
+}
+
+// unmapRuns bounds the runs in one record.
+const unmapRuns = 256
+
+// unmap frees blocks [lo, hi) of the head, in records of bounded size, or in one piece if there are many.
+func (v *Volume) unmap(lo, hi int64) error {
+	p := v.p
+	if hi-lo > largeDiscard {
+		return v.detach(lo, hi)
+	}
+	for lo < hi {
+		err := p.until(func() (Need, error) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if !p.journalHolds(unmapRuns * 24) {
+				return Need{kind: needRoom}, nil
+			}
+			h, err := v.usable()
+			if err != nil {
+				return Need{}, err
+			}
+			next, old, need := h.mapped(p, lo, hi)
+			if !need.None() {
+				return need, nil
+			}
+			if len(old) == 0 {
+				lo = hi
+				return Need{}, nil
+			}
+			if h.frees(old) {
+				if err := v.job(); err != nil {
+					return Need{}, err
+				}
+			}
+			first, n := lo, next-lo
+			lo = next
+			return Need{}, p.do(&recMap{layer: h.id, lb: first, n: n, old: old})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// journalHolds tells whether n bytes fit, the tail that is kept for records that free included.
+func (p *Pool) journalHolds(n int64) bool {
+	return p.journal.Room()-int64(len(p.pending)) > n+p.tailBytes()/2
+}
+
+// mapped collects the runs in [lo, hi), up to unmapRuns of them, and where it stopped.
+func (l *layer) mapped(p *Pool, lo, hi int64) (next int64, old []oldRun, need Need) {
+	for lo < hi && len(old) < unmapRuns {
+		q, miss := l.top.lookup(p.maps, lo, hi-lo)
+		if miss {
+			m, _ := l.top.bottom()
+			return lo, nil, Need{kind: needPage, m: m, lb: lo}
+		}
+		if q.dev != 0 {
+			old = append(old, oldRun{q.dev, q.n, q.birth})
+		}
+		lo += q.n
+	}
+	return lo, old, Need{}
+}
+
+// detach cuts [lo, hi) off the head in one record. refer is right at once, the rest follows the walk.
+func (v *Volume) detach(lo, hi int64) error {
+	p := v.p
+	return p.until(func() (Need, error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if !p.journalHolds(256) {
+			return Need{kind: needRoom}, nil
+		}
+		h, err := v.usable()
+		if err != nil {
+			return Need{}, err
+		}
+		mapped, err := h.top.count(p.maps, lo, hi)
+		if err != nil || mapped == 0 {
+			return Need{}, wrapCorrupt(err)
+		}
+		return Need{}, p.do(&recDetach{layer: h.id, lo: lo, hi: hi, mapped: mapped, when: p.opt.Now()})
+	})
+}
+
+// grow raises the size to at least size.
+func (v *Volume) grow(size int64) error {
+	if size > MaxSize {
+		return fmt.Errorf("size %d, the largest is %d: %w", size, MaxSize, ErrTooBig)
+	}
+	return v.resize(func(now int64) int64 { return max(now, size) })
+}
+
+func (v *Volume) resize(to func(now int64) int64) error {
+	p := v.p
+	return p.until(func() (Need, error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		h, err := v.usable()
+		if err != nil {
+			return Need{}, err
+		}
+		size := to(h.size)
+		if size == h.size {
+			return Need{}, nil
+		}
+		if !p.journalHolds(64) {
+			return Need{kind: needRoom}, nil
+		}
+		v.mtime = p.opt.Now()
+		return Need{}, p.do(&recResize{h.id, size})
+	})
+}
+
+// Truncate sets the size. What is cut off is freed; the rest of the last block is zeroed before a later growth could
+// show it.
+func (v *Volume) Truncate(size int64) error {
+	if size < 0 || size > MaxSize {
+		return fmt.Errorf("size %d, the largest is %d: %w", size, MaxSize, ErrTooBig)
+	}
+	now := v.Size()
+	if size < now {
+		if size == 0 {
+			if err := v.unkeep(); err != nil {
+				return err
+			}
+		}
+		if err := v.zeroEdge(size, min(blocksOf(size)*BlockSize, now)); err != nil {
+			return err
+		}
+		// First the blocks, then the size: a crash between must not let a later growth show them again.
+		if err := v.unmap(blocksOf(size), blocksOf(now)); err != nil {
+			return err
+		}
+		if err := v.unmapBeyond(blocksOf(now)); err != nil {
+			return err
+		}
+		return v.resize(func(now int64) int64 { return min(now, size) })
+	}
+	return v.grow(size)
+}
+
+// unmapBeyond frees what fallocate mapped past the end.
+func (v *Volume) unmapBeyond(lo int64) error {
+	p := v.p
+	p.mu.Lock()
+	h, err := v.usable()
+	var mapped int64
+	if err == nil {
+		mapped, err = h.top.count(p.maps, lo, math.MaxInt64/BlockSize)
+	}
+	p.mu.Unlock()
+	if err != nil || mapped == 0 {
+		return wrapCorrupt(err)
+	}
+	return v.detach(lo, math.MaxInt64/BlockSize)
+}

@@ -1,0 +1,237 @@
+package chain
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"slatefs/alloc"
+	"slatefs/chain/blockdev"
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
+)
+
+// Ready is signalled when Next may have something.
+func (p *Pool) Ready() <-chan struct{} { return p.ready }
+
+// Next hands out dirty runs of the oldest job that may be zeroed, at most maxBytes, and not again until they are
+// reported. Nil: nothing may be zeroed now. It seals what has collected when nothing else is left, and makes the seal
+// durable: a block is freed durably, and no plan can touch it any more, before it is handed out (invariants 5, 11).
+func (p *Pool) Next(maxBytes int64) (uint64, []blockdev.Extent) {
+	for {
+		id, runs, sealed, err := p.nextRuns(maxBytes)
+		if err != nil || len(runs) > 0 {
+			return id, runs
+		}
+		if !sealed {
+			return 0, nil
+		}
+		if err := p.Flush(); err != nil {
+			return 0, nil
+		}
+	}
+}
+
+func (p *Pool) nextRuns(maxBytes int64) (id uint64, runs []blockdev.Extent, sealed bool, err error) {
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.writable(); err != nil {
+		return 0, nil, false, err
+	}
+	for _, j := range p.jobsByAge() {
+		if j.out == 0 && j.readyN == 0 {
+			did, err := p.sealJob(j)
+			if err != nil {
+				return 0, nil, false, err
+			}
+			sealed = sealed || did
+		}
+		if j.readyN == j.out || !p.epochs.over(j.epoch) || p.durable < j.lsn {
+			continue
+		}
+		runs, err := p.handOut(j, maxBytes/BlockSize)
+		if err != nil {
+			err = p.failLocked(fmt.Errorf("erase job %d: %w", j.id, wrapCorrupt(err)))
+		}
+		return j.id, runs, sealed, err
+	}
+	return 0, nil, sealed, nil
+}
+
+func (p *Pool) jobsByAge() []*job {
+	js := make([]*job, 0, len(p.jobs))
+	for _, j := range p.jobs {
+		js = append(js, j)
+	}
+	slices.SortFunc(js, func(a, b *job) int { return int(int64(a.id) - int64(b.id)) })
+	return js
+}
+
+// sealJob makes what a job collected its ready part, or what failed, when its time has come.
+func (p *Pool) sealJob(j *job) (bool, error) {
+	switch {
+	case !j.fresh.empty():
+		return true, p.do(&recSeal{job: j.id})
+	case !j.bad.empty() && !p.opt.Now().Before(j.retryAt):
+		return true, p.do(&recSeal{job: j.id, bad: true})
+	}
+	return false, nil
+}
+
+// handOut takes up to n blocks from the job's ready part, from where the last call stopped.
+func (p *Pool) handOut(j *job, n int64) (runs []blockdev.Extent, err error) {
+	if j.out == 0 {
+		j.handed = j.cursor
+	}
+	// the entry that the cursor divides begins before it
+	from := omap.Key{Hi: j.handed.Hi}
+	if j.handed.Lo > 0 {
+		k, ok, err := j.ready.before(p.lists, j.handed)
+		if err != nil {
+			return nil, err
+		}
+		if from = j.handed; ok {
+			from = k
+		}
+	}
+	err = j.ready.ascend(p.lists, from, func(k omap.Key, e entry) bool {
+		if e.page || n == 0 {
+			return n > 0
+		}
+		start, left := k.Lo, e.n
+		if k.Less(j.handed) {
+			skip := int64(j.handed.Lo - k.Lo)
+			if k.Hi != j.handed.Hi || skip >= e.n {
+				return true
+			}
+			start, left = j.handed.Lo, e.n-skip
+		}
+		take := min(left, n)
+		runs = append(runs, blockdev.Extent{Off: int64(start) * BlockSize, Len: take * BlockSize})
+		n -= take
+		j.out += take
+		j.handed = omap.Key{Hi: k.Hi, Lo: start + uint64(take)}
+		return n > 0
+	})
+	return runs, err
+}
+
+// before is the last entry below k, if any: it may reach past k.
+func (l *list) before(f *meta.Family, k omap.Key) (best omap.Key, ok bool, err error) {
+	prev := omap.Key{Hi: k.Hi, Lo: k.Lo - 1}
+	see := func(o omap.Key, found bool) {
+		if found && o.Hi == k.Hi && (!ok || best.Less(o)) {
+			best, ok = o, true
+		}
+	}
+	for _, t := range l.trees {
+		o, _, found, err := f.Floor(t, meta.Key(prev))
+		if err != nil {
+			return best, false, err
+		}
+		see(omap.Key(o), found)
+	}
+	o, _, found := l.fresh.Floor(prev)
+	see(o, found)
+	return best, ok, nil
+}
+
+// Report says what became of the runs that were handed out: zero and synced, or failed. It returns when the record is
+// durable. Every handed-out block of the job must be in one of the two.
+func (p *Pool) Report(id uint64, zeroed, failed []blockdev.Extent) error {
+	p.structure.Lock()
+	p.mu.Lock()
+	err := p.reportLocked(id, zeroed, failed)
+	p.mu.Unlock()
+	p.structure.Unlock()
+	if err != nil {
+		return err
+	}
+	return p.Flush()
+}
+
+func (p *Pool) reportLocked(id uint64, zeroed, failed []blockdev.Extent) error {
+	if err := p.writable(); err != nil {
+		return err
+	}
+	j := p.jobs[id]
+	if j == nil {
+		return fmt.Errorf("erase job %d: %w", id, ErrNotFound)
+	}
+	r := &recErased{job: id, upTo: meta.Key(j.handed), zeroed: toRuns(zeroed), failed: toRuns(failed)}
+	if n := runBlocks(r.zeroed) + runBlocks(r.failed); n != j.out {
+		return fmt.Errorf("erase job %d: %d blocks reported, %d handed out: %w", id, n, j.out, ErrInvalid)
+	}
+	if len(r.failed) > 0 {
+		j.retryAt = p.opt.Now().Add(time.Second << min(j.retries, 12))
+		j.retries++
+		p.log.Error("erase failed; the blocks stay dirty and are tried again", "pool", p.super.name, "job", id, "blocks", runBlocks(r.failed))
+	}
+	j.out = 0
+	if runBlocks(r.zeroed)+runBlocks(r.failed) == j.readyN {
+		r.upTo = meta.Key(lastKey)
+	}
+	return p.do(r)
+}
+
+func toRuns(es []blockdev.Extent) []alloc.Run {
+	rs := make([]alloc.Run, 0, len(es))
+	for _, e := range es {
+		rs = append(rs, alloc.Run{Start: alloc.BlockID(e.Off / BlockSize), Len: e.Len / BlockSize})
+	}
+	return rs
+}
+
+// EraseJobs lists what waits to be erased, oldest first.
+func (p *Pool) EraseJobs() []JobInfo {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []JobInfo
+	for _, j := range p.jobsByAge() {
+		i := JobInfo{
+			ID: j.id, Volume: j.volume, Layer: j.layer, Reason: j.reason, Since: j.since, State: "queued",
+			Freed: j.freed * BlockSize, Erased: j.erased * BlockSize, Failed: j.badN * BlockSize,
+			Dirty: j.dirtyBlocks() * BlockSize,
+		}
+		switch {
+		case j.out > 0:
+			i.State = "erasing"
+		case j.walks > 0:
+			i.State = "walking"
+		case j.badN > 0 && j.dirtyBlocks() == 0:
+			i.State = "failed"
+		case j.readyN > 0 && !p.epochs.over(j.epoch):
+			i.State = "waiting"
+		}
+		out = append(out, i)
+	}
+	return out
+}
+
+// EraseDrain brings all that is freed into jobs: it takes the checkpoints that walks wait for, walks, and sweeps. It
+// does not erase.
+func (p *Pool) EraseDrain(ctx context.Context) error {
+	for ctx.Err() == nil {
+		p.mu.Lock()
+		waits, walk := p.walkWaits(), p.walkReady()
+		p.mu.Unlock()
+		switch {
+		case waits:
+			if err := p.Checkpoint(); err != nil {
+				return err
+			}
+		case walk != nil:
+			if err := p.walkStep(walk); err != nil {
+				return err
+			}
+		default:
+			if did, err := p.sweepStep(); err != nil || !did {
+				return err
+			}
+		}
+	}
+	return ctx.Err()
+}

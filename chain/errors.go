@@ -1,0 +1,52 @@
+package chain
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What a pool refuses, by kind. Every error of this package that is not a device's own wraps one of them; the text
+// names the object and the number.
+var (
+	ErrNotFound    = errors.New("not found")
+	ErrExist       = errors.New("already exists")
+	ErrNotDir      = errors.New("not a directory")
+	ErrIsDir       = errors.New("is a directory")
+	ErrNotEmpty    = errors.New("directory not empty")
+	ErrBusy        = errors.New("busy")
+	ErrNoSpace     = errors.New("no space left in the pool")
+	ErrQuota       = errors.New("quota exceeded")
+	ErrReadOnly    = errors.New("read-only")
+	ErrPerm        = errors.New("not permitted")
+	ErrInvalid     = errors.New("invalid argument")
+	ErrNameTooLong = errors.New("name too long")
+	ErrTooBig      = errors.New("too big")
+	ErrNoAttr      = errors.New("no such attribute")
+	ErrRange       = errors.New("past the end")
+	ErrUnsupported = errors.New("not supported")
+	ErrClosed      = errors.New("pool is closed")
+
+	// ErrHasSnapshots and ErrHasClones refuse a destroy that would take more with it than was named.
+	ErrHasSnapshots = errors.New("has snapshots")
+	ErrHasClones    = errors.New("has clones")
+
+	// ErrNotPool, ErrVersion, ErrFeature and ErrCorrupt are found when a device is opened or read.
+	ErrNotPool = errors.New("not a slatefs pool")
+	ErrVersion = errors.New("unknown format version")
+	ErrFeature = errors.New("unknown incompatible feature")
+	ErrCorrupt = errors.New("corrupt")
+)
+
+// BusyError says who keeps an object from being changed. It is ErrBusy.
+type BusyError struct {
+	What             string // path, or path@snapshot
+	Readers, Writers int    // open files by access mode
+}
+
+// Error names the object and its holders by number.
+func (e *BusyError) Error() string {
+	return fmt.Sprintf("%s: busy: open %d times for reading, %d times for writing", e.What, e.Readers, e.Writers)
+}
+
+// Is makes it an ErrBusy.
+func (e *BusyError) Is(target error) bool { return target == ErrBusy }

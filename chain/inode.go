@@ -1,0 +1,303 @@
+package chain
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/cespare/xxhash/v2"
+
+	"slatefs/chain/meta"
+)
+
+// inode is the row of a file, directory or symlink. The size of a file is its head's.
+type inode struct {
+	typ                 FileType
+	mode, uid, gid      uint32
+	parent              Ino // 0: an orphan, unlinked and still open
+	name                string
+	mtime, ctime, btime time.Time
+	immutable           bool
+	kept                bool   // preallocated
+	entries             uint64 // of a directory
+	dirs                uint64 // directories among them
+	link                int64  // length of a symlink's target
+}
+
+const (
+	flagImmutable = 1 << iota
+	flagKept
+)
+
+func (n *inode) marshal() []byte {
+	e := encoder{}
+	e.byte(byte(n.typ))
+	e.u(uint64(n.mode))
+	e.u(uint64(n.uid))
+	e.u(uint64(n.gid))
+	e.u(uint64(n.parent))
+	e.str(n.name)
+	e.time(n.mtime)
+	e.time(n.ctime)
+	e.time(n.btime)
+	var flags uint64
+	if n.immutable {
+		flags |= flagImmutable
+	}
+	if n.kept {
+		flags |= flagKept
+	}
+	e.u(flags)
+	e.u(n.entries)
+	e.u(n.dirs)
+	e.i(n.link)
+	return e.b
+}
+
+func parseInode(b []byte) (*inode, error) {
+	d := decoder{b: b}
+	n := &inode{typ: FileType(d.byte()), mode: uint32(d.u()), uid: uint32(d.u()), gid: uint32(d.u())}
+	n.parent, n.name = Ino(d.u()), d.str()
+	n.mtime, n.ctime, n.btime = d.time(), d.time(), d.time()
+	flags := d.u()
+	n.immutable, n.kept = flags&flagImmutable != 0, flags&flagKept != 0
+	n.entries, n.dirs, n.link = d.u(), d.u(), d.i()
+	if err := d.done(); err != nil {
+		return nil, err
+	}
+	switch n.typ {
+	case TypeFile, TypeDir, TypeSymlink:
+	default:
+		return nil, fmt.Errorf("inode of type %d: %w", n.typ, ErrCorrupt)
+	}
+	return n, nil
+}
+
+// inode reads a row. The plan lock is held.
+func (p *Pool) inode(ino Ino) (*inode, error) {
+	v, ok, err := p.cat.get(rowKey(rowInode, uint64(ino)))
+	if err != nil {
+		return nil, fmt.Errorf("inode %d: %w", ino, wrapCorrupt(err))
+	}
+	if !ok {
+		return nil, fmt.Errorf("inode %d: %w", ino, ErrNotFound)
+	}
+	n, err := parseInode(v)
+	if err != nil {
+		return nil, fmt.Errorf("inode %d: %w", ino, err)
+	}
+	return n, nil
+}
+
+func (p *Pool) putInode(ino Ino, n *inode) error {
+	if n.typ == TypeFile {
+		p.noteKept(ino, n.kept)
+	}
+	return p.do(&recPut{rowKey(rowInode, uint64(ino)), n.marshal()})
+}
+
+func (p *Pool) noteKept(ino Ino, on bool) {
+	if on {
+		p.kept[ino] = struct{}{}
+	} else {
+		delete(p.kept, ino)
+	}
+}
+
+// freezeTimes brings the times of writes, which are kept in memory, into the rows that a checkpoint writes.
+func (p *Pool) freezeTimes() {
+	for ino, v := range p.vols {
+		if v.mtime.IsZero() || v.gone {
+			continue
+		}
+		n, err := p.inode(ino)
+		if err != nil || !v.mtime.After(n.mtime) {
+			continue
+		}
+		n.mtime, n.ctime = v.mtime, v.mtime
+		p.cat.put(rowKey(rowInode, uint64(ino)), n.marshal())
+		v.mtime = time.Time{}
+	}
+}
+
+// attr is what stat shows. The plan lock is held.
+func (p *Pool) attr(ino Ino, n *inode) Attr {
+	a := Attr{
+		Ino: ino, Type: n.typ, Mode: n.mode, UID: n.uid, GID: n.gid, Nlink: 1, Immutable: n.immutable,
+		Mtime: n.mtime, Ctime: n.ctime, Btime: n.btime, Parent: n.parent, Name: n.name,
+	}
+	switch n.typ {
+	case TypeDir:
+		a.Nlink, a.Size = uint32(2+n.dirs), int64(n.entries)
+	case TypeSymlink:
+		a.Size = n.link
+	case TypeFile:
+		if n.parent == 0 {
+			a.Nlink = 0
+		}
+		h := p.heads[ino]
+		if h == nil {
+			break
+		}
+		a.Size, a.Blocks = h.size, h.refer*BlockSize/512
+		if v := p.vols[ino]; v != nil {
+			a.Blocks += v.stillPromised() * BlockSize / 512
+			if v.mtime.After(a.Mtime) {
+				a.Mtime, a.Ctime = v.mtime, v.mtime
+			}
+		}
+	}
+	return a
+}
+
+// Names. A directory's entries lie under the hash of their name; a row holds all that share a hash.
+
+// MaxName bounds the bytes of a name in a directory; with a snapshot's name and the @ between it must fit as well.
+const MaxName = 255
+
+// SnapDir is the name of the directory of snapshots that every directory has.
+const SnapDir = ".snap"
+
+func checkName(name string) error {
+	switch {
+	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00"):
+		return fmt.Errorf("name %q: %w", name, ErrInvalid)
+	case len(name) > MaxName:
+		return fmt.Errorf("name of %d bytes, at most %d: %w", len(name), MaxName, ErrNameTooLong)
+	case name == SnapDir:
+		return fmt.Errorf("%s is the directory of snapshots: %w", SnapDir, ErrPerm)
+	}
+	return nil
+}
+
+// checkSnapName is zfs's rule for names: letters, digits and -_.: with nothing that a shell or a path would read.
+func checkSnapName(name string) error {
+	if name == "" || len(name) > 128 {
+		return fmt.Errorf("snapshot name of %d bytes, 1 to 128: %w", len(name), ErrInvalid)
+	}
+	for _, r := range name {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("-_.: ", r):
+		default:
+			return fmt.Errorf("snapshot name %q: only letters, digits and -_.: %w", name, ErrInvalid)
+		}
+	}
+	return nil
+}
+
+func checkPoolName(name string) error {
+	if name == "" || len(name) > MaxPoolName || !utf8.ValidString(name) || strings.ContainsAny(name, "/@\x00 ") || name[0] == '.' || name[0] == '-' {
+		return fmt.Errorf("pool name %q: 1 to %d bytes without / @ or blanks: %w", name, MaxPoolName, ErrInvalid)
+	}
+	return nil
+}
+
+// nameHash is the cookie of an entry too: 62 bits, never 0.
+func nameHash(name string) uint64 { return xxhash.Sum64String(name)>>2 | 1 }
+
+func nameKey(dir Ino, name string) meta.Key {
+	return meta.Key{Hi: rowKey(rowName, uint64(dir)).Hi, Lo: nameHash(name)}
+}
+
+type nameEntry struct {
+	name string
+	ino  Ino
+	typ  FileType
+}
+
+func marshalNames(es []nameEntry) []byte {
+	if len(es) == 0 {
+		return nil
+	}
+	e := encoder{}
+	e.u(uint64(len(es)))
+	for _, n := range es {
+		e.str(n.name)
+		e.u(uint64(n.ino))
+		e.byte(byte(n.typ))
+	}
+	return e.b
+}
+
+func parseNames(b []byte) ([]nameEntry, error) {
+	d := decoder{b: b}
+	var es []nameEntry
+	for range d.len() {
+		es = append(es, nameEntry{d.str(), Ino(d.u()), FileType(d.byte())})
+	}
+	if err := d.done(); err != nil {
+		return nil, err
+	}
+	for _, e := range es {
+		if err := checkName(e.name); err != nil {
+			return nil, fmt.Errorf("%w: %w", err, ErrCorrupt)
+		}
+	}
+	return es, nil
+}
+
+func (p *Pool) names(dir Ino, name string) ([]nameEntry, error) {
+	v, ok, err := p.cat.get(nameKey(dir, name))
+	if err != nil || !ok {
+		return nil, wrapCorrupt(err)
+	}
+	return parseNames(v)
+}
+
+func (p *Pool) find(dir Ino, name string) (nameEntry, error) {
+	es, err := p.names(dir, name)
+	if err != nil {
+		return nameEntry{}, fmt.Errorf("%s in %s: %w", name, p.pathOf(dir), err)
+	}
+	for _, e := range es {
+		if e.name == name {
+			return e, nil
+		}
+	}
+	return nameEntry{}, fmt.Errorf("%s: %w", join(p.pathOf(dir), name), ErrNotFound)
+}
+
+// setName adds, changes or (ino 0) removes an entry's row.
+func (p *Pool) setName(dir Ino, name string, ino Ino, typ FileType) error {
+	es, err := p.names(dir, name)
+	if err != nil {
+		return err
+	}
+	var out []nameEntry
+	for _, e := range es {
+		if e.name != name {
+			out = append(out, e)
+		}
+	}
+	if ino != 0 {
+		out = append(out, nameEntry{name, ino, typ})
+	}
+	return p.do(&recPut{nameKey(dir, name), marshalNames(out)})
+}
+
+func join(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
+}
+
+// pathOf is the path of an inode from the root, for messages and jobs. The plan lock is held.
+func (p *Pool) pathOf(ino Ino) string {
+	var parts []string
+	for at := ino; at != RootIno; {
+		n, err := p.inode(at)
+		if err != nil || n.parent == 0 || len(parts) > 256 {
+			return fmt.Sprintf("inode %d", ino)
+		}
+		parts = append([]string{n.name}, parts...)
+		at = n.parent
+	}
+	return strings.Join(parts, "/")
+}
+
+// xattrKey: 256 parts of a value lie behind a name's hash.
+func xattrKey(ino Ino, name string) meta.Key {
+	return meta.Key{Hi: rowKey(rowXattr, uint64(ino)).Hi, Lo: xxhash.Sum64String(name) &^ 0xff}
+}

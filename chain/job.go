@@ -1,0 +1,170 @@
+package chain
+
+import (
+	"time"
+
+	"slatefs/alloc"
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
+)
+
+// job is an erase job: the durable list of dirty runs with its history. Every dirty block is in exactly one.
+//
+// It has three parts. What is freed collects in fresh. Sealing makes it ready: nothing is added to ready any more, and
+// it may be zeroed when every plan that is older than the seal is closed and the seal is durable (invariant 11). What
+// failed waits in bad until it is sealed again.
+type job struct {
+	id       uint64
+	vol      Ino
+	volume   string // its path when the job was made
+	layer    string // name of the snapshot, or what it was
+	reason   string
+	who      string
+	since    time.Time
+	fresh    list
+	ready    list
+	bad      list
+	freshN   int64 // guest blocks in each
+	readyN   int64
+	badN     int64
+	cursor   omap.Key // ready has been worked off below it
+	freed    int64    // blocks, ever
+	erased   int64
+	walks    int // that still bring blocks
+	epoch    uint64
+	lsn      uint64
+	out      int64    // blocks handed to the eraser and not yet reported
+	handed   omap.Key // the last of them ends here
+	retryAt  time.Time
+	retries  int
+	dirty    bool
+	rowParts int
+}
+
+var lastKey = omap.Key{Hi: ^uint64(0), Lo: ^uint64(0)}
+
+const (
+	reasonOverwritten = "overwritten or discarded"
+	reasonSnapshot    = "snapshot destroyed"
+	reasonVolume      = "volume destroyed"
+	reasonRollback    = "rolled back"
+	reasonRecovery    = "recovery"
+	reasonInitial     = "initial"
+)
+
+// dirtyBlocks are those that erasing could make clean now or later; failed ones are not among them.
+func (j *job) dirtyBlocks() int64 { return j.freshN + j.readyN }
+
+func (p *Pool) newJob(vol Ino, volume, layer, reason, who string, when time.Time) *job {
+	p.nextJob++
+	j := &job{id: p.nextJob, vol: vol, volume: volume, layer: layer, reason: reason, who: who, since: when, cursor: lastKey}
+	p.jobs[j.id] = j
+	if reason == reasonOverwritten {
+		p.volJobs[vol] = j
+	}
+	j.dirty = true
+	return j
+}
+
+func (p *Pool) addToJob(j *job, r oldRun) {
+	j.fresh.add(r.birth, r.dev, entry{n: r.n})
+	j.freshN += r.n
+	j.freed += r.n
+	p.dirtyN += r.n
+	j.dirty = true
+	p.poke()
+}
+
+// joinJob makes a whole list part of a job; n guest blocks are in it.
+func (p *Pool) joinJob(j *job, l *list, n int64) {
+	j.fresh.join(l)
+	j.freshN += n
+	j.freed += n
+	p.dirtyN += n
+	j.dirty = true
+	p.poke()
+}
+
+// endJob forgets a job that has nothing left and gets nothing more.
+func (p *Pool) endJob(j *job) {
+	if j.freshN+j.readyN+j.badN > 0 || j.walks > 0 || !j.fresh.empty() || !j.bad.empty() {
+		return
+	}
+	p.spend(&j.ready)
+	delete(p.jobs, j.id)
+	if p.volJobs[j.vol] == j {
+		delete(p.volJobs, j.vol)
+	}
+	p.gone = append(p.gone, rowKey(rowJob, j.id))
+}
+
+// spend leaves a list that has been worked off to the next checkpoint, which gives its pages back.
+func (p *Pool) spend(l *list) {
+	if !l.empty() {
+		p.spent = append(p.spent, *l)
+	}
+	*l = list{}
+}
+
+// walk brings the blocks of a part of a map to an erase job, or to a dead list, in steps that are restartable: of a
+// layer that died, or of what a large discard cut off. It starts when a checkpoint has settled its source.
+type walk struct {
+	id     uint64
+	layer  *layer // whose the blocks were; follows merges; may be dead
+	job    *job
+	source *overlay
+	burial bool  // the source is all of a dead layer: pages of others are not entered
+	next   int64 // logical block; below it all blocks are sorted
+	pages  int64 // below it all pages are given back; what is on disk may be behind next after a crash
+	dirty  bool
+}
+
+func (p *Pool) newWalk(l *layer, source *overlay, j *job, burial bool) *walk {
+	p.nextJob++
+	w := &walk{id: p.nextJob, layer: l, job: j, source: source, burial: burial, dirty: true}
+	j.walks++
+	p.walks[w.id] = w
+	p.poke()
+	return w
+}
+
+func (p *Pool) endWalk(w *walk) {
+	delete(p.walks, w.id)
+	w.job.walks--
+	w.job.dirty = true
+	p.gone = append(p.gone, rowKey(rowWalk, w.id))
+	if l := w.layer; l.dead && !p.walked(l) {
+		p.freeing -= l.own // what is left was counted and not found: check says so
+		p.forgetLayer(l)
+	}
+	p.endJob(w.job)
+}
+
+// walked tells whether another walk still sorts blocks of l.
+func (p *Pool) walked(l *layer) bool {
+	for _, w := range p.walks {
+		if w.layer == l {
+			return true
+		}
+	}
+	return false
+}
+
+// jobPages gives back the map pages in a list that nobody needs any more, and then the pages of the list itself.
+func (p *Pool) jobPages(l *list) error {
+	err := l.ascend(p.lists, omap.Key{}, func(k omap.Key, e entry) bool {
+		if e.page {
+			p.store.FreeAddr(alloc.BlockID(k.Lo))
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	for _, t := range l.trees {
+		if _, err := p.lists.TrimBelow(t, meta.Key(lastKey)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,222 @@
+package chain
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"slatefs/alloc"
+	"slatefs/chain/meta"
+)
+
+// layer is what was written between two snapshots of one line of history. The plan lock guards it; lists and
+// structure (parent, children, head, name) change under the structure lock too.
+type layer struct {
+	id       LayerID
+	parent   *layer
+	children []*layer
+	vol      Ino // whose it is; 0 when the volume is gone and clones hold the layer
+	name     string
+	named    bool
+	head     bool
+	swept    bool    // a sweep took dead blocks of it: its map is not read any more
+	held     int     // open .snap files, in this process
+	died     LayerID // with dead: the parent's number at that time
+	dead     bool    // no layer any more: only walks still sort its blocks
+	heir     *layer  // the child that it was merged into; its number is in that one's range now
+	size     int64   // bytes
+	top      *overlay
+	own      int64 // blocks that it owns: born in its range and still held
+	refer    int64 // blocks that its map shows
+	lost     list  // its dead list: births at or below the parent's number
+	lostHere int64 // guest blocks in it that the parent owns
+	created  time.Time
+	who      string
+
+	// What a destroy gave to this layer is shared until the record is durable: births up to fence are not written in
+	// place before that.
+	fence    LayerID
+	fenceLSN uint64
+}
+
+// floor is the parent's number: the layer owns births above it.
+func (l *layer) floor() LayerID {
+	if l.dead {
+		return l.died
+	}
+	if l.parent == nil {
+		return 0
+	}
+	return l.parent.id
+}
+
+// now follows merges: the layer in whose range l's number lies today. It may be dead.
+func (l *layer) now() *layer {
+	for l.heir != nil {
+		l = l.heir
+	}
+	return l
+}
+
+// private tells whether a head may write a block of that birth in place.
+func (l *layer) private(birth LayerID, durable uint64) bool {
+	return birth > l.floor() && (birth > l.fence || durable >= l.fenceLSN)
+}
+
+// touch: the row of l differs from the last checkpoint's.
+func (p *Pool) touch(l *layer) { p.dirtyLayers[l] = struct{}{} }
+
+func (p *Pool) layer(id LayerID) (*layer, error) {
+	if l := p.layers[id]; l != nil {
+		return l, nil
+	}
+	return nil, fmt.Errorf("layer %v: %w", id, ErrCorrupt)
+}
+
+// newLayer makes the next layer, a head above parent, or a first one.
+func (p *Pool) newLayer(parent *layer, vol Ino, size int64, when time.Time) *layer {
+	p.nextLayer++
+	l := &layer{id: p.nextLayer, parent: parent, vol: vol, head: true, size: size, created: when}
+	under := settledMap(meta.Map{})
+	if parent != nil {
+		under = parent.top
+		l.refer = parent.refer
+		parent.children = append(parent.children, l)
+	}
+	l.top = &overlay{layer: l, under: under}
+	p.layers[l.id] = l
+	p.byVol[vol] = append(p.byVol[vol], l)
+	p.heads[vol] = l
+	p.touch(l)
+	return l
+}
+
+func (p *Pool) forgetLayer(l *layer) {
+	delete(p.layers, l.id)
+	delete(p.dirtyLayers, l)
+	p.gone = append(p.gone, rowKey(rowLayer, uint64(l.id)))
+}
+
+func (p *Pool) leaveVolume(l *layer) {
+	if s := slices.DeleteFunc(p.byVol[l.vol], func(o *layer) bool { return o == l }); len(s) > 0 {
+		p.byVol[l.vol] = s
+	} else {
+		delete(p.byVol, l.vol)
+	}
+}
+
+// replaced takes a run out of what l shows: freed if l owns it, else into its dead list.
+func (p *Pool) replaced(l *layer, r oldRun, j *job) error {
+	if l.dead {
+		if r.birth > l.died {
+			l.own -= r.n
+			p.freeing -= r.n
+			p.addToJob(j, r)
+		}
+		p.touch(l)
+		return nil
+	}
+	if r.birth > l.floor() {
+		if j == nil {
+			return fmt.Errorf("layer %v: block %d freed without a job: %w", l.id, r.dev, ErrCorrupt)
+		}
+		l.own -= r.n
+		p.addToJob(j, r)
+	} else {
+		l.lost.add(r.birth, r.dev, entry{n: r.n})
+		if r.birth > l.parent.floor() {
+			l.lostHere += r.n
+		}
+	}
+	p.touch(l)
+	return nil
+}
+
+// reap removes a layer that is neither head nor snapshot as far as its children let it, and then looks at its parent.
+// It is the rule of design and format: no child, its blocks are freed by a walk; one child, it is merged into it; more,
+// it stays nameless.
+func (p *Pool) reap(l *layer, j *job, when time.Time) error {
+	for l != nil && !l.head && !l.named && l.held == 0 && !l.dead {
+		parent := l.parent
+		switch len(l.children) {
+		case 0:
+			p.bury(l, j)
+			l = parent
+		case 1:
+			return p.mergeDown(l, j)
+		default:
+			p.touch(l)
+			return nil
+		}
+	}
+	return nil
+}
+
+// bury ends a layer that nothing hangs on: a walk frees what it owns. What its dead list names others still show.
+func (p *Pool) bury(l *layer, j *job) {
+	if l.parent != nil {
+		l.died = l.parent.id
+		l.parent.children = slices.DeleteFunc(l.parent.children, func(o *layer) bool { return o == l })
+	}
+	l.dead, l.parent = true, nil
+	p.leaveVolume(l)
+	p.drops = append(p.drops, l.lost.trees...)
+	l.lost = list{}
+	p.freeing += l.own
+	p.newWalk(l, l.top, j, true)
+	p.touch(l)
+}
+
+// mergeDown gives l's blocks to its only child c. Of what c had lost, the births in l's range are nobody's now: they
+// become dirty; l's own dead list joins c's. No block moves and no stamp changes.
+func (p *Pool) mergeDown(l *layer, j *job) error {
+	c, parent := l.children[0], l.parent
+	upper, err := c.lost.cutAt(p.lists, l.floor()+1)
+	if err != nil {
+		return err
+	}
+	p.joinJob(j, &upper, c.lostHere)
+	c.own += l.own - c.lostHere
+	c.lost.join(&l.lost)
+	c.parent = parent
+	c.lostHere = 0
+	if parent != nil {
+		if c.lostHere, err = c.lost.weigh(p.lists, parent.floor(), parent.id); err != nil {
+			return err
+		}
+		for i, o := range parent.children {
+			if o == l {
+				parent.children[i] = c
+			}
+		}
+	}
+	c.fence, c.fenceLSN = max(c.fence, l.id), p.lsn
+	l.heir = c
+	for _, w := range p.walks {
+		if w.layer == l {
+			w.layer = c
+			w.dirty = true
+		}
+	}
+	p.leaveVolume(l)
+	p.forgetLayer(l)
+	p.touch(c)
+	return nil
+}
+
+// pageGone takes a map page out of what l shows: freed, or into its dead list.
+func (p *Pool) pageGone(l *layer, ptr meta.Ptr) {
+	l = l.now()
+	switch {
+	case LayerID(ptr.Birth) > l.floor():
+		p.store.Free(ptr)
+	case l.dead: // others show it
+	default:
+		for _, a := range []alloc.BlockID{ptr.Addr, ptr.Twin} {
+			if a != 0 {
+				l.lost.add(LayerID(ptr.Birth), a, entry{page: true, n: 1})
+			}
+		}
+		p.touch(l)
+	}
+}

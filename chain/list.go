@@ -1,0 +1,204 @@
+package chain
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"slatefs/alloc"
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
+)
+
+// list holds runs of blocks and single map pages in the order (birth, device block): the dead list of a layer, the
+// content of an erase job. It is a short row of trees on disk and what came since in memory. A block stands in one
+// list only, once; so the parts never overlap.
+//
+// Adding is O(log n) and reads nothing. cutAt and join change trees: the structure lock is held.
+type list struct {
+	trees  []meta.Tree
+	fresh  omap.Map[entry]
+	frozen *omap.Map[entry] // what a checkpoint is merging into the trees; nil otherwise
+}
+
+// entry is the value in a list: a run of n blocks, or one map page.
+type entry struct {
+	n    int64
+	page bool
+}
+
+const (
+	entryBlocks = 1
+	entryPage   = 2
+)
+
+func entryKey(birth LayerID, b alloc.BlockID) omap.Key {
+	return omap.Key{Hi: uint64(birth), Lo: uint64(b)}
+}
+
+func (e entry) marshal() []byte {
+	if e.page {
+		return []byte{entryPage}
+	}
+	return binary.AppendUvarint([]byte{entryBlocks}, uint64(e.n))
+}
+
+func parseEntry(b []byte) (entry, error) {
+	if len(b) == 1 && b[0] == entryPage {
+		return entry{n: 1, page: true}, nil
+	}
+	if len(b) > 1 && b[0] == entryBlocks {
+		if n, k := binary.Uvarint(b[1:]); k == len(b)-1 && n > 0 && n <= 1<<40 {
+			return entry{n: int64(n)}, nil
+		}
+	}
+	return entry{}, fmt.Errorf("list entry % x: %w", b, ErrCorrupt)
+}
+
+// weighEntry is the weight of an entry in a tree: its guest blocks.
+func weighEntry(_ meta.Key, val []byte) uint64 {
+	e, err := parseEntry(val)
+	if err != nil || e.page {
+		return 0
+	}
+	return uint64(e.n)
+}
+
+// blocks is the weight of an entry in memory.
+func (e entry) blocks() int64 {
+	if e.page {
+		return 0
+	}
+	return e.n
+}
+
+// add puts a run or a page into the list, joined to the run before it where that ends there.
+func (l *list) add(birth LayerID, b alloc.BlockID, e entry) {
+	if !e.page {
+		if k, q, ok := l.fresh.Floor(entryKey(birth, b)); ok && !q.page && k.Hi == uint64(birth) && k.Lo+uint64(q.n) == uint64(b) {
+			l.fresh.Set(k, entry{n: q.n + e.n})
+			return
+		}
+	}
+	l.fresh.Set(entryKey(birth, b), e)
+}
+
+func (l *list) empty() bool { return len(l.trees) == 0 && l.fresh.Len() == 0 && l.frozen == nil }
+
+// cutAt takes the entries with births from b on out of the list and returns them. O(height) pages a tree are
+// rewritten. On error the list must not be used any more.
+func (l *list) cutAt(f *meta.Family, b LayerID) (upper list, err error) {
+	k := omap.Key{Hi: uint64(b)}
+	var below []meta.Tree
+	for _, t := range l.trees {
+		lo, hi, err := f.Cut(t, meta.Key(k))
+		if err != nil {
+			return list{}, err
+		}
+		if lo.Entries > 0 {
+			below = append(below, lo)
+		}
+		if hi.Entries > 0 {
+			upper.trees = append(upper.trees, hi)
+		}
+	}
+	l.trees = below
+	upper.fresh = *l.fresh.CutAt(k)
+	return upper, nil
+}
+
+// join moves all of o into l.
+func (l *list) join(o *list) {
+	l.trees = append(l.trees, o.trees...)
+	l.fresh.Join(&o.fresh)
+	*o = list{}
+}
+
+// weigh is the number of guest blocks with births in (lo, hi].
+func (l *list) weigh(f *meta.Family, lo, hi LayerID) (int64, error) {
+	var n int64
+	for _, t := range l.trees {
+		w, err := f.Weigh(t, meta.Key{Hi: uint64(lo) + 1}, meta.Key{Hi: uint64(hi) + 1})
+		if err != nil {
+			return 0, err
+		}
+		n += int64(w)
+	}
+	l.ascendMemory(omap.Key{Hi: uint64(lo) + 1}, func(k omap.Key, e entry) bool {
+		if k.Hi > uint64(hi) {
+			return false
+		}
+		n += e.blocks()
+		return true
+	})
+	return n, nil
+}
+
+func (l *list) ascendMemory(from omap.Key, fn func(omap.Key, entry) bool) {
+	l.fresh.Ascend(from, fn)
+	if l.frozen != nil {
+		l.frozen.Ascend(from, fn)
+	}
+}
+
+// ascend calls fn for every entry from the key from on, in order.
+func (l *list) ascend(f *meta.Family, from omap.Key, fn func(omap.Key, entry) bool) error {
+	type source struct {
+		key  omap.Key
+		e    entry
+		ok   bool
+		next func() (omap.Key, entry, bool, error)
+	}
+	var srcs []*source
+	for _, t := range l.trees {
+		c := f.Seek(t, meta.Key(from))
+		srcs = append(srcs, &source{next: func() (omap.Key, entry, bool, error) {
+			k, v, ok, err := c.Next()
+			if err != nil || !ok {
+				return omap.Key{}, entry{}, false, err
+			}
+			e, err := parseEntry(v)
+			return omap.Key(k), e, err == nil, err
+		}})
+	}
+	for _, m := range []*omap.Map[entry]{&l.fresh, l.frozen} {
+		if m == nil {
+			continue
+		}
+		pos := from
+		srcs = append(srcs, &source{next: func() (omap.Key, entry, bool, error) {
+			k, e, ok := m.Ceil(pos)
+			pos = k.Next()
+			return k, e, ok, nil
+		}})
+	}
+	step := func(s *source) (err error) { s.key, s.e, s.ok, err = s.next(); return err }
+	for _, s := range srcs {
+		if err := step(s); err != nil {
+			return err
+		}
+	}
+	for {
+		var least *source
+		for _, s := range srcs {
+			if s.ok && (least == nil || s.key.Less(least.key)) {
+				least = s
+			}
+		}
+		if least == nil || !fn(least.key, least.e) {
+			return nil
+		}
+		if err := step(least); err != nil {
+			return err
+		}
+	}
+}
+
+// edits turns entries in memory into edits of a tree.
+func edits(m *omap.Map[entry]) []meta.Edit {
+	out := make([]meta.Edit, 0, m.Len())
+	m.Ascend(omap.Key{}, func(k omap.Key, e entry) bool {
+		out = append(out, meta.Edit{Key: meta.Key(k), Val: e.marshal()})
+		return true
+	})
+	return out
+}

@@ -1,0 +1,427 @@
+package chain
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"slatefs/alloc"
+	"slatefs/chain/blockdev"
+	"slatefs/chain/journal"
+	"slatefs/chain/meta"
+)
+
+// Format is how a pool is made. Zero fields are chosen by the device's size.
+type Format struct {
+	Name         string
+	UUID         [16]byte // zero: random
+	Zeroed       bool     // the device is known to read zero everywhere: a new pool file. Else all of it is dirty
+	GroupBlocks  int
+	ExtentBlocks int
+	RingBytes    int64
+	WindowBlocks int64
+	Now          func() time.Time // required
+	Logger       *slog.Logger
+}
+
+// MinPool is the smallest pool that the command line makes, in bytes. Create itself takes smaller ones, for tests.
+const MinPool = 64 << 20
+
+func (f Format) geometry(dev blockdev.Device) geometry {
+	g := geometry{
+		blocks: dev.Size() / BlockSize, groupBlocks: f.GroupBlocks, extentBlocks: f.ExtentBlocks,
+		ringOff: superSlots * BlockSize, ring: f.RingBytes, unit: dev.SectorSize(), window: f.WindowBlocks,
+	}
+	if g.groupBlocks == 0 {
+		g.groupBlocks = 4 * BlockSize
+	}
+	if g.extentBlocks == 0 {
+		g.extentBlocks = meta.ExtentPages
+	}
+	if g.ring == 0 {
+		g.ring = min(max(g.blocks*BlockSize/256, 64<<10), 32<<20) / BlockSize * BlockSize
+	}
+	if g.window == 0 {
+		g.window = max(min(64<<20/BlockSize, g.blocks/64), 16)
+	}
+	return g
+}
+
+// Create makes an empty pool on dev and returns when it is durable. What lay there is lost.
+func Create(dev blockdev.Device, f Format) error {
+	if err := checkPoolName(f.Name); err != nil {
+		return err
+	}
+	if f.UUID == ([16]byte{}) {
+		if _, err := rand.Read(f.UUID[:]); err != nil {
+			return fmt.Errorf("pool %s: uuid: %w", f.Name, err)
+		}
+	}
+	g := f.geometry(dev)
+	first := alloc.Run{Start: alloc.BlockID(superSlots + g.ring/BlockSize), Len: int64(2 * g.extentBlocks)}
+	if int64(first.End())+2*int64(g.extentBlocks) > g.blocks {
+		return fmt.Errorf("pool %s: device of %d bytes is too small: %w", f.Name, dev.Size(), ErrInvalid)
+	}
+	s := superblock{generation: 1, uuid: f.UUID, geometry: g, made: f.Now(), name: f.Name, lastIno: RootIno}
+	if err := s.geometry.validate(); err != nil {
+		return fmt.Errorf("pool %s: %w: %w", f.Name, ErrInvalid, err)
+	}
+	p := newPool(dev, Options{Now: f.Now, Logger: f.Logger}, s, 1)
+	j, err := journal.Open(p.journalConfig(), journal.Pos{}, func(journal.Batch) error { return nil })
+	if err != nil {
+		return fmt.Errorf("pool %s: %w", f.Name, err)
+	}
+	p.journal = j
+	if err := p.lay(first, f.Zeroed); err != nil {
+		return fmt.Errorf("pool %s: %w", f.Name, err)
+	}
+	root := inode{typ: TypeDir, mode: 0o755, mtime: s.made, ctime: s.made, btime: s.made}
+	p.cat.put(rowKey(rowInode, uint64(RootIno)), root.marshal())
+	// Twice: both slots hold the new pool then, and neither an older one.
+	for range superSlots {
+		if err := p.Checkpoint(); err != nil {
+			return fmt.Errorf("pool %s: %w", f.Name, err)
+		}
+	}
+	return nil
+}
+
+// lay gives every block of a new pool its state: superblocks, ring and first extents are metadata, the rest clean on
+// a device of zeros, else dirty in the job `initial`.
+func (p *Pool) lay(first alloc.Run, zeroed bool) error {
+	g := p.format
+	groups := []alloc.Run{{Start: 0, Len: int64(first.End())}}
+	if zeroed {
+		groups[0].Len = g.blocks
+	}
+	for _, r := range groups { // what becomes metadata need not be zero
+		if err := p.blocks.Set(r, alloc.InUse, alloc.Clean); err != nil {
+			return err
+		}
+	}
+	if err := p.blocks.Set(alloc.Run{Start: 0, Len: int64(first.Start)}, alloc.Clean, alloc.Meta); err != nil {
+		return err
+	}
+	for r := first; r.Len > 0; r.Start, r.Len = r.Start+alloc.BlockID(g.extentBlocks), r.Len-int64(g.extentBlocks) {
+		one := recGrant{alloc.Run{Start: r.Start, Len: int64(g.extentBlocks)}}
+		if err := one.apply(p); err != nil {
+			return err
+		}
+	}
+	if !zeroed {
+		j := p.newJob(0, "", "", reasonInitial, "", p.super.made)
+		p.addToJob(j, oldRun{dev: first.End(), n: g.blocks - int64(first.End())})
+	}
+	return nil
+}
+
+func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
+	if o.CacheBytes == 0 {
+		o.CacheBytes = defaultCache
+	}
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	g := s.geometry
+	store := meta.NewStore(dev, g.blocks, o.CacheBytes)
+	p := &Pool{
+		dev: dev, opt: o, log: log, super: s, slot: slot, format: g, store: store,
+		maps:   &meta.Maps{Store: store},
+		lists:  &meta.Family{Store: store, Kind: 'L', Weight: weighEntry},
+		groups: &meta.Family{Store: store, Kind: 'G'},
+		cat:    catalog{family: &meta.Family{Store: store, Kind: 'C', Sensitive: true}, tree: s.catalog},
+		blocks: alloc.New(g.groupBlocks, g.blocks),
+		layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, vols: map[Ino]*Volume{},
+		jobs: map[uint64]*job{}, volJobs: map[Ino]*job{}, walks: map[uint64]*walk{},
+		dirtyLayers: map[*layer]struct{}{}, kept: map[Ino]struct{}{}, parts: map[meta.Key]int{},
+		groupTable: s.groupTable, groupPtrs: make([]meta.Ptr, (g.blocks+int64(g.groupBlocks)-1)/int64(g.groupBlocks)),
+		nextLayer: s.lastLayer, nextJob: s.lastJob, nextIno: s.lastIno,
+		wake: make(chan struct{}, 1), ready: make(chan struct{}, 1), zeroNow: o.ZeroNow,
+	}
+	store.Refill = p.refill
+	store.OnRepair = func(b alloc.BlockID) {
+		log.Warn("a damaged metadata page was repaired from its twin", "pool", s.name, "block", b)
+	}
+	return p
+}
+
+func (p *Pool) journalConfig() journal.Config {
+	g := p.format
+	return journal.Config{Dev: p.dev, Off: g.ringOff, Size: g.ring, Unit: g.unit, Salt: p.super.salt()}
+}
+
+// Open opens the pool on dev: superblock, catalog rows of layers and jobs, group table, journal. It reads no map page
+// and scans nothing. After a crash, what was claimed and not mapped becomes the job `recovery`.
+//
+// Errors: ErrNotPool, ErrVersion, ErrFeature, ErrCorrupt (with the place), or the device's.
+func Open(dev blockdev.Device, o Options) (*Pool, error) {
+	s, slot, err := readSuper(dev)
+	if err != nil {
+		return nil, err
+	}
+	if s.geometry.blocks*BlockSize > dev.Size() {
+		return nil, fmt.Errorf("pool %s has %d bytes, its device %d: %w", s.name, s.geometry.blocks*BlockSize, dev.Size(), ErrCorrupt)
+	}
+	if unknown := s.readOnly &^ uint64(knownReadOnlyFeatures); unknown != 0 && !o.ReadOnly {
+		return nil, fmt.Errorf("pool %s can only be opened read-only, features %#x: %w", s.name, unknown, ErrFeature)
+	}
+	p := newPool(dev, o, s, slot)
+	if err := p.load(); err != nil {
+		return nil, fmt.Errorf("pool %s: %w", s.name, wrapCorrupt(err))
+	}
+	if err := p.replay(); err != nil {
+		return nil, fmt.Errorf("pool %s: %w", s.name, wrapCorrupt(err))
+	}
+	if o.ReadOnly {
+		return p, nil
+	}
+	if err := p.recover(); err != nil {
+		return nil, fmt.Errorf("pool %s: %w", s.name, err)
+	}
+	return p, nil
+}
+
+// wrapCorrupt makes the sentinels of the packages below this one's.
+func wrapCorrupt(err error) error {
+	for _, e := range []error{meta.ErrCorrupt, journal.ErrCorrupt, alloc.ErrCorrupt, alloc.ErrState, alloc.ErrRange} {
+		if errors.Is(err, e) {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+	}
+	return err
+}
+
+func (p *Pool) load() error {
+	if err := p.store.LoadMap(p.super.storeRoot); err != nil {
+		return fmt.Errorf("metadata store: %w", err)
+	}
+	for _, r := range p.store.Extents() {
+		p.metaN += r.Len
+	}
+	if err := p.loadTable(); err != nil {
+		return fmt.Errorf("group table: %w", err)
+	}
+	parents := map[LayerID]LayerID{}
+	err := p.eachRow(rowLayer, func(id uint64, v []byte) (err error) {
+		parents[LayerID(id)], err = p.loadLayer(LayerID(id), v)
+		return err
+	})
+	if err == nil {
+		err = p.link(parents)
+	}
+	for _, k := range []struct {
+		kind rowKind
+		load func(uint64, []byte) error
+	}{
+		{rowJob, p.loadJob},
+		{rowWalk, p.loadWalk},
+		{rowDrop, func(_ uint64, v []byte) error {
+			d := decoder{b: v}
+			p.drops = d.trees()
+			return d.done()
+		}},
+		{rowWindow, p.loadWindow},
+		{rowAnswer, func(_ uint64, v []byte) error { return p.answers.unmarshal(v) }},
+	} {
+		if err == nil {
+			err = p.eachRow(k.kind, k.load)
+		}
+	}
+	return err
+}
+
+func (p *Pool) loadWindow(_ uint64, v []byte) error {
+	d := decoder{b: v}
+	for _, r := range d.runs() {
+		if err := p.blocks.Restore(r); err != nil {
+			return err
+		}
+	}
+	return d.done()
+}
+
+func (p *Pool) eachRow(kind rowKind, load func(uint64, []byte) error) error {
+	return p.cat.rows(kind, func(n uint64, v []byte, parts int) error {
+		p.parts[rowKey(kind, n)] = parts
+		return load(n, v)
+	})
+}
+
+func (p *Pool) loadTable() error {
+	cur := p.groups.Seek(p.groupTable, meta.Key{})
+	for {
+		k, v, ok, err := cur.Next()
+		if err != nil || !ok {
+			return err
+		}
+		var r groupRow
+		if err := r.unmarshal(v); err != nil {
+			return fmt.Errorf("row %d: %w", k.Hi, err)
+		}
+		if k.Hi >= uint64(len(p.groupPtrs)) || r.n != 1 {
+			return fmt.Errorf("row %d of %d groups in a pool of %d: %w", k.Hi, r.n, len(p.groupPtrs), ErrCorrupt)
+		}
+		if err := p.blocks.SetGroup(int(k.Hi), r.counts, r.ptr.IsNil(), r.state); err != nil {
+			return err
+		}
+		p.groupPtrs[k.Hi] = r.ptr
+	}
+}
+
+// link connects layers with their parents, and finds heads.
+func (p *Pool) link(parents map[LayerID]LayerID) error {
+	for id, l := range p.layers {
+		if n := parents[id]; n != 0 {
+			if l.parent = p.layers[n]; l.parent == nil || l.parent.head || l.parent.dead || l.dead {
+				return fmt.Errorf("layer %v: parent %v: %w", id, n, ErrCorrupt)
+			}
+			l.parent.children = append(l.parent.children, l)
+		}
+		if l.dead {
+			p.freeing += l.own
+			continue
+		}
+		p.byVol[l.vol] = append(p.byVol[l.vol], l)
+		if l.head {
+			if p.heads[l.vol] != nil {
+				return fmt.Errorf("volume %d has two heads, %v and %v: %w", l.vol, id, p.heads[l.vol].id, ErrCorrupt)
+			}
+			p.heads[l.vol] = l
+		}
+	}
+	return nil
+}
+
+func (p *Pool) replay() error {
+	j, err := journal.Open(p.journalConfig(), p.super.at, func(b journal.Batch) error {
+		if b.Gen > p.super.generation {
+			return fmt.Errorf("journal batch %d follows superblock %d, the newest that can be read is %d: %w",
+				b.Seq, b.Gen, p.super.generation, ErrCorrupt)
+		}
+		return decodeRecords(b.Payload, func(r record) error {
+			p.lsn++
+			return r.apply(p)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	p.journal = j
+	p.durable = p.lsn
+	for _, l := range p.layers {
+		l.fence, l.fenceLSN = 0, 0
+	}
+	return p.settleGroups()
+}
+
+func (p *Pool) abandonClaims() ([]alloc.Run, error) {
+	for {
+		runs, err := p.blocks.Abandon()
+		var u *alloc.UnloadedError
+		if !errors.As(err, &u) {
+			return runs, err
+		}
+		if err := p.loadGroup(u.Group); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// recover ends what the last process left: claims that it had, snapshots and files that it held open.
+func (p *Pool) recover() error {
+	now := p.opt.Now()
+	p.structure.Lock()
+	p.mu.Lock()
+	err := error(nil)
+	if p.blocks.Counts().Claimed > 0 {
+		err = p.do(&recRecover{now})
+	}
+	for _, id := range p.reapable() {
+		if err == nil {
+			err = p.do(&recReap{id, now})
+		}
+	}
+	if err == nil {
+		err = p.destroyOrphans(now)
+	}
+	if err == nil {
+		err = p.loadKept()
+	}
+	p.mu.Unlock()
+	p.structure.Unlock()
+	if err != nil {
+		return err
+	}
+	return p.Flush()
+}
+
+// loadKept finds the volumes that are promised their size.
+func (p *Pool) loadKept() error {
+	var kept []Ino
+	err := p.cat.scan(rowKey(rowInode, 0), func(k meta.Key, v []byte) bool {
+		n, err := parseInode(v)
+		if rowKind(k.Hi>>56) != rowInode {
+			return false
+		}
+		if err == nil && n.typ == TypeFile && n.kept {
+			kept = append(kept, Ino(k.Hi&(1<<56-1)))
+		}
+		return true
+	})
+	for _, ino := range kept {
+		if _, err := p.volume(ino); err != nil {
+			return err
+		}
+		p.noteKept(ino, true)
+	}
+	return err
+}
+
+func (p *Pool) reapable() (ids []LayerID) {
+	for id, l := range p.layers {
+		if !l.head && !l.named && !l.dead && l.held == 0 && len(l.children) < 2 {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Close takes a last checkpoint with nothing claimed and makes the pool unusable. It does not close the device. All
+// plans must be closed.
+func (p *Pool) Close() error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	if p.opt.ReadOnly || p.failed != nil {
+		err := p.failed
+		p.closed = true
+		p.mu.Unlock()
+		p.journal.Close()
+		return err
+	}
+	var err error
+	if runs := p.blocks.Unnamed(); len(runs) > 0 && p.blocks.WindowReady() == runBlocks(runs) {
+		err = p.do(&recUnclaim{runs})
+	}
+	p.mu.Unlock()
+	if err == nil {
+		err = p.Checkpoint()
+	}
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.journal.Close()
+	return err
+}
+
+func runBlocks(rs []alloc.Run) (n int64) {
+	for _, r := range rs {
+		n += r.Len
+	}
+	return n
+}

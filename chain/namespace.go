@@ -1,0 +1,410 @@
+package chain
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"slatefs/chain/meta"
+)
+
+// change runs fn under both locks, with room in the journal for what it does. What fn makes is atomic: its records go
+// into one batch. It is durable after the next Flush.
+func (p *Pool) change(fn func(now time.Time) error) error {
+	for {
+		done, err := p.tryChange(fn)
+		if done || err != nil {
+			return err
+		}
+		if err := p.Checkpoint(); err != nil {
+			return err
+		}
+	}
+}
+
+// changeBytes bounds the records of one namespace operation; longer ones say what they need.
+const changeBytes = 6 << 10
+
+func (p *Pool) tryChange(fn func(now time.Time) error) (bool, error) {
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.writable(); err != nil {
+		return false, err
+	}
+	if !p.journalHolds(changeBytes) {
+		return false, nil
+	}
+	return true, fn(p.opt.Now())
+}
+
+// Lookup finds a name in a directory.
+func (p *Pool) Lookup(dir Ino, name string) (Attr, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(name) > MaxName {
+		return Attr{}, fmt.Errorf("name of %d bytes, at most %d: %w", len(name), MaxName, ErrNameTooLong)
+	}
+	e, err := p.find(dir, name)
+	if err != nil {
+		return Attr{}, err
+	}
+	n, err := p.inode(e.ino)
+	if err != nil {
+		return Attr{}, err
+	}
+	return p.attr(e.ino, n), nil
+}
+
+// GetAttr is stat(2).
+func (p *Pool) GetAttr(ino Ino) (Attr, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, err := p.inode(ino)
+	if err != nil {
+		return Attr{}, err
+	}
+	return p.attr(ino, n), nil
+}
+
+// Path is the path of an inode from the mount's root, for messages.
+func (p *Pool) Path(ino Ino) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pathOf(ino)
+}
+
+// Parent is the directory that holds ino.
+func (p *Pool) Parent(ino Ino) (Ino, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ino == RootIno {
+		return RootIno, nil
+	}
+	n, err := p.inode(ino)
+	if err != nil {
+		return 0, err
+	}
+	return n.parent, nil
+}
+
+// Resolve finds what a slash-separated path from the root names; "" is the root. It follows no symlink.
+func (p *Pool) Resolve(path string) (Attr, error) {
+	ino := RootIno
+	for _, name := range strings.Split(path, "/") {
+		if name == "" || name == "." {
+			continue
+		}
+		a, err := p.Lookup(ino, name)
+		if err != nil {
+			return Attr{}, err
+		}
+		ino = a.Ino
+	}
+	return p.GetAttr(ino)
+}
+
+// SetAttr changes what is not nil. Size is Volume.Truncate, for files only.
+type SetAttr struct {
+	Mode, UID, GID *uint32
+	Size           *int64
+	Mtime          *time.Time
+	Immutable      *bool
+}
+
+// SetAttr changes attributes and returns what they are then.
+func (p *Pool) SetAttr(_ Req, ino Ino, s SetAttr) (Attr, error) {
+	if s.Size != nil {
+		v, err := p.Volume(ino)
+		if err != nil {
+			return Attr{}, err
+		}
+		if err := v.Truncate(*s.Size); err != nil {
+			return Attr{}, err
+		}
+	}
+	var out Attr
+	err := p.change(func(now time.Time) error {
+		n, err := p.inode(ino)
+		if err != nil {
+			return err
+		}
+		for _, f := range []struct{ from, to *uint32 }{{s.Mode, &n.mode}, {s.UID, &n.uid}, {s.GID, &n.gid}} {
+			if f.from != nil {
+				*f.to = *f.from
+			}
+		}
+		n.mode &= 0o7777
+		n.ctime = now
+		if s.Size != nil {
+			n.mtime = now
+		}
+		if s.Mtime != nil {
+			n.mtime = *s.Mtime
+			if v := p.vols[ino]; v != nil {
+				v.mtime = time.Time{}
+			}
+		}
+		if s.Immutable != nil {
+			n.immutable = *s.Immutable
+		}
+		if err := p.putInode(ino, n); err != nil {
+			return err
+		}
+		out = p.attr(ino, n)
+		return nil
+	})
+	return out, err
+}
+
+// make adds an inode under a name. The plan lock is held.
+func (p *Pool) make(r Req, dir Ino, name string, n *inode, now time.Time) (Ino, error) {
+	if err := checkName(name); err != nil {
+		return 0, err
+	}
+	d, err := p.directory(dir)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := p.find(dir, name); err == nil {
+		return 0, fmt.Errorf("%s: %w", join(p.pathOf(dir), name), ErrExist)
+	}
+	if p.availLocked() <= 0 {
+		return 0, fmt.Errorf("%s: %w", join(p.pathOf(dir), name), ErrNoSpace)
+	}
+	p.nextIno++
+	ino := p.nextIno
+	n.uid, n.gid, n.parent, n.name = r.UID, r.GID, dir, name
+	n.mtime, n.ctime, n.btime = now, now, now
+	if d.mode&0o2000 != 0 { // set-group-id directories hand their group on
+		n.gid = d.gid
+	}
+	if err := p.putInode(ino, n); err != nil {
+		return 0, err
+	}
+	if err := p.setName(dir, name, ino, n.typ); err != nil {
+		return 0, err
+	}
+	return ino, p.updateDir(dir, d, 1, dirCount(n.typ), now)
+}
+
+func dirCount(t FileType) int64 {
+	if t == TypeDir {
+		return 1
+	}
+	return 0
+}
+
+func (p *Pool) updateDir(dir Ino, d *inode, entries, dirs int64, now time.Time) error {
+	d.entries += uint64(entries)
+	d.dirs += uint64(dirs)
+	d.mtime, d.ctime = now, now
+	return p.putInode(dir, d)
+}
+
+func (p *Pool) directory(dir Ino) (*inode, error) {
+	d, err := p.inode(dir)
+	if err != nil {
+		return nil, err
+	}
+	if d.typ != TypeDir {
+		return nil, fmt.Errorf("%s: %w", p.pathOf(dir), ErrNotDir)
+	}
+	return d, nil
+}
+
+// Mkdir makes a directory.
+func (p *Pool) Mkdir(r Req, dir Ino, name string, mode uint32) (Attr, error) {
+	return p.makeAttr(r, dir, name, &inode{typ: TypeDir, mode: mode & 0o7777}, nil)
+}
+
+// Create makes an empty volume.
+func (p *Pool) Create(r Req, dir Ino, name string, mode uint32) (Attr, error) {
+	return p.makeAttr(r, dir, name, &inode{typ: TypeFile, mode: mode & 0o7777}, func(ino Ino, now time.Time) error {
+		return p.do(&recHead{vol: ino, when: now})
+	})
+}
+
+// MaxLink bounds the bytes of a symlink's target.
+const MaxLink = 4095
+
+// Symlink makes a symlink to target.
+func (p *Pool) Symlink(r Req, dir Ino, name, target string) (Attr, error) {
+	if target == "" || len(target) > MaxLink {
+		return Attr{}, fmt.Errorf("symlink to %d bytes, at most %d: %w", len(target), MaxLink, ErrNameTooLong)
+	}
+	n := &inode{typ: TypeSymlink, mode: 0o777, link: int64(len(target))}
+	return p.makeAttr(r, dir, name, n, func(ino Ino, _ time.Time) error {
+		return p.putLong(rowKey(rowLink, uint64(ino)), []byte(target))
+	})
+}
+
+func (p *Pool) putLong(k meta.Key, v []byte) error {
+	for _, r := range parts(k, v) {
+		if err := p.do(&r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Pool) makeAttr(r Req, dir Ino, name string, n *inode, more func(Ino, time.Time) error) (Attr, error) {
+	var out Attr
+	err := p.change(func(now time.Time) error {
+		ino, err := p.make(r, dir, name, n, now)
+		if err == nil && more != nil {
+			err = more(ino, now)
+		}
+		if err == nil {
+			out = p.attr(ino, n)
+			err = p.answer(r, ino)
+		}
+		return err
+	})
+	return out, err
+}
+
+// answer remembers what a FUSE request did, so that it is not done again if it is sent again.
+func (p *Pool) answer(r Req, ino Ino) error {
+	if r.Unique == 0 {
+		return nil
+	}
+	return p.do(&recAnswer{unique: r.Unique, ino: ino})
+}
+
+// Readlink is the target of a symlink.
+func (p *Pool) Readlink(ino Ino) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, ok, err := p.cat.long(rowKey(rowLink, uint64(ino)))
+	if err == nil && !ok {
+		err = ErrInvalid
+	}
+	if err != nil {
+		return "", fmt.Errorf("symlink %d: %w", ino, wrapCorrupt(err))
+	}
+	return string(v), nil
+}
+
+// Unlink removes a file or symlink. A volume goes with its snapshots, its clones live on; one that is open goes when
+// it is forgotten.
+func (p *Pool) Unlink(r Req, dir Ino, name string) error {
+	return p.change(func(now time.Time) error {
+		e, err := p.find(dir, name)
+		if err != nil {
+			return err
+		}
+		if e.typ == TypeDir {
+			return fmt.Errorf("%s: %w", p.pathOf(e.ino), ErrIsDir)
+		}
+		if err := p.unlink(r, dir, e, now); err != nil {
+			return err
+		}
+		return p.answer(r, e.ino)
+	})
+}
+
+// unlink takes the name away and what it names with it, or makes that an orphan.
+func (p *Pool) unlink(r Req, dir Ino, e nameEntry, now time.Time) error {
+	d, err := p.directory(dir)
+	if err != nil {
+		return err
+	}
+	n, err := p.inode(e.ino)
+	if err != nil {
+		return err
+	}
+	v := p.vols[e.ino]
+	if v == nil || v.readers+v.writers == 0 {
+		if err := p.erase(r, e.ino, n, now); err != nil { // while its path is still known
+			return err
+		}
+	} else {
+		n.parent, n.name, n.ctime = 0, "", now
+		if err := p.putInode(e.ino, n); err != nil {
+			return err
+		}
+		if err := p.do(&recPut{rowKey(rowOrphan, uint64(e.ino)), []byte{1}}); err != nil {
+			return err
+		}
+	}
+	if err := p.setName(dir, e.name, 0, 0); err != nil {
+		return err
+	}
+	return p.updateDir(dir, d, -1, -dirCount(e.typ), now)
+}
+
+// erase removes an inode with all it has.
+func (p *Pool) erase(r Req, ino Ino, n *inode, now time.Time) error {
+	if n.typ == TypeFile {
+		var held []LayerID
+		for _, l := range p.byVol[ino] {
+			if l.held > 0 {
+				held = append(held, l.id)
+			}
+		}
+		if err := p.do(&recDestroy{vol: ino, held: held, when: now, who: r.who()}); err != nil {
+			return err
+		}
+		if v := p.vols[ino]; v != nil {
+			v.gone = true
+			delete(p.vols, ino)
+		}
+		delete(p.kept, ino)
+	}
+	keys := []meta.Key{rowKey(rowInode, uint64(ino))}
+	for _, kind := range []rowKind{rowXattr, rowLink, rowOrphan} {
+		err := p.cat.scan(rowKey(kind, uint64(ino)), func(k meta.Key, _ []byte) bool {
+			if k.Hi != rowKey(kind, uint64(ino)).Hi {
+				return false
+			}
+			keys = append(keys, k)
+			return true
+		})
+		if err != nil {
+			return wrapCorrupt(err)
+		}
+	}
+	for _, k := range keys {
+		if err := p.do(&recPut{key: k}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r Req) who() string {
+	if r.Actor != "" {
+		return fmt.Sprintf("uid %d, %s", r.UID, r.Actor)
+	}
+	return fmt.Sprintf("uid %d", r.UID)
+}
+
+// Rmdir removes an empty directory.
+func (p *Pool) Rmdir(r Req, dir Ino, name string) error {
+	return p.change(func(now time.Time) error {
+		e, err := p.find(dir, name)
+		if err != nil {
+			return err
+		}
+		if err := p.emptyDir(e.ino); err != nil {
+			return err
+		}
+		if err := p.unlink(r, dir, e, now); err != nil {
+			return err
+		}
+		return p.answer(r, e.ino)
+	})
+}
+
+func (p *Pool) emptyDir(ino Ino) error {
+	d, err := p.directory(ino)
+	if err != nil {
+		return err
+	}
+	if d.entries > 0 {
+		return fmt.Errorf("%s: %w", p.pathOf(ino), ErrNotEmpty)
+	}
+	return nil
+}

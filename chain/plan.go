@@ -1,0 +1,283 @@
+package chain
+
+import (
+	"context"
+	"fmt"
+
+	"slatefs/alloc"
+	"slatefs/chain/meta"
+)
+
+// Span is one part of a plan: Len bytes at Dev on the device, or zeros where Dev is -1.
+type Span struct{ Dev, Len int64 }
+
+// Fill is what a merging write reads first: Len bytes for the buffer of the plan, from byte At on.
+type Fill struct {
+	Span
+	At int64
+}
+
+// Plan says where the bytes of a read or write are. The pool decides where, whoever holds the bytes moves them. A
+// plan is pinned from its making until exactly one of Commit and Abort: nothing that it names is erased or reused
+// meanwhile, however long it takes. The zero value is ready; a Plan may be used again after its end. It belongs to
+// one goroutine at a time.
+type Plan struct {
+	Spans []Span
+	// Off and Len are the range of the volume, in bytes, that the spans cover. A write that must read first covers
+	// more than was asked: whole blocks, or whole sectors.
+	Off, Len int64
+	Fill     []Fill
+	InPlace  bool // a write that changes no map: it may be written with RWF_DSYNC and needs no flush of its own then
+
+	p         *Pool
+	v         *Volume
+	open      bool
+	write     bool
+	epoch     uint64
+	rollbacks uint64
+	from, end int64 // what was asked, bytes; the volume's size is at least end afterwards
+	parts     []alloced
+	named     int64    // blocks
+	log       int64    // journal bytes kept for the records
+	alone     [2]int64 // blocks that it has for itself, or -1
+	lo, hi    int64    // blocks that it touches
+	done      chan struct{}
+	seen      []piece // scratch of its making
+}
+
+// alloced is a run of claimed blocks for logical blocks from lb on.
+type alloced struct {
+	lb  int64
+	run alloc.Run
+}
+
+// Need says what keeps a plan from being made. Zero: nothing, it is made.
+type Need struct {
+	kind   needKind
+	m      meta.Map
+	lb     int64
+	blocks int64
+	wait   <-chan struct{}
+}
+
+type needKind uint8
+
+const (
+	needNothing needKind = iota
+	needPage
+	needPlan
+	needBlocks
+	needRoom
+)
+
+// None tells that the plan is made and pinned.
+func (n Need) None() bool { return n.kind == needNothing }
+
+// Fulfil does what a need asks for: it reads a page, waits for another plan, claims blocks (which may erase on demand)
+// or makes room in the journal. It blocks. After it the plan is made again. Errors: ErrNoSpace, ErrReadOnly, ErrCorrupt
+// or the device's.
+func (p *Pool) Fulfil(ctx context.Context, n Need) error {
+	switch n.kind {
+	case needNothing:
+	case needPage:
+		if _, err := p.maps.Lookup(n.m, n.lb, 1); err != nil {
+			return wrapCorrupt(err)
+		}
+	case needPlan:
+		select {
+		case <-n.wait:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	case needBlocks:
+		return p.provide(ctx, n.blocks)
+	case needRoom:
+		return p.Checkpoint()
+	}
+	return nil
+}
+
+// provide makes blocks of the window ready for a writer: from clean, else by making some clean.
+func (p *Pool) provide(ctx context.Context, blocks int64) error {
+	for {
+		got, err := p.claim()
+		if err != nil {
+			return err
+		}
+		p.mu.Lock()
+		ready, room := p.blocks.WindowReady(), p.format.window-p.blocks.WindowReady()
+		p.mu.Unlock()
+		if ready >= blocks || room == 0 {
+			return nil
+		}
+		if got > 0 {
+			continue
+		}
+		if err := p.reclaim(ctx, max(blocks, min(room, p.format.window/4))); err != nil {
+			return err
+		}
+	}
+}
+
+// lookup collects the pieces of blocks [lo, hi) into pl.seen, or says which page is missing.
+func (pl *Plan) lookup(l *layer, lo, hi int64) Need {
+	pl.seen = pl.seen[:0]
+	for lb := lo; lb < hi; {
+		q, miss := l.top.lookup(pl.p.maps, lb, hi-lb)
+		if miss {
+			m, _ := l.top.bottom()
+			return Need{kind: needPage, m: m, lb: lb}
+		}
+		pl.seen = append(pl.seen, q)
+		lb += q.n
+	}
+	return Need{}
+}
+
+func (pl *Plan) begin(p *Pool, v *Volume) error {
+	if pl.open {
+		panic("chain: a plan was made again before its Commit or Abort")
+	}
+	pl.p, pl.v = p, v
+	pl.Spans, pl.Fill, pl.parts = pl.Spans[:0], pl.Fill[:0], pl.parts[:0]
+	pl.named, pl.log, pl.InPlace, pl.write = 0, 0, false, false
+	return nil
+}
+
+func (pl *Plan) pin() {
+	pl.open = true
+	pl.epoch = pl.p.epochs.pin()
+}
+
+// span adds n bytes at dev (-1: zeros), joined to the span before where it continues there.
+func (pl *Plan) span(dev, n int64) {
+	if k := len(pl.Spans) - 1; k >= 0 {
+		s := &pl.Spans[k]
+		if dev < 0 && s.Dev < 0 || dev >= 0 && s.Dev >= 0 && s.Dev+s.Len == dev {
+			s.Len += n
+			return
+		}
+	}
+	pl.Spans = append(pl.Spans, Span{dev, n})
+}
+
+// spansOf adds the bytes [off, off+n) as the pieces in pl.seen, which begin at block lo, show them.
+func (pl *Plan) spansOf(lo, off, n int64, add func(dev, n int64)) {
+	pos := lo * BlockSize
+	for _, q := range pl.seen {
+		a, b := max(pos, off), min(pos+q.n*BlockSize, off+n)
+		if a < b {
+			dev := int64(-1)
+			if q.dev != 0 {
+				dev = int64(q.dev)*BlockSize + a - pos
+			}
+			add(dev, b-a)
+		}
+		pos += q.n * BlockSize
+	}
+}
+
+// PlanRead plans to read up to n bytes at off, cut to the size of the volume; past it the plan has no spans.
+// Errors: ErrInvalid, ErrNotFound.
+func (v *Volume) PlanRead(pl *Plan, off, n int64) (Need, error) {
+	v.p.mu.Lock()
+	defer v.p.mu.Unlock()
+	h := v.head()
+	if h == nil {
+		return Need{}, fmt.Errorf("volume %d was destroyed: %w", v.ino, ErrNotFound)
+	}
+	return v.p.planRead(pl, v, h, off, n)
+}
+
+// PlanRead plans to read from the snapshot, as Volume.PlanRead does.
+func (s *Snap) PlanRead(pl *Plan, off, n int64) (Need, error) {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	return s.p.planRead(pl, nil, s.l, off, n)
+}
+
+func (p *Pool) planRead(pl *Plan, v *Volume, l *layer, off, n int64) (Need, error) {
+	if off < 0 || n < 0 {
+		return Need{}, fmt.Errorf("read of %d bytes at %d: %w", n, off, ErrInvalid)
+	}
+	if p.closed {
+		return Need{}, fmt.Errorf("pool %s: %w", p.super.name, ErrClosed)
+	}
+	if err := pl.begin(p, v); err != nil {
+		return Need{}, err
+	}
+	n = max(0, min(n, l.size-off))
+	if n > 0 {
+		lo := off / BlockSize
+		if need := pl.lookup(l, lo, blocksOf(off+n)); !need.None() {
+			return need, nil
+		}
+		pl.spansOf(lo, off, n, pl.span)
+	}
+	pl.Off, pl.Len = off, n
+	pl.pin()
+	return Need{}, nil
+}
+
+// Commit ends a plan whose I/O arrived: done is Len then. A smaller done, or an error before it, ends a write as
+// Abort does. When a write's Commit returns, the write is acknowledged: later reads see it, the next flush makes it
+// durable. It may read a map page. Errors: ErrReadOnly, ErrCorrupt, or the device's; the plan is closed all the same.
+func (pl *Plan) Commit(done int64) error {
+	if pl.write && done == pl.Len {
+		return pl.commitWrite()
+	}
+	pl.Abort()
+	return nil
+}
+
+// Abort ends a plan without effect. What a write had claimed is dirty afterwards.
+func (pl *Plan) Abort() {
+	p := pl.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if pl.write && len(pl.parts) > 0 && p.failed == nil {
+		pl.spoil()
+	}
+	pl.close()
+}
+
+// spoil makes the claims of a write that left no trace dirty. A failure makes the pool read-only, which later calls say.
+func (pl *Plan) spoil() {
+	rec := recDirty{vol: pl.v.ino}
+	for _, a := range pl.parts {
+		rec.runs = append(rec.runs, a.run)
+	}
+	if pl.v.job() == nil {
+		_ = pl.p.do(&rec) //nolint:errcheck // do has made the pool read-only
+	}
+}
+
+// close unpins the plan and wakes who waits for it. The plan lock is held.
+func (pl *Plan) close() {
+	if !pl.open {
+		panic("chain: a plan was ended twice")
+	}
+	pl.open = false
+	p := pl.p
+	p.epochs.unpin(pl.epoch)
+	p.namedN -= pl.named
+	p.reserved -= pl.log
+	if pl.write {
+		v := pl.v
+		for i, o := range v.active {
+			if o == pl {
+				v.active[i] = v.active[len(v.active)-1]
+				v.active = v.active[:len(v.active)-1]
+				break
+			}
+		}
+		if pl.done != nil {
+			close(pl.done)
+			pl.done = nil
+		}
+	}
+	p.planEnded()
+	if len(p.jobs) > 0 {
+		p.signal(p.ready)
+	}
+}

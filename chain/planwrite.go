@@ -1,0 +1,267 @@
+package chain
+
+import (
+	"fmt"
+
+	"slatefs/alloc"
+)
+
+// PlanWrite plans to write n bytes at off. Blocks that the head owns are written in place; all others go to claimed
+// blocks, whole: Fill says what must be read first. The size grows with Commit.
+//
+// Errors: ErrInvalid, ErrTooBig, ErrNoSpace, ErrReadOnly, ErrNotFound. Nothing is held unless the need is None.
+func (v *Volume) PlanWrite(pl *Plan, off, n int64) (Need, error) {
+	p := v.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h, err := v.usable()
+	if err != nil {
+		return Need{}, err
+	}
+	if off < 0 || n <= 0 {
+		return Need{}, fmt.Errorf("write of %d bytes at %d: %w", n, off, ErrInvalid)
+	}
+	if off > MaxSize-n {
+		return Need{}, fmt.Errorf("write of %d bytes at %d, the largest size is %d: %w", n, off, MaxSize, ErrTooBig)
+	}
+	if err := pl.begin(p, v); err != nil {
+		return Need{}, err
+	}
+	v.writes++
+	pl.lo, pl.hi, pl.from, pl.end = off/BlockSize, blocksOf(off+n), off, off+n
+	if need := pl.lookup(h, pl.lo, pl.hi); !need.None() {
+		return need, nil
+	}
+	want := pl.edges(h, off, n)
+	if need := v.blocked(pl); !need.None() {
+		return need, nil
+	}
+	if need, err := p.admit(v, pl, want); err != nil || !need.None() {
+		return need, err
+	}
+	pl.lay(h, want)
+	pl.write, pl.InPlace = true, want == 0
+	pl.rollbacks = v.rollbacks
+	pl.named = want
+	p.namedN += want
+	p.reserved += pl.log
+	pl.pin()
+	v.active = append(v.active, pl)
+	return Need{}, nil
+}
+
+// edges finds the range that must be written: what was asked, widened where the first or the last block must be read
+// first. It returns the number of blocks to be allocated.
+func (pl *Plan) edges(h *layer, off, n int64) (want int64) {
+	sector := int64(pl.p.dev.SectorSize())
+	pl.Off, pl.Len = off, n
+	pl.alone = [2]int64{-1, -1}
+	lb := pl.lo
+	for _, q := range pl.seen {
+		mine := q.dev != 0 && h.private(q.birth, pl.p.durable)
+		if !mine {
+			want += q.n
+		}
+		for _, b := range [2]int64{pl.lo, pl.hi - 1} {
+			if b < lb || b >= lb+q.n {
+				continue
+			}
+			unit := int64(BlockSize) // of what must be written at once
+			if mine {
+				unit = sector
+			}
+			if b == pl.lo && off%unit != 0 {
+				pl.widen(off/unit*unit, pl.Off+pl.Len)
+				pl.alone[0] = b
+			}
+			if b == pl.hi-1 && (off+n)%unit != 0 {
+				pl.widen(pl.Off, (off+n+unit-1)/unit*unit)
+				pl.alone[1] = b
+			}
+		}
+		lb += q.n
+	}
+	return want
+}
+
+func (pl *Plan) widen(from, to int64) { pl.Off, pl.Len = from, to-from }
+
+// blocked is the block lock: a write that reads first has its block alone, all others share. It waits for every older
+// plan on the block, those from before the last snapshot included, and later ones wait for it.
+func (v *Volume) blocked(pl *Plan) Need {
+	for _, o := range v.active {
+		if o.hi <= pl.lo || pl.hi <= o.lo {
+			continue
+		}
+		for i := range 2 {
+			a, b := pl.alone[i], o.alone[i]
+			if a >= 0 && o.lo <= a && a < o.hi || b >= 0 && pl.lo <= b && b < pl.hi {
+				if o.done == nil {
+					o.done = make(chan struct{})
+				}
+				return Need{kind: needPlan, wait: o.done}
+			}
+		}
+	}
+	return Need{}
+}
+
+// recordBytes bounds what a plan's records take in the journal, for each run that it may meet.
+const recordBytes = 64
+
+// admit refuses a write for which there is no space, and finds out what it must wait for.
+func (p *Pool) admit(v *Volume, pl *Plan, want int64) (Need, error) {
+	pl.log = 0
+	if want == 0 && pl.end <= v.head().size {
+		return Need{}, nil
+	}
+	pl.log = recordBytes * int64(2*len(pl.seen)+4)
+	if !p.roomFor(pl.log) {
+		return Need{kind: needRoom}, nil
+	}
+	if want == 0 {
+		return Need{}, nil
+	}
+	if avail := p.availLocked() + v.stillPromised(); avail < want {
+		return Need{}, fmt.Errorf("%s: write of %d bytes: needs %d bytes, %d available: %w",
+			p.pathOf(v.ino), pl.Len, want*BlockSize, max(0, avail)*BlockSize, ErrNoSpace)
+	}
+	if want > p.format.window {
+		return Need{}, fmt.Errorf("write of %d bytes, the window has %d: %w", pl.Len, p.format.window*BlockSize, ErrTooBig)
+	}
+	if p.blocks.WindowReady() < want {
+		return Need{kind: needBlocks, blocks: want}, nil
+	}
+	if p.blocks.WindowReady()-want < p.format.window/2 {
+		p.signal(p.wake)
+	}
+	return Need{}, nil
+}
+
+// lay turns the pieces into spans and fills, and names claimed blocks for what is not written in place.
+func (pl *Plan) lay(h *layer, want int64) {
+	for _, f := range [2][2]int64{{pl.Off, pl.from}, {pl.end, pl.Off + pl.Len}} {
+		if f[0] < f[1] {
+			at := f[0] - pl.Off
+			pl.spansOf(pl.lo, f[0], f[1]-f[0], func(dev, n int64) {
+				pl.Fill = append(pl.Fill, Fill{Span{dev, n}, at})
+				at += n
+			})
+		}
+	}
+	lb, near := pl.lo, alloc.BlockID(pl.v.lastDev)
+	for _, q := range pl.seen {
+		a, b := max(pl.Off, lb*BlockSize), min(pl.Off+pl.Len, (lb+q.n)*BlockSize)
+		if q.dev != 0 && h.private(q.birth, pl.p.durable) {
+			pl.span(int64(q.dev)*BlockSize+a-lb*BlockSize, b-a)
+			near = q.dev + alloc.BlockID(q.n)
+		} else {
+			at := lb
+			for at < lb+q.n {
+				for _, r := range pl.p.blocks.Take(lb+q.n-at, near, uint64(pl.v.ino)) {
+					pl.parts = append(pl.parts, alloced{at, r})
+					pl.span(int64(r.Start)*BlockSize, r.Len*BlockSize)
+					at += r.Len
+					near = r.End()
+				}
+			}
+			pl.v.lastDev = uint64(near)
+		}
+		lb += q.n
+	}
+}
+
+// commitWrite makes the records of a write whose data has arrived.
+func (pl *Plan) commitWrite() error {
+	p, v := pl.p, pl.v
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer pl.close()
+	if p.failed != nil {
+		return p.failed
+	}
+	if v.gone || pl.rollbacks != v.rollbacks { // a write that a rollback or a destroy overtook
+		if len(pl.parts) > 0 {
+			pl.spoil()
+		}
+		return p.failed
+	}
+	for i, a := range pl.parts {
+		if err := pl.mapRun(a); err != nil {
+			pl.parts = pl.parts[i:]
+			pl.spoil()
+			return err
+		}
+	}
+	v.mtime = p.opt.Now()
+	if h := v.head(); pl.end > h.size {
+		return p.do(&recResize{h.id, pl.end})
+	}
+	return nil
+}
+
+// mapRun maps one run of claimed blocks into the head, which may be a younger one than the plan was made for: then
+// they are born there.
+func (pl *Plan) mapRun(a alloced) error {
+	p, v := pl.p, pl.v
+	old, err := p.oldRuns(v.ino, a.lb, a.lb+a.run.Len)
+	if err != nil {
+		return err
+	}
+	h, err := v.usable()
+	if err != nil {
+		return err
+	}
+	if h.frees(old) {
+		if err := v.job(); err != nil {
+			return err
+		}
+	}
+	return p.do(&recMap{layer: h.id, lb: a.lb, n: a.run.Len, dev: a.run.Start, old: old})
+}
+
+// frees tells whether l owns one of the runs.
+func (l *layer) frees(old []oldRun) bool {
+	for _, o := range old {
+		if o.birth > l.floor() {
+			return true
+		}
+	}
+	return false
+}
+
+// oldRuns is what the head of a volume maps in [lo, hi). The plan lock is held; it is given up while a missing page is
+// read, and what comes back is true when it returns.
+func (p *Pool) oldRuns(ino Ino, lo, hi int64) ([]oldRun, error) {
+	var last Need
+	for {
+		h := p.heads[ino]
+		if h == nil {
+			return nil, fmt.Errorf("volume %d was destroyed: %w", ino, ErrNotFound)
+		}
+		var out []oldRun
+		lb, miss := lo, false
+		for lb < hi && !miss {
+			var q piece
+			if q, miss = h.top.lookup(p.maps, lb, hi-lb); miss {
+				break
+			}
+			if q.dev != 0 {
+				out = append(out, oldRun{q.dev, q.n, q.birth})
+			}
+			lb += q.n
+		}
+		if !miss {
+			return out, nil
+		}
+		m, _ := h.top.bottom()
+		need := Need{kind: needPage, m: m, lb: lb}
+		p.mu.Unlock()
+		_, err := p.maps.Lookup(m, lb, 1)
+		p.mu.Lock()
+		if err != nil && need == last { // not just a page that a checkpoint replaced meanwhile
+			return nil, wrapCorrupt(err)
+		}
+		last = need
+	}
+}

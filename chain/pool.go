@@ -1,0 +1,212 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"slatefs/alloc"
+	"slatefs/chain/blockdev"
+	"slatefs/chain/journal"
+	"slatefs/chain/meta"
+)
+
+// Options are what a pool is opened with.
+type Options struct {
+	Now        func() time.Time // the clock; required
+	Logger     *slog.Logger     // nil: silent
+	CacheBytes int64            // for map, list and catalog pages; 0: 64 MiB
+	ReadOnly   bool             // nothing is written: for check and dump
+	ZeroNow    func(ctx context.Context, bytes int64) (int64, error)
+}
+
+const defaultCache = 64 << 20
+
+// Pool is one open pool. All methods may be called from any goroutine.
+//
+// Two locks order everything. The structure lock serialises what cuts trees: destroys, rollbacks, walk steps, sweep
+// steps and the build of a checkpoint. The plan lock, taken after it, guards all state in memory; it is held for
+// microseconds, and while a page is read only where a control operation finds it gone from the cache.
+type Pool struct {
+	dev    blockdev.Device
+	opt    Options
+	log    *slog.Logger
+	super  superblock // as it is on the device
+	slot   int        // where it lies
+	format geometry
+
+	structure sync.Mutex
+
+	mu          sync.Mutex
+	store       *meta.Store
+	maps        *meta.Maps
+	lists       *meta.Family
+	groups      *meta.Family
+	cat         catalog
+	groupTable  meta.Tree
+	groupPtrs   []meta.Ptr       // pages of the groups; the builder's
+	parts       map[meta.Key]int // catalog rows of each object; the builder's
+	gone        []meta.Key       // rows of objects that ended since the last checkpoint
+	blocks      *alloc.Pool
+	layers      map[LayerID]*layer
+	byVol       map[Ino][]*layer // in no order
+	heads       map[Ino]*layer
+	vols        map[Ino]*Volume // those in use
+	jobs        map[uint64]*job
+	volJobs     map[Ino]*job // the one that collects what a volume overwrites
+	walks       map[uint64]*walk
+	drops       []meta.Tree // dead lists of dead layers, whose pages go back
+	spent       []list      // worked off since the last checkpoint
+	dirtyLayers map[*layer]struct{}
+	answers     answers
+	nextLayer   LayerID
+	nextJob     uint64
+	nextIno     Ino
+	dirtyN      int64 // blocks in jobs that can be zeroed
+	failedN     int64
+	namedN      int64            // claimed blocks in open plans
+	freeing     int64            // blocks of dead layers that no walk has sorted yet
+	metaN       int64            // blocks of the store
+	kept        map[Ino]struct{} // preallocated volumes
+	pending     []byte
+	lsn         uint64 // records made
+	durable     uint64 // records that are on the device
+	reserved    int64  // journal bytes that open plans may still need
+	epochs      epochs
+	moved       chan struct{} // closed when a plan ends; nil while nobody waits
+	failed      error         // the pool is read-only since then
+	closed      bool
+	zeroNow     func(ctx context.Context, bytes int64) (int64, error)
+
+	journal  *journal.Journal
+	commitMu sync.Mutex
+	started  uint64 // commits begun; under mu
+	ended    uint64 // the last one that succeeded
+
+	claimMu sync.Mutex // one claim at a time
+	workMu  sync.Mutex // one checkpoint at a time
+	wake    chan struct{}
+	ready   chan struct{}
+}
+
+// Name is the pool's name.
+func (p *Pool) Name() string { return p.super.name }
+
+// UUID identifies the pool.
+func (p *Pool) UUID() [16]byte { return p.super.uuid }
+
+// Device is what the pool lies on.
+func (p *Pool) Device() blockdev.Device { return p.dev }
+
+// Failed is nil, or the error that made the pool read-only.
+func (p *Pool) Failed() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failed
+}
+
+// failLocked makes the pool read-only for good. The first error stays.
+func (p *Pool) failLocked(err error) error {
+	if p.failed == nil {
+		p.failed = fmt.Errorf("pool %s is read-only: %w", p.super.name, errors.Join(ErrReadOnly, err))
+		p.log.Error("pool turned read-only", "pool", p.super.name, "error", err)
+		p.signal(p.wake)
+		p.signal(p.ready)
+	}
+	return p.failed
+}
+
+func (p *Pool) fail(err error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failLocked(err)
+}
+
+// writable is nil while changes are accepted.
+func (p *Pool) writable() error {
+	switch {
+	case p.failed != nil:
+		return p.failed
+	case p.closed:
+		return fmt.Errorf("pool %s: %w", p.super.name, ErrClosed)
+	case p.opt.ReadOnly:
+		return fmt.Errorf("pool %s was opened read-only: %w", p.super.name, ErrReadOnly)
+	}
+	return nil
+}
+
+func (p *Pool) signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// poke tells the eraser and the housekeeping that there may be work.
+func (p *Pool) poke() {
+	p.signal(p.wake)
+	p.signal(p.ready)
+}
+
+// SetZeroNow installs what zeroes blocks while a writer waits: erase.Eraser.Now. It returns the bytes made clean.
+func (p *Pool) SetZeroNow(fn func(ctx context.Context, bytes int64) (int64, error)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.zeroNow = fn
+}
+
+// epochs tell which plans are older than a moment. A plan belongs to the epoch in which it was made.
+type epochs struct {
+	now  uint64
+	open map[uint64]int
+}
+
+func (e *epochs) pin() uint64 {
+	if e.open == nil {
+		e.open = map[uint64]int{}
+	}
+	e.open[e.now]++
+	return e.now
+}
+
+func (e *epochs) unpin(at uint64) {
+	if e.open[at]--; e.open[at] == 0 {
+		delete(e.open, at)
+	}
+}
+
+// seal ends the present epoch and returns it.
+func (e *epochs) seal() uint64 {
+	e.now++
+	return e.now - 1
+}
+
+// over tells whether every plan of that epoch and before is closed.
+func (e *epochs) over(at uint64) bool {
+	for o := range e.open {
+		if o <= at {
+			return false
+		}
+	}
+	return true
+}
+
+// answers are the results of the last requests, by FUSE unique.
+type answers struct {
+	ring []recAnswer
+	next int
+}
+
+const answersKept = 4096
+
+func (a *answers) add(r recAnswer) {
+	if len(a.ring) < answersKept {
+		a.ring = append(a.ring, r)
+		return
+	}
+	a.ring[a.next] = r
+	a.next = (a.next + 1) % answersKept
+}

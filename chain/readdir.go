@@ -1,0 +1,223 @@
+package chain
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	"slatefs/chain/meta"
+)
+
+// DirEntry is one name in a directory. Cookie is stable and below 1<<62: ReadDir goes on after it.
+type DirEntry struct {
+	Name   string
+	Ino    Ino // in a directory of snapshots: the layer's number
+	Type   FileType
+	Cookie uint64
+}
+
+// ReadDir calls fn for the entries after a cookie (0: from the start) until it returns false, without . and ..; fn
+// must not call the pool.
+func (p *Pool) ReadDir(dir Ino, after uint64, fn func(DirEntry) bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, err := p.directory(dir); err != nil {
+		return err
+	}
+	hi := rowKey(rowName, uint64(dir)).Hi
+	var inner error
+	err := p.cat.scan(meta.Key{Hi: hi, Lo: after + 1}, func(k meta.Key, v []byte) bool {
+		if k.Hi != hi {
+			return false
+		}
+		es, err := parseNames(v)
+		if err != nil {
+			inner = err
+			return false
+		}
+		for _, e := range es {
+			if !fn(DirEntry{e.name, e.ino, e.typ, k.Lo}) {
+				return false
+			}
+		}
+		return true
+	})
+	if err == nil {
+		err = inner
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.pathOf(dir), wrapCorrupt(err))
+	}
+	return nil
+}
+
+// SnapList is the content of a directory's .snap: FILE@NAME for every snapshot of a volume in it.
+func (p *Pool) SnapList(dir Ino) ([]DirEntry, error) {
+	var files []DirEntry
+	err := p.ReadDir(dir, 0, func(e DirEntry) bool {
+		if e.Type == TypeFile {
+			files = append(files, e)
+		}
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []DirEntry
+	for _, f := range files {
+		for _, l := range p.byVol[f.Ino] {
+			if l.named {
+				out = append(out, DirEntry{f.Name + "@" + l.name, Ino(l.id), TypeFile, uint64(l.id)})
+			}
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Cookie < out[j].Cookie })
+	return out, nil
+}
+
+// SnapLookup finds FILE@NAME in a directory's .snap.
+func (p *Pool) SnapLookup(dir Ino, name string) (Attr, LayerID, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := strings.LastIndexByte(name, '@')
+	if i < 0 {
+		return Attr{}, 0, fmt.Errorf("%s in %s: %w", name, SnapDir, ErrNotFound)
+	}
+	e, err := p.find(dir, name[:i])
+	if err != nil {
+		return Attr{}, 0, err
+	}
+	l, err := p.snapshot(e.ino, name[i+1:])
+	if err != nil {
+		return Attr{}, 0, err
+	}
+	a, err := p.snapAttr(l)
+	return a, l.id, err
+}
+
+// SnapAttr is stat(2) of a snapshot.
+func (p *Pool) SnapAttr(id LayerID) (Attr, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.layers[id]
+	if l == nil || l.head || l.dead || !l.named && l.held == 0 {
+		return Attr{}, fmt.Errorf("snapshot %v: %w", id, ErrNotFound)
+	}
+	return p.snapAttr(l)
+}
+
+func (p *Pool) snapAttr(l *layer) (Attr, error) {
+	a := Attr{Type: TypeFile, Mode: 0o400, Nlink: 1, Name: l.name, Mtime: l.created, Ctime: l.created, Btime: l.created}
+	if n, err := p.inode(l.vol); err == nil {
+		a.UID, a.GID, a.Mode, a.Parent = n.uid, n.gid, n.mode&0o444, n.parent
+	}
+	a.Size, a.Blocks = l.size, l.refer*BlockSize/512
+	return a, nil
+}
+
+// OpenSnap keeps a snapshot readable until ReleaseSnap: a destroy of it waits.
+func (p *Pool) OpenSnap(id LayerID) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.layers[id]
+	if l == nil || l.head || l.dead || !l.named && l.held == 0 {
+		return fmt.Errorf("snapshot %v: %w", id, ErrNotFound)
+	}
+	l.held++
+	return nil
+}
+
+// ReleaseSnap is the end of OpenSnap. A snapshot that was destroyed meanwhile goes with its last user.
+func (p *Pool) ReleaseSnap(id LayerID) {
+	err := p.change(func(now time.Time) error {
+		l := p.layers[id]
+		if l == nil || l.held == 0 {
+			return nil
+		}
+		if l.held--; l.held == 0 && !l.named && !l.head && len(l.children) < 2 {
+			return p.do(&recReap{id, now})
+		}
+		return nil
+	})
+	if err != nil {
+		p.log.Warn("a destroyed snapshot stays until the next mount", "pool", p.super.name, "layer", id, "error", err)
+	}
+}
+
+// OpenFile counts an open file by access mode, so that a destroy knows who is there. ErrBusy is for callers to give.
+func (p *Pool) OpenFile(ino Ino, write bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, err := p.volume(ino)
+	if err != nil {
+		return err
+	}
+	if write {
+		v.writers++
+	} else {
+		v.readers++
+	}
+	return nil
+}
+
+// ReleaseFile is the end of OpenFile with the same mode.
+func (p *Pool) ReleaseFile(ino Ino, write bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v := p.vols[ino]
+	switch {
+	case v == nil:
+	case write:
+		v.writers--
+	default:
+		v.readers--
+	}
+}
+
+// Forget destroys an orphan that nobody uses any more. The kernel has no reference to the inode.
+func (p *Pool) Forget(ino Ino) {
+	p.mu.Lock()
+	_, orphan, err := p.cat.get(rowKey(rowOrphan, uint64(ino)))
+	p.mu.Unlock()
+	if err != nil || !orphan {
+		return
+	}
+	err = p.change(func(now time.Time) error {
+		if v := p.vols[ino]; v != nil && v.readers+v.writers > 0 {
+			return nil
+		}
+		return p.eraseOrphan(ino, now)
+	})
+	if err != nil {
+		p.log.Warn("an unlinked file stays until the next mount", "pool", p.super.name, "inode", ino, "error", err)
+	}
+}
+
+func (p *Pool) eraseOrphan(ino Ino, now time.Time) error {
+	n, err := p.inode(ino)
+	if err != nil {
+		return err
+	}
+	return p.erase(Req{Actor: "unlinked"}, ino, n, now)
+}
+
+// destroyOrphans ends, at a fresh mount, what was unlinked and open when the last process died.
+func (p *Pool) destroyOrphans(now time.Time) error {
+	var inos []Ino
+	err := p.cat.scan(rowKey(rowOrphan, 0), func(k meta.Key, _ []byte) bool {
+		if rowKind(k.Hi>>56) != rowOrphan {
+			return false
+		}
+		inos = append(inos, Ino(k.Hi&(1<<56-1)))
+		return true
+	})
+	for _, ino := range inos {
+		if err == nil {
+			err = p.eraseOrphan(ino, now)
+		}
+	}
+	return err
+}

@@ -1,0 +1,156 @@
+package chain
+
+import (
+	"fmt"
+	"time"
+)
+
+// RenameFlag is renameat2(2)'s.
+type RenameFlag uint8
+
+// The flags; 0 replaces what the new name names.
+const (
+	RenameNoReplace RenameFlag = 1 << iota
+	RenameExchange
+)
+
+// Rename gives an inode another name, in the same or another directory. What had the new name is unlinked.
+func (p *Pool) Rename(r Req, dir Ino, name string, newDir Ino, newName string, f RenameFlag) error {
+	if err := checkName(newName); err != nil {
+		return err
+	}
+	return p.change(func(now time.Time) error {
+		from, err := p.find(dir, name)
+		if err != nil {
+			return err
+		}
+		if from.typ == TypeDir {
+			if err := p.notBelow(newDir, from.ino); err != nil {
+				return err
+			}
+		}
+		to, err := p.find(newDir, newName)
+		switch {
+		case err != nil && f&RenameExchange != 0:
+			return err
+		case err != nil:
+		case f&RenameNoReplace != 0:
+			return fmt.Errorf("%s: %w", p.pathOf(to.ino), ErrExist)
+		case to.ino == from.ino:
+			return nil
+		case f&RenameExchange != 0:
+			return p.exchange(dir, from, newDir, to, now)
+		default:
+			if err := p.replace(r, from, newDir, to, now); err != nil {
+				return err
+			}
+		}
+		if err := p.move(dir, from, newDir, newName, now); err != nil {
+			return err
+		}
+		return p.answer(r, from.ino)
+	})
+}
+
+// notBelow refuses to move a directory into itself.
+func (p *Pool) notBelow(dir, top Ino) error {
+	for at := dir; at != RootIno && at != 0; {
+		if at == top {
+			return fmt.Errorf("%s cannot be moved below itself: %w", p.pathOf(top), ErrInvalid)
+		}
+		n, err := p.inode(at)
+		if err != nil {
+			return err
+		}
+		at = n.parent
+	}
+	return nil
+}
+
+// replace removes what stands in the way of a rename.
+func (p *Pool) replace(r Req, from nameEntry, newDir Ino, to nameEntry, now time.Time) error {
+	switch {
+	case to.typ == TypeDir && from.typ != TypeDir:
+		return fmt.Errorf("%s: %w", p.pathOf(to.ino), ErrIsDir)
+	case to.typ != TypeDir && from.typ == TypeDir:
+		return fmt.Errorf("%s: %w", p.pathOf(to.ino), ErrNotDir)
+	case to.typ == TypeDir:
+		if err := p.emptyDir(to.ino); err != nil {
+			return err
+		}
+	}
+	return p.unlink(r, newDir, to, now)
+}
+
+// move changes the two directories and the inode.
+func (p *Pool) move(dir Ino, e nameEntry, newDir Ino, newName string, now time.Time) error {
+	d, err := p.directory(dir)
+	if err != nil {
+		return err
+	}
+	if _, err := p.directory(newDir); err != nil {
+		return err
+	}
+	n, err := p.inode(e.ino)
+	if err != nil {
+		return err
+	}
+	if err := p.setName(dir, e.name, 0, 0); err != nil {
+		return err
+	}
+	if err := p.updateDir(dir, d, -1, -dirCount(e.typ), now); err != nil {
+		return err
+	}
+	n.parent, n.name, n.ctime = newDir, newName, now
+	if err := p.putInode(e.ino, n); err != nil {
+		return err
+	}
+	if err := p.setName(newDir, newName, e.ino, e.typ); err != nil {
+		return err
+	}
+	nd, err := p.directory(newDir) // it may be dir, as it is now
+	if err != nil {
+		return err
+	}
+	return p.updateDir(newDir, nd, 1, dirCount(e.typ), now)
+}
+
+// exchange swaps two names.
+func (p *Pool) exchange(dir Ino, a nameEntry, newDir Ino, b nameEntry, now time.Time) error {
+	if b.typ == TypeDir {
+		if err := p.notBelow(dir, b.ino); err != nil {
+			return err
+		}
+	}
+	for _, s := range []struct {
+		dir  Ino
+		name string
+		e    nameEntry
+	}{{dir, a.name, b}, {newDir, b.name, a}} {
+		n, err := p.inode(s.e.ino)
+		if err != nil {
+			return err
+		}
+		n.parent, n.name, n.ctime = s.dir, s.name, now
+		if err := p.putInode(s.e.ino, n); err != nil {
+			return err
+		}
+		if err := p.setName(s.dir, s.name, s.e.ino, s.e.typ); err != nil {
+			return err
+		}
+	}
+	change := dirCount(b.typ) - dirCount(a.typ)
+	for _, s := range []struct {
+		dir  Ino
+		dirs int64
+	}{{dir, change}, {newDir, -change}} {
+		d, err := p.directory(s.dir)
+		if err != nil {
+			return err
+		}
+		if err := p.updateDir(s.dir, d, 0, s.dirs, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}

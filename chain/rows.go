@@ -1,0 +1,284 @@
+package chain
+
+import (
+	"fmt"
+
+	"slatefs/alloc"
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
+)
+
+// Rows of objects that live in memory: written by checkpoints, read at mount.
+
+func (e *encoder) tree(t meta.Tree) {
+	var b [meta.TreeSize]byte
+	t.Marshal(b[:])
+	e.b = append(e.b, b[:]...)
+}
+
+func (d *decoder) tree() meta.Tree {
+	if len(d.b) < meta.TreeSize {
+		d.fail("short tree")
+		return meta.Tree{}
+	}
+	t, err := meta.UnmarshalTree(d.b[:meta.TreeSize])
+	if err != nil && d.err == nil {
+		d.err = err
+	}
+	d.b = d.b[meta.TreeSize:]
+	return t
+}
+
+func (e *encoder) mapRoot(m meta.Map) {
+	b := m.Marshal()
+	e.b = append(e.b, b[:]...)
+}
+
+func (d *decoder) mapRoot() meta.Map {
+	if len(d.b) < meta.MapSize {
+		d.fail("short map")
+		return meta.Map{}
+	}
+	m, err := meta.UnmarshalMap(d.b[:meta.MapSize])
+	if err != nil && d.err == nil {
+		d.err = err
+	}
+	d.b = d.b[meta.MapSize:]
+	return m
+}
+
+func (e *encoder) trees(ts []meta.Tree) {
+	e.u(uint64(len(ts)))
+	for _, t := range ts {
+		e.tree(t)
+	}
+}
+
+func (d *decoder) trees() []meta.Tree {
+	n := d.len()
+	if n > len(d.b)/meta.TreeSize {
+		d.fail("count of trees past the end")
+		return nil
+	}
+	var ts []meta.Tree
+	for range n {
+		ts = append(ts, d.tree())
+	}
+	return ts
+}
+
+const (
+	flagHead = 1 << iota
+	flagNamed
+	flagDead
+)
+
+// layerRow is a layer as the cut of a checkpoint found it. The map and the dead list come from the build.
+type layerRow struct {
+	of       *layer
+	parent   LayerID
+	vol      Ino
+	name     string
+	flags    uint64
+	died     LayerID
+	size     int64
+	own      int64
+	refer    int64
+	lostHere int64
+	top      *overlay
+	who      string
+}
+
+func rowOf(l *layer) layerRow {
+	r := layerRow{
+		of: l, vol: l.vol, name: l.name, died: l.died, size: l.size, own: l.own, refer: l.refer,
+		lostHere: l.lostHere, top: l.top, who: l.who,
+	}
+	if l.parent != nil {
+		r.parent = l.parent.id
+	}
+	for f, on := range map[uint64]bool{flagHead: l.head, flagNamed: l.named, flagDead: l.dead} {
+		if on {
+			r.flags |= f
+		}
+	}
+	return r
+}
+
+// marshal ends with the layer's attributes, a list of (name, value) that is empty so far: room for a key, a seal.
+func (r *layerRow) marshal(m meta.Map, lost []meta.Tree) []byte {
+	e := encoder{}
+	e.u(uint64(r.parent))
+	e.u(uint64(r.vol))
+	e.str(r.name)
+	e.u(r.flags)
+	e.u(uint64(r.died))
+	e.i(r.size)
+	e.i(r.own)
+	e.i(r.refer)
+	e.i(r.lostHere)
+	e.time(r.of.created)
+	e.str(r.who)
+	e.mapRoot(m)
+	e.trees(lost)
+	e.u(0)
+	return e.b
+}
+
+// loadLayer reads a row. The parent is given as a number: layers are linked when all are read.
+func (p *Pool) loadLayer(id LayerID, b []byte) (parent LayerID, err error) {
+	d := decoder{b: b}
+	l := &layer{id: id}
+	parent = LayerID(d.u())
+	l.vol, l.name = Ino(d.u()), d.str()
+	flags := d.u()
+	l.head, l.named, l.dead = flags&flagHead != 0, flags&flagNamed != 0, flags&flagDead != 0
+	l.died, l.size, l.own, l.refer, l.lostHere = LayerID(d.u()), d.i(), d.i(), d.i(), d.i()
+	l.created, l.who = d.time(), d.str()
+	m := d.mapRoot()
+	l.top = settledMap(m)
+	l.lost.trees = d.trees()
+	for range d.len() {
+		d.bytes()
+		d.bytes()
+	}
+	if err := d.done(); err != nil {
+		return 0, err
+	}
+	switch {
+	case parent >= id, l.head && l.dead, l.head && l.named, l.size > MaxSize, id > p.nextLayer:
+		return 0, fmt.Errorf("layer %v: parent %v, size %d, flags %x: %w", id, parent, l.size, flags, ErrCorrupt)
+	case l.named:
+		if err := checkSnapName(l.name); err != nil {
+			return 0, fmt.Errorf("layer %v: %w: %w", id, err, ErrCorrupt)
+		}
+	}
+	if l.head { // what is written goes over the settled map
+		l.top = &overlay{layer: l, under: l.top}
+	}
+	p.layers[id] = l
+	return parent, nil
+}
+
+type jobRow struct {
+	of                *job
+	fresh, ready, bad int64
+	freed, erased     int64
+	cursor            omap.Key
+	vol               Ino
+}
+
+func (p *Pool) jobRow(j *job) jobRow {
+	return jobRow{j, j.freshN, j.readyN, j.badN, j.freed, j.erased, j.cursor, j.vol}
+}
+
+func (r *jobRow) marshal(trees map[*list][]meta.Tree) []byte {
+	e, j := encoder{}, r.of
+	e.u(uint64(r.vol))
+	e.str(j.volume)
+	e.str(j.layer)
+	e.str(j.reason)
+	e.str(j.who)
+	e.time(j.since)
+	for _, n := range []int64{r.fresh, r.ready, r.bad, r.freed, r.erased} {
+		e.i(n)
+	}
+	e.key(meta.Key(r.cursor))
+	e.trees(trees[&j.fresh])
+	e.trees(trees[&j.ready])
+	e.trees(trees[&j.bad])
+	e.u(0) // attributes
+	return e.b
+}
+
+func (p *Pool) loadJob(id uint64, b []byte) error {
+	d := decoder{b: b}
+	j := &job{id: id}
+	j.vol, j.volume, j.layer, j.reason, j.who, j.since = Ino(d.u()), d.str(), d.str(), d.str(), d.str(), d.time()
+	for _, n := range []*int64{&j.freshN, &j.readyN, &j.badN, &j.freed, &j.erased} {
+		*n = d.i()
+	}
+	j.cursor = omap.Key(d.key())
+	j.fresh.trees, j.ready.trees, j.bad.trees = d.trees(), d.trees(), d.trees()
+	for range d.len() {
+		d.bytes()
+		d.bytes()
+	}
+	if err := d.done(); err != nil {
+		return err
+	}
+	if id > p.nextJob {
+		return fmt.Errorf("erase job %d above %d: %w", id, p.nextJob, ErrCorrupt)
+	}
+	p.jobs[id] = j
+	p.dirtyN += j.dirtyBlocks()
+	p.failedN += j.badN
+	if j.reason == reasonOverwritten {
+		p.volJobs[j.vol] = j
+	}
+	return nil
+}
+
+func (w *walkRow) marshal(m meta.Map) []byte {
+	e := encoder{}
+	e.u(uint64(w.layer.id))
+	e.u(w.job.id)
+	e.bool(w.burial)
+	e.i(w.next)
+	e.i(w.pages)
+	e.mapRoot(m)
+	e.u(0)
+	return e.b
+}
+
+func (p *Pool) loadWalk(id uint64, b []byte) error {
+	d := decoder{b: b}
+	layer, jobID := LayerID(d.u()), d.u()
+	w := &walk{id: id, burial: d.bool(), next: d.i(), pages: d.i()}
+	w.source = settledMap(d.mapRoot())
+	for range d.len() {
+		d.bytes()
+		d.bytes()
+	}
+	if err := d.done(); err != nil {
+		return err
+	}
+	w.layer, w.job = p.layers[layer], p.jobs[jobID]
+	if w.layer == nil || w.job == nil || id > p.nextJob {
+		return fmt.Errorf("walk %d of layer %v, erase job %d: %w", id, layer, jobID, ErrCorrupt)
+	}
+	w.job.walks++
+	p.walks[id] = w
+	return nil
+}
+
+func marshalTrees(ts []meta.Tree) []byte {
+	e := encoder{}
+	e.trees(ts)
+	return e.b
+}
+
+func marshalRuns(rs []alloc.Run) []byte {
+	e := encoder{}
+	e.runs(rs)
+	return e.b
+}
+
+func (a *answers) marshal() []byte {
+	e := encoder{}
+	e.u(uint64(len(a.ring)))
+	for i := range a.ring {
+		a.ring[(a.next+i)%len(a.ring)].encode(&e)
+	}
+	return e.b
+}
+
+func (a *answers) unmarshal(b []byte) error {
+	d := decoder{b: b}
+	for range d.len() {
+		var r recAnswer
+		r.decode(&d)
+		a.add(r)
+	}
+	return d.done()
+}

@@ -1,0 +1,259 @@
+package chain
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+
+	"slatefs/chain/blockdev"
+)
+
+// The synchronous way to carry plans out: for the classic transport, copies and tests. The event loop is the other.
+
+// maxIO bounds one plan of these helpers, in bytes; longer requests are taken in pieces.
+const maxIO = 1 << 20
+
+var buffers = sync.Pool{New: func() any {
+	b := blockdev.Aligned(maxIO + 2*BlockSize)
+	return &b
+}}
+
+// until plans and fulfils until the plan is made. A page that cannot be read is believed at the second failure: a
+// checkpoint may have replaced it meanwhile.
+func (p *Pool) until(plan func() (Need, error)) error {
+	var last Need
+	for {
+		need, err := plan()
+		if err != nil || need.None() {
+			return err
+		}
+		if err := p.Fulfil(context.Background(), need); err != nil {
+			if need.kind != needPage || need == last {
+				return err
+			}
+		}
+		last = need
+	}
+}
+
+// ReadAt reads len(b) bytes at off, or up to the end and then io.EOF.
+func (v *Volume) ReadAt(b []byte, off int64) (int, error) { return v.p.readAt(v.PlanRead, b, off) }
+
+// ReadAt reads len(b) bytes at off, or up to the end and then io.EOF.
+func (s *Snap) ReadAt(b []byte, off int64) (int, error) { return s.p.readAt(s.PlanRead, b, off) }
+
+func (p *Pool) readAt(plan func(*Plan, int64, int64) (Need, error), b []byte, off int64) (int, error) {
+	var pl Plan
+	for n := 0; n < len(b); {
+		want := min(len(b)-n, maxIO)
+		err := p.until(func() (Need, error) { return plan(&pl, off+int64(n), int64(want)) })
+		if err != nil {
+			return n, err
+		}
+		got, err := p.readSpans(&pl, b[n:n+want])
+		if err != nil {
+			pl.Abort()
+			return n + got, err
+		}
+		short := pl.Len < int64(want)
+		n += int(pl.Len)
+		if err := pl.Commit(pl.Len); err != nil {
+			return n, err
+		}
+		if short {
+			return n, io.EOF
+		}
+	}
+	return len(b), nil
+}
+
+func (p *Pool) readSpans(pl *Plan, b []byte) (int, error) {
+	at := int64(0)
+	for _, s := range pl.Spans {
+		if err := p.readSpan(s, b[at:at+s.Len]); err != nil {
+			return int(at), err
+		}
+		at += s.Len
+	}
+	return int(at), nil
+}
+
+// readSpan reads one span; what is not a whole number of sectors goes through a buffer.
+func (p *Pool) readSpan(s Span, b []byte) error {
+	if s.Dev < 0 {
+		clear(b)
+		return nil
+	}
+	sector := int64(p.dev.SectorSize())
+	if s.Dev%sector == 0 && s.Len%sector == 0 {
+		_, err := p.dev.ReadAt(b, s.Dev)
+		return err
+	}
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	from := s.Dev / sector * sector
+	to := (s.Dev + s.Len + sector - 1) / sector * sector
+	if _, err := p.dev.ReadAt((*buf)[:to-from], from); err != nil {
+		return err
+	}
+	copy(b, (*buf)[s.Dev-from:])
+	return nil
+}
+
+// WriteAt writes b at off, and extends the volume where it ends after it. The write is acknowledged when it returns,
+// and durable after the next Flush. Whole blocks of zeros over a hole allocate nothing.
+func (v *Volume) WriteAt(b []byte, off int64) (int, error) { return v.writeAt(b, off, false) }
+
+// WriteAtSync is WriteAt, durable when it returns.
+func (v *Volume) WriteAtSync(b []byte, off int64) (int, error) { return v.writeAt(b, off, true) }
+
+func (v *Volume) writeAt(b []byte, off int64, stable bool) (int, error) {
+	flush := false
+	for n := 0; n < len(b); {
+		part, zero := nextPart(b[n:], off+int64(n))
+		var dirty bool
+		var err error
+		if zero {
+			dirty, err = true, v.writeZeros(off+int64(n), int64(len(part)))
+		} else {
+			dirty, err = v.writePart(part, off+int64(n), stable)
+		}
+		if err != nil {
+			return n, err
+		}
+		flush = flush || dirty
+		n += len(part)
+	}
+	if stable && flush {
+		return len(b), v.p.Flush()
+	}
+	return len(b), nil
+}
+
+// nextPart takes the next piece of at most maxIO: as many whole blocks of zeros as there are, or what comes before
+// the next run of them that is worth it.
+func nextPart(b []byte, off int64) (part []byte, zero bool) {
+	limit := min(len(b), maxIO)
+	head := int(-off & (BlockSize - 1))
+	if head == 0 {
+		n := zeroBlocks(b[:limit])
+		if n > 0 {
+			return b[:n], true
+		}
+	}
+	const worth = 16 * BlockSize
+	for i := head; i+worth <= limit; i += BlockSize {
+		if i > 0 && zeroBlocks(b[i:min(limit, i+worth)]) == worth {
+			return b[:i], false
+		}
+	}
+	return b[:limit], false
+}
+
+func zeroBlocks(b []byte) (n int) {
+	for n+BlockSize <= len(b) && allZero(b[n:n+BlockSize]) {
+		n += BlockSize
+	}
+	return n
+}
+
+var zeroBlock [BlockSize]byte
+
+func allZero(b []byte) bool { return b[0] == 0 && string(b) == string(zeroBlock[:len(b)]) }
+
+// writePart writes one piece. dirty: it needs a flush to be durable.
+func (v *Volume) writePart(b []byte, off int64, stable bool) (dirty bool, err error) {
+	var pl Plan
+	if err := v.p.until(func() (Need, error) { return v.PlanWrite(&pl, off, int64(len(b))) }); err != nil {
+		return false, err
+	}
+	if err := v.p.carryOut(&pl, b, off, stable); err != nil {
+		pl.Abort()
+		return false, err
+	}
+	grew := pl.grew()
+	return !pl.InPlace || grew, pl.Commit(pl.Len)
+}
+
+func (pl *Plan) grew() bool { return pl.log > 0 }
+
+// carryOut moves the bytes of a write.
+func (p *Pool) carryOut(pl *Plan, b []byte, off int64, stable bool) error {
+	if pl.Len != int64(len(b)) {
+		buf := buffers.Get().(*[]byte)
+		defer buffers.Put(buf)
+		for _, f := range pl.Fill {
+			if err := p.readSpan(f.Span, (*buf)[f.At:f.At+f.Len]); err != nil {
+				return err
+			}
+		}
+		copy((*buf)[off-pl.Off:], b)
+		b = (*buf)[:pl.Len]
+	}
+	write := p.dev.WriteAt
+	if stable && pl.InPlace {
+		write = p.dev.WriteAtDsync
+	}
+	at := int64(0)
+	for _, s := range pl.Spans {
+		if _, err := write(b[at:at+s.Len], s.Dev); err != nil {
+			return err
+		}
+		at += s.Len
+	}
+	return nil
+}
+
+// SeekData is the first byte at or after off that is mapped. ErrRange: there is none, or off is not below the size.
+func (v *Volume) SeekData(off int64) (int64, error) { return v.p.seek(v.layer, off, true) }
+
+// SeekHole is the first byte at or after off that is not mapped; the end of the volume counts as a hole.
+func (v *Volume) SeekHole(off int64) (int64, error) { return v.p.seek(v.layer, off, false) }
+
+// SeekData is Volume.SeekData for the snapshot.
+func (s *Snap) SeekData(off int64) (int64, error) { return s.p.seek(s.layer, off, true) }
+
+// SeekHole is Volume.SeekHole for the snapshot.
+func (s *Snap) SeekHole(off int64) (int64, error) { return s.p.seek(s.layer, off, false) }
+
+func (v *Volume) layer() *layer { return v.head() }
+func (s *Snap) layer() *layer   { return s.l }
+
+func (p *Pool) seek(of func() *layer, off int64, data bool) (int64, error) {
+	lb := off / BlockSize
+	var size int64
+	var found bool
+	err := p.until(func() (Need, error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		l := of()
+		if l == nil {
+			return Need{}, ErrNotFound
+		}
+		if size = l.size; off < 0 || off >= size {
+			return Need{}, fmt.Errorf("seek to %d in %d bytes: %w", off, size, ErrRange)
+		}
+		for end := blocksOf(size); lb < end; {
+			q, miss := l.top.lookup(p.maps, lb, end-lb)
+			if miss {
+				m, _ := l.top.bottom()
+				return Need{kind: needPage, m: m, lb: lb}, nil
+			}
+			if found = (q.dev != 0) == data; found {
+				break
+			}
+			lb += q.n
+		}
+		return Need{}, nil
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case found:
+		return min(max(off, lb*BlockSize), size), nil
+	case data:
+		return 0, fmt.Errorf("no data after %d: %w", off, ErrRange)
+	}
+	return size, nil
+}

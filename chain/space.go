@@ -1,0 +1,305 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"slatefs/alloc"
+	"slatefs/chain/meta"
+)
+
+// The ledger counts blocks. What is available to a writer is what is or can be made clean, less the engine's reserve
+// and what is promised to others:
+//
+//	clean + claimed and not named + dirty + freeing + spare pages of the store - reserve - promises
+//
+// All terms are kept as counters, changed by the record that moves a block.
+
+// reserve serves destroy, unmap, erase and checkpoint only, so that a full pool can still free.
+func (p *Pool) reserve() int64 {
+	return max(p.blocks.Total()/64, 2*int64(p.format.extentBlocks))
+}
+
+func (p *Pool) availLocked() int64 {
+	c := p.blocks.Counts()
+	return c.Clean + c.Claimed - p.namedN + p.dirtyN + p.freeing - p.reserve() - p.promisedLocked()
+}
+
+// claimable is how many blocks the window may take from clean now.
+func (p *Pool) claimable() int64 { return p.blocks.Counts().Clean - p.reserve() }
+
+// claim fills the window: blocks leave clean with a durable record before any plan may name them. It returns how many
+// it got.
+func (p *Pool) claim() (int64, error) {
+	p.claimMu.Lock()
+	defer p.claimMu.Unlock()
+	p.mu.Lock()
+	want := min(p.format.window-p.blocks.WindowReady(), p.claimable())
+	if err := p.writable(); err != nil || want <= 0 {
+		p.mu.Unlock()
+		return 0, err
+	}
+	runs, err := p.findClean(want, alloc.SlotBlocks)
+	if err == nil && len(runs) > 0 {
+		err = p.do(&recClaim{runs})
+	}
+	p.mu.Unlock()
+	if err != nil || len(runs) == 0 {
+		return 0, err
+	}
+	if err := p.Flush(); err != nil {
+		return 0, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range runs {
+		if err := p.blocks.Ready(r); err != nil {
+			return 0, p.failLocked(err)
+		}
+	}
+	return runBlocks(runs), nil
+}
+
+// claimRuns bounds the runs of one claim, so that its record stays small on a fragmented pool.
+const claimRuns = 256
+
+func (p *Pool) findClean(n, least int64) ([]alloc.Run, error) {
+	for {
+		runs, err := p.blocks.FindClean(n, least, 0)
+		var u *alloc.UnloadedError
+		if errors.As(err, &u) {
+			if err := p.loadGroup(u.Group); err != nil {
+				p.log.Error("a group of blocks cannot be used", "pool", p.super.name, "group", u.Group, "error", err)
+				p.blocks.Shun(u.Group)
+			}
+			continue
+		}
+		if len(runs) > claimRuns {
+			runs = runs[:claimRuns]
+		}
+		return runs, err
+	}
+}
+
+// storeLow tells whether the store should be given more pages: a checkpoint may need one for every changed leaf.
+func (p *Pool) storeLow() bool { return int64(p.store.FreePages()) < p.storeNeed() }
+
+// storeNeed estimates the pages of the next checkpoint. It need not be exact: what is missing is granted while the
+// checkpoint is built.
+func (p *Pool) storeNeed() int64 {
+	need := int64(p.format.extentBlocks / 2)
+	for l := range p.dirtyLayers {
+		need += min(int64(l.top.entries.Len()), blocksOf(l.size)/128) + 4
+	}
+	return need
+}
+
+// grant gives the store one more extent, if the pool has one.
+func (p *Pool) grant(ctx context.Context) (bool, error) {
+	p.mu.Lock()
+	short := p.blocks.Counts().Clean < int64(p.format.extentBlocks)
+	p.mu.Unlock()
+	if short {
+		if err := p.reclaim(ctx, int64(p.format.extentBlocks)); err != nil {
+			return false, nil //nolint:nilerr // nothing to be had now; a checkpoint that needs it says so
+		}
+	}
+	ok, err := p.grantNow()
+	return ok, err
+}
+
+// grantNow moves clean blocks to the store; the record is durable when it returns.
+func (p *Pool) grantNow() (bool, error) {
+	p.mu.Lock()
+	if err := p.writable(); err != nil {
+		p.mu.Unlock()
+		return false, err
+	}
+	runs, err := p.findClean(int64(p.format.extentBlocks), int64(p.format.extentBlocks))
+	if err == nil && len(runs) > 0 {
+		err = p.do(&recGrant{runs[0]})
+		p.metaN += runs[0].Len
+	}
+	p.mu.Unlock()
+	if err != nil || len(runs) == 0 {
+		return false, err
+	}
+	return true, p.Flush()
+}
+
+// refill is called by the store when a checkpoint needs a page and there is none. The record of the grant follows the
+// cut in the journal and is durable before the page is used: whoever opens the new superblock replays it, and whoever
+// opens the old one has just a larger store.
+func (p *Pool) refill() error {
+	ok, err := p.grantNow()
+	if err == nil && !ok {
+		return errNoPages
+	}
+	return err
+}
+
+// reclaim makes blocks clean for somebody who waits: it erases on demand, else walks, else sweeps. ErrNoSpace: there
+// is nothing left that could become clean.
+func (p *Pool) reclaim(ctx context.Context, blocks int64) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p.mu.Lock()
+		zero, dirty, moved := p.zeroNow, p.dirtyN, p.movedLocked()
+		waits, walk, old := p.walkWaits(), p.walkReady(), len(p.epochs.open) > 0
+		p.mu.Unlock()
+		if dirty > 0 && zero != nil {
+			n, err := zero(ctx, blocks*BlockSize)
+			if err != nil || n > 0 {
+				return err
+			}
+		}
+		switch {
+		case waits:
+			if err := p.Checkpoint(); err != nil {
+				return err
+			}
+		case walk != nil:
+			return p.walkStep(walk)
+		default:
+			if did, err := p.sweepStep(); err != nil || did {
+				return err
+			}
+			if dirty == 0 || zero == nil || !old {
+				return fmt.Errorf("pool %s: %w", p.super.name, ErrNoSpace)
+			}
+			select { // open plans may still touch what is dirty
+			case <-moved:
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// movedLocked is closed when a plan ends next.
+func (p *Pool) movedLocked() <-chan struct{} {
+	if p.moved == nil {
+		p.moved = make(chan struct{})
+	}
+	return p.moved
+}
+
+func (p *Pool) planEnded() {
+	if p.moved != nil {
+		close(p.moved)
+		p.moved = nil
+	}
+}
+
+// Usage is the state of the pool in bytes.
+func (p *Pool) Usage() Usage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.blocks.Counts()
+	u := Usage{
+		Total: p.blocks.Total(), Clean: c.Clean, Claimed: c.Claimed, Dirty: p.dirtyN, Freeing: p.freeing,
+		Failed: p.failedN, Meta: c.Meta, Live: c.InUse - p.dirtyN - p.failedN - p.freeing,
+		Reserve: p.reserve(), Promised: p.promisedLocked(), Avail: max(0, p.availLocked()),
+	}
+	for _, n := range []*int64{
+		&u.Total, &u.Live, &u.Clean, &u.Claimed, &u.Dirty, &u.Freeing, &u.Failed, &u.Meta, &u.Reserve, &u.Promised, &u.Avail,
+	} {
+		*n *= BlockSize
+	}
+	for _, l := range p.layers {
+		switch {
+		case l.dead:
+			continue
+		case l.head:
+			u.Volumes++
+		case l.named:
+			u.Snapshots++
+		}
+		u.Layers++
+	}
+	u.Generation = p.super.generation
+	u.JournalUsed, u.JournalSize = p.journal.Used(), p.journal.Size()
+	u.Repairs = int64(p.store.Repairs())
+	return u
+}
+
+// StatFS is what statfs(2) shows: bytes, and files.
+func (p *Pool) StatFS() (total, free, avail int64, files, filesFree uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	total = (p.blocks.Total() - p.metaN - p.reserve()) * BlockSize
+	avail = max(0, p.availLocked()) * BlockSize
+	free = min(total, max(0, p.availLocked()+p.promisedLocked())*BlockSize)
+	return total, free, min(avail, total), uint64(p.nextIno), 1<<48 - uint64(p.nextIno)
+}
+
+// walkWaits: a walk can only start when a checkpoint has settled its source. The plan lock is held.
+func (p *Pool) walkWaits() bool {
+	for _, w := range p.walks {
+		if !w.source.settled {
+			return true
+		}
+	}
+	return false
+}
+
+// walkReady is the oldest walk that can go on, or nil. The plan lock is held.
+func (p *Pool) walkReady() (first *walk) {
+	for _, w := range p.walks {
+		if w.source.settled && (first == nil || w.id < first.id) {
+			first = w
+		}
+	}
+	return first
+}
+
+// walkRuns bounds the runs of one step and so its record.
+func (p *Pool) walkRuns() int { return int(min(1024, p.format.ring/512)) }
+
+// walkStep takes the next runs of a walk to its job, and the pages that it has passed to the store.
+func (p *Pool) walkStep(w *walk) error {
+	p.mu.Lock()
+	room := p.journal.Room()-int64(len(p.pending)) > int64(p.walkRuns()+256)*24
+	p.mu.Unlock()
+	if !room {
+		if err := p.Checkpoint(); err != nil {
+			return err
+		}
+	}
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	if p.walks[w.id] != w { // ended by somebody else meanwhile
+		return nil
+	}
+	rec, passed := recWalk{walk: w.id}, []meta.Ptr(nil)
+	next, done, err := p.maps.Step(w.source.base, w.pages, p.walkRuns(),
+		func(ptr meta.Ptr) bool { return !w.burial || LayerID(ptr.Birth) > w.layer.died },
+		func(q meta.Piece) {
+			if skip := w.next - q.Start; skip > 0 { // sorted before a crash; only its page is left
+				if skip >= q.Len {
+					return
+				}
+				q.Dev, q.Len = q.Dev+alloc.BlockID(skip), q.Len-skip
+			}
+			if !w.burial || LayerID(q.Birth) > w.layer.died {
+				rec.runs = append(rec.runs, oldRun{q.Dev, q.Len, LayerID(q.Birth)})
+			}
+		},
+		func(ptr meta.Ptr) { passed = append(passed, ptr) })
+	if err != nil {
+		return p.fail(fmt.Errorf("walk %d at block %d: %w", w.id, w.pages, wrapCorrupt(err)))
+	}
+	rec.next, rec.done = max(next, w.next), done
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.writable(); err != nil {
+		return err
+	}
+	for _, ptr := range passed {
+		p.pageGone(w.layer, ptr)
+	}
+	w.pages = next
+	return p.do(&rec)
+}

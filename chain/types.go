@@ -1,0 +1,112 @@
+package chain
+
+import (
+	"fmt"
+	"time"
+
+	"slatefs/alloc"
+)
+
+// BlockSize is the unit of ownership, copy-on-write, freeing and erasing, in bytes.
+const BlockSize = alloc.BlockSize
+
+// Ino is the permanent number of a file, directory or symlink. It is never reused and stays below 2^48.
+type Ino uint64
+
+// RootIno is the root directory.
+const RootIno Ino = 1
+
+// LayerID numbers layers in the order of their making; it is also the birth of what is written to them. It has 48 bits.
+type LayerID uint64
+
+// MaxLayers bounds the layers of one line of history.
+const MaxLayers = 4096
+
+// MaxSize bounds the size of a volume, in bytes: 64 PiB, far above any pool.
+const MaxSize = int64(1) << 56
+
+// FileType says what an inode is.
+type FileType uint8
+
+// The file types. Every regular file is a volume.
+const (
+	TypeFile FileType = iota + 1
+	TypeDir
+	TypeSymlink
+)
+
+// Attr is what stat(2) shows of an inode.
+type Attr struct {
+	Ino                 Ino
+	Type                FileType
+	Mode                uint32 // permission bits, 07777
+	UID, GID            uint32
+	Nlink               uint32 // 0: an orphan that is still open
+	Size                int64  // bytes
+	Blocks              int64  // units of 512 bytes
+	Mtime, Ctime, Btime time.Time
+	Immutable           bool
+	Parent              Ino    // of the name; 0 for an orphan
+	Name                string // last component; empty for the root and for orphans
+}
+
+// Req says who asks for a change.
+type Req struct {
+	UID, GID, PID uint32
+	Unique        uint64 // of the FUSE request, 0 for others
+	Actor         string // as given with --actor, or the command
+}
+
+// What list, tree and status show. Sizes are in bytes.
+type (
+	// SnapInfo describes a snapshot.
+	SnapInfo struct {
+		Name                 string
+		Layer                LayerID
+		Size                 int64
+		Created              time.Time
+		Written, Refer, Used int64
+		Clones               []string // paths of the volumes that hang on it
+	}
+	// VolumeInfo describes a volume.
+	VolumeInfo struct {
+		Attr
+		Head                           LayerID
+		Written, Refer, Used, UsedSnap int64
+		Origin                         string // "vm.raw@a" for a clone
+		Created                        time.Time
+		Snapshots                      int
+		Promised                       int64
+	}
+	// LayerInfo describes one layer of a chain.
+	LayerInfo struct {
+		ID, Parent               LayerID
+		Name                     string
+		Volume                   Ino
+		Head, Nameless, Deferred bool
+		Size, Written, Refer     int64
+		Created                  time.Time
+		Children                 []LayerID
+	}
+	// JobInfo describes an erase job.
+	JobInfo struct {
+		ID                           uint64
+		Volume, Layer, Reason        string
+		Freed, Dirty, Erased, Failed int64
+		Since                        time.Time
+		State                        string // queued, waiting, walking, erasing or failed
+	}
+	// Usage is the state of a pool.
+	Usage struct {
+		Total, Live, Clean, Claimed, Dirty, Freeing, Failed, Meta, Reserve, Promised, Avail int64
+		Volumes, Snapshots, Layers                                                          int
+		Generation                                                                          uint64
+		JournalUsed, JournalSize                                                            int64
+		Repairs                                                                             int64
+	}
+)
+
+func blocksOf(bytes int64) int64 { return (bytes + BlockSize - 1) / BlockSize }
+
+// String prints the id with a fixed width.
+func (id LayerID) String() string { return fmt.Sprintf("%012x", uint64(id)) }

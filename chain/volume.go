@@ -1,0 +1,102 @@
+package chain
+
+import (
+	"fmt"
+	"time"
+)
+
+// Volume is one virtual disk: a file, and the head of its chain. It is valid while its inode lives; one Volume stands
+// for all who use it.
+type Volume struct {
+	p   *Pool
+	ino Ino
+
+	// guarded by the plan lock
+	active    []*Plan // writes that are planned and not ended, for the block locks and for settling
+	rollbacks uint64  // a plan from before one leaves no trace
+	gone      bool
+	readers   int // opens by access mode
+	writers   int
+	writes    uint64    // ever planned, by this process
+	mtime     time.Time // of the last write; in the inode's row at the next checkpoint
+	kept      bool      // preallocated: it is promised its size
+	lastDev   uint64    // device block after the last one allocated
+}
+
+// Volume returns the volume of a file.
+func (p *Pool) Volume(ino Ino) (*Volume, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.volume(ino)
+}
+
+func (p *Pool) volume(ino Ino) (*Volume, error) {
+	if v := p.vols[ino]; v != nil {
+		return v, nil
+	}
+	n, err := p.inode(ino)
+	if err != nil {
+		return nil, err
+	}
+	if n.typ != TypeFile || p.heads[ino] == nil {
+		return nil, fmt.Errorf("%s: not a volume: %w", p.pathOf(ino), ErrInvalid)
+	}
+	v := &Volume{p: p, ino: ino, kept: n.kept}
+	p.vols[ino] = v
+	return v, nil
+}
+
+// Ino is the inode number of the volume.
+func (v *Volume) Ino() Ino { return v.ino }
+
+// Size is the size in bytes.
+func (v *Volume) Size() int64 {
+	v.p.mu.Lock()
+	defer v.p.mu.Unlock()
+	if h := v.head(); h != nil {
+		return h.size
+	}
+	return 0
+}
+
+func (v *Volume) head() *layer { return v.p.heads[v.ino] }
+
+// usable is the head, or why there is none to change.
+func (v *Volume) usable() (*layer, error) {
+	if err := v.p.writable(); err != nil {
+		return nil, err
+	}
+	h := v.head()
+	if v.gone || h == nil {
+		return nil, fmt.Errorf("volume %d was destroyed: %w", v.ino, ErrNotFound)
+	}
+	return h, nil
+}
+
+// Snap is a snapshot to be read.
+type Snap struct {
+	p *Pool
+	l *layer
+}
+
+// Snap returns the snapshot with that layer number.
+func (p *Pool) Snap(id LayerID) (*Snap, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l := p.layers[id]
+	if l == nil || l.dead || l.head || !l.named && l.held == 0 {
+		return nil, fmt.Errorf("snapshot %v: %w", id, ErrNotFound)
+	}
+	return &Snap{p, l}, nil
+}
+
+// Size is the size in bytes.
+func (s *Snap) Size() int64 { return s.l.size }
+
+// jobs of a volume: what it overwrites and discards collects in one, made before the first record that frees.
+func (v *Volume) job() error {
+	if v.p.volJobs[v.ino] != nil {
+		return nil
+	}
+	return v.p.do(&recJob{v.ino, v.p.opt.Now()})
+}
