@@ -1,0 +1,77 @@
+package fs
+
+import (
+	"log/slog"
+	"os"
+	"syscall"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// Limits that are negotiated with the kernel.
+const (
+	maxWrite      = 1 << 20  // bytes in one READ or WRITE
+	maxBackground = 128      // requests of asynchronous I/O
+	maxInflight   = 96 << 20 // bytes in buffers of requests, of which each takes maxWrite
+)
+
+// fuseOptions are go-fuse's options, for every transport. What is asked for beyond its defaults:
+//
+//   - CAP_ASYNC_DIO: without it the kernel sends the direct I/O of a file one request at a time.
+//   - CAP_DIRECT_IO_ALLOW_MMAP: without it a shared mmap of a volume is ENODEV.
+//   - CAP_ATOMIC_O_TRUNC: OPEN truncates, so that an immutable file or a drain refuses both in one.
+//   - No passthrough and no writeback cache: data must pass by here at once.
+//   - No locks: the kernel's own end with their process.
+//   - No splice: it gives short reads inside a file.
+func fuseOptions(o MountOptions) *fuse.MountOptions {
+	level := slog.LevelWarn
+	if o.Debug {
+		level = slog.LevelDebug
+	}
+	m := &fuse.MountOptions{
+		Name: fsName, FsName: o.FsName, AllowOther: o.AllowOther, Options: []string{"default_permissions"},
+		MaxWrite: maxWrite, MaxBackground: maxBackground, MaxInflightRequestBytes: maxInflight,
+		ExtraCapabilities:    fuse.CAP_ASYNC_DIO | fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_ATOMIC_O_TRUNC,
+		DisabledCapabilities: fuse.CAP_PASSTHROUGH | fuse.CAP_WRITEBACK_CACHE,
+		DisableSplice:        true,
+		Debug:                o.Debug,
+		Logger:               slog.NewLogLogger(o.Logger.Handler(), level),
+		PanicHandler:         die,
+	}
+	if os.Geteuid() == 0 {
+		m.DirectMountStrict, m.AllowOther = true, true
+	}
+	return m
+}
+
+// die is called by go-fuse while it recovers from a panic in a handler. The panic goes on, with its stack, and nobody
+// above recovers from it: the process ends with the request unanswered.
+func die(cause any) fuse.Status { panic(cause) }
+
+// classic is go-fuse's own server: a goroutine per request.
+type classic struct{ srv *fuse.Server }
+
+// newClassic mounts f.
+func newClassic(f *FS, dir string, o MountOptions) (*classic, error) {
+	srv, err := fuse.NewServer(f, dir, fuseOptions(o))
+	if err != nil {
+		return nil, err
+	}
+	return &classic{srv}, nil
+}
+
+func (c *classic) serve() { c.srv.Serve() }
+
+func (c *classic) notifyNode(node uint64) error { return notified(c.srv.InodeNotify(node, 0, 0)) }
+
+func (c *classic) notifyName(dir uint64, name string) error {
+	return notified(c.srv.EntryNotify(dir, name))
+}
+
+// notified is the outcome of a notification. ENOENT: the kernel has nothing cached.
+func notified(st fuse.Status) error {
+	if st == fuse.OK || st == fuse.ENOENT {
+		return nil
+	}
+	return syscall.Errno(st)
+}

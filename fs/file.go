@@ -1,0 +1,227 @@
+package fs
+
+import (
+	"errors"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"slatefs/chain"
+)
+
+// writes tells whether open flags give write access.
+func writes(flags uint32) bool { return flags&unix.O_ACCMODE != unix.O_RDONLY }
+
+// Create makes a volume and opens it. Without O_EXCL it opens what a command has made meanwhile.
+func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
+	if !f.files.begin() {
+		return fuse.EBUSY
+	}
+	var node uint64
+	st := f.make("create", &in.InHeader, name, &out.EntryOut, func(r chain.Req, d chain.Attr) (chain.Attr, error) {
+		a, err := f.pool.Create(r, d.Ino, name, in.Mode&0o7777)
+		flags := in.Flags &^ unix.O_TRUNC
+		if errors.Is(err, chain.ErrExist) && in.Flags&unix.O_EXCL == 0 {
+			a, err = f.pool.Lookup(d.Ino, name)
+			flags = in.Flags
+		}
+		if err == nil {
+			err = f.open(uint64(a.Ino), flags, r)
+		}
+		node = uint64(a.Ino)
+		return a, err
+	})
+	if st != fuse.OK {
+		f.files.end()
+		return st
+	}
+	// What the entry shows was read before an O_TRUNC.
+	if a, err := f.attr(node); err == nil {
+		fillAttr(node, a, &out.Attr)
+	}
+	out.OpenOut = fuse.OpenOut{OpenFlags: openFlags}
+	return fuse.OK
+}
+
+// Open opens a volume or a snapshot; the kernel has checked permissions. While the mount drains it is EBUSY.
+func (f *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	if !f.files.begin() {
+		return fuse.EBUSY
+	}
+	if err := f.open(in.NodeId, in.Flags, req(&in.InHeader)); err != nil {
+		f.files.end()
+		return f.status("open", in.NodeId, err)
+	}
+	*out = fuse.OpenOut{OpenFlags: openFlags}
+	return fuse.OK
+}
+
+// open makes an open that was begun. On error the open must be ended.
+func (f *FS) open(node uint64, flags uint32, r chain.Req) error {
+	kind, num := split(node)
+	switch kind {
+	case plain:
+		return f.openVolume(chain.Ino(num), flags, r)
+	case snapFile:
+		return f.openSnap(chain.LayerID(num), flags)
+	case snapDir:
+		return chain.ErrIsDir
+	}
+	return chain.ErrInvalid
+}
+
+// openVolume counts the open in chain, truncates if asked, and makes it known here.
+func (f *FS) openVolume(ino chain.Ino, flags uint32, r chain.Req) (err error) {
+	f.files.flagMu.Lock()
+	defer f.files.flagMu.Unlock()
+	a, err := f.pool.GetAttr(ino)
+	if err != nil {
+		return err
+	}
+	write, trunc := writes(flags), flags&unix.O_TRUNC != 0
+	switch {
+	case a.Type == chain.TypeDir:
+		return chain.ErrIsDir
+	case a.Type != chain.TypeFile:
+		return chain.ErrInvalid
+	case a.Immutable && (write || trunc):
+		return chain.ErrPerm
+	}
+	vol, err := f.pool.Volume(ino)
+	if err != nil {
+		return err
+	}
+	if err := f.pool.OpenFile(ino, write); err != nil {
+		return err
+	}
+	if trunc {
+		var size int64
+		if _, err := f.pool.SetAttr(r, ino, chain.SetAttr{Size: &size}); err != nil {
+			f.pool.ReleaseFile(ino, write)
+			return err
+		}
+	}
+	o := &openFile{node: uint64(ino), data: vol, vol: vol}
+	o.immutable.Store(a.Immutable)
+	f.files.add(o, write)
+	return nil
+}
+
+// openSnap is openVolume for a snapshot, which is only ever read.
+func (f *FS) openSnap(id chain.LayerID, flags uint32) error {
+	if writes(flags) || flags&unix.O_TRUNC != 0 {
+		return chain.ErrReadOnly
+	}
+	snap, err := f.pool.Snap(id)
+	if err != nil {
+		return err
+	}
+	if err := f.pool.OpenSnap(id); err != nil {
+		return err
+	}
+	f.files.add(&openFile{node: snapFileNode(id), data: snap}, false)
+	return nil
+}
+
+// Release ends an open.
+func (f *FS) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
+	if write := writes(in.Flags); f.files.remove(in.NodeId, write) {
+		f.releaseNode(in.NodeId, write)
+	}
+}
+
+// releaseNode takes an open back from chain. The last one ends an orphan that the kernel has forgotten already.
+func (f *FS) releaseNode(node uint64, write bool) {
+	switch kind, num := split(node); kind {
+	case plain:
+		f.pool.ReleaseFile(chain.Ino(num), write)
+		if !f.lookups.known(chain.Ino(num)) {
+			f.pool.Forget(chain.Ino(num))
+		}
+	case snapFile:
+		f.pool.ReleaseSnap(chain.LayerID(num))
+	case snapDir: // is never open
+	}
+}
+
+// file finds what a request reads or writes. After a takeover it may be open without being in the table.
+func (f *FS) file(node uint64) (*openFile, error) {
+	if o := f.files.get(node); o != nil {
+		return o, nil
+	}
+	o := &openFile{node: node}
+	switch kind, num := split(node); kind {
+	case plain:
+		a, err := f.pool.GetAttr(chain.Ino(num))
+		if err != nil {
+			return nil, err
+		}
+		if o.vol, err = f.pool.Volume(chain.Ino(num)); err != nil {
+			return nil, err
+		}
+		o.data = o.vol
+		o.immutable.Store(a.Immutable)
+	case snapFile:
+		snap, err := f.pool.Snap(chain.LayerID(num))
+		if err != nil {
+			return nil, err
+		}
+		o.data = snap
+	case snapDir:
+		return nil, chain.ErrIsDir
+	}
+	return o, nil
+}
+
+// volume finds what a request changes.
+func (f *FS) volume(node uint64) (*chain.Volume, error) {
+	o, err := f.file(node)
+	switch {
+	case err != nil:
+		return nil, err
+	case o.vol == nil:
+		return nil, chain.ErrReadOnly
+	case o.immutable.Load():
+		return nil, chain.ErrPerm
+	}
+	return o.vol, nil
+}
+
+// refresh reads the immutable flag of an open file again.
+func (f *FS) refresh(ino chain.Ino) error {
+	f.files.flagMu.Lock()
+	defer f.files.flagMu.Unlock()
+	o := f.files.get(uint64(ino))
+	if o == nil {
+		return nil
+	}
+	a, err := f.pool.GetAttr(ino)
+	if err == nil {
+		o.immutable.Store(a.Immutable)
+	}
+	if errors.Is(err, chain.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// setImmutable sets the flag in chain and in what is open: writes that begin after it are refused.
+func (f *FS) setImmutable(r chain.Req, ino chain.Ino, on bool) error {
+	f.files.flagMu.Lock()
+	defer f.files.flagMu.Unlock()
+	if _, err := f.pool.SetAttr(r, ino, chain.SetAttr{Immutable: &on}); err != nil {
+		return err
+	}
+	if o := f.files.get(uint64(ino)); o != nil {
+		o.immutable.Store(on)
+	}
+	return nil
+}
+
+// Flush has nothing to do at close(2); locks are the kernel's.
+func (f *FS) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.OK }
+
+// Fsync makes durable what was acknowledged.
+func (f *FS) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
+	return f.status("fsync", in.NodeId, f.pool.Flush())
+}

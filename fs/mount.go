@@ -1,0 +1,186 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"slatefs/chain"
+)
+
+// fsName is the subtype of the mount: mount(8) shows fuse.slatefs.
+const fsName = "slatefs"
+
+// fsType is the type of the mount in /proc/self/mountinfo.
+const fsType = "fuse." + fsName
+
+// MountOptions say how to mount. The zero value is ready for use.
+type MountOptions struct {
+	AllowOther bool         // other users may use the mount; always so when root mounts
+	FsName     string       // source of the mount; the pool's name if empty
+	Debug      bool         // log every request at level debug
+	Logger     *slog.Logger // nil discards
+	EventLoop  bool         // READ, WRITE and FSYNC of volumes by an event loop over io_uring
+}
+
+// transport carries requests between /dev/fuse and an FS. Whoever makes one has answered INIT.
+type transport interface {
+	notifier
+	// serve answers requests until the mount is gone and all requests are done. It is called once.
+	serve()
+}
+
+// Server is one mount of a pool. All methods may be called concurrently; none touches a file below the mount.
+type Server struct {
+	fs  *FS
+	dir string // absolute, without symlinks
+	id  mountID
+
+	t        transport
+	started  atomic.Bool   // Serve was called
+	done     chan struct{} // closed when the mount is gone
+	unmounts sync.Mutex    // one attempt at a time
+}
+
+// Mount mounts a pool on a directory. On return the mount is there, and waits for Serve to answer. A dead mount of the
+// same pool on dir, left by a daemon that was killed, is detached first. On error nothing is mounted.
+//
+// Root mounts with mount(2), anybody else with fusermount3; permissions are checked by the kernel.
+func Mount(p *chain.Pool, dir string, o MountOptions) (*Server, error) {
+	if o.FsName == "" {
+		o.FsName = p.Name()
+	}
+	if o.Logger == nil {
+		o.Logger = discard
+	}
+	if o.EventLoop {
+		return nil, fmt.Errorf("fs: mount: %s: event loop: %w", dir, chain.ErrUnsupported)
+	}
+	dir, err := mountPoint(dir, o.FsName)
+	if err != nil {
+		return nil, fmt.Errorf("fs: mount: %w", err)
+	}
+	if err := setIOFlusher(); err != nil {
+		o.Logger.Debug("fs: the daemon may wait for itself when memory is short", "error", err)
+	}
+	s := &Server{fs: New(p, o.Logger), dir: dir, done: make(chan struct{})}
+	if s.t, err = newClassic(s.fs, dir, o); err != nil {
+		return nil, fmt.Errorf("fs: mount: %s: %w", dir, err)
+	}
+	if s.id, err = findMount(procRoot, dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("fs: mount: %w", err), s.Detach())
+	}
+	n := notifier(s.t)
+	s.fs.notify.Store(&n)
+	return s, nil
+}
+
+// FS is what the mount shows. Commands tell it what they changed.
+func (s *Server) FS() *FS { return s.fs }
+
+// Dir is the directory that the pool is mounted on, absolute and without symlinks.
+func (s *Server) Dir() string { return s.dir }
+
+// Serve answers requests until the mount is gone. It must be called once.
+func (s *Server) Serve() {
+	s.started.Store(true)
+	s.t.serve()
+	close(s.done)
+}
+
+// Wait returns when Serve has ended.
+func (s *Server) Wait() { <-s.done }
+
+// Done is closed when Serve has ended.
+func (s *Server) Done() <-chan struct{} { return s.done }
+
+// Drain stops new opens, which are then EBUSY, or allows them again, and returns how many files are open.
+func (s *Server) Drain(on bool) int { return s.fs.files.drain(on) }
+
+// Drained is closed when the last file was closed after Drain(true).
+func (s *Server) Drained() <-chan struct{} { return s.fs.files.done() }
+
+// OpenFiles tells how many opens of volumes and snapshots there are.
+func (s *Server) OpenFiles() int { return s.fs.files.count() }
+
+// Unmount unmounts if nothing is open, else it is EBUSY. Serve then ends by itself.
+func (s *Server) Unmount() error { return s.unmount(0) }
+
+// Detach takes the mount out of the tree at once; open files go on. Serve ends with the last of them.
+func (s *Server) Detach() error { return s.unmount(unix.MNT_DETACH) }
+
+func (s *Server) unmount(flags int) error {
+	s.unmounts.Lock()
+	defer s.unmounts.Unlock()
+	select {
+	case <-s.done:
+		return nil
+	default:
+	}
+	if err := unmount(s.dir, flags); err != nil {
+		return fmt.Errorf("fs: unmount: %s: %w", s.dir, err)
+	}
+	return nil
+}
+
+// unmount unmounts dir as it was mounted: by root itself, by fusermount3 for others.
+func unmount(dir string, flags int) error {
+	if os.Geteuid() == 0 {
+		return unix.Unmount(dir, flags|unix.UMOUNT_NOFOLLOW)
+	}
+	args := []string{"-u", dir}
+	if flags&unix.MNT_DETACH != 0 {
+		args = []string{"-u", "-z", dir}
+	}
+	out, err := exec.Command("fusermount3", args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("fusermount3: %s: %w", out, err)
+	}
+	return nil
+}
+
+// mountPoint resolves dir without asking a file system that may be dead, and detaches a dead mount of this source.
+func mountPoint(dir, source string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	up, err := filepath.EvalSymlinks(filepath.Dir(abs))
+	if err != nil {
+		return "", err
+	}
+	at := filepath.Join(up, filepath.Base(abs))
+	old, err := findMount(procRoot, at)
+	if errors.Is(err, chain.ErrNotFound) {
+		return filepath.EvalSymlinks(at)
+	}
+	if err != nil {
+		return "", err
+	}
+	var st unix.Statfs_t
+	switch err := unix.Statfs(at, &st); {
+	case err == nil:
+		return "", fmt.Errorf("%s: pool %s is mounted there: %w", at, old.source, chain.ErrBusy)
+	case errors.Is(err, syscall.ENOTCONN) && old.source == source:
+		return at, unmount(at, unix.MNT_DETACH)
+	default:
+		return "", fmt.Errorf("%s: mount of pool %s: %w", at, old.source, err)
+	}
+}
+
+// setIOFlusher marks the threads of this process, present and future, as ones that memory reclaim may wait for: they
+// don't start writing back files themselves, which could be their own. It needs CAP_SYS_RESOURCE.
+func setIOFlusher() error {
+	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_IO_FLUSHER, 1, 0); e != 0 {
+		return e
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package fs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"slatefs/chain"
+)
+
+const poolBytes = 128 << 20
+
+// logBuffer collects log lines.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// newPool makes a pool in memory that lives as long as the test.
+func newPool(t *testing.T) (*chain.Pool, *disk) {
+	t.Helper()
+	d := newDisk(poolBytes)
+	must(t, chain.Create(d, chain.Format{Name: "test", Zeroed: true, Now: time.Now}))
+	return openPool(t, d), d
+}
+
+// openPool opens the pool on a disk until the end of the test, with its housekeeping and an eraser.
+func openPool(t *testing.T, d *disk) *chain.Pool {
+	t.Helper()
+	p, err := chain.Open(d, chain.Options{Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := p.Run(ctx); err != nil && ctx.Err() == nil {
+			t.Errorf("housekeeping: %v", err)
+		}
+	})
+	wg.Go(func() { runEraser(ctx, t, p, d) })
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+		r, err := p.Check(context.Background())
+		must(t, err)
+		for _, e := range append(r.Errors, r.Leaks...) {
+			t.Errorf("check: %s", e)
+		}
+		if err := p.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return p
+}
+
+// mountPool mounts a new pool until the end of the test.
+func mountPool(t *testing.T, o MountOptions) (*Server, *chain.Pool, *disk) {
+	t.Helper()
+	p, d := newPool(t)
+	return mountOn(t, p, t.TempDir(), o), p, d
+}
+
+// mountOn mounts a pool. A mount that can't be unmounted at the end fails the test and is aborted.
+func mountOn(t *testing.T, p *chain.Pool, dir string, o MountOptions) *Server {
+	t.Helper()
+	if fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
+		t.Skipf("/dev/fuse: %v", err)
+	} else {
+		_ = unix.Close(fd)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
+	s, err := Mount(p, dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Serve()
+	hung := time.AfterFunc(time.Minute, func() { abort(t, s) })
+	t.Cleanup(func() {
+		hung.Stop()
+		for i := 0; i < 50; i++ { // RELEASE comes after close(2) has returned
+			if err = s.Unmount(); err == nil {
+				break
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		if err != nil {
+			t.Errorf("unmount: %v", err)
+			_ = s.Detach()
+			abort(t, s)
+		}
+		select {
+		case <-s.Done():
+		case <-time.After(10 * time.Second):
+			t.Error("the server does not end after the unmount")
+			abort(t, s)
+		}
+	})
+	stopPolls(t, s.Dir())
+	return s
+}
+
+// abort ends a connection whatever hangs in it.
+func abort(t *testing.T, s *Server) {
+	const ctl = "/sys/fs/fuse/connections"
+	_ = unix.Mount("fusectl", ctl, "fusectl", 0, "")
+	_, minor, _ := strings.Cut(s.id.dev, ":")
+	if err := os.WriteFile(filepath.Join(ctl, minor, "abort"), []byte("1"), 0); err != nil {
+		t.Logf("abort: %v", err)
+	}
+}
+
+// stopPolls makes the kernel learn that there is no POLL here, by a system call that the Go scheduler knows of: os.Open
+// would block a processor in epoll_ctl, and the server lives in this process.
+func stopPolls(t *testing.T, dir string) {
+	fd, err := unix.Open(filepath.Join(dir, ".go-fuse-epoll-hack"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	_ = unix.Close(fd)
+}
+
+// must fails the test on an error.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantErr fails the test unless err is want.
+func wantErr(t *testing.T, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: %v, want %v", what, err, want)
+	}
+}
