@@ -68,7 +68,9 @@ func (r *recMap) apply(p *Pool) error {
 			return err
 		}
 	}
-	l.size = max(l.size, r.size)
+	if r.size > l.size {
+		p.setSize(l, r.size)
+	}
 	p.touch(l)
 	return nil
 }
@@ -157,6 +159,9 @@ func (r *recGrant) apply(p *Pool) error {
 
 func (r *recPut) apply(p *Pool) error {
 	p.cat.put(r.key, r.val)
+	if rowKind(r.key.Hi>>56) == rowInode { // its number is taken, whatever becomes of it
+		p.nextIno = max(p.nextIno, Ino(r.key.Hi&(1<<56-1)))
+	}
 	return nil
 }
 
@@ -302,7 +307,11 @@ func (r *recWalk) apply(p *Pool) error {
 		}
 	}
 	w.next, w.dirty, w.job.dirty = r.next, true, true
-	if r.done {
+	switch {
+	case !r.done:
+	case p.journal == nil: // replay: the pages that it gave back were in memory only; it goes over them again
+		w.next = mapEnd
+	default:
 		p.endWalk(w)
 	}
 	return nil
@@ -313,7 +322,7 @@ func (r *recResize) apply(p *Pool) error {
 	if err != nil {
 		return err
 	}
-	l.size = r.size
+	p.setSize(l, r.size)
 	p.touch(l)
 	return nil
 }

@@ -17,6 +17,7 @@ type builder struct {
 	c     *cut
 	maps  map[*overlay]meta.Map // what a storey settles to
 	trees map[*list][]meta.Tree
+	freed []meta.Ptr // map pages; another stack that is built later may still stand on one
 }
 
 // build makes all pages of the cut and publishes them in memory. The structure lock is held. An error leaves memory
@@ -32,6 +33,9 @@ func (p *Pool) build(c *cut) error {
 		if _, err := b.settle(c.walks[i].source); err != nil {
 			return fmt.Errorf("map of walk %d: %w", c.walks[i].id, err)
 		}
+	}
+	for _, ptr := range b.freed {
+		p.store.Free(ptr)
 	}
 	if err := b.lists(); err != nil {
 		return err
@@ -110,7 +114,7 @@ func (b *builder) pageGone(l *layer, ptr meta.Ptr) {
 	l = l.now()
 	switch {
 	case LayerID(ptr.Birth) > l.floor():
-		b.p.store.Free(ptr)
+		b.freed = append(b.freed, ptr)
 	case l.dead: // others show it
 	default:
 		for _, a := range []alloc.BlockID{ptr.Addr, ptr.Twin} {

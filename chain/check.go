@@ -70,7 +70,7 @@ func (p *Pool) Check(ctx context.Context) (*CheckReport, error) {
 func (p *Pool) checkMemory(ctx context.Context, readClean bool) (*CheckReport, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := &checker{p: p, r: &CheckReport{}, marks: map[int][]mark{}, pages: map[alloc.BlockID]string{}}
+	c := &checker{p: p, view: p.journal == nil, r: &CheckReport{}, marks: map[int][]mark{}, pages: map[alloc.BlockID]string{}}
 	if err := p.settleGroups(); err != nil {
 		c.r.bad("%v", err)
 	}
@@ -90,6 +90,7 @@ type checker struct {
 	r     *CheckReport
 	marks map[int][]mark // by group; nil: nothing seen there
 	pages map[alloc.BlockID]string
+	view  bool  // a checkpoint without the journal after it
 	dead  int64 // blocks that burials still have to free
 }
 
@@ -129,9 +130,6 @@ func (c *checker) see(dev alloc.BlockID, n int64, birth LayerID, as, with uint8,
 		m.seen |= as
 	}
 }
-
-// mapEnd is above every logical block.
-const mapEnd = int64(meta.MapMaxBlocks)
 
 // pieces calls fn for every mapped piece of a map.
 func (c *checker) pieces(o *overlay, lo, hi int64, who string, fn func(lb int64, q piece)) {
@@ -308,11 +306,29 @@ func (c *checker) jobs() {
 	}
 }
 
+// walkPieces calls fn for what a walk has still to sort. A burial does not enter pages of others: they may be gone.
+func (c *checker) walkPieces(w *walk, who string, fn func(piece)) {
+	if !w.source.settled || !w.burial {
+		c.pieces(w.source, w.next, mapEnd, who, func(_ int64, q piece) { fn(q) })
+		return
+	}
+	for from, done := w.next, false; !done; {
+		var err error
+		from, done, err = c.p.maps.Step(w.source.base, from, 1<<20,
+			func(ptr meta.Ptr) bool { return LayerID(ptr.Birth) > w.layer.died },
+			func(q meta.Piece) { fn(piece{q.Len, q.Dev, LayerID(q.Birth)}) }, func(meta.Ptr) {})
+		if err != nil {
+			c.r.bad("%s: %v", who, err)
+			return
+		}
+	}
+}
+
 func (c *checker) walks() {
 	var freeing int64
 	for _, w := range c.p.walks {
 		who := fmt.Sprintf("walk %d", w.id)
-		c.pieces(w.source, w.next, mapEnd, who, func(_ int64, q piece) {
+		c.walkPieces(w, who, func(q piece) {
 			switch {
 			case q.birth > w.layer.floor():
 				c.see(q.dev, q.n, q.birth, seenWalk, 0, who)

@@ -43,6 +43,9 @@ func (p *Pool) Checkpoint() error {
 	if err := p.Flush(); err != nil {
 		return err
 	}
+	if err := p.grantAhead(); err != nil {
+		return err
+	}
 	p.structure.Lock()
 	c, err := p.cut()
 	if err != nil {

@@ -37,6 +37,9 @@ type layer struct {
 	// place before that.
 	fence    LayerID
 	fenceLSN uint64
+
+	older   int64 // the smallest size that a crash may bring back, until the record sizeLSN is durable
+	sizeLSN uint64
 }
 
 // floor is the parent's number: the layer owns births above it.
@@ -80,7 +83,7 @@ func (p *Pool) newLayer(parent *layer, vol Ino, size int64, when time.Time) *lay
 	under := settledMap(meta.Map{})
 	if parent != nil {
 		under = parent.top
-		l.refer = parent.refer
+		l.refer, l.older, l.sizeLSN = parent.refer, parent.older, parent.sizeLSN
 		parent.children = append(parent.children, l)
 	}
 	l.top = &overlay{layer: l, under: under}
@@ -89,6 +92,20 @@ func (p *Pool) newLayer(parent *layer, vol Ino, size int64, when time.Time) *lay
 	p.heads[vol] = l
 	p.touch(l)
 	return l
+}
+
+// setSize changes the size by the record that is being applied.
+func (p *Pool) setSize(l *layer, size int64) {
+	l.older = min(l.size, l.safeSize(p.durable))
+	l.size, l.sizeLSN = size, p.lsn
+}
+
+// safeSize is the size that the layer has whatever happens.
+func (l *layer) safeSize(durable uint64) int64 {
+	if durable >= l.sizeLSN {
+		return l.size
+	}
+	return min(l.size, l.older)
 }
 
 func (p *Pool) forgetLayer(l *layer) {
@@ -179,11 +196,12 @@ func (p *Pool) mergeDown(l *layer, j *job) error {
 	c.own += l.own - c.lostHere
 	c.lost.join(&l.lost)
 	c.parent = parent
-	c.lostHere = 0
-	if parent != nil {
-		if c.lostHere, err = c.lost.weigh(p.lists, parent.floor(), parent.id); err != nil {
+	for _, o := range slices.Concat(c.children, []*layer{c}) { // c's range grew downwards, and c has another parent
+		if err := p.countLost(o); err != nil {
 			return err
 		}
+	}
+	if parent != nil {
 		for i, o := range parent.children {
 			if o == l {
 				parent.children[i] = c
@@ -202,6 +220,16 @@ func (p *Pool) mergeDown(l *layer, j *job) error {
 	p.forgetLayer(l)
 	p.touch(c)
 	return nil
+}
+
+// countLost counts what l has lost of its parent anew: O(height) pages.
+func (p *Pool) countLost(l *layer) (err error) {
+	l.lostHere = 0
+	if l.parent != nil {
+		l.lostHere, err = l.lost.weigh(p.lists, l.parent.floor(), l.parent.id)
+	}
+	p.touch(l)
+	return err
 }
 
 // pageGone takes a map page out of what l shows: freed, or into its dead list.

@@ -37,6 +37,9 @@ type piece struct {
 	birth LayerID
 }
 
+// mapEnd is above every logical block.
+const mapEnd = int64(meta.MapMaxBlocks)
+
 // tail is what is left of p after its first k blocks.
 func (p piece) tail(k int64) piece {
 	p.n -= k

@@ -36,6 +36,7 @@ type Plan struct {
 	epoch     uint64
 	rollbacks uint64
 	from, end int64 // what was asked, bytes; the volume's size is at least end afterwards
+	eof       int64 // block from which nothing is written in place
 	parts     []alloced
 	named     int64    // blocks
 	log       int64    // journal bytes kept for the records

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"fmt"
+	"slices"
 
 	"slatefs/alloc"
 )
@@ -32,6 +33,7 @@ func (v *Volume) PlanWrite(pl *Plan, off, n int64) (Need, error) {
 	if need := pl.lookup(h, pl.lo, pl.hi); !need.None() {
 		return need, nil
 	}
+	pl.splitAtEnd(h)
 	want := pl.edges(h, off, n)
 	if need := v.blocked(pl); !need.None() {
 		return need, nil
@@ -50,6 +52,30 @@ func (v *Volume) PlanWrite(pl *Plan, off, n int64) (Need, error) {
 	return Need{}, nil
 }
 
+// splitAtEnd finds where writing in place must stop. A write past the size that is on the device goes to new blocks
+// from there on: else its bytes could arrive without the record of the new size, and a later growth would show them.
+func (pl *Plan) splitAtEnd(h *layer) {
+	size := h.safeSize(pl.p.durable)
+	if pl.eof = mapEnd; pl.end <= size {
+		return
+	}
+	pl.eof = size / BlockSize
+	lb := pl.lo
+	for i, q := range pl.seen {
+		if k := pl.eof - lb; 0 < k && k < q.n {
+			pl.seen = slices.Insert(pl.seen, i+1, q.tail(k))
+			pl.seen[i].n = k
+			return
+		}
+		lb += q.n
+	}
+}
+
+// mine tells whether a piece at lb is written in place.
+func (pl *Plan) mine(h *layer, lb int64, q piece) bool {
+	return q.dev != 0 && lb < pl.eof && h.private(q.birth, pl.p.durable)
+}
+
 // edges finds the range that must be written: what was asked, widened where the first or the last block must be read
 // first. It returns the number of blocks to be allocated.
 func (pl *Plan) edges(h *layer, off, n int64) (want int64) {
@@ -58,7 +84,7 @@ func (pl *Plan) edges(h *layer, off, n int64) (want int64) {
 	pl.alone = [2]int64{-1, -1}
 	lb := pl.lo
 	for _, q := range pl.seen {
-		mine := q.dev != 0 && h.private(q.birth, pl.p.durable)
+		mine := pl.mine(h, lb, q)
 		if !mine {
 			want += q.n
 		}
@@ -152,7 +178,7 @@ func (pl *Plan) lay(h *layer, want int64) {
 	lb, near := pl.lo, alloc.BlockID(pl.v.lastDev)
 	for _, q := range pl.seen {
 		a, b := max(pl.Off, lb*BlockSize), min(pl.Off+pl.Len, (lb+q.n)*BlockSize)
-		if q.dev != 0 && h.private(q.birth, pl.p.durable) {
+		if pl.mine(h, lb, q) {
 			pl.span(int64(q.dev)*BlockSize+a-lb*BlockSize, b-a)
 			near = q.dev + alloc.BlockID(q.n)
 		} else {

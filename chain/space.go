@@ -128,6 +128,21 @@ func (p *Pool) grantNow() (bool, error) {
 	return true, p.Flush()
 }
 
+// grantAhead gives the store what the next checkpoint will probably need.
+func (p *Pool) grantAhead() error {
+	for {
+		p.mu.Lock()
+		low := p.storeLow()
+		p.mu.Unlock()
+		if !low {
+			return nil
+		}
+		if ok, err := p.grantNow(); err != nil || !ok {
+			return err
+		}
+	}
+}
+
 // refill is called by the store when a checkpoint needs a page and there is none. The record of the grant follows the
 // cut in the journal and is durable before the page is used: whoever opens the new superblock replays it, and whoever
 // opens the old one has just a larger store.

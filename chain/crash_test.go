@@ -1,0 +1,199 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"slatefs/chain/blockdev/devtest"
+)
+
+var (
+	crashLong = flag.Bool("crash.long", false, "many more crash points")
+	crashSeed = flag.Uint64("crash.seed", 0, "only this seed")
+	crashAt   = flag.Int("crash.at", 0, "only this operation of the device")
+)
+
+func (w *world) ctx() context.Context { return context.Background() }
+
+const (
+	crashDisk  = 4 << 20
+	crashSteps = 60
+)
+
+// newWorld opens the pool and makes the first volume.
+func openWorld(d *devtest.Disk, m *model, seed uint64) (*world, error) {
+	p, err := Open(d, Options{Now: newClock().now, CacheBytes: 1 << 20})
+	if err != nil {
+		return nil, err
+	}
+	p.SetZeroNow(func(_ context.Context, n int64) (int64, error) { return eraseSome(p, n) })
+	return &world{p: p, m: m, before: m.clone(), rng: rand.New(rand.NewPCG(seed, 7)), full: true, logging: true}, nil
+}
+
+func (w *world) steps(n int) error {
+	for range n {
+		if err := w.step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestCrash runs random workloads and cuts the power at an operation of the device: of what was not synced any part
+// stays. The pool opens, check finds nothing, and what it holds is what a disk could hold. Then the same again, while
+// it recovers.
+func TestCrash(t *testing.T) {
+	seeds := uint64(12)
+	if *crashLong {
+		seeds = 60
+	}
+	if testing.Short() {
+		seeds = 2
+	}
+	points := 0
+	for seed := uint64(1); seed <= seeds; seed++ {
+		if *crashSeed != 0 && seed != *crashSeed {
+			if seed == seeds {
+				points += crashAll(t, *crashSeed, seeds)
+			}
+			continue
+		}
+		points += crashAll(t, seed, seeds)
+	}
+	t.Logf("%d crash points, each twice", points)
+}
+
+// crashAll crashes one workload at every operation, or at every few.
+func crashAll(t *testing.T, seed, seeds uint64) (points int) {
+	base := newDisk(t, crashDisk)
+	total := func() int {
+		d := base.Clone()
+		w, err := openWorld(d, newModel(), seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.steps(crashSteps); err != nil {
+			t.Fatalf("seed %d without a crash: %v\n%s", seed, err, strings.Join(w.trace, "\n"))
+		}
+		checkWorld(t, w, fmt.Sprintf("seed %d, no crash", seed), true)
+		return d.Ops()
+	}()
+	step := 1
+	if !*crashLong {
+		step = max(1, total/60)
+	}
+	for k := 1 + int(seed)%step; k <= total; k += step {
+		if *crashAt != 0 && k != *crashAt {
+			continue
+		}
+		crashOnce(t, base.Clone(), seed, k)
+		points++
+	}
+	return points
+}
+
+func crashOnce(t *testing.T, d *devtest.Disk, seed uint64, k int) {
+	t.Helper()
+	where := fmt.Sprintf("-crash.seed=%d -crash.at=%d", seed, k)
+	m := newModel()
+	d.CrashAt(k)
+	w, err := openWorld(d, m, seed)
+	if err == nil {
+		err = w.steps(crashSteps)
+	}
+	if err != nil && !errors.Is(err, devtest.ErrCrashed) {
+		t.Fatalf("%s: %v", where, err)
+	}
+	before, after := newModel(), newModel()
+	var trace []string
+	if w != nil {
+		before, after, trace = w.before, w.m, w.trace
+	}
+	rng := rand.New(rand.NewPCG(seed, uint64(k)))
+	d = d.Crash(rng)
+
+	// the second crash, while the pool recovers
+	again := d.Clone()
+	again.CrashAt(1 + rng.IntN(12))
+	if w, err := openWorld(again, newModel(), seed); err == nil {
+		_ = w.p.Checkpoint()
+	}
+	for i, d := range []*devtest.Disk{d, again.Crash(rng)} {
+		at := fmt.Sprintf("%s crash %d", where, i+1)
+		w, err := openWorld(d, newModel(), seed+1)
+		if err != nil {
+			t.Fatalf("%s: open: %v\n%s", at, err, tail(trace))
+		}
+		one, two := before.verify(w.p, false), after.verify(w.p, false)
+		switch {
+		case one == nil:
+			w.m = before.clone()
+		case two == nil:
+			w.m = after.clone()
+		default:
+			t.Fatalf("%s: neither before the last operation: %v\nnor after it: %v\n%s", at, one, two, tail(trace))
+		}
+		if err := w.m.adopt(w.p); err != nil {
+			t.Fatalf("%s: %v", at, err)
+		}
+		checkWorld(t, w, at+"\n"+tail(trace), false)
+		w.trace, w.n = nil, 1000 // names that the first part did not use
+		if err := w.steps(8); err != nil {
+			t.Fatalf("%s: going on: %v\n%s", at, err, tail(w.trace))
+		}
+		checkWorld(t, w, at+", going on\n"+tail(trace)+"\n--\n"+tail(w.trace), true)
+	}
+}
+
+func tail(trace []string) string { return strings.Join(trace[max(0, len(trace)-25):], "\n") }
+
+// checkWorld checks memory, the checkpoint, and after everything is erased that nothing of it is left.
+func checkWorld(t *testing.T, w *world, at string, end bool) {
+	t.Helper()
+	for _, h := range w.held {
+		if err := w.finish(h); err != nil {
+			t.Fatalf("%s: %v", at, err)
+		}
+	}
+	for _, h := range w.reads {
+		h.pl.Abort()
+	}
+	w.held, w.reads = nil, nil
+	w.p.structure.Lock()
+	r, err := w.p.checkMemory(context.Background(), true)
+	w.p.structure.Unlock()
+	fatal := func(what string) {
+		if err != nil {
+			t.Fatalf("%s: %s: %v", at, what, err)
+		}
+		if r != nil && len(r.Errors)+len(r.Leaks) > 0 {
+			t.Fatalf("%s: %s:\n%s", at, what, strings.Join(append(r.Errors, r.Leaks...), "\n"))
+		}
+	}
+	fatal("check of memory")
+	if !end {
+		return
+	}
+	r, err = w.p.Check(context.Background())
+	fatal("check")
+	r, err = nil, w.m.verify(w.p, true)
+	fatal("model")
+	err = w.p.EraseDrain(context.Background())
+	fatal("drain")
+	_, err = eraseSome(w.p, 1<<62)
+	fatal("erase")
+	r, err = w.p.Check(context.Background())
+	fatal("check after erase")
+	if js := w.p.EraseJobs(); len(js) > 0 {
+		t.Fatalf("%s: jobs left: %+v", at, js)
+	}
+	err = w.m.verify(w.p, true)
+	fatal("model after erase")
+	err = w.p.Close()
+	fatal("close")
+}
