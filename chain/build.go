@@ -245,33 +245,44 @@ func (b *builder) drop() error {
 	return nil
 }
 
-// catalog writes the rows of the cut into the frozen part of the catalog and merges it into the tree.
+// catalog merges the rows of the cut and what was frozen of the others into the tree.
 func (b *builder) catalog() (meta.Tree, error) {
-	p, frozen := b.p, &catalog{fresh: *b.p.cat.frozen}
+	p, rows := b.p, &catalog{} // beside the frozen part, which lookups go through
 	for _, k := range b.c.gone {
-		p.dropRow(frozen, k)
+		p.dropRow(rows, k)
 	}
 	for i := range b.c.layers {
 		r := &b.c.layers[i]
-		p.storeRow(frozen, rowKey(rowLayer, uint64(r.of.id)), r.marshal(b.mapOf(r.top), b.trees[&r.of.lost]))
+		p.storeRow(rows, rowKey(rowLayer, uint64(r.of.id)), r.marshal(b.mapOf(r.top), b.trees[&r.of.lost]))
 	}
 	for i := range b.c.jobs {
 		r := &b.c.jobs[i]
-		p.storeRow(frozen, rowKey(rowJob, r.of.id), r.marshal(b.trees))
+		p.storeRow(rows, rowKey(rowJob, r.of.id), r.marshal(b.trees))
 	}
 	for i := range b.c.walks {
 		r := &b.c.walks[i]
-		p.storeRow(frozen, rowKey(rowWalk, r.id), r.marshal(b.mapOf(r.source)))
+		p.storeRow(rows, rowKey(rowWalk, r.id), r.marshal(b.mapOf(r.source)))
 	}
 	for kind, v := range map[rowKind][]byte{
 		rowDrop: marshalTrees(b.c.drops), rowWindow: marshalRuns(b.c.window), rowAnswer: b.c.answers,
 	} {
-		p.storeRow(frozen, rowKey(kind, 0), v)
+		p.storeRow(rows, rowKey(kind, 0), v)
 	}
 	var es []meta.Edit
-	frozen.fresh.Ascend(omap.Key{}, func(k omap.Key, v []byte) bool {
+	add := func(k omap.Key, v []byte) bool {
 		es = append(es, meta.Edit{Key: meta.Key(k), Val: v, Delete: v == nil})
 		return true
+	}
+	p.cat.frozen.Ascend(omap.Key{}, add)
+	rows.fresh.Ascend(omap.Key{}, add)
+	slices.SortFunc(es, func(a, b meta.Edit) int { // objects and names have keys of their own kinds
+		switch {
+		case a.Key.Less(b.Key):
+			return -1
+		case b.Key.Less(a.Key):
+			return 1
+		}
+		return 0
 	})
 	t, err := p.cat.family.Apply(p.cat.tree, es)
 	if err != nil {

@@ -44,7 +44,7 @@ func (f Format) geometry(dev blockdev.Device) geometry {
 		g.ring = min(max(g.blocks*BlockSize/256, 64<<10), 32<<20) / BlockSize * BlockSize
 	}
 	if g.window == 0 {
-		g.window = max(min(64<<20/BlockSize, g.blocks/64), 16)
+		g.window = max(min(64<<20/BlockSize, g.blocks/64), 2*maxIO/BlockSize)
 	}
 	return g
 }

@@ -111,7 +111,7 @@ func (v *Volume) WriteAtSync(b []byte, off int64) (int, error) { return v.writeA
 func (v *Volume) writeAt(b []byte, off int64, stable bool) (int, error) {
 	flush := false
 	for n := 0; n < len(b); {
-		part, zero := nextPart(b[n:], off+int64(n))
+		part, zero := nextPart(b[n:min(len(b), n+v.p.largestWrite())], off+int64(n))
 		var dirty bool
 		var err error
 		if zero {
@@ -130,6 +130,9 @@ func (v *Volume) writeAt(b []byte, off int64, stable bool) (int, error) {
 	}
 	return len(b), nil
 }
+
+// largestWrite is what one plan may write, in bytes: it must find its blocks in the window.
+func (p *Pool) largestWrite() int { return int(min(maxIO, p.format.window*BlockSize/2)) }
 
 // nextPart takes the next piece of at most maxIO: as many whole blocks of zeros as there are, or what comes before
 // the next run of them that is worth it.
