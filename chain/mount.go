@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"slatefs/alloc"
@@ -271,9 +273,12 @@ func (p *Pool) loadTable() error {
 	}
 }
 
-// link connects layers with their parents, and finds heads.
+// link connects layers with their parents, and finds heads. It goes in the order of their making, as they were listed
+// when they were made: a destroy takes the layers of a volume in that order and numbers walks by it, so that replay
+// must find the same.
 func (p *Pool) link(parents map[LayerID]LayerID) error {
-	for id, l := range p.layers {
+	for _, id := range slices.Sorted(maps.Keys(p.layers)) {
+		l := p.layers[id]
 		if n := parents[id]; n != 0 {
 			if l.parent = p.layers[n]; l.parent == nil || l.parent.head || l.parent.dead || l.dead {
 				return fmt.Errorf("layer %v: parent %v: %w", id, n, ErrCorrupt)
