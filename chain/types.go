@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"slatefs/alloc"
+	"slatefs/chain/meta"
 )
 
 // BlockSize is the unit of ownership, copy-on-write, freeing and erasing, in bytes.
@@ -22,8 +23,8 @@ type LayerID uint64
 // MaxLayers bounds the layers of one line of history.
 const MaxLayers = 4096
 
-// MaxSize bounds the size of a volume, in bytes: 64 PiB, far above any pool.
-const MaxSize = int64(1) << 56
+// MaxSize bounds the size of a volume, in bytes: the 512 TiB that a map can address.
+const MaxSize = meta.MapMaxBlocks * BlockSize
 
 // FileType says what an inode is.
 type FileType uint8
