@@ -185,6 +185,9 @@ func (r *recFreeze) apply(p *Pool) error {
 		}
 		old.head, old.named, old.name, old.created, old.who = false, r.name != "", r.name, r.when, r.who
 		p.newLayer(old, v, old.size, r.when)
+		if old.nameless() {
+			p.nameless[old] = struct{}{}
+		}
 		p.touch(old)
 	}
 	return nil
@@ -354,5 +357,3 @@ func (r *recAnswer) apply(p *Pool) error {
 	p.answers.add(*r)
 	return nil
 }
-
-func (r *recSweep) apply(p *Pool) error { return p.applySweep(r) }

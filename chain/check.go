@@ -168,9 +168,27 @@ func (c *checker) layers() {
 				c.r.bad("%s: dead list: block %d born in %v, not in what the parent could show", who, k.Lo, LayerID(k.Hi))
 			}
 		})
+		if l.swept {
+			c.unswept(l, who)
+		}
 		if l.parent != nil && !l.parent.swept {
 			c.lost(l, who)
 		}
+	}
+}
+
+// unswept: what is dead under a nameless layer and was not swept yet; its map no longer says so.
+func (c *checker) unswept(l *layer, who string) {
+	for next := (omap.Key{}); next != lastKey; {
+		runs, end, err := c.p.deadBelow(l, next)
+		if err != nil {
+			c.r.bad("%s: sweep: %v", who, err)
+			return
+		}
+		for _, r := range runs {
+			c.see(r.dev, r.n, r.birth, seenLive, 0, who)
+		}
+		next = end
 	}
 }
 

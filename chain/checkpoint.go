@@ -46,13 +46,19 @@ func (p *Pool) Checkpoint() error {
 	if err := p.grantAhead(); err != nil {
 		return err
 	}
+	return p.checkpoint()
+}
+
+func (p *Pool) checkpoint() error {
 	p.structure.Lock()
 	c, err := p.cut()
 	if err != nil {
 		p.structure.Unlock()
 		return err
 	}
+	p.building = true
 	err = p.build(c)
+	p.building = false
 	p.structure.Unlock()
 	if err != nil {
 		return p.fail(fmt.Errorf("checkpoint %d: %w", c.super.generation, err))

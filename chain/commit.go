@@ -130,7 +130,7 @@ func (p *Pool) keepHouse(ctx context.Context) (did bool, err error) {
 	if walk != nil {
 		return true, p.walkStep(walk)
 	}
-	return p.sweepStep()
+	return p.sweepStep(false)
 }
 
 func (p *Pool) writers() bool {

@@ -23,7 +23,7 @@ func (v *Volume) Punch(off, n int64) error {
 	if lo > hi { // within one block
 		return v.zeroEdge(off, end)
 	}
-	if err := v.zeroEdge(off, lo*BlockSize); err != nil {
+	if err := v.zeroEdge(off, min(lo*BlockSize, end)); err != nil {
 		return err
 	}
 	if err := v.zeroEdge(hi*BlockSize, end); err != nil {

@@ -87,15 +87,11 @@ func (p *Pool) handOut(j *job, n int64) (runs []blockdev.Extent, err error) {
 		j.handed = j.cursor
 	}
 	// the entry that the cursor divides begins before it
-	from := omap.Key{Hi: j.handed.Hi}
-	if j.handed.Lo > 0 {
-		k, ok, err := j.ready.before(p.lists, j.handed)
-		if err != nil {
-			return nil, err
-		}
-		if from = j.handed; ok {
-			from = k
-		}
+	from := j.handed
+	if k, ok, err := j.ready.before(p.lists, j.handed); err != nil {
+		return nil, err
+	} else if ok {
+		from = k
 	}
 	err = j.ready.ascend(p.lists, from, func(k omap.Key, e entry) bool {
 		if e.page || n == 0 {
@@ -119,8 +115,11 @@ func (p *Pool) handOut(j *job, n int64) (runs []blockdev.Extent, err error) {
 	return runs, err
 }
 
-// before is the last entry below k, if any: it may reach past k.
+// before is the last entry below k of the same birth, if any: it may reach past k.
 func (l *list) before(f *meta.Family, k omap.Key) (best omap.Key, ok bool, err error) {
+	if k.Lo == 0 {
+		return best, false, nil
+	}
 	prev := omap.Key{Hi: k.Hi, Lo: k.Lo - 1}
 	see := func(o omap.Key, found bool) {
 		if found && o.Hi == k.Hi && (!ok || best.Less(o)) {
@@ -228,7 +227,7 @@ func (p *Pool) EraseDrain(ctx context.Context) error {
 				return err
 			}
 		default:
-			if did, err := p.sweepStep(); err != nil || !did {
+			if did, err := p.sweepStep(true); err != nil || !did {
 				return err
 			}
 		}

@@ -50,6 +50,7 @@ const (
 	reasonRollback    = "rolled back"
 	reasonRecovery    = "recovery"
 	reasonInitial     = "initial"
+	reasonSwept       = "no clone shows it any more"
 )
 
 // dirtyBlocks are those that erasing could make clean now or later; failed ones are not among them.

@@ -7,6 +7,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/meta"
+	"slatefs/chain/omap"
 )
 
 // layer is what was written between two snapshots of one line of history. The plan lock guards it; lists and
@@ -37,6 +38,11 @@ type layer struct {
 	// place before that.
 	fence    LayerID
 	fenceLSN uint64
+
+	// how far a sweep of this nameless layer has come, in this process
+	sweepNext omap.Key
+	sweepGen  uint64
+	sweepSum  uint64
 
 	older   int64 // the smallest size that a crash may bring back, until the record sizeLSN is durable
 	sizeLSN uint64
@@ -111,6 +117,7 @@ func (l *layer) safeSize(durable uint64) int64 {
 func (p *Pool) forgetLayer(l *layer) {
 	delete(p.layers, l.id)
 	delete(p.dirtyLayers, l)
+	delete(p.nameless, l)
 	p.gone = append(p.gone, rowKey(rowLayer, uint64(l.id)))
 }
 
@@ -162,6 +169,7 @@ func (p *Pool) reap(l *layer, j *job, when time.Time) error {
 		case 1:
 			return p.mergeDown(l, j)
 		default:
+			p.nameless[l] = struct{}{}
 			p.touch(l)
 			return nil
 		}

@@ -18,6 +18,7 @@ type list struct {
 	trees  []meta.Tree
 	fresh  omap.Map[entry]
 	frozen *omap.Map[entry] // what a checkpoint is merging into the trees; nil otherwise
+	edits  uint64           // changes of what it holds, by this process
 }
 
 // entry is the value in a list: a run of n blocks, or one map page.
@@ -73,6 +74,7 @@ func (e entry) blocks() int64 {
 
 // add puts a run or a page into the list, joined to the run before it where that ends there.
 func (l *list) add(birth LayerID, b alloc.BlockID, e entry) {
+	l.edits++
 	if !e.page {
 		if k, q, ok := l.fresh.Floor(entryKey(birth, b)); ok && !q.page && k.Hi == uint64(birth) && k.Lo+uint64(q.n) == uint64(b) {
 			l.fresh.Set(k, entry{n: q.n + e.n})
@@ -87,6 +89,7 @@ func (l *list) empty() bool { return len(l.trees) == 0 && l.fresh.Len() == 0 && 
 // cutAt takes the entries with births from b on out of the list and returns them. O(height) pages a tree are
 // rewritten. On error the list must not be used any more.
 func (l *list) cutAt(f *meta.Family, b LayerID) (upper list, err error) {
+	l.edits++
 	k := omap.Key{Hi: uint64(b)}
 	var below []meta.Tree
 	for _, t := range l.trees {
@@ -110,6 +113,7 @@ func (l *list) cutAt(f *meta.Family, b LayerID) (upper list, err error) {
 func (l *list) join(o *list) {
 	l.trees = append(l.trees, o.trees...)
 	l.fresh.Join(&o.fresh)
+	l.edits += 1 + o.edits
 	*o = list{}
 }
 

@@ -138,7 +138,7 @@ func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
 		blocks: alloc.New(g.groupBlocks, g.blocks),
 		layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, vols: map[Ino]*Volume{},
 		jobs: map[uint64]*job{}, volJobs: map[Ino]*job{}, walks: map[uint64]*walk{},
-		dirtyLayers: map[*layer]struct{}{}, kept: map[Ino]struct{}{}, parts: map[meta.Key]int{},
+		dirtyLayers: map[*layer]struct{}{}, kept: map[Ino]struct{}{}, nameless: map[*layer]struct{}{}, parts: map[meta.Key]int{},
 		groupTable: s.groupTable, groupPtrs: make([]meta.Ptr, (g.blocks+int64(g.groupBlocks)-1)/int64(g.groupBlocks)),
 		nextLayer: s.lastLayer, nextJob: s.lastJob, nextIno: s.lastIno,
 		wake: make(chan struct{}, 1), ready: make(chan struct{}, 1), zeroNow: o.ZeroNow,
@@ -290,6 +290,9 @@ func (p *Pool) link(parents map[LayerID]LayerID) error {
 			continue
 		}
 		p.byVol[l.vol] = append(p.byVol[l.vol], l)
+		if l.nameless() {
+			p.nameless[l] = struct{}{}
+		}
 		if l.head {
 			if p.heads[l.vol] != nil {
 				return fmt.Errorf("volume %d has two heads, %v and %v: %w", l.vol, id, p.heads[l.vol].id, ErrCorrupt)
@@ -338,6 +341,9 @@ func (p *Pool) abandonClaims() ([]alloc.Run, error) {
 // recover ends what the last process left: claims that it had, snapshots and files that it held open.
 func (p *Pool) recover() error {
 	now := p.opt.Now()
+	if err := p.grantPages(structurePages); err != nil {
+		return err
+	}
 	p.structure.Lock()
 	p.mu.Lock()
 	err := error(nil)

@@ -12,6 +12,9 @@ import (
 // into one batch. It is durable after the next Flush.
 func (p *Pool) change(fn func(now time.Time) error) error {
 	for {
+		if err := p.grantPages(structurePages); err != nil {
+			return err
+		}
 		done, err := p.tryChange(fn)
 		if done || err != nil {
 			return err

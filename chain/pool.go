@@ -58,8 +58,9 @@ type Pool struct {
 	jobs        map[uint64]*job
 	volJobs     map[Ino]*job // the one that collects what a volume overwrites
 	walks       map[uint64]*walk
-	drops       []meta.Tree // dead lists of dead layers, whose pages go back
-	spent       []list      // worked off since the last checkpoint
+	drops       []meta.Tree         // dead lists of dead layers, whose pages go back
+	spent       []list              // worked off since the last checkpoint
+	nameless    map[*layer]struct{} // layers that wait for a sweep or for their children to go
 	dirtyLayers map[*layer]struct{}
 	answers     answers
 	nextLayer   LayerID
@@ -86,10 +87,11 @@ type Pool struct {
 	started  uint64 // commits begun; under mu
 	ended    uint64 // the last one that succeeded
 
-	claimMu sync.Mutex // one claim at a time
-	workMu  sync.Mutex // one checkpoint at a time
-	wake    chan struct{}
-	ready   chan struct{}
+	building bool       // under the structure lock: the store may be given more pages
+	claimMu  sync.Mutex // one claim at a time
+	workMu   sync.Mutex // one checkpoint at a time
+	wake     chan struct{}
+	ready    chan struct{}
 }
 
 // Name is the pool's name.

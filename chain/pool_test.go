@@ -47,6 +47,9 @@ func openPool(t testing.TB, d blockdev.Device) *Pool {
 	}
 	p.SetZeroNow(func(_ context.Context, n int64) (int64, error) { return eraseSome(p, n) })
 	t.Cleanup(func() {
+		if d, ok := d.(*devtest.Disk); ok && d.Crashed() {
+			return
+		}
 		if p.Failed() == nil && !p.closed {
 			mustCheck(t, p)
 			if err := p.Close(); err != nil {

@@ -259,22 +259,6 @@ type (
 		errno  uint32
 		ino    Ino
 	}
-	// recSweep: blocks of a nameless layer that none of its descendants sees; edits take them out of the lists below.
-	recSweep struct {
-		layer LayerID
-		runs  []oldRun
-		next  meta.Key
-		cuts  []sweepCut
-	}
-	// sweepCut: in the dead list of a layer the entry of n blocks at (birth, dev) loses all but keep blocks at its
-	// front, and what starts again after.
-	sweepCut struct {
-		layer LayerID
-		birth LayerID
-		dev   alloc.BlockID
-		n     int64
-		keep  []alloc.Run
-	}
 )
 
 func (*recClaim) kind() byte    { return kindClaim }
@@ -456,25 +440,4 @@ func (r *recReap) decode(d *decoder)    { r.layer, r.when = LayerID(d.u()), d.ti
 func (r *recAnswer) encode(e *encoder)  { e.u(r.unique); e.u(uint64(r.errno)); e.u(uint64(r.ino)) }
 func (r *recAnswer) decode(d *decoder) {
 	r.unique, r.errno, r.ino = d.u(), uint32(d.u()), Ino(d.u())
-}
-
-func (r *recSweep) encode(e *encoder) {
-	e.u(uint64(r.layer))
-	e.old(r.runs)
-	e.key(r.next)
-	e.u(uint64(len(r.cuts)))
-	for _, c := range r.cuts {
-		e.u(uint64(c.layer))
-		e.u(uint64(c.birth))
-		e.u(uint64(c.dev))
-		e.i(c.n)
-		e.runs(c.keep)
-	}
-}
-
-func (r *recSweep) decode(d *decoder) {
-	r.layer, r.runs, r.next = LayerID(d.u()), d.old(), d.key()
-	for range d.len() {
-		r.cuts = append(r.cuts, sweepCut{LayerID(d.u()), LayerID(d.u()), alloc.BlockID(d.u()), d.i(), d.runs()})
-	}
 }

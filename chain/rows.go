@@ -71,6 +71,7 @@ const (
 	flagHead = 1 << iota
 	flagNamed
 	flagDead
+	flagSwept
 )
 
 // layerRow is a layer as the cut of a checkpoint found it. The map and the dead list come from the build.
@@ -97,7 +98,7 @@ func rowOf(l *layer) layerRow {
 	if l.parent != nil {
 		r.parent = l.parent.id
 	}
-	for f, on := range map[uint64]bool{flagHead: l.head, flagNamed: l.named, flagDead: l.dead} {
+	for f, on := range map[uint64]bool{flagHead: l.head, flagNamed: l.named, flagDead: l.dead, flagSwept: l.swept} {
 		if on {
 			r.flags |= f
 		}
@@ -133,6 +134,7 @@ func (p *Pool) loadLayer(id LayerID, b []byte) (parent LayerID, err error) {
 	l.vol, l.name = Ino(d.u()), d.str()
 	flags := d.u()
 	l.head, l.named, l.dead = flags&flagHead != 0, flags&flagNamed != 0, flags&flagDead != 0
+	l.swept = flags&flagSwept != 0
 	l.died, l.size, l.own, l.refer, l.lostHere = LayerID(d.u()), d.i(), d.i(), d.i(), d.i()
 	l.created, l.who = d.time(), d.str()
 	m := d.mapRoot()

@@ -143,10 +143,30 @@ func (p *Pool) grantAhead() error {
 	}
 }
 
+// structurePages are free before anything that cuts trees begins: it cannot wait for more with the locks held.
+const structurePages = 128
+
+// grantPages sees to it that the store has n free pages. It takes from the reserve.
+func (p *Pool) grantPages(n int) error {
+	for p.store.FreePages() < n {
+		ok, err := p.grantNow()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("pool %s: no clean blocks for metadata: %w", p.super.name, ErrNoSpace)
+		}
+	}
+	return nil
+}
+
 // refill is called by the store when a checkpoint needs a page and there is none. The record of the grant follows the
 // cut in the journal and is durable before the page is used: whoever opens the new superblock replays it, and whoever
 // opens the old one has just a larger store.
 func (p *Pool) refill() error {
+	if !p.building {
+		return errNoPages
+	}
 	ok, err := p.grantNow()
 	if err == nil && !ok {
 		return errNoPages
@@ -179,7 +199,7 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64) error {
 		case walk != nil:
 			return p.walkStep(walk)
 		default:
-			if did, err := p.sweepStep(); err != nil || did {
+			if did, err := p.sweepStep(true); err != nil || did {
 				return err
 			}
 			if dirty == 0 || zero == nil || !old {
@@ -273,15 +293,21 @@ func (p *Pool) walkReady() (first *walk) {
 // walkRuns bounds the runs of one step and so its record.
 func (p *Pool) walkRuns() int { return int(min(1024, p.format.ring/512)) }
 
-// walkStep takes the next runs of a walk to its job, and the pages that it has passed to the store.
-func (p *Pool) walkStep(w *walk) error {
+// makeRoom takes a checkpoint if the journal has no room for the record of one step.
+func (p *Pool) makeRoom() error {
 	p.mu.Lock()
 	room := p.journal.Room()-int64(len(p.pending)) > int64(p.walkRuns()+256)*24
 	p.mu.Unlock()
-	if !room {
-		if err := p.Checkpoint(); err != nil {
-			return err
-		}
+	if room {
+		return nil
+	}
+	return p.Checkpoint()
+}
+
+// walkStep takes the next runs of a walk to its job, and the pages that it has passed to the store.
+func (p *Pool) walkStep(w *walk) error {
+	if err := p.makeRoom(); err != nil {
+		return err
 	}
 	p.structure.Lock()
 	defer p.structure.Unlock()

@@ -1,5 +1,318 @@
 package chain
 
-func (p *Pool) sweepStep() (bool, error) { return false, nil }
+import (
+	"fmt"
+	"slices"
+	"time"
 
-func (p *Pool) applySweep(r *recSweep) error { return nil }
+	"slatefs/alloc"
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
+)
+
+// A nameless layer stays while several children hang on it. What all of them have overwritten since, nobody sees any
+// more. A sweep finds it in their dead lists, a bounded interval of keys at a time, and hands it to an erase job: a
+// block is dead under n when every child c of n has it in its dead list, or is nameless itself and the block is dead
+// under all of c's children. It then leaves every list below n. The map of n is not read again: n goes by being merged
+// into its last child, never by a walk.
+
+// deadRun is a run of blocks in key order.
+type deadRun = oldRun
+
+// sweepStep takes one step of the sweep of some nameless layer, and tells whether there was anything to do. Unless
+// forced, a layer is swept once for every checkpoint.
+func (p *Pool) sweepStep(force bool) (bool, error) {
+	if err := p.grantPages(structurePages); err != nil {
+		return false, err
+	}
+	if err := p.makeRoom(); err != nil {
+		return false, err
+	}
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.writable(); err != nil {
+		return false, err
+	}
+	l := p.sweepable(force)
+	if l == nil {
+		return false, nil
+	}
+	runs, next, err := p.deadBelow(l, l.sweepNext)
+	if err != nil {
+		return false, p.failLocked(fmt.Errorf("sweep of layer %v: %w", l.id, wrapCorrupt(err)))
+	}
+	l.sweepNext = next
+	if next == lastKey {
+		l.sweepNext, l.sweepGen, l.sweepSum = omap.Key{}, p.super.generation, l.lostBelow()
+	}
+	if len(runs) > 0 {
+		return true, p.do(&recSweep{l.id, p.opt.Now(), runs})
+	}
+	return true, nil
+}
+
+// sweepable is a nameless layer below which a list has grown since it was swept.
+func (p *Pool) sweepable(force bool) *layer {
+	var first *layer
+	for l := range p.nameless {
+		due := l.sweepNext != omap.Key{} || l.sweepSum != l.lostBelow() && (force || l.sweepGen != p.super.generation)
+		if due && len(l.children) > 1 && (first == nil || l.id < first.id) {
+			first = l
+		}
+	}
+	return first
+}
+
+// lostBelow changes when a list below l does.
+func (l *layer) lostBelow() (n uint64) {
+	for _, c := range l.children {
+		n += 1 + c.lost.edits
+		if c.nameless() {
+			n += c.lostBelow()
+		}
+	}
+	return n
+}
+
+func (l *layer) nameless() bool { return !l.head && !l.named && !l.dead && l.held == 0 }
+
+// deadBelow finds dead runs of n from a key on, in an interval that it bounds itself; next is where it ends.
+func (p *Pool) deadBelow(n *layer, from omap.Key) (runs []deadRun, next omap.Key, err error) {
+	lo := omap.Key{Hi: uint64(n.floor()) + 1}
+	if from.Less(lo) {
+		from = lo
+	}
+	return p.commonlyLost(n.children, from, omap.Key{Hi: uint64(n.id) + 1})
+}
+
+// commonlyLost intersects what the layers have lost of the keys [from, to). Where their lists are long it ends
+// earlier, at next; at the end next is lastKey.
+func (p *Pool) commonlyLost(ls []*layer, from, to omap.Key) (runs []deadRun, next omap.Key, err error) {
+	next = lastKey
+	for i, c := range ls {
+		mine, end, err := p.lostOf(c, from, to)
+		if err != nil {
+			return nil, next, err
+		}
+		if end.Less(next) {
+			next = end
+		}
+		if i == 0 {
+			runs = mine
+		} else {
+			runs = intersect(runs, mine)
+		}
+		if len(runs) == 0 && next == lastKey {
+			return nil, next, nil
+		}
+	}
+	return clipRuns(runs, next), next, nil
+}
+
+// lostOf is what c has lost itself, and if it is nameless also what is dead below it.
+func (p *Pool) lostOf(c *layer, from, to omap.Key) (runs []deadRun, next omap.Key, err error) {
+	next = lastKey
+	start := from
+	if k, ok, err := c.lost.before(p.lists, from); err != nil {
+		return nil, next, err
+	} else if ok {
+		start = k // it may reach into the interval
+	}
+	count := 0
+	err = c.lost.ascend(p.lists, start, func(k omap.Key, e entry) bool {
+		if !k.Less(to) {
+			return false
+		}
+		if count++; count > p.walkRuns() {
+			next = k
+			return false
+		}
+		if !e.page {
+			runs = append(runs, deadRun{alloc.BlockID(k.Lo), e.n, LayerID(k.Hi)})
+		}
+		return true
+	})
+	runs = clipFrom(runs, from)
+	if err != nil || !c.nameless() {
+		return runs, next, err
+	}
+	below, end, err := p.commonlyLost(c.children, from, to)
+	if end.Less(next) {
+		next = end
+	}
+	runs = append(runs, below...)
+	slices.SortFunc(runs, func(a, b deadRun) int {
+		if entryKey(a.birth, a.dev).Less(entryKey(b.birth, b.dev)) {
+			return -1
+		}
+		return 1
+	})
+	return runs, next, err
+}
+
+// clipRuns keeps what lies below a key, clipFrom what does not.
+func clipRuns(rs []deadRun, end omap.Key) (out []deadRun) {
+	for _, r := range rs {
+		switch k := entryKey(r.birth, r.dev); {
+		case !k.Less(end):
+			return out
+		case k.Hi == end.Hi && k.Lo+uint64(r.n) > end.Lo:
+			r.n = int64(end.Lo - k.Lo)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func clipFrom(rs []deadRun, from omap.Key) (out []deadRun) {
+	for _, r := range rs {
+		if k := entryKey(r.birth, r.dev); k.Less(from) {
+			skip := int64(from.Lo - k.Lo)
+			if k.Hi != from.Hi || skip >= r.n {
+				continue
+			}
+			r.dev, r.n = r.dev+alloc.BlockID(skip), r.n-skip
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// intersect is what lies in both of two sorted lists of disjoint runs.
+func intersect(a, b []deadRun) (out []deadRun) {
+	for i, j := 0, 0; i < len(a) && j < len(b); {
+		x, y := a[i], b[j]
+		if x.birth == y.birth {
+			lo, hi := max(x.dev, y.dev), min(x.dev+alloc.BlockID(x.n), y.dev+alloc.BlockID(y.n))
+			if lo < hi {
+				out = append(out, deadRun{lo, int64(hi - lo), x.birth})
+			}
+		}
+		if entryKey(x.birth, x.dev+alloc.BlockID(x.n)).Less(entryKey(y.birth, y.dev+alloc.BlockID(y.n))) {
+			i++
+		} else {
+			j++
+		}
+	}
+	return out
+}
+
+// recSweep: blocks of a nameless layer that none of its descendants sees.
+type recSweep struct {
+	layer LayerID
+	when  time.Time
+	runs  []deadRun
+}
+
+func (r *recSweep) encode(e *encoder) { e.u(uint64(r.layer)); e.time(r.when); e.old(r.runs) }
+func (r *recSweep) decode(d *decoder) { r.layer, r.when, r.runs = LayerID(d.u()), d.time(), d.old() }
+
+func (r *recSweep) apply(p *Pool) error {
+	l, err := p.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	j := p.newJob(l.vol, p.pathOf(l.vol), "", reasonSwept, l.who, r.when)
+	for _, o := range r.runs {
+		l.own -= o.n
+		p.addToJob(j, o)
+	}
+	l.swept = true
+	p.touch(l)
+	return p.unlist(l, r.runs)
+}
+
+// unlist takes runs out of every dead list below n.
+func (p *Pool) unlist(n *layer, runs []deadRun) error {
+	for _, c := range n.children {
+		took, err := c.lost.remove(p.lists, runs)
+		if err != nil {
+			return err
+		}
+		if took > 0 {
+			p.touch(c)
+			if err := p.countLost(c); err != nil {
+				return err
+			}
+		}
+		if c.nameless() { // its map shows them still
+			c.swept = true
+			p.touch(c)
+			if err := p.unlist(c, runs); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// remove takes runs of blocks out of the list, wherever its entries begin, and returns how many blocks it had of them.
+func (l *list) remove(f *meta.Family, runs []deadRun) (took int64, err error) {
+	for i, t := range l.trees {
+		one := list{trees: []meta.Tree{t}}
+		es, n, err := one.without(f, runs)
+		if err != nil {
+			return took, err
+		}
+		if len(es) > 0 {
+			if l.trees[i], err = f.Apply(t, es); err != nil {
+				return took, err
+			}
+		}
+		took += n
+	}
+	l.edits++
+	memory := list{fresh: l.fresh}
+	es, n, err := memory.without(f, runs)
+	for _, e := range es {
+		if e.Delete {
+			l.fresh.Delete(omap.Key(e.Key))
+		} else if v, err := parseEntry(e.Val); err == nil {
+			l.fresh.Set(omap.Key(e.Key), v)
+		}
+	}
+	return took + n, err
+}
+
+// without makes the edits that take runs out of a list.
+func (l *list) without(f *meta.Family, runs []deadRun) (es []meta.Edit, took int64, err error) {
+	var out omap.Map[entry] // n 0: deleted
+	for _, r := range runs {
+		from := entryKey(r.birth, r.dev)
+		if k, ok, err := l.before(f, from); err != nil {
+			return nil, 0, err
+		} else if ok {
+			from = k
+		}
+		end := r.dev + alloc.BlockID(r.n)
+		err := l.ascend(f, from, func(k omap.Key, e entry) bool {
+			b := alloc.BlockID(k.Lo)
+			if k.Hi != uint64(r.birth) || b >= end {
+				return false
+			}
+			if v, ok := out.Get(k); ok { // cut short by the run before
+				e = v
+			}
+			last := b + alloc.BlockID(e.n)
+			if e.page || last <= r.dev || e.n == 0 {
+				return true
+			}
+			took += int64(min(last, end) - max(b, r.dev))
+			out.Set(k, entry{n: max(0, int64(r.dev)-int64(b))})
+			if last > end {
+				out.Set(entryKey(r.birth, end), entry{n: int64(last - end)})
+			}
+			return true
+		})
+		if err != nil {
+			return nil, 0, err
+		}
+	}
+	out.Ascend(omap.Key{}, func(k omap.Key, e entry) bool {
+		es = append(es, meta.Edit{Key: meta.Key(k), Val: e.marshal(), Delete: e.n == 0})
+		return true
+	})
+	return es, took, nil
+}
