@@ -3,6 +3,7 @@ package chain
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"time"
 
 	"slatefs/alloc"
@@ -44,8 +45,8 @@ func (e *encoder) runs(rs []alloc.Run) {
 
 func (e *encoder) key(k meta.Key) { e.u(k.Hi); e.u(k.Lo) }
 
-// decoder takes the fields back. The first fault stays in err and everything after it is zero; a length never sizes
-// anything before it was compared with what is left.
+// decoder takes the fields back, and only as the encoder writes them. The first fault stays in err and everything after
+// it is zero; a length never sizes anything before it was compared with what is left.
 type decoder struct {
 	b   []byte
 	err error
@@ -60,12 +61,21 @@ func (d *decoder) fail(what string) {
 
 func (d *decoder) u() uint64 {
 	v, k := binary.Uvarint(d.b)
-	if k <= 0 {
+	if k <= 0 || k > 1 && d.b[k-1] == 0 {
 		d.fail("bad integer")
 		return 0
 	}
 	d.b = d.b[k:]
 	return v
+}
+
+func (d *decoder) u32() uint32 {
+	v := d.u()
+	if v > math.MaxUint32 {
+		d.fail("integer out of range")
+		return 0
+	}
+	return uint32(v)
 }
 
 func (d *decoder) i() int64 {
@@ -87,7 +97,13 @@ func (d *decoder) byte() byte {
 	return v
 }
 
-func (d *decoder) bool() bool { return d.byte() != 0 }
+func (d *decoder) bool() bool {
+	v := d.byte()
+	if v > 1 {
+		d.fail("bad bool")
+	}
+	return v == 1
+}
 
 func (d *decoder) bytes() []byte {
 	n := d.u()
@@ -104,7 +120,7 @@ func (d *decoder) str() string { return string(d.bytes()) }
 
 func (d *decoder) time() time.Time {
 	v, k := binary.Varint(d.b)
-	if k <= 0 {
+	if k <= 0 || k > 1 && d.b[k-1] == 0 {
 		d.fail("bad time")
 		return time.Time{}
 	}
@@ -116,9 +132,12 @@ func (d *decoder) time() time.Time {
 }
 
 // len reads a count of things that take at least one byte each.
-func (d *decoder) len() int {
+func (d *decoder) len() int { return d.lenOf(1) }
+
+// lenOf reads a count of things that take at least so many bytes each.
+func (d *decoder) lenOf(least int) int {
 	n := d.u()
-	if n > uint64(len(d.b)) {
+	if n > uint64(len(d.b)/least) {
 		d.fail("count past the end")
 		return 0
 	}
@@ -126,7 +145,7 @@ func (d *decoder) len() int {
 }
 
 func (d *decoder) runs() []alloc.Run {
-	n := d.len()
+	n := d.lenOf(2)
 	if n == 0 {
 		return nil
 	}

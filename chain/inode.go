@@ -2,6 +2,7 @@ package chain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -57,7 +58,7 @@ func (n *inode) marshal() []byte {
 
 func parseInode(b []byte) (*inode, error) {
 	d := decoder{b: b}
-	n := &inode{typ: FileType(d.byte()), mode: uint32(d.u()), uid: uint32(d.u()), gid: uint32(d.u())}
+	n := &inode{typ: FileType(d.byte()), mode: d.u32(), uid: d.u32(), gid: d.u32()}
 	n.parent, n.name = Ino(d.u()), d.str()
 	n.mtime, n.ctime, n.btime = d.time(), d.time(), d.time()
 	flags := d.u()
@@ -66,10 +67,13 @@ func parseInode(b []byte) (*inode, error) {
 	if err := d.done(); err != nil {
 		return nil, err
 	}
-	switch n.typ {
-	case TypeFile, TypeDir, TypeSymlink:
-	default:
-		return nil, fmt.Errorf("inode of type %d: %w", n.typ, ErrCorrupt)
+	if !n.typ.known() || flags&^(flagImmutable|flagKept) != 0 {
+		return nil, fmt.Errorf("inode of type %d, flags %#x: %w", n.typ, flags, ErrCorrupt)
+	}
+	if n.name != "" { // the root and orphans have none
+		if err := checkName(n.name); err != nil {
+			return nil, fmt.Errorf("inode: %w: %w", err, ErrCorrupt)
+		}
 	}
 	return n, nil
 }
@@ -229,9 +233,13 @@ func parseNames(b []byte) ([]nameEntry, error) {
 	if err := d.done(); err != nil {
 		return nil, err
 	}
-	for _, e := range es {
+	for i, e := range es {
 		if err := checkName(e.name); err != nil {
 			return nil, fmt.Errorf("%w: %w", err, ErrCorrupt)
+		}
+		twice := slices.ContainsFunc(es[:i], func(o nameEntry) bool { return o.name == e.name })
+		if twice || e.ino == 0 || !e.typ.known() {
+			return nil, fmt.Errorf("name %q twice (%v), or of inode %d, type %d: %w", e.name, twice, e.ino, e.typ, ErrCorrupt)
 		}
 	}
 	return es, nil

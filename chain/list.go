@@ -48,7 +48,7 @@ func parseEntry(b []byte) (entry, error) {
 		return entry{n: 1, page: true}, nil
 	}
 	if len(b) > 1 && b[0] == entryBlocks {
-		if n, k := binary.Uvarint(b[1:]); k == len(b)-1 && n > 0 && n <= 1<<40 {
+		if n, k := binary.Uvarint(b[1:]); k == len(b)-1 && b[k] != 0 && n > 0 && n <= 1<<40 {
 			return entry{n: int64(n)}, nil
 		}
 	}

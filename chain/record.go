@@ -133,7 +133,7 @@ func (e *encoder) old(rs []oldRun) {
 }
 
 func (d *decoder) old() []oldRun {
-	n := d.len()
+	n := d.lenOf(3)
 	if n == 0 {
 		return nil
 	}
@@ -439,5 +439,5 @@ func (r *recReap) encode(e *encoder)    { e.u(uint64(r.layer)); e.time(r.when) }
 func (r *recReap) decode(d *decoder)    { r.layer, r.when = LayerID(d.u()), d.time() }
 func (r *recAnswer) encode(e *encoder)  { e.u(r.unique); e.u(uint64(r.errno)); e.u(uint64(r.ino)) }
 func (r *recAnswer) decode(d *decoder) {
-	r.unique, r.errno, r.ino = d.u(), uint32(d.u()), Ino(d.u())
+	r.unique, r.errno, r.ino = d.u(), d.u32(), Ino(d.u())
 }

@@ -150,6 +150,10 @@ func (p *Pool) loadLayer(id LayerID, b []byte) (parent LayerID, err error) {
 	switch {
 	case parent >= id, l.head && l.dead, l.head && l.named, l.size > MaxSize, id > p.nextLayer:
 		return 0, fmt.Errorf("layer %v: parent %v, size %d, flags %x: %w", id, parent, l.size, flags, ErrCorrupt)
+	case flags&^(flagHead|flagNamed|flagDead|flagSwept) != 0:
+		return 0, fmt.Errorf("layer %v: flags %#x: %w", id, flags, ErrCorrupt)
+	case l.own > p.blocks.Total(), l.refer > mapEnd, l.lostHere > p.blocks.Total():
+		return 0, fmt.Errorf("layer %v: owns %d blocks, refers to %d, lost %d: %w", id, l.own, l.refer, l.lostHere, ErrCorrupt)
 	case l.named:
 		if err := checkSnapName(l.name); err != nil {
 			return 0, fmt.Errorf("layer %v: %w: %w", id, err, ErrCorrupt)
@@ -209,8 +213,8 @@ func (p *Pool) loadJob(id uint64, b []byte) error {
 	if err := d.done(); err != nil {
 		return err
 	}
-	if id > p.nextJob {
-		return fmt.Errorf("erase job %d above %d: %w", id, p.nextJob, ErrCorrupt)
+	if total := p.blocks.Total(); id > p.nextJob || j.freshN > total || j.readyN > total || j.badN > total {
+		return fmt.Errorf("erase job %d above %d, or of %d+%d+%d blocks: %w", id, p.nextJob, j.freshN, j.readyN, j.badN, ErrCorrupt)
 	}
 	p.jobs[id] = j
 	p.dirtyN += j.dirtyBlocks()
@@ -246,7 +250,7 @@ func (p *Pool) loadWalk(id uint64, b []byte) error {
 		return err
 	}
 	w.layer, w.job = p.layers[layer], p.jobs[jobID]
-	if w.layer == nil || w.job == nil || id > p.nextJob {
+	if w.layer == nil || w.job == nil || id > p.nextJob || max(w.next, w.pages) > mapEnd {
 		return fmt.Errorf("walk %d of layer %v, erase job %d: %w", id, layer, jobID, ErrCorrupt)
 	}
 	w.job.walks++

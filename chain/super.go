@@ -58,6 +58,9 @@ const (
 // MaxPoolName bounds the bytes of a pool's name.
 const MaxPoolName = 200
 
+// maxNumber is the largest number of a layer, job, walk or inode: what a run has room for as its birth.
+const maxNumber = 1<<48 - 1
+
 type superblock struct {
 	generation                         uint64
 	uuid                               [16]byte
@@ -157,6 +160,9 @@ func (s *superblock) unmarshal(b []byte) error {
 		return fmt.Errorf("superblock: catalog: %w", errors.Join(ErrCorrupt, err))
 	}
 	s.lastLayer, s.lastJob, s.lastIno = LayerID(le.Uint64(b[280:])), le.Uint64(b[288:]), Ino(le.Uint64(b[296:]))
+	if max(uint64(s.lastLayer), s.lastJob, uint64(s.lastIno)) > maxNumber {
+		return fmt.Errorf("superblock: last layer %d, job %d, inode %d: %w", s.lastLayer, s.lastJob, s.lastIno, ErrCorrupt)
+	}
 	s.made = time.Unix(0, int64(le.Uint64(b[304:])))
 	n := int(b[312])
 	if n > MaxPoolName {

@@ -36,6 +36,8 @@ const (
 	TypeSymlink
 )
 
+func (t FileType) known() bool { return t >= TypeFile && t <= TypeSymlink }
+
 // Attr is what stat(2) shows of an inode.
 type Attr struct {
 	Ino                 Ino

@@ -1,0 +1,215 @@
+package chain
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"runtime"
+	"testing"
+
+	"github.com/cespare/xxhash/v2"
+
+	"slatefs/chain/blockdev"
+	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/meta"
+)
+
+// FuzzSuper: the checksum is made right, so that what lies behind it is reached. What is accepted is bounded, and
+// says the same when it is written again.
+func FuzzSuper(f *testing.F) {
+	s := goldenSuper()
+	b, err := s.marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b[:600])
+	f.Add([]byte(superMagic))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		b := blockdev.Aligned(BlockSize)
+		copy(b, in)
+		clear(b[16:24])
+		binary.LittleEndian.PutUint64(b[16:], xxhash.Sum64(b))
+		var s superblock
+		if err := s.unmarshal(b); err != nil {
+			if !errors.Is(err, ErrNotPool) && !errors.Is(err, ErrVersion) && !errors.Is(err, ErrFeature) && !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("error of no kind: %v", err)
+			}
+			return
+		}
+		again, err := s.marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back superblock
+		if err := back.unmarshal(again); err != nil || back != s {
+			t.Fatalf("%+v\nwritten and read: %+v, %v", s, back, err)
+		}
+	})
+}
+
+// decodeAll is decodeRecords with what it allocated, in bytes.
+func decodeAll(b []byte) (rs []record, err error) {
+	err = decodeRecords(b, func(r record) error { rs = append(rs, r); return nil })
+	return rs, err
+}
+
+// FuzzRecords: what decodes encodes to the same bytes again, and nothing allocates much more than there is.
+func FuzzRecords(f *testing.F) {
+	var all []byte
+	for _, r := range goldenRecords() {
+		b := encodeRecord(r.rec)
+		f.Add(b)
+		all = append(all, b...)
+	}
+	f.Add(all)
+	f.Add([]byte{kindClaim, 0xff, 0xff, 0xff, 0xff, 0x7f})
+	f.Add([]byte{kindMap, 1, 0x80, 0x00, 1, 0, 2, 0, 0}) // an integer that is longer than it must be; a bool that is 2
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		rs, err := decodeAll(in)
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20+64*uint64(len(in)) {
+			t.Fatalf("%d bytes allocated for %d", n, len(in))
+		}
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("error of no kind: %v", err)
+			}
+			return
+		}
+		var out []byte
+		for _, r := range rs {
+			out = append(out, encodeRecord(r)...)
+		}
+		if !bytes.Equal(in, out) {
+			t.Fatalf("% x\nis encoded as\n% x", in, out)
+		}
+	})
+}
+
+// FuzzInode: an inode's row says the same when it is written again.
+func FuzzInode(f *testing.F) {
+	for _, r := range goldenRows() {
+		if r.kind == rowInode {
+			f.Add(r.val)
+		}
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		n, err := parseInode(in)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("error of no kind: %v", err)
+			}
+			return
+		}
+		if out := n.marshal(); !bytes.Equal(in, out) {
+			t.Fatalf("% x\nis written as\n% x", in, out)
+		}
+	})
+}
+
+// FuzzNames: no row brings a name into a directory that nobody could have made.
+func FuzzNames(f *testing.F) {
+	for _, r := range goldenRows() {
+		if r.kind == rowName {
+			f.Add(r.val)
+		}
+	}
+	f.Add(marshalNames([]nameEntry{{"..", 2, TypeFile}}))
+	f.Add(marshalNames([]nameEntry{{"a/b", 2, TypeFile}}))
+	f.Add(marshalNames([]nameEntry{{".snap", 2, TypeDir}}))
+	f.Add(marshalNames([]nameEntry{{"", 2, TypeDir}}))
+	f.Add(marshalNames([]nameEntry{{"twice", 2, TypeDir}, {"twice", 3, TypeDir}}))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		es, err := parseNames(in)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("error of no kind: %v", err)
+			}
+			return
+		}
+		for _, e := range es {
+			if checkName(e.name) != nil {
+				t.Fatalf("name %q", e.name)
+			}
+		}
+		if out := marshalNames(es); len(es) > 0 && !bytes.Equal(in, out) {
+			t.Fatalf("% x\nis written as\n% x", in, out)
+		}
+	})
+}
+
+// FuzzEntry: an entry of a list has a length that a pool can have, and one form.
+func FuzzEntry(f *testing.F) {
+	f.Add(entry{n: 1, page: true}.marshal())
+	f.Add(entry{n: 1}.marshal())
+	f.Add(entry{n: 1 << 40}.marshal())
+	f.Add([]byte{entryBlocks, 0x80, 0x00})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		e, err := parseEntry(in)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("error of no kind: %v", err)
+			}
+			return
+		}
+		if e.n <= 0 || e.n > 1<<40 {
+			t.Fatalf("entry of %d blocks", e.n)
+		}
+		if out := e.marshal(); !bytes.Equal(in, out) {
+			t.Fatalf("% x\nis written as\n% x", in, out)
+		}
+	})
+}
+
+// emptyPool is a pool in memory without a device's content, with the layers and jobs that the golden rows name.
+func emptyPool() *Pool {
+	s := goldenSuper()
+	p := newPool(devtest.New(s.geometry.blocks*BlockSize, 512), Options{Now: newClock().now, ReadOnly: true}, s, 0)
+	l := &layer{id: 5, top: settledMap(meta.Map{})}
+	p.layers[l.id] = l
+	p.jobs[7] = &job{id: 7}
+	return p
+}
+
+// FuzzRows: rows of layers, jobs, walks, groups, the window and answers: an error or an object within bounds.
+func FuzzRows(f *testing.F) {
+	for _, r := range goldenRows() {
+		f.Add(byte(r.kind), r.val)
+	}
+	f.Add(byte(0), groupRow{n: 1}.marshal())
+	f.Fuzz(func(t *testing.T, kind byte, in []byte) {
+		p := emptyPool()
+		var err error
+		switch rowKind(kind) {
+		case rowLayer:
+			if _, err = p.loadLayer(9, in); err == nil {
+				l := p.layers[9]
+				if l.size < 0 || l.size > MaxSize || l.own < 0 || l.refer < 0 {
+					t.Fatalf("layer %+v", l)
+				}
+			}
+		case rowJob:
+			if err = p.loadJob(8, in); err == nil && p.dirtyN < 0 {
+				t.Fatalf("%d dirty blocks", p.dirtyN)
+			}
+		case rowWalk:
+			if err = p.loadWalk(8, in); err == nil && (p.walks[8].next < 0 || p.walks[8].pages < 0) {
+				t.Fatalf("walk %+v", p.walks[8])
+			}
+		case rowWindow:
+			err = wrapCorrupt(p.loadWindow(0, in))
+		case rowAnswer:
+			err = p.answers.unmarshal(in)
+		case rowInode, rowName, rowLink, rowXattr, rowProperty, rowOrphan, rowDrop: // others have their own
+		default:
+			var r groupRow
+			err = r.unmarshal(in)
+		}
+		if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, meta.ErrCorrupt) {
+			t.Fatalf("error of no kind: %v", err)
+		}
+	})
+}

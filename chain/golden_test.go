@@ -1,0 +1,238 @@
+package chain
+
+import (
+	"bytes"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"slatefs/alloc"
+	"slatefs/chain/journal"
+	"slatefs/chain/meta"
+)
+
+// update writes the golden files. A version is never edited: it is for a new version only, whose files have its number.
+var update = flag.Bool("update", false, "write the golden files of a new version of the format")
+
+var goldenTime = time.Unix(0, 1_700_000_000_123_456_789)
+
+func goldenTree(n uint64) meta.Tree {
+	return meta.Tree{Root: meta.Ptr{Addr: alloc.BlockID(100 + n), Twin: alloc.BlockID(200 + n), Sum: 0x1122334455667788 + n}, Height: 2, Entries: 300 + n, Weight: 400 + n}
+}
+
+// goldenMap is a map whose root is a leaf of 13 bits.
+func goldenMap() meta.Map {
+	var b [meta.MapSize]byte
+	b[0], b[8], b[16] = 13, 3, 77
+	meta.Ptr{Addr: 500, Birth: 4, Sum: 0x99}.Marshal(b[24:])
+	m, err := meta.UnmarshalMap(b[:])
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
+
+func goldenSuper() superblock {
+	return superblock{
+		generation: 0x0102030405060708, uuid: [16]byte{0: 0xaa, 15: 0xbb}, compatible: 0xc0, readOnly: 0,
+		geometry: geometry{
+			blocks: 2048, groupBlocks: 256, extentBlocks: 16, ringOff: 8192, ring: 65536, unit: 512, window: 64,
+		},
+		at:        journal.Pos{Seq: 11, Off: 512, Sum: 13},
+		storeRoot: meta.Ptr{Addr: 21, Twin: 22, Sum: 23}, groupTable: goldenTree(1), catalog: goldenTree(2),
+		lastLayer: 10, lastJob: 9, lastIno: 12, made: goldenTime, name: "golden",
+	}
+}
+
+func encodeRecord(r record) []byte {
+	e := encoder{}
+	e.byte(r.kind())
+	r.encode(&e)
+	return e.b
+}
+
+type goldenRecord struct {
+	name string
+	rec  record
+}
+
+// goldenRecords has one record of each kind, every field set to a value of its own.
+func goldenRecords() []goldenRecord {
+	runs := []alloc.Run{{Start: 1000, Len: 16}, {Start: 1 << 39, Len: 1}}
+	old := []oldRun{{2000, 3, 4}, {1 << 39, 1, 1<<48 - 1}}
+	return []goldenRecord{
+		{"claim", &recClaim{runs}},
+		{"unclaim", &recUnclaim{runs}},
+		{"map", &recMap{layer: 5, lb: 1 << 36, n: 300, dev: 1 << 39, clean: true, old: old, size: 1 << 48}},
+		{"dirty", &recDirty{2, runs}},
+		{"erased", &recErased{7, meta.Key{Hi: 5, Lo: 900}, runs, []alloc.Run{{Start: 3, Len: 4}}}},
+		{"seal", &recSeal{7, true}},
+		{"grant", &recGrant{alloc.Run{Start: 512, Len: 256}}},
+		{"put", &recPut{meta.Key{Hi: 1<<56 | 2, Lo: 3}, []byte("value")}},
+		{"put-delete", &recPut{key: meta.Key{Hi: 2<<56 | 1, Lo: 99}}},
+		{"head", &recHead{2, 5, 1 << 30, goldenTime}},
+		{"freeze", &recFreeze{[]Ino{2, 300}, "daily", goldenTime, "uid 0"}},
+		{"rollback", &recRollback{2, 5, goldenTime, "uid 0"}},
+		{"unname", &recUnname{5, true, goldenTime, "uid 0"}},
+		{"destroy", &recDestroy{2, []LayerID{5, 6}, goldenTime, "uid 0"}},
+		{"detach", &recDetach{5, 8192, 1 << 30, 4000, goldenTime}},
+		{"walk", &recWalk{8, 8192, old, true}},
+		{"resize", &recResize{5, 1 << 40}},
+		{"rename", &recRename{5, "weekly"}},
+		{"recover", &recRecover{goldenTime}},
+		{"reap", &recReap{5, time.Time{}}},
+		{"answer", &recAnswer{1 << 50, 17, 300}},
+		{"sweep", &recSweep{5, goldenTime, old}},
+		{"job", &recJob{2, goldenTime}},
+	}
+}
+
+type goldenRow struct {
+	name string
+	kind rowKind
+	val  []byte
+}
+
+// goldenRows has one row of each kind that has a value of more than a byte.
+func goldenRows() []goldenRow {
+	p := emptyPool()
+	file := inode{
+		typ: TypeFile, mode: 0o640, uid: 1000, gid: 100, parent: 1, name: "disk.raw",
+		mtime: goldenTime, ctime: goldenTime.Add(1), btime: goldenTime.Add(2), immutable: true, kept: true,
+	}
+	dir := inode{typ: TypeDir, mode: 0o755, mtime: goldenTime, ctime: goldenTime, btime: goldenTime, entries: 5, dirs: 2}
+	link := inode{typ: TypeSymlink, mode: 0o777, parent: 1, name: "to", mtime: goldenTime, link: 8}
+	l := &layer{
+		id: 9, parent: p.layers[5], vol: 2, name: "daily", named: true, size: 1 << 40, own: 6, refer: 7, lostHere: 3, created: goldenTime, who: "uid 0",
+	}
+	lr := rowOf(l)
+	j := &job{id: 8, vol: 2, volume: "disk.raw", layer: "daily", reason: reasonSnapshot, who: "uid 0", since: goldenTime, freshN: 1, readyN: 2, badN: 3, freed: 10, erased: 4}
+	j.cursor.Hi, j.cursor.Lo = 4, 1000
+	jr := p.jobRow(j)
+	w := &walk{id: 8, layer: p.layers[5], job: p.jobs[7], burial: true, next: 8192, pages: 4096}
+	wr := walkRow{w, *w}
+	ans := answers{ring: []recAnswer{{1, 2, 3}, {1 << 50, 0, 300}}}
+	return []goldenRow{
+		{"inode-file", rowInode, file.marshal()},
+		{"inode-dir", rowInode, dir.marshal()},
+		{"inode-symlink", rowInode, link.marshal()},
+		{"name", rowName, marshalNames([]nameEntry{{"disk.raw", 2, TypeFile}, {"d", 300, TypeDir}})},
+		{"layer", rowLayer, lr.marshal(goldenMap(), []meta.Tree{goldenTree(3), goldenTree(4)})},
+		{"job", rowJob, jr.marshal(map[*list][]meta.Tree{&j.fresh: {goldenTree(5)}, &j.ready: {goldenTree(6)}, &j.bad: {goldenTree(7)}})},
+		{"walk", rowWalk, wr.marshal(goldenMap())},
+		{"drops", rowDrop, marshalTrees([]meta.Tree{goldenTree(8)})},
+		{"window", rowWindow, marshalRuns([]alloc.Run{{Start: 1000, Len: 16}})},
+		{"answers", rowAnswer, ans.marshal()},
+		{"group", 0, groupRow{1, alloc.InUse, alloc.Counts{InUse: 1, Claimed: 2, Meta: 3, Clean: 250}, meta.Ptr{Addr: 9, Twin: 10, Sum: 11}}.marshal()},
+		{"group-uniform", 0, groupRow{n: 1, state: alloc.Clean, counts: alloc.Counts{Clean: 256}}.marshal()},
+		{"entry-blocks", 0, entry{n: 1 << 20}.marshal()},
+		{"entry-page", 0, entry{n: 1, page: true}.marshal()},
+	}
+}
+
+// golden compares lines with a golden file, or writes it.
+func golden(t *testing.T, file string, lines []string) {
+	t.Helper()
+	path := filepath.Join("testdata", file)
+	text := strings.Join(lines, "\n") + "\n"
+	if *update {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := strings.Split(text, "\n")
+	for i, line := range strings.Split(string(want), "\n") {
+		if i >= len(have) || have[i] != line {
+			t.Fatalf("%s, line %d: the format changed\nfile: %s\nnow:  %s", path, i+1, line, have[min(i, len(have)-1)])
+		}
+	}
+	if text != string(want) {
+		t.Fatalf("%s: %d lines are not in the file", path, len(have))
+	}
+}
+
+func TestGoldenSuper(t *testing.T) {
+	s := goldenSuper()
+	b, err := s.marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "super-v1.hex", strings.Split(strings.TrimSpace(hex.Dump(b)), "\n"))
+	var back superblock
+	if err := back.unmarshal(b); err != nil || !reflect.DeepEqual(back, s) {
+		t.Errorf("%+v\nread back: %+v, %v", s, back, err)
+	}
+}
+
+func TestGoldenRecords(t *testing.T) {
+	var lines []string
+	seen := map[byte]bool{}
+	for _, r := range goldenRecords() {
+		b := encodeRecord(r.rec)
+		seen[r.rec.kind()] = true
+		lines = append(lines, fmt.Sprintf("%s %x", r.name, b))
+		rs, err := decodeAll(b)
+		if err != nil || len(rs) != 1 || !reflect.DeepEqual(rs[0], r.rec) {
+			t.Errorf("%s: %+v\nread back: %+v, %v", r.name, r.rec, rs, err)
+		}
+	}
+	for k := byte(0); k < 255; k++ {
+		if known := newRecord(k) != nil; known != seen[k] {
+			t.Errorf("record kind %d: known %v, in the golden file %v", k, known, seen[k])
+		}
+	}
+	golden(t, "records-v1.txt", lines)
+}
+
+func TestGoldenRows(t *testing.T) {
+	var lines []string
+	for _, r := range goldenRows() {
+		lines = append(lines, fmt.Sprintf("%s %d %x", r.name, r.kind, r.val))
+	}
+	golden(t, "rows-v1.txt", lines)
+	p := emptyPool()
+	for _, r := range goldenRows() {
+		var err error
+		var again []byte
+		switch r.kind {
+		case rowInode:
+			var n *inode
+			if n, err = parseInode(r.val); err == nil {
+				again = n.marshal()
+			}
+		case rowLayer:
+			if _, err = p.loadLayer(9, r.val); err == nil {
+				l := p.layers[9]
+				l.parent = p.layers[5]
+				row := rowOf(l)
+				again = row.marshal(l.top.base, l.lost.trees)
+			}
+		case rowJob:
+			if err = p.loadJob(8, r.val); err == nil {
+				j := p.jobs[8]
+				row := p.jobRow(j)
+				again = row.marshal(map[*list][]meta.Tree{&j.fresh: j.fresh.trees, &j.ready: j.ready.trees, &j.bad: j.bad.trees})
+			}
+		case rowWalk:
+			if err = p.loadWalk(8, r.val); err == nil {
+				row := walkRow{p.walks[8], *p.walks[8]}
+				again = row.marshal(row.source.base)
+			}
+		default:
+			continue
+		}
+		if err != nil || !bytes.Equal(again, r.val) {
+			t.Errorf("%s: %x\nread and written: %x, %v", r.name, r.val, again, err)
+		}
+	}
+}
