@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// readyMessage is what the daemon tells the process that started it, as a line of JSON.
+type readyMessage struct {
+	Error *wireError `json:"error,omitempty"` // nil: mounted
+}
+
+// startBackground starts this program again as the daemon, and returns when the pool is mounted, or with the daemon's
+// error.
+func (a *app) startBackground(ctx context.Context, c mountConfig, opts []string) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }() //nolint:errcheck // read to its end, or of no more use
+	args := []string{"mount", "--foreground", "--ready-fd=3"}
+	if len(opts) > 0 {
+		args = append(args, "-o", strings.Join(opts, ","))
+	}
+	cmd := exec.Command("/proc/self/exe", append(args, "--", c.device, c.dir)...)
+	cmd.Args[0] = "slatefs"
+	cmd.Stderr = os.Stderr // until the log is open
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = cmd.Start()
+	if err := errors.Join(err, w.Close()); err != nil {
+		return fmt.Errorf("start the daemon: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Signal(unix.SIGTERM) }) //nolint:errcheck // it may have ended
+	defer stop()
+	line, err := bufio.NewReader(r).ReadBytes('\n')
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("the daemon ended before the pool was mounted: %w", errors.Join(cmd.Wait(), notEOF(err)))
+	}
+	var m readyMessage
+	if err := json.Unmarshal(line, &m); err != nil {
+		return fmt.Errorf("start the daemon: %w", err)
+	}
+	if m.Error == nil {
+		return cmd.Process.Release()
+	}
+	err = errors.New(m.Error.Text)
+	if m.Error.Hint != "" {
+		return hinted(err, "%s", m.Error.Hint)
+	}
+	return err
+}
+
+func notEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// serveBackground is the daemon in the background. Its log is a file from the start; so are stdout and stderr before
+// the parent is told anything, for who waits for the end of its pipes must not wait for us.
+func (a *app) serveBackground(ctx context.Context, c mountConfig, level slog.Level, ready *os.File) error {
+	d, err := a.startLogged(&c, level)
+	var m readyMessage
+	if err != nil {
+		m.Error = &wireError{err.Error(), hintOf(err)}
+	}
+	line, jsonErr := json.Marshal(m)
+	if jsonErr == nil {
+		_, jsonErr = ready.Write(append(line, '\n'))
+	}
+	if err := errors.Join(jsonErr, ready.Close()); err != nil && d != nil {
+		d.log.Warn("the process that started the daemon is gone", "error", err)
+	}
+	if err != nil {
+		return errQuiet // the parent prints it
+	}
+	return d.serve(ctx)
+}
+
+// startLogged opens the log and starts the daemon.
+func (a *app) startLogged(c *mountConfig, level slog.Level) (*daemon, error) {
+	pools, err := a.host.pools()
+	if err != nil {
+		return nil, err
+	}
+	c.opts.log = a.host.logPath(c.device, pools)
+	if err := os.MkdirAll(filepath.Dir(c.opts.log), 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(c.opts.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	d, err := a.startDaemon(*c, slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: level})))
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	for _, std := range []int{1, 2} { // panics go to the log as well
+		if err := unix.Dup2(int(f.Fd()), std); err != nil {
+			return nil, errors.Join(fmt.Errorf("log: %w", err), d.close())
+		}
+	}
+	return d, nil
+}

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"slatefs/chain"
+	"slatefs/fs"
+)
+
+// The life of volumes, told in commands.
+func TestStory(t *testing.T) {
+	l := newLab(t)
+	l.ok("create --size 1M /lab/vm.raw /lab/b.raw")
+	l.write("vm.raw", 0, 64, 1)
+	l.ok("snapshot /lab/vm.raw@clean")
+	l.write("vm.raw", 0, 32, 2)
+	if out, want := l.ok("list -Hp -t all -o name,used,refer,written,volsize,snapshot_count"),
+		"/lab/vm.raw\t393216\t262144\t131072\t1048576\t1\n"+
+			"/lab/vm.raw@clean\t131072\t262144\t262144\t1048576\t-\n"; !strings.HasSuffix(out, want) {
+		t.Errorf("list:\n%s\nwant at its end\n%s", out, want)
+	}
+	l.ok("rollback /lab/vm.raw@clean")
+	if b := l.first("vm.raw"); b != 1 {
+		t.Errorf("after the rollback the volume begins with %d", b)
+	}
+	l.ok("clone /lab/vm.raw@clean /lab/c.raw")
+	l.ok("clone /lab/vm.raw /lab/now.raw")
+	if l.first("c.raw") != 1 || l.first("now.raw") != 1 {
+		t.Error("a clone does not begin as its origin")
+	}
+	if out := l.ok("list -H -o origin,clones -t all /lab/c.raw /lab/vm.raw@clean"); out != "/lab/vm.raw@clean\t-\n-\t/lab/c.raw,/lab/now.raw\n" {
+		t.Errorf("origin and clones:\n%s", out)
+	}
+	l.refused(exitFailed, "has clones", "destroy -r /lab/vm.raw")
+	l.refused(exitFailed, "hint: destroy -R takes the clones along", "destroy /lab/vm.raw@clean")
+	l.ok("destroy --wait /lab/now.raw")
+	if out, want := l.ok("destroy -Rvp /lab/vm.raw"), "destroy\t/lab/vm.raw@clean\ndestroy\t/lab/c.raw\ndestroy\t/lab/vm.raw\nreclaim\t262144\n"; out != want {
+		t.Errorf("destroy says\n%s\nwant\n%s", out, want)
+	}
+	l.ok("erase wait lab")
+	if u := l.pool.Usage(); u.Dirty+u.Freeing+u.Failed+u.Live != 0 {
+		t.Errorf("after erase wait: %+v", u)
+	}
+	if out := l.ok("erase status lab"); out != "pool lab: everything freed is erased\n" {
+		t.Errorf("erase status: %s", out)
+	}
+	if out := l.ok("pool check --online lab"); out != "pool lab: 0 errors, 0 leaks\n" {
+		t.Errorf("check: %s", out)
+	}
+	if want := []string{"vm.raw", "b.raw", "c.raw", "now.raw", "now.raw", "c.raw", "vm.raw"}; !slices.Equal(l.view.names, want) {
+		t.Errorf("the mount was told of the names %v, want %v", l.view.names, want)
+	}
+	l.ok("umount /lab")
+}
+
+func TestSnapshots(t *testing.T) {
+	l := newLab(t)
+	l.mkdir("images")
+	l.mkdir("images/7")
+	l.ok("create --size 1M /lab/a /lab/a@b /lab/images/x /lab/images/7/y")
+	l.ok("snapshot /lab@one")
+	l.ok("snapshot -r /lab@two")
+	l.ok("snapshot /lab/a@three /lab/images/7/y@three")
+	l.ok("snapshot /lab/a@b@x") // the last @ splits
+	want := "/lab/a@one /lab/a@two /lab/a@three /lab/a@b@one /lab/a@b@two /lab/a@b@x /lab/images/7/y@two /lab/images/7/y@three /lab/images/x@two "
+	if out := strings.ReplaceAll(l.ok("list -H -r -o name -t snapshot /lab"), "\n", " "); out != want {
+		t.Errorf("snapshots: %s\nwant       %s", out, want)
+	}
+	l.refused(exitFailed, "/lab/a@b: want FILE@NAME", "snapshot /lab/a@b") // it exists as a whole
+	l.refused(exitFailed, "already exists", "snapshot /lab/a@one")
+	l.refused(exitFailed, "under one name, s or t", "snapshot /lab/a@s /lab/a@b@t")
+	l.refused(exitFailed, "not found", "snapshot /lab/nope@s")
+	l.refused(exitFailed, "not on a slatefs mount", "snapshot /labs@s")
+	l.mkdir("empty")
+	l.refused(exitFailed, "hint: snapshot -r looks below", "snapshot /lab/empty@s")
+
+	l.ok("rename /lab/a@one uno")
+	l.ok("rename /lab/a@two @dos")
+	l.ok("rename /lab/a@three /lab/a@tres")
+	l.ok("destroy /lab/a@uno,dos")
+	if out := l.ok("list -H -o name -t snap /lab/a"); out != "/lab/a@tres\n" {
+		t.Errorf("after rename and destroy: %s", out)
+	}
+	l.ok("list /lab/.snap/a@tres")
+	l.refused(exitFailed, "stays with its volume", "rename /lab/a@tres /lab/z@q")
+	l.refused(exitFailed, "not found", "destroy /lab/a@tres,nope")
+	l.refused(exitFailed, "not found", "rollback /lab/a@nope")
+	l.refused(exitFailed, "is no snapshot", "rollback /lab/a")
+	l.refused(exitFailed, "hint: destroy -r", "destroy /lab/a")
+	l.refused(exitFailed, "directory", "destroy /lab/images")
+	l.refused(exitFailed, "not found", "list /lab/a@nope")
+	l.ok("destroy -r /lab/a")
+}
+
+func TestVolumes(t *testing.T) {
+	l := newLab(t)
+	l.mkdir("d")
+	l.ok("create --size 8M /lab/v")
+	size := func(want int64) {
+		t.Helper()
+		if out := l.ok("list -Hp -o volsize /lab/v"); out != fmt.Sprintf("%d\n", want) {
+			t.Errorf("size is %s want %d", out, want)
+		}
+	}
+	l.ok("resize /lab/v 10M")
+	size(10 << 20)
+	l.ok("resize /lab/v +512k")
+	size(10<<20 + 512<<10)
+	l.refused(exitFailed, "hint: resize --shrink", "resize /lab/v 1M")
+	l.ok("resize --shrink /lab/v 1M")
+	size(1 << 20)
+	l.refused(exitFailed, "too big", "resize /lab/v 7E")
+	l.refused(exitUsage, "use 1G", "resize /lab/v 1GB")
+
+	l.refused(exitFailed, "already exists", "create --size 1M /lab/v")
+	l.refused(exitFailed, "hint: mkdir /lab/no", "create --size 1M /lab/no/v")
+	l.refused(exitFailed, "already exists", "create --size 1M /lab")
+	l.refused(exitUsage, "--size is missing", "create /lab/w")
+	l.refused(exitUsage, "no properties yet", "create -o quota=1G --size 1M /lab/w")
+
+	l.ok("rename /lab/v /lab/d/w")
+	l.ok("create --size 1M /lab/v")
+	l.refused(exitFailed, "already exists", "rename /lab/v /lab/d/w")
+	l.refused(exitFailed, "not in its pool", "rename /lab/v elsewhere")
+	l.refused(exitFailed, "is a directory", "rename /lab/d /lab/e")
+	if out := l.ok("list -H -o name -r lab"); out != "/lab\n/lab/d/w\n/lab/v\n" {
+		t.Errorf("list: %s", out)
+	}
+	if out := l.ok("list -H -o name /lab/d"); out != "/lab/d/w\n" {
+		t.Errorf("list: %s", out)
+	}
+}
+
+func TestListOrders(t *testing.T) {
+	l := newLab(t)
+	l.ok("create --size 3M /lab/a")
+	l.ok("create --size 1M /lab/b /lab/c")
+	l.write("c", 0, 8, 1)
+	for line, want := range map[string]string{
+		"-t volume -s volsize":           "b c a",
+		"-t volume -S volsize -S name":   "a c b",
+		"-t volume -S used":              "c a b",
+		"-t volume -S creation":          "c b a",
+		"-t vol,snap -s avail -s origin": "a b c",
+		"-t pool -s type":                "",
+	} {
+		out := l.ok("list -H -o name " + line)
+		if got := strings.ReplaceAll(strings.TrimSpace(strings.ReplaceAll(out, "/lab", "")), "\n/", " "); strings.TrimPrefix(got, "/") != want {
+			t.Errorf("list %s: %q, want %q", line, got, want)
+		}
+	}
+	head := strings.Fields(strings.SplitN(l.ok("list -o all"), "\n", 2)[0])
+	if len(head) != len(listColumns) {
+		t.Errorf("all columns are %v", head)
+	}
+	l.refused(exitUsage, "hint: columns are name, type", "list -o nam")
+	l.refused(exitUsage, `column ""`, "list --sort=")
+	l.refused(exitUsage, "want volume, snapshot", "list -t disk")
+	l.refused(exitFailed, "not on a slatefs mount", "list nolab")
+}
+
+func TestJSON(t *testing.T) {
+	l := newLab(t)
+	l.ok("create --size 1M /lab/v")
+	l.ok("snapshot /lab/v@s")
+	for line, key := range map[string]string{
+		"list -t all -j": "rows", "pool list -j": "pools", "pool status -j lab": "pools", "erase status -j lab": "erase",
+		"get -j all lab": "properties",
+	} {
+		var m map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(l.ok(line)), &m); err != nil || m[key] == nil {
+			t.Errorf("%s: %v, no %s", line, err, key)
+		}
+		var v outputVersion
+		if err := json.Unmarshal(m["output_version"], &v); err != nil || v.Major != 1 || !strings.HasPrefix("slatefs "+line, v.Command) {
+			t.Errorf("%s: output_version %+v, %v", line, v, err)
+		}
+	}
+	var out struct{ Rows []map[string]any }
+	if err := json.Unmarshal([]byte(l.ok("list -t all -j")), &out); err != nil {
+		t.Fatal(err)
+	}
+	if len(out.Rows) != 3 || out.Rows[1]["volsize"] != float64(1<<20) {
+		t.Errorf("rows: %v", out.Rows)
+	}
+	if _, has := out.Rows[2]["available"]; has {
+		t.Errorf("a snapshot has available: %v", out.Rows[2])
+	}
+}
+
+func TestProperties(t *testing.T) {
+	l := newLab(t)
+	if out := l.ok("get -H erase_throughput /lab"); out != "/lab\terase_throughput\t10M\tdefault\n" {
+		t.Error(out)
+	}
+	l.ok("set erase_throughput=-50M lab")
+	if out := l.ok("get all /lab/any"); out != "NAME  PROPERTY          VALUE  SOURCE\n/lab  erase_throughput  50M    local\n" {
+		t.Error(out)
+	}
+	l.ok("set erase_throughput=none /lab")
+	if out := l.ok("get -Hp all lab"); out != "/lab\terase_throughput\t0\tlocal\n" {
+		t.Error(out)
+	}
+	l.refused(exitUsage, "property \"compression\" is unknown", "set compression=on /lab")
+	l.refused(exitUsage, "is unknown", "get quota /lab")
+	l.refused(exitUsage, "as 50M", "set erase_throughput=fast /lab")
+	l.refused(exitUsage, "usage: slatefs set", "set /lab /lab")
+	l.refused(exitUsage, "usage: slatefs set", "set erase_throughput=1 erase_throughput=2")
+	l.refused(exitFailed, "no pool of that name", "get all nolab")
+}
+
+func TestTree(t *testing.T) {
+	l := newLab(t)
+	l.ok("create --size 1M /lab/v")
+	l.write("v", 0, 4, 1)
+	l.ok("snapshot /lab/v@a")
+	l.ok("snapshot /lab/v@b")
+	l.ok("clone /lab/v@a /lab/w")
+	l.ok("destroy -d /lab/v@a")
+	at := "size 1M  written 16K  refer 16K"
+	got := l.ok("tree /lab")
+	for _, want := range []string{"(nameless layer ", at, "├─ /lab/v@b  size 1M", "│  /lab/v  size 1M", "└─ /lab/w  size 1M"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("tree lacks %q:\n%s", want, got)
+		}
+	}
+	if one := l.ok("tree /lab/w"); one != got {
+		t.Errorf("the tree from a clone is another:\n%s", one)
+	}
+	l.refused(exitFailed, "not found", "tree /lab/x")
+}
+
+func TestBusy(t *testing.T) {
+	l := newLab(t)
+	l.ok("create --size 1M /lab/v")
+	l.ok("snapshot /lab/v@a")
+	a, err := l.pool.Resolve("v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.pool.OpenFile(a.Ino, true); err != nil {
+		t.Fatal(err)
+	}
+	l.view.holders = []fs.Holder{{PID: 12, Comm: "qemu", Path: "v", Write: true}, {Loop: "loop3", Path: "v"}}
+	l.refused(exitFailed, "by qemu (pid 12, v, writing), loop3 (v, reading)", "rollback /lab/v@a")
+	l.refused(exitFailed, "hint: close it, or roll back under its users with --force", "rollback /lab/v@a")
+	l.refused(exitFailed, "busy", "destroy -r /lab/v")
+	l.view.err = chain.ErrInvalid // a mount that can't be told does not undo what was done
+	l.ok("rollback --force /lab/v@a")
+	l.pool.ReleaseFile(a.Ino, true)
+	l.ok("destroy -r /lab/v")
+}
+
+func TestHoldersText(t *testing.T) {
+	if got := holdersText(nil, chain.ErrPerm); !strings.Contains(got, "unknown processes") {
+		t.Error(got)
+	}
+	if got := holdersText(nil, nil); !strings.Contains(got, "can't see") {
+		t.Error(got)
+	}
+	many := make([]fs.Holder, 13)
+	if got := holdersText(many, nil); !strings.HasSuffix(got, "3 more") {
+		t.Error(got)
+	}
+}

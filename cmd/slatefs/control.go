@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxRequest bounds the line that a client may send, in bytes.
+const maxRequest = 4 << 20
+
+// maxSocketPath is what a socket's address has room for, in bytes.
+const maxSocketPath = 107
+
+// peer is who is at the other end of a connection, as the kernel vouches for it.
+type peer struct {
+	uid, gid, pid uint32
+}
+
+// operation answers one request: args is JSON, and so is the result.
+type operation func(ctx context.Context, who peer, args json.RawMessage) (any, error)
+
+// handler makes an operation of a typed function.
+func handler[Args, Result any](fn func(context.Context, peer, Args) (Result, error)) operation {
+	return func(ctx context.Context, who peer, raw json.RawMessage) (any, error) {
+		var args Args
+		if err := json.Unmarshal(raw, &args); err != nil {
+			return nil, fmt.Errorf("control: arguments: %w", err)
+		}
+		return fn(ctx, who, args)
+	}
+}
+
+// controlServer takes requests on a unix socket.
+type controlServer struct {
+	listener net.Listener
+	dir      string // private, holds the socket
+	ops      map[string]operation
+	log      *slog.Logger
+}
+
+// socketPath is where the control socket of a pool lies.
+func (h host) socketPath(id uuid) string { return filepath.Join(h.run, id.String(), "control.sock") }
+
+// listenControl binds the control socket. The caller holds the pool's lock, so that a socket which is there already is
+// a dead daemon's.
+func (h host) listenControl(id uuid, ops map[string]operation, log *slog.Logger) (*controlServer, error) {
+	path := h.socketPath(id)
+	if err := privateDir(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("control: %s: the name of a socket has at most %d bytes: shorten SLATEFS_RUN_DIR or XDG_RUNTIME_DIR", path, maxSocketPath)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("control: %w", err)
+	}
+	return &controlServer{listener: l, dir: filepath.Dir(path), ops: ops, log: log}, nil
+}
+
+// serve answers requests until ctx ends, then waits for those at hand, whose context has ended as well.
+func (c *controlServer) serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { _ = c.listener.Close() }) //nolint:errcheck // it only ends Accept
+	defer stop()
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	for {
+		conn, err := c.listener.Accept()
+		if ctx.Err() != nil {
+			return os.RemoveAll(c.dir)
+		}
+		if err != nil {
+			return fmt.Errorf("control: accept: %w", err)
+		}
+		conns.Go(func() {
+			if err := c.answer(ctx, conn.(*net.UnixConn)); err != nil {
+				c.log.Warn("control request", "error", err)
+			}
+		})
+	}
+}
+
+// answer takes one request from a connection and closes it.
+func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err error) {
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// The end of the daemon, or a client that says nothing, must not hold us here.
+	stop := context.AfterFunc(ctx, func() { _ = conn.CloseRead() }) //nolint:errcheck // it only ends the read below
+	defer stop()
+	who, err := peerOf(conn)
+	if err != nil {
+		return err
+	}
+	if who.uid != 0 && int(who.uid) != os.Geteuid() {
+		return fmt.Errorf("control: refused user %d, process %d", who.uid, who.pid)
+	}
+	in := bufio.NewReader(io.LimitReader(conn, maxRequest))
+	line, err := in.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("control: request of process %d: %w", who.pid, err)
+	}
+	go func() { // the client hangs up: it does not want the result any more
+		if _, err := in.ReadByte(); err != nil {
+			cancel()
+		}
+	}()
+	out, err := json.Marshal(c.perform(ctx, who, line))
+	if err != nil {
+		return err
+	}
+	if _, err := conn.Write(append(out, '\n')); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("control: reply to process %d: %w", who.pid, err)
+	}
+	return nil
+}
+
+// perform does what a request asks.
+func (c *controlServer) perform(ctx context.Context, who peer, line []byte) reply {
+	res, err := c.dispatch(ctx, who, line)
+	if err != nil {
+		return reply{Error: &wireError{err.Error(), hintOf(err)}}
+	}
+	raw, err := json.Marshal(res)
+	if err != nil {
+		return reply{Error: &wireError{Text: err.Error()}}
+	}
+	return reply{Result: raw}
+}
+
+func (c *controlServer) dispatch(ctx context.Context, who peer, line []byte) (any, error) {
+	var q request
+	if err := json.Unmarshal(line, &q); err != nil {
+		return nil, fmt.Errorf("control: request: %w", err)
+	}
+	op, ok := c.ops[q.Op]
+	if !ok {
+		return nil, fmt.Errorf("the daemon (slatefs %s) does not know %q", version(), q.Op)
+	}
+	return op(ctx, who, q.Args)
+}
+
+// peerOf asks the kernel who connected.
+func peerOf(conn *net.UnixConn) (p peer, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return p, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) { cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if err := errors.Join(err, credErr); err != nil {
+		return p, fmt.Errorf("control: peer credentials: %w", err)
+	}
+	return peer{cred.Uid, cred.Gid, uint32(cred.Pid)}, nil
+}

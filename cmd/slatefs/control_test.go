@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// startControl serves operations until the test's end.
+func startControl(t *testing.T, ops map[string]operation) live {
+	t.Helper()
+	h := testHost(t)
+	c, err := h.listenControl(uuid{1}, ops, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- c.serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(c.dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the socket's directory stays: %v", err)
+		}
+	})
+	return live{Name: "lab", Socket: h.socketPath(uuid{1})}
+}
+
+func TestControl(t *testing.T) {
+	l := startControl(t, map[string]operation{
+		"add": handler(func(_ context.Context, who peer, args [2]int) (int, error) {
+			if int(who.uid) != os.Geteuid() || int(who.pid) != os.Getpid() {
+				t.Errorf("peer is %+v", who)
+			}
+			return args[0] + args[1], nil
+		}),
+		"refuse": handler(func(context.Context, peer, none) (none, error) {
+			return none{}, hinted(errors.New("no"), "say yes")
+		}),
+	})
+	if n, err := call[int](t.Context(), l, "add", [2]int{2, 3}); err != nil || n != 5 {
+		t.Errorf("2 + 3 = %d, %v", n, err)
+	}
+	if _, err := call[none](t.Context(), l, "refuse", none{}); err == nil || err.Error() != "no" || hintOf(err) != "say yes" {
+		t.Errorf("refused with %v, hint %q", err, hintOf(err))
+	}
+	if _, err := call[none](t.Context(), l, "nope", none{}); err == nil || !strings.Contains(err.Error(), `does not know "nope"`) {
+		t.Errorf("unknown operation: %v", err)
+	}
+	if _, err := call[int](t.Context(), l, "add", "text"); err == nil || !strings.Contains(err.Error(), "arguments") {
+		t.Errorf("wrong arguments: %v", err)
+	}
+	st, err := os.Stat(filepath.Dir(l.Socket))
+	if err != nil || st.Mode().Perm() != 0o700 {
+		t.Errorf("the socket's directory: %v, %v", st.Mode(), err)
+	}
+}
+
+// A client that goes away cancels what it asked for.
+func TestControlHangup(t *testing.T) {
+	began, ended := make(chan struct{}), make(chan struct{})
+	l := startControl(t, map[string]operation{"wait": handler(func(ctx context.Context, _ peer, _ none) (none, error) {
+		close(began)
+		<-ctx.Done()
+		close(ended)
+		return none{}, ctx.Err()
+	})})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-began
+		cancel()
+	}()
+	if _, err := call[none](ctx, l, "wait", none{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("call returns %v", err)
+	}
+	<-ended
+}
+
+// Garbage, and a client that says nothing, harm nobody; the server ends without waiting for them.
+func TestControlBadClients(t *testing.T) {
+	l := startControl(t, map[string]operation{})
+	for _, line := range []string{"garbage\n", "{}", ""} {
+		c, err := net.Dial("unix", l.Socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Write([]byte(line)); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	if _, err := call[none](t.Context(), l, "x", none{}); err == nil {
+		t.Error("an unknown operation is answered")
+	}
+}
+
+func TestCallWithoutDaemon(t *testing.T) {
+	l := live{Name: "lab", Socket: filepath.Join(t.TempDir(), "no")}
+	if _, err := call[none](t.Context(), l, "x", none{}); err == nil || !strings.Contains(err.Error(), "pool lab: control socket") {
+		t.Errorf("call returns %v", err)
+	}
+}
+
+func TestSocketNameTooLong(t *testing.T) {
+	h := host{run: filepath.Join(t.TempDir(), strings.Repeat("x", 100))}
+	if _, err := h.listenControl(uuid{1}, nil, nil); err == nil || !strings.Contains(err.Error(), "at most 107 bytes") {
+		t.Errorf("listen: %v", err)
+	}
+}
+
+func TestEraseWaitLooks(t *testing.T) {
+	w := eraseWait{seen: map[uint64]int64{}}
+	done, total, left := w.look(eraseInfo{Dirty: 30, Jobs: []jobInfo{
+		{ID: 1, State: "erasing", Freed: 40, Erased: 10, Dirty: 30}, {ID: 2, State: "queued", Freed: 5, Erased: 5},
+	}})
+	if done != 15 || total != 45 || left != 1 {
+		t.Errorf("%d of %d done, %d left", done, total, left)
+	}
+	if done, total, left = w.look(eraseInfo{Freeing: 1}); done != 45 || total != 45 || left != 1 {
+		t.Errorf("freeing: %d of %d done, %d left", done, total, left)
+	}
+	_, _, left = w.look(eraseInfo{Failed: 7, Jobs: []jobInfo{{ID: 3, State: "failed", Freed: 7, Failed: 7}}})
+	if err := w.stuck(); left != 1 || err == nil || !strings.Contains(err.Error(), "7B could not be erased") {
+		t.Errorf("failed job: %d left, %v", left, err)
+	}
+	if err := w.timeout(context.DeadlineExceeded); !strings.Contains(err.Error(), "7B in 1 jobs are not erased yet") {
+		t.Errorf("timeout: %v", err)
+	}
+	one := eraseWait{ids: []uint64{9}, seen: map[uint64]int64{}}
+	if _, _, left := one.look(eraseInfo{Dirty: 5, Jobs: []jobInfo{{ID: 8, Dirty: 5, Freed: 5}}}); left != 0 || one.stuck() != nil {
+		t.Errorf("a job of no interest is waited for")
+	}
+}
+
+func TestProgressLines(t *testing.T) {
+	var b strings.Builder
+	at := time.Unix(0, 0)
+	a := &app{stderr: &b, now: func() time.Time { return at }}
+	p := a.newProgress("erase")
+	for i := range int64(13) {
+		at = time.Unix(i, 0)
+		if err := p.set(i<<20, 12<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+	want := "10485760 B 10.0 MB 10.00 s 1048576 B/s 1.00 MB/s\n12582912 B 12.0 MB 12.00 s 1048576 B/s 1.00 MB/s\n"
+	if b.String() != want {
+		t.Errorf("progress:\n%swant\n%s", b.String(), want)
+	}
+}

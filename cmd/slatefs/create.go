@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+func (a *app) createCmd() *cobra.Command {
+	var (
+		sz    size
+		props []string
+	)
+	cmd := &cobra.Command{
+		Use:   "create [-o PROP=VALUE]… --size S FILE…",
+		Short: "Make volumes",
+		Long: `Makes volumes of a size. They read as zeros and take no space until they are written.
+truncate(1), qemu-img create and cp make volumes as well.`,
+		Example: `  slatefs create --size 20G /mnt/lab/vm.raw
+  slatefs create --size 4g /mnt/lab/a.raw /mnt/lab/b.raw
+  qemu-img create -f raw /mnt/lab/c.raw 20G        # the same`,
+		Args: arguments(1, -1),
+		RunE: plain(func(ctx context.Context, args []string) error {
+			if !sz.set {
+				return usagef("create: --size is missing, as in --size 20G")
+			}
+			if len(props) > 0 {
+				return usagef("create: -o %s: volumes have no properties yet", props[0])
+			}
+			return a.create(ctx, args, sz.bytes)
+		}),
+	}
+	cmd.Flags().Var(&sz, "size", "size of each volume, as 20G")
+	cmd.Flags().StringArrayVarP(&props, "property", "o", nil, "set a property of the volumes, as `PROP=VALUE`")
+	return cmd
+}
+
+func (a *app) create(ctx context.Context, files []string, bytes int64) error {
+	f, err := a.finder()
+	if err != nil {
+		return err
+	}
+	l, objs, err := f.objects(files)
+	if err != nil {
+		return err
+	}
+	umask := unix.Umask(0)
+	unix.Umask(umask)
+	_, err = call[none](ctx, l, opCreate, createArgs{objs, bytes, uint32(0o666 &^ umask)})
+	return err
+}

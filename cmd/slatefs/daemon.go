@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"slatefs/chain"
+	"slatefs/chain/blockdev"
+	"slatefs/erase"
+	"slatefs/fs"
+)
+
+// mountConfig says what a daemon serves, and how.
+type mountConfig struct {
+	device string // absolute path
+	dir    string // absolute path
+	opts   mountOptions
+}
+
+// daemon is one mounted pool.
+type daemon struct {
+	host host
+	now  func() time.Time
+	log  *slog.Logger
+
+	undo    []func() error // what start did, to be undone in reverse order
+	lock    *poolLock
+	pool    *chain.Pool
+	eraser  *erase.Eraser
+	srv     *fs.Server
+	control *controlServer
+	live    live
+
+	end    chan struct{} // capacity 1: a request to end after the last close
+	served bool          // the mount's end is serveMount's
+}
+
+// startDaemon opens a pool and mounts it. On error nothing is left. serve must be called after it.
+func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error) {
+	d = &daemon{host: a.host, now: a.now, log: log, end: make(chan struct{}, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	dev, err := d.openPool(a, c)
+	if err != nil {
+		return d, err
+	}
+	if err := d.startEraser(dev, c.opts.verify); err != nil {
+		return d, err
+	}
+	if err := d.mount(c); err != nil {
+		return d, err
+	}
+	s := &service{pool: d.pool, eraser: d.eraser, view: mountView{d.srv.FS(), d.srv}, log: log, dir: d.srv.Dir()}
+	ops := s.operations()
+	ops[opInfo] = handler(d.info)
+	ops[opUmount] = handler(d.umount)
+	if d.control, err = a.host.listenControl(d.live.UUID, ops, log); err != nil {
+		return d, err
+	}
+	return d, d.publish()
+}
+
+// openPool opens the device, takes both locks, and opens the pool.
+func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
+	dev, err := a.host.openDevice(c.device, blockdev.Options{})
+	if err != nil {
+		return nil, err
+	}
+	d.undo = append(d.undo, dev.Close)
+	// The UUID comes first: opening for writing recovers, which must not happen below another daemon.
+	name, id, err := a.identify(dev)
+	if err != nil {
+		return nil, err
+	}
+	if d.lock, err = a.host.lockPool(id); err != nil {
+		return nil, err
+	}
+	// Undone last: when the lock is free, everything else is.
+	d.undo = []func() error{d.lock.release, dev.Close}
+	d.live = live{
+		UUID: id, Name: name, Device: c.device, Identity: dev.Identity(), PID: os.Getpid(), Started: d.now(),
+		Socket: a.host.socketPath(id), Version: version(), Log: c.opts.log,
+	}
+	if err := d.lock.publish(d.live); err != nil {
+		return nil, err
+	}
+	d.pool, err = chain.Open(dev, chain.Options{Now: d.now, Logger: d.log, CacheBytes: c.opts.cache})
+	if err != nil {
+		return nil, err
+	}
+	d.undo = append(d.undo, d.pool.Close)
+	return dev, nil
+}
+
+// startEraser makes the eraser and gives it to the pool for writers that wait.
+func (d *daemon) startEraser(dev *blockdev.File, v erase.Verify) (err error) {
+	rate, _, err := throughput(d.pool)
+	if err != nil {
+		return err
+	}
+	d.eraser, err = erase.New(dev, d.pool, erase.Config{
+		Rate: rate, Method: blockdev.DefaultMethod(dev), Verify: v, Clock: erase.NewClock(d.now), Logger: d.log,
+	})
+	if err != nil {
+		return err
+	}
+	d.pool.SetZeroNow(d.eraser.Now)
+	return nil
+}
+
+// mount mounts the pool, with the event loop where that is to be had.
+func (d *daemon) mount(c mountConfig) (err error) {
+	o := fs.MountOptions{AllowOther: c.opts.allowOther, FsName: d.live.Name, Debug: c.opts.debug, Logger: d.log}
+	o.EventLoop = c.opts.transport == transportLoop || c.opts.transport == transportAuto && os.Geteuid() == 0
+	d.srv, err = fs.Mount(d.pool, c.dir, o)
+	if o.EventLoop && c.opts.transport == transportAuto && errors.Is(err, chain.ErrUnsupported) {
+		d.log.Debug("no event loop here, requests are served one goroutine each", "reason", err)
+		o.EventLoop = false
+		d.srv, err = fs.Mount(d.pool, c.dir, o)
+	}
+	if err != nil {
+		return err
+	}
+	d.undo = append(d.undo, d.unmountUnserved)
+	mounts, err := readMounts()
+	if err != nil {
+		return err
+	}
+	for _, m := range slices.Backward(mounts) {
+		if m.dir == d.srv.Dir() && m.fstype == fsType {
+			d.live.Dir, d.live.MountDev = m.dir, m.dev
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: the mount is gone already", d.srv.Dir())
+}
+
+// publish tells clients where the daemon is, now and after its end.
+func (d *daemon) publish() error {
+	if err := d.lock.publish(d.live); err != nil {
+		return err
+	}
+	return d.host.register(known{d.live.UUID, d.live.Name, d.live.Device, d.live.Dir})
+}
+
+// serve runs the daemon until the mount is gone, and closes it. When ctx ends, the mount goes after the last close.
+func (d *daemon) serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, d.requestEnd)
+	defer stop()
+	d.log.Info("mounted", "pool", d.live.Name, "device", d.live.Device, "dir", d.live.Dir, "pid", d.live.PID)
+	d.served = true
+	err := supervise(ctx, []part{
+		{"pool", d.pool.Run},
+		{"eraser", d.eraser.Run},
+		{"mount", d.serveMount},
+		{"control", d.control.serve},
+	})
+	err = errors.Join(err, d.close())
+	if err != nil {
+		d.log.Error("ended", "pool", d.live.Name, "error", err)
+		return err
+	}
+	d.log.Info("ended", "pool", d.live.Name)
+	return nil
+}
+
+// unmountUnserved takes back a mount that nobody serves.
+func (d *daemon) unmountUnserved() error {
+	if d.served {
+		return nil
+	}
+	return d.srv.Detach()
+}
+
+// close undoes start, in reverse order.
+func (d *daemon) close() (err error) {
+	for _, undo := range slices.Backward(d.undo) {
+		err = errors.Join(err, undo())
+	}
+	d.undo = nil
+	return err
+}
+
+// requestEnd asks the mount to go after the last close.
+func (d *daemon) requestEnd() {
+	select {
+	case d.end <- struct{}{}:
+	default:
+	}
+}
+
+// How long to wait for users of a mount that is detached: without open volumes they only have a directory of it.
+const detachWait = 2 * time.Second
+
+// serveMount is the mount's part: it ends the daemon when the mount is gone, or drained after requestEnd.
+func (d *daemon) serveMount(ctx context.Context) error {
+	go d.srv.Serve()
+	select {
+	case <-d.srv.Done():
+		return errOver
+	case <-d.end:
+		if d.drain(ctx) {
+			return errOver
+		}
+	case <-ctx.Done():
+	}
+	return d.detach()
+}
+
+// drain refuses new opens and waits for the last close, says who is waited for, and unmounts. False: ctx ended first.
+func (d *daemon) drain(ctx context.Context) bool {
+	if n := d.srv.Drain(true); n > 0 {
+		d.log.Warn("the pool will be unmounted after the last close; new opens are refused", "open", n, "holders", holdersText(d.srv.Holders(0)))
+	}
+	select {
+	case <-d.srv.Done():
+		return true
+	case <-ctx.Done():
+		return false
+	case <-d.srv.Drained():
+	}
+	if err := d.detach(); err != nil {
+		d.log.Error("unmount", "error", err)
+	}
+	return true
+}
+
+// detach takes the mount away. Who still has a directory of it open, or is in one, must not keep the daemon.
+func (d *daemon) detach() error {
+	if d.srv.Unmount() != nil {
+		if err := d.srv.Detach(); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-d.srv.Done():
+	case <-time.After(detachWait):
+		d.log.Warn("directories of the mount are in use still, and lost to their users")
+	}
+	return nil
+}
+
+// info tells the state of the pool.
+func (d *daemon) info(context.Context, peer, none) (poolInfo, error) {
+	i := poolInfo{Live: d.live, Usage: usageOf(d.pool.Usage()), OpenFiles: d.srv.OpenFiles()}
+	if err := d.pool.Failed(); err != nil {
+		i.Failed = err.Error()
+	}
+	return i, nil
+}
+
+// umount unmounts if nothing is open, or else, if asked to, after the last close.
+func (d *daemon) umount(_ context.Context, _ peer, args umountArgs) (umountResult, error) {
+	n := d.srv.Drain(true)
+	if args.Wait {
+		d.requestEnd()
+		return umountResult{n}, nil
+	}
+	if n > 0 {
+		d.srv.Drain(false)
+		return umountResult{}, hinted(fmt.Errorf("%s: busy: open by %s", d.live.Dir, holdersText(d.srv.Holders(0))),
+			"slatefs umount --wait %s refuses new opens and ends after the last close", d.live.Dir)
+	}
+	if err := d.srv.Unmount(); err != nil {
+		d.srv.Drain(false)
+		return umountResult{}, hinted(err, "some process has its working directory below %s", d.live.Dir)
+	}
+	return umountResult{}, nil
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// destroyFlags are the flags of destroy.
+type destroyFlags struct {
+	snapshots, clones, deferred, verbose, wait bool
+	format
+}
+
+const destroyHelp = `Destroys a volume, or snapshots of one. It returns at once; what is freed is erased in the background, and nothing gets
+it before. --wait waits for that.
+
+A volume with snapshots needs -r. What clones hang on is refused: -R destroys the clones too, -d lets them live, and
+keeps what they need. What is open is refused as well.`
+
+func (a *app) destroyCmd() *cobra.Command {
+	var f destroyFlags
+	cmd := &cobra.Command{
+		Use:   "destroy [-rRdvp] [--wait] FILE|FILE@NAME[,NAME…]",
+		Short: "Destroy a volume or snapshots",
+		Long:  destroyHelp,
+		Example: `  slatefs destroy /mnt/lab/vm.raw@clean
+  slatefs destroy /mnt/lab/vm.raw@mon,tue,wed
+  slatefs destroy -r /mnt/lab/vm.raw                # with its snapshots
+  slatefs destroy -rv --wait /mnt/lab/vm.raw        # and return when it is erased`,
+		Args: arguments(1, 1),
+		RunE: plain(func(ctx context.Context, args []string) error { return a.destroy(ctx, args[0], f) }),
+	}
+	cmd.Flags().BoolVarP(&f.snapshots, "recursive", "r", false, "a volume with its snapshots")
+	cmd.Flags().BoolVarP(&f.clones, "clones", "R", false, "clones as well, with all that they have")
+	cmd.Flags().BoolVarP(&f.deferred, "defer", "d", false, "let clones live; what they need stays without a name")
+	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "say what was destroyed, and what that frees")
+	cmd.Flags().BoolVar(&f.wait, "wait", false, "wait until it is erased")
+	f.flags(cmd, "p")
+	return cmd
+}
+
+func (a *app) destroy(ctx context.Context, arg string, f destroyFlags) error {
+	find, err := a.finder()
+	if err != nil {
+		return err
+	}
+	l, o, err := find.object(arg)
+	if err != nil {
+		return err
+	}
+	args := destroyArgs{Object: o, Snapshots: f.snapshots, Clones: f.clones, Deferred: f.deferred}
+	res, err := call[destroyResult](ctx, l, opDestroy, args)
+	if err != nil {
+		return err
+	}
+	if f.verbose {
+		if err := printDestroyed(a.stdout, res, f.exact); err != nil {
+			return err
+		}
+	}
+	if !f.wait || len(res.Jobs) == 0 {
+		return nil
+	}
+	return a.waitErased(ctx, l, res.Jobs)
+}
+
+// printDestroyed says what was destroyed; parsable as zfs does it, a keyword and a tab.
+func printDestroyed(w io.Writer, res destroyResult, parsable bool) error {
+	var b strings.Builder
+	for _, name := range res.Destroyed {
+		if parsable {
+			b.WriteString("destroy\t" + name + "\n")
+		} else {
+			b.WriteString("destroyed " + name + "\n")
+		}
+	}
+	if parsable {
+		fmt.Fprintf(&b, "reclaim\t%d\n", res.Reclaim)
+	} else {
+		fmt.Fprintf(&b, "reclaims %s\n", formatSize(res.Reclaim))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

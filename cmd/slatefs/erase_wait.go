@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) eraseWaitCmd() *cobra.Command {
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "wait [--timeout T] [ID…] POOL",
+		Short: "Wait until what was freed is erased",
+		Long: `Waits until the erase jobs with these IDs have ended, or, without an ID, until nothing is left to erase. Progress goes to
+stderr: a bar on a terminal, elsewhere lines as Proxmox's task log has them. It fails when time runs out, and when blocks
+could not be erased.`,
+		Example: `  slatefs erase wait lab
+  slatefs erase wait --timeout 10m 17 18 /mnt/lab`,
+		Args:              arguments(1, -1),
+		ValidArgsFunction: a.completePools(-1),
+		RunE: plain(func(ctx context.Context, args []string) error {
+			var ids []uint64
+			for _, arg := range args[:len(args)-1] {
+				id, err := strconv.ParseUint(arg, 10, 64)
+				if err != nil {
+					return usagef("erase wait: %q is not the ID of a job", arg)
+				}
+				ids = append(ids, id)
+			}
+			find, err := a.finder()
+			if err != nil {
+				return err
+			}
+			l, err := find.mountedPool(args[len(args)-1])
+			if err != nil {
+				return err
+			}
+			if timeout > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, timeout)
+				defer cancel()
+			}
+			return a.waitErased(ctx, l, ids)
+		}),
+	}
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "give up after this time, as 90s or 2h")
+	return cmd
+}
+
+// pollTime is how often jobs are looked at.
+const pollTime = 100 * time.Millisecond
+
+// waitErased waits until jobs have ended; no ids: until nothing is left to erase.
+func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) {
+	w := eraseWait{ids: ids, seen: map[uint64]int64{}}
+	// What is freed without a job yet gets one by this, so that an empty list means what it says.
+	if _, err := call[none](ctx, l, opDrain, none{}); err != nil {
+		return w.timeout(err)
+	}
+	show := a.newProgress("erase")
+	defer func() { err = errors.Join(err, show.end()) }()
+	t := time.NewTicker(pollTime)
+	defer t.Stop()
+	for {
+		info, err := call[eraseInfo](ctx, l, opJobs, none{})
+		if err != nil {
+			return w.timeout(err)
+		}
+		done, total, left := w.look(info)
+		if err := show.set(done, total); err != nil {
+			return err
+		}
+		switch {
+		case left > 0:
+			w.swept = false
+		case w.swept || len(ids) > 0:
+			return nil
+		default: // a sweep may find more
+			if _, err := call[none](ctx, l, opDrain, none{}); err != nil {
+				return w.timeout(err)
+			}
+			w.swept = true
+			continue
+		}
+		if err := w.stuck(); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return w.timeout(ctx.Err())
+		case <-t.C:
+		}
+	}
+}
+
+// eraseWait follows jobs to their end.
+type eraseWait struct {
+	ids    []uint64         // empty: all
+	seen   map[uint64]int64 // of each job, the bytes that were freed
+	active []jobInfo        // those that are waited for, at the last look
+	swept  bool             // nothing was left, and a sweep found nothing yet
+}
+
+// look takes in a list of jobs: bytes done and in all, and how many jobs are left.
+func (w *eraseWait) look(info eraseInfo) (done, total int64, left int) {
+	w.active = w.active[:0]
+	open := map[uint64]int64{}
+	for _, j := range info.Jobs {
+		if len(w.ids) > 0 && !slices.Contains(w.ids, j.ID) {
+			continue
+		}
+		w.seen[j.ID] = max(j.Freed, j.Erased+j.Dirty+j.Failed)
+		open[j.ID] = j.Dirty + j.Failed
+		if j.Dirty+j.Failed > 0 || j.State != "queued" {
+			w.active = append(w.active, j)
+		}
+	}
+	for id, n := range w.seen {
+		total += n
+		done += n - open[id]
+	}
+	left = len(w.active)
+	if len(w.ids) == 0 && info.Dirty+info.Freeing+info.Failed > 0 {
+		left = max(left, 1)
+	}
+	return done, total, left
+}
+
+// stuck is an error when nothing but failed blocks is left.
+func (w *eraseWait) stuck() error {
+	var failed int64
+	for _, j := range w.active {
+		if j.State != "failed" {
+			return nil
+		}
+		failed += j.Failed
+	}
+	if failed == 0 {
+		return nil
+	}
+	return hinted(fmt.Errorf("%s could not be erased, and are not used again", formatSize(failed)),
+		"the daemon's log has the device's errors; it tries again by itself")
+}
+
+// timeout says what is left when time ran out.
+func (w *eraseWait) timeout(err error) error {
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	var left int64
+	for _, j := range w.active {
+		left += j.Dirty + j.Failed
+	}
+	return fmt.Errorf("time is up: %s in %d jobs are not erased yet: %w", formatSize(left), len(w.active), err)
+}

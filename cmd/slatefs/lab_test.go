@@ -1,0 +1,217 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"slatefs/chain"
+	"slatefs/chain/blockdev"
+	"slatefs/chain/blockdev/devtest"
+	"slatefs/erase"
+	"slatefs/fs"
+)
+
+func init() { time.Local = time.UTC } // what is printed must not depend on the host
+
+// lab is a pool that is served as by a daemon, but for the mount: /lab is only in the commands' mount table. So that
+// every command runs in this process, as any user.
+type lab struct {
+	t    *testing.T
+	app  *app
+	out  bytes.Buffer
+	text bytes.Buffer // stderr
+	pool *chain.Pool
+	view *fakeView
+	live live
+	disk *devtest.Disk
+}
+
+// fakeView notes what the mount would be told.
+type fakeView struct {
+	mu      sync.Mutex
+	names   []string
+	inos    []chain.Ino
+	holders []fs.Holder
+	err     error
+}
+
+func (v *fakeView) Changed(ino chain.Ino) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.inos = append(v.inos, ino)
+	return v.err
+}
+
+func (v *fakeView) ChangedName(_ chain.Ino, name string) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.names = append(v.names, name)
+	return v.err
+}
+
+func (v *fakeView) Holders(chain.Ino) ([]fs.Holder, error) { return v.holders, nil }
+
+// steps is a clock that shows another second at each look.
+type steps struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func (s *steps) now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.t = s.t.Add(time.Second)
+	return s.t
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	l := &lab{t: t, view: &fakeView{}, disk: devtest.New(64<<20, 512)}
+	h := testHost(t)
+	clock := &steps{t: time.Unix(1_700_000_000, 0)}
+	l.app = &app{stdin: strings.NewReader(""), stdout: &l.out, stderr: &l.text, host: h, now: clock.now}
+	l.app.mounts = func() (mountTable, error) {
+		return mountTable{{dir: "/", root: "/", dev: "1:1"}, {dir: "/lab", root: "/", dev: "0:99", fstype: fsType, source: "lab"}}, nil
+	}
+	if err := chain.Create(l.disk, chain.Format{Name: "lab", UUID: uuid{9}, Zeroed: true, Now: clock.now}); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if l.pool, err = chain.Open(l.disk, chain.Options{Now: clock.now}); err != nil {
+		t.Fatal(err)
+	}
+	l.serve(h)
+	return l
+}
+
+// serve runs what a daemon runs, until the test's end.
+func (l *lab) serve(h host) {
+	t := l.t
+	eraser, err := erase.New(l.disk, l.pool, erase.Config{Rate: 0, Method: blockdev.Overwrite, Clock: erase.NewClock(time.Now)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.pool.SetZeroNow(eraser.Now)
+	s := &service{pool: l.pool, eraser: eraser, view: l.view, log: slog.New(slog.DiscardHandler), dir: "/lab"}
+	ops := s.operations()
+	l.live = live{UUID: uuid{9}, Name: "lab", Device: "/nowhere/lab.pool", Dir: "/lab", MountDev: "0:99", PID: 4711, Socket: h.socketPath(uuid{9})}
+	ops[opInfo] = handler(func(context.Context, peer, none) (poolInfo, error) {
+		return poolInfo{Live: l.live, Usage: usageOf(l.pool.Usage())}, nil
+	})
+	lock, err := h.lockPool(uuid{9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	control, err := h.listenControl(uuid{9}, ops, s.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(lock.publish(l.live), h.register(known{uuid{9}, "lab", l.live.Device, "/lab"})); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	ops[opUmount] = handler(func(context.Context, peer, umountArgs) (umountResult, error) {
+		cancel()
+		return umountResult{}, nil
+	})
+	go func() {
+		end := part{"end", func(own context.Context) error {
+			select {
+			case <-ctx.Done():
+				return errOver
+			case <-own.Done():
+				return nil
+			}
+		}}
+		err := supervise(ctx, []part{{"pool", l.pool.Run}, {"eraser", eraser.Run}, end, {"control", control.serve}})
+		done <- errors.Join(err, l.pool.Close(), lock.release())
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// run runs a command line and returns what it printed.
+func (l *lab) run(line string) (stdout, stderr string, code int) {
+	l.out.Reset()
+	l.text.Reset()
+	err := l.app.execute(l.t.Context(), strings.Split(line, " "))
+	code = report(&l.text, err)
+	return l.out.String(), l.text.String(), code
+}
+
+// ok runs a command that must succeed.
+func (l *lab) ok(line string) string {
+	l.t.Helper()
+	out, text, code := l.run(line)
+	if code != exitDone {
+		l.t.Fatalf("slatefs %s: exit code %d\n%s", line, code, text)
+	}
+	return out
+}
+
+// refused runs a command that must fail with a code and a text.
+func (l *lab) refused(code int, want, line string) {
+	l.t.Helper()
+	out, text, got := l.run(line)
+	if got != code || !strings.Contains(text, want) || !strings.HasPrefix(text, "slatefs: error: ") || out != "" {
+		l.t.Errorf("slatefs %s: exit code %d\n%s%s\nwant %d and %q", line, got, out, text, code, want)
+	}
+}
+
+// write writes a byte to blocks of a volume.
+func (l *lab) write(file string, at, blocks int64, b byte) {
+	l.t.Helper()
+	a, err := l.pool.Resolve(file)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	v, err := l.pool.Volume(a.Ino)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if _, err := v.WriteAt(bytes.Repeat([]byte{b}, int(blocks)*chain.BlockSize), at*chain.BlockSize); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// first is the first byte of a volume.
+func (l *lab) first(file string) byte {
+	l.t.Helper()
+	a, err := l.pool.Resolve(file)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	v, err := l.pool.Volume(a.Ino)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	b := make([]byte, 1)
+	if _, err := v.ReadAt(b, 0); err != nil && !errors.Is(err, io.EOF) {
+		l.t.Fatal(err)
+	}
+	return b[0]
+}
+
+func (l *lab) mkdir(path string) {
+	l.t.Helper()
+	dir, err := l.pool.Resolve(filepath.Dir(path))
+	if err == nil {
+		_, err = l.pool.Mkdir(chain.Req{}, dir.Ino, filepath.Base(path), 0o755)
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// listFlags are the flags of list.
+type listFlags struct {
+	recursive        bool
+	columns, types   []string
+	sortUp, sortDown []string
+	format
+}
+
+const listHelp = `Lists volumes: those in a directory, with -r also below it; a file itself; FILE@NAME a snapshot. Without a PATH, all that
+is mounted. A pool's own row is named by its mountpoint.
+
+Columns, by zfs's names:
+  name               path
+  type               pool, volume or snapshot
+  volsize            size in bytes as a guest sees it
+  used               what the volume holds, with its snapshots; of a snapshot, what destroying it alone frees
+  available, avail   what can still be written
+  referenced, refer  what is visible through its map
+  written            written since the last snapshot and still held
+  usedbysnapshots, usedsnap
+                     what destroying all its snapshots would free
+  origin             the snapshot that a clone was made of
+  clones             the clones of a snapshot
+  creation           when it was made
+  snapshot_count     how many snapshots it has`
+
+func (a *app) listCmd() *cobra.Command {
+	var f listFlags
+	cmd := &cobra.Command{
+		Use:     "list [-rHpj] [-o COL,…] [-s COL] [-S COL] [-t volume|snapshot|all] [PATH…]",
+		Aliases: []string{"ls"},
+		Short:   "List volumes and snapshots",
+		Long:    listHelp,
+		Example: `  slatefs list
+  slatefs list -t snapshot /mnt/lab/vm.raw
+  slatefs list -r -o name,used,written -S used /mnt/lab
+  slatefs list -Hp -o written /mnt/lab/vm.raw       # for scripts
+  slatefs list -o all -t all                        # every column
+  slatefs list -t all -j | jq .`,
+		Args: arguments(0, -1),
+		RunE: plain(func(ctx context.Context, args []string) error { return a.list(ctx, args, f) }),
+	}
+	cmd.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "directories below PATH as well")
+	cmd.Flags().StringSliceVarP(&f.columns, "columns", "o", []string{"name", "used", "avail", "refer", "written", "volsize"}, "columns, as `COL,…`")
+	cmd.Flags().StringSliceVarP(&f.types, "type", "t", nil, "`TYPE` of rows: volume, snapshot, pool or all")
+	cmd.Flags().StringArrayVarP(&f.sortUp, "sort", "s", nil, "sort by the column `COL`")
+	cmd.Flags().StringArrayVarP(&f.sortDown, "sort-descending", "S", nil, "sort by the column `COL`, the greatest first")
+	f.flags(cmd, "Hpj")
+	return cmd
+}
+
+func (a *app) list(ctx context.Context, paths []string, f listFlags) error {
+	cols, types, order, err := f.parse()
+	if err != nil {
+		return err
+	}
+	rows, err := a.listRows(ctx, paths, types, f.recursive)
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(rows, order)
+	if f.json {
+		return writeJSON(a.stdout, "slatefs list", "rows", rows)
+	}
+	heads := make([]column, len(cols))
+	for i, c := range cols {
+		heads[i] = column{strings.ToUpper(c.short), c.number != nil}
+	}
+	cells := make([][]string, len(rows))
+	for i, r := range rows {
+		for _, c := range cols {
+			cells[i] = append(cells[i], c.cell(&f.format, r))
+		}
+	}
+	return f.table(a.stdout, heads, cells)
+}
+
+// parse checks columns, types and order.
+func (f *listFlags) parse() (cols []listColumn, types []string, order func(a, b row) int, err error) {
+	if slices.Equal(f.columns, []string{"all"}) {
+		f.columns = allColumns()
+	}
+	for _, name := range f.columns {
+		c, err := columnNamed(name)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		cols = append(cols, c)
+	}
+	if types, err = parseTypes(f.types); err != nil {
+		return nil, nil, nil, err
+	}
+	var orders []func(a, b row) int
+	for _, name := range f.sortUp {
+		c, err := columnNamed(name)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		orders = append(orders, c.compare)
+	}
+	for _, name := range f.sortDown {
+		c, err := columnNamed(name)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		orders = append(orders, func(a, b row) int { return c.compare(b, a) })
+	}
+	return cols, types, func(a, b row) int {
+		for _, o := range orders {
+			if c := o(a, b); c != 0 {
+				return c
+			}
+		}
+		return 0
+	}, nil
+}
+
+// parseTypes reads -t; without it, everything but snapshots.
+func parseTypes(names []string) ([]string, error) {
+	if len(names) == 0 {
+		return []string{typePool, typeVolume}, nil
+	}
+	var types []string
+	for _, n := range names {
+		switch strings.TrimSuffix(n, "s") {
+		case "all":
+			types = append(types, typePool, typeVolume, typeSnapshot)
+		case typePool, typeVolume, typeSnapshot:
+			types = append(types, strings.TrimSuffix(n, "s"))
+		case "snap":
+			types = append(types, typeSnapshot)
+		case "vol":
+			types = append(types, typeVolume)
+		default:
+			return nil, usagef("list: -t %s: want volume, snapshot, pool or all", n)
+		}
+	}
+	return types, nil
+}
+
+// listRows asks the daemons for rows.
+func (a *app) listRows(ctx context.Context, paths, types []string, recursive bool) (rows []row, err error) {
+	f, err := a.finder()
+	if err != nil {
+		return nil, err
+	}
+	rows = []row{}
+	if len(paths) == 0 {
+		for _, l := range f.live {
+			if l.Dir == "" {
+				continue // it is just starting
+			}
+			more, err := call[[]row](ctx, l, opList, listArgs{Types: types, Recursive: true})
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, more...)
+		}
+	}
+	for _, p := range paths {
+		l, o, err := f.listed(p)
+		if err != nil {
+			return nil, err
+		}
+		more, err := call[[]row](ctx, l, opList, listArgs{Objects: []object{o}, Types: types, Recursive: recursive})
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+	}
+	return rows, nil
+}
+
+// listed finds what a PATH means; the name of a mounted pool is its root.
+func (f *finder) listed(arg string) (live, object, error) {
+	l, o, err := f.object(arg)
+	if err == nil || isPath(arg) || strings.Contains(arg, "/") {
+		return l, o, err
+	}
+	ref, refErr := f.pool(arg)
+	if refErr != nil {
+		return l, o, err
+	}
+	l, err = ref.mounted()
+	return l, object{Arg: arg}, err
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// listColumn is a column of list: one of number, text and when is set.
+type listColumn struct {
+	name, short string
+	number      func(r row) *int64
+	count       bool // the number is not bytes
+	text        func(r row) string
+	when        func(r row) *time.Time
+}
+
+var listColumns = []listColumn{
+	{name: "name", text: func(r row) string { return r.Name }},
+	{name: "type", text: func(r row) string { return r.Type }},
+	{name: "volsize", number: func(r row) *int64 { return r.Size }},
+	{name: "used", number: func(r row) *int64 { return r.Used }},
+	{name: "available", short: "avail", number: func(r row) *int64 { return r.Avail }},
+	{name: "referenced", short: "refer", number: func(r row) *int64 { return r.Refer }},
+	{name: "written", number: func(r row) *int64 { return r.Written }},
+	{name: "usedbysnapshots", short: "usedsnap", number: func(r row) *int64 { return r.UsedSnap }},
+	{name: "origin", text: func(r row) string { return r.Origin }},
+	{name: "clones", text: func(r row) string { return strings.Join(r.Clones, ",") }},
+	{name: "creation", when: func(r row) *time.Time { return r.Created }},
+	{name: "snapshot_count", number: func(r row) *int64 { return r.Snapshots }, count: true},
+}
+
+func allColumns() (names []string) {
+	for _, c := range listColumns {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+// columnNamed finds a column by its name or its short one.
+func columnNamed(name string) (listColumn, error) {
+	i := slices.IndexFunc(listColumns, func(c listColumn) bool { return c.name == name || c.short == name && name != "" })
+	if i < 0 {
+		return listColumn{}, hinted(usagef("list: column %q is unknown", name), "columns are %s", strings.Join(allColumns(), ", "))
+	}
+	c := listColumns[i]
+	c.short = cmp.Or(c.short, c.name)
+	return c, nil
+}
+
+// cell prints the column of a row; empty: it has none.
+func (c listColumn) cell(f *format, r row) string {
+	switch {
+	case c.text != nil:
+		return c.text(r)
+	case c.when != nil:
+		if t := c.when(r); t != nil {
+			return f.time(*t)
+		}
+		return ""
+	}
+	switch n := c.number(r); {
+	case n == nil:
+		return ""
+	case c.count:
+		return strconv.FormatInt(*n, 10)
+	default:
+		return f.size(*n)
+	}
+}
+
+// compare orders rows by the column.
+func (c listColumn) compare(a, b row) int {
+	switch {
+	case c.text != nil:
+		return strings.Compare(c.text(a), c.text(b))
+	case c.when != nil:
+		return timeOrZero(c.when(a)).Compare(timeOrZero(c.when(b)))
+	}
+	return cmp.Compare(numberOrLess(c.number(a)), numberOrLess(c.number(b)))
+}
+
+func timeOrZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
+// numberOrLess puts rows without a number before those with one.
+func numberOrLess(n *int64) int64 {
+	if n == nil {
+		return -1
+	}
+	return *n
+}

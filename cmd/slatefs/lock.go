@@ -1,0 +1,173 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"slatefs/chain/blockdev"
+)
+
+// live is what the daemon of a pool says of itself, in the lock file that it holds.
+type live struct {
+	UUID     uuid      `json:"uuid"`
+	Name     string    `json:"name"`
+	Device   string    `json:"device"`     // absolute path
+	Identity string    `json:"identity"`   // blockdev.File.Identity
+	Dir      string    `json:"mountpoint"` // empty until mounted
+	MountDev string    `json:"mount_dev"`  // "major:minor" of the mount, the same in every mount namespace
+	Socket   string    `json:"socket"`     // control socket
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	Log      string    `json:"log"` // log file; empty: stderr
+	Version  string    `json:"version"`
+	lock     string    // the lock file that this was read from
+}
+
+// poolLock is the lock of a pool on this host, by its UUID. The lock on the device's open file does not exclude the
+// same pool through a loop device; this one does.
+type poolLock struct{ f *os.File }
+
+// lockPath is the lock file of a pool.
+func (h host) lockPath(id uuid) string { return filepath.Join(h.run, id.String()+".lock") }
+
+// lockPool takes the lock of a pool; a holder is named in the error. The file stays when the lock is gone: who holds
+// it counts, not that it is there.
+func (h host) lockPool(id uuid) (*poolLock, error) {
+	if err := privateDir(h.run); err != nil {
+		return nil, err
+	}
+	path := h.lockPath(id)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	// Of the open file, not of the process: a second open in this process is refused as well.
+	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+	if err == nil {
+		return &poolLock{f}, nil
+	}
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		err = errPoolInUse
+		if l, ok := readLive(path); ok {
+			err = inUse(l)
+		}
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
+// errPoolInUse: another daemon has the pool.
+var errPoolInUse = errors.New("in use by another process")
+
+// inUse is errPoolInUse with the holder's name.
+func inUse(l live) error {
+	where := "not mounted yet"
+	if l.Dir != "" {
+		where = "mounted on " + l.Dir
+	}
+	return fmt.Errorf("pool %s is %s by process %d (device %s): %w", l.Name, where, l.PID, l.Device, errPoolInUse)
+}
+
+// publish writes what the daemon serves into the lock file.
+func (p *poolLock) publish(l live) error {
+	b, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	// A reader between the two finds no JSON and takes the pool for one that is just starting.
+	if err := p.f.Truncate(0); err != nil {
+		return err
+	}
+	_, err = p.f.WriteAt(b, 0)
+	return err
+}
+
+// release empties the file and gives the lock back.
+func (p *poolLock) release() error { return errors.Join(p.f.Truncate(0), p.f.Close()) }
+
+// readLive reads a lock file that a daemon holds; false: nobody does, or the daemon is not that far.
+func readLive(path string) (l live, ok bool) {
+	f, held := heldLock(path)
+	if f == nil {
+		return l, false
+	}
+	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if err := errors.Join(err, f.Close()); err != nil || !held {
+		return l, false
+	}
+	l.lock = path
+	return l, json.Unmarshal(b, &l) == nil
+}
+
+// heldLock opens a lock file and tells whether somebody holds it, without taking it even for a moment.
+func heldLock(path string) (f *os.File, held bool) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, false
+	}
+	q := unix.Flock_t{Type: unix.F_WRLCK}
+	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &q)
+	return f, err == nil && q.Type != unix.F_UNLCK
+}
+
+// held tells whether the daemon of a lock file is there still.
+func held(path string) bool {
+	f, held := heldLock(path)
+	if f != nil {
+		held = f.Close() == nil && held
+	}
+	return held
+}
+
+// daemons lists the daemons that run on this host for this user.
+func (h host) daemons() []live {
+	if !owned(h.run, os.Geteuid()) {
+		return nil // there is none, or somebody else pretends
+	}
+	paths, err := filepath.Glob(filepath.Join(h.run, "*.lock"))
+	if err != nil {
+		return nil // the pattern is constant: it is well-formed
+	}
+	var list []live
+	for _, p := range paths {
+		if l, ok := readLive(p); ok {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
+// openDevice opens a pool's device; if it is locked the error names the holder.
+func (h host) openDevice(path string, o blockdev.Options) (*blockdev.File, error) {
+	f, err := blockdev.Open(path, o)
+	if !errors.Is(err, blockdev.ErrLocked) {
+		return f, err
+	}
+	id, statErr := identity(path)
+	if statErr == nil {
+		for _, l := range h.daemons() {
+			if l.Identity == id {
+				return nil, inUse(l)
+			}
+		}
+	}
+	return nil, err
+}
+
+// identity is what blockdev.File.Identity would say of a path, without opening it.
+func identity(path string) (string, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return "", &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFBLK {
+		return fmt.Sprintf("dev-%d:%d", unix.Major(st.Rdev), unix.Minor(st.Rdev)), nil
+	}
+	return fmt.Sprintf("ino-%d:%d", st.Dev, st.Ino), nil
+}

@@ -1,0 +1,29 @@
+// Command slatefs makes pools, mounts them, and works on their volumes.
+//
+// One binary is both the command line and the daemon: `slatefs mount` starts itself in the background, and every other
+// command that needs a mounted pool asks that daemon over its control socket. What holds here:
+//
+//   - One daemon per pool. It has the exclusive lock on the open file that does the I/O, and a lock file named by the
+//     pool's UUID, so that the same pool by another name, or through a loop device, is refused as well (lock.go).
+//   - A daemon is up as a whole or not at all: pool, eraser, mount and control server run in one group; the end of any
+//     of them stops the others, in reverse order of their start (supervise.go).
+//   - The control socket lies in a directory that nobody else may enter, made before the socket is bound, and takes
+//     root and the daemon's own user only (control.go).
+//   - Commands never touch a file below a mount: a path is matched against the mount table and resolved by the daemon
+//     (target.go). Nor does the daemon, which would wait for itself.
+//   - Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 refused or failed, 2 usage.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(report(os.Stderr, err))
+}

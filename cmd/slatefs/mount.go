@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"slatefs/erase"
+)
+
+// How requests of the kernel are served.
+const (
+	transportAuto    = "auto" // the loop where it can be had
+	transportLoop    = "loop"
+	transportClassic = "classic"
+)
+
+// defaultCache is the cache of metadata pages, in bytes.
+const defaultCache = 64 << 20
+
+// mountOptions are those of -o.
+type mountOptions struct {
+	allowOther bool
+	debug      bool
+	cache      int64 // bytes
+	transport  string
+	verify     erase.Verify
+	log        string // file; empty: stderr
+}
+
+const mountHelp = `Mounts a pool on a directory and serves it in the background, one daemon for each pool. It ends when the pool is
+unmounted: by slatefs umount, umount(8), or SIGTERM. On SIGTERM with files open it goes on, refuses new opens, logs who
+holds the files, and ends after the last close. A mount that a killed daemon left on DIR is detached first.
+
+Options for -o:
+  allow_other            other users may use the mount (always so for root's)
+  cache=SIZE             memory for metadata pages, 64M by default
+  verify=off|sample|full how much of what was erased is read back, off by default
+  transport=auto|loop|classic
+                         how requests are served: by an event loop over io_uring, or one goroutine each
+  debug                  log every request`
+
+func (a *app) mountCmd() *cobra.Command {
+	var (
+		opts       []string
+		foreground bool
+		ready      int
+	)
+	cmd := &cobra.Command{
+		Use:   "mount [-o OPT,…] [--foreground] NAME|DEVICE DIR",
+		Short: "Mount a pool on a directory",
+		Long:  mountHelp,
+		Example: `  slatefs mount lab /mnt/lab
+  slatefs mount /dev/vg0/lab /mnt/lab              # a pool that this host does not know yet
+  slatefs mount -o cache=128M,verify=sample lab /mnt/lab
+  slatefs mount --foreground lab /mnt/lab          # for systemd: logs to stderr`,
+		Args:              arguments(2, 2),
+		ValidArgsFunction: a.completePools(0),
+		RunE: plain(func(ctx context.Context, args []string) error {
+			c, err := a.mountConfig(args[0], args[1], opts)
+			if err != nil {
+				return err
+			}
+			if foreground {
+				return a.serveForeground(ctx, c, ready)
+			}
+			return a.startBackground(ctx, c, opts)
+		}),
+	}
+	cmd.Flags().StringSliceVarP(&opts, "options", "o", nil, "mount options, as `OPT,…`")
+	cmd.Flags().BoolVar(&foreground, "foreground", false, "stay in the foreground, log to stderr")
+	cmd.Flags().IntVar(&ready, "ready-fd", 0, "tell the parent on this file how it went")
+	mustHide(cmd, "ready-fd")
+	return cmd
+}
+
+// mustHide keeps a flag out of help texts.
+func mustHide(cmd *cobra.Command, flag string) {
+	if err := cmd.Flags().MarkHidden(flag); err != nil {
+		panic(err) // a flag of that name was just made
+	}
+}
+
+// mountConfig finds the pool and parses the options.
+func (a *app) mountConfig(pool, dir string, opts []string) (c mountConfig, err error) {
+	if c.opts, err = parseMountOptions(opts); err != nil {
+		return c, err
+	}
+	f, err := a.finder()
+	if err != nil {
+		return c, err
+	}
+	ref, err := f.pool(pool)
+	if err != nil {
+		return c, err
+	}
+	if ref.live != nil {
+		return c, inUse(*ref.live)
+	}
+	if c.device, err = filepath.Abs(ref.device); err != nil {
+		return c, err
+	}
+	c.dir, err = filepath.Abs(dir)
+	return c, err
+}
+
+// ignoredOptions mean nothing to a mount: they are for fstab, or what we do anyway.
+var ignoredOptions = []string{"rw", "defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "nosuid", "nodev", "dev", "suid", "exec"}
+
+func parseMountOptions(opts []string) (o mountOptions, err error) {
+	o = mountOptions{cache: defaultCache, transport: transportAuto}
+	for _, opt := range opts {
+		key, val, _ := strings.Cut(opt, "=")
+		switch {
+		case opt == "allow_other":
+			o.allowOther = true
+		case opt == "debug":
+			o.debug = true
+		case key == "cache":
+			if o.cache, err = parseSize(val); err == nil && o.cache < 1<<20 {
+				err = usagef("mount option %s: at least 1M", opt)
+			}
+		case key == "transport" && slices.Contains([]string{transportAuto, transportLoop, transportClassic}, val):
+			o.transport = val
+		case key == "verify":
+			o.verify, err = parseVerify(val)
+		case slices.Contains(ignoredOptions, opt), strings.HasPrefix(opt, "x-"):
+		default:
+			err = hinted(usagef("mount option %q is unknown", opt), "slatefs mount --help lists them")
+		}
+		if err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+func parseVerify(s string) (erase.Verify, error) {
+	switch s {
+	case "off":
+		return erase.VerifyOff, nil
+	case "sample":
+		return erase.VerifySample, nil
+	case "full":
+		return erase.VerifyFull, nil
+	}
+	return 0, usagef("mount option verify=%s: want off, sample or full", s)
+}
+
+// serveForeground is the daemon: it tells the parent, if there is one, that the pool is mounted, and serves it.
+func (a *app) serveForeground(ctx context.Context, c mountConfig, readyFD int) error {
+	if err := harden(c.opts.cache); err != nil {
+		return err
+	}
+	level := slog.LevelInfo
+	if c.opts.debug {
+		level = slog.LevelDebug
+	}
+	if readyFD == 0 {
+		d, err := a.startDaemon(c, slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level})))
+		if err != nil {
+			return err
+		}
+		return d.serve(ctx)
+	}
+	return a.serveBackground(ctx, c, level, os.NewFile(uintptr(readyFD), "ready"))
+}
+
+// logPath is the log file of a daemon in the background, by the name that the pool is called by.
+func (h host) logPath(device string, pools []known) string {
+	name := filepath.Base(device)
+	for _, k := range pools {
+		if k.Device == device {
+			name = k.Name
+		}
+	}
+	return filepath.Join(h.log, fmt.Sprintf("%s.log", name))
+}

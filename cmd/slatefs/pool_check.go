@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"slatefs/chain"
+)
+
+func (a *app) poolCheckCmd() *cobra.Command {
+	var online bool
+	cmd := &cobra.Command{
+		Use:   "check [--online] POOL",
+		Short: "Check a pool's metadata",
+		Long: `Reads all metadata of a pool and checks that it adds up: one owner for each block, nothing lost, every checksum right.
+Nothing is changed. A mounted pool needs --online: the daemon checks it then, and writers may wait.
+Exit code 1: something is wrong.`,
+		Example: `  slatefs pool check lab
+  slatefs pool check ./lab.pool
+  slatefs pool check --online /mnt/lab`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: a.completePools(0),
+		RunE:              plain(func(ctx context.Context, args []string) error { return a.poolCheck(ctx, args[0], online) }),
+	}
+	cmd.Flags().BoolVar(&online, "online", false, "check a mounted pool")
+	return cmd
+}
+
+func (a *app) poolCheck(ctx context.Context, arg string, online bool) error {
+	f, err := a.finder()
+	if err != nil {
+		return err
+	}
+	ref, err := f.pool(arg)
+	if err != nil {
+		return err
+	}
+	var r *chain.CheckReport
+	switch {
+	case ref.live != nil && !online:
+		return hinted(fmt.Errorf("pool %s is mounted on %s", ref.name, ref.live.Dir), "pool check --online checks it while it is in use")
+	case ref.live != nil:
+		r, err = call[*chain.CheckReport](ctx, *ref.live, opCheck, none{})
+	default:
+		r, err = a.checkOffline(ctx, ref.device)
+	}
+	if err != nil {
+		return err
+	}
+	return a.printCheck(ref.name, r)
+}
+
+func (a *app) checkOffline(ctx context.Context, device string) (*chain.CheckReport, error) {
+	p, close, err := a.openOffline(device)
+	if err != nil {
+		return nil, err
+	}
+	r, err := p.Check(ctx)
+	return r, errors.Join(err, close())
+}
+
+func (a *app) printCheck(name string, r *chain.CheckReport) error {
+	for _, e := range r.Errors {
+		if _, err := fmt.Fprintf(a.stdout, "error: %s\n", e); err != nil {
+			return err
+		}
+	}
+	for _, l := range r.Leaks {
+		if _, err := fmt.Fprintf(a.stdout, "leak: %s\n", l); err != nil {
+			return err
+		}
+	}
+	if _, err := fmt.Fprintf(a.stdout, "pool %s: %d errors, %d leaks\n", name, len(r.Errors), len(r.Leaks)); err != nil {
+		return err
+	}
+	if len(r.Errors)+len(r.Leaks) > 0 {
+		return errQuiet
+	}
+	return nil
+}

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"slatefs/chain"
+	"slatefs/chain/blockdev"
+)
+
+// poolCreateFlags are the flags of pool create.
+type poolCreateFlags struct {
+	force, dry, sparse bool
+	props              []string
+	size               size
+}
+
+const poolCreateHelp = `Makes a pool on a block device, or in a new file of --size. DEVICE starts with / or ./; an LV is /dev/VG/LV.
+
+A new file is written with zeros, which takes its time and makes every block ready; with --sparse it is not, and blocks
+cost more on their first write. A block device may hold anything: all of it is erased in the background first, and can
+be used as far as that is. A device that is in use is refused; one that holds something needs -f.
+
+Properties for -o:` + propHelp
+
+func (a *app) poolCreateCmd() *cobra.Command {
+	var f poolCreateFlags
+	cmd := &cobra.Command{
+		Use:   "create [-f] [-n] [-o PROP=VALUE]… [--size S] [--sparse] NAME DEVICE",
+		Short: "Make a pool",
+		Long:  poolCreateHelp,
+		Example: `  slatefs pool create --size 20G lab /var/lib/lab.pool
+  slatefs pool create --size 1T --sparse lab ./lab.pool
+  slatefs pool create vms /dev/vg0/vms
+  slatefs pool create -f -o erase_throughput=200M vms /dev/sdb`,
+		Args: arguments(2, 2),
+		RunE: plain(func(ctx context.Context, args []string) error { return a.poolCreate(ctx, args[0], args[1], f) }),
+	}
+	cmd.Flags().BoolVarP(&f.force, "force", "f", false, "even if the device holds something, which is lost")
+	cmd.Flags().BoolVarP(&f.dry, "dry-run", "n", false, "only say what would be done")
+	cmd.Flags().StringArrayVarP(&f.props, "property", "o", nil, "set a property, as `PROP=VALUE`")
+	cmd.Flags().Var(&f.size, "size", "size of a new pool file, as 20G")
+	cmd.Flags().BoolVar(&f.sparse, "sparse", false, "do not write a new pool file with zeros")
+	return cmd
+}
+
+// newPool is a pool that is to be made.
+type newPool struct {
+	name   string
+	device string // absolute path
+	file   int64  // bytes of a new file; 0: the device is there
+	sparse bool
+	rate   *int64 // erase_throughput, if set
+	old    uuid   // of the pool that is lost
+}
+
+var poolName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$`)
+
+func (a *app) poolCreate(ctx context.Context, name, device string, f poolCreateFlags) error {
+	n, err := a.planPool(ctx, name, device, f)
+	if err != nil {
+		return err
+	}
+	if f.dry {
+		what := "on " + n.device
+		if n.file > 0 {
+			what = fmt.Sprintf("in a new file %s of %s", n.device, formatSize(n.file))
+		}
+		_, err := fmt.Fprintf(a.stdout, "would create pool %s %s\n", n.name, what)
+		return err
+	}
+	return a.makePool(ctx, n)
+}
+
+// planPool checks all that can be checked before anything is changed.
+func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFlags) (n newPool, err error) {
+	if !poolName.MatchString(name) {
+		return n, usagef("pool name %q: want letters, digits, and - _ . : inside, at most 100", name)
+	}
+	if !isPath(device) {
+		return n, hinted(usagef("%s: is not a path", device), "a device starts with / or ./, as ./%s; an LV is /dev/VG/LV", device)
+	}
+	n = newPool{name: name, sparse: f.sparse}
+	for _, p := range f.props {
+		key, val, ok := strings.Cut(p, "=")
+		if !ok {
+			return n, usagef("-o %s: want PROP=VALUE", p)
+		}
+		if err := checkProp(key); err != nil {
+			return n, err
+		}
+		rate, err := parseThroughput(val)
+		if err != nil {
+			return n, err
+		}
+		n.rate = &rate
+	}
+	if n.device, err = filepath.Abs(device); err != nil {
+		return n, err
+	}
+	st, err := os.Stat(n.device)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return n, errors.Join(n.planFile(f), a.nameFree(name, n.device))
+	case err != nil:
+		return n, err
+	case f.size.set || f.sparse:
+		return n, usagef("%s: exists, --size and --sparse are for a new file", device)
+	}
+	if n.old, err = a.deviceFree(ctx, n.device, st, f.force); err != nil {
+		return n, err
+	}
+	return n, a.nameFree(name, n.device)
+}
+
+// planFile checks the size of a new file.
+func (n *newPool) planFile(f poolCreateFlags) error {
+	switch {
+	case strings.HasPrefix(n.device, "/dev/"):
+		return fmt.Errorf("%s: no such device", n.device)
+	case !f.size.set:
+		return usagef("%s: does not exist; --size makes a new file, as --size 20G", n.device)
+	case f.size.bytes%chain.BlockSize != 0:
+		return usagef("--size %d: must be a multiple of %s", f.size.bytes, formatSize(chain.BlockSize))
+	}
+	n.file = f.size.bytes
+	return bigEnough(n.file)
+}
+
+func bigEnough(bytes int64) error {
+	if bytes < chain.MinPool {
+		return fmt.Errorf("%s is too small for a pool, which has at least %s", formatSize(bytes), formatSize(chain.MinPool))
+	}
+	return nil
+}
+
+// nameFree refuses a name that another pool of this host has. Known pools that are no longer where they were do not
+// count.
+func (a *app) nameFree(name, device string) error {
+	pools, err := a.host.pools()
+	if err != nil {
+		return err
+	}
+	for _, k := range pools {
+		if k.Name != name || k.Device == device {
+			continue
+		}
+		if a.stillThere(k) {
+			return hinted(fmt.Errorf("a pool %s exists, on %s", name, k.Device), "take another name, or slatefs pool destroy %s", name)
+		}
+		if err := a.host.forget(k.UUID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stillThere tells whether a known pool may be where it was. Only what surely is not says no.
+func (a *app) stillThere(k known) bool {
+	dev, err := a.host.openDevice(k.Device, blockdev.Options{ReadOnly: true})
+	if err != nil {
+		return !errors.Is(err, os.ErrNotExist)
+	}
+	_, id, err := a.identify(dev)
+	if closeErr := dev.Close(); closeErr != nil {
+		return true
+	}
+	return !errors.Is(err, chain.ErrNotPool) && (err != nil || id == k.UUID)
+}
+
+// makePool makes the pool, and a new file for it where wanted, which does not stay if that fails.
+func (a *app) makePool(ctx context.Context, n newPool) (err error) {
+	var dev *blockdev.File
+	if n.file > 0 {
+		dev, err = a.createFile(ctx, n)
+	} else {
+		dev, err = a.host.openDevice(n.device, blockdev.Options{})
+	}
+	if err != nil {
+		return err
+	}
+	id, err := a.layPool(dev, n)
+	err = errors.Join(err, dev.Close())
+	if err != nil && n.file > 0 {
+		return errors.Join(err, os.Remove(n.device))
+	}
+	if err != nil {
+		return err
+	}
+	if n.old != (uuid{}) {
+		if err := a.host.forget(n.old); err != nil {
+			return err
+		}
+	}
+	return a.host.register(known{UUID: id, Name: n.name, Device: n.device})
+}
+
+// layPool makes an empty pool on an open device.
+func (a *app) layPool(dev *blockdev.File, n newPool) (id uuid, err error) {
+	if err := bigEnough(dev.Size()); err != nil {
+		return id, fmt.Errorf("%s: %w", n.device, err)
+	}
+	if id, err = newUUID(); err != nil {
+		return id, err
+	}
+	if err := chain.Create(dev, chain.Format{Name: n.name, UUID: id, Zeroed: n.file > 0, Now: a.now}); err != nil {
+		return id, err
+	}
+	if n.rate == nil {
+		return id, nil
+	}
+	p, err := chain.Open(dev, chain.Options{Now: a.now})
+	if err != nil {
+		return id, err
+	}
+	err = p.SetProp(chain.Req{Actor: "slatefs pool create"}, propThroughput, strconv.FormatInt(*n.rate, 10))
+	return id, errors.Join(err, p.Close())
+}
+
+// createFile makes a new pool file, and shows progress when that takes long. When ctx ends the file is removed; the
+// process is to end then, for what writes it goes on.
+func (a *app) createFile(ctx context.Context, n newPool) (*blockdev.File, error) {
+	type result struct {
+		f   *blockdev.File
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		f, err := blockdev.Create(n.device, n.file, n.sparse)
+		done <- result{f, err}
+	}()
+	var show *progress
+	t := time.NewTicker(200 * time.Millisecond)
+	defer t.Stop()
+	for start := a.now(); ; {
+		select {
+		case r := <-done:
+			if show != nil {
+				return r.f, errors.Join(r.err, show.set(n.file, n.file), show.end())
+			}
+			return r.f, r.err
+		case <-ctx.Done():
+			return nil, errors.Join(ctx.Err(), os.Remove(n.device))
+		case <-t.C:
+			if show == nil && a.now().Sub(start) > 2*time.Second {
+				show = a.newProgress("zeros")
+			}
+			if st, err := os.Stat(n.device); err == nil && show != nil {
+				if err := show.set(st.Size(), n.file); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+}

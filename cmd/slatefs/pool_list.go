@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// States of pools.
+const (
+	stateOnline    = "online"
+	stateReadOnly  = "read-only" // an error made it so
+	stateUnmounted = "unmounted"
+	stateMissing   = "missing" // its device is
+)
+
+// poolState is a line of pool list. What is only known of a mounted pool is nil for others.
+type poolState struct {
+	Name   string    `json:"name"`
+	UUID   uuid      `json:"uuid"`
+	State  string    `json:"state"`
+	Device string    `json:"device"`
+	Dir    string    `json:"mountpoint,omitempty"`
+	Info   *poolInfo `json:"info,omitempty"`
+}
+
+func (a *app) poolListCmd() *cobra.Command {
+	var f format
+	cmd := &cobra.Command{
+		Use:   "list [-Hpj]",
+		Short: "List the pools that this host knows",
+		Long: `Lists the pools that were made or mounted here. LIVE is in use by volumes, DIRTY is freed and not yet erased, AVAIL can be
+written.`,
+		Example: `  slatefs pool list
+  slatefs pool list -Hp`,
+		Args: arguments(0, 0),
+		RunE: plain(func(ctx context.Context, _ []string) error { return a.poolList(ctx, f) }),
+	}
+	f.flags(cmd, "Hpj")
+	return cmd
+}
+
+func (a *app) poolList(ctx context.Context, f format) error {
+	pools, err := a.poolStates(ctx)
+	if err != nil {
+		return err
+	}
+	if f.json {
+		return writeJSON(a.stdout, "slatefs pool list", "pools", pools)
+	}
+	rows := make([][]string, len(pools))
+	for i, p := range pools {
+		r := []string{p.Name, "", "", "", "", p.State, p.Dir, p.Device}
+		if p.Info != nil {
+			u := p.Info.Usage
+			r[1], r[2], r[3], r[4] = f.size(u.Total), f.size(u.Live), f.size(u.Dirty+u.Freeing+u.Failed), f.size(u.Avail)
+		}
+		rows[i] = r
+	}
+	return f.table(a.stdout, parseColumns("NAME >SIZE >LIVE >DIRTY >AVAIL STATE MOUNTPOINT DEVICE"), rows)
+}
+
+// poolStates asks the daemons, and adds the known pools that have none.
+func (a *app) poolStates(ctx context.Context) ([]poolState, error) {
+	pools := []poolState{}
+	for _, l := range a.host.daemons() {
+		if l.Dir == "" {
+			continue // it is just starting
+		}
+		p, err := liveState(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		pools = append(pools, p)
+	}
+	all, err := a.host.pools()
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range all {
+		if slices.ContainsFunc(pools, func(p poolState) bool { return p.UUID == k.UUID }) {
+			continue
+		}
+		pools = append(pools, poolState{Name: k.Name, UUID: k.UUID, State: unmountedState(k.Device), Device: k.Device})
+	}
+	slices.SortFunc(pools, func(a, b poolState) int { return strings.Compare(a.Name, b.Name) })
+	return pools, nil
+}
+
+func liveState(ctx context.Context, l live) (poolState, error) {
+	i, err := call[poolInfo](ctx, l, opInfo, none{})
+	p := poolState{Name: l.Name, UUID: l.UUID, State: stateOnline, Device: l.Device, Dir: l.Dir, Info: &i}
+	if i.Failed != "" {
+		p.State = stateReadOnly
+	}
+	return p, err
+}
+
+func unmountedState(device string) string {
+	if _, err := os.Stat(device); err != nil {
+		return stateMissing
+	}
+	return stateUnmounted
+}

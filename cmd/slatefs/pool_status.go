@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"slatefs/chain"
+)
+
+func (a *app) poolStatusCmd() *cobra.Command {
+	var (
+		f        format
+		troubled bool
+	)
+	cmd := &cobra.Command{
+		Use:   "status [-x] [-j] [POOL…]",
+		Short: "Show the state of pools",
+		Long: `Shows the state of pools: where they are, and what their blocks are used for. Without a POOL, of all that this host knows.
+A pool that is not mounted is opened read-only.`,
+		Example: `  slatefs pool status lab
+  slatefs pool status -x                            # only those in trouble
+  slatefs pool status -j /dev/vg0/lab`,
+		ValidArgsFunction: a.completePools(-1),
+		RunE:              plain(func(ctx context.Context, args []string) error { return a.poolStatus(ctx, args, troubled, f) }),
+	}
+	cmd.Flags().BoolVarP(&troubled, "trouble", "x", false, "only pools with a problem")
+	f.flags(cmd, "j")
+	return cmd
+}
+
+func (a *app) poolStatus(ctx context.Context, args []string, troubled bool, f format) error {
+	pools, err := a.poolsNamed(ctx, args)
+	if err != nil {
+		return err
+	}
+	shown := []poolState{}
+	for _, p := range pools {
+		if p.State == stateUnmounted {
+			if err := a.lookInto(&p); err != nil {
+				return err
+			}
+		}
+		if !troubled || p.trouble() != "" {
+			shown = append(shown, p)
+		}
+	}
+	if f.json {
+		return writeJSON(a.stdout, "slatefs pool status", "pools", shown)
+	}
+	if len(shown) == 0 {
+		text := "no pools are known here"
+		if troubled {
+			text = "all pools are healthy"
+		}
+		_, err := fmt.Fprintln(a.stdout, text)
+		return err
+	}
+	for i, p := range shown {
+		if err := p.print(a.stdout, f, i > 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// poolsNamed finds the pools that are named, or all that are known.
+func (a *app) poolsNamed(ctx context.Context, args []string) (pools []poolState, err error) {
+	if len(args) == 0 {
+		return a.poolStates(ctx)
+	}
+	find, err := a.finder()
+	if err != nil {
+		return nil, err
+	}
+	for _, arg := range args {
+		ref, err := find.pool(arg)
+		if err != nil {
+			return nil, err
+		}
+		p := poolState{Name: ref.name, UUID: ref.id, Device: ref.device, State: unmountedState(ref.device)}
+		if ref.live != nil {
+			if p, err = liveState(ctx, *ref.live); err != nil {
+				return nil, err
+			}
+		}
+		pools = append(pools, p)
+	}
+	return pools, nil
+}
+
+// lookInto opens a pool that is not mounted. What the pool itself refuses is its state.
+func (a *app) lookInto(p *poolState) error {
+	pool, close, err := a.openOffline(p.Device)
+	for _, known := range []error{chain.ErrCorrupt, chain.ErrNotPool, chain.ErrVersion, chain.ErrFeature} {
+		if errors.Is(err, known) {
+			p.Info = &poolInfo{Failed: err.Error()}
+			return nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	p.Name, p.UUID = pool.Name(), pool.UUID()
+	p.Info = &poolInfo{Usage: usageOf(pool.Usage())}
+	return close()
+}
+
+// trouble is what is wrong with a pool, or empty.
+func (p poolState) trouble() string {
+	switch {
+	case p.State == stateMissing:
+		return "its device is missing"
+	case p.Info == nil:
+		return ""
+	case p.Info.Failed != "":
+		return p.Info.Failed
+	case p.Info.Usage.Failed > 0:
+		return formatSize(p.Info.Usage.Failed) + " could not be erased and are not used again; tried again by and by"
+	case p.Info.Usage.Repairs > 0:
+		return fmt.Sprintf("%d metadata pages were damaged and repaired from their twins since the mount", p.Info.Usage.Repairs)
+	}
+	return ""
+}
+
+// print shows a pool in a block of lines.
+func (p poolState) print(w io.Writer, f format, gap bool) error {
+	var b strings.Builder
+	if gap {
+		b.WriteString("\n")
+	}
+	line := func(key, text string, args ...any) { fmt.Fprintf(&b, "%11s: %s\n", key, fmt.Sprintf(text, args...)) }
+	line("pool", "%s", p.Name)
+	if p.UUID != (uuid{}) {
+		line("uuid", "%v", p.UUID)
+	}
+	line("state", "%s", p.State)
+	if t := p.trouble(); t != "" {
+		line("trouble", "%s", t)
+	}
+	line("device", "%s", p.Device)
+	if i := p.Info; i != nil && i.Live.Dir != "" {
+		line("mountpoint", "%s", i.Live.Dir)
+		line("daemon", "process %d since %s, %d files open", i.Live.PID, formatTime(i.Live.Started), i.OpenFiles)
+		if i.Live.Log != "" {
+			line("log", "%s", i.Live.Log)
+		}
+	}
+	if p.Info != nil && p.Info.Usage.Total > 0 {
+		p.printUsage(f, line)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// printUsage shows what the blocks are used for.
+func (p poolState) printUsage(f format, line func(key, text string, args ...any)) {
+	u := p.Info.Usage
+	line("holds", "%d volumes, %d snapshots, %d layers", u.Volumes, u.Snapshots, u.Layers)
+	for _, n := range []struct {
+		key   string
+		bytes int64
+	}{
+		{"size", u.Total},
+		{"live", u.Live},
+		{"metadata", u.Meta},
+		{"clean", u.Clean},
+		{"claimed", u.Claimed},
+		{"dirty", u.Dirty},
+		{"freeing", u.Freeing},
+		{"failed", u.Failed},
+		{"reserve", u.Reserve},
+		{"promised", u.Promised},
+		{"available", u.Avail},
+	} {
+		line(n.key, "%s", f.size(n.bytes))
+	}
+	line("journal", "%s of %s, generation %d", f.size(u.JournalUse), f.size(u.Journal), u.Generation)
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) renameCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rename FILE NEWFILE | FILE@OLD NEW",
+		Short: "Rename a volume or a snapshot",
+		Long: `Gives a volume another name or directory in its pool; its snapshots go with it. mv(1) does the same. An existing NEWFILE
+is refused. A snapshot stays with its volume: only its name changes.`,
+		Example: `  slatefs rename /mnt/lab/vm.raw /mnt/lab/old/vm.raw
+  slatefs rename /mnt/lab/vm.raw@clean installed`,
+		Args: arguments(2, 2),
+		RunE: plain(func(ctx context.Context, args []string) error { return a.rename(ctx, args[0], args[1]) }),
+	}
+}
+
+func (a *app) rename(ctx context.Context, from, to string) error {
+	f, err := a.finder()
+	if err != nil {
+		return err
+	}
+	l, o, err := f.object(from)
+	if err != nil {
+		return err
+	}
+	// Which of the two it is only the daemon can tell: it gets both meanings of the second argument.
+	args := renameArgs{Object: o, Name: snapshotName(from, to)}
+	if other, n, err := f.object(to); err == nil && other.UUID == l.UUID {
+		args.New = n
+	}
+	_, err = call[none](ctx, l, opRename, args)
+	return err
+}
+
+// snapshotName is the new name of a snapshot: NEW, @NEW and FILE@NEW mean the same; empty: to can't be one.
+func snapshotName(from, to string) string {
+	file, _, _ := cutLast(from, '@')
+	name := strings.TrimPrefix(strings.TrimPrefix(to, file), "@")
+	if strings.Contains(name, "/") {
+		return ""
+	}
+	return name
+}
+
+// cutLast splits s at the last sep.
+func cutLast(s string, sep byte) (before, after string, found bool) {
+	if i := strings.LastIndexByte(s, sep); i >= 0 {
+		return s[:i], s[i+1:], true
+	}
+	return s, "", false
+}

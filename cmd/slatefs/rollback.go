@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) rollbackCmd() *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "rollback [--force] FILE@NAME",
+		Short: "Make a volume what a snapshot shows",
+		Long: `Makes a volume what one of its snapshots shows, size included. What was written since is freed, and erased in the
+background. Any snapshot will do, not only the newest; later ones stay. While the volume is open for writing it is
+refused, unless forced.`,
+		Example: `  slatefs rollback /mnt/lab/vm.raw@clean
+  slatefs rollback --force /mnt/lab/vm.raw@clean    # under a guest that is paused`,
+		Args: arguments(1, 1),
+		RunE: plain(func(ctx context.Context, args []string) error {
+			f, err := a.finder()
+			if err != nil {
+				return err
+			}
+			l, o, err := f.object(args[0])
+			if err != nil {
+				return err
+			}
+			_, err = call[none](ctx, l, opRollback, rollbackArgs{o, force})
+			return err
+		}),
+	}
+	cmd.Flags().BoolVar(&force, "force", false, "even while the volume is open for writing")
+	return cmd
+}

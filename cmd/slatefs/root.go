@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// app is what commands work with.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	host           host
+	now            func() time.Time
+	mounts         func() (mountTable, error)
+}
+
+// run executes one command line.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	h, err := newHost(os.Getenv, os.Geteuid())
+	if err != nil {
+		return err
+	}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, host: h, now: time.Now, mounts: readMounts}
+	return a.execute(ctx, args)
+}
+
+// execute executes one command line; a usage error hints at the command's help.
+func (a *app) execute(ctx context.Context, args []string) error {
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	var u *usageError
+	if errors.As(err, &u) {
+		err = hinted(err, "see %s --help", cmd.CommandPath())
+	}
+	return err
+}
+
+const rootHelp = `slatefs keeps virtual disks as flat raw files with snapshots, and erases what is freed.
+
+A pool is one device or file. Mounted, it is a directory: each file in it is a volume, and FILE@NAME is a snapshot.
+A POOL is given by its name, its mountpoint, any path below it, or its device; a path starts with / or ./ here.
+Sizes are binary: 20G, 20g, 20GiB and 21474836480 are the same.
+
+Exit codes: 0 done, 1 refused or failed, 2 usage. Results go to stdout, the rest to stderr.`
+
+const rootExample = `  slatefs pool create --size 20G lab /var/lib/lab.pool
+  slatefs mount lab /mnt/lab
+  slatefs create --size 8G /mnt/lab/vm.raw
+  slatefs snapshot /mnt/lab/vm.raw@clean
+  slatefs rollback /mnt/lab/vm.raw@clean
+  slatefs list -t all
+  slatefs umount /mnt/lab`
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "slatefs",
+		Short:         "Virtual disks with snapshots, and built-in erase",
+		Long:          rootHelp,
+		Example:       rootExample,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       version(),
+		Args:          cobra.ArbitraryArgs,
+		RunE:          needCommand,
+
+		SuggestionsMinimumDistance: 2,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	cobra.EnableCommandSorting = false
+	root.AddCommand(
+		a.poolCmd(), a.mountCmd(), a.umountCmd(),
+		a.createCmd(), a.snapshotCmd(), a.rollbackCmd(), a.cloneCmd(), a.destroyCmd(), a.renameCmd(), a.resizeCmd(),
+		a.listCmd(), a.treeCmd(), a.getCmd(), a.setCmd(),
+		a.eraseCmd(),
+	)
+	for _, cmd := range root.Commands() {
+		plainUse(cmd)
+	}
+	return root
+}
+
+// plainUse leaves a command's usage as it is written: its flags stand in it.
+func plainUse(cmd *cobra.Command) {
+	cmd.DisableFlagsInUseLine = true
+	for _, sub := range cmd.Commands() {
+		plainUse(sub)
+	}
+}
+
+// needCommand answers a command that only has sub-commands.
+func needCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("%s: which command?", cmd.CommandPath())
+	}
+	err := usagef("%s: unknown command %q", cmd.CommandPath(), args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return hinted(err, "did you mean %s %s?", cmd.CommandPath(), near[0])
+	}
+	return err
+}
+
+// group makes a command that only has sub-commands.
+func group(use, short, example string, subs ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Example: example, Args: cobra.ArbitraryArgs, RunE: needCommand}
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.AddCommand(subs...)
+	return cmd
+}
+
+// arguments checks the number of arguments; most < 0: any number from least on.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || most >= 0 && len(args) > most {
+			return usagef("usage: %s", cmd.UseLine())
+		}
+		return nil
+	}
+}
+
+// completePools completes the names of known pools, as the argument number at.
+func (a *app) completePools(at int) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) != at && at >= 0 {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		pools, err := a.host.pools()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		var names []cobra.Completion
+		for _, k := range pools {
+			names = append(names, cobra.CompletionWithDesc(k.Name, k.Device))
+		}
+		return names, cobra.ShellCompDirectiveDefault
+	}
+}
+
+// plain makes a cobra handler of a function that needs context and arguments only.
+func plain(fn func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error { return fn(cmd.Context(), args) }
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"strings"
+
+	"slatefs/chain"
+	"slatefs/erase"
+	"slatefs/fs"
+)
+
+// service answers the operations that work on a pool.
+type service struct {
+	pool   *chain.Pool
+	eraser *erase.Eraser
+	view   view
+	log    *slog.Logger
+	dir    string // the mountpoint
+}
+
+// view is what the service needs of the mount: it is told what was changed beside it, and asked who has files open.
+// Neither touches a file below the mount.
+type view interface {
+	Changed(ino chain.Ino) error
+	ChangedName(dir chain.Ino, name string) error
+	Holders(ino chain.Ino) ([]fs.Holder, error)
+}
+
+// mountView is the view of a mount.
+type mountView struct {
+	*fs.FS
+	srv *fs.Server
+}
+
+// Holders tells who has a volume or its snapshots open.
+func (m mountView) Holders(ino chain.Ino) ([]fs.Holder, error) { return m.srv.Holders(ino) }
+
+// operations are those of the control protocol that work on the pool.
+func (s *service) operations() map[string]operation {
+	return map[string]operation{
+		opCreate: handler(s.create), opResize: handler(s.resize), opRename: handler(s.rename),
+		opSnapshot: handler(s.snapshot), opRollback: handler(s.rollback), opClone: handler(s.clone), opDestroy: handler(s.destroy),
+		opList: handler(s.list), opTree: handler(s.tree),
+		opSetProp: handler(s.setProp), opGetProp: handler(s.getProp),
+		opJobs: handler(s.jobs), opDrain: handler(s.drain),
+		opCheck: handler(s.check), opDump: handler(s.dump),
+	}
+}
+
+func (who peer) req(op string) chain.Req {
+	return chain.Req{UID: who.uid, GID: who.gid, PID: who.pid, Actor: "slatefs " + op}
+}
+
+// find resolves FILE, FILE@NAME, DIR or DIR@NAME: the whole path first, else split at the last @. snap is empty for
+// what exists by its whole path. DIR/.snap/FILE@NAME is the same as DIR/FILE@NAME.
+func (s *service) find(o object) (a chain.Attr, snap string, err error) {
+	if o.Snap != "" {
+		a, err = s.pool.Resolve(o.Path)
+		return a, o.Snap, err
+	}
+	a, err = s.pool.Resolve(o.Path)
+	i := strings.LastIndexByte(o.Path, '@')
+	if err == nil || i < 0 || !errors.Is(err, chain.ErrNotFound) && !errors.Is(err, chain.ErrNotDir) && !errors.Is(err, chain.ErrPerm) {
+		return a, "", named(o, err)
+	}
+	file, snap := o.Path[:i], o.Path[i+1:]
+	if dir := path.Dir(file); path.Base(dir) == ".snap" {
+		file = path.Join(path.Dir(dir), path.Base(file))
+	}
+	a, err = s.pool.Resolve(file)
+	return a, snap, named(o, err)
+}
+
+// named says for which argument something was not found.
+func named(o object, err error) error {
+	if errors.Is(err, chain.ErrNotFound) {
+		return fmt.Errorf("%s: %w", o.Arg, chain.ErrNotFound)
+	}
+	return err
+}
+
+// volume resolves what must be a volume.
+func (s *service) volume(o object) (chain.Attr, error) {
+	a, snap, err := s.find(o)
+	switch {
+	case err != nil:
+		return a, err
+	case snap != "":
+		return a, fmt.Errorf("%s: is a snapshot, want a volume", o.Arg)
+	}
+	return a, isVolume(o, a)
+}
+
+// snapshotOf resolves what must be FILE@NAME. That the snapshot exists is not checked.
+func (s *service) snapshotOf(o object) (chain.Attr, string, error) {
+	a, snap, err := s.find(o)
+	switch {
+	case err != nil:
+		return a, "", err
+	case snap == "":
+		return a, "", fmt.Errorf("%s: is no snapshot, want FILE@NAME", o.Arg)
+	}
+	return a, snap, isVolume(o, a)
+}
+
+func isVolume(o object, a chain.Attr) error {
+	switch a.Type {
+	case chain.TypeFile:
+		return nil
+	case chain.TypeDir:
+		return fmt.Errorf("%s: %w, want a volume", o.Arg, chain.ErrIsDir)
+	case chain.TypeSymlink:
+		return fmt.Errorf("%s: is a symlink, want a volume", o.Arg)
+	}
+	return fmt.Errorf("%s: file type %d: %w", o.Arg, a.Type, chain.ErrInvalid)
+}
+
+// place is a name in a directory that is free.
+type place struct {
+	dir  chain.Ino
+	name string
+}
+
+// free resolves where a new volume is to be; its directory must exist, and the name must not.
+func (s *service) free(o object) (place, error) {
+	dir, name := path.Split(o.Path)
+	if name == "" || o.Snap != "" {
+		return place{}, fmt.Errorf("%s: %w", o.Arg, chain.ErrExist)
+	}
+	a, err := s.pool.Resolve(dir)
+	if err != nil {
+		return place{}, hinted(fmt.Errorf("%s: its directory: %w", o.Arg, err), "mkdir %s", path.Dir(o.Arg))
+	}
+	if _, err := s.pool.Lookup(a.Ino, name); err == nil {
+		return place{}, fmt.Errorf("%s: %w", o.Arg, chain.ErrExist)
+	} else if !errors.Is(err, chain.ErrNotFound) {
+		return place{}, err
+	}
+	return place{a.Ino, name}, nil
+}
+
+// changed tells the mount of new content or size. What was done is done: a mount that can't be told is only logged.
+func (s *service) changed(ino chain.Ino) {
+	if err := s.view.Changed(ino); err != nil {
+		s.log.Warn("the mount could not be told of a change", "volume", s.pool.Path(ino), "error", err)
+	}
+}
+
+// changedName tells the mount of a name that came or went.
+func (s *service) changedName(p place) {
+	if err := s.view.ChangedName(p.dir, p.name); err != nil {
+		s.log.Warn("the mount could not be told of a change", "name", p.name, "error", err)
+	}
+}
+
+// explain adds to a refusal what helps: the holders of what is busy, the flag that is missing.
+func (s *service) explain(ino chain.Ino, err error) error {
+	var busy *chain.BusyError
+	switch {
+	case errors.As(err, &busy):
+		if a, resolveErr := s.pool.Resolve(busy.What); resolveErr == nil {
+			ino = a.Ino
+		}
+		return fmt.Errorf("%w, by %s", err, holdersText(s.view.Holders(ino)))
+	case errors.Is(err, chain.ErrHasSnapshots):
+		return hinted(err, "destroy -r takes the snapshots along")
+	case errors.Is(err, chain.ErrHasClones):
+		return hinted(err, "destroy -R takes the clones along, -d lets them live")
+	case errors.Is(err, chain.ErrNoSpace):
+		return hinted(err, "slatefs erase status %s shows what is still being erased", s.dir)
+	}
+	return err
+}
+
+// abs is the path of an inode as users see it.
+func (s *service) abs(ino chain.Ino) string { return path.Join(s.dir, s.pool.Path(ino)) }
+
+// eachVolume calls fn for the volumes in a directory, by name, and below it if asked to.
+func (s *service) eachVolume(ctx context.Context, dir chain.Ino, recursive bool, fn func(chain.Ino) error) error {
+	entries, err := s.entries(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case e.Type == chain.TypeFile:
+			err = fn(e.Ino)
+		case e.Type == chain.TypeDir && recursive:
+			err = s.eachVolume(ctx, e.Ino, true, fn)
+		}
+		if err != nil && !errors.Is(err, chain.ErrNotFound) { // it went meanwhile
+			return err
+		}
+	}
+	return nil
+}

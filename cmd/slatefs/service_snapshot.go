@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"slatefs/chain"
+)
+
+// snapshot freezes volumes under one name, at one instant. DIR@NAME means the volumes in DIR.
+func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) (none, error) {
+	var (
+		vols []chain.Ino
+		name string
+	)
+	for i, o := range args.Objects {
+		a, snap, err := s.find(o)
+		if err != nil {
+			return none{}, err
+		}
+		switch {
+		case snap == "":
+			return none{}, fmt.Errorf("%s: want FILE@NAME or DIR@NAME", o.Arg)
+		case i > 0 && snap != name:
+			return none{}, fmt.Errorf("%s: volumes are frozen at one instant under one name, %s or %s", o.Arg, name, snap)
+		}
+		name = snap
+		if a.Type != chain.TypeDir {
+			if err := isVolume(o, a); err != nil {
+				return none{}, err
+			}
+			vols = append(vols, a.Ino)
+			continue
+		}
+		before := len(vols)
+		err = s.eachVolume(ctx, a.Ino, args.Recursive, func(ino chain.Ino) error {
+			vols = append(vols, ino)
+			return nil
+		})
+		if err != nil {
+			return none{}, err
+		}
+		if len(vols) == before {
+			return none{}, hinted(fmt.Errorf("%s: no volumes in that directory", o.Arg), "snapshot -r looks below it as well")
+		}
+	}
+	return none{}, s.explain(0, s.pool.Snapshot(who.req(opSnapshot), vols, name))
+}
+
+// rollback makes a volume what a snapshot shows.
+func (s *service) rollback(_ context.Context, who peer, args rollbackArgs) (none, error) {
+	a, snap, err := s.snapshotOf(args.Object)
+	if err != nil {
+		return none{}, err
+	}
+	if err := s.pool.Rollback(who.req(opRollback), a.Ino, snap, args.Force); err != nil {
+		return none{}, hintBusy(s.explain(a.Ino, err), "close it, or roll back under its users with --force")
+	}
+	s.changed(a.Ino)
+	return none{}, nil
+}
+
+// hintBusy hints at the way out of what is busy.
+func hintBusy(err error, hint string) error {
+	if errors.Is(err, chain.ErrBusy) {
+		return hinted(err, "%s", hint)
+	}
+	return err
+}
+
+// clone makes a new volume of a snapshot, or of a volume as it is now.
+func (s *service) clone(_ context.Context, who peer, args cloneArgs) (none, error) {
+	a, snap, err := s.find(args.Object)
+	if err != nil {
+		return none{}, err
+	}
+	if err := isVolume(args.Object, a); err != nil {
+		return none{}, err
+	}
+	to, err := s.free(args.New)
+	if err != nil {
+		return none{}, err
+	}
+	if _, err := s.pool.Clone(who.req(opClone), a.Ino, snap, to.dir, to.name); err != nil {
+		return none{}, s.explain(a.Ino, err)
+	}
+	s.changedName(to)
+	return none{}, nil
+}
+
+// destroy destroys a volume, or snapshots of one.
+func (s *service) destroy(_ context.Context, who peer, args destroyArgs) (res destroyResult, err error) {
+	a, snap, err := s.find(args.Object)
+	if err != nil {
+		return res, err
+	}
+	if err := isVolume(args.Object, a); err != nil {
+		return res, err
+	}
+	names := strings.Split(snap, ",")
+	if snap == "" {
+		names = nil
+	}
+	plan, err := s.planDestroy(a, names, args)
+	if err != nil {
+		return res, err
+	}
+	last := s.lastJob()
+	o := chain.DestroyOptions{Snapshots: args.Snapshots, Clones: args.Clones, Defer: args.Deferred}
+	if snap == "" {
+		err = s.pool.DestroyVolume(who.req(opDestroy), a.Ino, o)
+	} else {
+		err = s.pool.DestroySnapshots(who.req(opDestroy), a.Ino, names, o)
+	}
+	if err != nil {
+		return res, s.explain(a.Ino, err)
+	}
+	for _, p := range plan.gone {
+		s.changedName(p)
+	}
+	for _, j := range s.pool.EraseJobs() {
+		if j.ID > last {
+			plan.res.Jobs = append(plan.res.Jobs, j.ID)
+		}
+	}
+	return plan.res, nil
+}
+
+// lastJob is the highest number of an erase job.
+func (s *service) lastJob() (last uint64) {
+	for _, j := range s.pool.EraseJobs() {
+		last = max(last, j.ID)
+	}
+	return last
+}
+
+// destroyPlan is what a destroy takes with it, as told before it is done.
+type destroyPlan struct {
+	res  destroyResult
+	gone []place // names of volumes
+	seen map[chain.Ino]bool
+}
+
+// planDestroy lists what will be destroyed; names are of snapshots, none means the volume.
+func (s *service) planDestroy(a chain.Attr, names []string, args destroyArgs) (*destroyPlan, error) {
+	p := &destroyPlan{seen: map[chain.Ino]bool{a.Ino: true}}
+	snaps, err := s.pool.Snapshots(a.Ino)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range snaps {
+		whole := names == nil && (args.Snapshots || args.Clones)
+		if !whole && !slices.Contains(names, n.Name) {
+			continue
+		}
+		p.res.Destroyed = append(p.res.Destroyed, s.abs(a.Ino)+"@"+n.Name)
+		if names != nil {
+			p.res.Reclaim += n.Used
+		}
+		for _, clone := range n.Clones {
+			if args.Clones {
+				if err := s.planVolume(p, clone); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	if names == nil {
+		delete(p.seen, a.Ino)
+		return p, s.planVolume(p, s.pool.Path(a.Ino))
+	}
+	return p, nil
+}
+
+// planVolume adds a volume, by its path from the root.
+func (s *service) planVolume(p *destroyPlan, file string) error {
+	a, err := s.pool.Resolve(file)
+	if err != nil || p.seen[a.Ino] {
+		return err
+	}
+	p.seen[a.Ino] = true
+	i, err := s.pool.VolumeInfo(a.Ino)
+	if err != nil {
+		return err
+	}
+	p.res.Destroyed = append(p.res.Destroyed, path.Join(s.dir, file))
+	p.res.Reclaim += i.Used
+	p.gone = append(p.gone, place{a.Parent, a.Name})
+	return nil
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"slatefs/chain"
+)
+
+// entries lists a directory by name.
+func (s *service) entries(dir chain.Ino) (list []chain.DirEntry, err error) {
+	err = s.pool.ReadDir(dir, 0, func(e chain.DirEntry) bool {
+		list = append(list, e)
+		return true
+	})
+	slices.SortFunc(list, func(a, b chain.DirEntry) int { return strings.Compare(a.Name, b.Name) })
+	return list, err
+}
+
+// create makes volumes of a size. Those before one that is refused stay.
+func (s *service) create(_ context.Context, who peer, args createArgs) (none, error) {
+	for _, o := range args.Objects {
+		at, err := s.free(o)
+		if err != nil {
+			return none{}, err
+		}
+		a, err := s.pool.Create(who.req(opCreate), at.dir, at.name, args.Mode)
+		if err != nil {
+			return none{}, s.explain(0, err)
+		}
+		s.changedName(at)
+		if err := s.truncate(a.Ino, args.Size); err != nil {
+			return none{}, errors.Join(s.explain(a.Ino, err), s.pool.Unlink(who.req(opCreate), at.dir, at.name))
+		}
+	}
+	return none{}, s.pool.Flush()
+}
+
+func (s *service) truncate(ino chain.Ino, size int64) error {
+	v, err := s.pool.Volume(ino)
+	if err != nil {
+		return err
+	}
+	return v.Truncate(size)
+}
+
+// resize sets the size of a volume, or grows it by something.
+func (s *service) resize(_ context.Context, _ peer, args resizeArgs) (none, error) {
+	a, err := s.volume(args.Object)
+	if err != nil {
+		return none{}, err
+	}
+	want := args.Size
+	if args.Grow {
+		want += a.Size
+	}
+	if want < a.Size && !args.AllowCut {
+		return none{}, hinted(fmt.Errorf("%s: has %s, %s is less", args.Object.Arg, formatSize(a.Size), formatSize(want)),
+			"resize --shrink cuts off, and frees, what lies past the new end")
+	}
+	if want < 0 || want > chain.MaxSize {
+		return none{}, fmt.Errorf("%s: a size of %s: %w", args.Object.Arg, formatSize(want), chain.ErrTooBig)
+	}
+	if err := s.truncate(a.Ino, want); err != nil {
+		return none{}, s.explain(a.Ino, err)
+	}
+	s.changed(a.Ino)
+	return none{}, s.pool.Flush()
+}
+
+// rename gives a volume another name or directory, or a snapshot another name.
+func (s *service) rename(_ context.Context, who peer, args renameArgs) (none, error) {
+	a, snap, err := s.find(args.Object)
+	if err != nil {
+		return none{}, err
+	}
+	if snap != "" {
+		if args.Name == "" {
+			return none{}, fmt.Errorf("%s: is a snapshot, and stays with its volume: give only the new NAME", args.Object.Arg)
+		}
+		return none{}, s.pool.RenameSnapshot(who.req(opRename), a.Ino, snap, args.Name)
+	}
+	if err := isVolume(args.Object, a); err != nil {
+		return none{}, err
+	}
+	if args.New.Arg == "" {
+		return none{}, fmt.Errorf("%s: is a volume, and %s not in its pool", args.Object.Arg, args.Name)
+	}
+	to, err := s.free(args.New)
+	if err != nil {
+		return none{}, err
+	}
+	if err := s.pool.Rename(who.req(opRename), a.Parent, a.Name, to.dir, to.name, chain.RenameNoReplace); err != nil {
+		return none{}, s.explain(a.Ino, err)
+	}
+	s.changedName(place{a.Parent, a.Name})
+	s.changedName(to)
+	return none{}, s.pool.Flush()
+}

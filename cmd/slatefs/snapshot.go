@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) snapshotCmd() *cobra.Command {
+	var recursive bool
+	cmd := &cobra.Command{
+		Use:     "snapshot [-r] FILE@NAME…|DIR@NAME",
+		Aliases: []string{"snap"},
+		Short:   "Freeze volumes as they are now, all at one instant",
+		Long: `Makes snapshots: the volumes as they are at one instant, with every write that was acknowledged before. Writers go on.
+Several volumes are frozen together, under one name. DIR@NAME means all volumes in DIR.
+A snapshot can be read as DIR/.snap/FILE@NAME.`,
+		Example: `  slatefs snapshot /mnt/lab/vm.raw@clean
+  slatefs snapshot /mnt/lab/os.raw@monday /mnt/lab/data.raw@monday
+  slatefs snapshot -r /mnt/lab@nightly              # every volume of the pool
+  cmp /mnt/lab/vm.raw /mnt/lab/.snap/vm.raw@clean`,
+		Args: arguments(1, -1),
+		RunE: plain(func(ctx context.Context, args []string) error {
+			f, err := a.finder()
+			if err != nil {
+				return err
+			}
+			l, objs, err := f.objects(args)
+			if err != nil {
+				return err
+			}
+			_, err = call[none](ctx, l, opSnapshot, snapshotArgs{objs, recursive})
+			return err
+		}),
+	}
+	cmd.Flags().BoolVarP(&recursive, "recursive", "r", false, "the volumes in directories below DIR as well")
+	return cmd
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"slatefs/chain"
+	"slatefs/chain/blockdev"
+)
+
+// object names a volume, snapshot or directory to the daemon.
+type object struct {
+	Arg  string `json:"arg"`            // as typed, for messages
+	Path string `json:"path"`           // from the root of the pool; may be FILE@NAME still
+	Snap string `json:"snap,omitempty"` // of MOUNTPOINT@NAME, which can only be split here
+}
+
+// finder finds pools and objects by what was typed.
+type finder struct {
+	host   host
+	mounts mountTable
+	live   []live
+	cwd    string
+}
+
+func (a *app) finder() (*finder, error) {
+	cwd, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	mounts, err := a.mounts()
+	return &finder{a.host, mounts, a.host.daemons(), cwd}, err
+}
+
+// locate finds the slatefs mount that a path lies on. Symlinks on the way to the mount are followed, below it nothing
+// is touched.
+func (f *finder) locate(arg string) (m mountEntry, rel string, ok bool) {
+	abs := arg
+	if !filepath.IsAbs(abs) {
+		abs = filepath.Join(f.cwd, abs)
+	}
+	abs = filepath.Clean(abs)
+	for range 40 {
+		if m, rel, ok := f.mounts.of(abs); ok && m.fstype == fsType {
+			return m, rel, true
+		}
+		next, ok := f.follow(abs)
+		if !ok {
+			break
+		}
+		abs = next
+	}
+	return m, "", false
+}
+
+// follow replaces the first symlink in a path; false: there is none.
+func (f *finder) follow(abs string) (string, bool) {
+	for i := 1; i <= len(abs); i++ {
+		if i < len(abs) && abs[i] != '/' {
+			continue
+		}
+		at := abs[:i]
+		if m, _, ok := f.mounts.of(at); ok && m.fstype == fsType {
+			return "", false
+		}
+		to, err := os.Readlink(at)
+		if err != nil {
+			continue // no symlink, or not there
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(at), to)
+		}
+		return filepath.Join(to, abs[i:]), true
+	}
+	return "", false
+}
+
+// daemon finds the daemon of a mount.
+func (f *finder) daemon(m mountEntry) (live, error) {
+	for _, l := range f.live {
+		if l.MountDev == m.dev {
+			return l, nil
+		}
+	}
+	return live{}, hinted(fmt.Errorf("%s: the daemon of this mount is dead, or another user's", m.dir),
+		"slatefs mount %s %s mounts it again", m.source, m.dir)
+}
+
+// object finds what FILE, FILE@NAME, DIR or DIR@NAME means.
+func (f *finder) object(arg string) (live, object, error) {
+	if m, rel, ok := f.locate(arg); ok {
+		l, err := f.daemon(m)
+		return l, object{Arg: arg, Path: rel}, err
+	}
+	// The mountpoint itself with a name: MOUNTPOINT@NAME lies on the mount above.
+	if i := strings.LastIndexByte(arg, '@'); i > 0 {
+		if m, rel, ok := f.locate(arg[:i]); ok && rel == strings.TrimPrefix(m.root, "/") {
+			l, err := f.daemon(m)
+			return l, object{Arg: arg, Path: rel, Snap: arg[i+1:]}, err
+		}
+	}
+	return live{}, object{}, hinted(fmt.Errorf("%s: is not on a slatefs mount", arg), "slatefs pool list shows the mounted pools")
+}
+
+// objects finds several that must lie in one pool.
+func (f *finder) objects(args []string) (l live, objs []object, err error) {
+	for i, arg := range args {
+		one, o, err := f.object(arg)
+		if err != nil {
+			return l, nil, err
+		}
+		if i > 0 && one.UUID != l.UUID {
+			return l, nil, usagef("%s and %s lie in two pools, %s and %s", args[0], arg, l.Name, one.Name)
+		}
+		l, objs = one, append(objs, o)
+	}
+	return l, objs, nil
+}
+
+// poolRef is a pool that was typed: with a daemon, or only known, or only a device.
+type poolRef struct {
+	live   *live // nil: not mounted
+	device string
+	id     uuid // zero: not known
+	name   string
+}
+
+// pool finds a POOL: by name, mountpoint, a path below it, or device.
+func (f *finder) pool(arg string) (poolRef, error) {
+	if isPath(arg) {
+		if m, _, ok := f.locate(arg); ok {
+			l, err := f.daemon(m)
+			return liveRef(l), err
+		}
+		return f.device(arg)
+	}
+	if strings.Contains(arg, "/") {
+		return poolRef{}, hinted(usagef("%s: is neither a name nor a path", arg), "a path starts with / or ./; an LV is /dev/VG/LV")
+	}
+	same := slices.DeleteFunc(slices.Clone(f.live), func(l live) bool { return l.Name != arg })
+	switch len(same) {
+	case 0:
+		k, err := f.host.named(arg)
+		return poolRef{device: k.Device, id: k.UUID, name: k.Name}, err
+	case 1:
+		return liveRef(same[0]), nil
+	}
+	return poolRef{}, fmt.Errorf("%d pools are named %s, on %s and %s: give the mountpoint", len(same), arg, same[0].Dir, same[1].Dir)
+}
+
+func liveRef(l live) poolRef { return poolRef{live: &l, device: l.Device, id: l.UUID, name: l.Name} }
+
+// device finds a pool by its device.
+func (f *finder) device(path string) (poolRef, error) {
+	id, err := identity(path)
+	if err != nil {
+		return poolRef{}, err
+	}
+	for _, l := range f.live {
+		if l.Identity == id {
+			return liveRef(l), nil
+		}
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return poolRef{}, err
+	}
+	pools, err := f.host.pools()
+	if err != nil {
+		return poolRef{}, err
+	}
+	for _, k := range pools {
+		if other, err := identity(k.Device); err == nil && other == id {
+			return poolRef{device: abs, id: k.UUID, name: k.Name}, nil
+		}
+	}
+	return poolRef{device: abs, name: path}, nil
+}
+
+// mounted is the daemon of a pool, or an error if it is not mounted.
+func (r poolRef) mounted() (live, error) {
+	if r.live == nil {
+		return live{}, hinted(fmt.Errorf("pool %s is not mounted", r.name), "slatefs mount %s DIR", r.name)
+	}
+	return *r.live, nil
+}
+
+// mountedPool finds the daemon of a PATH or POOL: what lies on a mount is a path, however it is written.
+func (f *finder) mountedPool(arg string) (live, error) {
+	if m, _, ok := f.locate(arg); ok {
+		return f.daemon(m)
+	}
+	ref, err := f.pool(arg)
+	if err != nil {
+		return live{}, err
+	}
+	return ref.mounted()
+}
+
+// isPath tells a path from a name.
+func isPath(arg string) bool {
+	return filepath.IsAbs(arg) || arg == "." || arg == ".." || strings.HasPrefix(arg, "./") || strings.HasPrefix(arg, "../")
+}
+
+// openOffline opens a pool that is not mounted, for reading. close ends both.
+func (a *app) openOffline(device string) (p *chain.Pool, close func() error, err error) {
+	dev, err := a.host.openDevice(device, blockdev.Options{ReadOnly: true})
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err = chain.Open(dev, chain.Options{Now: a.now, ReadOnly: true})
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", device, err), dev.Close())
+	}
+	return p, func() error { return errors.Join(p.Close(), dev.Close()) }, nil
+}
+
+// identify reads name and UUID of the pool on an open device. It changes nothing.
+func (a *app) identify(dev *blockdev.File) (name string, id uuid, err error) {
+	p, err := chain.Open(dev, chain.Options{Now: a.now, ReadOnly: true})
+	if err != nil {
+		return "", id, fmt.Errorf("%s: %w", dev.Path(), err)
+	}
+	return p.Name(), p.UUID(), p.Close()
+}

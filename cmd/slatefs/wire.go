@@ -1,0 +1,113 @@
+package main
+
+import (
+	"encoding/json"
+
+	"slatefs/chain"
+)
+
+// The control protocol: a client connects, writes one request as a line of JSON, reads one reply as a line of JSON.
+// Closing the connection before the reply cancels what can be cancelled.
+
+// request asks for one operation.
+type request struct {
+	Op   string          `json:"op"`
+	Args json.RawMessage `json:"args"`
+}
+
+// reply is the answer: an error or a result.
+type reply struct {
+	Error  *wireError      `json:"error,omitempty"`
+	Result json.RawMessage `json:"result,omitempty"`
+}
+
+// wireError is an error as it travels: its texts.
+type wireError struct {
+	Text string `json:"text"`
+	Hint string `json:"hint,omitempty"`
+}
+
+// The operations, each with its arguments and its result.
+const (
+	opInfo     = "info"     // none -> poolInfo
+	opUmount   = "umount"   // umountArgs -> umountResult
+	opCreate   = "create"   // createArgs -> none
+	opSnapshot = "snapshot" // snapshotArgs -> none
+	opRollback = "rollback" // rollbackArgs -> none
+	opClone    = "clone"    // cloneArgs -> none
+	opDestroy  = "destroy"  // destroyArgs -> destroyResult
+	opRename   = "rename"   // renameArgs -> none
+	opResize   = "resize"   // resizeArgs -> none
+	opList     = "list"     // listArgs -> []row
+	opTree     = "tree"     // object -> []treeInfo
+	opSetProp  = "set"      // propArgs -> none
+	opGetProp  = "get"      // propArgs -> propResult
+	opJobs     = "jobs"     // none -> eraseInfo
+	opDrain    = "drain"    // none -> none
+	opCheck    = "check"    // none -> chain.CheckReport
+	opDump     = "dump"     // none -> string
+)
+
+// none is what an operation without arguments or result has.
+type none struct{}
+
+type (
+	// poolInfo is the state of a mounted pool.
+	poolInfo struct {
+		Live      live   `json:"daemon"`
+		Usage     usage  `json:"usage"`
+		Failed    string `json:"failed,omitempty"` // why it is read-only
+		OpenFiles int    `json:"open_files"`
+	}
+	umountArgs   struct{ Wait bool }
+	umountResult struct{ Open int }
+	createArgs   struct {
+		Objects []object
+		Size    int64
+		Mode    uint32
+	}
+	snapshotArgs struct {
+		Objects   []object
+		Recursive bool
+	}
+	rollbackArgs struct {
+		Object object
+		Force  bool
+	}
+	cloneArgs   struct{ Object, New object }
+	destroyArgs struct {
+		Object                      object
+		Snapshots, Clones, Deferred bool
+	}
+	destroyResult struct {
+		Destroyed []string // as FILE or FILE@NAME, from the root
+		Reclaim   int64    // bytes that were the destroyed things' own
+		Jobs      []uint64
+	}
+	renameArgs struct {
+		Object object
+		New    object // of a volume
+		Name   string // of a snapshot
+	}
+	resizeArgs struct {
+		Object         object
+		Size           int64
+		Grow, AllowCut bool // by Size; smaller is meant
+	}
+	listArgs struct {
+		Objects   []object
+		Recursive bool
+		Types     []string
+	}
+	propArgs   struct{ Key, Value string }
+	propResult struct {
+		Value string
+		Set   bool // else the default
+	}
+	// treeInfo is one chain.
+	treeInfo struct {
+		Volume string            `json:"volume"`
+		Layers []chain.LayerInfo `json:"layers"`
+		Owners []string          `json:"owners"` // of each layer: its volume; empty: gone
+	}
+)
