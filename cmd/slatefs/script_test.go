@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+)
+
+// TestMain makes this binary the command `slatefs` of scripts, and its daemons, as well.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"slatefs": func() {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+		stop()
+		os.Exit(report(os.Stderr, err))
+	}})
+}
+
+// TestScripts runs testdata/*.txtar; UPDATE_SCRIPTS=1 corrects what they expect. Like the scripts on mounts it is left to
+// the long suite: each line starts a process, and what it does is done by the other tests in this one.
+func TestScripts(t *testing.T) {
+	if testing.Short() {
+		return
+	}
+	testscript.Run(t, params("testdata"))
+}
+
+// TestMountScripts runs testdata/mount/*.txtar, on real mounts.
+func TestMountScripts(t *testing.T) {
+	if testing.Short() {
+		return
+	}
+	if why := noMounts(); why != "" {
+		t.Skip("!!! NOT TESTED: slatefs on a real mount: " + why)
+	}
+	testscript.Run(t, params("testdata/mount"))
+}
+
+func params(dir string) testscript.Params {
+	return testscript.Params{
+		Dir:                 dir,
+		RequireExplicitExec: true,
+		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup:               setup,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"killdaemon": killDaemon,
+			"eventually": eventually,
+		},
+	}
+}
+
+// setup keeps a script's pools apart from the host's, and takes away what it leaves mounted.
+func setup(env *testscript.Env) error {
+	run, err := os.MkdirTemp("", "s") // short: names of sockets are
+	if err != nil {
+		return err
+	}
+	env.Setenv("SLATEFS_STATE_DIR", filepath.Join(env.WorkDir, "state"))
+	env.Setenv("SLATEFS_RUN_DIR", filepath.Join(run, "r"))
+	env.Setenv("TZ", "UTC")
+	env.Setenv("PATH", env.Getenv("PATH")+":/usr/sbin:/sbin")
+	env.Defer(func() {
+		h := host{run: filepath.Join(run, "r")}
+		for _, l := range h.daemons() {
+			_ = unix.Kill(l.PID, unix.SIGKILL)
+		}
+		mounts, err := readMounts()
+		for _, m := range mounts {
+			if err == nil && m.fstype == fsType && below(m.dir, env.WorkDir) {
+				err = abandon(m)
+			}
+		}
+		if err := errors.Join(err, os.RemoveAll(run)); err != nil {
+			panic(err) // a mount is left: the workplace must not be removed through it
+		}
+	})
+	return nil
+}
+
+// abandon ends a mount whatever its daemon does.
+func abandon(m mountEntry) error {
+	_, minor, _ := strings.Cut(m.dev, ":")
+	abort := filepath.Join("/sys/fs/fuse/connections", minor, "abort")
+	if err := os.WriteFile(abort, []byte("1"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return detachDead(m.dir)
+}
+
+// killDaemon kills the daemon of a pool, and waits for its end.
+func killDaemon(ts *testscript.TestScript, _ bool, args []string) {
+	h := host{run: ts.Getenv("SLATEFS_RUN_DIR")}
+	for _, l := range h.daemons() {
+		if l.Name != args[0] {
+			continue
+		}
+		ts.Check(unix.Kill(l.PID, unix.SIGKILL))
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		ts.Check(waitGone(ctx, l))
+		return
+	}
+	ts.Fatalf("no daemon of %s", args[0])
+}
+
+// eventually runs a command until it succeeds, for ten seconds.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	var err error
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if err = ts.Exec(args[0], args[1:]...); (err != nil) == neg {
+			return
+		}
+	}
+	ts.Fatalf("%s: not within ten seconds: %v", strings.Join(args, " "), fmt.Sprint(err))
+}
