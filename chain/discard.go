@@ -93,7 +93,9 @@ var zeroBytes [maxIO]byte
 func zeros(n int64) []byte { return zeroBytes[:n] }
 
 // zeroEdge writes zeros to a part of one block, if it shows anything.
-func (v *Volume) zeroEdge(from, to int64) error {
+func (v *Volume) zeroEdge(from, to int64) error { return v.zeroEdgeWithin(nil, from, to) }
+
+func (v *Volume) zeroEdgeWithin(fence *Plan, from, to int64) error {
 	if from >= to {
 		return nil
 	}
@@ -103,7 +105,7 @@ func (v *Volume) zeroEdge(from, to int64) error {
 	if err != nil || len(old) == 0 {
 		return err
 	}
-	_, err = v.writePart(zeros(to-from), from, false)
+	_, err = v.writeWithin(fence, zeros(to-from), from, false)
 	return err
 }
 
@@ -235,7 +237,13 @@ func (v *Volume) Truncate(size int64) error {
 				return err
 			}
 		}
-		if err := v.zeroEdge(size, min(blocksOf(size)*BlockSize, now)); err != nil {
+		fence, err := v.fence(size / BlockSize)
+		if err != nil {
+			return err
+		}
+		defer fence.Abort()
+		now = v.Size()
+		if err := v.zeroEdgeWithin(fence, size, min(blocksOf(size)*BlockSize, now)); err != nil {
 			return err
 		}
 		// First the blocks, then the size: a crash between must not let a later growth show them again.

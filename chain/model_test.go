@@ -348,6 +348,9 @@ func (w *world) run(k int, name string, d *disk) error {
 		return w.punch(name, d)
 	case k < 63:
 		size := w.rng.Int64N(maxDisk)
+		if err := w.releaseAll(d); err != nil { // a shrink would wait for them
+			return err
+		}
 		w.note("truncate %s %d", name, size)
 		v, err := w.volume(d)
 		if err != nil {

@@ -42,6 +42,8 @@ type Plan struct {
 	log       int64    // journal bytes kept for the records
 	alone     [2]int64 // blocks that it has for itself, or -1
 	lo, hi    int64    // blocks that it touches
+	whole     bool     // all of them alone
+	within    *Plan    // whose blocks these are
 	done      chan struct{}
 	seen      []piece // scratch of its making
 }

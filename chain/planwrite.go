@@ -29,6 +29,7 @@ func (v *Volume) PlanWrite(pl *Plan, off, n int64) (Need, error) {
 		return Need{}, err
 	}
 	v.writes++
+	pl.whole = false
 	pl.lo, pl.hi, pl.from, pl.end = off/BlockSize, blocksOf(off+n), off, off+n
 	if need := pl.lookup(h, pl.lo, pl.hi); !need.None() {
 		return need, nil
@@ -116,20 +117,44 @@ func (pl *Plan) widen(from, to int64) { pl.Off, pl.Len = from, to-from }
 // plan on the block, those from before the last snapshot included, and later ones wait for it.
 func (v *Volume) blocked(pl *Plan) Need {
 	for _, o := range v.active {
-		if o.hi <= pl.lo || pl.hi <= o.lo {
+		if o.hi <= pl.lo || pl.hi <= o.lo || o == pl.within {
 			continue
 		}
+		wait := pl.whole || o.whole
 		for i := range 2 {
 			a, b := pl.alone[i], o.alone[i]
-			if a >= 0 && o.lo <= a && a < o.hi || b >= 0 && pl.lo <= b && b < pl.hi {
-				if o.done == nil {
-					o.done = make(chan struct{})
-				}
-				return Need{kind: needPlan, wait: o.done}
+			wait = wait || a >= 0 && o.lo <= a && a < o.hi || b >= 0 && pl.lo <= b && b < pl.hi
+		}
+		if wait {
+			if o.done == nil {
+				o.done = make(chan struct{})
 			}
+			return Need{kind: needPlan, wait: o.done}
 		}
 	}
 	return Need{}
+}
+
+// fence keeps all writes from the blocks from lo on, once those that were planned before have ended, until the plan
+// that it returns is closed. A shrink needs it: a write that it overtook would bring the old size back.
+func (v *Volume) fence(lo int64) (*Plan, error) {
+	pl := &Plan{}
+	err := v.p.until(func() (Need, error) {
+		v.p.mu.Lock()
+		defer v.p.mu.Unlock()
+		if err := pl.begin(v.p, v); err != nil {
+			return Need{}, err
+		}
+		pl.lo, pl.hi, pl.whole, pl.write = lo, mapEnd, true, true
+		pl.alone = [2]int64{-1, -1}
+		if need := v.blocked(pl); !need.None() {
+			return need, nil
+		}
+		pl.pin()
+		v.active = append(v.active, pl)
+		return Need{}, nil
+	})
+	return pl, err
 }
 
 // recordBytes bounds what a plan's records take in the journal, for each run that it may meet.

@@ -167,7 +167,11 @@ func allZero(b []byte) bool { return b[0] == 0 && string(b) == string(zeroBlock[
 
 // writePart writes one piece. dirty: it needs a flush to be durable.
 func (v *Volume) writePart(b []byte, off int64, stable bool) (dirty bool, err error) {
-	var pl Plan
+	return v.writeWithin(nil, b, off, stable)
+}
+
+func (v *Volume) writeWithin(fence *Plan, b []byte, off int64, stable bool) (dirty bool, err error) {
+	pl := Plan{within: fence}
 	if err := v.p.until(func() (Need, error) { return v.PlanWrite(&pl, off, int64(len(b))) }); err != nil {
 		return false, err
 	}

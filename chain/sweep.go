@@ -276,9 +276,9 @@ func (l *list) remove(f *meta.Family, runs []deadRun) (took int64, err error) {
 	return took + n, err
 }
 
-// without makes the edits that take runs out of a list.
+// without makes the edits that take runs out of a list: the entries that they touch are loaded, carved and compared.
 func (l *list) without(f *meta.Family, runs []deadRun) (es []meta.Edit, took int64, err error) {
-	var out omap.Map[entry] // n 0: deleted
+	var was, is omap.Map[entry]
 	for _, r := range runs {
 		from := entryKey(r.birth, r.dev)
 		if k, ok, err := l.before(f, from); err != nil {
@@ -286,33 +286,67 @@ func (l *list) without(f *meta.Family, runs []deadRun) (es []meta.Edit, took int
 		} else if ok {
 			from = k
 		}
-		end := r.dev + alloc.BlockID(r.n)
+		end := uint64(r.dev) + uint64(r.n)
 		err := l.ascend(f, from, func(k omap.Key, e entry) bool {
-			b := alloc.BlockID(k.Lo)
-			if k.Hi != uint64(r.birth) || b >= end {
+			if k.Hi != uint64(r.birth) || k.Lo >= end {
 				return false
 			}
-			if v, ok := out.Get(k); ok { // cut short by the run before
-				e = v
-			}
-			last := b + alloc.BlockID(e.n)
-			if e.page || last <= r.dev || e.n == 0 {
-				return true
-			}
-			took += int64(min(last, end) - max(b, r.dev))
-			out.Set(k, entry{n: max(0, int64(r.dev)-int64(b))})
-			if last > end {
-				out.Set(entryKey(r.birth, end), entry{n: int64(last - end)})
+			if _, loaded := was.Get(k); !loaded && !e.page {
+				was.Set(k, e)
+				is.Set(k, e)
 			}
 			return true
 		})
 		if err != nil {
 			return nil, 0, err
 		}
+		took += carve(&is, r)
 	}
-	out.Ascend(omap.Key{}, func(k omap.Key, e entry) bool {
-		es = append(es, meta.Edit{Key: meta.Key(k), Val: e.marshal(), Delete: e.n == 0})
+	was.Ascend(omap.Key{}, func(k omap.Key, e entry) bool {
+		if _, ok := is.Get(k); !ok {
+			es = append(es, meta.Edit{Key: meta.Key(k), Delete: true})
+		}
 		return true
 	})
+	is.Ascend(omap.Key{}, func(k omap.Key, e entry) bool {
+		if old, ok := was.Get(k); !ok || old != e {
+			es = append(es, meta.Edit{Key: meta.Key(k), Val: e.marshal()})
+		}
+		return true
+	})
+	slices.SortFunc(es, func(a, b meta.Edit) int {
+		if a.Key.Less(b.Key) {
+			return -1
+		}
+		return 1
+	})
 	return es, took, nil
+}
+
+// carve takes a run out of entries and returns how many blocks of it they had.
+func carve(m *omap.Map[entry], r deadRun) (took int64) {
+	end := r.dev + alloc.BlockID(r.n)
+	at := entryKey(r.birth, r.dev)
+	if k, _, ok := m.Floor(at); ok && k.Hi == at.Hi {
+		at = k
+	}
+	for {
+		k, e, ok := m.Ceil(at)
+		b := alloc.BlockID(k.Lo)
+		if !ok || k.Hi != uint64(r.birth) || b >= end {
+			return took
+		}
+		last := b + alloc.BlockID(e.n)
+		if last > r.dev {
+			took += int64(min(last, end) - max(b, r.dev))
+			m.Delete(k)
+			if b < r.dev {
+				m.Set(k, entry{n: int64(r.dev - b)})
+			}
+			if last > end {
+				m.Set(entryKey(r.birth, end), entry{n: int64(last - end)})
+			}
+		}
+		at = k.Next()
+	}
 }
