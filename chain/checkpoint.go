@@ -177,18 +177,6 @@ func (p *Pool) publish(c *cut) error {
 	return nil
 }
 
-// writeSuper is for Create: both slots.
-func (p *Pool) writeSuper(slot int, s superblock) error {
-	b, err := s.marshal()
-	if err != nil {
-		return err
-	}
-	if _, err := p.dev.WriteAt(b, int64(slot)*BlockSize); err != nil {
-		return fmt.Errorf("superblock %d: %w", slot, err)
-	}
-	return p.dev.Sync()
-}
-
 // settleGroups loads the groups that changed while their page was not in memory. The plan lock is held.
 func (p *Pool) settleGroups() error {
 	for _, g := range p.blocks.Unsettled() {

@@ -14,31 +14,30 @@ import (
 // it may be zeroed when every plan that is older than the seal is closed and the seal is durable (invariant 11). What
 // failed waits in bad until it is sealed again.
 type job struct {
-	id       uint64
-	vol      Ino
-	volume   string // its path when the job was made
-	layer    string // name of the snapshot, or what it was
-	reason   string
-	who      string
-	since    time.Time
-	fresh    list
-	ready    list
-	bad      list
-	freshN   int64 // guest blocks in each
-	readyN   int64
-	badN     int64
-	cursor   omap.Key // ready has been worked off below it
-	freed    int64    // blocks, ever
-	erased   int64
-	walks    int // that still bring blocks
-	epoch    uint64
-	lsn      uint64
-	out      int64    // blocks handed to the eraser and not yet reported
-	handed   omap.Key // the last of them ends here
-	retryAt  time.Time
-	retries  int
-	dirty    bool
-	rowParts int
+	id      uint64
+	vol     Ino
+	volume  string // its path when the job was made
+	layer   string // name of the snapshot, or what it was
+	reason  string
+	who     string
+	since   time.Time
+	fresh   list
+	ready   list
+	bad     list
+	freshN  int64 // guest blocks in each
+	readyN  int64
+	badN    int64
+	cursor  omap.Key // ready has been worked off below it
+	freed   int64    // blocks, ever
+	erased  int64
+	walks   int // that still bring blocks
+	epoch   uint64
+	lsn     uint64
+	out     int64    // blocks handed to the eraser and not yet reported
+	handed  omap.Key // the last of them ends here
+	retryAt time.Time
+	retries int
+	dirty   bool
 }
 
 var lastKey = omap.Key{Hi: ^uint64(0), Lo: ^uint64(0)}

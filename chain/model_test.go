@@ -7,8 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"sort"
-
-	"slatefs/chain/blockdev"
 )
 
 const sector = 512
@@ -139,7 +137,7 @@ func readAll(r readerAt, size int64) ([]byte, error) {
 	if size > maxDisk {
 		return nil, fmt.Errorf("size %d", size)
 	}
-	if n, err := r.ReadAt(b[:size], 0); err != nil && !(errors.Is(err, io.EOF) && int64(n) == size) {
+	if n, err := r.ReadAt(b[:size], 0); err != nil && (!errors.Is(err, io.EOF) || int64(n) != size) {
 		return nil, err
 	}
 	return b, nil
@@ -435,15 +433,6 @@ func (w *world) blocks(d *disk, off, n int64) bool {
 	return false
 }
 
-func (w *world) busy(d *disk) bool {
-	for _, h := range w.held {
-		if h.d.ino == d.ino {
-			return true
-		}
-	}
-	return false
-}
-
 func (w *world) holdWrite(name string, d *disk) error {
 	off, n := w.extent(maxDisk)
 	if w.blocks(d, off, n) || len(w.held) > 3 {
@@ -512,9 +501,6 @@ func (w *world) release() error {
 func (w *world) finish(h heldWrite) error {
 	if w.rng.IntN(5) == 0 {
 		w.note("abort %s", h.name)
-		for _, d := range w.m.disks { // in place, nothing says that nothing arrived; here nothing did
-			_ = d
-		}
 		h.pl.Abort()
 		return nil
 	}
@@ -730,5 +716,3 @@ func (w *world) erase() error {
 	_, err := eraseSome(w.p, int64(1+w.rng.IntN(64))*BlockSize)
 	return err
 }
-
-var _ blockdev.Device

@@ -186,6 +186,29 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 	return p, nil
 }
 
+// Identity is what a superblock says of its pool.
+type Identity struct {
+	Name       string
+	UUID       [16]byte
+	Bytes      int64
+	Generation uint64
+	Made       time.Time
+}
+
+// Identify reads the superblocks on dev, and nothing else. Errors are those of Open.
+func Identify(dev blockdev.Device) (Identity, error) {
+	s, _, err := readSuper(dev)
+	return Identity{s.name, s.uuid, s.geometry.blocks * BlockSize, s.generation, s.made}, err
+}
+
+// Wipe overwrites the superblocks on dev with zeros, durably: there is no pool any more. It erases nothing else.
+func Wipe(dev blockdev.Device) error {
+	if err := dev.Zero(0, superSlots*BlockSize, blockdev.Overwrite); err != nil {
+		return err
+	}
+	return dev.Sync()
+}
+
 // wrapCorrupt makes the sentinels of the packages below this one's.
 func wrapCorrupt(err error) error {
 	for _, e := range []error{meta.ErrCorrupt, journal.ErrCorrupt, alloc.ErrCorrupt, alloc.ErrState, alloc.ErrRange} {

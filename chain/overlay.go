@@ -38,7 +38,7 @@ type piece struct {
 }
 
 // mapEnd is above every logical block.
-const mapEnd = int64(meta.MapMaxBlocks)
+const mapEnd = meta.MapMaxBlocks
 
 // tail is what is left of p after its first k blocks.
 func (p piece) tail(k int64) piece {

@@ -80,13 +80,6 @@ func mustClone(t testing.TB, v *Volume, snap, name string) *Volume {
 	return c
 }
 
-func mustErase(t testing.TB, p *Pool, n int64) {
-	t.Helper()
-	if _, err := eraseSome(p, n); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // A plan keeps what it names, whatever happens to the volume meanwhile: nothing is erased or handed out again.
 func TestPlansHeldAcross(t *testing.T) {
 	type event struct {
@@ -296,13 +289,11 @@ func TestCommitAgainstUnsyncedData(t *testing.T) {
 	write(t, v, fill('a', 4096), 0)
 	synced := false
 	d.Fail(func(op devtest.Op) error {
-		switch op.Kind {
-		case devtest.OpSync:
+		if op.Kind == devtest.OpSync {
 			synced = true
-		case devtest.OpWrite:
-			if !synced {
-				t.Errorf("a batch at %d was written before the data was synced", op.Off)
-			}
+		}
+		if op.Kind == devtest.OpWrite && !synced {
+			t.Errorf("a batch at %d was written before the data was synced", op.Off)
 		}
 		return nil
 	})

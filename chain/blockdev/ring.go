@@ -223,11 +223,11 @@ func (r *Ring) Enter(wait uint32) error {
 	} else {
 		n, _, e = unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.fd), uintptr(r.pending), uintptr(wait), enterGetevents, 0, 0)
 	}
-	switch e {
-	case 0:
+	if e == 0 {
 		r.pending -= uint32(n)
 		return nil
-	case unix.EINTR, unix.EAGAIN, unix.EBUSY:
+	}
+	if e == unix.EINTR || e == unix.EAGAIN || e == unix.EBUSY { // nothing was submitted; the next call tries again
 		return nil
 	}
 	return fmt.Errorf("blockdev: ring: enter: %d requests: %w", r.pending, e)

@@ -133,9 +133,9 @@ func mix(rng *rand.Rand, to, from []byte) {
 	style := rng.IntN(4)
 	for s := 0; s < len(to); s += 512 {
 		end := min(s+512, len(to))
-		switch {
-		case style == 0:
-		case style == 1:
+		switch style {
+		case 0:
+		case 1:
 			copy(to[s:end], from[s:end])
 		default:
 			switch rng.IntN(4) {

@@ -24,10 +24,10 @@ var (
 	// ErrCorrupt is wrapped by every error that metadata on the device causes:
 	// a checksum that does not match in any copy, or content that cannot be.
 	ErrCorrupt = errors.New("metadata is corrupt")
-	// ErrNoPages: the store has no free page and could not be refilled.
+	// ErrNoPages says that the store has no free page and could not be refilled.
 	// Nothing was changed.
 	ErrNoPages = errors.New("no free metadata page")
-	// ErrInvalid: the caller's arguments cannot be; nothing was changed.
+	// ErrInvalid says that the caller's arguments cannot be; nothing was changed.
 	ErrInvalid = errors.New("invalid argument")
 )
 

@@ -116,16 +116,11 @@ func (d *daemon) startEraser(dev *blockdev.File, v erase.Verify) (err error) {
 	return nil
 }
 
-// mount mounts the pool, with the event loop where that is to be had.
+// mount mounts the pool.
 func (d *daemon) mount(c mountConfig) (err error) {
 	o := fs.MountOptions{AllowOther: c.opts.allowOther, FsName: d.live.Name, Debug: c.opts.debug, Logger: d.log}
-	o.EventLoop = c.opts.transport == transportLoop || c.opts.transport == transportAuto && os.Geteuid() == 0
+	o.EventLoop = c.opts.transport == transportLoop
 	d.srv, err = fs.Mount(d.pool, c.dir, o)
-	if o.EventLoop && c.opts.transport == transportAuto && errors.Is(err, chain.ErrUnsupported) {
-		d.log.Debug("no event loop here, requests are served one goroutine each", "reason", err)
-		o.EventLoop = false
-		d.srv, err = fs.Mount(d.pool, c.dir, o)
-	}
 	if err != nil {
 		return err
 	}
@@ -158,8 +153,8 @@ func (d *daemon) serve(ctx context.Context) error {
 	d.log.Info("mounted", "pool", d.live.Name, "device", d.live.Device, "dir", d.live.Dir, "pid", d.live.PID)
 	d.served = true
 	err := supervise(ctx, []part{
-		{"pool", d.pool.Run},
-		{"eraser", d.eraser.Run},
+		{"pool", d.whileGood(d.pool.Run)},
+		{"eraser", d.whileGood(d.eraser.Run)},
 		{"mount", d.serveMount},
 		{"control", d.control.serve},
 	})
@@ -170,6 +165,20 @@ func (d *daemon) serve(ctx context.Context) error {
 	}
 	d.log.Info("ended", "pool", d.live.Name)
 	return nil
+}
+
+// whileGood is a part that stops when the pool turns read-only, and does not end the daemon: what can be read is read
+// on, every change is refused with the reason.
+func (d *daemon) whileGood(run func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := run(ctx)
+		if err != nil && d.pool.Failed() != nil {
+			d.log.Error("the pool is read-only until it is mounted again", "pool", d.live.Name, "error", err)
+			<-ctx.Done()
+			return nil
+		}
+		return err
+	}
 }
 
 // unmountUnserved takes back a mount that nobody serves.

@@ -16,7 +16,6 @@ import (
 
 // How requests of the kernel are served.
 const (
-	transportAuto    = "auto" // the loop where it can be had
 	transportLoop    = "loop"
 	transportClassic = "classic"
 )
@@ -42,8 +41,7 @@ Options for -o:
   allow_other            other users may use the mount (always so for root's)
   cache=SIZE             memory for metadata pages, 64M by default
   verify=off|sample|full how much of what was erased is read back, off by default
-  transport=auto|loop|classic
-                         how requests are served: by an event loop over io_uring, or one goroutine each
+  transport=classic|loop how requests are served: one goroutine each, or by an event loop over io_uring (root only)
   debug                  log every request`
 
 func (a *app) mountCmd() *cobra.Command {
@@ -114,7 +112,7 @@ func (a *app) mountConfig(pool, dir string, opts []string) (c mountConfig, err e
 var ignoredOptions = []string{"rw", "defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "nosuid", "nodev", "dev", "suid", "exec"}
 
 func parseMountOptions(opts []string) (o mountOptions, err error) {
-	o = mountOptions{cache: defaultCache, transport: transportAuto}
+	o = mountOptions{cache: defaultCache, transport: transportClassic}
 	for _, opt := range opts {
 		key, val, _ := strings.Cut(opt, "=")
 		switch {
@@ -126,7 +124,7 @@ func parseMountOptions(opts []string) (o mountOptions, err error) {
 			if o.cache, err = parseSize(val); err == nil && o.cache < 1<<20 {
 				err = usagef("mount option %s: at least 1M", opt)
 			}
-		case key == "transport" && slices.Contains([]string{transportAuto, transportLoop, transportClassic}, val):
+		case key == "transport" && slices.Contains([]string{transportLoop, transportClassic}, val):
 			o.transport = val
 		case key == "verify":
 			o.verify, err = parseVerify(val)

@@ -82,7 +82,7 @@ func (a *app) destroyOn(dev *blockdev.File, ref poolRef, dry, force bool) error 
 		_, err := fmt.Fprintf(a.stdout, "would destroy the pool on %s\n", ref.device)
 		return err
 	}
-	if err := wipe(dev); err != nil {
+	if err := chain.Wipe(dev); err != nil {
 		return err
 	}
 	if ref.id != (uuid{}) {
@@ -108,12 +108,4 @@ func (a *app) mayDestroy(ref poolRef, u chain.Usage, dry, force bool) error {
 	}
 	_, err := fmt.Fprintf(a.stdout, "would destroy pool %s on %s: %d volumes, %s not erased\n", ref.name, ref.device, u.Volumes, formatSize(left))
 	return err
-}
-
-// wipe takes the two superblocks away, which are the first two blocks.
-func wipe(dev *blockdev.File) error {
-	if err := dev.Zero(0, 2*chain.BlockSize, blockdev.Overwrite); err != nil {
-		return err
-	}
-	return dev.Sync()
 }

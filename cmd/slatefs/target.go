@@ -221,9 +221,9 @@ func (a *app) openOffline(device string) (p *chain.Pool, close func() error, err
 
 // identify reads name and UUID of the pool on an open device. It changes nothing.
 func (a *app) identify(dev *blockdev.File) (name string, id uuid, err error) {
-	p, err := chain.Open(dev, chain.Options{Now: a.now, ReadOnly: true})
+	i, err := chain.Identify(dev)
 	if err != nil {
 		return "", id, fmt.Errorf("%s: %w", dev.Path(), err)
 	}
-	return p.Name(), p.UUID(), p.Close()
+	return i.Name, i.UUID, nil
 }

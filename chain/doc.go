@@ -1,0 +1,27 @@
+// Package chain is a pool: volumes, the layers of their chains, maps, dead lists, erase jobs, the space ledger and the
+// namespace. It is the only writer of the pool's journal and metadata. It decides where bytes are and moves none of
+// them: who holds the bytes carries out its plans.
+//
+// # One way to change a pool
+//
+// A change is a record. It goes into the batch of the next commit and is applied to memory by the same method that
+// replays it after a crash (Pool.do, record). What changed since the last checkpoint lies in memory, ordered as the
+// trees on disk are: storeys over maps, entries over lists, rows over the catalog. So a record reads no page, and
+// replay reads none but what a structure change cuts. A checkpoint freezes what is in memory at one instant, merges
+// it into new pages beside the old ones, and publishes both.
+//
+// # Invariants, and where they live
+//
+//   - Data before map (4): Pool.commit syncs the device, then writes just the records whose data had arrived.
+//   - Durable before clean is left (3): Pool.claim, Volume.mapClean, Pool.grantNow.
+//   - Free, erase, reuse in that order (5, 11): Pool.Next seals a job, and hands it out when every plan from before is
+//     closed and the seal is durable; Pool.Report applies the erase record, and only a later claim, whose record
+//     follows it, may hand the blocks out.
+//   - Snapshots are atomic (9): Pool.Snapshot; nothing is private because of a destroy before its record is durable:
+//     layer.private.
+//   - A write past the size that is on the device is never in place: Plan.splitAtEnd.
+//   - A hole in the journal does not open: journal.Open. A superblock that was lost does not: Pool.replay.
+//   - Everything that a change of structure does to blocks is in layer.go: reap, bury, mergeDown; job.go has walks.
+//
+// Check walks all of it, and runs at the end of every test.
+package chain
