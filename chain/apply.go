@@ -1,7 +1,9 @@
 package chain
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"slatefs/alloc"
 	"slatefs/chain/omap"
@@ -244,7 +246,8 @@ func (r *recReap) apply(p *Pool) error {
 
 func (r *recDestroy) apply(p *Pool) error {
 	j := p.newJob(r.vol, p.pathOf(r.vol), "", reasonVolume, r.who, r.when)
-	all := append([]*layer{}, p.byVol[r.vol]...)
+	all := slices.Clone(p.byVol[r.vol])
+	slices.SortFunc(all, func(a, b *layer) int { return cmp.Compare(a.id, b.id) }) // walks are numbered in this order
 	for _, l := range all {
 		l.head, l.named, l.name = false, false, ""
 		for _, h := range r.held {

@@ -70,7 +70,7 @@ func (p *Pool) Check(ctx context.Context) (*CheckReport, error) {
 func (p *Pool) checkMemory(ctx context.Context, readClean bool) (*CheckReport, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := &checker{p: p, view: p.journal == nil, r: &CheckReport{}, marks: map[int][]mark{}, pages: map[alloc.BlockID]string{}}
+	c := &checker{p: p, view: p.journal == nil, r: &CheckReport{}, pages: map[alloc.BlockID]string{}}
 	if err := p.settleGroups(); err != nil {
 		c.r.bad("%v", err)
 	}
@@ -80,7 +80,7 @@ func (p *Pool) checkMemory(ctx context.Context, readClean bool) (*CheckReport, e
 		}
 		step()
 	}
-	c.states(readClean)
+	c.states(ctx, readClean)
 	c.leakedPages()
 	return c.r, nil
 }
@@ -88,46 +88,82 @@ func (p *Pool) checkMemory(ctx context.Context, readClean bool) (*CheckReport, e
 type checker struct {
 	p     *Pool
 	r     *CheckReport
-	marks map[int][]mark // by group; nil: nothing seen there
+	seen  omap.Map[mark] // by device block; disjoint
 	pages map[alloc.BlockID]string
 	view  bool  // a checkpoint without the journal after it
 	dead  int64 // blocks that burials still have to free
 }
 
-// mark is what was seen of a block.
+// mark is what was seen of a run of blocks.
 type mark struct {
+	n     int64
 	birth LayerID
-	seen  uint8
+	as    uint8
 }
 
 const (
 	seenLive = 1 << iota
 	seenDirty
 	seenWalk
+	seenMeta
 )
+
+func devKey(b alloc.BlockID) omap.Key { return omap.Key{Hi: uint64(b)} }
 
 // see marks blocks; what a block may be besides is in with.
 func (c *checker) see(dev alloc.BlockID, n int64, birth LayerID, as, with uint8, who string) {
-	if dev == 0 || n <= 0 || int64(dev)+n > c.p.blocks.Total() {
+	if n <= 0 || n > c.p.blocks.Total() || int64(dev) < 0 || int64(dev) > c.p.blocks.Total()-n || dev == 0 && as != seenMeta {
 		c.r.bad("%s: blocks %d+%d lie outside the pool", who, dev, n)
 		return
 	}
-	for b := dev; b < dev+alloc.BlockID(n); b++ {
-		g := c.p.blocks.Group(b)
-		if c.marks[g] == nil {
-			c.marks[g] = make([]mark, c.p.format.groupBlocks)
+	for end := dev + alloc.BlockID(n); dev < end; {
+		at, m, ok := c.markAt(dev)
+		if !ok { // nobody has this block yet: mark up to the next that somebody has
+			n := int64(end - dev)
+			if k, _, ok := c.seen.Ceil(devKey(dev)); ok {
+				n = min(n, int64(k.Hi)-int64(dev))
+			}
+			c.seen.Set(devKey(dev), mark{n, birth, as})
+			dev += alloc.BlockID(n)
+			continue
 		}
-		m := &c.marks[g][int(b)%c.p.format.groupBlocks]
-		if m.seen&^with != 0 {
-			c.r.bad("%s: block %d has another owner (%#x)", who, b, m.seen)
+		last := min(end, at+alloc.BlockID(m.n))
+		if m.as&^with != 0 {
+			c.r.bad("%s: blocks %d+%d have another owner (%#x)", who, dev, last-dev, m.as)
 		}
 		if birth != 0 && m.birth != 0 && m.birth != birth {
-			c.r.bad("%s: block %d was born in layer %v and %v", who, b, birth, m.birth)
+			c.r.bad("%s: blocks %d+%d were born in layer %v and %v", who, dev, last-dev, birth, m.birth)
 		}
-		if birth != 0 {
+		was := m
+		if m.as |= as; birth != 0 {
 			m.birth = birth
 		}
-		m.seen |= as
+		if m != was {
+			c.split(at, was, dev, last)
+			m.n = int64(last - dev)
+			c.seen.Set(devKey(dev), m)
+		}
+		dev = last
+	}
+}
+
+// markAt is the mark that covers a block, and where it begins.
+func (c *checker) markAt(b alloc.BlockID) (at alloc.BlockID, m mark, ok bool) {
+	k, m, ok := c.seen.Floor(devKey(b))
+	at = alloc.BlockID(k.Hi)
+	return at, m, ok && at+alloc.BlockID(m.n) > b
+}
+
+// split cuts the mark at a block into what lies before from, between, and after to.
+func (c *checker) split(at alloc.BlockID, m mark, from, to alloc.BlockID) {
+	end := at + alloc.BlockID(m.n)
+	if at < from {
+		m.n = int64(from - at)
+		c.seen.Set(devKey(at), m)
+	}
+	if to < end {
+		m.n = int64(end - to)
+		c.seen.Set(devKey(to), m)
 	}
 }
 
@@ -177,21 +213,6 @@ func (c *checker) layers() {
 	}
 }
 
-// unswept: what is dead under a nameless layer and was not swept yet; its map no longer says so.
-func (c *checker) unswept(l *layer, who string) {
-	for next := (omap.Key{}); next != lastKey; {
-		runs, end, err := c.p.deadBelow(l, next)
-		if err != nil {
-			c.r.bad("%s: sweep: %v", who, err)
-			return
-		}
-		for _, r := range runs {
-			c.see(r.dev, r.n, r.birth, seenLive, 0, who)
-		}
-		next = end
-	}
-}
-
 func (c *checker) structure(l *layer, who string) {
 	if l.head && c.p.heads[l.vol] != l {
 		c.r.bad("%s: is a head that volume %d does not know", who, l.vol)
@@ -231,56 +252,6 @@ func (c *checker) layerMap(l *layer, who string) {
 	}
 	if own != l.own {
 		c.r.bad("%s: owns %d blocks, counted %d", who, own, l.own)
-	}
-}
-
-// lost compares a dead list with what it must be: what the parent shows and the layer does not, but for what a walk
-// still has to sort.
-func (c *checker) lost(l *layer, who string) {
-	want := map[alloc.BlockID]LayerID{}
-	c.pieces(l.parent.top, 0, mapEnd, who, func(_ int64, q piece) {
-		for i := range q.n {
-			want[q.dev+alloc.BlockID(i)] = q.birth
-		}
-	})
-	forget := func(_ int64, q piece) {
-		for i := range q.n {
-			delete(want, q.dev+alloc.BlockID(i))
-		}
-	}
-	c.pieces(l.top, 0, mapEnd, who, forget)
-	for _, w := range c.p.walks {
-		if w.layer == l {
-			c.pieces(w.source, w.next, mapEnd, who, forget)
-		}
-	}
-	var here int64
-	c.list(&l.lost, who+": dead list", func(k omap.Key, e entry) {
-		if e.page {
-			return
-		}
-		if k.Hi > uint64(l.parent.floor()) {
-			here += e.n
-		}
-		for i := range e.n {
-			b := alloc.BlockID(k.Lo) + alloc.BlockID(i)
-			if want[b] != LayerID(k.Hi) {
-				c.r.bad("%s: dead list: block %d born in %v: the parent has it from %v", who, b, LayerID(k.Hi), want[b])
-			}
-			delete(want, b)
-		}
-	})
-	if here != l.lostHere {
-		c.r.bad("%s: has lost %d blocks of its parent, counted %d", who, here, l.lostHere)
-	}
-	for b, birth := range want {
-		c.r.bad("%s: block %d born in %v is lost and not in the dead list", who, b, birth)
-	}
-}
-
-func (c *checker) list(l *list, who string, fn func(omap.Key, entry)) {
-	if err := l.ascend(c.p.lists, omap.Key{}, func(k omap.Key, e entry) bool { fn(k, e); return true }); err != nil {
-		c.r.bad("%s: %v", who, err)
 	}
 }
 

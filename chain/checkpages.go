@@ -1,10 +1,10 @@
 package chain
 
 import (
+	"context"
 	"fmt"
 
 	"slatefs/alloc"
-	"slatefs/chain/blockdev"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 )
@@ -128,70 +128,125 @@ func (c *checker) leakedPages() {
 }
 
 // states compares what was seen with the state of every block.
-func (c *checker) states(readClean bool) {
+func (c *checker) states(ctx context.Context, readClean bool) {
 	p := c.p
-	meta := map[alloc.BlockID]bool{}
-	for b := range alloc.BlockID(superSlots + p.format.ring/BlockSize) {
-		meta[b] = true
-	}
+	c.see(0, superSlots+p.format.ring/BlockSize, 0, seenMeta, 0, "superblocks and journal")
 	for _, e := range p.store.Extents() {
-		for b := e.Start; b < e.End(); b++ {
-			meta[b] = true
-		}
+		c.see(e.Start, e.Len, 0, seenMeta, 0, "metadata store")
 	}
-	buf := blockdev.Aligned(BlockSize)
 	for g := range p.blocks.Groups() {
+		if ctx.Err() != nil {
+			return
+		}
 		if !p.blocks.Loaded(g) {
 			if err := p.loadGroup(g); err != nil {
 				c.r.bad("%v", err)
 				continue
 			}
 		}
-		first := alloc.BlockID(g * p.format.groupBlocks)
-		for b := first; b < min(first+alloc.BlockID(p.format.groupBlocks), alloc.BlockID(p.blocks.Total())); b++ {
-			c.r.Blocks++
-			st, err := p.blocks.State(b)
-			if err != nil {
-				c.r.bad("block %d: %v", b, err)
-				break
-			}
-			var m mark
-			if c.marks[g] != nil {
-				m = c.marks[g][int(b-first)]
-			}
-			c.state(b, st, m, meta[b])
-			if st == alloc.Clean && readClean {
-				c.zero(b, buf)
-			}
+		c.group(g, readClean)
+		if g%maxGroupsLoaded == maxGroupsLoaded-1 {
+			p.unloadGroups()
 		}
 	}
 }
 
-func (c *checker) state(b alloc.BlockID, st alloc.State, m mark, meta bool) {
-	if meta && st == alloc.Clean && c.view {
+// group compares the states of a group, run by run.
+func (c *checker) group(g int, readClean bool) {
+	p := c.p
+	first := alloc.BlockID(g * p.format.groupBlocks)
+	end := min(first+alloc.BlockID(p.format.groupBlocks), alloc.BlockID(p.blocks.Total()))
+	for b := first; b < end; {
+		st, n, err := c.stateRun(g, b, end)
+		if err != nil {
+			c.r.bad("block %d: %v", b, err)
+			return
+		}
+		c.r.Blocks += n
+		c.marked(b, n, st)
+		for r := (alloc.Run{Start: b, Len: n}); readClean && st == alloc.Clean && r.Len > 0; {
+			k := min(r.Len, maxIO/BlockSize)
+			c.zero(alloc.Run{Start: r.Start, Len: k})
+			r.Start, r.Len = r.Start+alloc.BlockID(k), r.Len-k
+		}
+		b += alloc.BlockID(n)
+	}
+}
+
+// stateRun is the state of block b and how many up to end share it.
+func (c *checker) stateRun(g int, b, end alloc.BlockID) (st alloc.State, n int64, err error) {
+	if st, err = c.p.blocks.State(b); err != nil {
+		return st, 0, err
+	}
+	k := c.p.blocks.GroupCounts(g)
+	for _, whole := range []int64{k.InUse, k.Claimed, k.Meta, k.Clean} {
+		if whole == k.Total() {
+			return st, int64(end - b), nil
+		}
+	}
+	for n = 1; b+alloc.BlockID(n) < end; n++ {
+		if next, err := c.p.blocks.State(b + alloc.BlockID(n)); err != nil || next != st {
+			return st, n, err
+		}
+	}
+	return st, n, nil
+}
+
+// marked compares a run of blocks in one state with what was seen of them.
+func (c *checker) marked(b alloc.BlockID, n int64, st alloc.State) {
+	for end := b + alloc.BlockID(n); b < end; {
+		at, m, ok := c.markAt(b)
+		last := end
+		if ok {
+			last = min(end, at+alloc.BlockID(m.n))
+		} else if k, _, ok := c.seen.Ceil(devKey(b)); ok {
+			last, m = min(end, alloc.BlockID(k.Hi)), mark{}
+		} else {
+			m = mark{}
+		}
+		c.state(b, int64(last-b), st, m.as)
+		b = last
+	}
+}
+
+// state judges blocks in a state that were seen as something, or (0) not at all.
+func (c *checker) state(b alloc.BlockID, n int64, st alloc.State, as uint8) {
+	if as == seenMeta && st == alloc.Clean && c.view {
 		return // granted while the checkpoint was built: the journal has it
 	}
-	if meta != (st == alloc.Meta) {
-		c.r.bad("block %d is %v, metadata %v", b, st, meta)
+	if (as == seenMeta) != (st == alloc.Meta) {
+		c.r.bad("blocks %d+%d are %v, and seen as %#x", b, n, st, as)
+		return
 	}
 	switch st {
 	case alloc.InUse:
-		if m.seen == 0 {
-			c.r.leak("block %d is in use, and neither live nor dirty", b)
+		if as == 0 {
+			c.r.leak("blocks %d+%d are in use, and neither live nor dirty", b, n)
 		}
-	case alloc.Claimed, alloc.Meta, alloc.Clean:
-		if m.seen != 0 {
-			c.r.bad("block %d is %v, and %#x names it", b, st, m.seen)
+	case alloc.Claimed, alloc.Clean:
+		if as != 0 {
+			c.r.bad("blocks %d+%d are %v, and %#x names them", b, n, st, as)
 		}
+	case alloc.Meta:
 	}
 }
 
-// zero reads a clean block: clean means zero.
-func (c *checker) zero(b alloc.BlockID, buf []byte) {
-	if _, err := c.p.dev.ReadAt(buf, int64(b)*BlockSize); err != nil {
-		c.r.bad("block %d: %v", b, err)
-	} else if !allZero(buf) {
-		c.r.bad("block %d is clean and not zero", b)
+// zero reads clean blocks: clean means zero.
+func (c *checker) zero(r alloc.Run) {
+	if r.Len == 0 {
+		return
+	}
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	b := (*buf)[:r.Len*BlockSize]
+	if _, err := c.p.dev.ReadAt(b, int64(r.Start)*BlockSize); err != nil {
+		c.r.bad("blocks %d+%d: %v", r.Start, r.Len, err)
+		return
+	}
+	for i := int64(0); i < r.Len; i++ {
+		if !allZero(b[i*BlockSize:][:BlockSize]) {
+			c.r.bad("block %d is clean and not zero", int64(r.Start)+i)
+		}
 	}
 }
 

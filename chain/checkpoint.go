@@ -146,6 +146,7 @@ func (l *list) freeze() {
 // publish makes the built pages durable. What is in memory names them already; they are read from memory until they
 // are written. On error the pool goes on with the old superblock, and the next checkpoint writes them again.
 func (p *Pool) publish(c *cut) error {
+	pages := int64(p.store.DirtyPages())
 	if err := p.store.Flush(); err != nil {
 		return fmt.Errorf("checkpoint %d: pages: %w", c.super.generation, err)
 	}
@@ -166,6 +167,7 @@ func (p *Pool) publish(c *cut) error {
 	p.store.Durable()
 	p.mu.Lock()
 	p.super, p.slot = c.super, slot
+	p.written = (pages + 1) * BlockSize
 	p.blocks.Durable()
 	p.journal.Release(c.at)
 	p.unloadGroups()

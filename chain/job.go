@@ -106,50 +106,6 @@ func (p *Pool) spend(l *list) {
 	*l = list{}
 }
 
-// walk brings the blocks of a part of a map to an erase job, or to a dead list, in steps that are restartable: of a
-// layer that died, or of what a large discard cut off. It starts when a checkpoint has settled its source.
-type walk struct {
-	id     uint64
-	layer  *layer // whose the blocks were; follows merges; may be dead
-	job    *job
-	source *overlay
-	burial bool  // the source is all of a dead layer: pages of others are not entered
-	next   int64 // logical block; below it all blocks are sorted
-	pages  int64 // below it all pages are given back; what is on disk may be behind next after a crash
-	dirty  bool
-}
-
-func (p *Pool) newWalk(l *layer, source *overlay, j *job, burial bool) *walk {
-	p.nextJob++
-	w := &walk{id: p.nextJob, layer: l, job: j, source: source, burial: burial, dirty: true}
-	j.walks++
-	p.walks[w.id] = w
-	p.poke()
-	return w
-}
-
-func (p *Pool) endWalk(w *walk) {
-	delete(p.walks, w.id)
-	w.job.walks--
-	w.job.dirty = true
-	p.gone = append(p.gone, rowKey(rowWalk, w.id))
-	if l := w.layer; l.dead && !p.walked(l) {
-		p.freeing -= l.own // what is left was counted and not found: check says so
-		p.forgetLayer(l)
-	}
-	p.endJob(w.job)
-}
-
-// walked tells whether another walk still sorts blocks of l.
-func (p *Pool) walked(l *layer) bool {
-	for _, w := range p.walks {
-		if w.layer == l {
-			return true
-		}
-	}
-	return false
-}
-
 // jobPages gives back the map pages in a list that nobody needs any more, and then the pages of the list itself.
 func (p *Pool) jobPages(l *list) error {
 	err := l.ascend(p.lists, omap.Key{}, func(k omap.Key, e entry) bool {

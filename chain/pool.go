@@ -78,6 +78,7 @@ type Pool struct {
 	reserved    int64  // journal bytes that open plans may still need
 	epochs      epochs
 	moved       chan struct{} // closed when a plan ends; nil while nobody waits
+	written     int64         // bytes of the last checkpoint
 	failed      error         // the pool is read-only since then
 	closed      bool
 	zeroNow     func(ctx context.Context, bytes int64) (int64, error)

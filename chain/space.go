@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"slatefs/alloc"
-	"slatefs/chain/meta"
 )
 
 // The ledger counts blocks. What is available to a writer is what is or can be made clean, less the engine's reserve
@@ -256,6 +255,7 @@ func (p *Pool) Usage() Usage {
 	}
 	u.Generation = p.super.generation
 	u.JournalUsed, u.JournalSize = p.journal.Used(), p.journal.Size()
+	u.CheckpointBytes = p.written
 	u.Repairs = int64(p.store.Repairs())
 	return u
 }
@@ -268,79 +268,4 @@ func (p *Pool) StatFS() (total, free, avail int64, files, filesFree uint64) {
 	avail = max(0, p.availLocked()) * BlockSize
 	free = min(total, max(0, p.availLocked()+p.promisedLocked())*BlockSize)
 	return total, free, min(avail, total), uint64(p.nextIno), 1<<48 - uint64(p.nextIno)
-}
-
-// walkWaits: a walk can only start when a checkpoint has settled its source. The plan lock is held.
-func (p *Pool) walkWaits() bool {
-	for _, w := range p.walks {
-		if !w.source.settled {
-			return true
-		}
-	}
-	return false
-}
-
-// walkReady is the oldest walk that can go on, or nil. The plan lock is held.
-func (p *Pool) walkReady() (first *walk) {
-	for _, w := range p.walks {
-		if w.source.settled && (first == nil || w.id < first.id) {
-			first = w
-		}
-	}
-	return first
-}
-
-// walkRuns bounds the runs of one step and so its record.
-func (p *Pool) walkRuns() int { return int(min(1024, p.format.ring/512)) }
-
-// makeRoom takes a checkpoint if the journal has no room for the record of one step.
-func (p *Pool) makeRoom() error {
-	p.mu.Lock()
-	room := p.journal.Room()-int64(len(p.pending)) > int64(p.walkRuns()+256)*24
-	p.mu.Unlock()
-	if room {
-		return nil
-	}
-	return p.Checkpoint()
-}
-
-// walkStep takes the next runs of a walk to its job, and the pages that it has passed to the store.
-func (p *Pool) walkStep(w *walk) error {
-	if err := p.makeRoom(); err != nil {
-		return err
-	}
-	p.structure.Lock()
-	defer p.structure.Unlock()
-	if p.walks[w.id] != w { // ended by somebody else meanwhile
-		return nil
-	}
-	rec, passed := recWalk{walk: w.id}, []meta.Ptr(nil)
-	next, done, err := p.maps.Step(w.source.base, w.pages, p.walkRuns(),
-		func(ptr meta.Ptr) bool { return !w.burial || LayerID(ptr.Birth) > w.layer.died },
-		func(q meta.Piece) {
-			if skip := w.next - q.Start; skip > 0 { // sorted before a crash; only its page is left
-				if skip >= q.Len {
-					return
-				}
-				q.Dev, q.Len = q.Dev+alloc.BlockID(skip), q.Len-skip
-			}
-			if !w.burial || LayerID(q.Birth) > w.layer.died {
-				rec.runs = append(rec.runs, oldRun{q.Dev, q.Len, LayerID(q.Birth)})
-			}
-		},
-		func(ptr meta.Ptr) { passed = append(passed, ptr) })
-	if err != nil {
-		return p.fail(fmt.Errorf("walk %d at block %d: %w", w.id, w.pages, wrapCorrupt(err)))
-	}
-	rec.next, rec.done = max(next, w.next), done
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := p.writable(); err != nil {
-		return err
-	}
-	for _, ptr := range passed {
-		p.pageGone(w.layer, ptr)
-	}
-	w.pages = next
-	return p.do(&rec)
 }

@@ -105,6 +105,7 @@ type (
 		Volumes, Snapshots, Layers                                                          int
 		Generation                                                                          uint64
 		JournalUsed, JournalSize                                                            int64
+		CheckpointBytes                                                                     int64 // written by the last checkpoint
 		Repairs                                                                             int64
 	}
 )

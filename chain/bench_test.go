@@ -1,0 +1,131 @@
+package chain
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"slatefs/chain/blockdev/devtest"
+)
+
+// benchPool is a pool of real geometry with a volume of size bytes that is mapped in one piece.
+func benchPool(b *testing.B, size int64) (*Pool, *Volume) {
+	b.Helper()
+	d := devtest.New(size*3, 512)
+	f := Format{Name: "bench", UUID: [16]byte{7}, Zeroed: true, Now: newClock().now}
+	if err := Create(d, f); err != nil {
+		b.Fatal(err)
+	}
+	p, err := Open(d, Options{Now: newClock().now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	a, err := p.Create(Req{}, RootIno, "v", 0o600)
+	if err != nil {
+		b.Fatal(err)
+	}
+	v, err := p.Volume(a.Ino)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := v.Allocate(0, size, false); err != nil {
+		b.Fatal(err)
+	}
+	return p, v
+}
+
+// planned writes n blocks at random, without moving a byte.
+func plannedWrites(b *testing.B, v *Volume, n int, seed uint64) {
+	b.Helper()
+	rng := rand.New(rand.NewPCG(seed, 1))
+	blocks := v.Size() / BlockSize
+	var pl Plan
+	for range n {
+		off := rng.Int64N(blocks) * BlockSize
+		if err := v.p.until(func() (Need, error) { return v.PlanWrite(&pl, off, BlockSize) }); err != nil {
+			b.Fatal(err)
+		}
+		if err := pl.Commit(pl.Len); err != nil {
+			b.Fatal(err)
+		}
+		if v.p.wantsCheckpointNow() {
+			if err := v.p.Checkpoint(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+func (p *Pool) wantsCheckpointNow() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wantsCheckpoint()
+}
+
+// BenchmarkPlanWrite is the pool's part of a 4 KiB random write: in place, and first writes after a snapshot.
+func BenchmarkPlanWrite(b *testing.B) {
+	for _, snapshot := range []bool{false, true} {
+		b.Run(fmt.Sprintf("snapshot=%v", snapshot), func(b *testing.B) {
+			p, v := benchPool(b, 1<<30)
+			if snapshot {
+				if err := p.Snapshot(Req{}, []Ino{v.ino}, "s"); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			plannedWrites(b, v, b.N, 1)
+		})
+	}
+}
+
+// BenchmarkPlanRead is the pool's part of a 4 KiB random read, by the number of layers below.
+func BenchmarkPlanRead(b *testing.B) {
+	for _, layers := range []int{1, 32} {
+		b.Run(fmt.Sprintf("layers=%d", layers), func(b *testing.B) {
+			p, v := benchPool(b, 256<<20)
+			for i := range layers - 1 {
+				if err := p.Snapshot(Req{}, []Ino{v.ino}, fmt.Sprintf("s%d", i)); err != nil {
+					b.Fatal(err)
+				}
+				plannedWrites(b, v, 1000, uint64(i))
+			}
+			if err := p.Checkpoint(); err != nil {
+				b.Fatal(err)
+			}
+			rng := rand.New(rand.NewPCG(1, 1))
+			var pl Plan
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				off := rng.Int64N(v.Size()/BlockSize) * BlockSize
+				if err := p.until(func() (Need, error) { return v.PlanRead(&pl, off, BlockSize) }); err != nil {
+					b.Fatal(err)
+				}
+				pl.Abort()
+			}
+		})
+	}
+}
+
+// BenchmarkStructure is what a checkpoint and a destroy cost after 25,600 random first writes (100 MiB).
+func BenchmarkStructure(b *testing.B) {
+	for range b.N {
+		p, v := benchPool(b, 1<<30)
+		if err := p.Snapshot(Req{}, []Ino{v.ino}, "s"); err != nil {
+			b.Fatal(err)
+		}
+		plannedWrites(b, v, 25600, 1)
+		start := time.Now()
+		if err := p.Checkpoint(); err != nil {
+			b.Fatal(err)
+		}
+		built := time.Now()
+		if err := p.DestroySnapshots(Req{}, v.ino, []string{"s"}, DestroyOptions{}); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(built.Sub(start).Microseconds())/1000, "ms/checkpoint")
+		b.ReportMetric(float64(time.Since(built).Microseconds())/1000, "ms/destroy")
+	}
+}

@@ -1,0 +1,62 @@
+package chain
+
+import (
+	"slatefs/alloc"
+	"slatefs/chain/omap"
+)
+
+// lost compares a dead list with what it must be: what the parent shows and the layer does not, but for what a walk
+// still has to sort.
+func (c *checker) lost(l *layer, who string) {
+	var want omap.Map[entry]
+	c.pieces(l.parent.top, 0, mapEnd, who, func(_ int64, q piece) {
+		want.Set(entryKey(q.birth, q.dev), entry{n: q.n})
+	})
+	forget := func(_ int64, q piece) { carve(&want, deadRun{q.dev, q.n, q.birth}) }
+	c.pieces(l.top, 0, mapEnd, who, forget)
+	for _, w := range c.p.walks {
+		if w.layer == l {
+			c.pieces(w.source, w.next, mapEnd, who, forget)
+		}
+	}
+	var here int64
+	c.list(&l.lost, who+": dead list", func(k omap.Key, e entry) {
+		if e.page {
+			return
+		}
+		if k.Hi > uint64(l.parent.floor()) {
+			here += e.n
+		}
+		if carve(&want, deadRun{alloc.BlockID(k.Lo), e.n, LayerID(k.Hi)}) != e.n {
+			c.r.bad("%s: dead list: blocks %d+%d born in %v: the layer shows them, or the parent does not", who, k.Lo, e.n, LayerID(k.Hi))
+		}
+	})
+	if here != l.lostHere {
+		c.r.bad("%s: has lost %d blocks of its parent, counted %d", who, here, l.lostHere)
+	}
+	want.Ascend(omap.Key{}, func(k omap.Key, e entry) bool {
+		c.r.bad("%s: blocks %d+%d born in %v are lost and not in the dead list", who, k.Lo, e.n, LayerID(k.Hi))
+		return true
+	})
+}
+
+func (c *checker) list(l *list, who string, fn func(omap.Key, entry)) {
+	if err := l.ascend(c.p.lists, omap.Key{}, func(k omap.Key, e entry) bool { fn(k, e); return true }); err != nil {
+		c.r.bad("%s: %v", who, err)
+	}
+}
+
+// unswept: what is dead under a nameless layer and was not swept yet; its map no longer says so.
+func (c *checker) unswept(l *layer, who string) {
+	for next := (omap.Key{}); next != lastKey; {
+		runs, end, err := c.p.deadBelow(l, next)
+		if err != nil {
+			c.r.bad("%s: sweep: %v", who, err)
+			return
+		}
+		for _, r := range runs {
+			c.see(r.dev, r.n, r.birth, seenLive, 0, who)
+		}
+		next = end
+	}
+}

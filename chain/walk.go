@@ -1,0 +1,127 @@
+package chain
+
+import (
+	"fmt"
+
+	"slatefs/alloc"
+	"slatefs/chain/meta"
+)
+
+// walk brings the blocks of a part of a map to an erase job, or to a dead list, in steps that are restartable: of a
+// layer that died, or of what a large discard cut off. It starts when a checkpoint has settled its source.
+type walk struct {
+	id     uint64
+	layer  *layer // whose the blocks were; follows merges; may be dead
+	job    *job
+	source *overlay
+	burial bool  // the source is all of a dead layer: pages of others are not entered
+	next   int64 // logical block; below it all blocks are sorted
+	pages  int64 // below it all pages are given back; what is on disk may be behind next after a crash
+	dirty  bool
+}
+
+func (p *Pool) newWalk(l *layer, source *overlay, j *job, burial bool) *walk {
+	p.nextJob++
+	w := &walk{id: p.nextJob, layer: l, job: j, source: source, burial: burial, dirty: true}
+	j.walks++
+	p.walks[w.id] = w
+	p.poke()
+	return w
+}
+
+func (p *Pool) endWalk(w *walk) {
+	delete(p.walks, w.id)
+	w.job.walks--
+	w.job.dirty = true
+	p.gone = append(p.gone, rowKey(rowWalk, w.id))
+	if l := w.layer; l.dead && !p.walked(l) {
+		p.freeing -= l.own // what is left was counted and not found: check says so
+		p.forgetLayer(l)
+	}
+	p.endJob(w.job)
+}
+
+// walked tells whether another walk still sorts blocks of l.
+func (p *Pool) walked(l *layer) bool {
+	for _, w := range p.walks {
+		if w.layer == l {
+			return true
+		}
+	}
+	return false
+}
+
+// walkWaits: a walk can only start when a checkpoint has settled its source. The plan lock is held.
+func (p *Pool) walkWaits() bool {
+	for _, w := range p.walks {
+		if !w.source.settled {
+			return true
+		}
+	}
+	return false
+}
+
+// walkReady is the oldest walk that can go on, or nil. The plan lock is held.
+func (p *Pool) walkReady() (first *walk) {
+	for _, w := range p.walks {
+		if w.source.settled && (first == nil || w.id < first.id) {
+			first = w
+		}
+	}
+	return first
+}
+
+// walkRuns bounds the runs of one step and so its record.
+func (p *Pool) walkRuns() int { return int(min(1024, p.format.ring/512)) }
+
+// makeRoom takes a checkpoint if the journal has no room for the record of one step.
+func (p *Pool) makeRoom() error {
+	p.mu.Lock()
+	room := p.journal.Room()-int64(len(p.pending)) > int64(p.walkRuns()+256)*24
+	p.mu.Unlock()
+	if room {
+		return nil
+	}
+	return p.Checkpoint()
+}
+
+// walkStep takes the next runs of a walk to its job, and the pages that it has passed to the store.
+func (p *Pool) walkStep(w *walk) error {
+	if err := p.makeRoom(); err != nil {
+		return err
+	}
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	if p.walks[w.id] != w { // ended by somebody else meanwhile
+		return nil
+	}
+	rec, passed := recWalk{walk: w.id}, []meta.Ptr(nil)
+	next, done, err := p.maps.Step(w.source.base, w.pages, p.walkRuns(),
+		func(ptr meta.Ptr) bool { return !w.burial || LayerID(ptr.Birth) > w.layer.died },
+		func(q meta.Piece) {
+			if skip := w.next - q.Start; skip > 0 { // sorted before a crash; only its page is left
+				if skip >= q.Len {
+					return
+				}
+				q.Dev, q.Len = q.Dev+alloc.BlockID(skip), q.Len-skip
+			}
+			if !w.burial || LayerID(q.Birth) > w.layer.died {
+				rec.runs = append(rec.runs, oldRun{q.Dev, q.Len, LayerID(q.Birth)})
+			}
+		},
+		func(ptr meta.Ptr) { passed = append(passed, ptr) })
+	if err != nil {
+		return p.fail(fmt.Errorf("walk %d at block %d: %w", w.id, w.pages, wrapCorrupt(err)))
+	}
+	rec.next, rec.done = max(next, w.next), done
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.writable(); err != nil {
+		return err
+	}
+	for _, ptr := range passed {
+		p.pageGone(w.layer, ptr)
+	}
+	w.pages = next
+	return p.do(&rec)
+}
