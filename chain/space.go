@@ -47,6 +47,9 @@ func (p *Pool) claim() (int64, error) {
 	if err != nil || len(runs) == 0 {
 		return 0, err
 	}
+	if err := p.prepare(runs); err != nil {
+		return 0, err
+	}
 	if err := p.Flush(); err != nil {
 		return 0, err
 	}
@@ -58,6 +61,20 @@ func (p *Pool) claim() (int64, error) {
 		}
 	}
 	return runBlocks(runs), nil
+}
+
+// prepare grows a sparse pool file ahead of need: what was just claimed, and nobody may name yet, gets real zeros.
+func (p *Pool) prepare(runs []alloc.Run) error {
+	file, ok := p.dev.(interface{ Prepare(off, n int64) error })
+	if !ok {
+		return nil
+	}
+	for _, r := range runs {
+		if err := file.Prepare(int64(r.Start)*BlockSize, r.Len*BlockSize); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // claimRuns bounds the runs of one claim, so that its record stays small on a fragmented pool.
