@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
@@ -133,7 +134,24 @@ func (n *newPool) planFile(f poolCreateFlags) error {
 		return usagef("--size %d: must be a multiple of %s", f.size.bytes, formatSize(chain.BlockSize))
 	}
 	n.file = f.size.bytes
-	return bigEnough(n.file)
+	return errors.Join(bigEnough(n.file), n.roomForFile())
+}
+
+// roomForFile refuses a file of zeros that surely does not fit: writing it would fill the file system before it fails.
+func (n *newPool) roomForFile() error {
+	if n.sparse {
+		return nil
+	}
+	dir := filepath.Dir(n.device)
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return &os.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	if free := st.Bavail * uint64(st.Frsize); uint64(n.file) > free {
+		return hinted(fmt.Errorf("%s: has %s free, a pool file of %s does not fit", dir, formatSize(int64(free)), formatSize(n.file)),
+			"--sparse makes a file that takes its space when it is written to")
+	}
+	return nil
 }
 
 func bigEnough(bytes int64) error {
@@ -244,8 +262,12 @@ func (a *app) createFile(ctx context.Context, n newPool) (*blockdev.File, error)
 	for start := a.now(); ; {
 		select {
 		case r := <-done:
-			if show != nil {
-				return r.f, errors.Join(r.err, show.set(n.file, n.file), show.end())
+			switch {
+			case show == nil:
+			case r.err == nil:
+				return r.f, errors.Join(show.set(n.file, n.file), show.end())
+			default: // as far as it came
+				return r.f, errors.Join(r.err, show.end())
 			}
 			return r.f, r.err
 		case <-ctx.Done():
