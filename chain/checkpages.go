@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"slatefs/alloc"
 	"slatefs/chain/meta"
@@ -291,6 +292,9 @@ func (c *checker) names() {
 			c.r.bad("inode %d: %v", ino, err)
 			return nil
 		}
+		if ino > p.nextIno {
+			c.r.bad("inode %d: above the last number given, %d", ino, p.nextIno)
+		}
 		e, named := entries[ino]
 		switch {
 		case ino == RootIno:
@@ -304,6 +308,9 @@ func (c *checker) names() {
 		if n.typ == TypeDir && (n.entries != count[ino] || n.dirs != dirs[ino]) {
 			c.r.bad("directory %d: %d entries, %d directories, counted %d and %d", ino, count[ino], dirs[ino], n.entries, n.dirs)
 		}
+		if n.typ != TypeDir && count[ino] > 0 {
+			c.r.bad("inode %d: %d names lie in it, and it is no directory", ino, count[ino])
+		}
 		if n.typ == TypeFile && p.heads[ino] == nil {
 			c.r.bad("inode %d: volume without a head", ino)
 		}
@@ -312,6 +319,8 @@ func (c *checker) names() {
 	if err != nil {
 		c.r.bad("catalog: %v", err)
 	}
+	c.reachable(parent)
+	c.orphans(seen)
 	for ino := range entries {
 		if !seen[ino] {
 			c.r.bad("%s in directory %d: inode %d does not exist", entries[ino].name, parent[ino], ino)
@@ -320,6 +329,38 @@ func (c *checker) names() {
 	for ino, l := range p.heads {
 		if !seen[ino] {
 			c.r.bad("layer %v: head of volume %d, which does not exist", l.id, ino)
+		}
+	}
+}
+
+// orphans finds what is unlinked and not there, and the root if it is not.
+func (c *checker) orphans(seen map[Ino]bool) {
+	if !seen[RootIno] {
+		c.r.bad("inode %d, the root, does not exist", RootIno)
+	}
+	err := c.p.cat.rows(rowOrphan, func(number uint64, _ []byte, _ int) error {
+		if !seen[Ino(number)] {
+			c.r.bad("orphan %d: the inode does not exist", number)
+		}
+		return nil
+	})
+	if err != nil {
+		c.r.bad("catalog: %v", err)
+	}
+}
+
+// reachable finds names that do not hang on the root: below a directory without a name, or in a circle of directories.
+func (c *checker) reachable(parent map[Ino]Ino) {
+	known := map[Ino]bool{RootIno: true}
+	for ino := range parent {
+		var path []Ino
+		for at := ino; !known[at]; at = parent[at] {
+			known[at] = true // reported once; what is below it is not reported again
+			path = append(path, at)
+			if up, named := parent[at]; !named || slices.Contains(path, up) {
+				c.r.bad("directory %d does not hang on the root", at)
+				break
+			}
 		}
 	}
 }

@@ -106,7 +106,7 @@ func Wipe(dev blockdev.Device) error {
 
 // wrapCorrupt makes the sentinels of the packages below this one's.
 func wrapCorrupt(err error) error {
-	for _, e := range []error{meta.ErrCorrupt, journal.ErrCorrupt, alloc.ErrCorrupt, alloc.ErrState, alloc.ErrRange} {
+	for _, e := range []error{meta.ErrCorrupt, journal.ErrCorrupt, alloc.ErrCorrupt, alloc.ErrState, alloc.ErrRange, alloc.ErrNamed} {
 		if errors.Is(err, e) {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
@@ -119,6 +119,9 @@ func (p *Pool) load() error {
 		return fmt.Errorf("metadata store: %w", err)
 	}
 	for _, r := range p.store.Extents() {
+		if int64(r.Start) < superSlots+p.format.ring/BlockSize {
+			return fmt.Errorf("metadata store: extent %d+%d over superblocks or journal: %w", r.Start, r.Len, ErrCorrupt)
+		}
 		p.metaN += r.Len
 	}
 	if err := p.loadTable(); err != nil {
