@@ -123,21 +123,25 @@ func (s *superblock) marshal() ([]byte, error) {
 	return b, nil
 }
 
-// unmarshal checks magic, then version, then checksum, and reports them as three errors.
+// unmarshal checks magic, then version, then checksum, and reports them as three errors. When the checksum is good the
+// generation is set, also with an unknown version or feature: their places are the same in all versions.
 func (s *superblock) unmarshal(b []byte) error {
 	le := binary.LittleEndian
 	if !bytes.Equal(b[:8], []byte(superMagic)) {
 		return ErrNotPool
 	}
+	c := append([]byte(nil), b...)
+	clear(c[16:24])
+	have, want := xxhash.Sum64(c), le.Uint64(b[16:])
+	if have == want {
+		s.generation = le.Uint64(b[24:])
+	}
 	if v := le.Uint32(b[8:]); v != superVersion {
 		return fmt.Errorf("version %d, this program knows %d: %w", v, superVersion, ErrVersion)
 	}
-	c := append([]byte(nil), b...)
-	clear(c[16:24])
-	if have, want := xxhash.Sum64(c), le.Uint64(b[16:]); have != want {
+	if have != want {
 		return fmt.Errorf("superblock: checksum %016x, want %016x: %w", have, want, ErrCorrupt)
 	}
-	s.generation = le.Uint64(b[24:])
 	copy(s.uuid[:], b[32:])
 	s.compatible, s.readOnly, s.incompatible = le.Uint64(b[48:]), le.Uint64(b[56:]), le.Uint64(b[64:])
 	s.geometry = geometry{
@@ -193,13 +197,15 @@ func (g geometry) validate() error {
 func (s *superblock) salt() uint64 { return xxhash.Sum64(s.uuid[:]) }
 
 // readSuper returns the newest superblock and its slot. A slot that is damaged is passed over; whether its pool may
-// still be opened by the older one the journal decides.
+// still be opened by the older one the journal decides. A whole one that a later program wrote is not: if it is the
+// newest, its error is returned.
 func readSuper(dev blockdev.Device) (s superblock, slot int, err error) {
 	if dev.Size() < superSlots*BlockSize {
 		return s, 0, fmt.Errorf("device of %d bytes: %w", dev.Size(), ErrNotPool)
 	}
 	b := blockdev.Aligned(BlockSize)
 	var errs [superSlots]error
+	var unknown uint64 // generation of a whole one of a later program
 	found := false
 	for i := range superSlots {
 		if _, errs[i] = dev.ReadAt(b, int64(i)*BlockSize); errs[i] != nil {
@@ -207,19 +213,22 @@ func readSuper(dev blockdev.Device) (s superblock, slot int, err error) {
 		}
 		var one superblock
 		if errs[i] = one.unmarshal(b); errs[i] != nil {
+			if errors.Is(errs[i], ErrVersion) || errors.Is(errs[i], ErrFeature) {
+				unknown = max(unknown, one.generation)
+			}
 			continue
 		}
 		if !found || one.generation > s.generation {
 			s, slot, found = one, i, true
 		}
 	}
-	if found {
+	if found && unknown < s.generation {
 		return s, slot, nil
 	}
 	for _, e := range errs { // the error that says most
-		if !errors.Is(e, ErrNotPool) {
-			return s, 0, e
+		if e != nil && !errors.Is(e, ErrNotPool) {
+			return superblock{}, 0, e
 		}
 	}
-	return s, 0, errs[0]
+	return superblock{}, 0, errs[0]
 }
