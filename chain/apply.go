@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"slatefs/alloc"
+	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 )
 
@@ -47,7 +48,7 @@ func (r *recMap) apply(p *Pool) error {
 	if err != nil {
 		return err
 	}
-	if r.n <= 0 || !l.head {
+	if r.n <= 0 || r.n > mapEnd || r.lb > mapEnd-r.n || r.size > MaxSize || !l.head {
 		return fmt.Errorf("layer %v: map record of %d blocks, head %v: %w", l.id, r.n, l.head, ErrCorrupt)
 	}
 	l.top.set(r.lb, piece{n: r.n, dev: r.dev, birth: birthOf(r.dev, l.id)})
@@ -113,11 +114,17 @@ func (r *recErased) apply(p *Pool) error {
 		if err := p.blocks.Set(run, alloc.InUse, alloc.Clean); err != nil {
 			return err
 		}
+		if run.Len > j.readyN {
+			return fmt.Errorf("erase job %d: %d blocks erased of %d: %w", j.id, run.Len, j.readyN, ErrCorrupt)
+		}
 		j.readyN -= run.Len
 		j.erased += run.Len
 		p.dirtyN -= run.Len
 	}
 	for _, run := range r.failed {
+		if run.Len <= 0 || run.Len > j.readyN || run.Start >= alloc.BlockID(p.blocks.Total()) {
+			return fmt.Errorf("erase job %d: failed at %d+%d, %d queued: %w", j.id, run.Start, run.Len, j.readyN, ErrCorrupt)
+		}
 		j.bad.add(0, run.Start, entry{n: run.Len})
 		j.readyN -= run.Len
 		j.badN += run.Len
@@ -155,13 +162,24 @@ func (r *recGrant) apply(p *Pool) error {
 	if err := p.blocks.Set(r.run, alloc.Clean, alloc.Meta); err != nil {
 		return err
 	}
-	p.store.AddExtent(r.run)
+	if err := p.store.AddExtent(r.run); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
 	return nil
 }
 
 func (r *recPut) apply(p *Pool) error {
+	kind := rowKind(r.key.Hi >> 56)
+	switch kind {
+	case rowInode, rowName, rowLink, rowXattr, rowProperty, rowOrphan:
+	default: // rows of objects in memory are the checkpoint's
+		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)
+	}
+	if len(r.val) > meta.MaxValue {
+		return fmt.Errorf("row %x of %d bytes: %w", r.key, len(r.val), ErrCorrupt)
+	}
 	p.cat.put(r.key, r.val)
-	if rowKind(r.key.Hi>>56) == rowInode { // its number is taken, whatever becomes of it
+	if kind == rowInode { // its number is taken, whatever becomes of it
 		p.nextIno = max(p.nextIno, Ino(r.key.Hi&(1<<56-1)))
 	}
 	return nil
@@ -175,11 +193,17 @@ func (r *recHead) apply(p *Pool) error {
 			return err
 		}
 	}
+	if r.size > MaxSize || p.heads[r.vol] != nil || parent != nil && (parent.head || parent.dead) {
+		return fmt.Errorf("head of volume %d, %d bytes, parent %v: %w", r.vol, r.size, r.parent, ErrCorrupt)
+	}
 	p.newLayer(parent, r.vol, r.size, r.when)
 	return nil
 }
 
 func (r *recFreeze) apply(p *Pool) error {
+	if err := checkSnapName(r.name); r.name != "" && err != nil {
+		return fmt.Errorf("%w: %w", err, ErrCorrupt)
+	}
 	for _, v := range r.vols {
 		old := p.heads[v]
 		if old == nil {
@@ -201,7 +225,7 @@ func (r *recRollback) apply(p *Pool) error {
 		return err
 	}
 	old := p.heads[r.vol]
-	if old == nil {
+	if old == nil || snap.head || snap.dead {
 		return fmt.Errorf("rollback of volume %d: %w", r.vol, ErrCorrupt)
 	}
 	p.newLayer(snap, r.vol, snap.size, r.when)
@@ -218,6 +242,9 @@ func (r *recUnname) apply(p *Pool) error {
 	l, err := p.layer(r.layer)
 	if err != nil {
 		return err
+	}
+	if !l.named {
+		return fmt.Errorf("layer %v loses a name that it has not: %w", l.id, ErrCorrupt)
 	}
 	j := p.newJob(l.vol, p.pathOf(l.vol), l.name, reasonSnapshot, r.who, r.when)
 	l.named, l.name = false, ""
@@ -287,7 +314,7 @@ func (r *recDetach) apply(p *Pool) error {
 	if err != nil {
 		return err
 	}
-	if r.lo < 0 || r.hi <= r.lo || !l.head {
+	if r.lo < 0 || r.hi <= r.lo || r.hi > mapEnd || !l.head {
 		return fmt.Errorf("layer %v: detach of blocks %d to %d: %w", l.id, r.lo, r.hi, ErrCorrupt)
 	}
 	below := l.top
@@ -328,6 +355,9 @@ func (r *recResize) apply(p *Pool) error {
 	if err != nil {
 		return err
 	}
+	if r.size > MaxSize || !l.head {
+		return fmt.Errorf("layer %v: size %d, head %v: %w", l.id, r.size, l.head, ErrCorrupt)
+	}
 	p.setSize(l, r.size)
 	p.touch(l)
 	return nil
@@ -337,6 +367,9 @@ func (r *recRename) apply(p *Pool) error {
 	l, err := p.layer(r.layer)
 	if err != nil {
 		return err
+	}
+	if err := checkSnapName(r.name); err != nil || !l.named {
+		return fmt.Errorf("layer %v, named %v, becomes %q: %w", l.id, l.named, r.name, ErrCorrupt)
 	}
 	l.name = r.name
 	p.touch(l)

@@ -147,6 +147,9 @@ func (p *Pool) replaced(l *layer, r oldRun, j *job) error {
 		l.own -= r.n
 		p.addToJob(j, r)
 	} else {
+		if l.parent == nil {
+			return fmt.Errorf("layer %v: block %d born in %v, and it has no parent: %w", l.id, r.dev, r.birth, ErrCorrupt)
+		}
 		l.lost.add(r.birth, r.dev, entry{n: r.n})
 		if r.birth > l.parent.floor() {
 			l.lostHere += r.n
