@@ -266,6 +266,22 @@ func (p *Pool) find(dir Ino, name string) (nameEntry, error) {
 	return nameEntry{}, fmt.Errorf("%s: %w", join(p.pathOf(dir), name), ErrNotFound)
 }
 
+// fits refuses a name whose row has no room for it: names of one hash share a row, and a row that is too long would
+// fail the checkpoint. Such names do not meet by chance, but can be made. It is asked before anything is changed.
+func (p *Pool) fits(dir Ino, name string) error {
+	es, err := p.names(dir, name)
+	if err != nil {
+		return err
+	}
+	if len(marshalNames(append(es, nameEntry{name: name})))+nameRoom > meta.MaxValue {
+		return fmt.Errorf("%s: too many names of one hash: %w", join(p.pathOf(dir), name), ErrNoSpace)
+	}
+	return nil
+}
+
+// nameRoom is what the inode numbers of a row, of at most 4 long names or some more short ones, may still grow by.
+const nameRoom = 128
+
 // setName adds, changes or (ino 0) removes an entry's row.
 func (p *Pool) setName(dir Ino, name string, ino Ino, typ FileType) error {
 	es, err := p.names(dir, name)

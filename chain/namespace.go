@@ -176,6 +176,9 @@ func (p *Pool) make(r Req, dir Ino, name string, n *inode, now time.Time) (Ino, 
 	if p.availLocked() <= 0 {
 		return 0, fmt.Errorf("%s: %w", join(p.pathOf(dir), name), ErrNoSpace)
 	}
+	if err := p.fits(dir, name); err != nil {
+		return 0, err
+	}
 	p.nextIno++
 	ino := p.nextIno
 	n.uid, n.gid, n.parent, n.name = r.UID, r.GID, dir, name

@@ -34,6 +34,9 @@ func (p *Pool) Rename(r Req, dir Ino, name string, newDir Ino, newName string, f
 		case err != nil && f&RenameExchange != 0:
 			return err
 		case err != nil:
+			if err := p.fits(newDir, newName); err != nil {
+				return err
+			}
 		case f&RenameNoReplace != 0:
 			return fmt.Errorf("%s: %w", p.pathOf(to.ino), ErrExist)
 		case to.ino == from.ino:
