@@ -9,8 +9,8 @@ PKG ?= ./...
 BENCH ?= .
 BENCH_COUNT ?= 10
 FUZZTIME ?= 30s
-SOAK ?= Crash|Model|Sequences
-SOAK_COUNT ?= 20
+SOAK_SEEDS ?= 300
+SOAK_CHECKS ?= 50000
 LINT := go tool -modfile=.ci/tools.mod golangci-lint
 
 .PHONY: all build test test-deps lint demo soak bench cover fuzz clean help
@@ -35,8 +35,10 @@ lint: ## run the linters (the first run builds them: some minutes)
 demo: build ## show what slatefs does, on a pool file
 	integration/demo.sh
 
-soak: ## repeat the crash and model tests SOAK_COUNT (20) times, without a time limit
-	go test -count=$(SOAK_COUNT) -failfast -timeout=0 -run '$(SOAK)' ./...
+soak: ## crash, model and scale tests for hours: other seeds each time, a crash at every operation
+	go test ./chain -count=1 -failfast -timeout=0 -v -run 'TestCrash$$' -crash.long -crash.seeds=$(SOAK_SEEDS) -crash.first=$$(date +%s)
+	go test ./chain -count=1 -failfast -timeout=0 -run TestModel -rapid.checks=$(SOAK_CHECKS)
+	SLATEFS_SCALE=full go test ./integration -count=1 -timeout=0 -v -run Scale
 
 bench: ## run the benchmarks of PKG, BENCH_COUNT (10) times, for benchstat
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count=$(BENCH_COUNT) -timeout=0 $(PKG)

@@ -13,9 +13,11 @@ import (
 )
 
 var (
-	crashLong = flag.Bool("crash.long", false, "many more crash points")
-	crashSeed = flag.Uint64("crash.seed", 0, "only this seed")
-	crashAt   = flag.Int("crash.at", 0, "only this operation of the device")
+	crashLong  = flag.Bool("crash.long", false, "crash at every operation of the device, not at some 60 of a workload")
+	crashFirst = flag.Uint64("crash.first", 1, "the first seed")
+	crashSeeds = flag.Uint64("crash.seeds", 12, "how many seeds")
+	crashSeed  = flag.Uint64("crash.seed", 0, "only this seed")
+	crashAt    = flag.Int("crash.at", 0, "only this operation of the device")
 )
 
 func (w *world) ctx() context.Context { return context.Background() }
@@ -48,28 +50,23 @@ func (w *world) steps(n int) error {
 // stays. The pool opens, check finds nothing, and what it holds is what a disk could hold. Then the same again, while
 // it recovers.
 func TestCrash(t *testing.T) {
-	seeds := uint64(12)
-	if *crashLong {
-		seeds = 60
-	}
+	seeds := *crashSeeds
 	if testing.Short() {
 		seeds = 2
 	}
 	points := 0
-	for seed := uint64(1); seed <= seeds; seed++ {
-		if *crashSeed != 0 && seed != *crashSeed {
-			if seed == seeds {
-				points += crashAll(t, *crashSeed, seeds)
-			}
-			continue
-		}
-		points += crashAll(t, seed, seeds)
+	if *crashSeed != 0 {
+		points = crashAll(t, *crashSeed)
+		seeds = 0
+	}
+	for seed := *crashFirst; seed < *crashFirst+seeds; seed++ {
+		points += crashAll(t, seed)
 	}
 	t.Logf("%d crash points, each twice", points)
 }
 
 // crashAll crashes one workload at every operation, or at every few.
-func crashAll(t *testing.T, seed, seeds uint64) (points int) {
+func crashAll(t *testing.T, seed uint64) (points int) {
 	base := newDisk(t, crashDisk)
 	total := func() int {
 		d := base.Clone()
