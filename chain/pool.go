@@ -128,6 +128,13 @@ func (p *Pool) fail(err error) error {
 	return p.failLocked(err)
 }
 
+// FailSync makes the pool read-only because a sync of its device failed that the pool did not make itself: a write with
+// RWF_DSYNC through a Ring, which goes past the bookkeeping of blockdev.File. It returns what every change is answered
+// from then on, ErrReadOnly with blockdev.ErrSyncFailed and err in it; of two failures the first one's.
+func (p *Pool) FailSync(err error) error {
+	return p.fail(fmt.Errorf("sync of the device: %w: %w", blockdev.ErrSyncFailed, err))
+}
+
 // writable is nil while changes are accepted.
 func (p *Pool) writable() error {
 	switch {
