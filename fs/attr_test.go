@@ -14,8 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestStat(t *testing.T) {
-	s, _, _ := mountPool(t, MountOptions{})
+func TestStat(t *testing.T) { onTransports(t, testStat) }
+
+func testStat(t *testing.T, v variant) {
+	s, _, _ := mountPool(t, v)
 	var fsStat unix.Statfs_t
 	must(t, unix.Statfs(s.Dir(), &fsStat))
 	if fsStat.Bsize != 4096 || fsStat.Frsize != 4096 || fsStat.Blocks == 0 || fsStat.Namelen != 255 {
@@ -41,8 +43,10 @@ func TestStat(t *testing.T) {
 	}
 }
 
-func TestChmodChownUtimes(t *testing.T) {
-	s, _, _ := mountPool(t, MountOptions{})
+func TestChmodChownUtimes(t *testing.T) { onTransports(t, testChmodChownUtimes) }
+
+func testChmodChownUtimes(t *testing.T, v variant) {
+	s, _, _ := mountPool(t, v)
 	path := filepath.Join(s.Dir(), "v")
 	openAt(t, path, unix.O_CREAT|unix.O_WRONLY)
 	must(t, unix.Chmod(path, 0o600))
@@ -66,8 +70,10 @@ func TestChmodChownUtimes(t *testing.T) {
 	}
 }
 
-func TestXattr(t *testing.T) {
-	s, _, _ := mountPool(t, MountOptions{})
+func TestXattr(t *testing.T) { onTransports(t, testXattr) }
+
+func testXattr(t *testing.T, v variant) {
+	s, _, _ := mountPool(t, v)
 	path := filepath.Join(s.Dir(), "v")
 	openAt(t, path, unix.O_CREAT|unix.O_RDWR)
 	must(t, unix.Setxattr(path, "user.a", []byte("one"), unix.XATTR_CREATE))
@@ -112,11 +118,13 @@ func ioctl[T any](fd int, cmd uint, p *T) error {
 	return nil
 }
 
-func TestImmutable(t *testing.T) {
+func TestImmutable(t *testing.T) { onTransports(t, testImmutable) }
+
+func testImmutable(t *testing.T, v variant) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	s, p, _ := mountPool(t, MountOptions{})
+	s, p, _ := mountPool(t, v)
 	at := func(name string) string { return filepath.Join(s.Dir(), name) }
 	fd := openAt(t, at("v"), unix.O_CREAT|unix.O_RDWR)
 	_, err := unix.Pwrite(fd, pattern(4096, 6), 0)
@@ -158,11 +166,13 @@ func TestImmutable(t *testing.T) {
 	must(t, unix.Unlink(at("v")))
 }
 
-func TestImmutableDirectory(t *testing.T) {
+func TestImmutableDirectory(t *testing.T) { onTransports(t, testImmutableDirectory) }
+
+func testImmutableDirectory(t *testing.T, v variant) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	s, _, _ := mountPool(t, MountOptions{})
+	s, _, _ := mountPool(t, v)
 	dir := filepath.Join(s.Dir(), "d")
 	must(t, unix.Mkdir(dir, 0o755))
 	must(t, unix.Mkdir(filepath.Join(dir, "e"), 0o755))
@@ -177,8 +187,10 @@ func TestImmutableDirectory(t *testing.T) {
 	must(t, unix.Rmdir(filepath.Join(dir, "e")))
 }
 
-func TestExtSizeHint(t *testing.T) {
-	s, _, _ := mountPool(t, MountOptions{})
+func TestExtSizeHint(t *testing.T) { onTransports(t, testExtSizeHint) }
+
+func testExtSizeHint(t *testing.T, v variant) {
+	s, _, _ := mountPool(t, v)
 	fd := openAt(t, filepath.Join(s.Dir(), "v"), unix.O_CREAT|unix.O_RDWR)
 	var x struct {
 		Flags, ExtSize, NExtents, Project, CowSize uint32

@@ -11,8 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestWhatIsRefused(t *testing.T) {
-	s, _, _ := mountPool(t, MountOptions{})
+func TestWhatIsRefused(t *testing.T) { onTransports(t, testWhatIsRefused) }
+
+func testWhatIsRefused(t *testing.T, v variant) {
+	s, _, _ := mountPool(t, v)
 	at := func(name string) string { return filepath.Join(s.Dir(), name) }
 	openAt(t, at("v"), unix.O_CREAT|unix.O_RDWR)
 	wantErr(t, "fifo", unix.Mkfifo(at("f"), 0o644), unix.EPERM)
@@ -35,8 +37,10 @@ func TestWhatIsRefused(t *testing.T) {
 	wantErr(t, "no file", err, unix.ENOENT)
 }
 
-func TestRename(t *testing.T) {
-	s, _, _ := mountPool(t, MountOptions{})
+func TestRename(t *testing.T) { onTransports(t, testRename) }
+
+func testRename(t *testing.T, v variant) {
+	s, _, _ := mountPool(t, v)
 	at := func(name string) string { return filepath.Join(s.Dir(), name) }
 	for _, name := range []string{"a", "b"} {
 		must(t, os.WriteFile(at(name), []byte(name), 0o644))
@@ -61,8 +65,10 @@ func TestRename(t *testing.T) {
 	must(t, unix.Rmdir(at("d")))
 }
 
-func TestManyNames(t *testing.T) {
-	s, _, _ := mountPool(t, MountOptions{})
+func TestManyNames(t *testing.T) { onTransports(t, testManyNames) }
+
+func testManyNames(t *testing.T, v variant) {
+	s, _, _ := mountPool(t, v)
 	var want []string
 	for i := range 700 {
 		want = append(want, fmt.Sprintf("%s-%03d", strings.Repeat("long", i%40), i))
@@ -83,11 +89,13 @@ func TestManyNames(t *testing.T) {
 	}
 }
 
-func TestSetgidDirectory(t *testing.T) {
+func TestSetgidDirectory(t *testing.T) { onTransports(t, testSetgidDirectory) }
+
+func testSetgidDirectory(t *testing.T, v variant) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	s, _, _ := mountPool(t, MountOptions{})
+	s, _, _ := mountPool(t, v)
 	dir := filepath.Join(s.Dir(), "d")
 	must(t, unix.Mkdir(dir, 0o755))
 	must(t, unix.Chown(dir, 0, 55))

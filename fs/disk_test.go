@@ -87,7 +87,7 @@ func (d *disk) SectorSize() int  { return sectorBytes }
 func (d *disk) Close() error     { return nil }
 
 // eraseOnce zeroes what the pool hands out, at most n bytes, and returns how much it was.
-func eraseOnce(p *chain.Pool, d *disk, n int64) (done int64, err error) {
+func eraseOnce(p *chain.Pool, d blockdev.Device, n int64) (done int64, err error) {
 	job, runs := p.Next(n)
 	for _, r := range runs {
 		if err := d.Zero(r.Off, r.Len, blockdev.Overwrite); err != nil {
@@ -105,7 +105,7 @@ func eraseOnce(p *chain.Pool, d *disk, n int64) (done int64, err error) {
 }
 
 // runEraser erases what is freed, until ctx is done.
-func runEraser(ctx context.Context, t *testing.T, p *chain.Pool, d *disk) {
+func runEraser(ctx context.Context, t testing.TB, p *chain.Pool, d blockdev.Device) {
 	var mu sync.Mutex
 	erase := func(n int64) (int64, error) {
 		mu.Lock()

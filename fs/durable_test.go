@@ -12,6 +12,13 @@ import (
 )
 
 func TestDsyncWritesSurviveAPowerLoss(t *testing.T) {
+	onTransports(t, testDsyncWritesSurviveAPowerLoss)
+}
+
+func testDsyncWritesSurviveAPowerLoss(t *testing.T, v variant) {
+	if v.file {
+		return // which keeps what was not synced
+	}
 	for _, c := range []struct {
 		name        string
 		open, write int
@@ -21,8 +28,11 @@ func TestDsyncWritesSurviveAPowerLoss(t *testing.T) {
 		{"RWF_DSYNC", unix.O_DIRECT, unix.RWF_DSYNC},
 		{"RWF_SYNC", 0, unix.RWF_SYNC},
 	} {
+		if v.loop && c.open&unix.O_SYNC == unix.O_SYNC {
+			continue // to the daemon the same as O_DSYNC
+		}
 		t.Run(c.name, func(t *testing.T) {
-			s, _, d := mountPool(t, MountOptions{})
+			s, _, d := mountPool(t, v)
 			path := filepath.Join(s.Dir(), "v")
 			fd := openAt(t, path, unix.O_CREAT|unix.O_RDWR|c.open)
 			for i := range 4 { // the first allocates, the second overwrites in place, …
@@ -43,8 +53,10 @@ func TestDsyncWritesSurviveAPowerLoss(t *testing.T) {
 	}
 }
 
-func TestParallelWritersOfOneFile(t *testing.T) {
-	s, p, _ := mountPool(t, MountOptions{})
+func TestParallelWritersOfOneFile(t *testing.T) { onTransports(t, testParallelWritersOfOneFile) }
+
+func testParallelWritersOfOneFile(t *testing.T, v variant) {
+	s, p, _ := mountPool(t, v)
 	path := filepath.Join(s.Dir(), "v")
 	const writers, blocks = 8, 64
 	must(t, unix.Ftruncate(openAt(t, path, unix.O_CREAT|unix.O_RDWR), writers*blocks*4096))

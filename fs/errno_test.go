@@ -51,7 +51,7 @@ func TestErrno(t *testing.T) {
 }
 
 func TestStatusLogsWhatErrnoCannotSay(t *testing.T) {
-	p, _ := newPool(t)
+	p, _ := newPool(t, classicInMemory)
 	for _, c := range []struct {
 		err    error
 		want   fuse.Status

@@ -33,13 +33,34 @@ func rangeOf(off uint64, n uint32, flags uint32) (int64, error) {
 	return int64(off), nil
 }
 
+// readable checks a READ and finds what it reads, and the byte to begin at.
+func (f *FS) readable(in *fuse.ReadIn) (*openFile, int64, error) {
+	o, err := f.file(in.NodeId)
+	if err != nil {
+		return nil, 0, err
+	}
+	off, err := rangeOf(in.Offset, in.Size, in.Flags)
+	return o, off, err
+}
+
+// writable checks a WRITE of n bytes and finds what it changes, and the byte to begin at. stable: it must be durable
+// when it is answered, by O_DSYNC, which stands for RWF_DSYNC too. What the kernel writes back from an mmap has no
+// open, so no flags.
+func (f *FS) writable(in *fuse.WriteIn, n int) (vol *chain.Volume, off int64, stable bool, err error) {
+	flags := in.Flags
+	if in.WriteFlags&fuse.WRITE_CACHE != 0 {
+		flags = 0
+	}
+	if vol, err = f.volume(in.NodeId); err != nil {
+		return nil, 0, false, err
+	}
+	off, err = rangeOf(in.Offset, uint32(n), flags)
+	return vol, off, flags&unix.O_DSYNC != 0, err
+}
+
 // Read reads. It is short at the end of the file only.
 func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
-	o, err := f.file(in.NodeId)
-	var off int64
-	if err == nil {
-		off, err = rangeOf(in.Offset, in.Size, in.Flags)
-	}
+	o, off, err := f.readable(in)
 	var n int
 	if err == nil {
 		n, err = o.data.ReadAt(buf[:min(len(buf), int(in.Size))], off)
@@ -62,20 +83,11 @@ func (f *FS) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (ui
 	return f.Write(cancel, in, all)
 }
 
-// Write writes all of data or fails. With O_DSYNC, which stands for RWF_DSYNC too, it is durable on return. What the
-// kernel writes back from an mmap has no open, so no alignment.
+// Write writes all of data or fails.
 func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
-	flags := in.Flags
-	if in.WriteFlags&fuse.WRITE_CACHE != 0 {
-		flags = 0
-	}
-	vol, err := f.volume(in.NodeId)
-	var off int64
+	vol, off, stable, err := f.writable(in, len(data))
 	if err == nil {
-		off, err = rangeOf(in.Offset, uint32(len(data)), flags)
-	}
-	if err == nil {
-		if flags&unix.O_DSYNC != 0 {
+		if stable {
 			_, err = vol.WriteAtSync(data, off)
 		} else {
 			_, err = vol.WriteAt(data, off)

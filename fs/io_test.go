@@ -34,8 +34,10 @@ func pattern(n int, seed byte) []byte {
 	return b
 }
 
-func TestDirectIsAligned(t *testing.T) {
-	s, _, _ := mountPool(t, MountOptions{})
+func TestDirectIsAligned(t *testing.T) { onTransports(t, testDirectIsAligned) }
+
+func testDirectIsAligned(t *testing.T, v variant) {
+	s, _, _ := mountPool(t, v)
 	path := filepath.Join(s.Dir(), "v")
 	fd := openAt(t, path, unix.O_CREAT|unix.O_RDWR|unix.O_DIRECT)
 	buf := pattern(8192, 2)
@@ -70,8 +72,10 @@ func TestDirectIsAligned(t *testing.T) {
 	}
 }
 
-func TestReadWriteSizes(t *testing.T) {
-	s, _, _ := mountPool(t, MountOptions{})
+func TestReadWriteSizes(t *testing.T) { onTransports(t, testReadWriteSizes) }
+
+func testReadWriteSizes(t *testing.T, v variant) {
+	s, _, _ := mountPool(t, v)
 	fd := openAt(t, filepath.Join(s.Dir(), "v"), unix.O_CREAT|unix.O_RDWR)
 	want := pattern(5<<20+777, 3)
 	for off := 0; off < len(want); {
@@ -99,8 +103,10 @@ func TestReadWriteSizes(t *testing.T) {
 	}
 }
 
-func TestSharedMmap(t *testing.T) {
-	s, _, _ := mountPool(t, MountOptions{})
+func TestSharedMmap(t *testing.T) { onTransports(t, testSharedMmap) }
+
+func testSharedMmap(t *testing.T, v variant) {
+	s, _, _ := mountPool(t, v)
 	fd := openAt(t, filepath.Join(s.Dir(), "v"), unix.O_CREAT|unix.O_RDWR)
 	must(t, unix.Ftruncate(fd, 8192))
 	m := newMapper(t, filepath.Join(s.Dir(), "v"))
@@ -117,8 +123,10 @@ func TestSharedMmap(t *testing.T) {
 	}
 }
 
-func TestFallocateAndSeek(t *testing.T) {
-	s, _, _ := mountPool(t, MountOptions{})
+func TestFallocateAndSeek(t *testing.T) { onTransports(t, testFallocateAndSeek) }
+
+func testFallocateAndSeek(t *testing.T, v variant) {
+	s, _, _ := mountPool(t, v)
 	fd := openAt(t, filepath.Join(s.Dir(), "v"), unix.O_CREAT|unix.O_RDWR)
 	const keep, punch, zero = unix.FALLOC_FL_KEEP_SIZE, unix.FALLOC_FL_PUNCH_HOLE, unix.FALLOC_FL_ZERO_RANGE
 	size := func() int64 {
@@ -160,8 +168,10 @@ func TestFallocateAndSeek(t *testing.T) {
 	}
 }
 
-func TestCopyFileRange(t *testing.T) {
-	s, _, _ := mountPool(t, MountOptions{})
+func TestCopyFileRange(t *testing.T) { onTransports(t, testCopyFileRange) }
+
+func testCopyFileRange(t *testing.T, v variant) {
+	s, _, _ := mountPool(t, v)
 	src := openAt(t, filepath.Join(s.Dir(), "a"), unix.O_CREAT|unix.O_RDWR)
 	dst := openAt(t, filepath.Join(s.Dir(), "b"), unix.O_CREAT|unix.O_RDWR)
 	want := pattern(3<<20+55, 5)
@@ -179,7 +189,11 @@ func TestCopyFileRange(t *testing.T) {
 }
 
 func TestUnlinkedFileLivesUntilItsLastClose(t *testing.T) {
-	s, p, _ := mountPool(t, MountOptions{})
+	onTransports(t, testUnlinkedFileLivesUntilItsLastClose)
+}
+
+func testUnlinkedFileLivesUntilItsLastClose(t *testing.T, v variant) {
+	s, p, _ := mountPool(t, v)
 	path := filepath.Join(s.Dir(), "v")
 	fd, err := unix.Open(path, unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o644)
 	must(t, err)

@@ -28,7 +28,7 @@ type MountOptions struct {
 	FsName     string       // source of the mount; the pool's name if empty
 	Debug      bool         // log every request at level debug
 	Logger     *slog.Logger // nil discards
-	EventLoop  bool         // READ, WRITE and FSYNC of volumes by an event loop over io_uring
+	EventLoop  bool         // READ, WRITE and FSYNC by an event loop over io_uring; ErrUnsupported unless root mounts
 }
 
 // transport carries requests between /dev/fuse and an FS. Whoever makes one has answered INIT.
@@ -36,6 +36,14 @@ type transport interface {
 	notifier
 	// serve answers requests until the mount is gone and all requests are done. It is called once.
 	serve()
+}
+
+// newTransport mounts f.
+func newTransport(f *FS, dir string, o MountOptions) (transport, error) {
+	if o.EventLoop {
+		return newEventLoop(f, dir, o)
+	}
+	return newClassic(f, dir, o)
 }
 
 // Server is one mount of a pool. All methods may be called concurrently; none touches a file below the mount.
@@ -53,16 +61,14 @@ type Server struct {
 // Mount mounts a pool on a directory. On return the mount is there, and waits for Serve to answer. A dead mount of the
 // same pool on dir, left by a daemon that was killed, is detached first. On error nothing is mounted.
 //
-// Root mounts with mount(2), anybody else with fusermount3; permissions are checked by the kernel.
+// Root mounts with mount(2), anybody else with fusermount3; permissions are checked by the kernel. The event loop is
+// for root only.
 func Mount(p *chain.Pool, dir string, o MountOptions) (*Server, error) {
 	if o.FsName == "" {
 		o.FsName = p.Name()
 	}
 	if o.Logger == nil {
 		o.Logger = discard
-	}
-	if o.EventLoop {
-		return nil, fmt.Errorf("fs: mount: %s: event loop: %w", dir, chain.ErrUnsupported)
 	}
 	dir, err := mountPoint(dir, o.FsName)
 	if err != nil {
@@ -72,7 +78,7 @@ func Mount(p *chain.Pool, dir string, o MountOptions) (*Server, error) {
 		o.Logger.Debug("fs: the daemon may wait for itself when memory is short", "error", err)
 	}
 	s := &Server{fs: New(p, o.Logger), dir: dir, done: make(chan struct{})}
-	if s.t, err = newClassic(s.fs, dir, o); err != nil {
+	if s.t, err = newTransport(s.fs, dir, o); err != nil {
 		return nil, fmt.Errorf("fs: mount: %s: %w", dir, err)
 	}
 	if s.id, err = findMount(procRoot, dir); err != nil {

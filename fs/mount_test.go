@@ -16,8 +16,10 @@ import (
 	"slatefs/chain"
 )
 
-func TestMountIsNamedForThePool(t *testing.T) {
-	s, p, _ := mountPool(t, MountOptions{})
+func TestMountIsNamedForThePool(t *testing.T) { onTransports(t, testMountIsNamedForThePool) }
+
+func testMountIsNamedForThePool(t *testing.T, v variant) {
+	s, p, _ := mountPool(t, v)
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	must(t, err)
 	want := " " + s.Dir() + " rw,nosuid,nodev"
@@ -32,16 +34,17 @@ func TestMountIsNamedForThePool(t *testing.T) {
 			t.Errorf("%q is not in %q", part, line)
 		}
 	}
-	if _, err := Mount(p, s.Dir(), MountOptions{}); err == nil {
+	if _, err := Mount(p, s.Dir(), v.options()); err == nil {
 		t.Error("mounted twice on one directory")
-	}
-	if _, err := Mount(p, t.TempDir(), MountOptions{EventLoop: true}); err == nil {
-		t.Error("there is no event loop")
 	}
 }
 
 func TestChangedDropsWhatTheKernelKnows(t *testing.T) {
-	s, p, _ := mountPool(t, MountOptions{})
+	onTransports(t, testChangedDropsWhatTheKernelKnows)
+}
+
+func testChangedDropsWhatTheKernelKnows(t *testing.T, v variant) {
+	s, p, _ := mountPool(t, v)
 	path := filepath.Join(s.Dir(), "v")
 	fd := openAt(t, path, unix.O_CREAT|unix.O_RDWR)
 	_, err := unix.Pwrite(fd, pattern(8192, 1), 0)
@@ -78,8 +81,10 @@ func TestChangedDropsWhatTheKernelKnows(t *testing.T) {
 	wantErr(t, "removed", unix.Stat(filepath.Join(s.Dir(), "made"), &st), unix.ENOENT)
 }
 
-func TestDrain(t *testing.T) {
-	s, _, _ := mountPool(t, MountOptions{})
+func TestDrain(t *testing.T) { onTransports(t, testDrain) }
+
+func testDrain(t *testing.T, v variant) {
+	s, _, _ := mountPool(t, v)
 	path := filepath.Join(s.Dir(), "v")
 	fd, err := unix.Open(path, unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o644)
 	must(t, err)
@@ -106,9 +111,11 @@ func TestDrain(t *testing.T) {
 	must(t, s.Unmount()) // once more does nothing
 }
 
-func TestAbortGivesOpensBack(t *testing.T) {
-	p, _ := newPool(t)
-	s := mountOn(t, p, t.TempDir(), MountOptions{})
+func TestAbortGivesOpensBack(t *testing.T) { onTransports(t, testAbortGivesOpensBack) }
+
+func testAbortGivesOpensBack(t *testing.T, v variant) {
+	p, _ := newPool(t, v)
+	s := mountOn(t, p, t.TempDir(), v.options())
 	fd := openAt(t, filepath.Join(s.Dir(), "v"), unix.O_CREAT|unix.O_RDWR)
 	a, err := p.Resolve("v")
 	must(t, err)
@@ -119,15 +126,17 @@ func TestAbortGivesOpensBack(t *testing.T) {
 	if s.OpenFiles() != 0 {
 		t.Errorf("%d files are open", s.OpenFiles())
 	}
-	again := mountOn(t, p, s.Dir(), MountOptions{}) // over the dead one
+	again := mountOn(t, p, s.Dir(), v.options()) // over the dead one
 	openAt(t, filepath.Join(again.Dir(), "v"), unix.O_RDWR)
 	if b, err := p.GetAttr(a.Ino); err != nil || b.Nlink != 1 {
 		t.Errorf("%+v, %v", b, err)
 	}
 }
 
-func TestHoldersOfAMount(t *testing.T) {
-	s, p, _ := mountPool(t, MountOptions{})
+func TestHoldersOfAMount(t *testing.T) { onTransports(t, testHoldersOfAMount) }
+
+func testHoldersOfAMount(t *testing.T, v variant) {
+	s, p, _ := mountPool(t, v)
 	must(t, unix.Mkdir(filepath.Join(s.Dir(), "d"), 0o755))
 	openAt(t, filepath.Join(s.Dir(), "d/v"), unix.O_CREAT|unix.O_RDWR)
 	openAt(t, filepath.Join(s.Dir(), "d/v"), unix.O_PATH)
@@ -146,12 +155,14 @@ func TestHoldersOfAMount(t *testing.T) {
 	}
 }
 
-func TestHoldersFindLoopDevices(t *testing.T) {
+func TestHoldersFindLoopDevices(t *testing.T) { onTransports(t, testHoldersFindLoopDevices) }
+
+func testHoldersFindLoopDevices(t *testing.T, v variant) {
 	losetup, err := exec.LookPath("losetup")
 	if err != nil || os.Geteuid() != 0 {
 		t.Skip("needs root and losetup")
 	}
-	s, p, _ := mountPool(t, MountOptions{})
+	s, p, _ := mountPool(t, v)
 	must(t, unix.Mkdir(filepath.Join(s.Dir(), "d"), 0o755))
 	fd := openAt(t, filepath.Join(s.Dir(), "d/v"), unix.O_CREAT|unix.O_RDWR)
 	must(t, unix.Ftruncate(fd, 1<<20))

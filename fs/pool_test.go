@@ -15,9 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/chain/blockdev"
 )
 
-const poolBytes = 128 << 20
+const poolBytes = 96 << 20
 
 // logBuffer collects log lines.
 type logBuffer struct {
@@ -37,16 +38,50 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-// newPool makes a pool in memory that lives as long as the test.
-func newPool(t *testing.T) (*chain.Pool, *disk) {
+// variant is a transport and what the pool lies on.
+type variant struct {
+	name string
+	loop bool // the event loop
+	file bool // a pool file, else memory: then the loop has no ring
+}
+
+var (
+	classicInMemory = variant{name: "classic"}
+	variants        = []variant{classicInMemory, {"loop", true, true}, {"plain", true, false}}
+)
+
+func (v variant) options() MountOptions { return MountOptions{EventLoop: v.loop} }
+
+// onTransports runs a test on every transport.
+func onTransports(t *testing.T, test func(*testing.T, variant)) {
+	for _, v := range variants {
+		t.Run(v.name, func(t *testing.T) {
+			if v.loop && os.Geteuid() != 0 {
+				t.Skip("the event loop needs root")
+			}
+			test(t, v)
+		})
+	}
+}
+
+// newPool makes a pool that lives as long as the test. The disk is nil if it is a file.
+func newPool(t testing.TB, v variant) (*chain.Pool, *disk) {
 	t.Helper()
-	d := newDisk(poolBytes)
-	must(t, chain.Create(d, chain.Format{Name: "test", Zeroed: true, Now: time.Now}))
-	return openPool(t, d), d
+	f := chain.Format{Name: "test", Zeroed: true, Now: time.Now}
+	if !v.file {
+		d := newDisk(poolBytes)
+		must(t, chain.Create(d, f))
+		return openPool(t, d), d
+	}
+	d, err := blockdev.Create(filepath.Join(t.TempDir(), "pool"), poolBytes, true)
+	must(t, err)
+	t.Cleanup(func() { must(t, d.Close()) })
+	must(t, chain.Create(d, f))
+	return openPool(t, d), nil
 }
 
 // openPool opens the pool on a disk until the end of the test, with its housekeeping and an eraser.
-func openPool(t *testing.T, d *disk) *chain.Pool {
+func openPool(t testing.TB, d blockdev.Device) *chain.Pool {
 	t.Helper()
 	p, err := chain.Open(d, chain.Options{Now: time.Now})
 	if err != nil {
@@ -76,14 +111,14 @@ func openPool(t *testing.T, d *disk) *chain.Pool {
 }
 
 // mountPool mounts a new pool until the end of the test.
-func mountPool(t *testing.T, o MountOptions) (*Server, *chain.Pool, *disk) {
+func mountPool(t testing.TB, v variant) (*Server, *chain.Pool, *disk) {
 	t.Helper()
-	p, d := newPool(t)
-	return mountOn(t, p, t.TempDir(), o), p, d
+	p, d := newPool(t, v)
+	return mountOn(t, p, t.TempDir(), v.options()), p, d
 }
 
 // mountOn mounts a pool. A mount that can't be unmounted at the end fails the test and is aborted.
-func mountOn(t *testing.T, p *chain.Pool, dir string, o MountOptions) *Server {
+func mountOn(t testing.TB, p *chain.Pool, dir string, o MountOptions) *Server {
 	t.Helper()
 	if fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
 		t.Skipf("/dev/fuse: %v", err)
@@ -124,7 +159,7 @@ func mountOn(t *testing.T, p *chain.Pool, dir string, o MountOptions) *Server {
 }
 
 // abort ends a connection whatever hangs in it.
-func abort(t *testing.T, s *Server) {
+func abort(t testing.TB, s *Server) {
 	const ctl = "/sys/fs/fuse/connections"
 	_ = unix.Mount("fusectl", ctl, "fusectl", 0, "")
 	_, minor, _ := strings.Cut(s.id.dev, ":")
@@ -135,7 +170,7 @@ func abort(t *testing.T, s *Server) {
 
 // stopPolls makes the kernel learn that there is no POLL here, by a system call that the Go scheduler knows of: os.Open
 // would block a processor in epoll_ctl, and the server lives in this process.
-func stopPolls(t *testing.T, dir string) {
+func stopPolls(t testing.TB, dir string) {
 	fd, err := unix.Open(filepath.Join(dir, ".go-fuse-epoll-hack"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +180,7 @@ func stopPolls(t *testing.T, dir string) {
 }
 
 // must fails the test on an error.
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -12,8 +12,10 @@ import (
 	"slatefs/chain"
 )
 
-func TestSnapshotFiles(t *testing.T) {
-	s, p, _ := mountPool(t, MountOptions{})
+func TestSnapshotFiles(t *testing.T) { onTransports(t, testSnapshotFiles) }
+
+func testSnapshotFiles(t *testing.T, v variant) {
+	s, p, _ := mountPool(t, v)
 	dir := filepath.Join(s.Dir(), "images")
 	must(t, unix.Mkdir(dir, 0o755))
 	fd := openAt(t, filepath.Join(dir, "vm.raw"), unix.O_CREAT|unix.O_RDWR)

@@ -56,6 +56,7 @@ func (l *lookups) takeAll() []chain.Ino {
 
 // source is what can be read: a volume or a snapshot.
 type source interface {
+	PlanRead(pl *chain.Plan, off, n int64) (chain.Need, error)
 	ReadAt(b []byte, off int64) (int, error)
 	SeekData(off int64) (int64, error)
 	SeekHole(off int64) (int64, error)

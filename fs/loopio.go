@@ -1,0 +1,290 @@
+package fs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"slatefs/chain"
+)
+
+// stage is what a request in a slot waits for.
+type stage uint8
+
+const (
+	reading stage = iota + 1 // a READ for its bytes
+	filling                  // a WRITE for what it is merged with
+	writing                  // a WRITE for its bytes
+)
+
+// maxTries is how many needs of a plan are fulfilled before the request goes the synchronous way.
+const maxTries = 16
+
+// read begins a READ. Whole blocks are read, so that every span begins at one.
+func (l *eventLoop) read(s *slot) {
+	in := s.readIn()
+	o, off, err := l.fs.readable(in)
+	if err == nil && in.Size > maxWrite {
+		err = chain.ErrInvalid
+	}
+	if err != nil {
+		l.fail(s, "read", err)
+		return
+	}
+	s.stage, s.src, s.off, s.n, s.tries = reading, o.data, off, int(in.Size), 0
+	l.makePlan(s)
+}
+
+// write begins a WRITE whose request is n bytes long.
+func (l *eventLoop) write(s *slot, n int) {
+	in := s.writeIn()
+	if n < writeInBytes || n-writeInBytes != int(in.Size) || in.Size > maxWrite {
+		l.fail(s, "write", fmt.Errorf("request of %d bytes: %w", n, chain.ErrInvalid))
+		return
+	}
+	vol, off, stable, err := l.fs.writable(in, int(in.Size))
+	if err != nil {
+		l.fail(s, "write", err)
+		return
+	}
+	s.stage, s.vol, s.off, s.n, s.stable, s.tries = writing, vol, off, int(in.Size), stable, 0
+	if s.n == 0 || mayBeZeros(s.data[:s.n], off) {
+		l.synchronous(s)
+		return
+	}
+	l.makePlan(s)
+}
+
+// probe is the distance in bytes of the blocks at which mayBeZeros looks.
+const probe = 16 * blockSize
+
+var zeros [blockSize]byte
+
+// mayBeZeros tells whether a payload seems to hold zeros that need not be written. Whether they do is up to chain.
+func mayBeZeros(b []byte, off int64) bool {
+	for i := int(-off & (blockSize - 1)); i+blockSize <= len(b); i += probe {
+		if b[i] == 0 && bytes.Equal(b[i:i+blockSize], zeros[:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// makePlan makes the plan of a slot, now or when its need is fulfilled. An error is left to the synchronous way.
+func (l *eventLoop) makePlan(s *slot) {
+	var need chain.Need
+	var err error
+	if s.stage == reading {
+		from := s.off &^ (blockSize - 1)
+		need, err = s.src.PlanRead(&s.plan, from, s.off-from+int64(s.n))
+	} else {
+		need, err = s.vol.PlanWrite(&s.plan, s.off, int64(s.n))
+	}
+	switch {
+	case err == nil && need.None():
+		l.begin(s)
+	case err != nil || s.tries == maxTries:
+		l.synchronous(s)
+	default:
+		l.fulfil(s, need)
+	}
+}
+
+// fulfil sees to the need of a plan on a goroutine, since it blocks.
+func (l *eventLoop) fulfil(s *slot, need chain.Need) {
+	s.tries++
+	go func() { l.mail.post(mail{kind: mailFulfilled, s: s, err: l.pool.Fulfil(l.ctx, need)}) }()
+}
+
+// fulfilled goes on with a plan. What could not be fulfilled is tried the synchronous way, which knows what that means.
+func (l *eventLoop) fulfilled(s *slot, err error) {
+	switch {
+	case err == nil:
+		l.makePlan(s)
+	case l.gone:
+		l.fail(s, "plan", err)
+	default:
+		l.synchronous(s)
+	}
+}
+
+// synchronous serves a request as the classic transport does, on a goroutine that has the slot until it is answered.
+func (l *eventLoop) synchronous(s *slot) {
+	go func() {
+		if s.stage == reading {
+			res, st := l.fs.Read(nil, s.readIn(), s.data[:s.n])
+			n := 0
+			if st == fuse.OK {
+				n = res.Size()
+			}
+			l.reply(s, st, s.data[:n])
+		} else {
+			n, st := l.fs.Write(nil, s.writeIn(), s.data[:s.n])
+			l.reply(s, st, s.written(int(n)))
+		}
+		l.mail.post(mail{kind: mailDone, s: s})
+	}()
+}
+
+// begin starts the I/O of a plan.
+func (l *eventLoop) begin(s *slot) {
+	s.ops, s.err = s.ops[:0], nil
+	switch {
+	case s.stage == reading:
+		at := int64(0)
+		for _, p := range s.plan.Spans {
+			if p.Dev < 0 {
+				clear(s.data[at : at+p.Len])
+			} else { // the rest of the last block, past the end of the volume, is read too and not shown
+				s.ops = append(s.ops, op{opRead, s.data[at : at+wholeBlocks(p.Len)], p.Dev})
+			}
+			at += p.Len
+		}
+	case len(s.plan.Fill) > 0:
+		s.stage = filling
+		for i, f := range s.plan.Fill {
+			if f.Dev < 0 {
+				s.skip[i] = 0
+				clear(s.fillAt(i))
+				continue
+			}
+			from := f.Dev / l.sector * l.sector
+			to := (f.Dev + f.Len + l.sector - 1) / l.sector * l.sector
+			s.skip[i] = f.Dev - from
+			s.ops = append(s.ops, op{opRead, s.fillAt(i)[:to-from], from})
+		}
+	default:
+		l.beginWriting(s)
+	}
+	l.start(s)
+}
+
+// wholeBlocks rounds bytes up.
+func wholeBlocks(n int64) int64 { return (n + blockSize - 1) &^ (blockSize - 1) }
+
+// merge lays what was read first around the payload.
+func (s *slot) merge() {
+	copy(s.data[s.off-s.plan.Off:], s.data[:s.n])
+	for i, f := range s.plan.Fill {
+		copy(s.data[f.At:f.At+f.Len], s.fillAt(i)[s.skip[i]:])
+	}
+}
+
+// beginWriting makes the operations that write the data of a slot.
+func (l *eventLoop) beginWriting(s *slot) {
+	s.stage, s.ops = writing, s.ops[:0]
+	kind := opWrite
+	if s.stable && s.plan.InPlace {
+		kind = opDsync
+	}
+	at := int64(0)
+	for _, p := range s.plan.Spans {
+		s.ops = append(s.ops, op{kind, s.data[at : at+p.Len], p.Dev})
+		at += p.Len
+	}
+}
+
+// start hands the operations of a stage to the queue; without any, the stage is at its end.
+func (l *eventLoop) start(s *slot) {
+	s.left = len(s.ops)
+	for i := range s.ops {
+		l.todo = append(l.todo, opRef{s, i})
+	}
+	if s.left == 0 {
+		l.stageDone(s)
+	}
+}
+
+// opDone takes the outcome of an operation: n bytes, or an error. What was done in part is continued.
+func (l *eventLoop) opDone(s *slot, i, n int, err error) {
+	o := &s.ops[i]
+	again := false
+	switch {
+	case err != nil:
+		again = errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR)
+	case n == 0:
+		err = io.ErrUnexpectedEOF
+	case n < len(o.buf):
+		o.buf, o.off, again = o.buf[n:], o.off+int64(n), true
+	}
+	if again {
+		l.todo = append(l.todo, opRef{s, i})
+		return
+	}
+	if err != nil && s.err == nil {
+		s.err = fmt.Errorf("device: %v of %d bytes at %#x: %w", o.kind, len(o.buf), o.off, err)
+		if o.kind == opDsync {
+			s.err = l.pool.FailSync(s.err)
+		}
+	}
+	if s.left--; s.left == 0 {
+		l.stageDone(s)
+	}
+}
+
+// stageDone goes on when all operations of a stage have ended.
+func (l *eventLoop) stageDone(s *slot) {
+	switch s.stage {
+	case reading:
+		l.endRead(s)
+	case filling:
+		if s.err != nil {
+			s.plan.Abort()
+			l.fail(s, "write", s.err)
+			return
+		}
+		s.merge()
+		l.beginWriting(s)
+		l.start(s)
+	case writing:
+		l.endWrite(s)
+	}
+}
+
+func (l *eventLoop) endRead(s *slot) {
+	from, n := s.off-s.plan.Off, s.plan.Len
+	s.plan.Abort() // which is how a read ends in either case
+	if s.err != nil {
+		l.fail(s, "read", s.err)
+		return
+	}
+	var out []byte
+	if n > from {
+		out = s.data[from:min(n, from+int64(s.n))]
+	}
+	l.reply(s, fuse.OK, out)
+	l.release(s)
+}
+
+func (l *eventLoop) endWrite(s *slot) {
+	flush := s.stable && !s.plan.InPlace
+	err := s.err
+	if err != nil {
+		s.plan.Abort()
+	} else {
+		err = s.plan.Commit(s.plan.Len)
+	}
+	switch {
+	case err != nil:
+		l.fail(s, "write", err)
+	case flush:
+		go func() {
+			st := l.fs.status("write", s.header().NodeId, l.pool.Flush())
+			l.reply(s, st, s.written(s.n))
+			l.mail.post(mail{kind: mailDone, s: s})
+		}()
+	default:
+		l.reply(s, fuse.OK, s.written(s.n))
+		l.release(s)
+	}
+}
+
+// fail answers a request with an error.
+func (l *eventLoop) fail(s *slot, what string, err error) {
+	l.reply(s, l.fs.status(what, s.header().NodeId, err), nil)
+	l.release(s)
+}

@@ -1,0 +1,132 @@
+package fs
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"slatefs/chain"
+)
+
+// Sizes of what comes before a payload, in bytes.
+const (
+	headerInBytes = int(unsafe.Sizeof(fuse.InHeader{}))
+	writeInBytes  = int(unsafe.Sizeof(fuse.WriteIn{})) // with the header
+	headerBytes   = int(unsafe.Sizeof(fuse.OutHeader{}))
+)
+
+// A slot is this much of the arena, in bytes; every part begins at a page:
+//
+//	0     the answer's header, at its end the request's: a payload begins at the next page
+//	4096  maxWrite and two blocks: payload of a WRITE, what a READ has read
+//	…     two blocks: what a merging write reads first
+const (
+	slotData    = blockSize
+	dataBytes   = maxWrite + 2*blockSize
+	slotScratch = slotData + dataBytes
+	slotBytes   = slotScratch + 2*blockSize
+)
+
+// slot is room for one request that the loop serves. It belongs to the loop, or to the goroutine that the loop gave it
+// to, which gives it back by mail.
+type slot struct {
+	index   int
+	in      []byte // the request, read to here
+	data    []byte
+	scratch []byte
+	answer  *answer
+
+	stage  stage
+	src    planner       // of a READ
+	vol    *chain.Volume // of a WRITE
+	off    int64         // what was asked
+	n      int
+	stable bool
+	plan   chain.Plan
+	tries  int      // needs of this plan
+	ops    []op     // of this stage
+	left   int      // of them that have not ended
+	skip   [2]int64 // bytes in the scratch before what each Fill asks for
+	err    error    // the first error of this stage
+}
+
+// planner is what can be read: a volume or a snapshot.
+type planner interface {
+	PlanRead(pl *chain.Plan, off, n int64) (chain.Need, error)
+}
+
+// answer is what writev sends, in memory that is not the garbage collector's.
+type answer struct {
+	header fuse.OutHeader
+	write  fuse.WriteOut
+	iov    [2]unix.Iovec
+}
+
+// makeSlots makes the arena. It is no part of a core dump, nor of a child: these are guests' bytes.
+func (l *eventLoop) makeSlots(n int) (err error) {
+	const prot, how = unix.PROT_READ | unix.PROT_WRITE, unix.MAP_PRIVATE | unix.MAP_ANON | unix.MAP_NORESERVE
+	if l.arena, err = unix.Mmap(-1, 0, n*slotBytes, prot, how); err != nil {
+		return fmt.Errorf("buffers: %d bytes: %w", n*slotBytes, err)
+	}
+	for _, advice := range []int{unix.MADV_DONTDUMP, unix.MADV_DONTFORK} {
+		if err := unix.Madvise(l.arena, advice); err != nil {
+			l.log.Debug("fs: event loop: buffers", "advice", advice, "error", err)
+		}
+	}
+	for i := range n {
+		m := l.arena[i*slotBytes : (i+1)*slotBytes]
+		l.slots = append(l.slots, &slot{
+			index: i, in: m[slotData-writeInBytes : slotScratch], data: m[slotData:slotScratch], scratch: m[slotScratch:],
+			answer: (*answer)(unsafe.Pointer(&m[0])),
+		})
+	}
+	for i := range l.slots { // the last one that was used is the next, so that the first ones stay in the cache
+		l.free = append(l.free, l.slots[n-1-i])
+	}
+	return nil
+}
+
+// release frees a slot.
+func (l *eventLoop) release(s *slot) {
+	s.src, s.vol, s.err = nil, nil, nil
+	l.free = append(l.free, s)
+}
+
+func (s *slot) header() *fuse.InHeader { return (*fuse.InHeader)(unsafe.Pointer(&s.in[0])) }
+func (s *slot) readIn() *fuse.ReadIn   { return (*fuse.ReadIn)(unsafe.Pointer(&s.in[0])) }
+func (s *slot) writeIn() *fuse.WriteIn { return (*fuse.WriteIn)(unsafe.Pointer(&s.in[0])) }
+
+// fillAt is where a merging write reads its i-th Fill to.
+func (s *slot) fillAt(i int) []byte { return s.scratch[i*blockSize : (i+1)*blockSize] }
+
+// reply answers the request in a slot: an error, or body.
+func (l *eventLoop) reply(s *slot, st fuse.Status, body []byte) {
+	a := s.answer
+	a.header = fuse.OutHeader{Length: uint32(headerBytes), Status: -int32(st), Unique: s.header().Unique}
+	a.iov[0].Base = (*byte)(unsafe.Pointer(&a.header))
+	a.iov[0].SetLen(headerBytes)
+	parts := 1
+	if st == fuse.OK && len(body) > 0 {
+		parts = 2
+		a.header.Length += uint32(len(body))
+		a.iov[1].Base = &body[0]
+		a.iov[1].SetLen(len(body))
+	}
+	_, _, e := unix.RawSyscall(unix.SYS_WRITEV, uintptr(l.fd), uintptr(unsafe.Pointer(&a.iov[0])), uintptr(parts))
+	l.replied(a.header.Unique, e)
+}
+
+// written is the answer to a WRITE of n bytes.
+func (s *slot) written(n int) []byte {
+	s.answer.write = fuse.WriteOut{Size: uint32(n)}
+	return (*[unsafe.Sizeof(fuse.WriteOut{})]byte)(unsafe.Pointer(&s.answer.write))[:]
+}
+
+// replied logs an answer that the kernel did not take. ENOENT: nobody waits for it any more, ENODEV: unmounted.
+func (l *eventLoop) replied(unique uint64, e unix.Errno) {
+	if e != 0 && e != unix.ENOENT && e != unix.ENODEV {
+		l.log.Error("fs: event loop: answer", "unique", unique, "error", e)
+	}
+}
