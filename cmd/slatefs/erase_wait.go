@@ -57,7 +57,7 @@ const pollTime = 100 * time.Millisecond
 
 // waitErased waits until jobs have ended; no ids: until nothing is left to erase.
 func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) {
-	w := eraseWait{ids: ids, seen: map[uint64]int64{}}
+	w := newEraseWait(ids)
 	// What is freed without a job yet gets one by this, so that an empty list means what it says.
 	if _, err := call[none](ctx, l, opDrain, none{}); err != nil {
 		return w.timeout(err)
@@ -102,17 +102,26 @@ func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) 
 type eraseWait struct {
 	ids    []uint64         // empty: all
 	seen   map[uint64]int64 // of each job, the bytes that were freed
+	before map[uint64]int64 // and those that had been erased when it was first seen
 	active []jobInfo        // those that are waited for, at the last look
 	swept  bool             // nothing was left, and a sweep found nothing yet
 }
 
-// look takes in a list of jobs: bytes done and in all, and how many jobs are left.
+func newEraseWait(ids []uint64) *eraseWait {
+	return &eraseWait{ids: ids, seen: map[uint64]int64{}, before: map[uint64]int64{}}
+}
+
+// look takes in a list of jobs: bytes done and in all since the wait began, and how many jobs are left. What was erased
+// before does not count: the rate that is shown would be above that of the pool.
 func (w *eraseWait) look(info eraseInfo) (done, total int64, left int) {
 	w.active = w.active[:0]
 	open := map[uint64]int64{}
 	for _, j := range info.Jobs {
 		if len(w.ids) > 0 && !slices.Contains(w.ids, j.ID) {
 			continue
+		}
+		if _, ok := w.before[j.ID]; !ok {
+			w.before[j.ID] = j.Erased
 		}
 		w.seen[j.ID] = max(j.Freed, j.Erased+j.Dirty+j.Failed)
 		open[j.ID] = j.Dirty + j.Failed
@@ -121,8 +130,8 @@ func (w *eraseWait) look(info eraseInfo) (done, total int64, left int) {
 		}
 	}
 	for id, n := range w.seen {
-		total += n
-		done += n - open[id]
+		total += n - w.before[id]
+		done += n - w.before[id] - open[id]
 	}
 	left = len(w.active)
 	if len(w.ids) == 0 && info.Dirty+info.Freeing+info.Failed > 0 {

@@ -275,6 +275,7 @@ func (a *app) createFile(ctx context.Context, n newPool) (*blockdev.File, error)
 		case <-t.C:
 			if show == nil && a.now().Sub(start) > 2*time.Second {
 				show = a.newProgress("zeros")
+				show.start, show.last = start, start // its rate counts the time before it was shown
 			}
 			if st, err := os.Stat(n.device); err == nil && show != nil {
 				if err := show.set(st.Size(), n.file); err != nil {
