@@ -56,6 +56,7 @@ func (r *recMap) apply(p *Pool) error {
 		run := alloc.Run{Start: r.dev, Len: r.n}
 		if r.clean {
 			err = p.blocks.Set(run, alloc.Clean, alloc.InUse)
+			l.fence, l.fenceLSN = l.id, p.lsn // no plan may name it before the record is durable
 		} else {
 			err = p.blocks.Use(run)
 		}

@@ -34,8 +34,8 @@ type layer struct {
 	created  time.Time
 	who      string
 
-	// What a destroy gave to this layer is shared until the record is durable: births up to fence are not written in
-	// place before that.
+	// What a destroy gave to this layer, or fallocate mapped from clean, is not written in place before its record is
+	// durable: births up to fence wait for the record fenceLSN.
 	fence    LayerID
 	fenceLSN uint64
 

@@ -187,6 +187,36 @@ func TestAllocateThenCrash(t *testing.T) {
 	}
 }
 
+// A write beside a fallocate that has not returned yet must not touch its blocks: without their record they are clean.
+func TestWriteBesideAllocate(t *testing.T) {
+	d := newDisk(t, 4<<20)
+	p := openPool(t, d)
+	v := mustVolume(t, p, "v", 256<<10)
+	if err := p.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := v.mapClean(0, 64); err != nil { // what Allocate does before its flush
+		t.Fatal(err)
+	}
+	pl := planWrite(t, v, 0, 4096)
+	if pl.InPlace {
+		t.Error("a plan names blocks whose record is not durable")
+	}
+	carryOut(t, pl, fill('a', 4096), 0)
+	for seed := range uint64(8) {
+		q, _ := reopen(t, d.Clone(), seed)
+		mustCheck(t, q)
+	}
+	if err := p.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	pl = planWrite(t, v, 4096, 4096)
+	if !pl.InPlace {
+		t.Error("a plan names other blocks though the record is durable")
+	}
+	pl.Abort()
+}
+
 // The store gets an extent while a checkpoint is built; the power goes at every operation of it.
 func TestGrantInsideCheckpoint(t *testing.T) {
 	base := newDisk(t, 8<<20)

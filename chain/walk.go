@@ -92,7 +92,10 @@ func (p *Pool) walkStep(w *walk) error {
 	}
 	p.structure.Lock()
 	defer p.structure.Unlock()
-	if p.walks[w.id] != w { // ended by somebody else meanwhile
+	p.mu.Lock()
+	gone := p.walks[w.id] != w // ended by somebody else meanwhile
+	p.mu.Unlock()
+	if gone {
 		return nil
 	}
 	rec, passed := recWalk{walk: w.id}, []meta.Ptr(nil)
