@@ -68,16 +68,31 @@ func (p *Pool) VolumeInfo(ino Ino) (VolumeInfo, error) {
 			oldest = l
 		}
 	}
-	shared := h.refer // less what lies in layers of others, which a clone refers to
-	for l := oldest.parent; l != nil; l = nil {
-		shared -= min(shared, l.refer)
+	shown := h.refer
+	if l := oldest.parent; l != nil {
 		if i.Origin = p.pathOf(l.vol); l.named {
 			i.Origin += "@" + l.name
 		}
+		if shown, err = p.shownOf(h, l); err != nil {
+			return VolumeInfo{}, err
+		}
 	}
 	i.Used = own * BlockSize
-	i.UsedSnap = max(0, own-shared) * BlockSize
+	i.UsedSnap = max(0, own-shown) * BlockSize
 	return i, nil
+}
+
+// shownOf is how many blocks of those that the layers above origin own a clone's head shows: those that no layer on
+// the line to the head has lost.
+func (p *Pool) shownOf(head, origin *layer) (n int64, err error) {
+	for l := head; l != nil && l != origin; l = l.parent {
+		lost, err := l.lost.weigh(p.lists, origin.id, l.floor())
+		if err != nil {
+			return 0, wrapCorrupt(err)
+		}
+		n += l.own - lost
+	}
+	return n, nil
 }
 
 // Tree lists all layers of the chain that a volume belongs to, parents before children.

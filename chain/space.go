@@ -121,24 +121,25 @@ func (p *Pool) grant(ctx context.Context) (bool, error) {
 			return false, nil //nolint:nilerr // nothing to be had now; a checkpoint that needs it says so
 		}
 	}
-	ok, err := p.grantNow()
-	return ok, err
+	return p.grantNow(1)
 }
 
-// grantNow moves clean blocks to the store; the record is durable when it returns.
-func (p *Pool) grantNow() (bool, error) {
+// grantNow moves clean blocks to the store, at least n if there are as many; the records are durable when it returns.
+// They are one batch: what else is in the journal may have left room for little more.
+func (p *Pool) grantNow(n int64) (got bool, err error) {
 	p.mu.Lock()
-	if err := p.writable(); err != nil {
-		p.mu.Unlock()
-		return false, err
-	}
-	runs, err := p.findClean(int64(p.format.extentBlocks), int64(p.format.extentBlocks))
-	if err == nil && len(runs) > 0 {
+	err = p.writable()
+	for err == nil && n > 0 {
+		var runs []alloc.Run
+		runs, err = p.findClean(int64(p.format.extentBlocks), int64(p.format.extentBlocks))
+		if err != nil || len(runs) == 0 {
+			break
+		}
 		err = p.do(&recGrant{runs[0]})
-		p.metaN += runs[0].Len
+		got, n = true, n-runs[0].Len
 	}
 	p.mu.Unlock()
-	if err != nil || len(runs) == 0 {
+	if err != nil || !got {
 		return false, err
 	}
 	return true, p.Flush()
@@ -148,12 +149,12 @@ func (p *Pool) grantNow() (bool, error) {
 func (p *Pool) grantAhead() error {
 	for {
 		p.mu.Lock()
-		low := p.storeLow()
+		short := p.storeNeed() - int64(p.store.FreePages())
 		p.mu.Unlock()
-		if !low {
+		if short <= 0 {
 			return nil
 		}
-		if ok, err := p.grantNow(); err != nil || !ok {
+		if ok, err := p.grantNow(short); err != nil || !ok {
 			return err
 		}
 	}
@@ -165,7 +166,7 @@ const structurePages = 128
 // grantPages sees to it that the store has n free pages. It takes from the reserve.
 func (p *Pool) grantPages(n int) error {
 	for p.store.FreePages() < n {
-		ok, err := p.grantNow()
+		ok, err := p.grantNow(int64(n - p.store.FreePages()))
 		if err != nil {
 			return err
 		}
@@ -183,7 +184,7 @@ func (p *Pool) refill() error {
 	if !p.building {
 		return errNoPages
 	}
-	ok, err := p.grantNow()
+	ok, err := p.grantNow(1)
 	if err == nil && !ok {
 		return errNoPages
 	}
@@ -281,7 +282,7 @@ func (p *Pool) Usage() Usage {
 func (p *Pool) StatFS() (total, free, avail int64, files, filesFree uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	total = (p.blocks.Total() - p.metaN - p.reserve()) * BlockSize
+	total = (p.blocks.Total() - p.blocks.Counts().Meta - p.reserve()) * BlockSize
 	avail = max(0, p.availLocked()) * BlockSize
 	free = min(total, max(0, p.availLocked()+p.promisedLocked())*BlockSize)
 	return total, free, min(avail, total), uint64(p.nextIno), 1<<48 - uint64(p.nextIno)
