@@ -119,10 +119,17 @@ func (p *Pool) freezeTimes() {
 		if err != nil || !v.mtime.After(n.mtime) {
 			continue
 		}
-		n.mtime, n.ctime = v.mtime, v.mtime
+		n.mtime, n.ctime = v.mtime, latest(n.ctime, v.mtime)
 		p.cat.put(rowKey(rowInode, uint64(ino)), n.marshal())
 		v.mtime = time.Time{}
 	}
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // attr is what stat shows. The plan lock is held.
@@ -148,7 +155,7 @@ func (p *Pool) attr(ino Ino, n *inode) Attr {
 		if v := p.vols[ino]; v != nil {
 			a.Blocks += v.stillPromised() * BlockSize / 512
 			if v.mtime.After(a.Mtime) {
-				a.Mtime, a.Ctime = v.mtime, v.mtime
+				a.Mtime, a.Ctime = v.mtime, latest(a.Ctime, v.mtime)
 			}
 		}
 	}
