@@ -61,6 +61,9 @@ func (p *Pool) SetXattr(_ Req, ino Ino, name string, val []byte, f XattrFlag) er
 		return fmt.Errorf("attribute %s: %d bytes, at most %d: %w", name, len(val), MaxXattr, ErrTooBig)
 	}
 	return p.change(func(now time.Time) error {
+		if _, err := p.inode(ino); err != nil {
+			return err
+		}
 		_, _, err := p.xattr(ino, name)
 		switch {
 		case err == nil && f == XattrCreate:
