@@ -208,20 +208,25 @@ func orNotFound(err error) error {
 func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions) error {
 	err := p.change(func(now time.Time) error {
 		var ls []*layer
+		var clones []Ino
 		for _, name := range names {
 			l, err := p.snapshot(ino, name)
 			if err != nil {
 				return err
 			}
-			if clones := p.clonesOf(l); len(clones) > 0 && !o.Defer {
+			if c := p.clonesOf(l); len(c) > 0 && !o.Defer {
 				if !o.Clones {
-					return fmt.Errorf("%s@%s: %w: %s", p.pathOf(ino), name, ErrHasClones, p.paths(clones))
+					return fmt.Errorf("%s@%s: %w: %s", p.pathOf(ino), name, ErrHasClones, p.paths(c))
 				}
-				if err := p.destroyAll(r, clones, now); err != nil {
-					return err
-				}
+				clones = append(clones, c...)
 			}
-			ls = append(ls, l)
+			if !slices.Contains(ls, l) {
+				ls = append(ls, l)
+			}
+		}
+		slices.Sort(clones)
+		if err := p.destroyAll(r, slices.Compact(clones), now); err != nil {
+			return err
 		}
 		for _, l := range ls {
 			if err := p.do(&recUnname{l.id, l.held > 0, now, r.who()}); err != nil {
@@ -275,7 +280,12 @@ func (p *Pool) destroyAll(r Req, vols []Ino, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if err := p.unlink(r, n.parent, nameEntry{n.name, ino, TypeFile}, now); err != nil {
+		if n.parent == 0 { // unlinked, closed and not forgotten yet
+			err = p.erase(r, ino, n, now)
+		} else {
+			err = p.unlink(r, n.parent, nameEntry{n.name, ino, TypeFile}, now)
+		}
+		if err != nil {
 			return err
 		}
 	}
