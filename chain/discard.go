@@ -2,7 +2,6 @@ package chain
 
 import (
 	"fmt"
-	"math"
 )
 
 // largeDiscard is the number of blocks from which a discard is cut off in one piece and walked later: 64 map leaves
@@ -265,11 +264,11 @@ func (v *Volume) unmapBeyond(lo int64) error {
 	h, err := v.usable()
 	var mapped int64
 	if err == nil {
-		mapped, err = h.top.count(p.maps, lo, math.MaxInt64/BlockSize)
+		mapped, err = h.top.count(p.maps, lo, mapEnd)
 	}
 	p.mu.Unlock()
 	if err != nil || mapped == 0 {
 		return wrapCorrupt(err)
 	}
-	return v.detach(lo, math.MaxInt64/BlockSize)
+	return v.detach(lo, mapEnd)
 }
