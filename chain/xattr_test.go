@@ -95,7 +95,9 @@ func TestXattrGoesWithItsInode(t *testing.T) {
 	if names, err := p.ListXattr(2); len(names) != 0 || err != nil {
 		t.Errorf("%q, %v", names, err)
 	}
-	ok(t, p.Checkpoint())
+	for range superSlots {
+		ok(t, p.Checkpoint())
+	}
 	inPages(t, p, 'S', false) // invariant 7
 }
 
