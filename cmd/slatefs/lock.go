@@ -143,21 +143,40 @@ func (h host) daemons() []live {
 	return list
 }
 
-// openDevice opens a pool's device; if it is locked the error names the holder.
+// lockWait is how long to wait for a lock that no daemon holds: the I/O of a killed one ends in the kernel some time
+// after its process, and the lock with it.
+const lockWait = 5 * time.Second
+
+// openDevice opens a pool's device; if a daemon has it locked the error names that.
 func (h host) openDevice(path string, o blockdev.Options) (*blockdev.File, error) {
-	f, err := blockdev.Open(path, o)
-	if !errors.Is(err, blockdev.ErrLocked) {
-		return f, err
+	const step = 20 * time.Millisecond
+	for waited := time.Duration(0); ; waited += step {
+		f, err := blockdev.Open(path, o)
+		if !errors.Is(err, blockdev.ErrLocked) {
+			return f, err
+		}
+		if l, ok := h.holder(path); ok {
+			return nil, inUse(l)
+		}
+		if waited >= lockWait {
+			return nil, err
+		}
+		time.Sleep(step)
 	}
-	id, statErr := identity(path)
-	if statErr == nil {
-		for _, l := range h.daemons() {
-			if l.Identity == id {
-				return nil, inUse(l)
-			}
+}
+
+// holder is the daemon that serves a device.
+func (h host) holder(path string) (live, bool) {
+	id, err := identity(path)
+	if err != nil {
+		return live{}, false
+	}
+	for _, l := range h.daemons() {
+		if l.Identity == id {
+			return l, true
 		}
 	}
-	return nil, err
+	return live{}, false
 }
 
 // identity is what blockdev.File.Identity would say of a path, without opening it.
