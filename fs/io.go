@@ -180,14 +180,17 @@ func (f *FS) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) (ui
 }
 
 // copyRange copies n bytes, fewer at the end of the source, and returns how many it has copied. Its pieces end at whole
-// blocks of dst.
+// blocks of dst. When it is interrupted it ends after a piece, never with EINTR: a signal whose handler restarts system
+// calls could not restart this one.
 func copyRange(cancel <-chan struct{}, dst io.WriterAt, to int64, src io.ReaderAt, from, n int64) (int64, error) {
 	buf := make([]byte, min(n, copyChunk))
 	var done int64
 	for done < n {
 		select {
 		case <-cancel:
-			return done, syscall.EINTR
+			if done > 0 {
+				return done, nil
+			}
 		default:
 		}
 		got, err := src.ReadAt(buf[:min(n-done, copyChunk-(to+done)%blockSize)], from+done)

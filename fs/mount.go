@@ -175,7 +175,8 @@ func mountPoint(dir, source string) (string, error) {
 	switch err := unix.Statfs(at, &st); {
 	case err == nil:
 		return "", fmt.Errorf("%s: pool %s is mounted there: %w", at, old.source, chain.ErrBusy)
-	case errors.Is(err, syscall.ENOTCONN) && old.source == source:
+	case (errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED)) && old.source == source:
+		// The second: it died while this was asked.
 		return at, unmount(at, unix.MNT_DETACH)
 	default:
 		return "", fmt.Errorf("%s: mount of pool %s: %w", at, old.source, err)
