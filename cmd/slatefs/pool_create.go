@@ -233,15 +233,28 @@ func (a *app) layPool(dev *blockdev.File, n newPool) (id uuid, err error) {
 	if err := chain.Create(dev, chain.Format{Name: n.name, UUID: id, Zeroed: n.file > 0, Now: a.now}); err != nil {
 		return id, err
 	}
-	if n.rate == nil {
+	own := os.Geteuid() != 0
+	if n.rate == nil && !own {
 		return id, nil
 	}
 	p, err := chain.Open(dev, chain.Options{Now: a.now})
 	if err != nil {
 		return id, err
 	}
-	err = p.SetProp(chain.Req{Actor: "slatefs pool create"}, propThroughput, strconv.FormatInt(*n.rate, 10))
+	r := chain.Req{Actor: "slatefs pool create"}
+	if n.rate != nil {
+		err = p.SetProp(r, propThroughput, strconv.FormatInt(*n.rate, 10))
+	}
+	if own && err == nil {
+		err = giveRoot(p, r, uint32(os.Geteuid()), uint32(os.Getegid()))
+	}
 	return id, errors.Join(err, p.Close())
+}
+
+// giveRoot makes the pool's root directory a user's: else an ordinary user could make no file in it.
+func giveRoot(p *chain.Pool, r chain.Req, uid, gid uint32) error {
+	_, err := p.SetAttr(r, chain.RootIno, chain.SetAttr{UID: &uid, GID: &gid})
+	return err
 }
 
 // createFile makes a new pool file, and shows progress when that takes long. When ctx ends the file is removed; the
