@@ -1,0 +1,238 @@
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// pool is one pool of a lab.
+type pool struct {
+	*lab
+	name, device, mnt string
+	opts              string // of mount, for -o
+	watch             *time.Timer
+}
+
+// newPool makes a pool in a new sparse file.
+func (l *lab) newPool(name, size, opts string) *pool {
+	l.t.Helper()
+	return l.createPool(name, l.path(name+".pool"), opts, "--size", size, "--sparse")
+}
+
+// createPool makes a pool on a device; more are flags of pool create.
+func (l *lab) createPool(name, device, opts string, more ...string) *pool {
+	l.t.Helper()
+	p := &pool{lab: l, name: name, device: device, mnt: l.path("mnt." + name), opts: opts}
+	l.tool("mkdir", "-p", p.mnt)
+	l.slatefs(append(append([]string{"pool", "create"}, more...), name, device)...)
+	return p
+}
+
+// mountedPool makes a pool and mounts it until the end of the test.
+func mountedPool(t *testing.T, size, opts string) *pool {
+	t.Helper()
+	p := newLab(t).newPool("lab", size, opts)
+	p.mount()
+	return p
+}
+
+// watchdogTime is how long a mount may be there before it is taken for one that hangs.
+const watchdogTime = 2 * time.Minute
+
+// mount mounts the pool in the background until the end of the test, and tells how long that took.
+func (p *pool) mount() time.Duration {
+	p.t.Helper()
+	r := p.try("mount", "-o", p.opts, p.name, p.mnt)
+	p.ok(r)
+	p.watch = time.AfterFunc(watchdogTime, func() {
+		p.t.Errorf("%s: mounted for %v: aborted", p.mnt, watchdogTime)
+		p.abort()
+	})
+	p.t.Cleanup(func() {
+		p.watch.Stop()
+		if p.mounted() {
+			p.end()
+		}
+	})
+	return r.took
+}
+
+// umount unmounts the pool, which must have no users.
+func (p *pool) umount() {
+	p.t.Helper()
+	p.watch.Stop()
+	p.slatefs("umount", p.mnt)
+	if p.mounted() {
+		p.t.Fatalf("%s: still mounted", p.mnt)
+	}
+}
+
+// end unmounts the pool at the end of a test, and checks it. One that can't be unmounted is aborted.
+func (p *pool) end() {
+	p.t.Helper()
+	if r := p.try("umount", p.mnt); r.code != 0 {
+		p.t.Error(r)
+		p.abort()
+		return
+	}
+	p.check()
+}
+
+// abort ends a mount whatever it does: every request fails from now on.
+func (p *pool) abort() {
+	mounts, err := mountsBelow(p.mnt)
+	if err != nil {
+		p.t.Error(err)
+	}
+	for _, m := range mounts {
+		m.remove()
+	}
+}
+
+func (p *pool) mounted() bool {
+	p.t.Helper()
+	mounts, err := mountsBelow(p.mnt)
+	must(p.t, err)
+	return len(mounts) > 0
+}
+
+// kill kills the daemon, and leaves the dead mount to the next one.
+func (p *pool) kill() {
+	p.t.Helper()
+	pid := p.pid()
+	fd, err := unix.PidfdOpen(pid, 0)
+	must(p.t, err)
+	defer unix.Close(fd)
+	must(p.t, unix.Kill(pid, unix.SIGKILL))
+	p.waitEnd(fd)
+	p.watch.Stop()
+}
+
+// waitEnd waits for the end of a process, by its pidfd.
+func (p *pool) waitEnd(pidfd int) {
+	p.t.Helper()
+	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	eventually(p.t, "the daemon's end", 20*time.Second, func() bool {
+		n, err := unix.Poll(fds, 100)
+		return err == nil && n > 0
+	})
+}
+
+// check checks the pool offline: it must be without a fault.
+func (p *pool) check() {
+	p.t.Helper()
+	if r := p.try("pool", "check", p.device); r.code != 0 {
+		p.t.Error(r)
+	}
+}
+
+// at is the path of a volume in the mount.
+func (p *pool) at(name string) string { return filepath.Join(p.mnt, name) }
+
+// snap is the path of a snapshot of a volume in the mount's root.
+func (p *pool) snap(volume, name string) string {
+	return filepath.Join(p.mnt, ".snap", volume+"@"+name)
+}
+
+// poolInfo is what `pool list -j` shows of a pool.
+type poolInfo struct {
+	Name string `json:"name"`
+	Info struct {
+		Daemon struct {
+			PID int    `json:"pid"`
+			Log string `json:"log"`
+		} `json:"daemon"`
+		Usage     usage `json:"usage"`
+		OpenFiles int   `json:"open_files"`
+	} `json:"info"`
+}
+
+// usage is what the blocks of a pool are used for, in bytes, and what it holds.
+type usage struct {
+	Total       int64  `json:"total"`
+	Live        int64  `json:"live"`
+	Metadata    int64  `json:"metadata"`
+	Clean       int64  `json:"clean"`
+	Claimed     int64  `json:"claimed"`
+	Dirty       int64  `json:"dirty"`
+	Freeing     int64  `json:"freeing"`
+	Failed      int64  `json:"failed"`
+	Reserve     int64  `json:"reserve"`
+	Available   int64  `json:"available"`
+	Volumes     int    `json:"volumes"`
+	Snapshots   int    `json:"snapshots"`
+	Layers      int    `json:"layers"`
+	Generation  uint64 `json:"generation"`
+	JournalUsed int64  `json:"journal_used"`
+}
+
+func (p *pool) info() poolInfo {
+	p.t.Helper()
+	var list struct {
+		Pools []poolInfo `json:"pools"`
+	}
+	must(p.t, json.Unmarshal([]byte(p.slatefs("pool", "list", "-j")), &list))
+	for _, i := range list.Pools {
+		if i.Name == p.name {
+			return i
+		}
+	}
+	p.t.Fatalf("pool %s is not listed", p.name)
+	return poolInfo{}
+}
+
+// pid is the process of the daemon.
+func (p *pool) pid() int {
+	p.t.Helper()
+	pid := p.info().Info.Daemon.PID
+	if pid <= 1 {
+		p.t.Fatalf("pool %s has process %d", p.name, pid)
+	}
+	return pid
+}
+
+// number asks list for a column of a volume or snapshot, in bytes.
+func (p *pool) number(path, column string) (n int64) {
+	p.t.Helper()
+	text := strings.TrimSpace(p.slatefs("list", "-Hp", "-t", "all", "-o", "name,"+column, path))
+	for line := range strings.Lines(text) {
+		name, val, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		if name == path {
+			_, err := fmt.Sscan(val, &n)
+			must(p.t, err)
+			return n
+		}
+	}
+	p.t.Fatalf("%s is not in:\n%s", path, text)
+	return 0
+}
+
+// open opens a file until the end of the test, without Go's poller.
+func open(t *testing.T, path string, flags int) int {
+	t.Helper()
+	fd, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		t.Fatalf("open %s: %v", path, err)
+	}
+	return fd
+}
+
+func closeFD(t *testing.T, fd int) {
+	t.Helper()
+	must(t, unix.Close(fd))
+}
+
+// read reads a whole file.
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	must(t, err)
+	return b
+}
