@@ -187,7 +187,7 @@ func TestTree(t *testing.T) {
 		}
 		kids[l.Parent] = append(kids[l.Parent], l.ID)
 		heads[l.Volume] = heads[l.Volume] || l.Head
-		if l.Nameless != (!l.Head && l.Name == "") || l.Deferred != l.Nameless || l.Size != 64<<10 || l.Created.IsZero() {
+		if l.Nameless && l.Head || !l.Nameless && !l.Head && l.Name == "" || l.Deferred != l.Nameless || l.Size != 64<<10 || l.Created.IsZero() {
 			t.Errorf("%+v", l)
 		}
 	}
