@@ -76,6 +76,7 @@ func (r *recMap) apply(p *Pool) error {
 		p.setSize(l, r.size)
 	}
 	p.touch(l)
+	p.noteNeed(l)
 	return nil
 }
 
@@ -232,7 +233,7 @@ func (r *recRollback) apply(p *Pool) error {
 	p.newLayer(snap, r.vol, snap.size, r.when)
 	old.head = false
 	j := p.newJob(r.vol, p.pathOf(r.vol), snap.name, reasonRollback, r.who, r.when)
-	if err := p.reap(old, j, r.when); err != nil {
+	if err := p.reap(old, j, false); err != nil {
 		return err
 	}
 	p.endJob(j)
@@ -248,12 +249,11 @@ func (r *recUnname) apply(p *Pool) error {
 		return fmt.Errorf("layer %v loses a name that it has not: %w", l.id, ErrCorrupt)
 	}
 	j := p.newJob(l.vol, p.pathOf(l.vol), l.name, reasonSnapshot, r.who, r.when)
-	l.named, l.name = false, ""
+	l.named, l.kept, l.who = false, r.held, r.who // the name stays, for the job
+	p.nameless[l] = struct{}{}
 	p.touch(l)
-	if !r.held {
-		if err := p.reap(l, j, r.when); err != nil {
-			return err
-		}
+	if err := p.reap(l, j, true); err != nil {
+		return err
 	}
 	p.endJob(j)
 	return nil
@@ -264,8 +264,10 @@ func (r *recReap) apply(p *Pool) error {
 	if err != nil {
 		return err
 	}
-	j := p.newJob(l.vol, p.pathOf(l.vol), "", reasonSnapshot, l.who, r.when)
-	if err := p.reap(l, j, r.when); err != nil {
+	j := p.newJob(l.vol, p.pathOf(l.vol), l.name, reasonSnapshot, l.who, r.when)
+	l.kept = false
+	p.touch(l)
+	if err := p.reap(l, j, true); err != nil {
 		return err
 	}
 	p.endJob(j)
@@ -277,12 +279,9 @@ func (r *recDestroy) apply(p *Pool) error {
 	all := slices.Clone(p.byVol[r.vol])
 	slices.SortFunc(all, func(a, b *layer) int { return cmp.Compare(a.id, b.id) }) // walks are numbered in this order
 	for _, l := range all {
-		l.head, l.named, l.name = false, false, ""
-		for _, h := range r.held {
-			if h == l.id {
-				l.held++ // of this record, taken back below: such a layer waits for its recReap
-			}
-		}
+		l.head, l.named, l.who = false, false, r.who
+		l.kept = l.kept || slices.Contains(r.held, l.id)
+		p.nameless[l] = struct{}{}
 		p.touch(l)
 	}
 	delete(p.heads, r.vol)
@@ -290,16 +289,11 @@ func (r *recDestroy) apply(p *Pool) error {
 		if p.layers[all[i].id] == nil || all[i].dead {
 			continue
 		}
-		if err := p.reap(all[i], j, r.when); err != nil {
+		if err := p.reap(all[i], j, false); err != nil {
 			return err
 		}
 	}
 	for _, l := range all {
-		for _, h := range r.held {
-			if h == l.id {
-				l.held--
-			}
-		}
 		if p.layers[l.id] == l && !l.dead {
 			l.vol = 0
 			p.byVol[0] = append(p.byVol[0], l)

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -266,7 +267,10 @@ func (b *builder) catalog() (meta.Tree, error) {
 	for kind, v := range map[rowKind][]byte{
 		rowDrop: marshalTrees(b.c.drops), rowWindow: marshalRuns(b.c.window), rowAnswer: b.c.answers,
 	} {
-		p.storeRow(rows, rowKey(kind, 0), v)
+		if last, ok := p.singles[kind]; !ok || !bytes.Equal(last, v) {
+			p.storeRow(rows, rowKey(kind, 0), v)
+			p.singles[kind] = v
+		}
 	}
 	var es []meta.Edit
 	add := func(k omap.Key, v []byte) bool {

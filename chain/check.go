@@ -217,7 +217,7 @@ func (c *checker) structure(l *layer, who string) {
 	if l.head && c.p.heads[l.vol] != l {
 		c.r.bad("%s: is a head that volume %d does not know", who, l.vol)
 	}
-	if !l.head && !l.named && l.held == 0 && len(l.children) < 2 && !c.p.opt.ReadOnly {
+	if l.nameless() && len(l.children) < 2 && !c.p.opt.ReadOnly {
 		c.r.leak("%s: nameless with %d children", who, len(l.children))
 	}
 	if l.parent != nil && c.p.layers[l.parent.id] != l.parent {

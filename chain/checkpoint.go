@@ -56,6 +56,7 @@ func (p *Pool) checkpoint() error {
 		p.structure.Unlock()
 		return err
 	}
+	p.scrub()
 	p.building = true
 	err = p.build(c)
 	p.building = false
@@ -115,7 +116,9 @@ func (p *Pool) freeze() *cut {
 			l.top = &overlay{layer: l, under: l.top}
 		}
 		l.lost.freeze()
+		l.need = 0
 	}
+	p.needN = 0
 	clear(p.dirtyLayers)
 	for _, j := range p.jobs {
 		if j.dirty {
@@ -173,10 +176,15 @@ func (p *Pool) publish(c *cut) error {
 	p.unloadGroups()
 	p.poke()
 	p.mu.Unlock()
-	if err := p.store.Scrub(); err != nil {
-		p.log.Warn("freed catalog pages were not overwritten; they will be at the next checkpoint", "pool", p.super.name, "error", err)
-	}
 	return nil
+}
+
+// scrub overwrites the catalog pages that the last checkpoint freed: they hold the operator's words. Until this
+// checkpoint's cut batch the older superblock, which needs them, could still be opened in place of a newer one that is lost.
+func (p *Pool) scrub() {
+	if err := p.store.Scrub(); err != nil {
+		p.log.Warn("freed catalog pages were not overwritten; they will be at the next checkpoint", "pool", p.name, "error", err)
+	}
 }
 
 // settleGroups loads the groups that changed while their page was not in memory. The plan lock is held.

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -112,6 +113,7 @@ func (p *Pool) keepHouse(ctx context.Context) (did bool, err error) {
 	claim := p.blocks.WindowReady() < p.format.window/2 && p.claimable() > 0 && p.writers()
 	grant := p.storeLow()
 	walk := p.walkReady()
+	reap := p.reapable() != nil
 	p.mu.Unlock()
 	switch {
 	case checkpoint:
@@ -125,6 +127,11 @@ func (p *Pool) keepHouse(ctx context.Context) (did bool, err error) {
 	if grant {
 		if ok, err := p.grant(ctx); err != nil || ok {
 			return ok, err
+		}
+	}
+	if reap {
+		if err := p.reapAll(); err != nil && !errors.Is(err, ErrNoSpace) {
+			return true, err
 		}
 	}
 	if walk != nil {

@@ -63,6 +63,7 @@ func (p *Pool) freezeHeads(r Req, vols []Ino, name string) (older []<-chan struc
 }
 
 func (p *Pool) freezeLocked(r Req, vols []Ino, name string) (older []<-chan struct{}, err error) {
+	var taken int64 // by promises of the volumes before
 	for i, ino := range vols {
 		v, err := p.volume(ino)
 		if err != nil {
@@ -74,9 +75,11 @@ func (p *Pool) freezeLocked(r Req, vols []Ino, name string) (older []<-chan stru
 		if _, err := p.snapshot(ino, name); err == nil && name != "" {
 			return nil, fmt.Errorf("%s@%s: %w", p.pathOf(ino), name, ErrExist)
 		}
-		if err := p.admitSnapshot(v, name); err != nil {
+		need, err := p.admitSnapshot(v, name, taken)
+		if err != nil {
 			return nil, err
 		}
+		taken += need
 	}
 	for _, ino := range vols {
 		for _, pl := range p.vols[ino].active {
@@ -92,24 +95,25 @@ func (p *Pool) freezeLocked(r Req, vols []Ino, name string) (older []<-chan stru
 
 // admitSnapshot bounds the line of history, and keeps promises: a promised volume must have room to be overwritten
 // whole once more.
-func (p *Pool) admitSnapshot(v *Volume, name string) error {
+func (p *Pool) admitSnapshot(v *Volume, name string, taken int64) (need int64, err error) {
 	depth := 0
 	for l := v.head(); l != nil; l = l.parent {
 		depth++
 	}
 	if depth > MaxLayers {
-		return fmt.Errorf("%s: %d layers, at most %d: %w", p.pathOf(v.ino), depth, MaxLayers, ErrTooBig)
+		return 0, fmt.Errorf("%s: %d layers, at most %d: %w", p.pathOf(v.ino), depth, MaxLayers, ErrTooBig)
 	}
 	if !v.kept {
-		return nil
+		return 0, nil
 	}
 	h := v.head()
-	need, avail := min(h.own, blocksOf(h.size)), p.availLocked()
+	need = min(h.own, blocksOf(h.size))
+	avail := p.availLocked() - taken
 	if need > avail {
-		return fmt.Errorf("cannot snapshot %s@%s: needs %d bytes (min of %d written, %d promised), %d available: %w",
+		return 0, fmt.Errorf("cannot snapshot %s@%s: needs %d bytes (min of %d written, %d promised), %d available: %w",
 			p.pathOf(v.ino), name, need*BlockSize, h.own*BlockSize, h.size, max(0, avail)*BlockSize, ErrNoSpace)
 	}
-	return nil
+	return need, nil
 }
 
 // settlePlans waits for plans to end.
@@ -149,96 +153,163 @@ func (p *Pool) Rollback(r Req, ino Ino, name string, force bool) error {
 		return err
 	}
 	p.settlePlans(older)
+	if err := p.reapAll(); err != nil {
+		return err
+	}
 	return p.Flush()
 }
 
 // Clone makes a new volume of a snapshot, or of a volume as it is now (snap ""). No byte is copied.
 func (p *Pool) Clone(r Req, ino Ino, snap string, dir Ino, name string) (Attr, error) {
-	if snap == "" {
-		older, err := p.freezeHeads(r, []Ino{ino}, "")
-		if err != nil {
-			return Attr{}, err
-		}
-		p.settlePlans(older)
-	}
 	var out Attr
+	var older []<-chan struct{}
 	err := p.change(func(now time.Time) error {
 		from, err := p.inode(ino)
 		if err != nil {
 			return err
 		}
-		l := p.heads[ino]
+		if _, err := p.admitName(dir, name); err != nil { // before anything changes
+			return err
+		}
+		var l *layer
 		if snap != "" {
 			l, err = p.snapshot(ino, snap)
-		} else if l != nil {
-			l = l.parent
+		} else if older, err = p.freezeLocked(r, []Ino{ino}, ""); err == nil {
+			l = p.heads[ino].parent
 		}
-		if err != nil || l == nil {
-			return fmt.Errorf("%s: %w", p.pathOf(ino), orNotFound(err))
+		if err != nil {
+			return err
 		}
 		n := &inode{typ: TypeFile, mode: from.mode}
 		to, err := p.make(r, dir, name, n, now)
-		if err == nil {
-			err = p.do(&recHead{vol: to, parent: l.id, size: l.size, when: now})
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			out = p.attr(to, n)
-		} else if snap == "" && len(l.children) < 2 && p.failed == nil { // the nameless layer was made for nothing
-			if again := p.do(&recReap{l.id, now}); again != nil {
-				return again
-			}
+		if err := p.do(&recHead{vol: to, parent: l.id, size: l.size, when: now}); err != nil {
+			return err
 		}
-		return err
+		out = p.attr(to, n)
+		return nil
 	})
 	if err != nil {
 		return Attr{}, err
 	}
+	p.settlePlans(older)
 	return out, p.Flush()
-}
-
-func orNotFound(err error) error {
-	if err == nil {
-		return ErrNotFound
-	}
-	return err
 }
 
 // DestroySnapshots destroys snapshots of a volume by name, all or none. ErrHasClones names the clones that hang on
 // one, unless they are to go too or the layer may stay for them.
 func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions) error {
-	err := p.change(func(now time.Time) error {
-		var ls []*layer
-		var clones []Ino
-		for _, name := range names {
-			l, err := p.snapshot(ino, name)
-			if err != nil {
-				return err
-			}
-			if c := p.clonesOf(l); len(c) > 0 && !o.Defer {
-				if !o.Clones {
-					return fmt.Errorf("%s@%s: %w: %s", p.pathOf(ino), name, ErrHasClones, p.paths(c))
-				}
-				clones = append(clones, c...)
-			}
-			if !slices.Contains(ls, l) {
-				ls = append(ls, l)
-			}
-		}
-		slices.Sort(clones)
-		if err := p.destroyAll(r, slices.Compact(clones), now); err != nil {
-			return err
-		}
-		for _, l := range ls {
-			if err := p.do(&recUnname{l.id, l.held > 0, now, r.who()}); err != nil {
-				return err
-			}
-		}
-		return nil
+	names = slices.Clone(names)
+	slices.Sort(names)
+	names = slices.Compact(names)
+	var clones []Ino
+	err := p.change(func(time.Time) (err error) {
+		clones, err = p.admitDestroy(ino, names, o)
+		return err
 	})
 	if err != nil {
 		return err
 	}
+	if err := p.destroyAll(r, clones); err != nil {
+		return err
+	}
+	for part := range slices.Chunk(names, 32) { // as many as the journal has room for
+		err := p.change(func(now time.Time) error {
+			for _, name := range part {
+				l, err := p.snapshot(ino, name)
+				if err != nil {
+					return err
+				}
+				// kept, so that nothing is merged here: reapAll does that, one by one
+				if err := p.do(&recUnname{l.id, true, now, r.who()}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := p.reapAll(); err != nil {
+		return err
+	}
 	return p.Flush()
+}
+
+// admitDestroy finds what is to go with snapshots, or why they may not go. It changes nothing.
+func (p *Pool) admitDestroy(ino Ino, names []string, o DestroyOptions) (clones []Ino, err error) {
+	for _, name := range names {
+		l, err := p.snapshot(ino, name)
+		if err != nil {
+			return nil, err
+		}
+		c := p.clonesOf(l)
+		if len(c) > 0 && !o.Defer && !o.Clones {
+			return nil, fmt.Errorf("%s@%s: %w: %s", p.pathOf(ino), name, ErrHasClones, p.paths(c))
+		}
+		if o.Clones {
+			clones = append(clones, c...)
+		}
+	}
+	slices.Sort(clones)
+	clones = slices.Compact(clones)
+	return clones, p.notBusy(clones)
+}
+
+func (p *Pool) notBusy(vols []Ino) error {
+	for _, ino := range vols {
+		if v := p.vols[ino]; v != nil && v.readers+v.writers > 0 {
+			return &BusyError{p.pathOf(ino), v.readers, v.writers}
+		}
+	}
+	return nil
+}
+
+// reapAll removes layers that nobody holds any more, one merge at a time: each has the pages that it needs, and rows
+// of trees that grew long are merged between.
+func (p *Pool) reapAll() error {
+	for {
+		p.mu.Lock()
+		none := p.reapable() == nil
+		p.mu.Unlock()
+		if none {
+			return nil
+		}
+		more, long := false, false
+		err := p.change(func(now time.Time) error {
+			l := p.reapable()
+			if l == nil {
+				return nil
+			}
+			if long = len(l.children) == 1 && len(l.children[0].lost.trees)+len(l.lost.trees) > maxRow; long {
+				return nil
+			}
+			more = true
+			return p.do(&recReap{l.id, now})
+		})
+		if err == nil && long {
+			err, more = p.Checkpoint(), true
+		}
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// maxRow bounds the trees of one list: a checkpoint merges longer rows into one tree.
+const maxRow = 4
+
+// reapable is the oldest layer that nobody holds any more, or nil. The plan lock is held.
+func (p *Pool) reapable() (first *layer) {
+	for l := range p.nameless {
+		if l.held == 0 && (l.kept || len(l.children) < 2) && (first == nil || l.id < first.id) {
+			first = l
+		}
+	}
+	return first
 }
 
 // clonesOf are the other volumes whose line of history goes through l.
@@ -268,22 +339,24 @@ func (p *Pool) paths(inos []Ino) string {
 	return strings.Join(out, ", ")
 }
 
-// destroyAll destroys volumes with all they have, or refuses when one is open.
-func (p *Pool) destroyAll(r Req, vols []Ino, now time.Time) error {
+// destroyAll destroys volumes with all they have, each by itself.
+func (p *Pool) destroyAll(r Req, vols []Ino) error {
 	for _, ino := range vols {
-		if v := p.vols[ino]; v != nil && v.readers+v.writers > 0 {
-			return &BusyError{p.pathOf(ino), v.readers, v.writers}
-		}
-	}
-	for _, ino := range vols {
-		n, err := p.inode(ino)
-		if err != nil {
-			return err
-		}
-		if n.parent == 0 { // unlinked, closed and not forgotten yet
-			err = p.erase(r, ino, n, now)
-		} else {
-			err = p.unlink(r, n.parent, nameEntry{n.name, ino, TypeFile}, now)
+		err := p.change(func(now time.Time) error {
+			if err := p.notBusy([]Ino{ino}); err != nil {
+				return err
+			}
+			n, err := p.inode(ino)
+			if err != nil {
+				return err
+			}
+			if n.parent == 0 { // unlinked, closed and not forgotten yet
+				return p.erase(r, ino, n, now)
+			}
+			return p.unlink(r, n.parent, nameEntry{n.name, ino, TypeFile}, now)
+		})
+		if err == nil {
+			err = p.reapAll()
 		}
 		if err != nil {
 			return err
@@ -294,7 +367,8 @@ func (p *Pool) destroyAll(r Req, vols []Ino, now time.Time) error {
 
 // DestroyVolume destroys a volume. ErrBusy: it is open. ErrHasSnapshots, ErrHasClones name what would go with it.
 func (p *Pool) DestroyVolume(r Req, ino Ino, o DestroyOptions) error {
-	err := p.change(func(now time.Time) error {
+	var all []Ino
+	err := p.change(func(time.Time) error {
 		if _, err := p.volume(ino); err != nil {
 			return err
 		}
@@ -308,7 +382,7 @@ func (p *Pool) DestroyVolume(r Req, ino Ino, o DestroyOptions) error {
 				clones[c] = true
 			}
 		}
-		all := []Ino{ino}
+		all = []Ino{ino}
 		for c := range clones {
 			all = append(all, c)
 		}
@@ -322,8 +396,11 @@ func (p *Pool) DestroyVolume(r Req, ino Ino, o DestroyOptions) error {
 		case !o.Clones:
 			all = all[:1]
 		}
-		return p.destroyAll(r, all, now)
+		return p.notBusy(all)
 	})
+	if err == nil {
+		err = p.destroyAll(r, all)
+	}
 	if err != nil {
 		return err
 	}

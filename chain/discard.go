@@ -11,41 +11,57 @@ const largeDiscard = 64 * 8192
 // Punch makes [off, off+n) read zero and frees its whole blocks. The size stays. Over what was never written it does
 // nothing at all. Large ranges are answered at once and walked in the background.
 func (v *Volume) Punch(off, n int64) error {
-	end, err := v.discardRange(off, n)
+	end, size, err := v.discardRange(off, n)
 	if err != nil || end <= off {
 		return err
 	}
+	upTo := blocksOf(end)
+	if end == size {
+		upTo = mapEnd // the last block goes whole: no write may extend the volume meanwhile
+	}
+	fence, err := v.fence(off/BlockSize, upTo)
+	if err != nil {
+		return err
+	}
+	defer fence.Abort()
+	if end, size, err = v.discardRange(off, min(n, end-off)); err != nil || end <= off {
+		return err
+	}
 	lo, hi := blocksOf(off), end/BlockSize
-	if end == v.Size() {
+	if end == size && upTo == mapEnd {
 		hi = blocksOf(end)
 	}
 	if lo > hi { // within one block
-		return v.zeroEdge(off, end)
+		return v.zeroEdge(fence, off, end)
 	}
-	if err := v.zeroEdge(off, min(lo*BlockSize, end)); err != nil {
+	if err := v.zeroEdge(fence, off, min(lo*BlockSize, end)); err != nil {
 		return err
 	}
-	if err := v.zeroEdge(hi*BlockSize, end); err != nil {
+	if err := v.zeroEdge(fence, hi*BlockSize, end); err != nil {
 		return err
 	}
 	return v.unmap(lo, hi)
 }
 
-func (v *Volume) discardRange(off, n int64) (end int64, err error) {
+// discardRange cuts a range to the size of the volume.
+func (v *Volume) discardRange(off, n int64) (end, size int64, err error) {
 	if off < 0 || n < 0 || off > MaxSize {
-		return 0, fmt.Errorf("discard of %d bytes at %d: %w", n, off, ErrInvalid)
+		return 0, 0, fmt.Errorf("discard of %d bytes at %d: %w", n, off, ErrInvalid)
 	}
 	v.p.mu.Lock()
 	defer v.p.mu.Unlock()
 	h, err := v.usable()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return min(off+min(n, MaxSize-off), h.size), nil
+	return min(off+min(n, MaxSize-off), h.size), h.size, nil
 }
 
 // ZeroRange is Punch, and extends the size to off+n unless keepSize.
 func (v *Volume) ZeroRange(off, n int64, keepSize bool) error {
+	if off < 0 || n < 0 || off > MaxSize-n {
+		return fmt.Errorf("zero %d bytes at %d, the largest size is %d: %w", n, off, MaxSize, ErrInvalid)
+	}
 	if err := v.Punch(off, n); err != nil {
 		return err
 	}
@@ -59,6 +75,11 @@ func (v *Volume) ZeroRange(off, n int64, keepSize bool) error {
 // one they unmap, over a hole nothing happens.
 func (v *Volume) writeZeros(off, n int64) error {
 	p := v.p
+	fence, err := v.fence(off/BlockSize, blocksOf(off+n))
+	if err != nil {
+		return err
+	}
+	defer fence.Abort()
 	p.mu.Lock()
 	h, err := v.usable()
 	if err != nil {
@@ -70,13 +91,16 @@ func (v *Volume) writeZeros(off, n int64) error {
 		return fmt.Errorf("write of %d bytes at %d, the largest size is %d: %w", n, off, MaxSize, ErrTooBig)
 	}
 	old, err := p.oldRuns(v.ino, off/BlockSize, blocksOf(off+n))
+	if h = v.head(); h == nil && err == nil { // destroyed while a page was read
+		err = ErrNotFound
+	}
 	owned := err == nil && h.frees(old)
 	p.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	if owned {
-		_, err := v.writePart(zeros(n), off, false)
+		_, err := v.writeWithin(fence, zeros(n), off, false)
 		return err
 	}
 	if len(old) > 0 {
@@ -91,10 +115,8 @@ var zeroBytes [maxIO]byte
 
 func zeros(n int64) []byte { return zeroBytes[:n] }
 
-// zeroEdge writes zeros to a part of one block, if it shows anything.
-func (v *Volume) zeroEdge(from, to int64) error { return v.zeroEdgeWithin(nil, from, to) }
-
-func (v *Volume) zeroEdgeWithin(fence *Plan, from, to int64) error {
+// zeroEdge writes zeros to a part of one block, if it shows anything. The fence covers it, or is nil.
+func (v *Volume) zeroEdge(fence *Plan, from, to int64) error {
 	if from >= to {
 		return nil
 	}
@@ -154,7 +176,7 @@ func (v *Volume) unmap(lo, hi int64) error {
 
 // journalHolds tells whether n bytes fit, the tail that is kept for records that free included.
 func (p *Pool) journalHolds(n int64) bool {
-	return p.journal.Room()-int64(len(p.pending)) > n+p.tailBytes()/2
+	return p.journal.Room()-int64(len(p.pending))-p.reserved > n+p.tailBytes()/2+2*int64(p.format.unit)
 }
 
 // mapped collects the runs in [lo, hi), up to unmapRuns of them, and where it stopped.
@@ -215,6 +237,10 @@ func (v *Volume) resize(to func(now int64) int64) error {
 		if size == h.size {
 			return Need{}, nil
 		}
+		if grow := blocksOf(size) - blocksOf(h.size); v.kept && grow > p.availLocked() {
+			return Need{}, fmt.Errorf("%s: growing a preallocated volume: needs %d bytes, %d available: %w",
+				p.pathOf(v.ino), grow*BlockSize, max(0, p.availLocked())*BlockSize, ErrNoSpace)
+		}
 		if !p.journalHolds(64) {
 			return Need{kind: needRoom}, nil
 		}
@@ -236,13 +262,13 @@ func (v *Volume) Truncate(size int64) error {
 				return err
 			}
 		}
-		fence, err := v.fence(size / BlockSize)
+		fence, err := v.fence(size/BlockSize, mapEnd)
 		if err != nil {
 			return err
 		}
 		defer fence.Abort()
 		now = v.Size()
-		if err := v.zeroEdgeWithin(fence, size, min(blocksOf(size)*BlockSize, now)); err != nil {
+		if err := v.zeroEdge(fence, size, min(blocksOf(size)*BlockSize, now)); err != nil {
 			return err
 		}
 		// First the blocks, then the size: a crash between must not let a later growth show them again.

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -20,6 +21,9 @@ func (p *Pool) Ready() <-chan struct{} { return p.ready }
 // durable: a block is freed durably, and no plan can touch it any more, before it is handed out (invariants 5, 11).
 func (p *Pool) Next(maxBytes int64) (uint64, []blockdev.Extent) {
 	for {
+		if p.ensureRoom(256) != nil {
+			return 0, nil
+		}
 		id, runs, sealed, err := p.nextRuns(maxBytes)
 		if err != nil || len(runs) > 0 {
 			return id, runs
@@ -73,9 +77,9 @@ func (p *Pool) jobsByAge() []*job {
 // sealJob makes what a job collected its ready part, or what failed, when its time has come.
 func (p *Pool) sealJob(j *job) (bool, error) {
 	switch {
-	case !j.fresh.empty():
+	case j.freshN > 0:
 		return true, p.do(&recSeal{job: j.id})
-	case !j.bad.empty() && !p.opt.Now().Before(j.retryAt):
+	case j.badN > 0 && !p.opt.Now().Before(j.retryAt):
 		return true, p.do(&recSeal{job: j.id, bad: true})
 	}
 	return false, nil
@@ -93,7 +97,7 @@ func (p *Pool) handOut(j *job, n int64) (runs []blockdev.Extent, err error) {
 	} else if ok {
 		from = k
 	}
-	err = j.ready.ascend(p.lists, from, func(k omap.Key, e entry) bool {
+	walked := j.ready.ascend(p.lists, from, func(k omap.Key, e entry) bool {
 		if e.page || n == 0 {
 			return n > 0
 		}
@@ -106,13 +110,37 @@ func (p *Pool) handOut(j *job, n int64) (runs []blockdev.Extent, err error) {
 			start, left = j.handed.Lo, e.n-skip
 		}
 		take := min(left, n)
+		if err = p.allInUse(alloc.BlockID(start), take); err != nil {
+			return false
+		}
 		runs = append(runs, blockdev.Extent{Off: int64(start) * BlockSize, Len: take * BlockSize})
 		n -= take
 		j.out += take
 		j.handed = omap.Key{Hi: k.Hi, Lo: start + uint64(take)}
 		return n > 0
 	})
-	return runs, err
+	return runs, errors.Join(err, walked)
+}
+
+// allInUse looks before anything is zeroed: what a list says and the groups deny is corruption, not work.
+func (p *Pool) allInUse(b alloc.BlockID, n int64) error {
+	for end := b + alloc.BlockID(n); b < end; {
+		st, err := p.blocks.State(b)
+		var u *alloc.UnloadedError
+		if errors.As(err, &u) {
+			if err = p.loadGroup(u.Group); err == nil {
+				continue
+			}
+		}
+		if err == nil && st != alloc.InUse {
+			err = fmt.Errorf("block %d is %v: %w", b, st, ErrCorrupt)
+		}
+		if err != nil {
+			return err
+		}
+		b++
+	}
+	return nil
 }
 
 // before is the last entry below k of the same birth, if any: it may reach past k.
@@ -141,6 +169,9 @@ func (l *list) before(f *meta.Family, k omap.Key) (best omap.Key, ok bool, err e
 // Report says what became of the runs that were handed out: zero and synced, or failed. It returns when the record is
 // durable. Every handed-out block of the job must be in one of the two.
 func (p *Pool) Report(id uint64, zeroed, failed []blockdev.Extent) error {
+	if err := p.ensureRoom(int64(len(zeroed)+len(failed)+4) * 16); err != nil {
+		return err
+	}
 	p.structure.Lock()
 	p.mu.Lock()
 	err := p.reportLocked(id, zeroed, failed)
@@ -167,7 +198,7 @@ func (p *Pool) reportLocked(id uint64, zeroed, failed []blockdev.Extent) error {
 	if len(r.failed) > 0 {
 		j.retryAt = p.opt.Now().Add(time.Second << min(j.retries, 12))
 		j.retries++
-		p.log.Error("erase failed; the blocks stay dirty and are tried again", "pool", p.super.name, "job", id, "blocks", runBlocks(r.failed))
+		p.log.Error("erase failed; the blocks stay dirty and are tried again", "pool", p.name, "job", id, "blocks", runBlocks(r.failed))
 	}
 	j.out = 0
 	if runBlocks(r.zeroed)+runBlocks(r.failed) == j.readyN {

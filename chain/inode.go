@@ -317,6 +317,9 @@ func join(dir, name string) string {
 // pathOf is the path of an inode from the root, for messages and jobs. The plan lock is held.
 func (p *Pool) pathOf(ino Ino) string {
 	var parts []string
+	if ino == 0 { // of layers whose volume is gone
+		return ""
+	}
 	for at := ino; at != RootIno; {
 		n, err := p.inode(at)
 		if err != nil || n.parent == 0 || len(parts) > 256 {

@@ -87,10 +87,12 @@ func (p *Pool) joinJob(j *job, l *list, n int64) {
 
 // endJob forgets a job that has nothing left and gets nothing more.
 func (p *Pool) endJob(j *job) {
-	if j.freshN+j.readyN+j.badN > 0 || j.walks > 0 || !j.fresh.empty() || !j.bad.empty() {
+	// Pages in its lists do not count: what a checkpoint brought there replay does not know.
+	if j.freshN+j.readyN+j.badN > 0 || j.walks > 0 {
 		return
 	}
 	p.spend(&j.ready)
+	p.spend(&j.fresh)
 	delete(p.jobs, j.id)
 	if p.volJobs[j.vol] == j {
 		delete(p.volJobs, j.vol)

@@ -22,6 +22,7 @@ type layer struct {
 	head     bool
 	swept    bool    // a sweep took dead blocks of it: its map is not read any more
 	held     int     // open .snap files, in this process
+	kept     bool    // destroyed while it was open: not reaped before its recReap
 	died     LayerID // with dead: the parent's number at that time
 	dead     bool    // no layer any more: only walks still sort its blocks
 	heir     *layer  // the child that it was merged into; its number is in that one's range now
@@ -40,6 +41,7 @@ type layer struct {
 	fenceLSN uint64
 
 	// how far a sweep of this nameless layer has come, in this process
+	need      int64 // pages that the next checkpoint may need for it
 	sweepNext omap.Key
 	sweepGen  uint64
 	sweepSum  uint64
@@ -161,15 +163,16 @@ func (p *Pool) replaced(l *layer, r oldRun, j *job) error {
 
 // reap removes a layer that is neither head nor snapshot as far as its children let it, and then looks at its parent.
 // It is the rule of design and format: no child, its blocks are freed by a walk; one child, it is merged into it; more,
-// it stays nameless.
-func (p *Pool) reap(l *layer, j *job, when time.Time) error {
-	for l != nil && !l.head && !l.named && l.held == 0 && !l.dead {
+// it stays nameless. A merge cuts trees, and there is one at most: what can be merged besides stays for a recReap
+// (Pool.reapAll), which sees to it first that the store has the pages.
+func (p *Pool) reap(l *layer, j *job, merge bool) error {
+	for l != nil && l.nameless() {
 		parent := l.parent
-		switch len(l.children) {
-		case 0:
+		switch {
+		case len(l.children) == 0:
 			p.bury(l, j)
 			l = parent
-		case 1:
+		case len(l.children) == 1 && merge:
 			return p.mergeDown(l, j)
 		default:
 			p.nameless[l] = struct{}{}
@@ -187,6 +190,7 @@ func (p *Pool) bury(l *layer, j *job) {
 		l.parent.children = slices.DeleteFunc(l.parent.children, func(o *layer) bool { return o == l })
 	}
 	l.dead, l.parent = true, nil
+	delete(p.nameless, l)
 	p.leaveVolume(l)
 	p.drops = append(p.drops, l.lost.trees...)
 	l.lost = list{}

@@ -355,6 +355,7 @@ func (w *world) run(k int, name string, d *disk) error {
 			return err
 		}
 		d.truncate(size)
+		w.wrote(d) // the edge is zeroed in place
 		return v.Truncate(size)
 	case k < 71:
 		return w.snapshot(name, d)
@@ -558,7 +559,7 @@ func (w *world) punch(name string, d *disk) error {
 	switch {
 	case w.rng.IntN(4) == 0 && off%BlockSize == 0 && n >= BlockSize: // as a large one goes
 		if n/BlockSize*BlockSize != n {
-			if err := v.zeroEdge(off+n/BlockSize*BlockSize, off+n); err != nil {
+			if err := v.zeroEdge(nil, off+n/BlockSize*BlockSize, off+n); err != nil {
 				return err
 			}
 		}

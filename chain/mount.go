@@ -25,7 +25,7 @@ func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
 	g := s.geometry
 	store := meta.NewStore(dev, g.blocks, o.CacheBytes)
 	p := &Pool{
-		dev: dev, opt: o, log: log, super: s, slot: slot, format: g, store: store,
+		dev: dev, opt: o, log: log, name: s.name, uuid: s.uuid, super: s, slot: slot, format: g, store: store,
 		maps:   &meta.Maps{Store: store},
 		lists:  &meta.Family{Store: store, Kind: 'L', Weight: weighEntry},
 		groups: &meta.Family{Store: store, Kind: 'G'},
@@ -33,12 +33,12 @@ func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
 		blocks: alloc.New(g.groupBlocks, g.blocks),
 		layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, vols: map[Ino]*Volume{},
 		jobs: map[uint64]*job{}, volJobs: map[Ino]*job{}, walks: map[uint64]*walk{},
-		dirtyLayers: map[*layer]struct{}{}, kept: map[Ino]struct{}{}, nameless: map[*layer]struct{}{}, parts: map[meta.Key]int{},
+		dirtyLayers: map[*layer]struct{}{}, kept: map[Ino]struct{}{}, nameless: map[*layer]struct{}{}, epochs: epochs{now: 1}, parts: map[meta.Key]int{}, singles: map[rowKind][]byte{},
 		groupTable: s.groupTable, groupPtrs: make([]meta.Ptr, (g.blocks+int64(g.groupBlocks)-1)/int64(g.groupBlocks)),
 		nextLayer: s.lastLayer, nextJob: s.lastJob, nextIno: s.lastIno,
 		wake: make(chan struct{}, 1), ready: make(chan struct{}, 1), zeroNow: o.ZeroNow,
 	}
-	store.Refill = p.refill
+	store.Refill, store.ReadOnly = p.refill, o.ReadOnly
 	store.OnRepair = func(b alloc.BlockID) {
 		log.Warn("a damaged metadata page was repaired from its twin", "pool", s.name, "block", b)
 	}
@@ -211,7 +211,7 @@ func (p *Pool) link(parents map[LayerID]LayerID) error {
 			continue
 		}
 		p.byVol[l.vol] = append(p.byVol[l.vol], l)
-		if l.nameless() {
+		if l.nameless() || l.kept {
 			p.nameless[l] = struct{}{}
 		}
 		if l.head {
@@ -262,7 +262,10 @@ func (p *Pool) abandonClaims() ([]alloc.Run, error) {
 // recover ends what the last process left: claims that it had, snapshots and files that it held open.
 func (p *Pool) recover() error {
 	now := p.opt.Now()
-	if err := p.grantPages(structurePages); err != nil {
+	if err := p.ensureRoom(1 << 10); err != nil {
+		return err
+	}
+	if err := p.grantPages(structurePages); err != nil && !errors.Is(err, ErrNoSpace) {
 		return err
 	}
 	p.structure.Lock()
@@ -270,11 +273,6 @@ func (p *Pool) recover() error {
 	err := error(nil)
 	if p.blocks.Counts().Claimed > 0 {
 		err = p.do(&recRecover{now})
-	}
-	for _, id := range p.reapable() {
-		if err == nil {
-			err = p.do(&recReap{id, now})
-		}
 	}
 	if err == nil {
 		err = p.destroyOrphans(now)
@@ -285,6 +283,9 @@ func (p *Pool) recover() error {
 	p.mu.Unlock()
 	p.structure.Unlock()
 	if err != nil {
+		return err
+	}
+	if err := p.reapAll(); err != nil {
 		return err
 	}
 	return p.Flush()
@@ -312,15 +313,6 @@ func (p *Pool) loadKept() error {
 	return err
 }
 
-func (p *Pool) reapable() (ids []LayerID) {
-	for id, l := range p.layers {
-		if !l.head && !l.named && !l.dead && l.held == 0 && len(l.children) < 2 {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
 // Close takes a last checkpoint with nothing claimed and makes the pool unusable. It does not close the device. All
 // plans must be closed.
 func (p *Pool) Close() error {
@@ -341,8 +333,10 @@ func (p *Pool) Close() error {
 		err = p.do(&recUnclaim{runs})
 	}
 	p.mu.Unlock()
-	if err == nil {
-		err = p.Checkpoint()
+	for range superSlots { // the second one has nothing to write, and overwrites the names that the first one freed
+		if err == nil {
+			err = p.Checkpoint()
+		}
 	}
 	p.mu.Lock()
 	p.closed = true

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -161,22 +162,30 @@ func (p *Pool) SetAttr(_ Req, ino Ino, s SetAttr) (Attr, error) {
 	return out, err
 }
 
-// make adds an inode under a name. The plan lock is held.
-func (p *Pool) make(r Req, dir Ino, name string, n *inode, now time.Time) (Ino, error) {
+// admitName tells why a name cannot be made in a directory. The plan lock is held.
+func (p *Pool) admitName(dir Ino, name string) (*inode, error) {
 	if err := checkName(name); err != nil {
-		return 0, err
+		return nil, err
 	}
 	d, err := p.directory(dir)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if _, err := p.find(dir, name); err == nil {
-		return 0, fmt.Errorf("%s: %w", join(p.pathOf(dir), name), ErrExist)
+		return nil, fmt.Errorf("%s: %w", join(p.pathOf(dir), name), ErrExist)
+	} else if !errors.Is(err, ErrNotFound) {
+		return nil, err
 	}
 	if p.availLocked() <= 0 {
-		return 0, fmt.Errorf("%s: %w", join(p.pathOf(dir), name), ErrNoSpace)
+		return nil, fmt.Errorf("%s: %w", join(p.pathOf(dir), name), ErrNoSpace)
 	}
-	if err := p.fits(dir, name); err != nil {
+	return d, p.fits(dir, name)
+}
+
+// make adds an inode under a name. The plan lock is held.
+func (p *Pool) make(r Req, dir Ino, name string, n *inode, now time.Time) (Ino, error) {
+	d, err := p.admitName(dir, name)
+	if err != nil {
 		return 0, err
 	}
 	p.nextIno++
@@ -296,7 +305,7 @@ func (p *Pool) Readlink(ino Ino) (string, error) {
 // Unlink removes a file or symlink. A volume goes with its snapshots, its clones live on; one that is open goes when
 // it is forgotten.
 func (p *Pool) Unlink(r Req, dir Ino, name string) error {
-	return p.change(func(now time.Time) error {
+	err := p.change(func(now time.Time) error {
 		e, err := p.find(dir, name)
 		if err != nil {
 			return err
@@ -309,6 +318,10 @@ func (p *Pool) Unlink(r Req, dir Ino, name string) error {
 		}
 		return p.answer(r, e.ino)
 	})
+	if err != nil {
+		return err
+	}
+	return p.reapAll()
 }
 
 // unlink takes the name away and what it names with it, or makes that an orphan.

@@ -32,6 +32,7 @@ type Plan struct {
 	p         *Pool
 	v         *Volume
 	open      bool
+	pinned    bool
 	write     bool
 	epoch     uint64
 	rollbacks uint64
@@ -148,7 +149,7 @@ func (pl *Plan) begin(p *Pool, v *Volume) error {
 }
 
 func (pl *Plan) pin() {
-	pl.open = true
+	pl.open, pl.pinned = true, true
 	pl.epoch = pl.p.epochs.pin()
 }
 
@@ -196,6 +197,9 @@ func (v *Volume) PlanRead(pl *Plan, off, n int64) (Need, error) {
 func (s *Snap) PlanRead(pl *Plan, off, n int64) (Need, error) {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
+	if err := s.alive(); err != nil {
+		return Need{}, err
+	}
 	return s.p.planRead(pl, nil, s.l, off, n)
 }
 
@@ -204,7 +208,7 @@ func (p *Pool) planRead(pl *Plan, v *Volume, l *layer, off, n int64) (Need, erro
 		return Need{}, fmt.Errorf("read of %d bytes at %d: %w", n, off, ErrInvalid)
 	}
 	if p.closed {
-		return Need{}, fmt.Errorf("pool %s: %w", p.super.name, ErrClosed)
+		return Need{}, fmt.Errorf("pool %s: %w", p.name, ErrClosed)
 	}
 	if err := pl.begin(p, v); err != nil {
 		return Need{}, err
@@ -262,7 +266,10 @@ func (pl *Plan) close() {
 	}
 	pl.open = false
 	p := pl.p
-	p.epochs.unpin(pl.epoch)
+	if pl.pinned {
+		p.epochs.unpin(pl.epoch)
+		pl.pinned = false
+	}
 	p.namedN -= pl.named
 	p.reserved -= pl.log
 	if pl.write {

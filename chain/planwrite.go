@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -43,6 +44,9 @@ func (v *Volume) PlanWrite(pl *Plan, off, n int64) (Need, error) {
 		return need, err
 	}
 	pl.lay(h, want)
+	if pl.log > 0 { // the records are known now
+		pl.log = recordBytes * int64(2*(len(pl.seen)+len(pl.parts))+4)
+	}
 	pl.write, pl.InPlace = true, want == 0
 	pl.rollbacks = v.rollbacks
 	pl.named = want
@@ -135,22 +139,26 @@ func (v *Volume) blocked(pl *Plan) Need {
 	return Need{}
 }
 
-// fence keeps all writes from the blocks from lo on, once those that were planned before have ended, until the plan
-// that it returns is closed. A shrink needs it: a write that it overtook would bring the old size back.
-func (v *Volume) fence(lo int64) (*Plan, error) {
+// fence keeps all writes from blocks [lo, hi), once those that were planned before have ended, until the plan that it
+// returns is closed: what takes blocks away would else be undone by a write that it overtook. It pins nothing, since
+// it names nothing.
+func (v *Volume) fence(lo, hi int64) (*Plan, error) {
 	pl := &Plan{}
 	err := v.p.until(func() (Need, error) {
 		v.p.mu.Lock()
 		defer v.p.mu.Unlock()
+		if _, err := v.usable(); err != nil {
+			return Need{}, err
+		}
 		if err := pl.begin(v.p, v); err != nil {
 			return Need{}, err
 		}
-		pl.lo, pl.hi, pl.whole, pl.write = lo, mapEnd, true, true
+		pl.lo, pl.hi, pl.whole, pl.write = lo, max(hi, lo+1), true, true
 		pl.alone = [2]int64{-1, -1}
 		if need := v.blocked(pl); !need.None() {
 			return need, nil
 		}
-		pl.pin()
+		pl.open = true
 		v.active = append(v.active, pl)
 		return Need{}, nil
 	})
@@ -231,7 +239,7 @@ func (pl *Plan) commitWrite() error {
 	if p.failed != nil {
 		return p.failed
 	}
-	if v.gone || pl.rollbacks != v.rollbacks { // a write that a rollback or a destroy overtook
+	if pl.overtaken() {
 		if len(pl.parts) > 0 {
 			pl.spoil()
 		}
@@ -241,6 +249,9 @@ func (pl *Plan) commitWrite() error {
 		if err := pl.mapRun(a); err != nil {
 			pl.parts = pl.parts[i:]
 			pl.spoil()
+			if errors.Is(err, errOvertaken) {
+				return p.failed
+			}
 			return err
 		}
 	}
@@ -251,6 +262,11 @@ func (pl *Plan) commitWrite() error {
 	return nil
 }
 
+// overtaken: a rollback or a destroy came between the plan and its commit; the write leaves no trace.
+func (pl *Plan) overtaken() bool { return pl.v.gone || pl.rollbacks != pl.v.rollbacks }
+
+var errOvertaken = errors.New("overtaken by a rollback or a destroy")
+
 // mapRun maps one run of claimed blocks into the head, which may be a younger one than the plan was made for: then
 // they are born there.
 func (pl *Plan) mapRun(a alloced) error {
@@ -258,6 +274,9 @@ func (pl *Plan) mapRun(a alloced) error {
 	old, err := p.oldRuns(v.ino, a.lb, a.lb+a.run.Len)
 	if err != nil {
 		return err
+	}
+	if pl.overtaken() { // while a page was read
+		return errOvertaken
 	}
 	h, err := v.usable()
 	if err != nil {

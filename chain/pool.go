@@ -34,6 +34,8 @@ type Pool struct {
 	dev    blockdev.Device
 	opt    Options
 	log    *slog.Logger
+	name   string
+	uuid   [16]byte
 	super  superblock // as it is on the device
 	slot   int        // where it lies
 	format geometry
@@ -47,9 +49,10 @@ type Pool struct {
 	groups      *meta.Family
 	cat         catalog
 	groupTable  meta.Tree
-	groupPtrs   []meta.Ptr       // pages of the groups; the builder's
-	parts       map[meta.Key]int // catalog rows of each object; the builder's
-	gone        []meta.Key       // rows of objects that ended since the last checkpoint
+	groupPtrs   []meta.Ptr         // pages of the groups; the builder's
+	singles     map[rowKind][]byte // rows that every checkpoint compares; the builder's
+	parts       map[meta.Key]int   // catalog rows of each object; the builder's
+	gone        []meta.Key         // rows of objects that ended since the last checkpoint
 	blocks      *alloc.Pool
 	layers      map[LayerID]*layer
 	byVol       map[Ino][]*layer // in no order
@@ -70,6 +73,7 @@ type Pool struct {
 	failedN     int64
 	namedN      int64            // claimed blocks in open plans
 	freeing     int64            // blocks of dead layers that no walk has sorted yet
+	needN       int64            // pages that the next checkpoint may need for maps
 	metaN       int64            // blocks of the store
 	kept        map[Ino]struct{} // preallocated volumes
 	pending     []byte
@@ -96,10 +100,10 @@ type Pool struct {
 }
 
 // Name is the pool's name.
-func (p *Pool) Name() string { return p.super.name }
+func (p *Pool) Name() string { return p.name }
 
 // UUID identifies the pool.
-func (p *Pool) UUID() [16]byte { return p.super.uuid }
+func (p *Pool) UUID() [16]byte { return p.uuid }
 
 // Device is what the pool lies on.
 func (p *Pool) Device() blockdev.Device { return p.dev }
@@ -114,8 +118,8 @@ func (p *Pool) Failed() error {
 // failLocked makes the pool read-only for good. The first error stays.
 func (p *Pool) failLocked(err error) error {
 	if p.failed == nil {
-		p.failed = fmt.Errorf("pool %s is read-only: %w", p.super.name, errors.Join(ErrReadOnly, err))
-		p.log.Error("pool turned read-only", "pool", p.super.name, "error", err)
+		p.failed = fmt.Errorf("pool %s is read-only: %w", p.name, errors.Join(ErrReadOnly, err))
+		p.log.Error("pool turned read-only", "pool", p.name, "error", err)
 		p.signal(p.wake)
 		p.signal(p.ready)
 	}
@@ -141,9 +145,9 @@ func (p *Pool) writable() error {
 	case p.failed != nil:
 		return p.failed
 	case p.closed:
-		return fmt.Errorf("pool %s: %w", p.super.name, ErrClosed)
+		return fmt.Errorf("pool %s: %w", p.name, ErrClosed)
 	case p.opt.ReadOnly:
-		return fmt.Errorf("pool %s was opened read-only: %w", p.super.name, ErrReadOnly)
+		return fmt.Errorf("pool %s was opened read-only: %w", p.name, ErrReadOnly)
 	}
 	return nil
 }

@@ -103,7 +103,7 @@ func (p *Pool) SnapAttr(id LayerID) (Attr, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.layers[id]
-	if l == nil || l.head || l.dead || !l.named && l.held == 0 {
+	if l == nil || l.head || l.dead || !l.named && !l.kept {
 		return Attr{}, fmt.Errorf("snapshot %v: %w", id, ErrNotFound)
 	}
 	return p.snapAttr(l)
@@ -123,7 +123,7 @@ func (p *Pool) OpenSnap(id LayerID) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.layers[id]
-	if l == nil || l.head || l.dead || !l.named && l.held == 0 {
+	if l == nil || l.head || l.dead || !l.named && !l.kept {
 		return fmt.Errorf("snapshot %v: %w", id, ErrNotFound)
 	}
 	l.held++
@@ -132,18 +132,19 @@ func (p *Pool) OpenSnap(id LayerID) error {
 
 // ReleaseSnap is the end of OpenSnap. A snapshot that was destroyed meanwhile goes with its last user.
 func (p *Pool) ReleaseSnap(id LayerID) {
-	err := p.change(func(now time.Time) error {
+	err := p.change(func(time.Time) error {
 		l := p.layers[id]
 		if l == nil || l.held == 0 {
 			return nil
 		}
-		if l.held--; l.held == 0 && !l.named && !l.head && len(l.children) < 2 {
-			return p.do(&recReap{id, now})
-		}
+		l.held--
 		return nil
 	})
+	if err == nil {
+		err = p.reapAll()
+	}
 	if err != nil {
-		p.log.Warn("a destroyed snapshot stays until the next mount", "pool", p.super.name, "layer", id, "error", err)
+		p.log.Warn("a destroyed snapshot stays until the next mount", "pool", p.name, "layer", id, "error", err)
 	}
 }
 
@@ -191,8 +192,11 @@ func (p *Pool) Forget(ino Ino) {
 		}
 		return p.eraseOrphan(ino, now)
 	})
+	if err == nil {
+		err = p.reapAll()
+	}
 	if err != nil {
-		p.log.Warn("an unlinked file stays until the next mount", "pool", p.super.name, "inode", ino, "error", err)
+		p.log.Warn("an unlinked file stays until the next mount", "pool", p.name, "inode", ino, "error", err)
 	}
 }
 

@@ -192,6 +192,7 @@ func TestWriteBesideAllocate(t *testing.T) {
 	d := newDisk(t, 4<<20)
 	p := openPool(t, d)
 	v := mustVolume(t, p, "v", 256<<10)
+	write(t, v, fill('w', 4096), 128<<10) // so that the window is ready
 	if err := p.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -238,6 +239,7 @@ func TestGrantInsideCheckpoint(t *testing.T) {
 		d.CrashAt(k)
 		err := p.checkpoint() // without granting ahead
 		if err == nil {
+			d.CrashAt(1 << 30)
 			if len(p.store.Extents()) == had {
 				t.Fatal("the checkpoint needed no grant")
 			}

@@ -19,7 +19,7 @@ func (p *Pool) Rename(r Req, dir Ino, name string, newDir Ino, newName string, f
 	if err := checkName(newName); err != nil {
 		return err
 	}
-	return p.change(func(now time.Time) error {
+	err := p.change(func(now time.Time) error {
 		from, err := p.find(dir, name)
 		if err != nil {
 			return err
@@ -53,6 +53,10 @@ func (p *Pool) Rename(r Req, dir Ino, name string, newDir Ino, newName string, f
 		}
 		return p.answer(r, from.ino)
 	})
+	if err != nil {
+		return err
+	}
+	return p.reapAll() // of what was replaced
 }
 
 // notBelow refuses to move a directory into itself.

@@ -225,7 +225,12 @@ func (s *Snap) SeekData(off int64) (int64, error) { return s.p.seek(s.layer, off
 func (s *Snap) SeekHole(off int64) (int64, error) { return s.p.seek(s.layer, off, false) }
 
 func (v *Volume) layer() *layer { return v.head() }
-func (s *Snap) layer() *layer   { return s.l }
+func (s *Snap) layer() *layer {
+	if s.alive() != nil {
+		return nil
+	}
+	return s.l
+}
 
 func (p *Pool) seek(of func() *layer, off int64, data bool) (int64, error) {
 	lb := off / BlockSize

@@ -22,7 +22,8 @@ func (p *Pool) reserve() int64 {
 
 func (p *Pool) availLocked() int64 {
 	c := p.blocks.Counts()
-	return c.Clean + c.Claimed - p.namedN + p.dirtyN + p.freeing - p.reserve() - p.promisedLocked()
+	meta := max(0, p.storeNeed()-int64(p.store.FreePages())) // the next checkpoint takes them from clean
+	return c.Clean + c.Claimed - p.namedN + p.dirtyN + p.freeing - meta - p.reserve() - p.promisedLocked()
 }
 
 // claimable is how many blocks the window may take from clean now.
@@ -31,6 +32,9 @@ func (p *Pool) claimable() int64 { return p.blocks.Counts().Clean - p.reserve() 
 // claim fills the window: blocks leave clean with a durable record before any plan may name them. It returns how many
 // it got.
 func (p *Pool) claim() (int64, error) {
+	if err := p.ensureRoom(claimRuns * 16); err != nil {
+		return 0, err
+	}
 	p.claimMu.Lock()
 	defer p.claimMu.Unlock()
 	p.mu.Lock()
@@ -86,7 +90,7 @@ func (p *Pool) findClean(n, least int64) ([]alloc.Run, error) {
 		var u *alloc.UnloadedError
 		if errors.As(err, &u) {
 			if err := p.loadGroup(u.Group); err != nil {
-				p.log.Error("a group of blocks cannot be used", "pool", p.super.name, "group", u.Group, "error", err)
+				p.log.Error("a group of blocks cannot be used", "pool", p.name, "group", u.Group, "error", err)
 				p.blocks.Shun(u.Group)
 			}
 			continue
@@ -101,14 +105,32 @@ func (p *Pool) findClean(n, least int64) ([]alloc.Run, error) {
 // storeLow tells whether the store should be given more pages: a checkpoint may need one for every changed leaf.
 func (p *Pool) storeLow() bool { return int64(p.store.FreePages()) < p.storeNeed() }
 
-// storeNeed estimates the pages of the next checkpoint. It need not be exact: what is missing is granted while the
-// checkpoint is built.
-func (p *Pool) storeNeed() int64 {
-	need := int64(p.format.extentBlocks / 2)
-	for l := range p.dirtyLayers {
-		need += min(int64(l.top.entries.Len()), blocksOf(l.size)/128) + 4
+// storeNeed estimates the pages of the next checkpoint from above: what every changed map may need, and the rows. It
+// need not be exact: what is missing is granted while the checkpoint is built.
+func (p *Pool) storeNeed() int64 { return int64(p.format.extentBlocks/2) + p.needN }
+
+// pagesFor bounds the pages that the top storey of a head will need: leaves of half a mebibyte, inner pages with twins
+// above them, and pages of its dead list.
+func (l *layer) pagesFor() int64 {
+	e := int64(l.top.entries.Len())
+	if e == 0 {
+		return 0
 	}
-	return need
+	n := 4 + min(e, blocksOf(l.size)/128+1)
+	for bits := 13; bits <= 37; bits += 6 {
+		n += 2 * min(e, blocksOf(l.size)>>bits+1)
+	}
+	for _, t := range l.lost.trees {
+		n += 2 * min(e, int64(t.Entries)/256)
+	}
+	return n
+}
+
+// noteNeed keeps the sum of all heads' needs.
+func (p *Pool) noteNeed(l *layer) {
+	n := l.pagesFor()
+	p.needN += n - l.need
+	l.need = n
 }
 
 // grant gives the store one more extent, if the pool has one.
@@ -126,10 +148,26 @@ func (p *Pool) grant(ctx context.Context) (bool, error) {
 
 // grantNow moves clean blocks to the store, at least n if there are as many; the records are durable when it returns.
 // They are one batch: what else is in the journal may have left room for little more.
+//
+// The structure lock is held until then: a checkpoint that is cut between would name an extent whose grant a crash
+// could forget.
 func (p *Pool) grantNow(n int64) (got bool, err error) {
+	if err := p.ensureRoom(grantBytes); err != nil {
+		return false, err
+	}
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	return p.grantHeld(n)
+}
+
+// grantBytes bounds the records of one grant.
+const grantBytes = 4 << 10
+
+// grantHeld is grantNow for who holds the structure lock.
+func (p *Pool) grantHeld(n int64) (got bool, err error) {
 	p.mu.Lock()
 	err = p.writable()
-	for err == nil && n > 0 {
+	for i := 0; err == nil && n > 0 && i < grantBytes/16; i++ {
 		var runs []alloc.Run
 		runs, err = p.findClean(int64(p.format.extentBlocks), int64(p.format.extentBlocks))
 		if err != nil || len(runs) == 0 {
@@ -154,24 +192,50 @@ func (p *Pool) grantAhead() error {
 		if short <= 0 {
 			return nil
 		}
-		if ok, err := p.grantNow(short); err != nil || !ok {
+		p.structure.Lock()
+		ok, err := p.grantHeld(short)
+		p.structure.Unlock()
+		if err != nil || !ok {
 			return err
 		}
 	}
 }
 
+// ensureRoom takes a checkpoint when n bytes of records would touch what the journal keeps for its end.
+func (p *Pool) ensureRoom(n int64) error {
+	p.mu.Lock()
+	room := p.journalHolds(n)
+	p.mu.Unlock()
+	if room {
+		return nil
+	}
+	return p.Checkpoint()
+}
+
 // structurePages are free before anything that cuts trees begins: it cannot wait for more with the locks held.
 const structurePages = 128
+
+// leastPages are enough for one change that cuts no long row.
+const leastPages = 32
+
+func (p *Pool) scarce() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.blocks.Counts().Clean == 0
+}
 
 // grantPages sees to it that the store has n free pages. It takes from the reserve.
 func (p *Pool) grantPages(n int) error {
 	for p.store.FreePages() < n {
+		if p.store.FreePages() >= leastPages && p.scarce() {
+			return nil // as far as it goes; a delete must not fail for want of space
+		}
 		ok, err := p.grantNow(int64(n - p.store.FreePages()))
 		if err != nil {
 			return err
 		}
 		if !ok {
-			return fmt.Errorf("pool %s: no clean blocks for metadata: %w", p.super.name, ErrNoSpace)
+			return fmt.Errorf("pool %s: no clean blocks for metadata: %w", p.name, ErrNoSpace)
 		}
 	}
 	return nil
@@ -184,7 +248,7 @@ func (p *Pool) refill() error {
 	if !p.building {
 		return errNoPages
 	}
-	ok, err := p.grantNow(1)
+	ok, err := p.grantHeld(1)
 	if err == nil && !ok {
 		return errNoPages
 	}
@@ -220,7 +284,7 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64) error {
 				return err
 			}
 			if dirty == 0 || zero == nil || !old {
-				return fmt.Errorf("pool %s: %w", p.super.name, ErrNoSpace)
+				return fmt.Errorf("pool %s: %w", p.name, ErrNoSpace)
 			}
 			select { // open plans may still touch what is dirty
 			case <-moved:

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -22,10 +23,19 @@ type deadRun = oldRun
 // sweepStep takes one step of the sweep of some nameless layer, and tells whether there was anything to do. Unless
 // forced, a layer is swept once for every checkpoint.
 func (p *Pool) sweepStep(force bool) (bool, error) {
+	p.mu.Lock()
+	due := p.sweepable(force) != nil
+	p.mu.Unlock()
+	if !due {
+		return false, nil
+	}
 	if err := p.grantPages(structurePages); err != nil {
+		if errors.Is(err, ErrNoSpace) {
+			err = nil // not now
+		}
 		return false, err
 	}
-	if err := p.makeRoom(); err != nil {
+	if err := p.ensureRoom(p.stepBytes()); err != nil {
 		return false, err
 	}
 	p.structure.Lock()
@@ -58,7 +68,7 @@ func (p *Pool) sweepable(force bool) *layer {
 	var first *layer
 	for l := range p.nameless {
 		due := l.sweepNext != omap.Key{} || l.sweepSum != l.lostBelow() && (force || l.sweepGen != p.super.generation)
-		if due && len(l.children) > 1 && (first == nil || l.id < first.id) {
+		if due && l.nameless() && len(l.children) > 1 && (first == nil || l.id < first.id) {
 			first = l
 		}
 	}
@@ -76,7 +86,8 @@ func (l *layer) lostBelow() (n uint64) {
 	return n
 }
 
-func (l *layer) nameless() bool { return !l.head && !l.named && !l.dead && l.held == 0 }
+// nameless: nothing holds the layer but its children. It must not depend on what only this process knows.
+func (l *layer) nameless() bool { return !l.head && !l.named && !l.dead && !l.kept }
 
 // deadBelow finds dead runs of n from a key on, in an interval that it bounds itself; next is where it ends.
 func (p *Pool) deadBelow(n *layer, from omap.Key) (runs []deadRun, next omap.Key, err error) {

@@ -84,10 +84,18 @@ func (p *Pool) Snap(id LayerID) (*Snap, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.layers[id]
-	if l == nil || l.dead || l.head || !l.named && l.held == 0 {
+	if l == nil || l.dead || l.head || !l.named && !l.kept {
 		return nil, fmt.Errorf("snapshot %v: %w", id, ErrNotFound)
 	}
 	return &Snap{p, l}, nil
+}
+
+// alive: the layer that the snapshot was is still there. OpenSnap keeps it.
+func (s *Snap) alive() error {
+	if s.l.dead || s.p.layers[s.l.id] != s.l || !s.l.named && !s.l.kept {
+		return fmt.Errorf("snapshot %v was destroyed: %w", s.l.id, ErrNotFound)
+	}
+	return nil
 }
 
 // Size is the size in bytes.

@@ -1,8 +1,6 @@
 package chain
 
 import (
-	"fmt"
-
 	"slatefs/alloc"
 	"slatefs/chain/meta"
 )
@@ -18,6 +16,7 @@ type walk struct {
 	next   int64 // logical block; below it all blocks are sorted
 	pages  int64 // below it all pages are given back; what is on disk may be behind next after a crash
 	dirty  bool
+	stuck  bool // a page of the source cannot be read
 }
 
 func (p *Pool) newWalk(l *layer, source *overlay, j *job, burial bool) *walk {
@@ -64,7 +63,7 @@ func (p *Pool) walkWaits() bool {
 // walkReady is the oldest walk that can go on, or nil. The plan lock is held.
 func (p *Pool) walkReady() (first *walk) {
 	for _, w := range p.walks {
-		if w.source.settled && (first == nil || w.id < first.id) {
+		if w.source.settled && !w.stuck && (first == nil || w.id < first.id) {
 			first = w
 		}
 	}
@@ -74,20 +73,12 @@ func (p *Pool) walkReady() (first *walk) {
 // walkRuns bounds the runs of one step and so its record.
 func (p *Pool) walkRuns() int { return int(min(1024, p.format.ring/512)) }
 
-// makeRoom takes a checkpoint if the journal has no room for the record of one step.
-func (p *Pool) makeRoom() error {
-	p.mu.Lock()
-	room := p.journal.Room()-int64(len(p.pending)) > int64(p.walkRuns()+256)*24
-	p.mu.Unlock()
-	if room {
-		return nil
-	}
-	return p.Checkpoint()
-}
+// stepBytes bounds the record of one step of a walk or a sweep.
+func (p *Pool) stepBytes() int64 { return int64(p.walkRuns()+256) * 24 }
 
 // walkStep takes the next runs of a walk to its job, and the pages that it has passed to the store.
 func (p *Pool) walkStep(w *walk) error {
-	if err := p.makeRoom(); err != nil {
+	if err := p.ensureRoom(p.stepBytes()); err != nil {
 		return err
 	}
 	p.structure.Lock()
@@ -113,8 +104,13 @@ func (p *Pool) walkStep(w *walk) error {
 			}
 		},
 		func(ptr meta.Ptr) { passed = append(passed, ptr) })
-	if err != nil {
-		return p.fail(fmt.Errorf("walk %d at block %d: %w", w.id, w.pages, wrapCorrupt(err)))
+	if err != nil { // its blocks stay as they are, the rest of the pool goes on
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		w.stuck = true
+		p.log.Error("blocks that were freed cannot be found, and stay unerased", "pool", p.name,
+			"walk", w.id, "volume", w.job.volume, "block", w.pages, "error", wrapCorrupt(err))
+		return nil
 	}
 	rec.next, rec.done = max(next, w.next), done
 	p.mu.Lock()

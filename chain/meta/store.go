@@ -36,6 +36,9 @@ type Store struct {
 	// called with no lock held. Set before the first use; may be nil.
 	OnRepair func(alloc.BlockID)
 
+	// ReadOnly: a damaged copy counts as repaired and is not rewritten. Set before the first use.
+	ReadOnly bool
+
 	dev     Device
 	total   atomic.Int64
 	repairs atomic.Uint64

@@ -108,6 +108,10 @@ func (s *Store) Check(p Ptr) (bad []alloc.BlockID) {
 // since the store was opened does; for the others with twins sums knows whose
 // they are. The lock keeps b from being freed while it is written.
 func (s *Store) repair(p Ptr, b alloc.BlockID, page []byte) {
+	if s.ReadOnly {
+		s.repairs.Add(1)
+		return
+	}
 	if !s.rewrite(p, b, page) {
 		return
 	}
