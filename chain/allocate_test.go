@@ -152,3 +152,19 @@ func TestSnapshotOfPromised(t *testing.T) {
 		expect(t, snapOf(t, v, "s"), 0, fill('a', int(c.blocks*BlockSize)))
 	}
 }
+
+// A truncation to 0 ends a preallocation, whatever the size was.
+func TestTruncateEndsPreallocation(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	v := mustVolume(t, p, "v", 0)
+	ok(t, v.Allocate(0, 50*BlockSize, true))
+	ok(t, v.keep(true))
+	if a, _ := p.GetAttr(v.ino); a.Size != 0 || a.Blocks != 50*8 {
+		t.Fatalf("%+v", a)
+	}
+	ok(t, v.Truncate(0))
+	ok(t, v.Truncate(100*BlockSize))
+	if a, _ := p.GetAttr(v.ino); a.Blocks != 0 || promised(t, v) != 0 {
+		t.Errorf("%d blocks, %d promised", a.Blocks/8, promised(t, v))
+	}
+}

@@ -71,44 +71,60 @@ func (v *Volume) ZeroRange(off, n int64, keepSize bool) error {
 	return v.grow(off + n)
 }
 
-// writeZeros is what a write of whole blocks of zeros does: over an owned block the zeros are written, over a shared
-// one they unmap, over a hole nothing happens.
+// writeZeros is what a write of whole blocks of zeros does, block by block: over an owned block the zeros are written,
+// over a shared one they unmap, over a hole nothing happens.
 func (v *Volume) writeZeros(off, n int64) error {
-	p := v.p
+	if off > MaxSize-n {
+		return fmt.Errorf("write of %d bytes at %d, the largest size is %d: %w", n, off, MaxSize, ErrTooBig)
+	}
 	fence, err := v.fence(off/BlockSize, blocksOf(off+n))
 	if err != nil {
 		return err
 	}
 	defer fence.Abort()
-	p.mu.Lock()
-	h, err := v.usable()
-	if err != nil {
-		p.mu.Unlock()
-		return err
-	}
-	if off > MaxSize-n {
-		p.mu.Unlock()
-		return fmt.Errorf("write of %d bytes at %d, the largest size is %d: %w", n, off, MaxSize, ErrTooBig)
-	}
-	old, err := p.oldRuns(v.ino, off/BlockSize, blocksOf(off+n))
-	if h = v.head(); h == nil && err == nil { // destroyed while a page was read
-		err = ErrNotFound
-	}
-	owned := err == nil && h.frees(old)
-	p.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	if owned {
-		_, err := v.writeWithin(fence, zeros(n), off, false)
-		return err
-	}
-	if len(old) > 0 {
-		if err := v.unmap(off/BlockSize, blocksOf(off+n)); err != nil {
+	for lo, hi := off/BlockSize, blocksOf(off+n); lo < hi; {
+		end, mapped, owned, err := v.alike(lo, hi)
+		switch {
+		case err != nil:
+		case owned:
+			_, err = v.writeWithin(fence, zeros((end-lo)*BlockSize), lo*BlockSize, false)
+		case mapped:
+			err = v.unmap(lo, end)
+		}
+		if err != nil {
 			return err
 		}
+		lo = end
 	}
 	return v.grow(off + n)
+}
+
+// alike is how far the blocks from lo on, up to hi, are of one kind: holes, shared or owned.
+func (v *Volume) alike(lo, hi int64) (end int64, mapped, owned bool, err error) {
+	p := v.p
+	err = p.until(func() (Need, error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		h, err := v.usable()
+		if err != nil {
+			return Need{}, err
+		}
+		for end = lo; end < hi; {
+			q, miss := h.top.lookup(p.maps, end, hi-end)
+			if miss {
+				m, _ := h.top.bottom()
+				return Need{kind: needPage, m: m, lb: end}, nil
+			}
+			m, o := q.dev != 0, q.birth > h.floor()
+			if end > lo && (m != mapped || o != owned) {
+				break
+			}
+			mapped, owned = m, o
+			end += q.n
+		}
+		return Need{}, nil
+	})
+	return end, mapped, owned, err
 }
 
 var zeroBytes [maxIO]byte
@@ -256,7 +272,7 @@ func (v *Volume) Truncate(size int64) error {
 		return fmt.Errorf("size %d, the largest is %d: %w", size, MaxSize, ErrTooBig)
 	}
 	now := v.Size()
-	if size < now {
+	if size < now || size == 0 { // what fallocate did beyond an empty volume ends too
 		if size == 0 {
 			if err := v.unkeep(); err != nil {
 				return err
