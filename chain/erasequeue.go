@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,7 @@ func (p *Pool) sealJob(j *job) (bool, error) {
 // handOut takes up to n blocks from the job's ready part, from where the last call stopped.
 func (p *Pool) handOut(j *job, n int64) (runs []blockdev.Extent, err error) {
 	if j.out == 0 {
-		j.handed = j.cursor
+		j.handed, j.given = j.cursor, nil
 	}
 	// the entry that the cursor divides begins before it
 	from := j.handed
@@ -119,6 +120,7 @@ func (p *Pool) handOut(j *job, n int64) (runs []blockdev.Extent, err error) {
 		j.handed = omap.Key{Hi: k.Hi, Lo: start + uint64(take)}
 		return n > 0
 	})
+	j.given = append(j.given, toRuns(runs)...)
 	return runs, errors.Join(err, walked)
 }
 
@@ -192,19 +194,32 @@ func (p *Pool) reportLocked(id uint64, zeroed, failed []blockdev.Extent) error {
 		return fmt.Errorf("erase job %d: %w", id, ErrNotFound)
 	}
 	r := &recErased{job: id, upTo: meta.Key(j.handed), zeroed: toRuns(zeroed), failed: toRuns(failed)}
-	if n := runBlocks(r.zeroed) + runBlocks(r.failed); n != j.out {
-		return fmt.Errorf("erase job %d: %d blocks reported, %d handed out: %w", id, n, j.out, ErrInvalid)
+	if both := slices.Concat(r.zeroed, r.failed); len(both) == 0 || !slices.Equal(joined(both), joined(j.given)) {
+		return fmt.Errorf("erase job %d: %d blocks reported, not the %d that were handed out: %w", id, runBlocks(both), j.out, ErrInvalid)
 	}
 	if len(r.failed) > 0 {
 		j.retryAt = p.opt.Now().Add(time.Second << min(j.retries, 12))
 		j.retries++
 		p.log.Error("erase failed; the blocks stay dirty and are tried again", "pool", p.name, "job", id, "blocks", runBlocks(r.failed))
 	}
-	j.out = 0
+	j.out, j.given = 0, nil
 	if runBlocks(r.zeroed)+runBlocks(r.failed) == j.readyN {
 		r.upTo = meta.Key(lastKey)
 	}
 	return p.do(r)
+}
+
+// joined sorts runs and joins neighbours. Runs that overlap stay apart, and so are equal to none that were handed out.
+func joined(rs []alloc.Run) (out []alloc.Run) {
+	rs = slices.SortedFunc(slices.Values(rs), func(a, b alloc.Run) int { return cmp.Compare(a.Start, b.Start) })
+	for _, r := range rs {
+		if k := len(out) - 1; k >= 0 && out[k].End() == r.Start {
+			out[k].Len += r.Len
+		} else {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 func toRuns(es []blockdev.Extent) []alloc.Run {

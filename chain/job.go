@@ -35,6 +35,7 @@ type job struct {
 	lsn     uint64
 	out     int64    // blocks handed to the eraser and not yet reported
 	handed  omap.Key // the last of them ends here
+	given   []alloc.Run
 	retryAt time.Time
 	retries int
 	dirty   bool
