@@ -317,10 +317,6 @@ func (b *builder) install() {
 	p.cat.tree, p.cat.frozen = b.c.super.catalog, nil
 	p.groupTable = b.c.super.groupTable
 	p.drops = append(b.c.drops, p.drops...)
-	p.metaN = int64(0)
-	for _, r := range p.store.Extents() {
-		p.metaN += r.Len
-	}
 }
 
 // errNoPages is what the store's refill answers when the pool has no clean blocks for it.

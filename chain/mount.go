@@ -122,7 +122,6 @@ func (p *Pool) load() error {
 		if int64(r.Start) < superSlots+p.format.ring/BlockSize {
 			return fmt.Errorf("metadata store: extent %d+%d over superblocks or journal: %w", r.Start, r.Len, ErrCorrupt)
 		}
-		p.metaN += r.Len
 	}
 	if err := p.loadTable(); err != nil {
 		return fmt.Errorf("group table: %w", err)

@@ -74,7 +74,6 @@ type Pool struct {
 	namedN      int64            // claimed blocks in open plans
 	freeing     int64            // blocks of dead layers that no walk has sorted yet
 	needN       int64            // pages that the next checkpoint may need for maps
-	metaN       int64            // blocks of the store
 	kept        map[Ino]struct{} // preallocated volumes
 	pending     []byte
 	lsn         uint64 // records made
