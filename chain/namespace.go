@@ -13,7 +13,7 @@ import (
 // into one batch. It is durable after the next Flush.
 func (p *Pool) change(fn func(now time.Time) error) error {
 	for {
-		if err := p.grantPages(structurePages); err != nil {
+		if err := p.pagesForChange(); err != nil {
 			return err
 		}
 		done, err := p.tryChange(fn)

@@ -60,7 +60,7 @@ type Need struct {
 	kind   needKind
 	m      meta.Map
 	lb     int64
-	blocks int64
+	blocks int64 // or bytes of the journal
 	wait   <-chan struct{}
 }
 
@@ -96,9 +96,29 @@ func (p *Pool) Fulfil(ctx context.Context, n Need) error {
 	case needBlocks:
 		return p.provide(ctx, n.blocks)
 	case needRoom:
-		return p.Checkpoint()
+		return p.freeRing(ctx, n.blocks)
 	}
 	return nil
+}
+
+// freeRing makes room for bytes of records: by a checkpoint, and where open plans keep the room for theirs, by waiting
+// for one to end.
+func (p *Pool) freeRing(ctx context.Context, bytes int64) error {
+	if err := p.Checkpoint(); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	moved, wait := p.movedLocked(), p.reserved > 0 && !p.roomFor(bytes)
+	p.mu.Unlock()
+	if !wait {
+		return nil
+	}
+	select {
+	case <-moved:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // provide makes blocks of the window ready for a writer: from clean, else by making some clean.

@@ -176,7 +176,7 @@ func (p *Pool) admit(v *Volume, pl *Plan, want int64) (Need, error) {
 	}
 	pl.log = recordBytes * int64(2*len(pl.seen)+4)
 	if !p.roomFor(pl.log) {
-		return Need{kind: needRoom}, nil
+		return Need{kind: needRoom, blocks: pl.log}, nil
 	}
 	if want == 0 {
 		return Need{}, nil

@@ -218,18 +218,9 @@ const structurePages = 128
 // leastPages are enough for one change that cuts no long row.
 const leastPages = 32
 
-func (p *Pool) scarce() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.blocks.Counts().Clean == 0
-}
-
 // grantPages sees to it that the store has n free pages. It takes from the reserve.
 func (p *Pool) grantPages(n int) error {
 	for p.store.FreePages() < n {
-		if p.store.FreePages() >= leastPages && p.scarce() {
-			return nil // as far as it goes; a delete must not fail for want of space
-		}
 		ok, err := p.grantNow(int64(n - p.store.FreePages()))
 		if err != nil {
 			return err
@@ -239,6 +230,24 @@ func (p *Pool) grantPages(n int) error {
 		}
 	}
 	return nil
+}
+
+// pagesForChange is grantPages for a change of the namespace or the structure. Where nothing is clean it makes some
+// clean first; in the end it goes with few: a delete must not fail for want of space.
+func (p *Pool) pagesForChange() error {
+	for {
+		err := p.grantPages(structurePages)
+		if !errors.Is(err, ErrNoSpace) {
+			return err
+		}
+		err = p.reclaim(context.Background(), structurePages)
+		if errors.Is(err, ErrNoSpace) && p.store.FreePages() >= leastPages {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // refill is called by the store when a checkpoint needs a page and there is none. The record of the grant follows the
