@@ -174,7 +174,9 @@ func (r *recPut) apply(p *Pool) error {
 	kind := rowKind(r.key.Hi >> 56)
 	switch kind {
 	case rowInode, rowName, rowLink, rowXattr, rowProperty, rowOrphan:
-	default: // rows of objects in memory are the checkpoint's
+	case rowLayer, rowJob, rowWalk, rowDrop, rowWindow, rowAnswer: // the checkpoint's
+		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)
+	default:
 		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)
 	}
 	if len(r.val) > meta.MaxValue {

@@ -61,7 +61,7 @@ func TestSetAttr(t *testing.T) {
 		})
 	}
 	p := openPool(t, base)
-	big := int64(MaxSize + 1)
+	big := MaxSize + 1
 	plant(t, p, "d/", "f")
 	_, err := p.SetAttr(Req{}, 99, SetAttr{})
 	wantErr(t, "of nothing", err, ErrNotFound)

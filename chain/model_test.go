@@ -543,7 +543,7 @@ func (w *world) releaseAll(d *disk) error {
 
 func (w *world) punch(name string, d *disk) error {
 	off, n := w.extent(maxDisk)
-	if w.blocks(d, off, n) {
+	if w.blocks(d, off, maxDisk-off) { // one up to the end fences all that is behind
 		return nil
 	}
 	n = min(n, max(0, d.size-off))

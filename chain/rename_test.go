@@ -40,7 +40,9 @@ func TestRename(t *testing.T) {
 		{"no replace of nothing", []string{"f"}, mv("f", "g", RenameNoReplace), nil, []string{"/=1,2,1", "/g=2"}},
 		{"exchange files", two, mv("a/f", "b/g", RenameExchange), nil, []string{"/=1,4,2", "/a/=2,2,1", "/a/f=5", "/b/=3,2,1", "/b/g=4"}},
 		{
-			"exchange a directory and a file", []string{"a/", "b/", "a/d/", "b/g", "a/d/x"}, mv("a/d", "b/g", RenameExchange), nil,
+			"exchange a directory and a file",
+			[]string{"a/", "b/", "a/d/", "b/g", "a/d/x"},
+			mv("a/d", "b/g", RenameExchange), nil,
 			[]string{"/=1,4,2", "/a/=2,2,1", "/a/d=5", "/b/=3,3,1", "/b/g/=4,2,1", "/b/g/x=6"},
 		},
 		{"exchange in a directory", []string{"f", "d/"}, mv("f", "d", RenameExchange), nil, []string{"/=1,3,2", "/d=2", "/f/=3,2,0"}},

@@ -75,8 +75,14 @@ func TestReadAtTheEnd(t *testing.T) {
 		want int
 		err  error
 	}{
-		{0, 0, 0, nil}, {0, int(size), int(size), nil}, {0, int(size) + 1, int(size), io.EOF}, {size - 10, 20, 10, io.EOF},
-		{size, 1, 0, io.EOF}, {size + 5000, 5000, 0, io.EOF}, {100, 3 << 20, int(size) - 100, io.EOF}, {-1, 1, 0, ErrInvalid},
+		{0, 0, 0, nil},
+		{0, int(size), int(size), nil},
+		{0, int(size) + 1, int(size), io.EOF},
+		{size - 10, 20, 10, io.EOF},
+		{size, 1, 0, io.EOF},
+		{size + 5000, 5000, 0, io.EOF},
+		{100, 3 << 20, int(size) - 100, io.EOF},
+		{-1, 1, 0, ErrInvalid},
 	} {
 		b := fill('?', c.n)
 		n, err := v.ReadAt(b, c.off)

@@ -98,7 +98,7 @@ func (r *residue) run() {
 		r.verify(fmt.Sprintf("round %d", round))
 	}
 	for len(r.live) > 0 {
-		r.unheld("destroy", "-R", r.at(r.volumes()[0]))
+		r.slatefs("destroy", "-R", r.at(r.volumes()[0]))
 		r.forgetGone()
 	}
 	r.slatefs("erase", "wait", r.mnt)
@@ -163,7 +163,7 @@ func (r *residue) step() {
 	case n < 90 && len(snaps) > 0:
 		snap := r.pick(snaps)
 		vol, _, _ := strings.Cut(snap, "@")
-		r.unheld("rollback", r.at(snap))
+		r.slatefs("rollback", r.at(snap))
 		r.live[vol] = slices.Clone(r.live[snap])
 	case n < 93 && len(snaps) > 0 && len(r.volumes()) < 6:
 		r.clone(r.pick(snaps))
@@ -186,7 +186,7 @@ func (r *residue) destroy(snap string) {
 		if !strings.Contains(res.stderr, "clone") {
 			r.t.Error(res)
 		}
-		r.unheld("destroy", "-R", r.at(snap))
+		r.slatefs("destroy", "-R", r.at(snap))
 		r.forgetGone()
 	}
 	r.forget(snap)

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -35,7 +34,7 @@ func TestOrdinaryUser(t *testing.T) {
 	l.tool("sh", "-c", fmt.Sprintf("echo precious | dd of=%s conv=notrunc,fsync status=none", v))
 	l.slatefs("snapshot", v+"@s")
 	l.tool("dd", "if=/dev/urandom", "of="+v, "bs=1M", "count=4", "oflag=direct", "conv=notrunc", "status=none")
-	l.unheld("rollback", v+"@s")
+	l.slatefs("rollback", v+"@s")
 	if got := l.tool("head", "-c", "9", v); got != "precious\n" {
 		t.Errorf("%q", got)
 	}
@@ -55,7 +54,7 @@ func TestOrdinaryUser(t *testing.T) {
 	if list := l.slatefs("list", "-Hp", "-t", "snapshot", "-o", "name"); list != v+"@s\n" {
 		t.Errorf("snapshots: %s", list)
 	}
-	l.unheld("umount", mnt)
+	l.slatefs("umount", mnt)
 	if r := l.exec("grep", " "+mnt+" ", "/proc/self/mountinfo"); r.code == 0 {
 		t.Errorf("still mounted: %v", r)
 	}
@@ -82,17 +81,4 @@ func asUser(l *lab, uid int) []string {
 	}
 	id := fmt.Sprint(uid)
 	return []string{"nsenter", "--mount", "--target", fmt.Sprint(cmd.Process.Pid), "setpriv", "--reuid=" + id, "--regid=" + id, "--clear-groups"}
-}
-
-// unheld runs a command that needs a file to be closed. The kernel tells the daemon of a close a moment after close(2)
-// has returned, so that a command may find the file open by nobody.
-func (l *lab) unheld(args ...string) {
-	l.t.Helper()
-	for range 100 {
-		if r := l.try(args...); r.code == 0 || !strings.Contains(r.stderr, "processes that this user can't see") {
-			l.ok(r)
-			return
-		}
-	}
-	l.slatefs(args...)
 }

@@ -267,8 +267,15 @@ func (d *daemon) info(context.Context, peer, none) (poolInfo, error) {
 }
 
 // umount unmounts if nothing is open, or else, if asked to, after the last close.
-func (d *daemon) umount(_ context.Context, _ peer, args umountArgs) (umountResult, error) {
+func (d *daemon) umount(ctx context.Context, _ peer, args umountArgs) (umountResult, error) {
 	n := d.srv.Drain(true)
+	for try := 0; n > 0 && !args.Wait && try < 20 && ctx.Err() == nil; try++ { // as service.patient
+		if holders, err := d.srv.Holders(0); err != nil || len(holders) > 0 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+		n = d.srv.OpenFiles()
+	}
 	if args.Wait {
 		d.requestEnd()
 		return umountResult{n}, nil

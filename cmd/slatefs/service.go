@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path"
 	"strings"
+	"time"
 
 	"slatefs/chain"
 	"slatefs/erase"
@@ -157,15 +158,41 @@ func (s *service) changedName(p place) {
 	}
 }
 
+// patient tries again what is refused as busy while nobody is found who holds it, for up to a second: the kernel tells
+// of a close only after close(2) has returned.
+func (s *service) patient(ctx context.Context, ino chain.Ino, do func() error) error {
+	const pause, tries = 50 * time.Millisecond, 20
+	for try := 0; ; try++ {
+		err := do()
+		var busy *chain.BusyError
+		if !errors.As(err, &busy) || try == tries {
+			return err
+		}
+		if holders, findErr := s.view.Holders(s.busyIno(busy, ino)); findErr != nil || len(holders) > 0 {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// busyIno is the inode that a BusyError names, or else.
+func (s *service) busyIno(busy *chain.BusyError, otherwise chain.Ino) chain.Ino {
+	if a, err := s.pool.Resolve(busy.What); err == nil {
+		return a.Ino
+	}
+	return otherwise
+}
+
 // explain adds to a refusal what helps: the holders of what is busy, the flag that is missing.
 func (s *service) explain(ino chain.Ino, err error) error {
 	var busy *chain.BusyError
 	switch {
 	case errors.As(err, &busy):
-		if a, resolveErr := s.pool.Resolve(busy.What); resolveErr == nil {
-			ino = a.Ino
-		}
-		return fmt.Errorf("%w, by %s", err, holdersText(s.view.Holders(ino)))
+		return fmt.Errorf("%w, by %s", err, holdersText(s.view.Holders(s.busyIno(busy, ino))))
 	case errors.Is(err, chain.ErrHasSnapshots):
 		return hinted(err, "destroy -r takes the snapshots along")
 	case errors.Is(err, chain.ErrHasClones):

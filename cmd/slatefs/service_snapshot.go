@@ -52,12 +52,13 @@ func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) (no
 }
 
 // rollback makes a volume what a snapshot shows.
-func (s *service) rollback(_ context.Context, who peer, args rollbackArgs) (none, error) {
+func (s *service) rollback(ctx context.Context, who peer, args rollbackArgs) (none, error) {
 	a, snap, err := s.snapshotOf(args.Object)
 	if err != nil {
 		return none{}, err
 	}
-	if err := s.pool.Rollback(who.req(opRollback), a.Ino, snap, args.Force); err != nil {
+	err = s.patient(ctx, a.Ino, func() error { return s.pool.Rollback(who.req(opRollback), a.Ino, snap, args.Force) })
+	if err != nil {
 		return none{}, hintBusy(s.explain(a.Ino, err), "close it, or roll back under its users with --force")
 	}
 	s.changed(a.Ino)
@@ -93,7 +94,7 @@ func (s *service) clone(_ context.Context, who peer, args cloneArgs) (none, erro
 }
 
 // destroy destroys a volume, or snapshots of one.
-func (s *service) destroy(_ context.Context, who peer, args destroyArgs) (res destroyResult, err error) {
+func (s *service) destroy(ctx context.Context, who peer, args destroyArgs) (res destroyResult, err error) {
 	a, snap, err := s.find(args.Object)
 	if err != nil {
 		return res, err
@@ -112,9 +113,9 @@ func (s *service) destroy(_ context.Context, who peer, args destroyArgs) (res de
 	last := s.lastJob()
 	o := chain.DestroyOptions{Snapshots: args.Snapshots, Clones: args.Clones, Defer: args.Deferred}
 	if snap == "" {
-		err = s.pool.DestroyVolume(who.req(opDestroy), a.Ino, o)
+		err = s.patient(ctx, a.Ino, func() error { return s.pool.DestroyVolume(who.req(opDestroy), a.Ino, o) })
 	} else {
-		err = s.pool.DestroySnapshots(who.req(opDestroy), a.Ino, names, o)
+		err = s.patient(ctx, a.Ino, func() error { return s.pool.DestroySnapshots(who.req(opDestroy), a.Ino, names, o) })
 	}
 	if err != nil {
 		return res, s.explain(a.Ino, err)
