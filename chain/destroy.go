@@ -1,0 +1,218 @@
+package chain
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+)
+
+// DestroySnapshots destroys snapshots of a volume by name, all or none. ErrHasClones names the clones that hang on
+// one, unless they are to go too or the layer may stay for them.
+func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions) error {
+	names = slices.Clone(names)
+	slices.Sort(names)
+	names = slices.Compact(names)
+	var clones []Ino
+	err := p.change(func(time.Time) (err error) {
+		clones, err = p.admitDestroy(ino, names, o)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := p.destroyAll(r, clones); err != nil {
+		return err
+	}
+	for part := range slices.Chunk(names, 32) { // as many as the journal has room for
+		err := p.change(func(now time.Time) error {
+			for _, name := range part {
+				l, err := p.snapshot(ino, name)
+				if err != nil {
+					return err
+				}
+				// kept, so that nothing is merged here: reapAll does that, one by one
+				if err := p.do(&recUnname{l.id, true, now, r.who()}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if err := p.reapAll(); err != nil {
+		return err
+	}
+	return p.Flush()
+}
+
+// admitDestroy finds what is to go with snapshots, or why they may not go. It changes nothing.
+func (p *Pool) admitDestroy(ino Ino, names []string, o DestroyOptions) (clones []Ino, err error) {
+	for _, name := range names {
+		l, err := p.snapshot(ino, name)
+		if err != nil {
+			return nil, err
+		}
+		c := p.clonesOf(l)
+		if len(c) > 0 && !o.Defer && !o.Clones {
+			return nil, fmt.Errorf("%s@%s: %w: %s", p.pathOf(ino), name, ErrHasClones, p.paths(c))
+		}
+		if o.Clones {
+			clones = append(clones, c...)
+		}
+	}
+	slices.Sort(clones)
+	clones = slices.Compact(clones)
+	return clones, p.notBusy(clones)
+}
+
+func (p *Pool) notBusy(vols []Ino) error {
+	for _, ino := range vols {
+		if v := p.vols[ino]; v != nil && v.readers+v.writers > 0 {
+			return &BusyError{p.pathOf(ino), v.readers, v.writers}
+		}
+	}
+	return nil
+}
+
+// reapAll removes layers that nobody holds any more, one merge at a time: each has the pages that it needs, and rows
+// of trees that grew long are merged between.
+func (p *Pool) reapAll() error {
+	for {
+		p.mu.Lock()
+		none := p.reapable() == nil
+		p.mu.Unlock()
+		if none {
+			return nil
+		}
+		more, long := false, false
+		err := p.change(func(now time.Time) error {
+			l := p.reapable()
+			if l == nil {
+				return nil
+			}
+			if long = len(l.children) == 1 && len(l.children[0].lost.trees)+len(l.lost.trees) > maxRow; long {
+				return nil
+			}
+			more = true
+			return p.do(&recReap{l.id, now})
+		})
+		if err == nil && long {
+			err, more = p.Checkpoint(), true
+		}
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// maxRow bounds the trees of one list: a checkpoint merges longer rows into one tree.
+const maxRow = 4
+
+// reapable is the oldest layer that nobody holds any more, or nil. The plan lock is held.
+func (p *Pool) reapable() (first *layer) {
+	for l := range p.nameless {
+		if l.held == 0 && (l.kept || len(l.children) < 2) && (first == nil || l.id < first.id) {
+			first = l
+		}
+	}
+	return first
+}
+
+// clonesOf are the other volumes whose line of history goes through l.
+func (p *Pool) clonesOf(l *layer) (out []Ino) {
+	seen := map[Ino]bool{l.vol: true}
+	var down func(*layer)
+	down = func(l *layer) {
+		if !seen[l.vol] && l.vol != 0 {
+			seen[l.vol] = true
+			out = append(out, l.vol)
+		}
+		for _, c := range l.children {
+			down(c)
+		}
+	}
+	down(l)
+	slices.Sort(out)
+	return out
+}
+
+func (p *Pool) paths(inos []Ino) string {
+	var out []string
+	for _, i := range inos {
+		out = append(out, p.pathOf(i))
+	}
+	sort.Strings(out)
+	return strings.Join(out, ", ")
+}
+
+// destroyAll destroys volumes with all they have, each by itself.
+func (p *Pool) destroyAll(r Req, vols []Ino) error {
+	for _, ino := range vols {
+		err := p.change(func(now time.Time) error {
+			if err := p.notBusy([]Ino{ino}); err != nil {
+				return err
+			}
+			n, err := p.inode(ino)
+			if err != nil {
+				return err
+			}
+			if n.parent == 0 { // unlinked, closed and not forgotten yet
+				return p.erase(r, ino, n, now)
+			}
+			return p.unlink(r, n.parent, nameEntry{n.name, ino, TypeFile}, now)
+		})
+		if err == nil {
+			err = p.reapAll()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DestroyVolume destroys a volume. ErrBusy: it is open. ErrHasSnapshots, ErrHasClones name what would go with it.
+func (p *Pool) DestroyVolume(r Req, ino Ino, o DestroyOptions) error {
+	var all []Ino
+	err := p.change(func(time.Time) error {
+		if _, err := p.volume(ino); err != nil {
+			return err
+		}
+		var snaps []string
+		clones := map[Ino]bool{}
+		for _, l := range p.byVol[ino] {
+			if l.named {
+				snaps = append(snaps, l.name)
+			}
+			for _, c := range p.clonesOf(l) {
+				clones[c] = true
+			}
+		}
+		all = []Ino{ino}
+		for c := range clones {
+			all = append(all, c)
+		}
+		slices.Sort(all[1:])
+		switch {
+		case len(snaps) > 0 && !o.Snapshots && !o.Clones:
+			sort.Strings(snaps)
+			return fmt.Errorf("%s: %w: %s", p.pathOf(ino), ErrHasSnapshots, strings.Join(snaps, ", "))
+		case len(clones) > 0 && !o.Clones && !o.Defer:
+			return fmt.Errorf("%s: %w: %s", p.pathOf(ino), ErrHasClones, p.paths(all[1:]))
+		case !o.Clones:
+			all = all[:1]
+		}
+		return p.notBusy(all)
+	})
+	if err == nil {
+		err = p.destroyAll(r, all)
+	}
+	if err != nil {
+		return err
+	}
+	return p.Flush()
+}

@@ -1,0 +1,134 @@
+package chain
+
+import (
+	"fmt"
+	"time"
+
+	"slatefs/chain/meta"
+)
+
+// Unlink removes a file or symlink. A volume goes with its snapshots, its clones live on; one that is open goes when
+// it is forgotten.
+func (p *Pool) Unlink(r Req, dir Ino, name string) error {
+	err := p.change(func(now time.Time) error {
+		e, err := p.find(dir, name)
+		if err != nil {
+			return err
+		}
+		if e.typ == TypeDir {
+			return fmt.Errorf("%s: %w", p.pathOf(e.ino), ErrIsDir)
+		}
+		if err := p.unlink(r, dir, e, now); err != nil {
+			return err
+		}
+		return p.answer(r, e.ino)
+	})
+	if err != nil {
+		return err
+	}
+	return p.reapAll()
+}
+
+// unlink takes the name away and what it names with it, or makes that an orphan.
+func (p *Pool) unlink(r Req, dir Ino, e nameEntry, now time.Time) error {
+	d, err := p.directory(dir)
+	if err != nil {
+		return err
+	}
+	n, err := p.inode(e.ino)
+	if err != nil {
+		return err
+	}
+	v := p.vols[e.ino]
+	if v == nil || v.readers+v.writers == 0 {
+		if err := p.erase(r, e.ino, n, now); err != nil { // while its path is still known
+			return err
+		}
+	} else {
+		n.parent, n.name, n.ctime = 0, "", now
+		if err := p.putInode(e.ino, n); err != nil {
+			return err
+		}
+		if err := p.do(&recPut{rowKey(rowOrphan, uint64(e.ino)), []byte{1}}); err != nil {
+			return err
+		}
+	}
+	if err := p.setName(dir, e.name, 0, 0); err != nil {
+		return err
+	}
+	return p.updateDir(dir, d, -1, -dirCount(e.typ), now)
+}
+
+// erase removes an inode with all it has.
+func (p *Pool) erase(r Req, ino Ino, n *inode, now time.Time) error {
+	if n.typ == TypeFile {
+		var held []LayerID
+		for _, l := range p.byVol[ino] {
+			if l.held > 0 {
+				held = append(held, l.id)
+			}
+		}
+		if err := p.do(&recDestroy{vol: ino, held: held, when: now, who: r.who()}); err != nil {
+			return err
+		}
+		if v := p.vols[ino]; v != nil {
+			v.gone = true
+			delete(p.vols, ino)
+		}
+		delete(p.kept, ino)
+	}
+	keys := []meta.Key{rowKey(rowInode, uint64(ino))}
+	for _, kind := range []rowKind{rowXattr, rowLink, rowOrphan} {
+		err := p.cat.scan(rowKey(kind, uint64(ino)), func(k meta.Key, _ []byte) bool {
+			if k.Hi != rowKey(kind, uint64(ino)).Hi {
+				return false
+			}
+			keys = append(keys, k)
+			return true
+		})
+		if err != nil {
+			return wrapCorrupt(err)
+		}
+	}
+	for _, k := range keys {
+		if err := p.do(&recPut{key: k}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r Req) who() string {
+	if r.Actor != "" {
+		return fmt.Sprintf("uid %d, %s", r.UID, r.Actor)
+	}
+	return fmt.Sprintf("uid %d", r.UID)
+}
+
+// Rmdir removes an empty directory.
+func (p *Pool) Rmdir(r Req, dir Ino, name string) error {
+	return p.change(func(now time.Time) error {
+		e, err := p.find(dir, name)
+		if err != nil {
+			return err
+		}
+		if err := p.emptyDir(e.ino); err != nil {
+			return err
+		}
+		if err := p.unlink(r, dir, e, now); err != nil {
+			return err
+		}
+		return p.answer(r, e.ino)
+	})
+}
+
+func (p *Pool) emptyDir(ino Ino) error {
+	d, err := p.directory(ino)
+	if err != nil {
+		return err
+	}
+	if d.entries > 0 {
+		return fmt.Errorf("%s: %w", p.pathOf(ino), ErrNotEmpty)
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+package chain
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sort"
+)
+
+func (w *world) snapshot(name string, d *disk) error {
+	if err := w.releaseAll(d); err != nil {
+		return err
+	}
+	s := fmt.Sprintf("s%d", w.n)
+	w.note("snapshot %s@%s", name, s)
+	d.snaps[s] = snap{bytes.Clone(d.data), d.size}
+	err := w.p.Snapshot(Req{}, []Ino{d.ino}, s)
+	if err == nil {
+		w.m.flush()
+	} else if errors.Is(err, ErrNoSpace) {
+		delete(d.snaps, s)
+	}
+	return err
+}
+
+func (w *world) anySnap(d *disk) string {
+	var names []string
+	for n := range d.snaps {
+		names = append(names, n)
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	sort.Strings(names)
+	return names[w.rng.IntN(len(names))]
+}
+
+func (w *world) rollback(name string, d *disk) error {
+	s := w.anySnap(d)
+	if s == "" {
+		return nil
+	}
+	if err := w.releaseAll(d); err != nil {
+		return err
+	}
+	w.note("rollback %s@%s", name, s)
+	d.data, d.size = bytes.Clone(d.snaps[s].data), d.snaps[s].size
+	w.m.flush()
+	return w.p.Rollback(Req{}, d.ino, s, false)
+}
+
+func (w *world) destroySnap(name string, d *disk) error {
+	s := w.anySnap(d)
+	if s == "" {
+		return nil
+	}
+	w.note("destroy %s@%s", name, s)
+	delete(d.snaps, s)
+	err := w.p.DestroySnapshots(Req{}, d.ino, []string{s}, DestroyOptions{Defer: true})
+	if err == nil {
+		w.m.flush()
+	}
+	return err
+}
+
+func (w *world) clone(name string, d *disk) error {
+	if len(w.m.disks) > 4 {
+		return nil
+	}
+	if err := w.releaseAll(d); err != nil {
+		return err
+	}
+	s := w.anySnap(d)
+	if w.rng.IntN(3) == 0 {
+		s = ""
+	}
+	to := fmt.Sprintf("c%d", w.n)
+	w.note("clone %s@%s %s", name, s, to)
+	from := snap{d.data, d.size}
+	if s != "" {
+		from = d.snaps[s]
+	}
+	c := newModelDisk(0)
+	c.data, c.size = bytes.Clone(from.data), from.size
+	c.flush()
+	w.m.disks[to] = c
+	a, err := w.p.Clone(Req{}, d.ino, s, RootIno, to)
+	c.ino = a.Ino
+	if err == nil {
+		w.m.flush()
+	} else if errors.Is(err, ErrNoSpace) {
+		delete(w.m.disks, to)
+	}
+	return err
+}
+
+func (w *world) destroy(name string, d *disk) error {
+	if len(w.m.disks) < 2 {
+		return nil
+	}
+	if err := w.releaseAll(d); err != nil {
+		return err
+	}
+	w.note("unlink %s", name)
+	delete(w.m.disks, name)
+	if err := w.p.Unlink(Req{}, RootIno, name); err != nil {
+		return err
+	}
+	return w.flush()
+}
+
+func (w *world) flush() error {
+	err := w.p.Flush()
+	if err == nil {
+		w.m.flush()
+	}
+	return err
+}
+
+func (w *world) rename(name string, d *disk) error {
+	to := fmt.Sprintf("r%d", w.n)
+	w.note("rename %s %s", name, to)
+	delete(w.m.disks, name)
+	w.m.disks[to] = d
+	if err := w.p.Rename(Req{}, RootIno, name, RootIno, to, 0); err != nil {
+		return err
+	}
+	return w.flush()
+}
+
+func (w *world) create() error {
+	if len(w.m.disks) > 3 {
+		return nil
+	}
+	name := fmt.Sprintf("v%d", w.n)
+	w.note("create %s", name)
+	d := newModelDisk(0)
+	w.m.disks[name] = d
+	a, err := w.p.Create(Req{}, RootIno, name, 0o600)
+	if errors.Is(err, ErrNoSpace) {
+		delete(w.m.disks, name)
+	}
+	if err != nil {
+		return err
+	}
+	d.ino = a.Ino
+	return w.flush()
+}
+
+func (w *world) erase() error {
+	for i := 0; i < 4; i++ {
+		if _, err := w.p.keepHouse(w.ctx()); err != nil {
+			return err
+		}
+	}
+	_, err := eraseSome(w.p, int64(1+w.rng.IntN(64))*BlockSize)
+	return err
+}
