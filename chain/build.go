@@ -2,6 +2,7 @@ package chain
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -167,8 +168,36 @@ func (b *builder) merge(l *list) error {
 			return err
 		}
 	}
+	ts, err := b.shorten(ts)
 	b.trees[l] = ts
-	return nil
+	return err
+}
+
+// shorten merges a row of trees that joins made long into its largest one.
+func (b *builder) shorten(ts []meta.Tree) ([]meta.Tree, error) {
+	if len(ts) <= maxRow/2 {
+		return ts, nil
+	}
+	slices.SortFunc(ts, func(x, y meta.Tree) int { return cmp.Compare(y.Entries, x.Entries) })
+	rest := list{trees: ts[1:]}
+	var es []meta.Edit
+	err := rest.ascend(b.p.lists, omap.Key{}, func(k omap.Key, e entry) bool {
+		es = append(es, meta.Edit{Key: meta.Key(k), Val: e.marshal()})
+		return true
+	})
+	if err != nil {
+		return ts, err
+	}
+	one, err := b.p.lists.Apply(ts[0], es)
+	if err != nil {
+		return ts, err
+	}
+	for _, t := range ts[1:] {
+		if _, err := b.p.lists.TrimBelow(t, meta.Key(lastKey)); err != nil {
+			return ts, err
+		}
+	}
+	return []meta.Tree{one}, nil
 }
 
 // trim takes what lies below the cursor out of a job's list; an entry that the cursor divides loses its front.

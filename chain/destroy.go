@@ -95,6 +95,8 @@ func (p *Pool) reapAll() error {
 				return nil
 			}
 			if long = len(l.children) == 1 && len(l.children[0].lost.trees)+len(l.lost.trees) > maxRow; long {
+				p.touch(l)
+				p.touch(l.children[0])
 				return nil
 			}
 			more = true

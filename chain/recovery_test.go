@@ -473,3 +473,34 @@ func unlinkNewest(p *Pool) error {
 	}
 	return p.Unlink(Req{}, RootIno, last)
 }
+
+// Long rows of trees in dead lists are merged by checkpoints: destroys between checkpoints make them, and go on.
+func TestLongRowsAreMerged(t *testing.T) {
+	p := openPool(t, newDisk(t, 8<<20))
+	v := mustVolume(t, p, "v", 1<<20)
+	write(t, v, fill('a', 1<<20), 0)
+	for i := range 24 {
+		mustSnapshot(t, v, fmt.Sprintf("s%02d", i))
+		write(t, v, fill(byte('b'+i), 4096), int64(i)*8192)
+		if err := p.Checkpoint(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 24 { // newest first: every list joins the head's
+		if err := p.DestroySnapshots(Req{}, v.ino, []string{fmt.Sprintf("s%02d", 23-i)}, DestroyOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if i%5 == 0 {
+			mustCheck(t, p)
+		}
+		for _, l := range p.layers {
+			if len(l.lost.trees) > maxRow {
+				t.Fatalf("%d trees in a dead list", len(l.lost.trees))
+			}
+		}
+	}
+	eraseAll(t, p)
+	for i := range 24 {
+		expect(t, v, int64(i)*8192, fill(byte('b'+i), 4096))
+	}
+}
