@@ -11,9 +11,9 @@ import (
 // The ledger counts blocks. What is available to a writer is what is or can be made clean, less the engine's reserve
 // and what is promised to others:
 //
-//	clean + claimed and not named + dirty + freeing + spare pages of the store - reserve - promises
+//	clean + claimed and not named + dirty + freeing - what the store lacks for the next checkpoint - reserve - promises
 //
-// All terms are kept as counters, changed by the record that moves a block.
+// All terms but the promises are kept as counters, changed by the record that moves a block.
 
 // reserve serves destroy, unmap, erase and checkpoint only, so that a full pool can still free.
 func (p *Pool) reserve() int64 {
