@@ -17,8 +17,8 @@
 //   - Free, erase, reuse in that order (5, 11): Pool.Next seals a job, and hands it out when every plan from before is
 //     closed and the seal is durable; Pool.Report applies the erase record, and only a later claim, whose record
 //     follows it, may hand the blocks out.
-//   - Snapshots are atomic (9): Pool.Snapshot; nothing is private because of a destroy before its record is durable:
-//     layer.private.
+//   - Snapshots are atomic (9): Pool.Snapshot; nothing is private because of a destroy before its record is durable,
+//     and the plans from before it are closed: Pool.private.
 //   - A write past the size that is on the device is never in place: Plan.splitAtEnd.
 //   - A hole in the journal does not open: journal.Open. A superblock that was lost does not: Pool.replay.
 //   - Everything that a change of structure does to blocks is in layer.go: reap, bury, mergeDown; job.go has walks.

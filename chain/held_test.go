@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -100,6 +101,63 @@ func TestHeldBaseUnderClones(t *testing.T) {
 			if n := blocksOf4K(p.dev.(*devtest.Disk), 's'); n != 1 {
 				t.Errorf("%d blocks of the base are left, want 1", n)
 			}
+		})
+	}
+}
+
+// A merge gives blocks to a head while a plan from before still reads them for a layer that went: until that plan is
+// closed they are not written in place, else it would see what another volume, or a later time, wrote.
+func TestMergedUnderAReadPlan(t *testing.T) {
+	type reader interface {
+		PlanRead(pl *Plan, off, n int64) (Need, error)
+	}
+	cases := map[string]func(t *testing.T, p *Pool, v *Volume) (r reader, destroy func() error){
+		"another volume": func(t *testing.T, p *Pool, v *Volume) (reader, func() error) {
+			c := mustClone(t, v, "", "c")
+			return c, func() error { return p.Unlink(Req{}, RootIno, "c") }
+		},
+		"snapshot": func(t *testing.T, p *Pool, v *Volume) (reader, func() error) {
+			mustSnapshot(t, v, "s")
+			_, id, err := p.SnapLookup(RootIno, "v@s")
+			ok(t, err)
+			s, err := p.Snap(id)
+			ok(t, err)
+			return s, func() error { return p.DestroySnapshots(Req{}, v.ino, []string{"s"}, DestroyOptions{}) }
+		},
+	}
+	for name, setUp := range cases {
+		t.Run(name, func(t *testing.T) {
+			p := openPool(t, newDisk(t, 4<<20))
+			v := mustVolume(t, p, "v", 64<<10)
+			write(t, v, fill('o', 16<<10), 0)
+			r, destroy := setUp(t, p, v)
+			var pl Plan
+			ok(t, p.until(func() (Need, error) { return r.PlanRead(&pl, 0, 16<<10) }))
+			ok(t, destroy())
+			ok(t, p.Flush())
+			own := v.head().own
+			write(t, v, fill('n', 8<<10), 4<<10)
+			_, err := eraseSome(p, 64<<10)
+			ok(t, err)
+			got := make([]byte, 16<<10)
+			_, err = p.readSpans(&pl, got)
+			ok(t, err)
+			if !bytes.Equal(got, fill('o', 16<<10)) {
+				t.Errorf("the plan reads what was written after it was made")
+			}
+			pl.Abort()
+			if h := v.head(); own != 4 || h.own != 4 {
+				t.Errorf("the head owns %d blocks, %d after the write, want 4 and 4", own, h.own)
+			}
+			var in Plan
+			ok(t, p.until(func() (Need, error) { return v.PlanWrite(&in, 0, 4<<10) }))
+			if !in.InPlace {
+				t.Errorf("with the plan closed, a block of the merged layer is not written in place")
+			}
+			in.Abort()
+			expect(t, v, 0, append(fill('o', 4<<10), append(fill('n', 8<<10), fill('o', 4<<10)...)...))
+			eraseAll(t, p)
+			mustCheck(t, p)
 		})
 	}
 }

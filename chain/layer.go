@@ -36,9 +36,12 @@ type layer struct {
 	who      string
 
 	// What a destroy gave to this layer, or fallocate mapped from clean, is not written in place before its record is
-	// durable: births up to fence wait for the record fenceLSN.
-	fence    LayerID
-	fenceLSN uint64
+	// durable: births up to fence wait for the record fenceLSN. What came from a merge waits for the plans of fenceEpoch
+	// and before, too: a reader of the layer that went, or of another volume that showed it, must not see what is
+	// written here.
+	fence      LayerID
+	fenceLSN   uint64
+	fenceEpoch uint64
 
 	// how far a sweep of this nameless layer has come, in this process
 	need      int64 // pages that the next checkpoint may need for it
@@ -69,9 +72,19 @@ func (l *layer) now() *layer {
 	return l
 }
 
-// private tells whether a head may write a block of that birth in place.
-func (l *layer) private(birth LayerID, durable uint64) bool {
-	return birth > l.floor() && (birth > l.fence || durable >= l.fenceLSN)
+// private tells whether the head l may write a block of that birth in place. A fence that nothing waits for any more
+// is taken down.
+func (p *Pool) private(l *layer, birth LayerID) bool {
+	switch {
+	case birth <= l.floor():
+		return false
+	case birth > l.fence:
+		return true
+	case p.durable < l.fenceLSN || !p.epochs.over(l.fenceEpoch):
+		return false
+	}
+	l.fence, l.fenceLSN, l.fenceEpoch = 0, 0, 0
+	return true
 }
 
 // touch: the row of l differs from the last checkpoint's.
@@ -223,7 +236,7 @@ func (p *Pool) mergeDown(l *layer, j *job) error {
 			}
 		}
 	}
-	c.fence, c.fenceLSN = max(c.fence, l.id), p.lsn
+	c.fence, c.fenceLSN, c.fenceEpoch = max(c.fence, l.id), p.lsn, p.epochs.seal()
 	l.heir = c
 	for _, w := range p.walks {
 		if w.layer == l {

@@ -240,7 +240,7 @@ func (p *Pool) replay() error {
 	p.journal = j
 	p.durable = p.lsn
 	for _, l := range p.layers {
-		l.fence, l.fenceLSN, l.sizeLSN = 0, 0, 0
+		l.fence, l.fenceLSN, l.fenceEpoch, l.sizeLSN = 0, 0, 0, 0
 	}
 	return p.settleGroups()
 }

@@ -78,7 +78,7 @@ func (pl *Plan) splitAtEnd(h *layer) {
 
 // mine tells whether a piece at lb is written in place.
 func (pl *Plan) mine(h *layer, lb int64, q piece) bool {
-	return q.dev != 0 && lb < pl.eof && h.private(q.birth, pl.p.durable)
+	return q.dev != 0 && lb < pl.eof && pl.p.private(h, q.birth)
 }
 
 // edges finds the range that must be written: what was asked, widened where the first or the last block must be read
