@@ -92,9 +92,13 @@ func (v *Volume) mapClean(lo, hi int64) (next int64, short bool, err error) {
 
 // keep sets whether the volume is promised its size.
 func (v *Volume) keep(on bool) error {
+	v.p.mu.Lock()
+	defer v.p.mu.Unlock()
+	return v.keepLocked(on)
+}
+
+func (v *Volume) keepLocked(on bool) error {
 	p := v.p
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if _, err := v.usable(); err != nil || v.kept == on {
 		return err
 	}

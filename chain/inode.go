@@ -331,6 +331,14 @@ func (p *Pool) pathOf(ino Ino) string {
 	return strings.Join(parts, "/")
 }
 
+// nameOf is pathOf, and for the root the pool's name.
+func (p *Pool) nameOf(ino Ino) string {
+	if ino == RootIno {
+		return "pool " + p.name
+	}
+	return p.pathOf(ino)
+}
+
 // xattrKey: 256 parts of a value lie behind a name's hash.
 func xattrKey(ino Ino, name string) meta.Key {
 	return meta.Key{Hi: rowKey(rowXattr, uint64(ino)).Hi, Lo: xxhash.Sum64String(name) &^ 0xff}

@@ -78,7 +78,7 @@ func (p *Pool) erase(r Req, ino Ino, n *inode, now time.Time) error {
 		delete(p.kept, ino)
 	}
 	keys := []meta.Key{rowKey(rowInode, uint64(ino))}
-	for _, kind := range []rowKind{rowXattr, rowLink, rowOrphan} {
+	for _, kind := range []rowKind{rowXattr, rowLink, rowOrphan, rowProperty} {
 		err := p.cat.scan(rowKey(kind, uint64(ino)), func(k meta.Key, _ []byte) bool {
 			if k.Hi != rowKey(kind, uint64(ino)).Hi {
 				return false

@@ -125,29 +125,3 @@ func TestXattrOfNothing(t *testing.T) {
 		t.Error("it was set all the same")
 	}
 }
-
-func TestProperties(t *testing.T) {
-	p := openPool(t, newDisk(t, 2<<20))
-	for _, c := range []struct {
-		key, val string
-		err      error
-	}{
-		{"erase_throughput", "10M", nil},
-		{"erase_throughput", "20M", nil},
-		{"gone", "x", nil},
-		{"gone", "", nil},
-		{"never", "", nil},
-		{"k", strings.Repeat("v", 499), nil},
-		{"k", strings.Repeat("v", 500), ErrTooBig},
-	} {
-		wantErr(t, c.key, p.SetProp(Req{}, c.key, c.val), c.err)
-	}
-	for round := range 3 {
-		for key, want := range map[string]string{"erase_throughput": "20M", "gone": "", "never": "", "k": strings.Repeat("v", 499)} {
-			if got, found := p.GetProp(key); got != want || found != (want != "") {
-				t.Errorf("round %d: %s is %q, %v, want %q", round, key, got, found, want)
-			}
-		}
-		p = again(t, p, round == 0)
-	}
-}

@@ -120,7 +120,8 @@ func TestVolumes(t *testing.T) {
 	l.refused(exitFailed, "hint: mkdir /lab/no", "create --size 1M /lab/no/v")
 	l.refused(exitFailed, "already exists", "create --size 1M /lab")
 	l.refused(exitUsage, "--size is missing", "create /lab/w")
-	l.refused(exitUsage, "no properties yet", "create -o quota=1G --size 1M /lab/w")
+	l.refused(exitUsage, "erase_throughput is a property of a pool", "create -o erase_throughput=1G --size 1M /lab/w")
+	l.refused(exitUsage, "use 1G", "create -o quota=1GB --size 1M /lab/w")
 
 	l.ok("rename /lab/v /lab/d/w")
 	l.ok("create --size 1M /lab/v")
@@ -194,23 +195,48 @@ func TestJSON(t *testing.T) {
 
 func TestProperties(t *testing.T) {
 	l := newLab(t)
+	l.mkdir("d")
+	l.ok("create -o quota=1G --size 1M /lab/d/v")
 	if out := l.ok("get -H erase_throughput /lab"); out != "/lab\terase_throughput\t10M\tdefault\n" {
 		t.Error(out)
 	}
 	l.ok("set erase_throughput=-50M lab")
-	if out := l.ok("get all /lab/any"); out != "NAME  PROPERTY          VALUE  SOURCE\n/lab  erase_throughput  50M    local\n" {
+	if out := l.ok("get erase_throughput,refreservation /lab"); out !=
+		"NAME  PROPERTY          VALUE  SOURCE\n/lab  refreservation    none   default\n/lab  erase_throughput  50M    local\n" {
 		t.Error(out)
 	}
 	l.ok("set erase_throughput=none /lab")
-	if out := l.ok("get -Hp all lab"); out != "/lab\terase_throughput\t0\tlocal\n" {
+	if out := l.ok("get -Hp -o value,source erase_throughput lab"); out != "0\tlocal\n" {
+		t.Error(out)
+	}
+	l.ok("set refreservation=auto lab")
+	if out := l.ok("get -Hr -o name,value,source refreservation,quota lab"); out != "/lab\tauto\tlocal\n"+
+		"/lab/d\tauto\tinherited from /lab\n/lab/d\tnone\tdefault\n"+
+		"/lab/d/v\tnone\tdefault\n/lab/d/v\t1G\tlocal\n" {
+		t.Error(out)
+	}
+	l.ok("inherit quota /lab/d/v")
+	l.ok("inherit refreservation lab")
+	if out := l.ok("get -H quota /lab/d/v"); out != "/lab/d/v\tquota\tnone\tdefault\n" {
+		t.Error(out)
+	}
+	if out := l.ok("get all /lab/d/v"); !strings.Contains(out, "refquota") || strings.Contains(out, "erase_throughput") {
 		t.Error(out)
 	}
 	l.refused(exitUsage, "property \"compression\" is unknown", "set compression=on /lab")
-	l.refused(exitUsage, "is unknown", "get quota /lab")
+	l.refused(exitUsage, "is unknown", "get colour /lab")
+	l.refused(exitUsage, "is unknown", "inherit colour /lab")
+	l.refused(exitUsage, "want name, property, value or source", "get -o color quota /lab")
+	l.refused(exitFailed, "quota is a property of a directory or volume", "get quota /lab")
+	l.refused(exitFailed, "erase_throughput is a property of a pool", "set erase_throughput=1M /lab/d")
 	l.refused(exitUsage, "as 50M", "set erase_throughput=fast /lab")
 	l.refused(exitUsage, "usage: slatefs set", "set /lab /lab")
 	l.refused(exitUsage, "usage: slatefs set", "set erase_throughput=1 erase_throughput=2")
-	l.refused(exitFailed, "no pool of that name", "get all nolab")
+	l.refused(exitFailed, "is not on a slatefs mount", "get all nolab")
+	l.ok("create --size 1M /lab/w")
+	l.ok("snapshot /lab/w@a")
+	l.refused(exitFailed, "a snapshot has no properties", "get all /lab/w@a")
+	l.refused(exitFailed, "a snapshot has no properties", "set quota=1G /lab/w@a")
 }
 
 func TestTree(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"slatefs/chain"
 )
 
 func (a *app) createCmd() *cobra.Command {
@@ -16,8 +18,11 @@ func (a *app) createCmd() *cobra.Command {
 		Use:   "create [-o PROP=VALUE]… --size S FILE…",
 		Short: "Make volumes",
 		Long: `Makes volumes of a size. They read as zeros and take no space until they are written.
-truncate(1), qemu-img create and cp make volumes as well.`,
+truncate(1), qemu-img create and cp make volumes as well.
+
+Properties for -o:` + propHelp(chain.OnVolume),
 		Example: `  slatefs create --size 20G /mnt/lab/vm.raw
+  slatefs create -o refreservation=auto --size 20G /mnt/lab/db.raw   # never sees "no space left"
   slatefs create --size 4g /mnt/lab/a.raw /mnt/lab/b.raw
   qemu-img create -f raw /mnt/lab/c.raw 20G        # the same`,
 		Args: arguments(1, -1),
@@ -25,10 +30,11 @@ truncate(1), qemu-img create and cp make volumes as well.`,
 			if !sz.set {
 				return usagef("create: --size is missing, as in --size 20G")
 			}
-			if len(props) > 0 {
-				return usagef("create: -o %s: volumes have no properties yet", props[0])
+			settings, err := parseSettings(props, chain.OnVolume)
+			if err != nil {
+				return err
 			}
-			return a.create(ctx, args, sz.bytes)
+			return a.create(ctx, args, sz.bytes, settings)
 		}),
 	}
 	cmd.Flags().Var(&sz, "size", "size of each volume, as 20G")
@@ -36,7 +42,7 @@ truncate(1), qemu-img create and cp make volumes as well.`,
 	return cmd
 }
 
-func (a *app) create(ctx context.Context, files []string, bytes int64) error {
+func (a *app) create(ctx context.Context, files []string, bytes int64, settings []chain.Setting) error {
 	f, err := a.finder()
 	if err != nil {
 		return err
@@ -47,6 +53,6 @@ func (a *app) create(ctx context.Context, files []string, bytes int64) error {
 	}
 	umask := unix.Umask(0)
 	unix.Umask(umask)
-	_, err = call[none](ctx, l, opCreate, createArgs{objs, bytes, uint32(0o666 &^ umask)})
+	_, err = call[none](ctx, l, opCreate, createArgs{objs, bytes, uint32(0o666 &^ umask), settings})
 	return err
 }

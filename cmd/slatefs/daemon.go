@@ -102,7 +102,7 @@ func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
 
 // startEraser makes the eraser and gives it to the pool for writers that wait.
 func (d *daemon) startEraser(dev *blockdev.File, v erase.Verify) (err error) {
-	rate, _, err := throughput(d.pool)
+	rate, err := throughput(d.pool)
 	if err != nil {
 		return err
 	}

@@ -8,91 +8,119 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// propRow is a line of get.
+// propRow is a line of get. Value is canonical: sizes are numbers of bytes.
 type propRow struct {
 	Name     string `json:"name"`
 	Property string `json:"property"`
 	Value    string `json:"value"`
 	Source   string `json:"source"`
+	bytes    bool
+}
+
+// getFlags are the flags of get.
+type getFlags struct {
+	recursive bool
+	fields    []string
+	format
 }
 
 func (a *app) getCmd() *cobra.Command {
-	var f format
+	var f getFlags
 	cmd := &cobra.Command{
-		Use:   "get [-Hpj] all|PROP[,PROP]… PATH…",
+		Use:   "get [-rHpj] [-o FIELD,…] all|PROP[,PROP]… [PATH…]",
 		Short: "Show properties",
-		Long:  "Shows properties, and whether they were set or are the default.\n\nProperties:" + propHelp,
-		Example: `  slatefs get erase_throughput /mnt/lab
-  slatefs get -Hp all lab`,
-		Args: arguments(2, -1),
+		Long: `Shows properties of volumes, directories and pools, and where each value comes from: local, inherited from a
+directory, or the default. Without a PATH, those of all mounted pools.
+
+Properties:` + propHelp(everywhere),
+		Example: `  slatefs get all /mnt/lab/vm.raw
+  slatefs get -r quota,reservation /mnt/lab
+  slatefs get -Hp -o value refreservation /mnt/lab/vm.raw    # for scripts`,
+		Args: arguments(1, -1),
 		RunE: plain(func(ctx context.Context, args []string) error { return a.get(ctx, args[0], args[1:], f) }),
 	}
+	cmd.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "what is below PATH as well")
+	cmd.Flags().StringSliceVarP(&f.fields, "fields", "o", []string{"name", "property", "value", "source"}, "columns, as `FIELD,…`: name, property, value, source")
 	f.flags(cmd, "Hpj")
 	return cmd
 }
 
-func (a *app) get(ctx context.Context, props string, paths []string, f format) error {
-	keys := strings.Split(props, ",")
-	if props == "all" {
-		keys = []string{propThroughput}
+func (a *app) get(ctx context.Context, props string, paths []string, f getFlags) error {
+	var names []string
+	if props != "all" {
+		names = strings.Split(props, ",")
 	}
-	for _, k := range keys {
-		if err := checkProp(k); err != nil {
+	for _, name := range names {
+		if _, err := propNamed(name); err != nil {
 			return err
 		}
 	}
-	find, err := a.finder()
+	for _, field := range f.fields {
+		if _, ok := (propRow{}).field(field, &f.format); !ok {
+			return usagef("get: -o %s: want name, property, value or source", field)
+		}
+	}
+	rows, err := a.propRows(ctx, names, paths, f.recursive)
 	if err != nil {
 		return err
-	}
-	rows := []propRow{}
-	for _, path := range paths {
-		l, err := find.mountedPool(path)
-		if err != nil {
-			return err
-		}
-		for _, k := range keys {
-			res, err := call[propResult](ctx, l, opGetProp, propArgs{Key: k})
-			if err != nil {
-				return err
-			}
-			r, err := f.propRow(l.Dir, k, res)
-			if err != nil {
-				return err
-			}
-			rows = append(rows, r)
-		}
 	}
 	if f.json {
 		return writeJSON(a.stdout, "slatefs get", "properties", rows)
 	}
 	cells := make([][]string, len(rows))
 	for i, r := range rows {
-		cells[i] = []string{r.Name, r.Property, r.Value, r.Source}
+		for _, field := range f.fields {
+			cell, _ := r.field(field, &f.format)
+			cells[i] = append(cells[i], cell)
+		}
 	}
-	return f.table(a.stdout, parseColumns("NAME PROPERTY VALUE SOURCE"), cells)
+	return f.table(a.stdout, parseColumns(strings.ToUpper(strings.Join(f.fields, " "))), cells)
 }
 
-// propRow prints a value as -p and -j want it.
-func (f *format) propRow(name, key string, res propResult) (propRow, error) {
-	rate, err := strconv.ParseInt(res.Value, 10, 64)
+// propRows asks the daemons.
+func (a *app) propRows(ctx context.Context, names, paths []string, recursive bool) ([]propRow, error) {
+	find, err := a.finder()
 	if err != nil {
-		return propRow{}, err
+		return nil, err
 	}
-	r := propRow{name, key, f.rate(rate), "default"}
-	if f.json {
-		r.Value = res.Value
+	if len(paths) == 0 {
+		for _, l := range find.live {
+			if l.Dir != "" {
+				paths = append(paths, l.Dir)
+			}
+		}
 	}
-	if res.Set {
-		r.Source = "local"
+	rows := []propRow{}
+	for _, path := range paths {
+		l, o, err := find.listed(path)
+		if err != nil {
+			return nil, err
+		}
+		values, err := call[[]propValue](ctx, l, opGetProps, getArgs{Object: o, Names: names, Recursive: recursive})
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range values {
+			rows = append(rows, propRow{v.Name, v.Property, v.Value, v.Source, v.Bytes})
+		}
 	}
-	return r, nil
+	return rows, nil
 }
 
-// rate prints bytes per second; 0, unlimited, has no unit.
-func (f *format) rate(n int64) string {
-	if n == 0 {
-		return "0"
+// field is one cell; ok tells whether there is such a field.
+func (r propRow) field(name string, f *format) (cell string, ok bool) {
+	switch name {
+	case "name":
+		return r.Name, true
+	case "property":
+		return r.Property, true
+	case "source":
+		return r.Source, true
+	case "value":
+		if n, err := strconv.ParseInt(r.Value, 10, 64); err == nil && r.bytes && n > 0 {
+			return f.size(n), true
+		}
+		return r.Value, true
 	}
-	return f.size(n)
+	return "", false
 }

@@ -181,10 +181,10 @@ func (a *app) listRows(ctx context.Context, paths, types []string, recursive boo
 	return rows, nil
 }
 
-// listed finds what a PATH means; the name of a mounted pool is its root.
+// listed finds what a PATH means; the name or the device of a mounted pool is its root.
 func (f *finder) listed(arg string) (live, object, error) {
 	l, o, err := f.object(arg)
-	if err == nil || isPath(arg) || strings.Contains(arg, "/") {
+	if err == nil || strings.Contains(arg, "/") && !strings.HasPrefix(arg, "/dev/") {
 		return l, o, err
 	}
 	ref, refErr := f.pool(arg)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -31,14 +30,14 @@ A new file is written with zeros, which takes its time and makes every block rea
 cost more on their first write. A block device may hold anything: all of it is erased in the background first, and can
 be used as far as that is. A device that is in use is refused; one that holds something needs -f.
 
-Properties for -o:` + propHelp
+Properties for -o:`
 
 func (a *app) poolCreateCmd() *cobra.Command {
 	var f poolCreateFlags
 	cmd := &cobra.Command{
 		Use:   "create [-f] [-n] [-o PROP=VALUE]… [--size S] [--sparse] NAME DEVICE",
 		Short: "Make a pool",
-		Long:  poolCreateHelp,
+		Long:  poolCreateHelp + propHelp(chain.OnPool),
 		Example: `  slatefs pool create --size 20G lab /var/lib/lab.pool
   slatefs pool create --size 1T --sparse lab ./lab.pool
   slatefs pool create vms /dev/vg0/vms
@@ -56,12 +55,12 @@ func (a *app) poolCreateCmd() *cobra.Command {
 
 // newPool is a pool that is to be made.
 type newPool struct {
-	name   string
-	device string // absolute path
-	file   int64  // bytes of a new file; 0: the device is there
-	sparse bool
-	rate   *int64 // erase_throughput, if set
-	old    uuid   // of the pool that is lost
+	name     string
+	device   string // absolute path
+	file     int64  // bytes of a new file; 0: the device is there
+	sparse   bool
+	settings []chain.Setting
+	old      uuid // of the pool that is lost
 }
 
 var poolName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$`)
@@ -91,19 +90,8 @@ func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFla
 		return n, hinted(usagef("%s: is not a path", device), "a device starts with / or ./, as ./%s; an LV is /dev/VG/LV", device)
 	}
 	n = newPool{name: name, sparse: f.sparse}
-	for _, p := range f.props {
-		key, val, ok := strings.Cut(p, "=")
-		if !ok {
-			return n, usagef("-o %s: want PROP=VALUE", p)
-		}
-		if err := checkProp(key); err != nil {
-			return n, err
-		}
-		rate, err := parseThroughput(val)
-		if err != nil {
-			return n, err
-		}
-		n.rate = &rate
+	if n.settings, err = parseSettings(f.props, chain.OnPool); err != nil {
+		return n, err
 	}
 	if n.device, err = filepath.Abs(device); err != nil {
 		return n, err
@@ -234,7 +222,7 @@ func (a *app) layPool(dev *blockdev.File, n newPool) (id uuid, err error) {
 		return id, err
 	}
 	own := os.Geteuid() != 0
-	if n.rate == nil && !own {
+	if len(n.settings) == 0 && !own {
 		return id, nil
 	}
 	p, err := chain.Open(dev, chain.Options{Now: a.now})
@@ -242,9 +230,7 @@ func (a *app) layPool(dev *blockdev.File, n newPool) (id uuid, err error) {
 		return id, err
 	}
 	r := chain.Req{Actor: "slatefs pool create"}
-	if n.rate != nil {
-		err = p.SetProp(r, propThroughput, strconv.FormatInt(*n.rate, 10))
-	}
+	err = p.SetProps(r, chain.RootIno, n.settings...)
 	if own && err == nil {
 		err = giveRoot(p, r, uint32(os.Geteuid()), uint32(os.Getegid()))
 	}

@@ -80,7 +80,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.poolCmd(), a.mountCmd(), a.umountCmd(),
 		a.createCmd(), a.snapshotCmd(), a.rollbackCmd(), a.cloneCmd(), a.destroyCmd(), a.renameCmd(), a.resizeCmd(),
-		a.listCmd(), a.treeCmd(), a.getCmd(), a.setCmd(),
+		a.listCmd(), a.treeCmd(), a.getCmd(), a.setCmd(), a.inheritCmd(),
 		a.eraseCmd(),
 	)
 	for _, cmd := range root.Commands() {

@@ -46,7 +46,7 @@ func (s *service) operations() map[string]operation {
 		opCreate: handler(s.create), opResize: handler(s.resize), opRename: handler(s.rename),
 		opSnapshot: handler(s.snapshot), opRollback: handler(s.rollback), opClone: handler(s.clone), opDestroy: handler(s.destroy),
 		opList: handler(s.list), opTree: handler(s.tree),
-		opSetProp: handler(s.setProp), opGetProp: handler(s.getProp),
+		opSetProps: handler(s.setProps), opGetProps: handler(s.getProps),
 		opJobs: handler(s.jobs), opDrain: handler(s.drain),
 		opCheck: handler(s.check), opDump: handler(s.dump),
 	}

@@ -32,7 +32,11 @@ func (s *service) create(_ context.Context, who peer, args createArgs) (none, er
 			return none{}, s.explain(0, err)
 		}
 		s.changedName(at)
-		if err := s.truncate(a.Ino, args.Size); err != nil {
+		err = s.pool.SetProps(who.req(opCreate), a.Ino, args.Settings...)
+		if err == nil {
+			err = s.truncate(a.Ino, args.Size)
+		}
+		if err != nil {
 			return none{}, errors.Join(s.explain(a.Ino, err), s.pool.Unlink(who.req(opCreate), at.dir, at.name))
 		}
 	}

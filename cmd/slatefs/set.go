@@ -5,19 +5,23 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"slatefs/chain"
 )
 
-const propHelp = `
-  erase_throughput   of a pool: how fast freed blocks are erased in the background, in bytes per second; an upper bound,
-                     10M by default, 0 is unlimited`
+const everywhere = chain.OnPool | chain.OnDir | chain.OnVolume
 
 func (a *app) setCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "set PROP=VALUE… PATH…",
 		Short: "Set properties",
-		Long:  "Sets properties. They take effect at once.\n\nProperties:" + propHelp,
-		Example: `  slatefs set erase_throughput=50M /mnt/lab
-  slatefs set erase_throughput=0 lab                # as fast as it goes`,
+		Long: `Sets properties of volumes, directories or pools. They take effect at once, all of one PATH or none. What
+would break a promise is refused, with the numbers.
+
+Properties:` + propHelp(everywhere),
+		Example: `  slatefs set refreservation=auto /mnt/lab/vm.raw   # it never sees "no space left"
+  slatefs set quota=200G reservation=50G /mnt/lab/tenant
+  slatefs set erase_throughput=50M lab`,
 		Args: arguments(2, -1),
 		RunE: plain(a.set),
 	}
@@ -26,33 +30,50 @@ func (a *app) setCmd() *cobra.Command {
 func (a *app) set(ctx context.Context, args []string) error {
 	n := 0
 	for n < len(args) && strings.Contains(args[n], "=") && !isPath(args[n]) {
-		key, val, _ := strings.Cut(args[n], "=")
-		if err := checkProp(key); err != nil {
-			return err
-		}
-		if _, err := parseThroughput(val); err != nil {
-			return err
-		}
 		n++
 	}
 	if n == 0 || n == len(args) {
 		return usagef("usage: slatefs set PROP=VALUE… PATH…")
 	}
+	settings, err := parseSettings(args[:n], everywhere)
+	if err != nil {
+		return err
+	}
+	return a.setProps(ctx, args[n:], settings)
+}
+
+// setProps sets the same properties of several paths, one after the other.
+func (a *app) setProps(ctx context.Context, paths []string, settings []chain.Setting) error {
 	f, err := a.finder()
 	if err != nil {
 		return err
 	}
-	for _, path := range args[n:] {
-		l, err := f.mountedPool(path)
+	for _, path := range paths {
+		l, o, err := f.listed(path)
 		if err != nil {
 			return err
 		}
-		for _, prop := range args[:n] {
-			key, val, _ := strings.Cut(prop, "=")
-			if _, err := call[none](ctx, l, opSetProp, propArgs{key, val}); err != nil {
-				return err
-			}
+		if _, err := call[none](ctx, l, opSetProps, setArgs{Object: o, Settings: settings}); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (a *app) inheritCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "inherit PROP PATH…",
+		Short: "Take properties back to what is inherited, or the default",
+		Long: `Takes a property away from volumes, directories or pools: then what the directory above says holds, where the
+property is inherited, else the default.`,
+		Example: `  slatefs inherit refreservation /mnt/lab/tenant
+  slatefs inherit quota /mnt/lab/tenant             # none, the default`,
+		Args: arguments(2, -1),
+		RunE: plain(func(ctx context.Context, args []string) error {
+			if _, err := propNamed(args[0]); err != nil {
+				return err
+			}
+			return a.setProps(ctx, args[1:], []chain.Setting{{Name: args[0], Inherit: true}})
+		}),
+	}
 }

@@ -40,8 +40,8 @@ const (
 	opResize   = "resize"   // resizeArgs -> none
 	opList     = "list"     // listArgs -> []row
 	opTree     = "tree"     // object -> []treeInfo
-	opSetProp  = "set"      // propArgs -> none
-	opGetProp  = "get"      // propArgs -> propResult
+	opSetProps = "set"      // setArgs -> none
+	opGetProps = "get"      // getArgs -> []propValue
 	opJobs     = "jobs"     // none -> eraseInfo
 	opDrain    = "drain"    // none -> none
 	opCheck    = "check"    // none -> chain.CheckReport
@@ -62,9 +62,10 @@ type (
 	umountArgs   struct{ Wait bool }
 	umountResult struct{ Open int }
 	createArgs   struct {
-		Objects []object
-		Size    int64
-		Mode    uint32
+		Objects  []object
+		Size     int64
+		Mode     uint32
+		Settings []chain.Setting
 	}
 	snapshotArgs struct {
 		Objects   []object
@@ -99,10 +100,19 @@ type (
 		Recursive bool
 		Types     []string
 	}
-	propArgs   struct{ Key, Value string }
-	propResult struct {
-		Value string
-		Set   bool // else the default
+	setArgs struct {
+		Object   object
+		Settings []chain.Setting
+	}
+	getArgs struct {
+		Object    object
+		Names     []string // none: all that it can have
+		Recursive bool
+	}
+	// propValue is a property of one object, with its canonical value.
+	propValue struct {
+		Name, Property, Value, Source string
+		Bytes                         bool // a number is one of bytes
 	}
 	// treeInfo is one chain.
 	treeInfo struct {

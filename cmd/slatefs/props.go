@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"slatefs/chain"
+)
+
+// propHelp describes the properties of some scopes for help texts.
+func propHelp(on chain.Scope) string {
+	var b strings.Builder
+	for _, p := range chain.Properties() {
+		if p.On&on == 0 {
+			continue
+		}
+		for i, line := range strings.Split(p.Help, "\n") {
+			name := p.Name
+			if i > 0 {
+				name = ""
+			}
+			fmt.Fprintf(&b, "\n  %-18s %s", name, line)
+		}
+	}
+	return b.String()
+}
+
+// parseSettings reads PROP=VALUE arguments of things of some scopes. What surely is wrong is a usage error here; the
+// rest the daemon finds out.
+func parseSettings(args []string, on chain.Scope) (out []chain.Setting, err error) {
+	for _, arg := range args {
+		name, val, ok := strings.Cut(arg, "=")
+		if !ok {
+			return nil, usagef("%s: want PROP=VALUE", arg)
+		}
+		p, err := propNamed(name)
+		if err != nil {
+			return nil, err
+		}
+		if p.On&on == 0 {
+			return nil, usagef("%s is a property of %v", name, p.On)
+		}
+		var errs []error
+		for s := chain.OnPool; s <= chain.OnVolume; s <<= 1 {
+			if p.On&on&s != 0 {
+				_, err := p.Parse(val, s)
+				errs = append(errs, err)
+			}
+		}
+		if !slices.Contains(errs, nil) {
+			return nil, usagef("%s=%s: %s", name, val, strings.TrimSuffix(errs[0].Error(), ": "+chain.ErrInvalid.Error()))
+		}
+		out = append(out, chain.Setting{Name: name, Value: val})
+	}
+	return out, nil
+}
+
+// propNamed finds a property; an unknown one is a usage error.
+func propNamed(name string) (chain.Property, error) {
+	p, err := chain.PropertyNamed(name)
+	if errors.Is(err, chain.ErrInvalid) {
+		var names []string
+		for _, p := range chain.Properties() {
+			names = append(names, p.Name)
+		}
+		return p, hinted(usagef("property %q is unknown", name), "properties are %s", strings.Join(names, ", "))
+	}
+	return p, err
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+
+	"slatefs/chain"
+)
+
+// throughput is the rate of erasing that a pool is set to, in bytes/s; 0 is unlimited.
+func throughput(p *chain.Pool) (int64, error) {
+	v, err := p.Prop(chain.RootIno, chain.PropThroughput)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(v.Value, 10, 64)
+}
+
+// setProps sets or inherits properties of one object; they take effect at once.
+func (s *service) setProps(_ context.Context, who peer, args setArgs) (none, error) {
+	a, snap, err := s.find(args.Object)
+	if err != nil {
+		return none{}, err
+	}
+	if snap != "" {
+		return none{}, errors.New(args.Object.Arg + ": a snapshot has no properties")
+	}
+	if err := s.pool.SetProps(who.req(opSetProps), a.Ino, args.Settings...); err != nil {
+		return none{}, s.explain(a.Ino, err)
+	}
+	if err := s.pool.Flush(); err != nil {
+		return none{}, err
+	}
+	if a.Ino != chain.RootIno {
+		return none{}, nil
+	}
+	return none{}, s.applyProps()
+}
+
+// applyProps brings the pool's properties to those who work by them.
+func (s *service) applyProps() error {
+	rate, err := throughput(s.pool)
+	if err == nil {
+		s.eraser.SetRate(rate)
+	}
+	return err
+}
+
+// getProps reads properties of an object, and of all below it if asked to. No names: all that it can have.
+func (s *service) getProps(ctx context.Context, _ peer, args getArgs) (out []propValue, err error) {
+	a, snap, err := s.find(args.Object)
+	if err != nil {
+		return nil, err
+	}
+	if snap != "" {
+		return nil, errors.New(args.Object.Arg + ": a snapshot has no properties")
+	}
+	out = []propValue{}
+	add := func(ino chain.Ino, all bool) error {
+		for _, p := range chain.Properties() {
+			if len(args.Names) > 0 && !slices.Contains(args.Names, p.Name) {
+				continue
+			}
+			v, err := s.pool.Prop(ino, p.Name)
+			switch {
+			case err == nil:
+				out = append(out, propValue{s.abs(ino), p.Name, v.Value, v.Source(s.abs), p.Bytes})
+			case !errors.Is(err, chain.ErrInvalid) || all && len(args.Names) > 0:
+				return err
+			}
+		}
+		return nil
+	}
+	if err := add(a.Ino, !args.Recursive); err != nil || !args.Recursive || a.Type != chain.TypeDir {
+		return out, err
+	}
+	return out, s.eachBelow(ctx, a.Ino, func(ino chain.Ino) error { return add(ino, false) })
+}
+
+// eachBelow calls fn for all volumes and directories below one, each directory before what is in it.
+func (s *service) eachBelow(ctx context.Context, dir chain.Ino, fn func(chain.Ino) error) error {
+	entries, err := s.entries(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if e.Type == chain.TypeSymlink {
+			continue
+		}
+		if err = fn(e.Ino); err == nil && e.Type == chain.TypeDir {
+			err = s.eachBelow(ctx, e.Ino, fn)
+		}
+		if err != nil && !errors.Is(err, chain.ErrNotFound) { // it went meanwhile
+			return err
+		}
+	}
+	return nil
+}
