@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"context"
 	"fmt"
 
 	"slatefs/alloc"
@@ -8,57 +9,120 @@ import (
 
 // Allocate is fallocate(2): every hole in [off, off+n) gets clean blocks, which read zero because they are zero. What
 // cannot be mapped at once is promised: the volume is promised its whole size from then on, until it is truncated to
-// 0. It is refused whole, ErrNoSpace, when the pool has too little for either. Durable when it returns.
+// 0. It is refused whole, ErrNoSpace or ErrQuota, when the pool has too little. Durable when it returns.
 func (v *Volume) Allocate(off, n int64, keepSize bool) error {
 	if off < 0 || n <= 0 || off > MaxSize-n {
 		return fmt.Errorf("allocate %d bytes at %d: %w", n, off, ErrInvalid)
 	}
 	lo, hi := off/BlockSize, blocksOf(off+n)
-	short, err := v.admitAllocation(lo, hi)
+	size := off + n
+	if keepSize {
+		size = 0
+	}
+	held, err := v.admitAllocation(lo, hi, size)
 	if err != nil {
 		return err
 	}
-	if !keepSize {
-		if err := v.grow(off + n); err != nil {
-			return err
-		}
+	if held > 0 {
+		err = v.mapHoles(lo, hi, held)
 	}
-	for !short && lo < hi {
-		if lo, short, err = v.mapClean(lo, hi); err != nil {
-			return err
-		}
-	}
-	if short {
-		if err := v.keep(true); err != nil {
-			return err
-		}
+	if err != nil {
+		return err
 	}
 	return v.p.Flush()
 }
 
-// admitAllocation compares the holes with what is available. short: not all can be mapped from clean blocks now.
-func (v *Volume) admitAllocation(lo, hi int64) (short bool, err error) {
+// admitAllocation grows the volume to size, if it is less, and either holds what the holes in [lo, hi) need in the
+// ledger, or makes the volume a preallocated one where that is more than what is clean.
+func (v *Volume) admitAllocation(lo, hi, size int64) (held int64, err error) {
 	p := v.p
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	h, err := v.usable()
-	if err != nil {
-		return false, err
-	}
-	mapped, err := h.top.count(p.maps, lo, hi)
-	if err != nil {
-		return false, wrapCorrupt(err)
-	}
-	want := hi - lo - mapped
-	if avail := p.availLocked() + v.stillPromised(); want > avail {
-		return false, fmt.Errorf("%s: preallocation: needs %d bytes, %d available: %w",
-			p.pathOf(v.ino), want*BlockSize, max(0, avail)*BlockSize, ErrNoSpace)
-	}
-	return want > p.claimable(), nil
+	err = p.until(func() (Need, error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		h, err := v.usable()
+		if err != nil {
+			return Need{}, err
+		}
+		mapped, err := h.top.count(p.maps, lo, hi)
+		if err != nil {
+			return Need{}, wrapCorrupt(err)
+		}
+		if !p.journalHolds(1 << 10) {
+			return Need{kind: needRoom}, nil
+		}
+		size := max(size, h.size)
+		held = hi - lo - mapped
+		if held > p.claimable() && p.tryAllocation(v, size, 0, true).Err == nil {
+			held = 0
+			if size > h.size {
+				v.account.kept = true // the growth is not tried alone
+			}
+		} else if f := p.tryAllocation(v, size, held, false); f.Err != nil {
+			return p.admitted(f)
+		} else if held > 0 {
+			p.ledger.hold(v.account, held, held)
+			p.namedN += held
+		}
+		if size > h.size {
+			v.mtime = p.opt.Now()
+			if err := p.do(&recResize{h.id, size}); err != nil {
+				return Need{}, err
+			}
+		}
+		if held > 0 || hi-lo == mapped {
+			return Need{}, nil
+		}
+		return Need{}, v.setKept(true)
+	})
+	return held, err
 }
 
-// mapClean maps the first hole in [lo, hi) to clean blocks. It returns where to go on.
-func (v *Volume) mapClean(lo, hi int64) (next int64, short bool, err error) {
+// tryAllocation: the volume at a size, with blocks more, or preallocated.
+func (p *Pool) tryAllocation(v *Volume, size, blocks int64, kept bool) Forecast {
+	a, g := v.account, p.ledger
+	was, wasKept := a.size, a.kept
+	t := trial{
+		what: fmt.Sprintf("allocate %s in %s", exactSize(blocks*BlockSize), p.pathOf(v.ino)), at: []*account{a},
+		change: func() { g.hold(a, blocks, blocks); p.namedN += blocks; g.resize(a, blocksOf(size)) },
+		undo:   func() { g.hold(a, -blocks, -blocks); p.namedN -= blocks; g.resize(a, was) },
+	}
+	if kept {
+		t.what = fmt.Sprintf("preallocate %s of %s", exactSize(size), p.pathOf(v.ino))
+		t.change = func() { a.kept = true; g.resize(a, blocksOf(size)); g.settle(a) }
+		t.undo = func() { a.kept = wasKept; g.resize(a, was); g.settle(a) }
+	}
+	return p.try(t)
+}
+
+// mapHoles maps the holes in [lo, hi) to clean blocks; held of them are held for it in the ledger. Where nothing is
+// clean any more it makes some clean first.
+func (v *Volume) mapHoles(lo, hi, held int64) error {
+	p := v.p
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.unhold(v.account, held, held)
+		p.namedN -= held
+	}()
+	for lo < hi {
+		next, n, err := v.mapClean(lo, hi, held)
+		if err != nil {
+			return err
+		}
+		held -= n
+		if next == lo {
+			if err := p.reclaim(context.Background(), min(hi-lo, 1<<14)); err != nil {
+				return err
+			}
+		}
+		lo = next
+	}
+	return nil
+}
+
+// mapClean maps the first hole in [lo, hi) to clean blocks, n of them, and takes those from what is held. It returns
+// where to go on: at lo if nothing is clean.
+func (v *Volume) mapClean(lo, hi, held int64) (next, n int64, err error) {
 	p := v.p
 	err = p.until(func() (Need, error) {
 		p.mu.Lock()
@@ -81,27 +145,40 @@ func (v *Volume) mapClean(lo, hi int64) (next int64, short bool, err error) {
 		}
 		runs, err := p.findClean(min(q.n, p.claimable(), 1<<14), alloc.SlotBlocks)
 		if err != nil || len(runs) == 0 {
-			short = true
+			next = lo
 			return Need{}, err
 		}
+		n = min(runs[0].Len, held) // somebody may have unmapped blocks since they were counted
+		p.unhold(v.account, n, n)
+		p.namedN -= n
 		next = lo + runs[0].Len
 		return Need{}, p.do(&recMap{layer: h.id, lb: lo, n: runs[0].Len, dev: runs[0].Start, clean: true})
 	})
-	return next, short, err
+	return next, n, err
 }
 
-// keep sets whether the volume is promised its size.
+// keep sets whether the volume is promised its size; on may be refused.
 func (v *Volume) keep(on bool) error {
-	v.p.mu.Lock()
-	defer v.p.mu.Unlock()
-	return v.keepLocked(on)
+	p := v.p
+	return p.until(func() (Need, error) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		h, err := v.usable()
+		if err != nil || v.account.kept == on {
+			return Need{}, err
+		}
+		if on {
+			if need, err := p.admitted(p.tryAllocation(v, h.size, 0, true)); err != nil || !need.None() {
+				return need, err
+			}
+		}
+		return Need{}, v.setKept(on)
+	})
 }
 
-func (v *Volume) keepLocked(on bool) error {
+// setKept is keep for what has been admitted. The plan lock is held.
+func (v *Volume) setKept(on bool) error {
 	p := v.p
-	if _, err := v.usable(); err != nil || v.kept == on {
-		return err
-	}
 	n, err := p.inode(v.ino)
 	if err != nil {
 		return err
@@ -110,26 +187,7 @@ func (v *Volume) keepLocked(on bool) error {
 	if err := p.putInode(v.ino, n); err != nil {
 		return err
 	}
-	v.kept = on
+	v.account.kept = on
+	p.ledger.settle(v.account)
 	return nil
-}
-
-func (v *Volume) unkeep() error { return v.keep(false) }
-
-// stillPromised is what a preallocated volume is promised beyond what it owns, in blocks. The plan lock is held.
-func (v *Volume) stillPromised() int64 {
-	h := v.head()
-	if !v.kept || h == nil {
-		return 0
-	}
-	return max(0, blocksOf(h.size)-h.own)
-}
-
-func (p *Pool) promisedLocked() (n int64) {
-	for ino := range p.kept {
-		if v := p.vols[ino]; v != nil {
-			n += v.stillPromised()
-		}
-	}
-	return n
 }

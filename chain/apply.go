@@ -63,7 +63,7 @@ func (r *recMap) apply(p *Pool) error {
 		if err != nil {
 			return err
 		}
-		l.own += r.n
+		p.owns(l, r.n)
 		l.refer += r.n
 	}
 	for _, o := range r.old {
@@ -278,6 +278,7 @@ func (r *recReap) apply(p *Pool) error {
 
 func (r *recDestroy) apply(p *Pool) error {
 	j := p.newJob(r.vol, p.pathOf(r.vol), "", reasonVolume, r.who, r.when)
+	p.endPromises(r.vol)
 	all := slices.Clone(p.byVol[r.vol])
 	slices.SortFunc(all, func(a, b *layer) int { return cmp.Compare(a.id, b.id) }) // walks are numbered in this order
 	for _, l := range all {
@@ -297,12 +298,26 @@ func (r *recDestroy) apply(p *Pool) error {
 	}
 	for _, l := range all {
 		if p.layers[l.id] == l && !l.dead {
-			l.vol = 0
+			p.charge(l, -l.own)
+			l.vol, l.dir = 0, r.dir
+			p.charge(l, l.own)
 			p.byVol[0] = append(p.byVol[0], l)
 		}
 	}
 	delete(p.byVol, r.vol)
 	p.endJob(j)
+	return nil
+}
+
+func (r *recHome) apply(p *Pool) error {
+	for _, l := range p.byVol[0] {
+		if l.dir == r.dir {
+			p.charge(l, -l.own)
+			l.dir = r.to
+			p.charge(l, l.own)
+			p.touch(l)
+		}
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 
 	"slatefs/chain/meta"
@@ -186,4 +187,20 @@ func (c *catalog) rows(kind rowKind, fn func(number uint64, val []byte, parts in
 		return err
 	}
 	return inner
+}
+
+// each calls fn for every row of a kind whose number is an inode's.
+func (c *catalog) each(kind rowKind, fn func(ino Ino, row []byte) error) error {
+	var inner error
+	err := c.scan(rowKey(kind, 0), func(k meta.Key, v []byte) bool {
+		if rowKind(k.Hi>>56) != kind {
+			return false
+		}
+		ino := Ino(k.Hi & (1<<56 - 1))
+		if inner = fn(ino, v); inner != nil {
+			inner = fmt.Errorf("row of kind %d of inode %d: %w", kind, ino, inner)
+		}
+		return inner == nil
+	})
+	return errors.Join(err, inner)
 }

@@ -63,6 +63,13 @@ func (p *Pool) Check(ctx context.Context) (*CheckReport, error) {
 	if err := p.store.Err(); err != nil {
 		r.bad("metadata store: %v", err)
 	}
+	drift, driftErr := p.drift()
+	if driftErr != nil {
+		r.bad("ledger: %v", driftErr)
+	}
+	for _, d := range drift {
+		r.bad("ledger: %s", d)
+	}
 	return r, err
 }
 

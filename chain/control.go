@@ -61,7 +61,6 @@ func (p *Pool) freezeHeads(r Req, vols []Ino, name string) (older []<-chan struc
 }
 
 func (p *Pool) freezeLocked(r Req, vols []Ino, name string) (older []<-chan struct{}, err error) {
-	var taken int64 // by promises of the volumes before
 	for i, ino := range vols {
 		v, err := p.volume(ino)
 		if err != nil {
@@ -73,11 +72,12 @@ func (p *Pool) freezeLocked(r Req, vols []Ino, name string) (older []<-chan stru
 		if _, err := p.snapshot(ino, name); err == nil && name != "" {
 			return nil, fmt.Errorf("%s@%s: %w", p.pathOf(ino), name, ErrExist)
 		}
-		need, err := p.admitSnapshot(v, name, taken)
-		if err != nil {
+		if err := p.admitDepth(v); err != nil {
 			return nil, err
 		}
-		taken += need
+	}
+	if f := p.trySnapshot(vols, name); f.Err != nil {
+		return nil, f.Err
 	}
 	for _, ino := range vols {
 		for _, pl := range p.vols[ino].active {
@@ -91,27 +91,16 @@ func (p *Pool) freezeLocked(r Req, vols []Ino, name string) (older []<-chan stru
 	return older, p.do(&recFreeze{vols: vols, name: name, when: p.opt.Now(), who: r.who()})
 }
 
-// admitSnapshot bounds the line of history, and keeps promises: a promised volume must have room to be overwritten
-// whole once more.
-func (p *Pool) admitSnapshot(v *Volume, name string, taken int64) (need int64, err error) {
+// admitDepth bounds the line of history.
+func (p *Pool) admitDepth(v *Volume) error {
 	depth := 0
 	for l := v.head(); l != nil; l = l.parent {
 		depth++
 	}
 	if depth > MaxLayers {
-		return 0, fmt.Errorf("%s: %d layers, at most %d: %w", p.pathOf(v.ino), depth, MaxLayers, ErrTooBig)
+		return fmt.Errorf("%s: %d layers, at most %d: %w", p.pathOf(v.ino), depth, MaxLayers, ErrTooBig)
 	}
-	if !v.kept {
-		return 0, nil
-	}
-	h := v.head()
-	need = min(h.own, blocksOf(h.size))
-	avail := p.availLocked() - taken
-	if need > avail {
-		return 0, fmt.Errorf("cannot snapshot %s@%s: needs %d bytes (min of %d written, %d promised), %d available: %w",
-			p.pathOf(v.ino), name, need*BlockSize, h.own*BlockSize, h.size, max(0, avail)*BlockSize, ErrNoSpace)
-	}
-	return need, nil
+	return nil
 }
 
 // settlePlans waits for plans to end.
@@ -136,6 +125,9 @@ func (p *Pool) Rollback(r Req, ino Ino, name string, force bool) error {
 		}
 		if v.writers > 0 && !force {
 			return &BusyError{p.pathOf(ino), v.readers, v.writers}
+		}
+		if f := p.tryRollback(v, snap); f.Err != nil {
+			return f.Err
 		}
 		for _, pl := range v.active {
 			if pl.done == nil {

@@ -174,7 +174,7 @@ func (v *Volume) unmap(lo, hi int64) error {
 				lo = hi
 				return Need{}, nil
 			}
-			if h.frees(old) {
+			if h.frees(old) > 0 {
 				if err := v.job(); err != nil {
 					return Need{}, err
 				}
@@ -253,9 +253,10 @@ func (v *Volume) resize(to func(now int64) int64) error {
 		if size == h.size {
 			return Need{}, nil
 		}
-		if grow := blocksOf(size) - blocksOf(h.size); v.kept && grow > p.availLocked() {
-			return Need{}, fmt.Errorf("%s: growing a preallocated volume: needs %d bytes, %d available: %w",
-				p.pathOf(v.ino), grow*BlockSize, max(0, p.availLocked())*BlockSize, ErrNoSpace)
+		if size > h.size {
+			if need, err := p.admitted(p.tryResize(v, size)); err != nil || !need.None() {
+				return need, err
+			}
 		}
 		if !p.journalHolds(64) {
 			return Need{kind: needRoom}, nil
@@ -274,7 +275,7 @@ func (v *Volume) Truncate(size int64) error {
 	now := v.Size()
 	if size < now || size == 0 { // what fallocate did beyond an empty volume ends too
 		if size == 0 {
-			if err := v.unkeep(); err != nil {
+			if err := v.keep(false); err != nil {
 				return err
 			}
 		}

@@ -80,7 +80,7 @@ func goldenRecords() []goldenRecord {
 		{"freeze", &recFreeze{[]Ino{2, 300}, "daily", goldenTime, "uid 0"}},
 		{"rollback", &recRollback{2, 5, goldenTime, "uid 0"}},
 		{"unname", &recUnname{5, true, goldenTime, "uid 0"}},
-		{"destroy", &recDestroy{2, []LayerID{5, 6}, goldenTime, "uid 0"}},
+		{"destroy", &recDestroy{2, []LayerID{5, 6}, RootIno, goldenTime, "uid 0"}},
 		{"detach", &recDetach{5, 8192, 1 << 30, 4000, goldenTime}},
 		{"walk", &recWalk{8, 8192, old, true}},
 		{"resize", &recResize{5, 1 << 40}},
@@ -90,6 +90,7 @@ func goldenRecords() []goldenRecord {
 		{"answer", &recAnswer{1 << 50, 17, 300}},
 		{"sweep", &recSweep{5, goldenTime, old}},
 		{"job", &recJob{2, goldenTime}},
+		{"home", &recHome{300, RootIno}},
 	}
 }
 
@@ -112,6 +113,7 @@ func goldenRows() []goldenRow {
 		id: 9, parent: p.layers[5], vol: 2, name: "daily", named: true, size: 1 << 40, own: 6, refer: 7, lostHere: 3, created: goldenTime, who: "uid 0",
 	}
 	lr := rowOf(l)
+	gone := rowOf(&layer{id: 10, parent: p.layers[5], dir: 300, own: 6, refer: 7, created: goldenTime})
 	j := &job{id: 8, vol: 2, volume: "disk.raw", layer: "daily", reason: reasonSnapshot, who: "uid 0", since: goldenTime, freshN: 1, readyN: 2, badN: 3, freed: 10, erased: 4}
 	j.cursor.Hi, j.cursor.Lo = 4, 1000
 	jr := p.jobRow(j)
@@ -124,6 +126,8 @@ func goldenRows() []goldenRow {
 		{"inode-symlink", rowInode, link.marshal()},
 		{"name", rowName, marshalNames([]nameEntry{{"disk.raw", 2, TypeFile}, {"d", 300, TypeDir}})},
 		{"layer", rowLayer, lr.marshal(goldenMap(), []meta.Tree{goldenTree(3), goldenTree(4)})},
+		{"layer-home", rowLayer, gone.marshal(goldenMap(), nil)},
+		{"property", rowProperty, marshalProp(propRefreservation, "auto")},
 		{"job", rowJob, jr.marshal(map[*list][]meta.Tree{&j.fresh: {goldenTree(5)}, &j.ready: {goldenTree(6)}, &j.bad: {goldenTree(7)}})},
 		{"walk", rowWalk, wr.marshal(goldenMap())},
 		{"drops", rowDrop, marshalTrees([]meta.Tree{goldenTree(8)})},

@@ -1,6 +1,10 @@
 package chain
 
-import "slices"
+import (
+	"cmp"
+	"maps"
+	"slices"
+)
 
 // used is what the destruction of a snapshot alone would free, in blocks: with one child what that child lost of it,
 // with none what it owns, with more nothing.
@@ -21,6 +25,7 @@ func (p *Pool) Snapshots(ino Ino) ([]SnapInfo, error) {
 	if _, err := p.volume(ino); err != nil {
 		return nil, err
 	}
+	clones := p.clonesBelow(ino)
 	var out []SnapInfo
 	for _, l := range p.byVol[ino] {
 		if !l.named {
@@ -30,13 +35,74 @@ func (p *Pool) Snapshots(ino Ino) ([]SnapInfo, error) {
 			Name: l.name, Layer: l.id, Size: l.size, Created: l.created,
 			Written: l.own * BlockSize, Refer: l.refer * BlockSize, Used: l.used() * BlockSize,
 		}
-		for _, c := range p.clonesOf(l) {
+		for _, c := range slices.Sorted(maps.Keys(clones[l])) {
 			s.Clones = append(s.Clones, p.pathOf(c))
 		}
 		out = append(out, s)
 	}
-	slices.SortFunc(out, func(a, b SnapInfo) int { return int(int64(a.Layer) - int64(b.Layer)) })
+	slices.SortFunc(out, func(a, b SnapInfo) int { return cmp.Compare(a.Layer, b.Layer) })
 	return out, nil
+}
+
+// clonesBelow finds the clones that hang on each layer of a volume, in one go: parents have lower numbers.
+func (p *Pool) clonesBelow(ino Ino) map[*layer]map[Ino]bool {
+	out := map[*layer]map[Ino]bool{}
+	var down func(l *layer, on []*layer)
+	down = func(l *layer, on []*layer) {
+		if l.vol != ino && l.vol != 0 {
+			for _, o := range on {
+				if out[o] == nil {
+					out[o] = map[Ino]bool{}
+				}
+				out[o][l.vol] = true
+			}
+		}
+		for _, c := range l.children {
+			if c.vol != ino { // its own are taken by themselves
+				down(c, on)
+			}
+		}
+	}
+	mine := slices.SortedFunc(slices.Values(p.byVol[ino]), func(a, b *layer) int { return cmp.Compare(b.id, a.id) })
+	for _, l := range mine {
+		down(l, []*layer{l})
+		for _, c := range l.children { // what hangs on a younger one hangs on it, too
+			for v := range out[c] {
+				if out[l] == nil {
+					out[l] = map[Ino]bool{}
+				}
+				out[l][v] = true
+			}
+		}
+	}
+	return out
+}
+
+// space is what the ledger says of an account.
+func (p *Pool) space(a *account, refer int64) Space {
+	s := Space{
+		Used: a.used - a.open, UsedDS: a.held - a.open, UsedChild: a.below, Avail: p.available(a, refer),
+		UsedRefreserv: a.used - a.held - a.below, Refreservation: a.refres, Reservation: a.reservation,
+		Quota: a.quota, Refquota: a.refquota, Promised: a.promised, MetaPromised: a.meta,
+	}
+	for _, n := range []*int64{
+		&s.Used, &s.UsedDS, &s.UsedChild, &s.Avail, &s.UsedRefreserv, &s.Refreservation, &s.Reservation, &s.Quota, &s.Refquota,
+		&s.Promised, &s.MetaPromised,
+	} {
+		*n *= BlockSize
+	}
+	return s
+}
+
+// DirInfo describes a directory, or the pool, which is the root.
+func (p *Pool) DirInfo(ino Ino) (DirInfo, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, err := p.directory(ino)
+	if err != nil {
+		return DirInfo{}, err
+	}
+	return DirInfo{p.attr(ino, n), p.space(p.ledger.accounts[ino], 0)}, nil
 }
 
 // VolumeInfo describes a volume.
@@ -53,14 +119,11 @@ func (p *Pool) VolumeInfo(ino Ino) (VolumeInfo, error) {
 	}
 	h := v.head()
 	i := VolumeInfo{
-		Attr: p.attr(ino, n), Head: h.id, Written: h.own * BlockSize, Refer: h.refer * BlockSize, Created: n.btime,
-		Promised: v.stillPromised() * BlockSize,
+		Attr: p.attr(ino, n), Space: p.space(v.account, h.refer), Head: h.id,
+		Written: h.own * BlockSize, Refer: h.refer * BlockSize, Created: n.btime,
 	}
-	// What a volume's layers own is its own, but for blocks of its snapshots that its head shows: those are in refer.
-	var own int64
 	oldest := h
 	for _, l := range p.byVol[ino] {
-		own += l.own
 		if l.named {
 			i.Snapshots++
 		}
@@ -68,6 +131,7 @@ func (p *Pool) VolumeInfo(ino Ino) (VolumeInfo, error) {
 			oldest = l
 		}
 	}
+	// What a volume's layers own is its own, but for blocks of its snapshots that its head shows: those are in refer.
 	shown := h.refer
 	if l := oldest.parent; l != nil {
 		if i.Origin = p.pathOf(l.vol); l.named {
@@ -77,8 +141,8 @@ func (p *Pool) VolumeInfo(ino Ino) (VolumeInfo, error) {
 			return VolumeInfo{}, err
 		}
 	}
-	i.Used = own * BlockSize
-	i.UsedSnap = max(0, own-shown) * BlockSize
+	i.UsedSnap = max(0, i.UsedDS-shown*BlockSize)
+	i.UsedDS -= i.UsedSnap
 	return i, nil
 }
 

@@ -95,18 +95,7 @@ func (p *Pool) inode(ino Ino) (*inode, error) {
 }
 
 func (p *Pool) putInode(ino Ino, n *inode) error {
-	if n.typ == TypeFile {
-		p.noteKept(ino, n.kept)
-	}
 	return p.do(&recPut{rowKey(rowInode, uint64(ino)), n.marshal()})
-}
-
-func (p *Pool) noteKept(ino Ino, on bool) {
-	if on {
-		p.kept[ino] = struct{}{}
-	} else {
-		delete(p.kept, ino)
-	}
 }
 
 // freezeTimes brings the times of writes, which are kept in memory, into the rows that a checkpoint writes.
@@ -152,8 +141,10 @@ func (p *Pool) attr(ino Ino, n *inode) Attr {
 			break
 		}
 		a.Size, a.Blocks = h.size, h.refer*BlockSize/512
+		if n.kept {
+			a.Blocks += max(0, blocksOf(h.size)-h.own) * BlockSize / 512
+		}
 		if v := p.vols[ino]; v != nil {
-			a.Blocks += v.stillPromised() * BlockSize / 512
 			if v.mtime.After(a.Mtime) {
 				a.Mtime, a.Ctime = v.mtime, latest(a.Ctime, v.mtime)
 			}

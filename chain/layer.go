@@ -17,6 +17,7 @@ type layer struct {
 	parent   *layer
 	children []*layer
 	vol      Ino // whose it is; 0 when the volume is gone and clones hold the layer
+	dir      Ino // with vol 0: the directory that it is charged to
 	name     string
 	named    bool
 	head     bool
@@ -111,6 +112,7 @@ func (p *Pool) newLayer(parent *layer, vol Ino, size int64, when time.Time) *lay
 	p.layers[l.id] = l
 	p.byVol[vol] = append(p.byVol[vol], l)
 	p.heads[vol] = l
+	p.headChanged(vol)
 	p.touch(l)
 	return l
 }
@@ -119,6 +121,7 @@ func (p *Pool) newLayer(parent *layer, vol Ino, size int64, when time.Time) *lay
 func (p *Pool) setSize(l *layer, size int64) {
 	l.older = min(l.size, l.safeSize(p.durable))
 	l.size, l.sizeLSN = size, p.lsn
+	p.headChanged(l.vol)
 }
 
 // safeSize is the size that the layer has whatever happens.
@@ -159,7 +162,7 @@ func (p *Pool) replaced(l *layer, r oldRun, j *job) error {
 		if j == nil {
 			return fmt.Errorf("layer %v: block %d freed without a job: %w", l.id, r.dev, ErrCorrupt)
 		}
-		l.own -= r.n
+		p.owns(l, -r.n)
 		p.addToJob(j, r)
 	} else {
 		if l.parent == nil {
@@ -202,6 +205,7 @@ func (p *Pool) bury(l *layer, j *job) {
 		l.died = l.parent.id
 		l.parent.children = slices.DeleteFunc(l.parent.children, func(o *layer) bool { return o == l })
 	}
+	p.charge(l, -l.own)
 	l.dead, l.parent = true, nil
 	delete(p.nameless, l)
 	p.leaveVolume(l)
@@ -221,7 +225,9 @@ func (p *Pool) mergeDown(l *layer, j *job) error {
 		return err
 	}
 	p.joinJob(j, &upper, c.lostHere)
-	c.own += l.own - c.lostHere
+	gives := l.own - c.lostHere
+	p.owns(l, -l.own)
+	p.owns(c, gives)
 	c.lost.join(&l.lost)
 	c.parent = parent
 	for _, o := range slices.Concat(c.children, []*layer{c}) { // c's range grew downwards, and c has another parent

@@ -33,7 +33,7 @@ func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
 		blocks: alloc.New(g.groupBlocks, g.blocks),
 		layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, vols: map[Ino]*Volume{},
 		jobs: map[uint64]*job{}, volJobs: map[Ino]*job{}, walks: map[uint64]*walk{},
-		dirtyLayers: map[*layer]struct{}{}, kept: map[Ino]struct{}{}, nameless: map[*layer]struct{}{}, epochs: epochs{now: 1}, parts: map[meta.Key]int{}, singles: map[rowKind][]byte{},
+		dirtyLayers: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, epochs: epochs{now: 1}, parts: map[meta.Key]int{}, singles: map[rowKind][]byte{},
 		groupTable: s.groupTable, groupPtrs: make([]meta.Ptr, (g.blocks+int64(g.groupBlocks)-1)/int64(g.groupBlocks)),
 		nextLayer: s.lastLayer, nextJob: s.lastJob, nextIno: s.lastIno,
 		wake: make(chan struct{}, 1), ready: make(chan struct{}, 1), zeroNow: o.ZeroNow,
@@ -71,6 +71,9 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 	}
 	if err := p.replay(); err != nil {
 		return nil, fmt.Errorf("pool %s: %w", s.name, wrapCorrupt(err))
+	}
+	if p.ledger, err = p.buildLedger(); err != nil {
+		return nil, fmt.Errorf("pool %s: %w", s.name, err)
 	}
 	if o.ReadOnly {
 		return p, nil
@@ -276,9 +279,6 @@ func (p *Pool) recover() error {
 	if err == nil {
 		err = p.destroyOrphans(now)
 	}
-	if err == nil {
-		err = p.loadKept()
-	}
 	p.mu.Unlock()
 	p.structure.Unlock()
 	if err != nil {
@@ -288,28 +288,6 @@ func (p *Pool) recover() error {
 		return err
 	}
 	return p.Flush()
-}
-
-// loadKept finds the volumes that are promised their size.
-func (p *Pool) loadKept() error {
-	var kept []Ino
-	err := p.cat.scan(rowKey(rowInode, 0), func(k meta.Key, v []byte) bool {
-		n, err := parseInode(v)
-		if rowKind(k.Hi>>56) != rowInode {
-			return false
-		}
-		if err == nil && n.typ == TypeFile && n.kept {
-			kept = append(kept, Ino(k.Hi&(1<<56-1)))
-		}
-		return true
-	})
-	for _, ino := range kept {
-		if _, err := p.volume(ino); err != nil {
-			return err
-		}
-		p.noteKept(ino, true)
-	}
-	return err
 }
 
 // Close takes a last checkpoint with nothing claimed and makes the pool unusable. It does not close the device. All

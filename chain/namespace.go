@@ -176,7 +176,7 @@ func (p *Pool) admitName(dir Ino, name string) (*inode, error) {
 	} else if !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	if p.availLocked() <= 0 {
+	if p.free() <= 0 {
 		return nil, fmt.Errorf("%s: %w", join(p.pathOf(dir), name), ErrNoSpace)
 	}
 	return d, p.fits(dir, name)
@@ -200,6 +200,9 @@ func (p *Pool) make(r Req, dir Ino, name string, n *inode, now time.Time) (Ino, 
 	}
 	if err := p.setName(dir, name, ino, n.typ); err != nil {
 		return 0, err
+	}
+	if n.typ != TypeSymlink {
+		p.ledger.open(ino, n.typ == TypeDir, p.ledger.accounts[dir])
 	}
 	return ino, p.updateDir(dir, d, 1, dirCount(n.typ), now)
 }
@@ -234,10 +237,13 @@ func (p *Pool) Mkdir(r Req, dir Ino, name string, mode uint32) (Attr, error) {
 	return p.makeAttr(r, dir, name, &inode{typ: TypeDir, mode: mode & 0o7777}, nil)
 }
 
-// Create makes an empty volume.
+// Create makes an empty volume. Its refreservation is what the directory says.
 func (p *Pool) Create(r Req, dir Ino, name string, mode uint32) (Attr, error) {
 	return p.makeAttr(r, dir, name, &inode{typ: TypeFile, mode: mode & 0o7777}, func(ino Ino, now time.Time) error {
-		return p.do(&recHead{vol: ino, when: now})
+		if err := p.do(&recHead{vol: ino, when: now}); err != nil {
+			return err
+		}
+		return p.takeDefault(dir, ino)
 	})
 }
 

@@ -39,7 +39,9 @@ type Plan struct {
 	from, end int64 // what was asked, bytes; the volume's size is at least end afterwards
 	eof       int64 // block from which nothing is written in place
 	parts     []alloced
-	named     int64    // blocks
+	named     int64 // blocks
+	held      int64 // blocks that the volume's account holds for it
+	heldRefer int64
 	log       int64    // journal bytes kept for the records
 	alone     [2]int64 // blocks that it has for itself, or -1
 	lo, hi    int64    // blocks that it touches
@@ -59,8 +61,9 @@ type alloced struct {
 type Need struct {
 	kind   needKind
 	m      meta.Map
+	v      *Volume
 	lb     int64
-	blocks int64 // or bytes of the journal
+	blocks int64 // or bytes: of the journal, or the size that a volume grows to
 	wait   <-chan struct{}
 }
 
@@ -72,13 +75,15 @@ const (
 	needPlan
 	needBlocks
 	needRoom
+	needSpace
+	needGrowth
 )
 
 // None tells that the plan is made and pinned.
 func (n Need) None() bool { return n.kind == needNothing }
 
-// Fulfil does what a need asks for: it reads a page, waits for another plan, claims blocks (which may erase on demand)
-// or makes room in the journal. It blocks. After it the plan is made again. Errors: ErrNoSpace, ErrReadOnly, ErrCorrupt
+// Fulfil does what a need asks for: it reads a page, waits for another plan, claims blocks (which may erase on demand),
+// makes room in the journal, takes a step that frees, or grows the volume. It blocks. After it the plan is made again. Errors: ErrNoSpace, ErrReadOnly, ErrCorrupt
 // or the device's.
 func (p *Pool) Fulfil(ctx context.Context, n Need) error {
 	switch n.kind {
@@ -97,6 +102,10 @@ func (p *Pool) Fulfil(ctx context.Context, n Need) error {
 		return p.provide(ctx, n.blocks)
 	case needRoom:
 		return p.freeRing(ctx, n.blocks)
+	case needSpace:
+		return p.findSpace(ctx)
+	case needGrowth:
+		return n.v.grow(n.blocks)
 	}
 	return nil
 }
@@ -164,7 +173,7 @@ func (pl *Plan) begin(p *Pool, v *Volume) error {
 	}
 	pl.p, pl.v = p, v
 	pl.Spans, pl.Fill, pl.parts = pl.Spans[:0], pl.Fill[:0], pl.parts[:0]
-	pl.named, pl.log, pl.InPlace, pl.write = 0, 0, false, false
+	pl.named, pl.held, pl.heldRefer, pl.log, pl.InPlace, pl.write = 0, 0, 0, 0, false, false
 	return nil
 }
 
@@ -291,6 +300,9 @@ func (pl *Plan) close() {
 		pl.pinned = false
 	}
 	p.namedN -= pl.named
+	if pl.held != 0 || pl.heldRefer != 0 {
+		p.unhold(pl.v.account, pl.held, pl.heldRefer)
+	}
 	p.reserved -= pl.log
 	if pl.write {
 		v := pl.v
@@ -309,5 +321,12 @@ func (pl *Plan) close() {
 	p.planEnded()
 	if len(p.jobs) > 0 {
 		p.signal(p.ready)
+	}
+}
+
+// unhold gives back what an account held for a plan.
+func (p *Pool) unhold(a *account, blocks, refer int64) {
+	if !p.ledger.closed(a) {
+		p.ledger.hold(a, -blocks, -refer)
 	}
 }

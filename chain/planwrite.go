@@ -49,8 +49,6 @@ func (v *Volume) PlanWrite(pl *Plan, off, n int64) (Need, error) {
 	}
 	pl.write, pl.InPlace = true, want == 0
 	pl.rollbacks = v.rollbacks
-	pl.named = want
-	p.namedN += want
 	p.reserved += pl.log
 	pl.pin()
 	v.active = append(v.active, pl)
@@ -168,33 +166,103 @@ func (v *Volume) fence(lo, hi int64) (*Plan, error) {
 // recordBytes bounds what a plan's records take in the journal, for each run that it may meet.
 const recordBytes = 64
 
-// admit refuses a write for which there is no space, and finds out what it must wait for.
+// admit refuses a write for which there is no space, and finds out what it must wait for. When it needs nothing, the
+// plan's blocks are held in the ledger and taken from what is available.
 func (p *Pool) admit(v *Volume, pl *Plan, want int64) (Need, error) {
 	pl.log = 0
-	if want == 0 && pl.end <= v.head().size {
+	h := v.head()
+	if want == 0 && pl.end <= h.size {
 		return Need{}, nil
 	}
 	pl.log = recordBytes * int64(2*len(pl.seen)+4)
 	if !p.roomFor(pl.log) {
 		return Need{kind: needRoom, blocks: pl.log}, nil
 	}
+	if a := v.account; pl.end > h.size && (a.auto || a.kept) { // its promise grows first, or the write is refused
+		return Need{kind: needGrowth, v: v, blocks: pl.end}, nil
+	}
 	if want == 0 {
 		return Need{}, nil
-	}
-	if avail := p.availLocked() + v.stillPromised(); avail < want {
-		return Need{}, fmt.Errorf("%s: write of %d bytes: needs %d bytes, %d available: %w",
-			p.pathOf(v.ino), pl.Len, want*BlockSize, max(0, avail)*BlockSize, ErrNoSpace)
 	}
 	if want > p.format.window {
 		return Need{}, fmt.Errorf("write of %d bytes, the window has %d: %w", pl.Len, p.format.window*BlockSize, ErrTooBig)
 	}
+	delta, refer := pl.adds(h)
+	if need, err := p.hold(v, pl, want, delta, refer); err != nil || !need.None() {
+		return need, err
+	}
 	if p.blocks.WindowReady() < want {
+		p.letGo(v, pl)
 		return Need{kind: needBlocks, blocks: want}, nil
 	}
 	if p.blocks.WindowReady()-want < p.format.window/2 {
 		p.signal(p.wake)
 	}
 	return Need{}, nil
+}
+
+// adds is by how much a write lets grow what the head owns and what it refers to. What it replaces of the head's own,
+// because that must not be written in place yet, is freed by it.
+func (pl *Plan) adds(h *layer) (delta, refer int64) {
+	lb := pl.lo
+	for _, q := range pl.seen {
+		if !pl.mine(h, lb, q) {
+			if delta += q.n; q.dev == 0 {
+				refer += q.n
+			} else if q.birth > h.floor() {
+				delta -= q.n
+			}
+		}
+		lb += q.n
+	}
+	return delta, refer
+}
+
+// hold charges a write to the ledger, or finds out why it cannot be: a promise that covers it always can.
+func (p *Pool) hold(v *Volume, pl *Plan, want, delta, refer int64) (Need, error) {
+	a, before := v.account, p.free()
+	err := p.underQuota(v, delta, refer)
+	if err == nil {
+		pl.named, pl.held, pl.heldRefer = want, delta, refer
+		p.namedN += want
+		p.ledger.hold(a, delta, refer)
+		after := p.free()
+		if after >= 0 || after >= before {
+			return Need{}, nil
+		}
+		p.letGo(v, pl)
+		err = fmt.Errorf("%s: write of %d bytes: needs %s, %s available: %w", p.pathOf(v.ino), pl.Len,
+			exactSize(want*BlockSize), exactSize(p.available(a, v.head().refer)*BlockSize), ErrNoSpace)
+	}
+	if p.moreSpace(delta < want) {
+		return Need{kind: needSpace}, nil
+	}
+	return Need{}, err
+}
+
+// letGo undoes hold.
+func (p *Pool) letGo(v *Volume, pl *Plan) {
+	p.namedN -= pl.named
+	p.ledger.hold(v.account, -pl.held, -pl.heldRefer)
+	pl.named, pl.held, pl.heldRefer = 0, 0, 0
+}
+
+// underQuota refuses what a quota above the volume, or its own, does not allow.
+func (p *Pool) underQuota(v *Volume, delta, refer int64) error {
+	a := v.account
+	if bound := a.refquota; refer > 0 && bound > 0 && v.head().refer+a.openRefer+refer > bound {
+		return fmt.Errorf("%s: refers to %s of a refquota of %s: %w", p.pathOf(v.ino),
+			exactSize((v.head().refer+a.openRefer)*BlockSize), exactSize(bound*BlockSize), ErrQuota)
+	}
+	grows := delta - max(0, a.refres-a.head) // of used, at most; at each level a promise may cover a part
+	for ; a != nil && grows > 0; a = a.up {
+		if a.quota > 0 && a.used+grows > a.quota {
+			return fmt.Errorf("%s: %s of a quota of %s are used: %w", p.nameOf(a.ino),
+				exactSize(a.used*BlockSize), exactSize(a.quota*BlockSize), ErrQuota)
+		}
+		grows -= max(0, a.reservation-a.used)
+	}
+	return nil
 }
 
 // lay turns the pieces into spans and fills, and names claimed blocks for what is not written in place.
@@ -282,22 +350,34 @@ func (pl *Plan) mapRun(a alloced) error {
 	if err != nil {
 		return err
 	}
-	if h.frees(old) {
+	freed := h.frees(old)
+	if freed > 0 {
 		if err := v.job(); err != nil {
 			return err
 		}
 	}
+	pl.took(a.run.Len, a.run.Len-freed)
 	return p.do(&recMap{layer: h.id, lb: a.lb, n: a.run.Len, dev: a.run.Start, old: old})
 }
 
-// frees tells whether l owns one of the runs.
-func (l *layer) frees(old []oldRun) bool {
+// took: n blocks of a plan become the head's, which owns delta more then; they are not held for the plan any more.
+func (pl *Plan) took(n, delta int64) {
+	p := pl.p
+	p.namedN -= n
+	pl.named -= n
+	delta = max(0, min(delta, pl.held))
+	pl.held -= delta
+	p.unhold(pl.v.account, delta, 0)
+}
+
+// frees is how many blocks of the runs l owns.
+func (l *layer) frees(old []oldRun) (n int64) {
 	for _, o := range old {
 		if o.birth > l.floor() {
-			return true
+			n += o.n
 		}
 	}
-	return false
+	return n
 }
 
 // oldRuns is what the head of a volume maps in [lo, hi). The plan lock is held; it is given up while a missing page is

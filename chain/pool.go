@@ -71,10 +71,10 @@ type Pool struct {
 	nextIno     Ino
 	dirtyN      int64 // blocks in jobs that can be zeroed
 	failedN     int64
-	namedN      int64            // claimed blocks in open plans
-	freeing     int64            // blocks of dead layers that no walk has sorted yet
-	needN       int64            // pages that the next checkpoint may need for maps
-	kept        map[Ino]struct{} // preallocated volumes
+	namedN      int64   // claimed blocks in open plans
+	freeing     int64   // blocks of dead layers that no walk has sorted yet
+	needN       int64   // pages that the next checkpoint may need for maps
+	ledger      *ledger // nil until the journal has been replayed
 	pending     []byte
 	lsn         uint64 // records made
 	durable     uint64 // records that are on the device

@@ -3,7 +3,6 @@ package chain
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -246,5 +245,4 @@ func TestStory(t *testing.T) {
 	if u := p.Usage(); u.Live != 0 || u.Dirty != 0 {
 		t.Errorf("%+v", u)
 	}
-	fmt.Println(p.Usage())
 }

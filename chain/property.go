@@ -263,35 +263,60 @@ type Setting struct {
 //
 // Errors: ErrInvalid for what cannot be set there or to that; for what promises or bounds space also ErrNoSpace and
 // ErrQuota, with the numbers.
-func (p *Pool) SetProps(r Req, ino Ino, settings ...Setting) error {
-	return p.change(func(time.Time) error { return p.setProps(r, ino, settings) })
+func (p *Pool) SetProps(_ Req, ino Ino, settings ...Setting) error {
+	return p.changeWithSpace(func(time.Time) (Need, error) {
+		canonical, err := p.parseSettings(ino, settings)
+		if err != nil {
+			return Need{}, err
+		}
+		if need, err := p.admitted(p.trySettings(ino, canonical)); err != nil || !need.None() {
+			return need, err
+		}
+		for _, s := range canonical {
+			if err := p.putProp(ino, s); err != nil {
+				return Need{}, err
+			}
+		}
+		return Need{}, nil
+	})
 }
 
-func (p *Pool) setProps(_ Req, ino Ino, settings []Setting) error {
-	canonical, err := p.parseSettings(ino, settings)
-	if err != nil {
-		return err
+// trySettings tries canonical settings on the ledger.
+func (p *Pool) trySettings(ino Ino, settings []Setting) Forecast {
+	a := p.ledger.accounts[ino]
+	to := account{dir: a.dir, props: a.props}
+	var words []string
+	for _, s := range settings {
+		to.take(s.Name, s.Value)
+		words = append(words, s.Name+"="+s.Value)
 	}
-	for _, s := range canonical {
-		if err := p.putProp(ino, s); err != nil {
-			return err
-		}
-	}
-	return nil
+	return p.tryProps(fmt.Sprintf("set %s on %s", strings.Join(words, " "), p.nameOf(ino)), a, to.props)
 }
 
 func (p *Pool) putProp(ino Ino, s Setting) error {
+	a := p.ledger.accounts[ino]
+	a.take(s.Name, s.Value)
+	p.ledger.settle(a)
 	if s.Name == propPreallocated {
 		v, err := p.volume(ino)
 		if err != nil {
 			return err
 		}
-		return v.keepLocked(s.Value == "on")
+		return v.setKept(a.kept)
 	}
 	if s.Inherit {
 		return p.do(&recPut{key: propKey(ino, s.Name)})
 	}
 	return p.do(&recPut{propKey(ino, s.Name), marshalProp(s.Name, s.Value)})
+}
+
+// takeDefault gives a new volume the refreservation that its directory says, which costs nothing yet: it has no size.
+func (p *Pool) takeDefault(dir, ino Ino) error {
+	v, err := p.prop(dir, propRefreservation)
+	if err != nil || v.Value == v.Default {
+		return err
+	}
+	return p.putProp(ino, Setting{Name: propRefreservation, Value: v.Value})
 }
 
 // parseSettings checks settings and makes their values canonical.

@@ -44,6 +44,7 @@ const (
 	kindAnswer
 	kindSweep
 	kindJob
+	kindHome
 )
 
 func newRecord(kind byte) record {
@@ -92,6 +93,8 @@ func newRecord(kind byte) record {
 		return &recSweep{}
 	case kindJob:
 		return &recJob{}
+	case kindHome:
+		return &recHome{}
 	}
 	return nil
 }
@@ -219,9 +222,12 @@ type (
 	recDestroy struct {
 		vol  Ino
 		held []LayerID // open .snap files
+		dir  Ino       // that layers which clones hold are charged to from then on
 		when time.Time
 		who  string
 	}
+	// recHome: nameless layers that are charged to a directory are charged to another.
+	recHome struct{ dir, to Ino }
 	// recDetach: blocks [lo, hi) of a head are cut off in one piece, mapped of them; a walk sorts them.
 	recDetach struct {
 		layer          LayerID
@@ -283,6 +289,7 @@ func (*recReap) kind() byte     { return kindReap }
 func (*recAnswer) kind() byte   { return kindAnswer }
 func (*recSweep) kind() byte    { return kindSweep }
 func (*recJob) kind() byte      { return kindJob }
+func (*recHome) kind() byte     { return kindHome }
 
 func (r *recClaim) encode(e *encoder)   { e.runs(r.runs) }
 func (r *recClaim) decode(d *decoder)   { r.runs = d.runs() }
@@ -400,6 +407,7 @@ func (r *recDestroy) encode(e *encoder) {
 	for _, l := range r.held {
 		e.u(uint64(l))
 	}
+	e.u(uint64(r.dir))
 	e.time(r.when)
 	e.str(r.who)
 }
@@ -409,8 +417,11 @@ func (r *recDestroy) decode(d *decoder) {
 	for range d.len() {
 		r.held = append(r.held, LayerID(d.u()))
 	}
-	r.when, r.who = d.time(), d.str()
+	r.dir, r.when, r.who = Ino(d.u()), d.time(), d.str()
 }
+
+func (r *recHome) encode(e *encoder) { e.u(uint64(r.dir)); e.u(uint64(r.to)) }
+func (r *recHome) decode(d *decoder) { r.dir, r.to = Ino(d.u()), Ino(d.u()) }
 
 func (r *recDetach) encode(e *encoder) {
 	e.u(uint64(r.layer))

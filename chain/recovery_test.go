@@ -210,7 +210,7 @@ func TestWriteBesideAllocate(t *testing.T) {
 	if err := p.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := v.mapClean(0, 64); err != nil { // what Allocate does before its flush
+	if _, _, err := v.mapClean(0, 64, 0); err != nil { // what Allocate does before its flush
 		t.Fatal(err)
 	}
 	pl := planWrite(t, v, 0, 4096)

@@ -43,7 +43,11 @@ func (p *Pool) Rename(r Req, dir Ino, name string, newDir Ino, newName string, f
 			return nil
 		case f&RenameExchange != 0:
 			return p.exchange(dir, from, newDir, to, now)
-		default:
+		}
+		if err := p.admitMove(dir, from, newDir, newName, to); err != nil {
+			return err
+		}
+		if to.ino != 0 {
 			if err := p.replace(r, from, newDir, to, now); err != nil {
 				return err
 			}
@@ -57,6 +61,32 @@ func (p *Pool) Rename(r Req, dir Ino, name string, newDir Ino, newName string, f
 		return err
 	}
 	return p.reapAll() // of what was replaced
+}
+
+// admitMove refuses a rename into a directory whose quota or whose promises have no room for what is moved. What it
+// replaces makes room.
+func (p *Pool) admitMove(dir Ino, from nameEntry, newDir Ino, newName string, to nameEntry) error {
+	a, up := p.ledger.accounts[from.ino], p.ledger.accounts[newDir]
+	if a == nil || up == nil || dir == newDir { // a symlink, or what move refuses
+		return nil
+	}
+	what := fmt.Sprintf("rename %s to %s", p.pathOf(from.ino), join(p.pathOf(newDir), newName))
+	gone := p.ledger.accounts[to.ino]
+	if gone == nil || gone.dir || gone.up == nil {
+		return p.tryMove(what, a, up).Err
+	}
+	was := gone.props
+	held, head := gone.held, gone.head
+	frees := held
+	clear := func(pr props, held, head, freeing int64) {
+		gone.props, gone.held, gone.head = pr, held, head
+		p.freeing += freeing
+		p.ledger.settle(gone)
+	}
+	clear(props{}, 0, 0, frees)
+	f := p.tryMove(what, a, up)
+	clear(was, held, head, -frees)
+	return f.Err
 }
 
 // notBelow refuses to move a directory into itself.
@@ -115,11 +145,37 @@ func (p *Pool) move(dir Ino, e nameEntry, newDir Ino, newName string, now time.T
 	if err := p.setName(newDir, newName, e.ino, e.typ); err != nil {
 		return err
 	}
+	p.moveAccount(e.ino, newDir)
 	nd, err := p.directory(newDir) // it may be dir, as it is now
 	if err != nil {
 		return err
 	}
 	return p.updateDir(newDir, nd, 1, dirCount(e.typ), now)
+}
+
+func (p *Pool) moveAccount(ino, dir Ino) {
+	if a, up := p.ledger.accounts[ino], p.ledger.accounts[dir]; a != nil && a.up != up {
+		p.ledger.move(a, up)
+	}
+}
+
+// admitExchange is admitMove for two at once.
+func (p *Pool) admitExchange(dir Ino, a nameEntry, newDir Ino, b nameEntry) error {
+	x, y, here, there := p.ledger.accounts[a.ino], p.ledger.accounts[b.ino], p.ledger.accounts[dir], p.ledger.accounts[newDir]
+	swap := func(one, other *account) func() {
+		return func() {
+			if x != nil {
+				p.ledger.move(x, one)
+			}
+			if y != nil {
+				p.ledger.move(y, other)
+			}
+		}
+	}
+	return p.try(trial{
+		what: fmt.Sprintf("exchange %s and %s", p.pathOf(a.ino), p.pathOf(b.ino)), at: []*account{here, there},
+		change: swap(there, here), undo: swap(here, there),
+	}).Err
 }
 
 // exchange swaps two names.
@@ -128,6 +184,9 @@ func (p *Pool) exchange(dir Ino, a nameEntry, newDir Ino, b nameEntry, now time.
 		if err := p.notBelow(dir, b.ino); err != nil {
 			return err
 		}
+	}
+	if err := p.admitExchange(dir, a, newDir, b); err != nil {
+		return err
 	}
 	for _, s := range []struct {
 		dir  Ino
@@ -145,6 +204,7 @@ func (p *Pool) exchange(dir Ino, a nameEntry, newDir Ino, b nameEntry, now time.
 		if err := p.setName(s.dir, s.name, s.e.ino, s.e.typ); err != nil {
 			return err
 		}
+		p.moveAccount(s.e.ino, s.dir)
 	}
 	change := dirCount(b.typ) - dirCount(a.typ)
 	for _, s := range []struct {

@@ -89,12 +89,13 @@ type layerRow struct {
 	lostHere int64
 	top      *overlay
 	who      string
+	dir      Ino
 }
 
 func rowOf(l *layer) layerRow {
 	r := layerRow{
 		of: l, vol: l.vol, name: l.name, died: l.died, size: l.size, own: l.own, refer: l.refer,
-		lostHere: l.lostHere, top: l.top, who: l.who,
+		lostHere: l.lostHere, top: l.top, who: l.who, dir: l.dir,
 	}
 	if l.parent != nil {
 		r.parent = l.parent.id
@@ -107,7 +108,10 @@ func rowOf(l *layer) layerRow {
 	return r
 }
 
-// marshal ends with the layer's attributes, a list of (name, value) that is empty so far: room for a key, a seal.
+// attrDir is the attribute of a layer whose volume is gone: the directory that it is charged to.
+const attrDir = "dir"
+
+// marshal ends with the layer's attributes, a list of (name, value): there is room for a key, a seal.
 func (r *layerRow) marshal(m meta.Map, lost []meta.Tree) []byte {
 	e := encoder{}
 	e.u(uint64(r.parent))
@@ -123,7 +127,15 @@ func (r *layerRow) marshal(m meta.Map, lost []meta.Tree) []byte {
 	e.str(r.who)
 	e.mapRoot(m)
 	e.trees(lost)
-	e.u(0)
+	if r.dir == 0 {
+		e.u(0)
+		return e.b
+	}
+	v := encoder{}
+	v.u(uint64(r.dir))
+	e.u(1)
+	e.str(attrDir)
+	e.bytes(v.b)
 	return e.b
 }
 
@@ -142,8 +154,10 @@ func (p *Pool) loadLayer(id LayerID, b []byte) (parent LayerID, err error) {
 	l.top = settledMap(m)
 	l.lost.trees = d.trees()
 	for range d.len() {
-		d.bytes()
-		d.bytes()
+		if name, val := d.str(), d.bytes(); name == attrDir {
+			v := decoder{b: val}
+			l.dir = Ino(v.u())
+		}
 	}
 	if err := d.done(); err != nil {
 		return 0, err

@@ -65,3 +65,18 @@ func FormatSize(n int64) string {
 		}
 	}
 }
+
+// exactSize prints bytes for a refusal: with one digit after the point, so that numbers near each other differ.
+func exactSize(n int64) string {
+	if n < 0 {
+		return "-" + exactSize(-n)
+	}
+	i, f := 0, float64(n)
+	for f >= 1024 {
+		f, i = f/1024, i+1
+	}
+	if i == 0 {
+		return fmt.Sprintf("%dB", n)
+	}
+	return fmt.Sprintf("%.1f%c", f, sizeUnits[i])
+}

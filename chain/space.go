@@ -8,22 +8,9 @@ import (
 	"slatefs/alloc"
 )
 
-// The ledger counts blocks. What is available to a writer is what is or can be made clean, less the engine's reserve
-// and what is promised to others:
-//
-//	clean + claimed and not named + dirty + freeing - what the store lacks for the next checkpoint - reserve - promises
-//
-// All terms but the promises are kept as counters, changed by the record that moves a block.
-
 // reserve serves destroy, unmap, erase and checkpoint only, so that a full pool can still free.
 func (p *Pool) reserve() int64 {
 	return max(p.blocks.Total()/64, 2*int64(p.format.extentBlocks))
-}
-
-func (p *Pool) availLocked() int64 {
-	c := p.blocks.Counts()
-	meta := max(0, p.storeNeed()-int64(p.store.FreePages())) // the next checkpoint takes them from clean
-	return c.Clean + c.Claimed - p.namedN + p.dirtyN + p.freeing - meta - p.reserve() - p.promisedLocked()
 }
 
 // claimable is how many blocks the window may take from clean now.
@@ -326,10 +313,14 @@ func (p *Pool) Usage() Usage {
 	u := Usage{
 		Total: p.blocks.Total(), Clean: c.Clean, Claimed: c.Claimed, Dirty: p.dirtyN, Freeing: p.freeing,
 		Failed: p.failedN, Meta: c.Meta, Live: c.InUse - p.dirtyN - p.failedN - p.freeing,
-		Reserve: p.reserve(), Promised: p.promisedLocked(), Avail: max(0, p.availLocked()),
+		Reserve: p.reserve(),
+	}
+	if g := p.ledger; g != nil {
+		u.Promised, u.MetaPromised, u.Avail, u.Short = g.promised, g.meta, max(0, p.free()), p.short()
 	}
 	for _, n := range []*int64{
-		&u.Total, &u.Live, &u.Clean, &u.Claimed, &u.Dirty, &u.Freeing, &u.Failed, &u.Meta, &u.Reserve, &u.Promised, &u.Avail,
+		&u.Total, &u.Live, &u.Clean, &u.Claimed, &u.Dirty, &u.Freeing, &u.Failed, &u.Meta, &u.Reserve, &u.Promised, &u.MetaPromised,
+		&u.Avail, &u.Short,
 	} {
 		*n *= BlockSize
 	}
@@ -351,12 +342,35 @@ func (p *Pool) Usage() Usage {
 	return u
 }
 
-// StatFS is what statfs(2) shows: bytes, and files.
-func (p *Pool) StatFS() (total, free, avail int64, files, filesFree uint64) {
+// short is by how many blocks promises are not covered: erases that failed took them. None are made then.
+func (p *Pool) short() int64 {
+	if p.ledger.promised == 0 {
+		return 0
+	}
+	return max(0, -p.free())
+}
+
+// StatFS is what statfs(2) shows of a directory, or of the one that a file is in: bytes, and files. Under a quota it is
+// the quota, as far as the pool can give it.
+func (p *Pool) StatFS(ino Ino) (total, free, avail int64, files, filesFree uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	total = (p.blocks.Total() - p.blocks.Counts().Meta - p.reserve()) * BlockSize
-	avail = max(0, p.availLocked()) * BlockSize
-	free = min(total, max(0, p.availLocked()+p.promisedLocked())*BlockSize)
-	return total, free, min(avail, total), uint64(p.nextIno), 1<<48 - uint64(p.nextIno)
+	a := p.ledger.accounts[ino]
+	if a != nil && !a.dir {
+		a = a.up
+	}
+	if a == nil {
+		a = p.ledger.root
+	}
+	avail = p.available(a, 0)
+	total = p.blocks.Total() - p.blocks.Counts().Meta - p.reserve()
+	free = max(avail, min(total, avail+p.ledger.promised))
+	for o := a; o != nil; o = o.up {
+		if o.quota > 0 || o.reservation > 0 {
+			total = min(total, a.used+avail)
+			free = avail
+			break
+		}
+	}
+	return total * BlockSize, free * BlockSize, min(avail, total) * BlockSize, uint64(p.nextIno), 1<<48 - uint64(p.nextIno)
 }

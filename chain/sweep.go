@@ -227,7 +227,7 @@ func (r *recSweep) apply(p *Pool) error {
 	}
 	j := p.newJob(l.vol, p.pathOf(l.vol), "", reasonSwept, l.who, r.when)
 	for _, o := range r.runs {
-		l.own -= o.n
+		p.owns(l, -o.n)
 		p.addToJob(j, o)
 	}
 	l.swept = true

@@ -71,15 +71,27 @@ type (
 		Written, Refer, Used int64
 		Clones               []string // paths of the volumes that hang on it
 	}
+	// Space is what a volume, a directory or the pool uses, by zfs's names. Used is the sum of the four parts.
+	Space struct {
+		Used, UsedSnap, UsedDS, UsedRefreserv, UsedChild int64
+		Avail                                            int64
+		Refreservation, Reservation, Quota, Refquota     int64 // 0: none. Refreservation is what holds: of auto, the size
+		Promised, MetaPromised                           int64 // what Used counts and nobody owns yet, and metadata for it
+	}
 	// VolumeInfo describes a volume.
 	VolumeInfo struct {
 		Attr
-		Head                           LayerID
-		Written, Refer, Used, UsedSnap int64
-		Origin                         string // "vm.raw@a" for a clone
-		Created                        time.Time
-		Snapshots                      int
-		Promised                       int64
+		Space
+		Head           LayerID
+		Written, Refer int64
+		Origin         string // "vm.raw@a" for a clone
+		Created        time.Time
+		Snapshots      int
+	}
+	// DirInfo describes a directory. UsedDS is what nameless layers hold that outlived their volume in it.
+	DirInfo struct {
+		Attr
+		Space
 	}
 	// LayerInfo describes one layer of a chain.
 	LayerInfo struct {
@@ -101,12 +113,12 @@ type (
 	}
 	// Usage is the state of a pool.
 	Usage struct {
-		Total, Live, Clean, Claimed, Dirty, Freeing, Failed, Meta, Reserve, Promised, Avail int64
-		Volumes, Snapshots, Layers                                                          int
-		Generation                                                                          uint64
-		JournalUsed, JournalSize                                                            int64
-		CheckpointBytes                                                                     int64 // written by the last checkpoint
-		Repairs                                                                             int64
+		Total, Live, Clean, Claimed, Dirty, Freeing, Failed, Meta, Reserve, Promised, MetaPromised, Avail, Short int64
+		Volumes, Snapshots, Layers                                                                               int
+		Generation                                                                                               uint64
+		JournalUsed, JournalSize                                                                                 int64
+		CheckpointBytes                                                                                          int64 // written by the last checkpoint
+		Repairs                                                                                                  int64
 	}
 )
 

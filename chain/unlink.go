@@ -49,7 +49,7 @@ func (p *Pool) unlink(r Req, dir Ino, e nameEntry, now time.Time) error {
 		if err := p.putInode(e.ino, n); err != nil {
 			return err
 		}
-		if err := p.do(&recPut{rowKey(rowOrphan, uint64(e.ino)), []byte{1}}); err != nil {
+		if err := p.putOrphan(e.ino, dir); err != nil {
 			return err
 		}
 	}
@@ -68,14 +68,20 @@ func (p *Pool) erase(r Req, ino Ino, n *inode, now time.Time) error {
 				held = append(held, l.id)
 			}
 		}
-		if err := p.do(&recDestroy{vol: ino, held: held, when: now, who: r.who()}); err != nil {
+		a := p.ledger.accounts[ino]
+		if err := p.do(&recDestroy{vol: ino, held: held, dir: a.up.ino, when: now, who: r.who()}); err != nil {
 			return err
 		}
+		p.ledger.close(a)
 		if v := p.vols[ino]; v != nil {
 			v.gone = true
 			delete(p.vols, ino)
 		}
-		delete(p.kept, ino)
+	}
+	if n.typ == TypeDir {
+		if err := p.rehome(ino, n.parent); err != nil {
+			return err
+		}
 	}
 	keys := []meta.Key{rowKey(rowInode, uint64(ino))}
 	for _, kind := range []rowKind{rowXattr, rowLink, rowOrphan, rowProperty} {
@@ -95,6 +101,37 @@ func (p *Pool) erase(r Req, ino Ino, n *inode, now time.Time) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// putOrphan notes that an inode has no name any more and is still open, and the directory that it is charged to.
+func (p *Pool) putOrphan(ino, dir Ino) error {
+	e := encoder{}
+	e.u(uint64(dir))
+	return p.do(&recPut{rowKey(rowOrphan, uint64(ino)), e.b})
+}
+
+// rehome charges what a directory is still charged for, when it is removed, to the one above: nameless layers and
+// orphans.
+func (p *Pool) rehome(dir, to Ino) error {
+	a, up := p.ledger.accounts[dir], p.ledger.accounts[to]
+	if a.held > 0 {
+		if err := p.do(&recHome{dir, to}); err != nil {
+			return err
+		}
+	}
+	if a.kids > 0 {
+		for _, o := range p.ledger.accounts {
+			if o.up != a {
+				continue
+			}
+			if err := p.putOrphan(o.ino, to); err != nil {
+				return err
+			}
+			p.ledger.move(o, up)
+		}
+	}
+	p.ledger.close(a)
 	return nil
 }
 

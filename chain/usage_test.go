@@ -17,7 +17,7 @@ func usageOf(t *testing.T, p *Pool, what string, live, dirty, freeing, failed in
 	if got, want := [4]int64{u.Live, u.Dirty, u.Freeing, u.Failed}, scaled4([4]int64{live, dirty, freeing, failed}); got != want {
 		t.Errorf("%s: live, dirty, freeing, failed %v, want %v", what, got, want)
 	}
-	total, free, avail, files, left := p.StatFS()
+	total, free, avail, files, left := p.StatFS(RootIno)
 	if avail != u.Avail || avail > free || free > total || total+u.Reserve+u.Meta != u.Total || files+left != 1<<48 {
 		t.Errorf("%s: statfs: %d bytes, %d free, %d available, %d files and %d more; %+v", what, total, free, avail, files, left, u)
 	}
@@ -28,7 +28,7 @@ func TestUsage(t *testing.T) {
 	d := newDisk(t, 4<<20)
 	p := openPool(t, d)
 	usageOf(t, p, "empty", 0, 0, 0, 0)
-	if total, free, avail, _, _ := p.StatFS(); total != free || free != avail {
+	if total, free, avail, _, _ := p.StatFS(RootIno); total != free || free != avail {
 		t.Errorf("an empty pool of %d bytes has %d free, %d available", total, free, avail)
 	}
 	v := mustVolume(t, p, "v", 1<<20)

@@ -19,7 +19,7 @@ type Volume struct {
 	writers   int
 	writes    uint64    // ever planned, by this process
 	mtime     time.Time // of the last write; in the inode's row at the next checkpoint
-	kept      bool      // preallocated: it is promised its size
+	account   *account  // in the ledger; stays when the volume is gone
 	lastDev   uint64    // device block after the last one allocated
 }
 
@@ -41,7 +41,7 @@ func (p *Pool) volume(ino Ino) (*Volume, error) {
 	if n.typ != TypeFile || p.heads[ino] == nil {
 		return nil, fmt.Errorf("%s: not a volume: %w", p.pathOf(ino), ErrInvalid)
 	}
-	v := &Volume{p: p, ino: ino, kept: n.kept}
+	v := &Volume{p: p, ino: ino, account: p.ledger.accounts[ino]}
 	p.vols[ino] = v
 	return v, nil
 }

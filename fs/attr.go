@@ -164,9 +164,9 @@ func (f *FS) Access(_ <-chan struct{}, in *fuse.AccessIn) fuse.Status {
 	return f.status("access", in.NodeId, err)
 }
 
-// StatFs answers statfs(2) in blocks of 4 KiB.
-func (f *FS) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
-	total, free, avail, files, filesFree := f.pool.StatFS()
+// StatFs answers statfs(2) in blocks of 4 KiB: below a quota it shows that, so df is true for a tenant.
+func (f *FS) StatFs(_ <-chan struct{}, in *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	total, free, avail, files, filesFree := f.pool.StatFS(chain.Ino(in.NodeId))
 	*out = fuse.StatfsOut{
 		Blocks: blocks(total), Bfree: blocks(free), Bavail: blocks(avail), Files: files, Ffree: filesFree,
 		Bsize: blockSize, Frsize: blockSize, NameLen: unix.NAME_MAX,

@@ -68,7 +68,7 @@ func (s *service) listVolume(ino chain.Ino, args listArgs) (rows []row, err erro
 	}
 	if slices.Contains(args.Types, typeVolume) {
 		rows = append(rows, row{
-			Name: s.abs(ino), Type: typeVolume, Size: &i.Size, Used: &i.Used, Avail: new(s.pool.Usage().Avail + i.Promised),
+			Name: s.abs(ino), Type: typeVolume, Size: &i.Size, Used: &i.Used, Avail: &i.Avail,
 			Refer: &i.Refer, Written: &i.Written, UsedSnap: &i.UsedSnap, Origin: absOrigin(s.dir, i.Origin),
 			Created: timeOrNil(i.Created), Snapshots: new(int64(i.Snapshots)),
 		})

@@ -1,0 +1,367 @@
+package chain
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+)
+
+// The ledger turns what layers own into what is used, promised and available. It is a tree of accounts: the pool's root
+// directory, directories, volumes. All numbers are blocks, guest blocks only; metadata is the pool's.
+//
+// Of a volume, used = what its layers own + what its refreservation lacks of what its head owns. Of a directory, used =
+// what its volumes and directories are charged + nameless layers whose volume is gone. What an account is charged to
+// the directory above is max(used, reservation). So the sum of all promises is what the root is charged beyond what is
+// owned, and that is kept as one number. The model is OpenZFS's (dsl_dir.c, dsl_dataset.c: parent_delta).
+//
+// Nothing of it is stored: it is built from layers, inodes and properties at mount, and each record that moves a block
+// changes it in O(depth of the directory). Check builds it anew and compares. The plan lock guards it.
+type ledger struct {
+	accounts       map[Ino]*account
+	root           *account
+	promised, meta int64 // sums over all accounts
+}
+
+// account is a volume or directory in the ledger.
+type account struct {
+	ino Ino
+	dir bool
+	up  *account // nil: the root
+
+	held  int64 // of a volume: what its layers own; of a directory: nameless layers whose volume is gone
+	head  int64 // part of held: what the head owns
+	below int64 // of a directory: what is charged by what is in it
+	size  int64 // of a directory: of all volumes below it
+	kids  int   // of a directory: accounts directly below it
+	// What open plans have been admitted for. It is in held and head already.
+	open, openRefer int64
+
+	props
+	refres int64 // effective refreservation: a number, or the size for auto and for preallocated volumes
+
+	used, charged  int64
+	promised, meta int64 // own promises, and the metadata that they may need
+}
+
+// props are the properties that the ledger acts on, in blocks; 0 is none.
+type props struct {
+	refreservation, reservation, quota, refquota int64
+	auto, kept                                   bool // refreservation=auto; preallocated
+}
+
+// metaFor bounds the metadata that n promised blocks of a volume of size blocks may need: map leaves, one entry of 16
+// bytes for each block and half full at worst, of which there are no more than the size needs; and entries of dead
+// lists, with their twins.
+func metaFor(n, size int64) int64 {
+	if n <= 0 {
+		return 0
+	}
+	return min(n, (size+127)/128) + (n+127)/128
+}
+
+// derive brings what follows from an account's numbers up to date, and what it is charged to the one above. It tells
+// whether that changed.
+func (g *ledger) derive(a *account) bool {
+	short := int64(0)
+	if !a.dir {
+		a.refres = a.refreservation
+		if a.auto {
+			a.refres = a.size
+		}
+		if a.kept {
+			a.refres = max(a.refres, a.size)
+		}
+		short = max(0, a.refres-a.head)
+	}
+	was := a.charged
+	a.used = a.held + a.below + short
+	a.charged = max(a.used, a.reservation)
+	g.promised -= a.promised
+	g.meta -= a.meta
+	a.promised = short + a.charged - a.used
+	a.meta = metaFor(a.promised, a.size)
+	g.promised += a.promised
+	g.meta += a.meta
+	if a.up != nil {
+		a.up.below += a.charged - was
+	}
+	return a.charged != was
+}
+
+// settle derives an account after a change, and those above as far as they follow.
+func (g *ledger) settle(a *account) {
+	for a != nil && g.derive(a) {
+		a = a.up
+	}
+}
+
+// resize sets the size of a volume's account, and adds the difference to those above.
+func (g *ledger) resize(a *account, size int64) {
+	d := size - a.size
+	if d == 0 {
+		return
+	}
+	for o := a; o != nil; o = o.up {
+		o.size += d
+		g.derive(o)
+	}
+}
+
+// move puts an account below another directory.
+func (g *ledger) move(a, up *account) {
+	a.up.kids--
+	a.up.below -= a.charged
+	for o := a.up; o != nil; o = o.up {
+		o.size -= a.size
+		g.derive(o)
+	}
+	a.up = up
+	up.kids++
+	up.below += a.charged
+	for o := up; o != nil; o = o.up {
+		o.size += a.size
+		g.derive(o)
+	}
+}
+
+// hold adds blocks that open plans were admitted for; negative ones end that.
+func (g *ledger) hold(a *account, blocks, refer int64) {
+	a.open += blocks
+	a.openRefer += refer
+	if blocks != 0 {
+		a.held += blocks
+		a.head += blocks
+		g.settle(a)
+	}
+}
+
+// open makes the account of a volume or directory.
+func (g *ledger) open(ino Ino, dir bool, up *account) *account {
+	a := &account{ino: ino, dir: dir, up: up}
+	g.accounts[ino] = a
+	if up != nil {
+		up.kids++
+	}
+	return a
+}
+
+// close ends the account of what was removed. What open plans still hold ends with it.
+func (g *ledger) close(a *account) {
+	a.props, a.held, a.head, a.below = props{}, 0, 0, 0
+	g.resize(a, 0)
+	g.settle(a)
+	a.up.kids--
+	delete(g.accounts, a.ino)
+}
+
+// closed: the account is no longer in the ledger.
+func (g *ledger) closed(a *account) bool { return g.accounts[a.ino] != a }
+
+// charge changes what the account of a layer holds, without a change of what the layer owns. During replay there is no
+// ledger yet.
+func (p *Pool) charge(l *layer, blocks int64) {
+	if p.ledger == nil || blocks == 0 {
+		return
+	}
+	a := p.ledger.payer(l)
+	a.held += blocks
+	if l.head {
+		a.head += blocks
+	}
+	p.ledger.settle(a)
+}
+
+// payer is the account that a layer is charged to: its volume's; without one the directory's that it was destroyed in.
+func (g *ledger) payer(l *layer) *account {
+	at := l.vol
+	if at == 0 {
+		at = l.dir
+	}
+	if a := g.accounts[at]; a != nil {
+		return a
+	}
+	return g.root
+}
+
+// owns changes the number of blocks that a layer owns.
+func (p *Pool) owns(l *layer, blocks int64) {
+	l.own += blocks
+	p.charge(l, blocks)
+}
+
+// headChanged follows a volume's new head, or the head's new size.
+func (p *Pool) headChanged(vol Ino) {
+	if p.ledger == nil {
+		return
+	}
+	a, h := p.ledger.accounts[vol], p.heads[vol]
+	if a == nil || h == nil {
+		return
+	}
+	a.head = h.own + a.open
+	p.ledger.resize(a, blocksOf(h.size))
+	p.ledger.settle(a)
+}
+
+// endPromises: a volume that is being destroyed is promised nothing.
+func (p *Pool) endPromises(vol Ino) {
+	if p.ledger == nil {
+		return
+	}
+	if a := p.ledger.accounts[vol]; a != nil {
+		a.props, a.head = props{}, a.open
+		p.ledger.settle(a)
+	}
+}
+
+// buildLedger makes the ledger from what is stored. It reads the rows of all inodes and properties.
+func (p *Pool) buildLedger() (*ledger, error) {
+	g := &ledger{accounts: map[Ino]*account{}}
+	above := map[Ino]Ino{}
+	for _, k := range []struct {
+		kind rowKind
+		load func(ino Ino, row []byte) error
+	}{
+		{rowInode, func(ino Ino, row []byte) error {
+			n, err := parseInode(row)
+			if err == nil && n.typ != TypeSymlink {
+				above[ino] = n.parent
+				g.open(ino, n.typ == TypeDir, nil).kept = n.kept
+			}
+			return err
+		}},
+		{rowOrphan, func(ino Ino, row []byte) error {
+			d := decoder{b: row}
+			above[ino] = Ino(d.u())
+			return d.done()
+		}},
+		{rowProperty, func(ino Ino, row []byte) error {
+			name, val, err := parseProp(row)
+			if a := g.accounts[ino]; a != nil && err == nil {
+				a.take(name, val)
+			}
+			return err
+		}},
+	} {
+		if err := p.cat.each(k.kind, k.load); err != nil {
+			return nil, wrapCorrupt(err)
+		}
+	}
+	if err := g.link(above); err != nil {
+		return nil, err
+	}
+	for _, l := range p.layers {
+		if l.dead {
+			continue
+		}
+		a := g.payer(l)
+		if a.held += l.own; l.head && !a.dir {
+			a.head, a.size = l.own, blocksOf(l.size)
+		}
+	}
+	g.settleAll()
+	return g, nil
+}
+
+// link puts every account below its directory, or the root where that is gone.
+func (g *ledger) link(above map[Ino]Ino) error {
+	if g.root = g.accounts[RootIno]; g.root == nil || !g.root.dir {
+		return fmt.Errorf("no root directory: %w", ErrCorrupt)
+	}
+	for ino, a := range g.accounts {
+		if a == g.root {
+			continue
+		}
+		if a.up = g.accounts[above[ino]]; a.up == nil || !a.up.dir {
+			a.up = g.root
+		}
+		a.up.kids++
+	}
+	return g.acyclic()
+}
+
+// acyclic refuses directories that lie in each other, which only a hostile image has.
+func (g *ledger) acyclic() error {
+	good := map[*account]bool{g.root: true}
+	for _, a := range g.accounts {
+		var path []*account
+		for o := a; !good[o]; o = o.up {
+			if path = append(path, o); len(path) > len(g.accounts) {
+				return fmt.Errorf("inode %d lies in itself: %w", a.ino, ErrCorrupt)
+			}
+		}
+		for _, o := range path {
+			good[o] = true
+		}
+	}
+	return nil
+}
+
+// settleAll derives all accounts of a new ledger: sizes first, since promises of directories depend on them.
+func (g *ledger) settleAll() {
+	for _, a := range g.accounts {
+		for o := a.up; o != nil && !a.dir; o = o.up {
+			o.size += a.size
+		}
+	}
+	for _, a := range g.accounts {
+		g.settle(a)
+	}
+}
+
+// take sets a property from its canonical value.
+func (a *account) take(name, val string) {
+	n, err := strconv.ParseInt(val, 10, 64)
+	if err != nil {
+		n = 0
+	}
+	blocks := blocksOf(n)
+	switch name {
+	case propRefreservation:
+		if !a.dir { // a directory's is for volumes that are made in it
+			a.refreservation, a.auto = blocks, val == "auto"
+		}
+	case propReservation:
+		a.reservation = blocks
+	case propQuota:
+		a.quota = blocks
+	case propRefquota:
+		a.refquota = blocks
+	case propPreallocated:
+		a.kept = val == "on"
+	}
+}
+
+// drift lists where the ledger differs from one that is built anew.
+func (p *Pool) drift() (out []string, err error) {
+	want, err := p.buildLedger()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range p.ledger.accounts { // what plans hold is not stored
+		if w := want.accounts[a.ino]; w != nil {
+			want.hold(w, a.open, a.openRefer)
+		}
+	}
+	for _, ino := range slices.Sorted(maps.Keys(want.accounts)) {
+		got, w := p.ledger.accounts[ino], *want.accounts[ino]
+		if got == nil {
+			out = append(out, fmt.Sprintf("inode %d has no account", ino))
+			continue
+		}
+		g := *got
+		if w.up != nil && (g.up == nil || g.up.ino != w.up.ino) {
+			out = append(out, fmt.Sprintf("inode %d: its account is in the wrong directory", ino))
+		}
+		g.up, w.up = nil, nil
+		if g != w {
+			out = append(out, fmt.Sprintf("inode %d: account %+v, should be %+v", ino, g, w))
+		}
+	}
+	if got := p.ledger; len(got.accounts) != len(want.accounts) || got.promised != want.promised || got.meta != want.meta {
+		out = append(out, fmt.Sprintf("%d accounts, %d blocks promised and %d of metadata, should be %d, %d, %d",
+			len(got.accounts), got.promised, got.meta, len(want.accounts), want.promised, want.meta))
+	}
+	return out, nil
+}
