@@ -182,9 +182,12 @@ func (p *Pool) tryRollback(v *Volume, snap *layer) Forecast {
 
 // tryResize: a promise of the size moves with it.
 func (p *Pool) tryResize(v *Volume, size int64) Forecast {
-	a, was := v.account, v.account.size
+	a, was, why := v.account, v.account.size, ""
+	if a.auto || a.kept {
+		why = "its refreservation moves with its size"
+	}
 	return p.try(trial{
-		what: fmt.Sprintf("resize %s to %s", p.pathOf(v.ino), exactSize(size)), why: a.promise(), at: []*account{a},
+		what: fmt.Sprintf("resize %s to %s", p.pathOf(v.ino), exactSize(size)), why: why, at: []*account{a},
 		change: func() { p.ledger.resize(a, blocksOf(size)) },
 		undo:   func() { p.ledger.resize(a, was) },
 	})

@@ -61,22 +61,7 @@ func (p *Pool) freezeHeads(r Req, vols []Ino, name string) (older []<-chan struc
 }
 
 func (p *Pool) freezeLocked(r Req, vols []Ino, name string) (older []<-chan struct{}, err error) {
-	for i, ino := range vols {
-		v, err := p.volume(ino)
-		if err != nil {
-			return nil, err
-		}
-		if slices.Contains(vols[:i], ino) {
-			return nil, fmt.Errorf("%s: named twice: %w", p.pathOf(ino), ErrInvalid)
-		}
-		if _, err := p.snapshot(ino, name); err == nil && name != "" {
-			return nil, fmt.Errorf("%s@%s: %w", p.pathOf(ino), name, ErrExist)
-		}
-		if err := p.admitDepth(v); err != nil {
-			return nil, err
-		}
-	}
-	if f := p.trySnapshot(vols, name); f.Err != nil {
+	if f := p.admitFreeze(vols, name); f.Err != nil {
 		return nil, f.Err
 	}
 	for _, ino := range vols {
@@ -89,6 +74,31 @@ func (p *Pool) freezeLocked(r Req, vols []Ino, name string) (older []<-chan stru
 	}
 	p.poke()
 	return older, p.do(&recFreeze{vols: vols, name: name, when: p.opt.Now(), who: r.who()})
+}
+
+// admitFreeze finds out whether volumes may be frozen under a name, or none.
+func (p *Pool) admitFreeze(vols []Ino, name string) (f Forecast) {
+	if len(vols) == 0 {
+		return Forecast{Err: fmt.Errorf("snapshot of nothing: %w", ErrInvalid)}
+	}
+	for i, ino := range vols {
+		v, err := p.volume(ino)
+		if err == nil {
+			err = p.admitDepth(v)
+		}
+		if err == nil && slices.Contains(vols[:i], ino) {
+			err = fmt.Errorf("%s: named twice: %w", p.pathOf(ino), ErrInvalid)
+		}
+		if err == nil && name != "" {
+			if _, found := p.snapshot(ino, name); found == nil {
+				err = fmt.Errorf("%s@%s: %w", p.pathOf(ino), name, ErrExist)
+			}
+		}
+		if err != nil {
+			return Forecast{Err: err}
+		}
+	}
+	return p.trySnapshot(vols, name)
 }
 
 // admitDepth bounds the line of history.
@@ -115,18 +125,8 @@ func (p *Pool) settlePlans(older []<-chan struct{}) {
 func (p *Pool) Rollback(r Req, ino Ino, name string, force bool) error {
 	var older []<-chan struct{}
 	err := p.change(func(now time.Time) error {
-		v, err := p.volume(ino)
-		if err != nil {
-			return err
-		}
-		snap, err := p.snapshot(ino, name)
-		if err != nil {
-			return err
-		}
-		if v.writers > 0 && !force {
-			return &BusyError{p.pathOf(ino), v.readers, v.writers}
-		}
-		if f := p.tryRollback(v, snap); f.Err != nil {
+		v, snap, f := p.admitRollback(ino, name, force)
+		if f.Err != nil {
 			return f.Err
 		}
 		for _, pl := range v.active {
@@ -147,6 +147,21 @@ func (p *Pool) Rollback(r Req, ino Ino, name string, force bool) error {
 		return err
 	}
 	return p.Flush()
+}
+
+// admitRollback finds out whether a volume may be rolled back.
+func (p *Pool) admitRollback(ino Ino, name string, force bool) (v *Volume, snap *layer, f Forecast) {
+	v, err := p.volume(ino)
+	if err == nil {
+		snap, err = p.snapshot(ino, name)
+	}
+	if err == nil && v.writers > 0 && !force {
+		err = &BusyError{p.pathOf(ino), v.readers, v.writers}
+	}
+	if err != nil {
+		return nil, nil, Forecast{Err: err}
+	}
+	return v, snap, p.tryRollback(v, snap)
 }
 
 // Clone makes a new volume of a snapshot, or of a volume as it is now (snap ""). No byte is copied.

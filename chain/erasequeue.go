@@ -256,6 +256,32 @@ func (p *Pool) EraseJobs() []JobInfo {
 	return out
 }
 
+// Erasing is what of a volume, or of what it was, is not erased yet, in bytes.
+type Erasing struct {
+	Freeing int64 // freed, and not in a job yet
+	Dirty   int64 // in jobs, failed ones included
+}
+
+// Erasing sums up erase jobs by volume, those of volumes that are gone included.
+func (p *Pool) Erasing() map[Ino]Erasing {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[Ino]Erasing{}
+	for _, j := range p.jobs {
+		e := out[j.vol]
+		e.Dirty += (j.dirtyBlocks() + j.badN) * BlockSize
+		out[j.vol] = e
+	}
+	for _, w := range p.walks {
+		if w.layer.dead && w.burial {
+			e := out[w.job.vol]
+			e.Freeing += w.layer.own * BlockSize
+			out[w.job.vol] = e
+		}
+	}
+	return out
+}
+
 // EraseDrain brings all that is freed into jobs: it takes the checkpoints that walks wait for, walks, and sweeps. It
 // does not erase.
 func (p *Pool) EraseDrain(ctx context.Context) error {

@@ -128,10 +128,10 @@ func TestVolumes(t *testing.T) {
 	l.refused(exitFailed, "already exists", "rename /lab/v /lab/d/w")
 	l.refused(exitFailed, "not in its pool", "rename /lab/v elsewhere")
 	l.refused(exitFailed, "is a directory", "rename /lab/d /lab/e")
-	if out := l.ok("list -H -o name -r lab"); out != "/lab\n/lab/d/w\n/lab/v\n" {
+	if out := l.ok("list -H -o name -r lab"); out != "/lab\n/lab/d\n/lab/d/w\n/lab/v\n" {
 		t.Errorf("list: %s", out)
 	}
-	if out := l.ok("list -H -o name /lab/d"); out != "/lab/d/w\n" {
+	if out := l.ok("list -H -o name /lab/d"); out != "/lab/d\n/lab/d/w\n" {
 		t.Errorf("list: %s", out)
 	}
 }

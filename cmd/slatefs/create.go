@@ -13,9 +13,10 @@ func (a *app) createCmd() *cobra.Command {
 	var (
 		sz    size
 		props []string
+		dry   bool
 	)
 	cmd := &cobra.Command{
-		Use:   "create [-o PROP=VALUE]… --size S FILE…",
+		Use:   "create [-n] [-o PROP=VALUE]… --size S FILE…",
 		Short: "Make volumes",
 		Long: `Makes volumes of a size. They read as zeros and take no space until they are written.
 truncate(1), qemu-img create and cp make volumes as well.
@@ -34,25 +35,30 @@ Properties for -o:` + propHelp(chain.OnVolume),
 			if err != nil {
 				return err
 			}
-			return a.create(ctx, args, sz.bytes, settings)
+			return a.create(ctx, args, createArgs{Size: sz.bytes, Settings: settings, Dry: dry})
 		}),
 	}
 	cmd.Flags().Var(&sz, "size", "size of each volume, as 20G")
+	dryFlag(cmd, &dry)
 	cmd.Flags().StringArrayVarP(&props, "property", "o", nil, "set a property of the volumes, as `PROP=VALUE`")
 	return cmd
 }
 
-func (a *app) create(ctx context.Context, files []string, bytes int64, settings []chain.Setting) error {
+func (a *app) create(ctx context.Context, files []string, args createArgs) (err error) {
 	f, err := a.finder()
 	if err != nil {
 		return err
 	}
-	l, objs, err := f.objects(files)
-	if err != nil {
+	var l live
+	if l, args.Objects, err = f.objects(files); err != nil {
 		return err
 	}
 	umask := unix.Umask(0)
 	unix.Umask(umask)
-	_, err = call[none](ctx, l, opCreate, createArgs{objs, bytes, uint32(0o666 &^ umask), settings})
-	return err
+	args.Mode = uint32(0o666 &^ umask)
+	list, err := call[[]forecast](ctx, l, opCreate, args)
+	if err != nil {
+		return err
+	}
+	return a.printForecasts(list)
 }

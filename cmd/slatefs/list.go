@@ -17,11 +17,11 @@ type listFlags struct {
 }
 
 const listHelp = `Lists volumes: those in a directory, with -r also below it; a file itself; FILE@NAME a snapshot. Without a PATH, all that
-is mounted. A pool's own row is named by its mountpoint.
+is mounted. A pool's own row is named by its mountpoint; directories stand above what is in them.
 
 Columns, by zfs's names:
   name               path
-  type               pool, volume or snapshot
+  type               pool, directory, volume or snapshot
   volsize            size in bytes as a guest sees it
   used               what the volume holds, with its snapshots; of a snapshot, what destroying it alone frees
   available, avail   what can still be written
@@ -29,6 +29,18 @@ Columns, by zfs's names:
   written            written since the last snapshot and still held
   usedbysnapshots, usedsnap
                      what destroying all its snapshots would free
+  usedbydataset, usedds
+                     what the volume itself refers to; of a directory, what outlived its volume because clones show it
+  usedbyrefreservation, usedrefreserv
+                     what its refreservation lacks of what is written
+  usedbychildren, usedchild
+                     of a directory or pool: what is charged by what is in it
+                     used is the sum of these four
+  refreservation, reservation, quota, refquota
+                     the properties (see slatefs set --help); of refreservation=auto, the size
+  metapromised       metadata that is promised along with a promise of space
+  freeing            freed, and not in an erase job yet
+  erasing            freed, and not erased yet
   origin             the snapshot that a clone was made of
   clones             the clones of a snapshot
   creation           when it was made
@@ -37,7 +49,7 @@ Columns, by zfs's names:
 func (a *app) listCmd() *cobra.Command {
 	var f listFlags
 	cmd := &cobra.Command{
-		Use:     "list [-rHpj] [-o COL,…] [-s COL] [-S COL] [-t volume|snapshot|all] [PATH…]",
+		Use:     "list [-rHpj] [-o space|COL,…] [-s COL] [-S COL] [-t volume|snapshot|directory|all] [PATH…]",
 		Aliases: []string{"ls"},
 		Short:   "List volumes and snapshots",
 		Long:    listHelp,
@@ -45,6 +57,7 @@ func (a *app) listCmd() *cobra.Command {
   slatefs list -t snapshot /mnt/lab/vm.raw
   slatefs list -r -o name,used,written -S used /mnt/lab
   slatefs list -Hp -o written /mnt/lab/vm.raw       # for scripts
+  slatefs list -o space -r                          # where the space goes, as zfs shows it
   slatefs list -o all -t all                        # every column
   slatefs list -t all -j | jq .`,
 		Args: arguments(0, -1),
@@ -52,7 +65,7 @@ func (a *app) listCmd() *cobra.Command {
 	}
 	cmd.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "directories below PATH as well")
 	cmd.Flags().StringSliceVarP(&f.columns, "columns", "o", []string{"name", "used", "avail", "refer", "written", "volsize"}, "columns, as `COL,…`")
-	cmd.Flags().StringSliceVarP(&f.types, "type", "t", nil, "`TYPE` of rows: volume, snapshot, pool or all")
+	cmd.Flags().StringSliceVarP(&f.types, "type", "t", nil, "`TYPE` of rows: volume, snapshot, directory, pool or all")
 	cmd.Flags().StringArrayVarP(&f.sortUp, "sort", "s", nil, "sort by the column `COL`")
 	cmd.Flags().StringArrayVarP(&f.sortDown, "sort-descending", "S", nil, "sort by the column `COL`, the greatest first")
 	f.flags(cmd, "Hpj")
@@ -87,10 +100,11 @@ func (a *app) list(ctx context.Context, paths []string, f listFlags) error {
 
 // parse checks columns, types and order.
 func (f *listFlags) parse() (cols []listColumn, types []string, order func(a, b row) int, err error) {
-	if slices.Equal(f.columns, []string{"all"}) {
-		f.columns = allColumns()
-	}
+	var names []string
 	for _, name := range f.columns {
+		names = append(names, columnSet(name)...)
+	}
+	for _, name := range names {
 		c, err := columnNamed(name)
 		if err != nil {
 			return nil, nil, nil, err
@@ -128,21 +142,23 @@ func (f *listFlags) parse() (cols []listColumn, types []string, order func(a, b 
 // parseTypes reads -t; without it, everything but snapshots.
 func parseTypes(names []string) ([]string, error) {
 	if len(names) == 0 {
-		return []string{typePool, typeVolume}, nil
+		return []string{typePool, typeDirectory, typeVolume}, nil
 	}
 	var types []string
 	for _, n := range names {
 		switch strings.TrimSuffix(n, "s") {
 		case "all":
-			types = append(types, typePool, typeVolume, typeSnapshot)
+			types = append(types, typePool, typeDirectory, typeVolume, typeSnapshot)
 		case typePool, typeVolume, typeSnapshot:
 			types = append(types, strings.TrimSuffix(n, "s"))
+		case typeDirectory, "directorie", "dir":
+			types = append(types, typeDirectory)
 		case "snap":
 			types = append(types, typeSnapshot)
 		case "vol":
 			types = append(types, typeVolume)
 		default:
-			return nil, usagef("list: -t %s: want volume, snapshot, pool or all", n)
+			return nil, usagef("list: -t %s: want volume, snapshot, directory, pool or all", n)
 		}
 	}
 	return types, nil

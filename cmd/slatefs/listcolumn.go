@@ -13,6 +13,7 @@ type listColumn struct {
 	name, short string
 	number      func(r row) *int64
 	count       bool // the number is not bytes
+	orNone      bool // 0 is printed as none
 	text        func(r row) string
 	when        func(r row) *time.Time
 }
@@ -26,6 +27,16 @@ var listColumns = []listColumn{
 	{name: "referenced", short: "refer", number: func(r row) *int64 { return r.Refer }},
 	{name: "written", number: func(r row) *int64 { return r.Written }},
 	{name: "usedbysnapshots", short: "usedsnap", number: func(r row) *int64 { return r.UsedSnap }},
+	{name: "usedbydataset", short: "usedds", number: func(r row) *int64 { return r.UsedDS }},
+	{name: "usedbyrefreservation", short: "usedrefreserv", number: func(r row) *int64 { return r.UsedRef }},
+	{name: "usedbychildren", short: "usedchild", number: func(r row) *int64 { return r.UsedChild }},
+	{name: "refreservation", short: "refreserv", number: func(r row) *int64 { return r.Refres }, orNone: true},
+	{name: "reservation", short: "reserv", number: func(r row) *int64 { return r.Reserv }, orNone: true},
+	{name: "quota", number: func(r row) *int64 { return r.Quota }, orNone: true},
+	{name: "refquota", number: func(r row) *int64 { return r.Refquota }, orNone: true},
+	{name: "metapromised", number: func(r row) *int64 { return r.MetaProm }},
+	{name: "freeing", number: func(r row) *int64 { return r.Freeing }},
+	{name: "erasing", number: func(r row) *int64 { return r.Erasing }},
 	{name: "origin", text: func(r row) string { return r.Origin }},
 	{name: "clones", text: func(r row) string { return strings.Join(r.Clones, ",") }},
 	{name: "creation", when: func(r row) *time.Time { return r.Created }},
@@ -37,6 +48,17 @@ func allColumns() (names []string) {
 		names = append(names, c.name)
 	}
 	return names
+}
+
+// columnSet is short for several columns: all, and what zfs shows as space.
+func columnSet(name string) []string {
+	switch name {
+	case "all":
+		return allColumns()
+	case "space":
+		return []string{"name", "avail", "used", "usedsnap", "usedds", "usedrefreserv", "usedchild"}
+	}
+	return []string{name}
 }
 
 // columnNamed finds a column by its name or its short one.
@@ -64,6 +86,8 @@ func (c listColumn) cell(f *format, r row) string {
 	switch n := c.number(r); {
 	case n == nil:
 		return ""
+	case c.orNone && *n == 0:
+		return "none"
 	case c.count:
 		return strconv.FormatInt(*n, 10)
 	default:

@@ -8,12 +8,12 @@ import (
 )
 
 func (a *app) resizeCmd() *cobra.Command {
-	var shrink bool
+	var shrink, dry bool
 	cmd := &cobra.Command{
-		Use:   "resize [--shrink] FILE [+]S",
+		Use:   "resize [-n] [--shrink] FILE [+]S",
 		Short: "Change the size of a volume",
 		Long: `Makes a volume S bytes long, or S longer with +S. What a volume gains reads as zeros. Shrinking must be asked for; what
-is cut off is freed, but for what snapshots hold.`,
+is cut off is freed, but for what snapshots hold. refreservation=auto moves with the size.`,
 		Example: `  slatefs resize /mnt/lab/vm.raw 40G
   slatefs resize /mnt/lab/vm.raw +8G
   slatefs resize --shrink /mnt/lab/vm.raw 10G`,
@@ -32,10 +32,14 @@ is cut off is freed, but for what snapshots hold.`,
 			if err != nil {
 				return err
 			}
-			_, err = call[none](ctx, l, opResize, resizeArgs{o, n, grow, shrink})
-			return err
+			list, err := call[[]forecast](ctx, l, opResize, resizeArgs{o, n, grow, shrink, dry})
+			if err != nil {
+				return err
+			}
+			return a.printForecasts(list)
 		}),
 	}
 	cmd.Flags().BoolVar(&shrink, "shrink", false, "the new size may be smaller")
+	dryFlag(cmd, &dry)
 	return cmd
 }

@@ -21,6 +21,8 @@ type usage struct {
 	Failed     int64  `json:"failed"`
 	Reserve    int64  `json:"reserve"`
 	Promised   int64  `json:"promised"`
+	MetaProm   int64  `json:"metadata_promised"`
+	Short      int64  `json:"promises_short_by"`
 	Avail      int64  `json:"available"`
 	Volumes    int    `json:"volumes"`
 	Snapshots  int    `json:"snapshots"`
@@ -34,7 +36,7 @@ type usage struct {
 func usageOf(u chain.Usage) usage {
 	return usage{
 		Total: u.Total, Live: u.Live, Meta: u.Meta, Clean: u.Clean, Claimed: u.Claimed, Dirty: u.Dirty, Freeing: u.Freeing,
-		Failed: u.Failed, Reserve: u.Reserve, Promised: u.Promised, Avail: u.Avail, Volumes: u.Volumes, Snapshots: u.Snapshots,
+		Failed: u.Failed, Reserve: u.Reserve, Promised: u.Promised, MetaProm: u.MetaPromised, Short: u.Short, Avail: u.Avail, Volumes: u.Volumes, Snapshots: u.Snapshots,
 		Layers: u.Layers, Generation: u.Generation, JournalUse: u.JournalUsed, Journal: u.JournalSize, Repairs: u.Repairs,
 	}
 }
@@ -82,7 +84,7 @@ func eraseInfoOf(p *chain.Pool, s erase.Stats) eraseInfo {
 	return i
 }
 
-// row is a line of list: a pool, volume or snapshot. Numbers are bytes; nil is what the type does not have.
+// row is a line of list: a pool, directory, volume or snapshot. Numbers are bytes; nil is what the type does not have.
 type row struct {
 	Name      string     `json:"name"` // absolute path
 	Type      string     `json:"type"`
@@ -92,6 +94,16 @@ type row struct {
 	Refer     *int64     `json:"referenced"`
 	Written   *int64     `json:"written"`
 	UsedSnap  *int64     `json:"usedbysnapshots,omitempty"`
+	UsedDS    *int64     `json:"usedbydataset,omitempty"`
+	UsedRef   *int64     `json:"usedbyrefreservation,omitempty"`
+	UsedChild *int64     `json:"usedbychildren,omitempty"`
+	Refres    *int64     `json:"refreservation,omitempty"` // what holds: of auto, the size
+	Reserv    *int64     `json:"reservation,omitempty"`
+	Quota     *int64     `json:"quota,omitempty"` // 0: none
+	Refquota  *int64     `json:"refquota,omitempty"`
+	MetaProm  *int64     `json:"metapromised,omitempty"` // metadata that its promises may need
+	Freeing   *int64     `json:"freeing,omitempty"`
+	Erasing   *int64     `json:"erasing,omitempty"`
 	Snapshots *int64     `json:"snapshot_count,omitempty"`
 	Origin    string     `json:"origin,omitempty"`
 	Created   *time.Time `json:"creation,omitempty"`
@@ -100,7 +112,8 @@ type row struct {
 
 // Types of rows.
 const (
-	typePool     = "pool"
-	typeVolume   = "volume"
-	typeSnapshot = "snapshot"
+	typePool      = "pool"
+	typeDirectory = "directory"
+	typeVolume    = "volume"
+	typeSnapshot  = "snapshot"
 )

@@ -7,9 +7,9 @@ import (
 )
 
 func (a *app) rollbackCmd() *cobra.Command {
-	var force bool
+	var force, dry bool
 	cmd := &cobra.Command{
-		Use:   "rollback [--force] FILE@NAME",
+		Use:   "rollback [-n] [--force] FILE@NAME",
 		Short: "Make a volume what a snapshot shows",
 		Long: `Makes a volume what one of its snapshots shows, size included. What was written since is freed, and erased in the
 background. Any snapshot will do, not only the newest; later ones stay. While the volume is open for writing it is
@@ -26,10 +26,14 @@ refused, unless forced.`,
 			if err != nil {
 				return err
 			}
-			_, err = call[none](ctx, l, opRollback, rollbackArgs{o, force})
-			return err
+			list, err := call[[]forecast](ctx, l, opRollback, rollbackArgs{o, force, dry})
+			if err != nil {
+				return err
+			}
+			return a.printForecasts(list)
 		}),
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "even while the volume is open for writing")
+	dryFlag(cmd, &dry)
 	return cmd
 }

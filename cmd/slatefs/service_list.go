@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"path"
 	"slices"
 	"time"
@@ -9,78 +10,131 @@ import (
 	"slatefs/chain"
 )
 
-// list makes the rows of what is asked for: the pool and all its volumes if nothing is named.
+// list makes the rows of what is asked for: the pool and all that is in it if nothing is named.
 func (s *service) list(ctx context.Context, _ peer, args listArgs) (rows []row, err error) {
 	rows = []row{}
 	if len(args.Objects) == 0 {
 		args.Objects, args.Recursive = []object{{}}, true
 	}
+	l := lister{service: s, args: args, erasing: s.pool.Erasing()}
 	for _, o := range args.Objects {
 		a, snap, err := s.find(o)
 		if err != nil {
 			return nil, err
 		}
-		var more []row
 		switch {
 		case a.Type == chain.TypeDir && snap == "":
-			more, err = s.listDir(ctx, a, args)
+			err = l.dir(ctx, a.Ino)
 		case isVolume(o, a) != nil:
 			err = isVolume(o, a)
 		case snap != "":
+			var more []row
 			more, err = s.listSnapshot(a.Ino, snap)
+			l.rows = append(l.rows, more...)
 		default:
-			more, err = s.listVolume(a.Ino, args)
+			err = l.volume(a.Ino)
 		}
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, more...)
 	}
-	return rows, nil
+	return append(rows, l.rows...), nil
 }
 
-// listDir lists a directory; the root's own row is the pool's.
-func (s *service) listDir(ctx context.Context, a chain.Attr, args listArgs) (rows []row, err error) {
-	if a.Ino == chain.RootIno && slices.Contains(args.Types, typePool) {
-		rows = append(rows, s.poolRow())
-	}
-	err = s.eachVolume(ctx, a.Ino, args.Recursive, func(ino chain.Ino) error {
-		more, err := s.listVolume(ino, args)
-		rows = append(rows, more...)
+// lister collects rows.
+type lister struct {
+	*service
+	args    listArgs
+	erasing map[chain.Ino]chain.Erasing
+	rows    []row
+}
+
+func (l *lister) wants(typ string) bool { return slices.Contains(l.args.Types, typ) }
+
+// dir lists a directory: its own row, what is in it, by name, and below it if asked to.
+func (l *lister) dir(ctx context.Context, ino chain.Ino) error {
+	if err := l.dirRow(ino); err != nil {
 		return err
-	})
-	return rows, err
-}
-
-func (s *service) poolRow() row {
-	u := s.pool.Usage()
-	return row{
-		Name: s.dir, Type: typePool, Size: &u.Total, Used: new(u.Live + u.Meta), Avail: &u.Avail, Refer: &u.Live, Written: &u.Live,
-		Snapshots: new(int64(u.Snapshots)),
 	}
-}
-
-// listVolume lists a volume and its snapshots, as far as their types are wanted.
-func (s *service) listVolume(ino chain.Ino, args listArgs) (rows []row, err error) {
-	i, err := s.pool.VolumeInfo(ino)
+	entries, err := l.entries(ino)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if slices.Contains(args.Types, typeVolume) {
-		rows = append(rows, row{
-			Name: s.abs(ino), Type: typeVolume, Size: &i.Size, Used: &i.Used, Avail: &i.Avail,
-			Refer: &i.Refer, Written: &i.Written, UsedSnap: &i.UsedSnap, Origin: absOrigin(s.dir, i.Origin),
-			Created: timeOrNil(i.Created), Snapshots: new(int64(i.Snapshots)),
-		})
+	for _, e := range entries {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case e.Type == chain.TypeFile:
+			err = l.volume(e.Ino)
+		case e.Type == chain.TypeDir && l.args.Recursive:
+			err = l.dir(ctx, e.Ino)
+		case e.Type == chain.TypeDir:
+			err = l.dirRow(e.Ino)
+		}
+		if err != nil && !errors.Is(err, chain.ErrNotFound) { // it went meanwhile
+			return err
+		}
 	}
-	if !slices.Contains(args.Types, typeSnapshot) {
-		return rows, nil
+	return nil
+}
+
+// dirRow adds the row of a directory; the root's is the pool's.
+func (l *lister) dirRow(ino chain.Ino) error {
+	typ := typeDirectory
+	if ino == chain.RootIno {
+		typ = typePool
 	}
-	snaps, err := s.pool.Snapshots(ino)
+	if !l.wants(typ) {
+		return nil
+	}
+	i, err := l.pool.DirInfo(ino)
+	if err != nil {
+		return err
+	}
+	r := row{
+		Name: l.abs(ino), Type: typ, Refer: &i.UsedDS, Written: &i.UsedDS, UsedChild: &i.UsedChild, UsedSnap: new(int64),
+		Created: timeOrNil(i.Btime), Reserv: &i.Reservation, Quota: &i.Quota,
+	}
+	r.space(&i.Space)
+	if typ == typePool {
+		u := l.pool.Usage()
+		r.Size, r.Snapshots, r.Freeing, r.Erasing = &u.Total, new(int64(u.Snapshots)), &u.Freeing, new(u.Dirty+u.Failed)
+		r.MetaProm, r.Created, r.Reserv, r.Quota = &u.MetaPromised, nil, nil, nil
+	}
+	l.rows = append(l.rows, r)
+	return nil
+}
+
+// space fills what volumes, directories and the pool have in common.
+func (r *row) space(s *chain.Space) {
+	r.Used, r.Avail, r.UsedDS, r.UsedRef, r.MetaProm = &s.Used, &s.Avail, &s.UsedDS, &s.UsedRefreserv, &s.MetaPromised
+}
+
+// volume lists a volume and its snapshots, as far as their types are wanted.
+func (l *lister) volume(ino chain.Ino) error {
+	if l.wants(typeVolume) {
+		i, err := l.pool.VolumeInfo(ino)
+		if err != nil {
+			return err
+		}
+		e := l.erasing[ino]
+		r := row{
+			Name: l.abs(ino), Type: typeVolume, Size: &i.Size, Refer: &i.Refer, Written: &i.Written, UsedSnap: &i.UsedSnap,
+			UsedChild: new(int64), Refres: &i.Refreservation, Reserv: &i.Reservation, Quota: &i.Quota, Refquota: &i.Refquota,
+			Freeing: &e.Freeing, Erasing: &e.Dirty, Origin: absOrigin(l.service.dir, i.Origin), Created: timeOrNil(i.Created),
+			Snapshots: new(int64(i.Snapshots)),
+		}
+		r.space(&i.Space)
+		l.rows = append(l.rows, r)
+	}
+	if !l.wants(typeSnapshot) {
+		return nil
+	}
+	snaps, err := l.pool.Snapshots(ino)
 	for _, n := range snaps {
-		rows = append(rows, s.snapshotRow(ino, n))
+		l.rows = append(l.rows, l.snapshotRow(ino, n))
 	}
-	return rows, err
+	return err
 }
 
 // listSnapshot lists one snapshot.

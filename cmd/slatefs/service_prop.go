@@ -19,24 +19,27 @@ func throughput(p *chain.Pool) (int64, error) {
 }
 
 // setProps sets or inherits properties of one object; they take effect at once.
-func (s *service) setProps(_ context.Context, who peer, args setArgs) (none, error) {
+func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]forecast, error) {
 	a, snap, err := s.find(args.Object)
 	if err != nil {
-		return none{}, err
+		return nil, err
 	}
 	if snap != "" {
-		return none{}, errors.New(args.Object.Arg + ": a snapshot has no properties")
+		return nil, errors.New(args.Object.Arg + ": a snapshot has no properties")
+	}
+	if args.Dry {
+		return forecastOf(s.pool.ForecastSet(a.Ino, args.Settings...))
 	}
 	if err := s.pool.SetProps(who.req(opSetProps), a.Ino, args.Settings...); err != nil {
-		return none{}, s.explain(a.Ino, err)
+		return nil, s.explain(a.Ino, err)
 	}
 	if err := s.pool.Flush(); err != nil {
-		return none{}, err
+		return nil, err
 	}
 	if a.Ino != chain.RootIno {
-		return none{}, nil
+		return nil, nil
 	}
-	return none{}, s.applyProps()
+	return nil, s.applyProps()
 }
 
 // applyProps brings the pool's properties to those who work by them.

@@ -12,7 +12,7 @@ import (
 )
 
 // snapshot freezes volumes under one name, at one instant. DIR@NAME means the volumes in DIR.
-func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) (none, error) {
+func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) ([]forecast, error) {
 	var (
 		vols []chain.Ino
 		name string
@@ -20,18 +20,18 @@ func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) (no
 	for i, o := range args.Objects {
 		a, snap, err := s.find(o)
 		if err != nil {
-			return none{}, err
+			return nil, err
 		}
 		switch {
 		case snap == "":
-			return none{}, fmt.Errorf("%s: want FILE@NAME or DIR@NAME", o.Arg)
+			return nil, fmt.Errorf("%s: want FILE@NAME or DIR@NAME", o.Arg)
 		case i > 0 && snap != name:
-			return none{}, fmt.Errorf("%s: volumes are frozen at one instant under one name, %s or %s", o.Arg, name, snap)
+			return nil, fmt.Errorf("%s: volumes are frozen at one instant under one name, %s or %s", o.Arg, name, snap)
 		}
 		name = snap
 		if a.Type != chain.TypeDir {
 			if err := isVolume(o, a); err != nil {
-				return none{}, err
+				return nil, err
 			}
 			vols = append(vols, a.Ino)
 			continue
@@ -42,27 +42,33 @@ func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) (no
 			return nil
 		})
 		if err != nil {
-			return none{}, err
+			return nil, err
 		}
 		if len(vols) == before {
-			return none{}, hinted(fmt.Errorf("%s: no volumes in that directory", o.Arg), "snapshot -r looks below it as well")
+			return nil, hinted(fmt.Errorf("%s: no volumes in that directory", o.Arg), "snapshot -r looks below it as well")
 		}
 	}
-	return none{}, s.explain(0, s.pool.Snapshot(who.req(opSnapshot), vols, name))
+	if args.Dry {
+		return forecastOf(s.pool.ForecastSnapshot(vols, name))
+	}
+	return nil, s.explain(0, s.pool.Snapshot(who.req(opSnapshot), vols, name))
 }
 
 // rollback makes a volume what a snapshot shows.
-func (s *service) rollback(ctx context.Context, who peer, args rollbackArgs) (none, error) {
+func (s *service) rollback(ctx context.Context, who peer, args rollbackArgs) ([]forecast, error) {
 	a, snap, err := s.snapshotOf(args.Object)
 	if err != nil {
-		return none{}, err
+		return nil, err
+	}
+	if args.Dry {
+		return forecastOf(s.pool.ForecastRollback(a.Ino, snap, args.Force))
 	}
 	err = s.patient(ctx, a.Ino, func() error { return s.pool.Rollback(who.req(opRollback), a.Ino, snap, args.Force) })
 	if err != nil {
-		return none{}, hintBusy(s.explain(a.Ino, err), "close it, or roll back under its users with --force")
+		return nil, hintBusy(s.explain(a.Ino, err), "close it, or roll back under its users with --force")
 	}
 	s.changed(a.Ino)
-	return none{}, nil
+	return nil, nil
 }
 
 // hintBusy hints at the way out of what is busy.

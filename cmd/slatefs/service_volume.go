@@ -21,15 +21,23 @@ func (s *service) entries(dir chain.Ino) (list []chain.DirEntry, err error) {
 }
 
 // create makes volumes of a size. Those before one that is refused stay.
-func (s *service) create(_ context.Context, who peer, args createArgs) (none, error) {
+func (s *service) create(_ context.Context, who peer, args createArgs) (list []forecast, err error) {
 	for _, o := range args.Objects {
 		at, err := s.free(o)
 		if err != nil {
-			return none{}, err
+			return nil, err
+		}
+		if args.Dry {
+			one, err := forecastOf(s.pool.ForecastCreate(at.dir, at.name, args.Size, args.Settings...))
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, one...)
+			continue
 		}
 		a, err := s.pool.Create(who.req(opCreate), at.dir, at.name, args.Mode)
 		if err != nil {
-			return none{}, s.explain(0, err)
+			return nil, s.explain(0, err)
 		}
 		s.changedName(at)
 		err = s.pool.SetProps(who.req(opCreate), a.Ino, args.Settings...)
@@ -37,10 +45,10 @@ func (s *service) create(_ context.Context, who peer, args createArgs) (none, er
 			err = s.truncate(a.Ino, args.Size)
 		}
 		if err != nil {
-			return none{}, errors.Join(s.explain(a.Ino, err), s.pool.Unlink(who.req(opCreate), at.dir, at.name))
+			return nil, errors.Join(s.explain(a.Ino, err), s.pool.Unlink(who.req(opCreate), at.dir, at.name))
 		}
 	}
-	return none{}, s.pool.Flush()
+	return list, s.pool.Flush()
 }
 
 func (s *service) truncate(ino chain.Ino, size int64) error {
@@ -52,27 +60,30 @@ func (s *service) truncate(ino chain.Ino, size int64) error {
 }
 
 // resize sets the size of a volume, or grows it by something.
-func (s *service) resize(_ context.Context, _ peer, args resizeArgs) (none, error) {
+func (s *service) resize(_ context.Context, _ peer, args resizeArgs) ([]forecast, error) {
 	a, err := s.volume(args.Object)
 	if err != nil {
-		return none{}, err
+		return nil, err
 	}
 	want := args.Size
 	if args.Grow {
 		want += a.Size
 	}
 	if want < a.Size && !args.AllowCut {
-		return none{}, hinted(fmt.Errorf("%s: has %s, %s is less", args.Object.Arg, formatSize(a.Size), formatSize(want)),
+		return nil, hinted(fmt.Errorf("%s: has %s, %s is less", args.Object.Arg, formatSize(a.Size), formatSize(want)),
 			"resize --shrink cuts off, and frees, what lies past the new end")
 	}
 	if want < 0 || want > chain.MaxSize {
-		return none{}, fmt.Errorf("%s: a size of %s: %w", args.Object.Arg, formatSize(want), chain.ErrTooBig)
+		return nil, fmt.Errorf("%s: a size of %s: %w", args.Object.Arg, formatSize(want), chain.ErrTooBig)
+	}
+	if args.Dry {
+		return forecastOf(s.pool.ForecastResize(a.Ino, want))
 	}
 	if err := s.truncate(a.Ino, want); err != nil {
-		return none{}, s.explain(a.Ino, err)
+		return nil, s.explain(a.Ino, err)
 	}
 	s.changed(a.Ino)
-	return none{}, s.pool.Flush()
+	return nil, s.pool.Flush()
 }
 
 // rename gives a volume another name or directory, or a snapshot another name.

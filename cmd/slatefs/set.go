@@ -12,8 +12,9 @@ import (
 const everywhere = chain.OnPool | chain.OnDir | chain.OnVolume
 
 func (a *app) setCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:   "set PROP=VALUE… PATH…",
+	var dry bool
+	cmd := &cobra.Command{
+		Use:   "set [-n] PROP=VALUE… PATH…",
 		Short: "Set properties",
 		Long: `Sets properties of volumes, directories or pools. They take effect at once, all of one PATH or none. What
 would break a promise is refused, with the numbers.
@@ -23,11 +24,13 @@ Properties:` + propHelp(everywhere),
   slatefs set quota=200G reservation=50G /mnt/lab/tenant
   slatefs set erase_throughput=50M lab`,
 		Args: arguments(2, -1),
-		RunE: plain(a.set),
+		RunE: plain(func(ctx context.Context, args []string) error { return a.set(ctx, args, dry) }),
 	}
+	dryFlag(cmd, &dry)
+	return cmd
 }
 
-func (a *app) set(ctx context.Context, args []string) error {
+func (a *app) set(ctx context.Context, args []string, dry bool) error {
 	n := 0
 	for n < len(args) && strings.Contains(args[n], "=") && !isPath(args[n]) {
 		n++
@@ -39,11 +42,11 @@ func (a *app) set(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return a.setProps(ctx, args[n:], settings)
+	return a.setProps(ctx, args[n:], settings, dry)
 }
 
 // setProps sets the same properties of several paths, one after the other.
-func (a *app) setProps(ctx context.Context, paths []string, settings []chain.Setting) error {
+func (a *app) setProps(ctx context.Context, paths []string, settings []chain.Setting, dry bool) error {
 	f, err := a.finder()
 	if err != nil {
 		return err
@@ -53,7 +56,11 @@ func (a *app) setProps(ctx context.Context, paths []string, settings []chain.Set
 		if err != nil {
 			return err
 		}
-		if _, err := call[none](ctx, l, opSetProps, setArgs{Object: o, Settings: settings}); err != nil {
+		list, err := call[[]forecast](ctx, l, opSetProps, setArgs{o, settings, dry})
+		if err == nil {
+			err = a.printForecasts(list)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -73,7 +80,7 @@ property is inherited, else the default.`,
 			if _, err := propNamed(args[0]); err != nil {
 				return err
 			}
-			return a.setProps(ctx, args[1:], []chain.Setting{{Name: args[0], Inherit: true}})
+			return a.setProps(ctx, args[1:], []chain.Setting{{Name: args[0], Inherit: true}}, false)
 		}),
 	}
 }

@@ -7,14 +7,17 @@ import (
 )
 
 func (a *app) snapshotCmd() *cobra.Command {
-	var recursive bool
+	var recursive, dry bool
 	cmd := &cobra.Command{
-		Use:     "snapshot [-r] FILE@NAME…|DIR@NAME",
+		Use:     "snapshot [-rn] FILE@NAME…|DIR@NAME",
 		Aliases: []string{"snap"},
 		Short:   "Freeze volumes as they are now, all at one instant",
 		Long: `Makes snapshots: the volumes as they are at one instant, with every write that was acknowledged before. Writers go on.
 Several volumes are frozen together, under one name. DIR@NAME means all volumes in DIR.
-A snapshot can be read as DIR/.snap/FILE@NAME.`,
+A snapshot can be read as DIR/.snap/FILE@NAME.
+
+A snapshot takes no space. But what a volume with a refreservation has written is promised to it once more, since all of it
+may be overwritten: the smaller one of the two must be available.`,
 		Example: `  slatefs snapshot /mnt/lab/vm.raw@clean
   slatefs snapshot /mnt/lab/os.raw@monday /mnt/lab/data.raw@monday
   slatefs snapshot -r /mnt/lab@nightly              # every volume of the pool
@@ -29,10 +32,14 @@ A snapshot can be read as DIR/.snap/FILE@NAME.`,
 			if err != nil {
 				return err
 			}
-			_, err = call[none](ctx, l, opSnapshot, snapshotArgs{objs, recursive})
-			return err
+			list, err := call[[]forecast](ctx, l, opSnapshot, snapshotArgs{objs, recursive, dry})
+			if err != nil {
+				return err
+			}
+			return a.printForecasts(list)
 		}),
 	}
 	cmd.Flags().BoolVarP(&recursive, "recursive", "r", false, "the volumes in directories below DIR as well")
+	dryFlag(cmd, &dry)
 	return cmd
 }

@@ -31,16 +31,16 @@ type wireError struct {
 const (
 	opInfo     = "info"     // none -> poolInfo
 	opUmount   = "umount"   // umountArgs -> umountResult
-	opCreate   = "create"   // createArgs -> none
-	opSnapshot = "snapshot" // snapshotArgs -> none
-	opRollback = "rollback" // rollbackArgs -> none
+	opCreate   = "create"   // createArgs -> []forecast
+	opSnapshot = "snapshot" // snapshotArgs -> []forecast
+	opRollback = "rollback" // rollbackArgs -> []forecast
 	opClone    = "clone"    // cloneArgs -> none
 	opDestroy  = "destroy"  // destroyArgs -> destroyResult
 	opRename   = "rename"   // renameArgs -> none
-	opResize   = "resize"   // resizeArgs -> none
+	opResize   = "resize"   // resizeArgs -> []forecast
 	opList     = "list"     // listArgs -> []row
 	opTree     = "tree"     // object -> []treeInfo
-	opSetProps = "set"      // setArgs -> none
+	opSetProps = "set"      // setArgs -> []forecast
 	opGetProps = "get"      // getArgs -> []propValue
 	opJobs     = "jobs"     // none -> eraseInfo
 	opDrain    = "drain"    // none -> none
@@ -66,14 +66,15 @@ type (
 		Size     int64
 		Mode     uint32
 		Settings []chain.Setting
+		Dry      bool // only say what it needs
 	}
 	snapshotArgs struct {
-		Objects   []object
-		Recursive bool
+		Objects        []object
+		Recursive, Dry bool
 	}
 	rollbackArgs struct {
-		Object object
-		Force  bool
+		Object     object
+		Force, Dry bool
 	}
 	cloneArgs   struct{ Object, New object }
 	destroyArgs struct {
@@ -94,6 +95,7 @@ type (
 		Object         object
 		Size           int64
 		Grow, AllowCut bool // by Size; smaller is meant
+		Dry            bool
 	}
 	listArgs struct {
 		Objects   []object
@@ -103,6 +105,7 @@ type (
 	setArgs struct {
 		Object   object
 		Settings []chain.Setting
+		Dry      bool
 	}
 	getArgs struct {
 		Object    object

@@ -1,0 +1,109 @@
+package chain
+
+import (
+	"fmt"
+)
+
+// What an operation would need, by the very trial that admits it. Nothing changes. Err of a forecast is what the
+// operation would be refused with now; to wait for the background, as operations do, is left out.
+
+// ForecastSnapshot is for Snapshot.
+func (p *Pool) ForecastSnapshot(vols []Ino, name string) Forecast {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := checkSnapName(name); err != nil {
+		return Forecast{Err: err}
+	}
+	return p.admitFreeze(vols, name)
+}
+
+// ForecastRollback is for Rollback.
+func (p *Pool) ForecastRollback(ino Ino, name string, force bool) Forecast {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, _, f := p.admitRollback(ino, name, force)
+	return f
+}
+
+// ForecastSet is for SetProps.
+func (p *Pool) ForecastSet(ino Ino, settings ...Setting) Forecast {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	canonical, err := p.parseSettings(ino, settings)
+	if err != nil {
+		return Forecast{Err: err}
+	}
+	return p.trySettings(ino, canonical)
+}
+
+// ForecastResize is for Volume.Truncate to a larger size; a smaller one needs nothing.
+func (p *Pool) ForecastResize(ino Ino, size int64) Forecast {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, err := p.volume(ino)
+	if err == nil && (size < 0 || size > MaxSize) {
+		err = fmt.Errorf("size %d, the largest is %d: %w", size, MaxSize, ErrTooBig)
+	}
+	if err != nil {
+		return Forecast{Err: err}
+	}
+	return p.tryResize(v, size)
+}
+
+// ForecastCreate is for Create, SetProps and a Truncate to the size.
+func (p *Pool) ForecastCreate(dir Ino, name string, size int64, settings ...Setting) Forecast {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, err := p.admitName(dir, name); err != nil {
+		return Forecast{Err: err}
+	}
+	to, err := p.newProps(dir, settings)
+	if err == nil && (size < 0 || size > MaxSize) {
+		err = fmt.Errorf("size %d, the largest is %d: %w", size, MaxSize, ErrTooBig)
+	}
+	if err != nil {
+		return Forecast{Err: err}
+	}
+	g, up := p.ledger, p.ledger.accounts[dir]
+	var a *account
+	like := account{props: to, refres: to.refreservation}
+	if to.auto {
+		like.refres = blocksOf(size)
+	}
+	return p.try(trial{
+		what: fmt.Sprintf("create %s of %s", join(p.pathOf(dir), name), exactSize(size)), why: like.promise(), at: []*account{up},
+		change: func() {
+			a = g.open(p.nextIno+1, false, up)
+			a.props = to
+			g.resize(a, blocksOf(size))
+		},
+		undo: func() { g.close(a) },
+	})
+}
+
+// newProps are the properties of a volume that would be made in a directory with settings.
+func (p *Pool) newProps(dir Ino, settings []Setting) (props, error) {
+	v, err := p.prop(dir, propRefreservation)
+	if err != nil {
+		return props{}, err
+	}
+	var a account
+	a.take(v.Name, v.Value)
+	for _, s := range settings {
+		d, err := PropertyNamed(s.Name)
+		switch {
+		case err != nil:
+		case d.On&OnVolume == 0:
+			err = fmt.Errorf("%s is a property of %v: %w", s.Name, d.On, ErrInvalid)
+		default:
+			var val string
+			if val, err = d.Parse(s.Value, OnVolume); err == nil {
+				a.take(s.Name, val)
+			}
+		}
+		if err != nil {
+			return props{}, err
+		}
+	}
+	return a.props, nil
+}
