@@ -73,11 +73,11 @@ func (p *Pool) try(t trial) (f Forecast) {
 			bounds = append(bounds, bound{a, a.used})
 		}
 	}
-	before, meta := p.free(), p.ledger.meta
+	before, guests := p.free(), p.unused()-p.ledger.promised
 	t.change()
 	after := p.free()
 	f = Forecast{What: t.what, Need: (before - after) * BlockSize, Avail: max(0, before) * BlockSize, Why: t.why}
-	if more := p.ledger.meta - meta; more > 0 && before > after {
+	if more := before - after - (guests - (p.unused() - p.ledger.promised)); more > 0 {
 		f.Why = strings.TrimPrefix(f.Why+fmt.Sprintf("; %s of it for metadata", exactSize(more*BlockSize)), "; ")
 	}
 	for _, b := range bounds {
@@ -96,7 +96,23 @@ func (p *Pool) try(t trial) (f Forecast) {
 }
 
 func (f *Forecast) refuse() error {
-	return fmt.Errorf("cannot %s: needs %s%s, %s available: %w", f.What, exactSize(f.Need), parens(f.Why), exactSize(f.Avail), ErrNoSpace)
+	return fmt.Errorf("cannot %s: %s: %w", f.What, f.numbers(), ErrNoSpace)
+}
+
+func (f *Forecast) numbers() string {
+	needs := "needs " + exactSize(f.Need)
+	if f.Need < 0 {
+		needs = "gives back " + exactSize(-f.Need)
+	}
+	return fmt.Sprintf("%s%s, %s available", needs, parens(f.Why), exactSize(f.Avail))
+}
+
+// String is a forecast as people read it.
+func (f *Forecast) String() string {
+	if f.Err != nil {
+		return f.Err.Error()
+	}
+	return fmt.Sprintf("would %s: %s", f.What, f.numbers())
 }
 
 func parens(s string) string {

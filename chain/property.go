@@ -79,6 +79,16 @@ volume's size and moves with it. On a directory or pool, auto or none: what new 
 		Help: `how fast freed blocks are erased in the background, in bytes per second; an upper bound, 10M by
 default, 0 is unlimited`,
 	},
+	{
+		Name: PropLowSpace, On: OnPool, Default: "10%", Bytes: true, Parse: parseShare,
+		Help: `when less than this is available, the log says so and on_low_space runs: a size, a share of the
+pool as 10%, or 0 for never`,
+	},
+	{
+		Name: PropOnLowSpace, On: OnPool, Parse: func(v string, _ Scope) (string, error) { return v, nil },
+		Help: `a command for sh that runs, as who mounted the pool, when space gets low; SLATEFS_POOL,
+SLATEFS_MOUNTPOINT, SLATEFS_AVAILABLE and SLATEFS_EVENT (low or short) tell it what happened`,
+	},
 }
 
 // The names of properties that this package reads, and those that others do.
@@ -90,6 +100,8 @@ const (
 	propPreallocated   = "preallocated"
 
 	PropThroughput = "erase_throughput"
+	PropLowSpace   = "low_space"
+	PropOnLowSpace = "on_low_space"
 )
 
 // Properties lists all properties in the order in which people are shown them. The slice is the caller's.
@@ -141,6 +153,32 @@ func parseRate(v string, _ Scope) (string, error) {
 		return "", fmt.Errorf("%q: want a size per second as 50M, or 0 for unlimited: %w", v, ErrInvalid)
 	}
 	return strconv.FormatInt(n, 10), nil
+}
+
+// parseShare takes a size, or a share of the pool as 10%.
+func parseShare(v string, _ Scope) (string, error) {
+	if digits, ok := strings.CutSuffix(v, "%"); ok {
+		n, err := strconv.Atoi(digits)
+		if err != nil || n < 0 || n > 100 {
+			return "", fmt.Errorf("%q: want 0%% to 100%%: %w", v, ErrInvalid)
+		}
+		return strconv.Itoa(n) + "%", nil
+	}
+	n, err := ParseSize(v)
+	if err != nil {
+		return "", fmt.Errorf("%w, or a share as 10%%", err)
+	}
+	return strconv.FormatInt(n, 10), nil
+}
+
+// Share is the number of bytes that a canonical size or share means of a pool of total bytes.
+func Share(val string, total int64) int64 {
+	if digits, ok := strings.CutSuffix(val, "%"); ok {
+		n, _ := strconv.ParseInt(digits, 10, 64) //nolint:errcheck // canonical
+		return total / 100 * n
+	}
+	n, _ := strconv.ParseInt(val, 10, 64) //nolint:errcheck // canonical
+	return n
 }
 
 // PropValue is a property as it holds for an inode.

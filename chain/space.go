@@ -342,6 +342,14 @@ func (p *Pool) Usage() Usage {
 	return u
 }
 
+// Headroom is what is available to those who are promised nothing, and by how much promises are short, in bytes. It
+// costs nothing, unlike Usage.
+func (p *Pool) Headroom() (avail, short int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(0, p.free()) * BlockSize, p.short() * BlockSize
+}
+
 // short is by how many blocks promises are not covered: erases that failed took them. None are made then.
 func (p *Pool) short() int64 {
 	if p.ledger.promised == 0 {

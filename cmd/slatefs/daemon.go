@@ -33,6 +33,7 @@ type daemon struct {
 	pool    *chain.Pool
 	eraser  *erase.Eraser
 	srv     *fs.Server
+	watch   *watcher
 	control *controlServer
 	live    live
 
@@ -58,6 +59,7 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 	if err := d.mount(c); err != nil {
 		return d, err
 	}
+	d.watch = newWatcher(d.pool, d.live.Dir, d.log)
 	s := &service{pool: d.pool, eraser: d.eraser, view: mountView{d.srv.FS(), d.srv}, log: log, dir: d.srv.Dir()}
 	ops := s.operations()
 	ops[opInfo] = handler(d.info)
@@ -155,6 +157,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	err := supervise(ctx, []part{
 		{"pool", d.whileGood(d.pool.Run)},
 		{"eraser", d.whileGood(d.eraser.Run)},
+		{"watcher", d.watch.run},
 		{"mount", d.serveMount},
 		{"control", d.control.serve},
 	})
@@ -259,7 +262,7 @@ func (d *daemon) detach() error {
 
 // info tells the state of the pool.
 func (d *daemon) info(context.Context, peer, none) (poolInfo, error) {
-	i := poolInfo{Live: d.live, Usage: usageOf(d.pool.Usage()), OpenFiles: d.srv.OpenFiles()}
+	i := poolInfo{Live: d.live, Usage: usageOf(d.pool.Usage()), OpenFiles: d.srv.OpenFiles(), Notices: d.watch.events.Load()}
 	if err := d.pool.Failed(); err != nil {
 		i.Failed = err.Error()
 	}

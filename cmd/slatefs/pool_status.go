@@ -119,6 +119,8 @@ func (p poolState) trouble() string {
 		return ""
 	case p.Info.Failed != "":
 		return p.Info.Failed
+	case p.Info.Usage.Short > 0:
+		return "promises short by " + formatSize(p.Info.Usage.Short) + "; no new ones are made"
 	case p.Info.Usage.Failed > 0:
 		return formatSize(p.Info.Usage.Failed) + " could not be erased and are not used again; tried again by and by"
 	case p.Info.Usage.Repairs > 0:
@@ -175,6 +177,7 @@ func (p poolState) printUsage(f format, line func(key, text string, args ...any)
 		{"failed", u.Failed},
 		{"reserve", u.Reserve},
 		{"promised", u.Promised},
+		{"meta prom.", u.MetaProm},
 		{"available", u.Avail},
 	} {
 		line(n.key, "%s", f.size(n.bytes))

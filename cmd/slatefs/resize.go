@@ -32,7 +32,7 @@ is cut off is freed, but for what snapshots hold. refreservation=auto moves with
 			if err != nil {
 				return err
 			}
-			list, err := call[[]forecast](ctx, l, opResize, resizeArgs{o, n, grow, shrink, dry})
+			list, err := call[[]string](ctx, l, opResize, resizeArgs{o, n, grow, shrink, dry})
 			if err != nil {
 				return err
 			}

@@ -26,7 +26,7 @@ refused, unless forced.`,
 			if err != nil {
 				return err
 			}
-			list, err := call[[]forecast](ctx, l, opRollback, rollbackArgs{o, force, dry})
+			list, err := call[[]string](ctx, l, opRollback, rollbackArgs{o, force, dry})
 			if err != nil {
 				return err
 			}

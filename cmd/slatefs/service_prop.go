@@ -19,7 +19,7 @@ func throughput(p *chain.Pool) (int64, error) {
 }
 
 // setProps sets or inherits properties of one object; they take effect at once.
-func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]forecast, error) {
+func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]string, error) {
 	a, snap, err := s.find(args.Object)
 	if err != nil {
 		return nil, err

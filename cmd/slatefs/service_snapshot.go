@@ -12,7 +12,7 @@ import (
 )
 
 // snapshot freezes volumes under one name, at one instant. DIR@NAME means the volumes in DIR.
-func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) ([]forecast, error) {
+func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) ([]string, error) {
 	var (
 		vols []chain.Ino
 		name string
@@ -55,7 +55,7 @@ func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) ([]
 }
 
 // rollback makes a volume what a snapshot shows.
-func (s *service) rollback(ctx context.Context, who peer, args rollbackArgs) ([]forecast, error) {
+func (s *service) rollback(ctx context.Context, who peer, args rollbackArgs) ([]string, error) {
 	a, snap, err := s.snapshotOf(args.Object)
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ func (s *service) entries(dir chain.Ino) (list []chain.DirEntry, err error) {
 }
 
 // create makes volumes of a size. Those before one that is refused stay.
-func (s *service) create(_ context.Context, who peer, args createArgs) (list []forecast, err error) {
+func (s *service) create(_ context.Context, who peer, args createArgs) (list []string, err error) {
 	for _, o := range args.Objects {
 		at, err := s.free(o)
 		if err != nil {
@@ -60,7 +60,7 @@ func (s *service) truncate(ino chain.Ino, size int64) error {
 }
 
 // resize sets the size of a volume, or grows it by something.
-func (s *service) resize(_ context.Context, _ peer, args resizeArgs) ([]forecast, error) {
+func (s *service) resize(_ context.Context, _ peer, args resizeArgs) ([]string, error) {
 	a, err := s.volume(args.Object)
 	if err != nil {
 		return nil, err

@@ -31,16 +31,16 @@ type wireError struct {
 const (
 	opInfo     = "info"     // none -> poolInfo
 	opUmount   = "umount"   // umountArgs -> umountResult
-	opCreate   = "create"   // createArgs -> []forecast
-	opSnapshot = "snapshot" // snapshotArgs -> []forecast
-	opRollback = "rollback" // rollbackArgs -> []forecast
+	opCreate   = "create"   // createArgs -> []string, forecasts
+	opSnapshot = "snapshot" // snapshotArgs -> []string, forecasts
+	opRollback = "rollback" // rollbackArgs -> []string, forecasts
 	opClone    = "clone"    // cloneArgs -> none
 	opDestroy  = "destroy"  // destroyArgs -> destroyResult
 	opRename   = "rename"   // renameArgs -> none
-	opResize   = "resize"   // resizeArgs -> []forecast
+	opResize   = "resize"   // resizeArgs -> []string, forecasts
 	opList     = "list"     // listArgs -> []row
 	opTree     = "tree"     // object -> []treeInfo
-	opSetProps = "set"      // setArgs -> []forecast
+	opSetProps = "set"      // setArgs -> []string, forecasts
 	opGetProps = "get"      // getArgs -> []propValue
 	opJobs     = "jobs"     // none -> eraseInfo
 	opDrain    = "drain"    // none -> none
@@ -58,6 +58,7 @@ type (
 		Usage     usage  `json:"usage"`
 		Failed    string `json:"failed,omitempty"` // why it is read-only
 		OpenFiles int    `json:"open_files"`
+		Notices   int64  `json:"space_notices"` // how often space got low, or promises short, since the mount
 	}
 	umountArgs   struct{ Wait bool }
 	umountResult struct{ Open int }

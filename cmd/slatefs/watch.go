@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"time"
+
+	"go.uber.org/atomic"
+
+	"slatefs/chain"
+)
+
+// watcher looks at the space of a pool once a second and tells when it gets low, or promises short: in the log, by a
+// counter, and by the command that the pool's on_low_space says. It tells once, and again only after it was better.
+type watcher struct {
+	pool   *chain.Pool
+	dir    string // the mountpoint
+	log    *slog.Logger
+	events *atomic.Int64 // how often it told
+	low    bool
+	short  bool
+}
+
+func newWatcher(p *chain.Pool, dir string, log *slog.Logger) *watcher {
+	return &watcher{pool: p, dir: dir, log: log, events: atomic.NewInt64(0)}
+}
+
+// hookTime bounds how long the command may take.
+const hookTime = time.Minute
+
+func (w *watcher) run(ctx context.Context) error {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+			w.look(ctx)
+		}
+	}
+}
+
+// look compares what is available with the threshold. What was low is well again an eighth above it.
+func (w *watcher) look(ctx context.Context) {
+	avail, short := w.pool.Headroom()
+	limit := chain.Share(w.prop(chain.PropLowSpace), w.pool.Device().Size())
+	switch {
+	case avail < limit && !w.low:
+		w.low = true
+		w.tell(ctx, "low", avail, "available", chain.FormatSize(avail), "low_space", chain.FormatSize(limit))
+	case avail >= limit+limit/8:
+		w.low = false
+	}
+	switch {
+	case short > 0 && !w.short:
+		w.short = true
+		w.tell(ctx, "short", avail, "promises_short_by", chain.FormatSize(short))
+	case short == 0:
+		w.short = false
+	}
+}
+
+func (w *watcher) prop(name string) string {
+	v, err := w.pool.Prop(chain.RootIno, name)
+	if err != nil {
+		w.log.Error("property", "name", name, "error", err)
+	}
+	return v.Value
+}
+
+// tell logs an event, counts it and runs the command, if there is one.
+func (w *watcher) tell(ctx context.Context, event string, avail int64, args ...any) {
+	w.events.Inc()
+	w.log.Warn("space is "+event, append([]any{"pool", w.pool.Name()}, args...)...)
+	command := w.prop(chain.PropOnLowSpace)
+	if command == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, hookTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+	cmd.Dir = "/" // never the mount
+	cmd.Env = append(os.Environ(), "SLATEFS_POOL="+w.pool.Name(), "SLATEFS_MOUNTPOINT="+w.dir, "SLATEFS_EVENT="+event,
+		fmt.Sprintf("SLATEFS_AVAILABLE=%d", avail))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		w.log.Error("on_low_space failed", "pool", w.pool.Name(), "command", command, "error", err, "output", string(out))
+	}
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Low space is told once, by log, counter and command, and again only after it was better.
+func TestWatcher(t *testing.T) {
+	l := newLab(t)
+	var logged bytes.Buffer
+	w := newWatcher(l.pool, "/lab", slog.New(slog.NewTextHandler(&logged, nil)))
+	told := filepath.Join(t.TempDir(), "told")
+	look := func(want int64) {
+		t.Helper()
+		w.look(t.Context())
+		if got := w.events.Load(); got != want {
+			t.Errorf("%d events, want %d: %s", got, want, logged.String())
+		}
+	}
+	look(0)
+	l.ok("set on_low_space=printenv|grep\tSLATEFS|sort>>" + told + " lab") // one word for the lab's command lines
+	l.refused(exitUsage, "want 0% to 100%", "set low_space=101% lab")
+	l.ok("set low_space=100% lab")
+	look(1)
+	look(1)
+	l.ok("set low_space=1% lab")
+	look(1)
+	l.ok("set on_low_space=false low_space=4G lab")
+	look(2)
+	l.ok("set low_space=0 lab")
+	look(2)
+	if !strings.Contains(logged.String(), "space is low") || !strings.Contains(logged.String(), "low_space=4G") ||
+		!strings.Contains(logged.String(), "on_low_space failed") {
+		t.Errorf("log: %s", logged.String())
+	}
+	avail, short := l.pool.Headroom()
+	if short != 0 {
+		t.Errorf("promises are short by %d", short)
+	}
+	out, err := os.ReadFile(told)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("SLATEFS_AVAILABLE=%d\nSLATEFS_EVENT=low\nSLATEFS_MOUNTPOINT=/lab\nSLATEFS_POOL=lab\n", avail)
+	if string(out) != want {
+		t.Errorf("the command saw %q, want %q", out, want)
+	}
+}
