@@ -3,7 +3,6 @@ package chain
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -13,7 +12,8 @@ import (
 // Forecast is what an operation needs of the space outside what it concerns, and what there is. All in bytes.
 type Forecast struct {
 	What  string // as "snapshot vm.raw@a"
-	Need  int64  // what the pool's available shrinks by, metadata of promises included; negative: it grows
+	Need  int64  // what the pool's available shrinks by, Meta included; negative: it grows
+	Meta  int64  // metadata of promises, as far as the pool has no free pages for it
 	Avail int64
 	Why   string // where Need comes from; may be empty
 	Err   error  // why it would be refused; nil: it would be done
@@ -77,9 +77,7 @@ func (p *Pool) try(t trial) (f Forecast) {
 	t.change()
 	after := p.free()
 	f = Forecast{What: t.what, Need: (before - after) * BlockSize, Avail: max(0, before) * BlockSize, Why: t.why}
-	if more := before - after - (guests - (p.unused() - p.ledger.promised)); more > 0 {
-		f.Why = strings.TrimPrefix(f.Why+fmt.Sprintf("; %s of it for metadata", exactSize(more*BlockSize)), "; ")
-	}
+	f.Meta = f.Need - (guests-(p.unused()-p.ledger.promised))*BlockSize
 	for _, b := range bounds {
 		if b.a.quota > 0 && b.a.used > b.a.quota && b.a.used > b.used {
 			f.Err = fmt.Errorf("cannot %s: needs %s%s, the quota of %s leaves %s of %s: %w", t.what,
@@ -100,11 +98,15 @@ func (f *Forecast) refuse() error {
 }
 
 func (f *Forecast) numbers() string {
-	needs := "needs " + exactSize(f.Need)
-	if f.Need < 0 {
-		needs = "gives back " + exactSize(-f.Need)
+	guests := f.Need - f.Meta
+	text := "needs " + exactSize(guests) + parens(f.Why)
+	switch {
+	case f.Need < 0:
+		text = "gives back " + exactSize(-f.Need) + parens(f.Why)
+	case f.Meta > 0:
+		text += fmt.Sprintf(" and %s for metadata", exactSize(f.Meta))
 	}
-	return fmt.Sprintf("%s%s, %s available", needs, parens(f.Why), exactSize(f.Avail))
+	return fmt.Sprintf("%s, %s available", text, exactSize(f.Avail))
 }
 
 // String is a forecast as people read it.

@@ -165,6 +165,7 @@ type usage struct {
 	Freeing     int64  `json:"freeing"`
 	Failed      int64  `json:"failed"`
 	Reserve     int64  `json:"reserve"`
+	Promised    int64  `json:"promised"`
 	Available   int64  `json:"available"`
 	Volumes     int    `json:"volumes"`
 	Snapshots   int    `json:"snapshots"`
