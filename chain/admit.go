@@ -28,14 +28,18 @@ type trial struct {
 	pays         bool // it frees what it needs: only quotas can refuse it
 }
 
-// free is what is or can be made clean and is promised to nobody, in blocks; negative: promises are short by so much.
+// free is what is or can be made clean and is promised to nobody, in blocks:
 //
 //	clean + claimed and not named + dirty + freeing - reserve - promises
-//	- the metadata of promises and of the next checkpoint, as far as the store has no free pages for it
-func (p *Pool) free() int64 {
-	meta := max(0, p.ledger.meta+p.storeNeed()-int64(p.store.FreePages()))
-	return p.unused() - p.reserve() - p.ledger.promised - meta
+//	- the metadata of promises, of open plans and of the next checkpoint, as far as the store has no free pages for it
+func (p *Pool) free() int64 { return p.unpromised() - p.pagesLacking() }
+
+func (p *Pool) pagesLacking() int64 {
+	return max(0, p.ledger.meta+p.storeNeed()+p.openPages+structurePages-int64(p.store.FreePages()))
 }
+
+// unpromised is free without a thought of metadata. What a promise covers does not change it.
+func (p *Pool) unpromised() int64 { return p.unused() - p.reserve() - p.ledger.promised }
 
 // unused are the blocks that could be handed out, sooner or later.
 func (p *Pool) unused() int64 {
@@ -73,11 +77,11 @@ func (p *Pool) try(t trial) (f Forecast) {
 			bounds = append(bounds, bound{a, a.used})
 		}
 	}
-	before, guests := p.free(), p.unused()-p.ledger.promised
+	before, guests := p.free(), p.unpromised()
 	t.change()
 	after := p.free()
 	f = Forecast{What: t.what, Need: (before - after) * BlockSize, Avail: max(0, before) * BlockSize, Why: t.why}
-	f.Meta = f.Need - (guests-(p.unused()-p.ledger.promised))*BlockSize
+	f.Meta = f.Need - (guests-p.unpromised())*BlockSize
 	for _, b := range bounds {
 		if b.a.quota > 0 && b.a.used > b.a.quota && b.a.used > b.used {
 			f.Err = fmt.Errorf("cannot %s: needs %s%s, the quota of %s leaves %s of %s: %w", t.what,
@@ -266,24 +270,26 @@ func (p *Pool) boundsAgree(what string, a *account, to props) error {
 }
 
 // moreSpace tells whether a step of the background could still make something available. transient: an asker needs
-// blocks only until what it replaces is freed, or writes in place once the records of its layer are durable.
+// blocks only until what it replaces is freed, or writes in place once the records of its layer are durable. What the
+// next checkpoint may need is an estimate from above, so taking it gives some back.
 func (p *Pool) moreSpace(transient bool) bool {
-	return p.walkWaits() || p.walkReady() != nil || p.sweepable(true) != nil ||
+	return p.needN > 0 || p.walkWaits() || p.walkReady() != nil || p.sweepable(true) != nil ||
 		transient && (p.durable < p.lsn || len(p.epochs.open) > 0)
 }
 
-// findSpace takes one step that may make something available: a walk, a sweep, a flush, or the end of another plan.
+// findSpace takes one step that may make something available: a walk, a sweep, a checkpoint, a flush, or the end of
+// another plan.
 func (p *Pool) findSpace(ctx context.Context) error {
 	p.mu.Lock()
-	waits, walk, sweep := p.walkWaits(), p.walkReady(), p.sweepable(true) != nil
+	waits, walk, sweep := p.walkWaits() || p.needN > 0, p.walkReady(), p.sweepable(true) != nil
 	flush, moved := p.durable < p.lsn, p.movedLocked()
 	plans := len(p.epochs.open) > 0
 	p.mu.Unlock()
 	switch {
-	case waits:
-		return p.Checkpoint()
 	case walk != nil:
 		return p.walkStep(walk)
+	case waits:
+		return p.Checkpoint()
 	case sweep:
 		did, err := p.sweepStep(true)
 		if err == nil && !did {

@@ -122,6 +122,7 @@ func (r *recErased) apply(p *Pool) error {
 		j.readyN -= run.Len
 		j.erased += run.Len
 		p.dirtyN -= run.Len
+		p.cleaned += run.Len
 	}
 	for _, run := range r.failed {
 		if run.Len <= 0 || run.Len > j.readyN || run.Start >= alloc.BlockID(p.blocks.Total()) {

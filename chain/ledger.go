@@ -51,14 +51,16 @@ type props struct {
 }
 
 // metaFor bounds the metadata that n promised blocks of a volume of size blocks may need: map leaves, one entry of 16
-// bytes for each block and half full at worst, of which there are no more than the size needs; and entries of dead
-// lists, with their twins.
+// bytes for each block and half full at worst, of which there are no more than the size needs; entries of dead lists,
+// with their twins; and the few pages that a map and a list have at least.
 func metaFor(n, size int64) int64 {
 	if n <= 0 {
 		return 0
 	}
-	return min(n, (size+127)/128) + (n+127)/128
+	return min(n, (size+127)/128) + (n+127)/128 + leastMeta
 }
+
+const leastMeta = 8
 
 // derive brings what follows from an account's numbers up to date, and what it is charged to the one above. It tells
 // whether that changed.

@@ -176,7 +176,7 @@ func (p *Pool) admitName(dir Ino, name string) (*inode, error) {
 	} else if !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	if p.free() <= 0 {
+	if p.free() < leastPages {
 		return nil, fmt.Errorf("%s: %w", join(p.pathOf(dir), name), ErrNoSpace)
 	}
 	return d, p.fits(dir, name)

@@ -42,6 +42,7 @@ type Plan struct {
 	named     int64 // blocks
 	held      int64 // blocks that the volume's account holds for it
 	heldRefer int64
+	pages     int64    // that the next checkpoint may need for it
 	log       int64    // journal bytes kept for the records
 	alone     [2]int64 // blocks that it has for itself, or -1
 	lo, hi    int64    // blocks that it touches
@@ -173,7 +174,7 @@ func (pl *Plan) begin(p *Pool, v *Volume) error {
 	}
 	pl.p, pl.v = p, v
 	pl.Spans, pl.Fill, pl.parts = pl.Spans[:0], pl.Fill[:0], pl.parts[:0]
-	pl.named, pl.held, pl.heldRefer, pl.log, pl.InPlace, pl.write = 0, 0, 0, 0, false, false
+	pl.named, pl.held, pl.heldRefer, pl.pages, pl.log, pl.InPlace, pl.write = 0, 0, 0, 0, 0, false, false
 	return nil
 }
 
@@ -300,6 +301,7 @@ func (pl *Plan) close() {
 		pl.pinned = false
 	}
 	p.namedN -= pl.named
+	p.openPages -= pl.pages
 	if pl.held != 0 || pl.heldRefer != 0 {
 		p.unhold(pl.v.account, pl.held, pl.heldRefer)
 	}

@@ -220,19 +220,21 @@ func (pl *Plan) adds(h *layer) (delta, refer int64) {
 
 // hold charges a write to the ledger, or finds out why it cannot be: a promise that covers it always can.
 func (p *Pool) hold(v *Volume, pl *Plan, want, delta, refer int64) (Need, error) {
-	a, before := v.account, p.free()
+	a, before := v.account, p.unpromised()
 	err := p.underQuota(v, delta, refer)
 	if err == nil {
-		pl.named, pl.held, pl.heldRefer = want, delta, refer
+		h := v.head()
+		pl.named, pl.held, pl.heldRefer, pl.pages = want, delta, refer, h.pagesFor(int64(len(pl.seen)+1))-h.need
 		p.namedN += want
+		p.openPages += pl.pages
 		p.ledger.hold(a, delta, refer)
-		after := p.free()
-		if after >= 0 || after >= before {
+		if p.unpromised() >= before || p.free() >= 0 {
 			return Need{}, nil
 		}
+		pages := pl.pages
 		p.letGo(v, pl)
-		err = fmt.Errorf("%s: write of %d bytes: needs %s, %s available: %w", p.pathOf(v.ino), pl.Len,
-			exactSize(want*BlockSize), exactSize(p.available(a, v.head().refer)*BlockSize), ErrNoSpace)
+		err = fmt.Errorf("%s: write of %d bytes: needs %s and %s for metadata, %s available: %w", p.pathOf(v.ino), pl.Len,
+			exactSize(want*BlockSize), exactSize(pages*BlockSize), exactSize(p.available(a, h.refer)*BlockSize), ErrNoSpace)
 	}
 	if p.moreSpace(delta < want) {
 		return Need{kind: needSpace}, nil
@@ -243,8 +245,9 @@ func (p *Pool) hold(v *Volume, pl *Plan, want, delta, refer int64) (Need, error)
 // letGo undoes hold.
 func (p *Pool) letGo(v *Volume, pl *Plan) {
 	p.namedN -= pl.named
+	p.openPages -= pl.pages
 	p.ledger.hold(v.account, -pl.held, -pl.heldRefer)
-	pl.named, pl.held, pl.heldRefer = 0, 0, 0
+	pl.named, pl.held, pl.heldRefer, pl.pages = 0, 0, 0, 0
 }
 
 // underQuota refuses what a quota above the volume, or its own, does not allow.

@@ -72,6 +72,8 @@ type Pool struct {
 	dirtyN      int64 // blocks in jobs that can be zeroed
 	failedN     int64
 	namedN      int64   // claimed blocks in open plans
+	openPages   int64   // pages that the next checkpoint may need for open plans
+	cleaned     int64   // blocks erased, by this process
 	freeing     int64   // blocks of dead layers that no walk has sorted yet
 	needN       int64   // pages that the next checkpoint may need for maps
 	ledger      *ledger // nil until the journal has been replayed

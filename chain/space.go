@@ -96,16 +96,19 @@ func (p *Pool) storeLow() bool { return int64(p.store.FreePages()) < p.storeNeed
 // need not be exact: what is missing is granted while the checkpoint is built.
 func (p *Pool) storeNeed() int64 { return int64(p.format.extentBlocks/2) + p.needN }
 
-// pagesFor bounds the pages that the top storey of a head will need: leaves of half a mebibyte, inner pages with twins
-// above them, and pages of its dead list.
-func (l *layer) pagesFor() int64 {
-	e := int64(l.top.entries.Len())
+// pagesFor bounds the pages that the top storey of a head will need with more entries than it has: leaves of half a
+// mebibyte, inner pages with twins above them, and pages of its dead list.
+func (l *layer) pagesFor(more int64) int64 {
+	e := int64(l.top.entries.Len()) + more
 	if e == 0 {
 		return 0
 	}
 	n := 4 + min(e, blocksOf(l.size)/128+1)
 	for bits := 13; bits <= 37; bits += 6 {
-		n += 2 * min(e, blocksOf(l.size)>>bits+1)
+		above := blocksOf(l.size) >> bits
+		if n += 2 * min(e, above+1); above == 0 {
+			break
+		}
 	}
 	for _, t := range l.lost.trees {
 		n += 2 * min(e, int64(t.Entries)/256)
@@ -115,7 +118,7 @@ func (l *layer) pagesFor() int64 {
 
 // noteNeed keeps the sum of all heads' needs.
 func (p *Pool) noteNeed(l *layer) {
-	n := l.pagesFor()
+	n := l.pagesFor(0)
 	p.needN += n - l.need
 	l.need = n
 }
@@ -156,7 +159,8 @@ func (p *Pool) grantHeld(n int64) (got bool, err error) {
 	err = p.writable()
 	for i := 0; err == nil && n > 0 && i < grantBytes/16; i++ {
 		var runs []alloc.Run
-		runs, err = p.findClean(int64(p.format.extentBlocks), int64(p.format.extentBlocks))
+		size := p.extentSize(n)
+		runs, err = p.findClean(size, size)
 		if err != nil || len(runs) == 0 {
 			break
 		}
@@ -168,6 +172,15 @@ func (p *Pool) grantHeld(n int64) (got bool, err error) {
 		return false, err
 	}
 	return true, p.Flush()
+}
+
+// extentSize is how many blocks a grant of n takes at once: a whole extent, or what is needed where space is short.
+func (p *Pool) extentSize(n int64) int64 {
+	whole := int64(p.format.extentBlocks)
+	if p.ledger != nil && p.unpromised() < 2*whole {
+		return min(whole, n)
+	}
+	return whole
 }
 
 // grantAhead gives the store what the next checkpoint will probably need.
@@ -259,13 +272,19 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64) error {
 			return err
 		}
 		p.mu.Lock()
-		zero, dirty, moved := p.zeroNow, p.dirtyN, p.movedLocked()
+		zero, dirty, moved, cleaned := p.zeroNow, p.dirtyN, p.movedLocked(), p.cleaned
 		waits, walk, old := p.walkWaits(), p.walkReady(), len(p.epochs.open) > 0
 		p.mu.Unlock()
 		if dirty > 0 && zero != nil {
 			n, err := zero(ctx, blocks*BlockSize)
 			if err != nil || n > 0 {
 				return err
+			}
+			p.mu.Lock()
+			others := p.cleaned != cleaned
+			p.mu.Unlock()
+			if others { // made some clean meanwhile
+				return nil
 			}
 		}
 		switch {
@@ -355,7 +374,7 @@ func (p *Pool) short() int64 {
 	if p.ledger.promised == 0 {
 		return 0
 	}
-	return max(0, -p.free())
+	return max(0, -p.unpromised())
 }
 
 // StatFS is what statfs(2) shows of a directory, or of the one that a file is in: bytes, and files. Under a quota it is
@@ -371,7 +390,7 @@ func (p *Pool) StatFS(ino Ino) (total, free, avail int64, files, filesFree uint6
 		a = p.ledger.root
 	}
 	avail = p.available(a, 0)
-	total = p.blocks.Total() - p.blocks.Counts().Meta - p.reserve()
+	total = p.blocks.Total() - p.blocks.Counts().Meta - p.reserve() - p.pagesLacking()
 	free = max(avail, min(total, avail+p.ledger.promised))
 	for o := a; o != nil; o = o.up {
 		if o.quota > 0 || o.reservation > 0 {

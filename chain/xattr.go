@@ -70,7 +70,7 @@ func (p *Pool) SetXattr(_ Req, ino Ino, name string, val []byte, f XattrFlag) er
 			return fmt.Errorf("inode %d: attribute %s: %w", ino, name, ErrExist)
 		case err != nil && f == XattrReplace:
 			return err
-		case p.free() <= 0:
+		case p.free() < leastPages:
 			return fmt.Errorf("inode %d: attribute %s: %w", ino, name, ErrNoSpace)
 		case err == nil:
 			if err := p.removeXattr(ino, name); err != nil {
