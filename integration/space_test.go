@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -90,6 +91,100 @@ func TestSpaceOracle(t *testing.T) {
 		})
 	}
 }
+
+// The cases that tell a right implementation from a plausible one; written-in-reserve and overwrite-after-snap are steps
+// of the scenarios above.
+func TestSpaceDiscriminators(t *testing.T) {
+	const m = 1 << 20
+	about := func(t *testing.T, what string, got, want int64) {
+		t.Helper()
+		if d := mib(got - want*m); math.Abs(d) > 1.6 {
+			t.Errorf("%s: %.2fM, want %dM", what, mib(got), want)
+		}
+	}
+	t.Run("min-not-written", func(t *testing.T) {
+		p := newSpacePool(t, 950*m)
+		p.slatefs("create", "-o", "refreservation=400M", "--size", "1G", p.at("v"))
+		p.write("v", 0, 500*m)
+		about(t, "available", p.space()[p.mnt]["AVAIL"]+p.metadata(), 450)
+		p.slatefs("snapshot", p.at("v")+"@s") // needs min(500, 400), not 500
+		about(t, "available after it", p.space()[p.mnt]["AVAIL"]+p.metadata(), 50)
+	})
+	t.Run("refer-not-used", func(t *testing.T) {
+		p := newSpacePool(t, 1000*m)
+		p.slatefs("create", "-o", "refreservation=300M", "--size", "1G", p.at("v"))
+		p.write("v", 0, 300*m)
+		p.slatefs("snapshot", p.at("v")+"@1")
+		about(t, "available", p.space()[p.mnt]["AVAIL"]+p.metadata(), 400)
+		p.write("v", 300*m, 50*m)
+		p.slatefs("snapshot", p.at("v")+"@2") // needs min(50, 300), though 350 are referenced
+		about(t, "used", p.space()[p.at("v")]["USED"], 650)
+	})
+	t.Run("refreserv_003_pos", func(t *testing.T) {
+		p := newSpacePool(t, 100*m)
+		p.slatefs("create", "-o", "quota=25M", "-o", "refreservation=10M", "--size", "1G", p.at("v"))
+		for i := range int64(3) {
+			p.write("v", i*7*m, 7*m)
+			if i < 2 {
+				p.slatefs("snapshot", fmt.Sprint(p.at("v"), "@", i))
+			}
+		}
+		about(t, "used", p.space()[p.at("v")]["USED"], 24)
+		p.refuses(1, []string{"needs 7.0M (min of 7.0M written, 10.0M refreservation), the quota of v leaves 1.0M of 25.0M"}, "snapshot", p.at("v")+"@2")
+	})
+}
+
+// df in a tenant's directory shows its quota; what a promise covers can be written when all else is full; a refusal
+// through the mount has the errno.
+func TestTenants(t *testing.T) {
+	const m = 1 << 20
+	p := newSpacePool(t, 100*m)
+	must(t, os.Mkdir(p.at("tenant"), 0o755))
+	must(t, os.Mkdir(p.at("tenant/inner"), 0o755))
+	p.slatefs("set", "quota=40M", "reservation=20M", p.at("tenant"))
+	df := func(dir string) (total, avail int64) {
+		var st unix.Statfs_t
+		must(t, unix.Statfs(p.at(dir), &st))
+		return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize
+	}
+	for _, dir := range []string{"tenant", "tenant/inner"} {
+		if total, avail := df(dir); total != 40*m || avail != 40*m {
+			t.Errorf("df %s: %.1fM, %.1fM available, want 40M", dir, mib(total), mib(avail))
+		}
+	}
+	if total, _ := df(""); total < 95*m {
+		t.Errorf("df of the pool: %.1fM", mib(total))
+	}
+	p.slatefs("create", "--size", "128M", p.at("tenant/inner/a"), p.at("b"))
+	b := open(t, p.at("b"), unix.O_RDWR)
+	end := fill(t, b, 0, 0, 1<<20, 1)
+	end = fill(t, b, 0, end, 4096, 1)
+	if end < 76*m || end > 80*m { // less by the metadata that the promise may need
+		t.Errorf("%.1fM were written beside a reservation of 20M of 100M", mib(end))
+	}
+	p.write("tenant/inner/a", 0, 20*m)
+	if total, avail := df("tenant"); total > 24*m || avail > 4*m {
+		t.Errorf("df of the tenant in a full pool: %.1fM, %.1fM available", mib(total), mib(avail))
+	}
+	closeFD(t, b)
+	must(t, os.Remove(p.at("b")))
+	a := open(t, p.at("tenant/inner/a"), unix.O_RDWR)
+	_, err := unix.Pwrite(a, make4k(1), 100*m)
+	must(t, err)
+	for off := int64(20 * m); err == nil; off += 4096 {
+		_, err = unix.Pwrite(a, make4k(1), off)
+	}
+	fails(t, "a write above the quota", err, unix.EDQUOT)
+	fails(t, "fallocate above it", unix.Fallocate(a, 0, 200*m, m), unix.EDQUOT)
+	closeFD(t, a)
+	p.slatefs("set", "refreservation=auto", p.mnt)
+	f, err := os.Create(p.at("c"))
+	must(t, err)
+	fails(t, "truncate to more than can be promised", f.Truncate(1<<30), unix.ENOSPC)
+	must(t, f.Close())
+}
+
+func make4k(c byte) []byte { return bytes.Repeat([]byte{c}, 4096) }
 
 // compare prints the rows beside the published ones and checks every column.
 func (p *spacePool) compare(s oracleStep, tolerance float64) {
