@@ -180,6 +180,8 @@ func FuzzRows(f *testing.F) {
 		f.Add(byte(r.kind), r.val)
 	}
 	f.Add(byte(0), groupRow{n: 1}.marshal())
+	f.Add(byte(rowProperty), marshalProp(propQuota, "9223372036854775807"))
+	f.Add(byte(rowProperty), marshalProp(propReservation, "-4096"))
 	f.Fuzz(func(t *testing.T, kind byte, in []byte) {
 		p := emptyPool()
 		var err error
@@ -203,7 +205,14 @@ func FuzzRows(f *testing.F) {
 			err = wrapCorrupt(p.loadWindow(0, in))
 		case rowAnswer:
 			err = p.answers.unmarshal(in)
-		case rowInode, rowName, rowLink, rowXattr, rowProperty, rowOrphan, rowDrop: // others have their own
+		case rowProperty:
+			var a account
+			name, val, perr := parseProp(in)
+			a.take(name, val)
+			if err = perr; a.reservation < 0 || a.quota < 0 || a.refquota < 0 || a.refreservation < 0 {
+				t.Fatalf("%s=%s: %+v", name, val, a.props)
+			}
+		case rowInode, rowName, rowLink, rowXattr, rowOrphan, rowDrop: // others have their own
 		default:
 			var r groupRow
 			err = r.unmarshal(in)

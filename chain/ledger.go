@@ -192,7 +192,7 @@ func (p *Pool) owns(l *layer, blocks int64) {
 	p.charge(l, blocks)
 }
 
-// headChanged follows a volume's new head, or the head's new size.
+// headChanged follows a volume's new head, the head's new size, and the end of a write that was to extend it.
 func (p *Pool) headChanged(vol Ino) {
 	if p.ledger == nil {
 		return
@@ -202,8 +202,19 @@ func (p *Pool) headChanged(vol Ino) {
 		return
 	}
 	a.head = h.own + a.open
-	p.ledger.resize(a, blocksOf(h.size))
+	p.ledger.resize(a, p.sizeWithPlans(vol, a))
 	p.ledger.settle(a)
+}
+
+// sizeWithPlans is the size of a volume, in blocks; of one whose promise moves with it, when its open writes have ended.
+func (p *Pool) sizeWithPlans(vol Ino, a *account) int64 {
+	size := p.heads[vol].size
+	if v := p.vols[vol]; v != nil && (a.auto || a.kept) {
+		for _, pl := range v.active {
+			size = max(size, pl.end)
+		}
+	}
+	return blocksOf(size)
 }
 
 // endPromises: a volume that is being destroyed is promised nothing.
@@ -315,10 +326,10 @@ func (g *ledger) settleAll() {
 // take sets a property from its canonical value.
 func (a *account) take(name, val string) {
 	n, err := strconv.ParseInt(val, 10, 64)
-	if err != nil {
+	if err != nil || n < 0 {
 		n = 0
 	}
-	blocks := blocksOf(n)
+	blocks := n/BlockSize + min(1, n%BlockSize)
 	switch name {
 	case propRefreservation:
 		if !a.dir { // a directory's is for volumes that are made in it
@@ -344,6 +355,9 @@ func (p *Pool) drift() (out []string, err error) {
 	for _, a := range p.ledger.accounts { // what plans hold is not stored
 		if w := want.accounts[a.ino]; w != nil {
 			want.hold(w, a.open, a.openRefer)
+			if p.heads[a.ino] != nil {
+				want.resize(w, p.sizeWithPlans(a.ino, a))
+			}
 		}
 	}
 	for _, ino := range slices.Sorted(maps.Keys(want.accounts)) {

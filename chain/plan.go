@@ -62,9 +62,8 @@ type alloced struct {
 type Need struct {
 	kind   needKind
 	m      meta.Map
-	v      *Volume
 	lb     int64
-	blocks int64 // or bytes: of the journal, or the size that a volume grows to
+	blocks int64 // or bytes of the journal
 	wait   <-chan struct{}
 }
 
@@ -77,14 +76,13 @@ const (
 	needBlocks
 	needRoom
 	needSpace
-	needGrowth
 )
 
 // None tells that the plan is made and pinned.
 func (n Need) None() bool { return n.kind == needNothing }
 
 // Fulfil does what a need asks for: it reads a page, waits for another plan, claims blocks (which may erase on demand),
-// makes room in the journal, takes a step that frees, or grows the volume. It blocks. After it the plan is made again. Errors: ErrNoSpace, ErrReadOnly, ErrCorrupt
+// makes room in the journal or takes a step that frees. It blocks. After it the plan is made again. Errors: ErrNoSpace, ErrReadOnly, ErrCorrupt
 // or the device's.
 func (p *Pool) Fulfil(ctx context.Context, n Need) error {
 	switch n.kind {
@@ -105,8 +103,6 @@ func (p *Pool) Fulfil(ctx context.Context, n Need) error {
 		return p.freeRing(ctx, n.blocks)
 	case needSpace:
 		return p.findSpace(ctx)
-	case needGrowth:
-		return n.v.grow(n.blocks)
 	}
 	return nil
 }
@@ -318,6 +314,9 @@ func (pl *Plan) close() {
 		if pl.done != nil {
 			close(pl.done)
 			pl.done = nil
+		}
+		if a := v.account; a.auto || a.kept {
+			p.headChanged(v.ino)
 		}
 	}
 	p.planEnded()

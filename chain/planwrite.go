@@ -178,16 +178,28 @@ func (p *Pool) admit(v *Volume, pl *Plan, want int64) (Need, error) {
 	if !p.roomFor(pl.log) {
 		return Need{kind: needRoom, blocks: pl.log}, nil
 	}
-	if a := v.account; pl.end > h.size && (a.auto || a.kept) { // its promise grows first, or the write is refused
-		return Need{kind: needGrowth, v: v, blocks: pl.end}, nil
+	if a := v.account; pl.end > h.size && (a.auto || a.kept) { // its promise grows with it, or the write is refused
+		if need, err := p.admitted(p.tryResize(v, pl.end)); err != nil || !need.None() {
+			return need, err
+		}
+		p.ledger.resize(a, max(a.size, blocksOf(pl.end)))
+		need, err := p.admitBlocks(v, pl, want)
+		if err != nil || !need.None() {
+			p.headChanged(v.ino)
+		}
+		return need, err
 	}
+	return p.admitBlocks(v, pl, want)
+}
+
+func (p *Pool) admitBlocks(v *Volume, pl *Plan, want int64) (Need, error) {
 	if want == 0 {
 		return Need{}, nil
 	}
 	if want > p.format.window {
 		return Need{}, fmt.Errorf("write of %d bytes, the window has %d: %w", pl.Len, p.format.window*BlockSize, ErrTooBig)
 	}
-	delta, refer := pl.adds(h)
+	delta, refer := pl.adds(v.head())
 	if need, err := p.hold(v, pl, want, delta, refer); err != nil || !need.None() {
 		return need, err
 	}

@@ -147,8 +147,10 @@ func (w *world) run(k int, name string, d *disk) error {
 		return w.clone(name, d)
 	case k < 85:
 		return w.destroy(name, d)
-	case k < 87:
+	case k < 86:
 		return w.rename(name, d)
+	case k < 87:
+		return w.promise(name, d)
 	case k < 90:
 		w.note("checkpoint")
 		return w.p.Checkpoint()

@@ -4,18 +4,28 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"slatefs/chain"
 )
 
 func (a *app) cloneCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:   "clone FILE[@NAME] NEWFILE",
+	var props []string
+	cmd := &cobra.Command{
+		Use:   "clone [-o PROP=VALUE]… FILE[@NAME] NEWFILE",
 		Short: "Make a new volume of a snapshot, or of a volume as it is now",
 		Long: `Makes a new volume that begins as a snapshot, or as a volume is now. Nothing is copied: the two share what neither has
-changed. NEWFILE lies in the same pool.`,
+changed. NEWFILE lies in the same pool, and is promised nothing, whatever FILE is, unless -o says so.
+
+Properties for -o:` + propHelp(chain.OnVolume),
 		Example: `  slatefs clone /mnt/lab/vm.raw@clean /mnt/lab/test1.raw
-  slatefs clone /mnt/lab/vm.raw /mnt/lab/now.raw    # no snapshot needed`,
+  slatefs clone /mnt/lab/vm.raw /mnt/lab/now.raw    # no snapshot needed
+  slatefs clone -o refreservation=auto /mnt/lab/vm.raw@clean /mnt/lab/test2.raw`,
 		Args: arguments(2, 2),
 		RunE: plain(func(ctx context.Context, args []string) error {
+			settings, err := parseSettings(props, chain.OnVolume)
+			if err != nil {
+				return err
+			}
 			f, err := a.finder()
 			if err != nil {
 				return err
@@ -24,8 +34,10 @@ changed. NEWFILE lies in the same pool.`,
 			if err != nil {
 				return err
 			}
-			_, err = call[none](ctx, l, opClone, cloneArgs{objs[0], objs[1]})
+			_, err = call[none](ctx, l, opClone, cloneArgs{objs[0], objs[1], settings})
 			return err
 		}),
 	}
+	cmd.Flags().StringArrayVarP(&props, "property", "o", nil, "set a property of the new volume, as `PROP=VALUE`")
+	return cmd
 }

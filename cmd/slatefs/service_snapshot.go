@@ -92,8 +92,12 @@ func (s *service) clone(_ context.Context, who peer, args cloneArgs) (none, erro
 	if err != nil {
 		return none{}, err
 	}
-	if _, err := s.pool.Clone(who.req(opClone), a.Ino, snap, to.dir, to.name); err != nil {
+	clone, err := s.pool.Clone(who.req(opClone), a.Ino, snap, to.dir, to.name)
+	if err != nil {
 		return none{}, s.explain(a.Ino, err)
+	}
+	if err := s.pool.SetProps(who.req(opClone), clone.Ino, args.Settings...); err != nil {
+		return none{}, errors.Join(s.explain(clone.Ino, err), s.pool.Unlink(who.req(opClone), to.dir, to.name))
 	}
 	s.changedName(to)
 	return none{}, nil

@@ -58,4 +58,16 @@ func TestSpaceCommands(t *testing.T) {
 	if out := l.ok("list -H -o name,refreserv,reserv,quota,refquota -t volume -r /lab"); out != "/lab/d/v\t20M\tnone\tnone\tnone\n/lab/thin\tnone\tnone\tnone\tnone\n" {
 		t.Error(out)
 	}
+	l.refused(exitFailed, "cannot set refreservation=62914560 on c", "clone -o refreservation=60M /lab/thin /lab/c")
+	l.refused(exitFailed, "not found", "list /lab/c")
+	l.ok("clone -o refreservation=auto /lab/thin /lab/c")
+	space("-t volume /lab/c", "/lab/c 20M 0B 0B 20M 0B")
+	l.ok("destroy /lab/c")
+	l.ok("set preallocated=on /lab/thin")
+	if out := l.ok("get -H -o value,source preallocated /lab/thin"); out != "on\tlocal\n" {
+		t.Error(out)
+	}
+	space("-t volume /lab/thin", "/lab/thin 20M 0B 0B 20M 0B")
+	l.ok("set preallocated=off /lab/thin")
+	space("-t volume /lab/thin", "/lab/thin 0B 0B 0B 0B 0B")
 }

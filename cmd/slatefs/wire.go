@@ -77,7 +77,10 @@ type (
 		Object     object
 		Force, Dry bool
 	}
-	cloneArgs   struct{ Object, New object }
+	cloneArgs struct {
+		Object, New object
+		Settings    []chain.Setting
+	}
 	destroyArgs struct {
 		Object                      object
 		Snapshots, Clones, Deferred bool
