@@ -26,7 +26,6 @@ type border struct {
 	rng      *rand.Rand
 	vols     []*borderVolume
 	eraser   sync.Mutex
-	stamp    uint64
 	snapshot int
 	refused  struct{ writes, promises int }
 }

@@ -326,9 +326,17 @@ func (p *Pool) trySettings(ino Ino, settings []Setting) Forecast {
 	var words []string
 	for _, s := range settings {
 		to.take(s.Name, s.Value)
-		words = append(words, s.Name+"="+s.Value)
+		words = append(words, s.Name+"="+readable(s.Value))
 	}
 	return p.tryProps(fmt.Sprintf("set %s on %s", strings.Join(words, " "), p.nameOf(ino)), a, to.props)
+}
+
+// readable prints a canonical value with its size as people write it.
+func readable(val string) string {
+	if n, err := strconv.ParseInt(val, 10, 64); err == nil {
+		return FormatSize(n)
+	}
+	return val
 }
 
 func (p *Pool) putProp(ino Ino, s Setting) error {

@@ -131,8 +131,11 @@ func (w *world) rename(name string, d *disk) error {
 // promise sets what a volume is promised or bound to; the pool may refuse it.
 func (w *world) promise(name string, d *disk) error {
 	s := []Setting{
-		{Name: propRefreservation, Value: "auto"}, {Name: propRefreservation, Value: "64K"}, {Name: propRefreservation, Value: "none"},
-		{Name: propReservation, Value: "128K"}, {Name: propReservation, Inherit: true},
+		{Name: propRefreservation, Value: "auto"},
+		{Name: propRefreservation, Value: "64K"},
+		{Name: propRefreservation, Value: "none"},
+		{Name: propReservation, Value: "128K"},
+		{Name: propReservation, Inherit: true},
 	}[w.rng.IntN(5)]
 	w.note("set %s=%s %s", s.Name, s.Value, name)
 	if err := w.p.SetProps(Req{}, d.ino, s); err != nil && !errors.Is(err, ErrNoSpace) {
