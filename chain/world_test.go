@@ -180,6 +180,9 @@ func (w *world) write(name string, d *disk) error {
 	}
 	old := d.clone()
 	d.put(b, off)
+	if cut := (off + n) / BlockSize * BlockSize; cut > off { // zeros are written without the rest of the last block
+		d.grow(cut)
+	}
 	d.grow(off + n)
 	if _, err = v.WriteAt(b, off); errors.Is(err, ErrNoSpace) {
 		w.m.disks[name] = old // refused, though some of it may have been written
