@@ -135,6 +135,9 @@ func (r *recErased) apply(p *Pool) error {
 		p.failedN += run.Len
 	}
 	j.dirty = true
+	if err := p.zeroedBy(j, r); err != nil {
+		return err
+	}
 	p.endJob(j)
 	return nil
 }
@@ -175,7 +178,7 @@ func (r *recPut) apply(p *Pool) error {
 	kind := rowKind(r.key.Hi >> 56)
 	switch kind {
 	case rowInode, rowName, rowLink, rowXattr, rowProperty, rowOrphan:
-	case rowLayer, rowJob, rowWalk, rowDrop, rowWindow, rowAnswer: // the checkpoint's
+	case rowLayer, rowJob, rowWalk, rowDrop, rowWindow, rowAnswer, rowLog, rowDaily: // the checkpoint's, and the log's
 		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)
 	default:
 		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)
@@ -255,6 +258,9 @@ func (r *recUnname) apply(p *Pool) error {
 	l.named, l.kept, l.who = false, r.held, r.who // the name stays, for the job
 	p.nameless[l] = struct{}{}
 	p.touch(l)
+	if !r.held {
+		p.destroyed(j, l)
+	}
 	if err := p.reap(l, j, true); err != nil {
 		return err
 	}
@@ -267,7 +273,17 @@ func (r *recReap) apply(p *Pool) error {
 	if err != nil {
 		return err
 	}
-	j := p.newJob(l.vol, p.pathOf(l.vol), l.name, reasonSnapshot, l.who, r.when)
+	reason := reasonSwept
+	switch {
+	case l.kept && l.name == "":
+		reason = reasonVolume
+	case l.kept:
+		reason = reasonSnapshot
+	}
+	j := p.jobFor(l, l.name, reason, r.when)
+	if l.kept {
+		p.destroyed(j, l)
+	}
 	l.kept = false
 	p.touch(l)
 	if err := p.reap(l, j, true); err != nil {
@@ -282,7 +298,9 @@ func (r *recDestroy) apply(p *Pool) error {
 	p.endPromises(r.vol)
 	all := slices.Clone(p.byVol[r.vol])
 	slices.SortFunc(all, func(a, b *layer) int { return cmp.Compare(a.id, b.id) }) // walks are numbered in this order
+	mine := map[*layer]bool{}                                                      // a nameless layer was destroyed before, or never anybody's
 	for _, l := range all {
+		mine[l] = l.head || l.named || l.kept
 		l.head, l.named, l.who = false, false, r.who
 		l.kept = l.kept || slices.Contains(r.held, l.id)
 		p.nameless[l] = struct{}{}
@@ -299,6 +317,8 @@ func (r *recDestroy) apply(p *Pool) error {
 	}
 	for _, l := range all {
 		if p.layers[l.id] == l && !l.dead {
+			// Clones hold it: it goes as far as they let it in a reap record of its own, whose job says what they keep.
+			l.kept, l.was = mine[l], origin{r.vol, j.volume, j.none}
 			p.charge(l, -l.own)
 			l.vol, l.dir = 0, r.dir
 			p.charge(l, l.own)

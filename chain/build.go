@@ -295,6 +295,7 @@ func (b *builder) catalog() (meta.Tree, error) {
 	}
 	for kind, v := range map[rowKind][]byte{
 		rowDrop: marshalTrees(b.c.drops), rowWindow: marshalRuns(b.c.window), rowAnswer: b.c.answers,
+		rowLog: b.c.logCount,
 	} {
 		if last, ok := p.singles[kind]; !ok || !bytes.Equal(last, v) {
 			p.storeRow(rows, rowKey(kind, 0), v)

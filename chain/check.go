@@ -81,7 +81,7 @@ func (p *Pool) checkMemory(ctx context.Context, readClean bool) (*CheckReport, e
 	if err := p.settleGroups(); err != nil {
 		c.r.bad("%v", err)
 	}
-	for _, step := range []func(){c.layers, c.jobs, c.walks, c.tables, c.names} {
+	for _, step := range []func(){c.layers, c.jobs, c.log, c.walks, c.tables, c.names} {
 		if ctx.Err() != nil {
 			return c.r, ctx.Err()
 		}
@@ -291,8 +291,9 @@ func (c *checker) jobs() {
 				c.r.bad("%s: %d dirty blocks in a part, counted %d", who, n, part.n)
 			}
 		}
-		if j.freed != j.erased+j.dirtyBlocks()+j.badN {
-			c.r.bad("%s: freed %d, erased %d, queued %d, failed %d: they do not add up", who, j.freed, j.erased, j.dirtyBlocks(), j.badN)
+		if j.freed != j.erased+j.dirtyBlocks()+j.badN+j.kept || j.released > j.erased {
+			c.r.bad("%s: freed %d, erased %d (released %d), queued %d, failed %d, kept %d: they do not add up",
+				who, j.freed, j.erased, j.released, j.dirtyBlocks(), j.badN, j.kept)
 		}
 		dirty += j.dirtyBlocks()
 		failed += j.badN

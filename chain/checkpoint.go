@@ -24,6 +24,8 @@ type cut struct {
 	gone    []meta.Key
 	window  []alloc.Run
 	answers []byte
+
+	logCount []byte
 }
 
 type walkRow struct {
@@ -135,7 +137,7 @@ func (p *Pool) freeze() *cut {
 			w.dirty = false
 		}
 	}
-	c.answers = p.answers.marshal()
+	c.answers, c.logCount = p.answers.marshal(), p.marshalLogCount()
 	frozen := p.cat.fresh
 	p.cat.frozen, p.cat.fresh = &frozen, omap.Map[[]byte]{}
 	return c

@@ -114,6 +114,7 @@ func (p *Pool) keepHouse(ctx context.Context) (did bool, err error) {
 	grant := p.storeLow()
 	walk := p.walkReady()
 	reap := p.reapable() != nil
+	trim := p.logFull()
 	p.mu.Unlock()
 	switch {
 	case checkpoint:
@@ -133,6 +134,9 @@ func (p *Pool) keepHouse(ctx context.Context) (did bool, err error) {
 		if err := p.reapAll(); err != nil && !errors.Is(err, ErrNoSpace) {
 			return true, err
 		}
+	}
+	if trim {
+		return true, p.trimLog()
 	}
 	if walk != nil {
 		return true, p.walkStep(walk)

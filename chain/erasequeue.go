@@ -168,15 +168,21 @@ func (l *list) before(f *meta.Family, k omap.Key) (best omap.Key, ok bool, err e
 	return best, ok, nil
 }
 
-// Report says what became of the runs that were handed out: zero and synced, or failed. It returns when the record is
-// durable. Every handed-out block of the job must be in one of the two.
+// Report is ReportHow of an eraser that says nothing of itself.
 func (p *Pool) Report(id uint64, zeroed, failed []blockdev.Extent) error {
-	if err := p.ensureRoom(int64(len(zeroed)+len(failed)+4) * 16); err != nil {
+	return p.ReportHow(id, zeroed, failed, How{})
+}
+
+// ReportHow says what became of the runs that were handed out: zero and synced, or failed, and by what. It returns when
+// the record is durable. Every handed-out block of the job must be in one of the two. The report that ends a job writes
+// the job's record in the erase log with it.
+func (p *Pool) ReportHow(id uint64, zeroed, failed []blockdev.Extent, how How) error {
+	if err := p.ensureRoom(int64(len(zeroed)+len(failed)+64) * 16); err != nil {
 		return err
 	}
 	p.structure.Lock()
 	p.mu.Lock()
-	err := p.reportLocked(id, zeroed, failed)
+	err := p.reportLocked(id, zeroed, failed, how)
 	p.mu.Unlock()
 	p.structure.Unlock()
 	if err != nil {
@@ -185,7 +191,7 @@ func (p *Pool) Report(id uint64, zeroed, failed []blockdev.Extent) error {
 	return p.Flush()
 }
 
-func (p *Pool) reportLocked(id uint64, zeroed, failed []blockdev.Extent) error {
+func (p *Pool) reportLocked(id uint64, zeroed, failed []blockdev.Extent, how How) error {
 	if err := p.writable(); err != nil {
 		return err
 	}
@@ -193,7 +199,10 @@ func (p *Pool) reportLocked(id uint64, zeroed, failed []blockdev.Extent) error {
 	if j == nil {
 		return fmt.Errorf("erase job %d: %w", id, ErrNotFound)
 	}
-	r := &recErased{job: id, upTo: meta.Key(j.handed), zeroed: toRuns(zeroed), failed: toRuns(failed)}
+	r := &recErased{job: id, upTo: meta.Key(j.handed), zeroed: toRuns(zeroed), failed: toRuns(failed), when: p.opt.Now()}
+	if how != j.told {
+		r.told, r.how, j.story.told = true, how, how
+	}
 	if both := slices.Concat(r.zeroed, r.failed); len(both) == 0 || !slices.Equal(joined(both), joined(j.given)) {
 		return fmt.Errorf("erase job %d: %d blocks reported, not the %d that were handed out: %w", id, runBlocks(both), j.out, ErrInvalid)
 	}

@@ -71,7 +71,7 @@ func goldenRecords() []goldenRecord {
 		{"unclaim", &recUnclaim{runs}},
 		{"map", &recMap{layer: 5, lb: 1 << 36, n: 300, dev: 1 << 39, clean: true, old: old, size: 1 << 48}},
 		{"dirty", &recDirty{2, runs}},
-		{"erased", &recErased{7, meta.Key{Hi: 5, Lo: 900}, runs, []alloc.Run{{Start: 3, Len: 4}}}},
+		{"erased", &recErased{7, meta.Key{Hi: 5, Lo: 900}, runs, []alloc.Run{{Start: 3, Len: 4}}, goldenTime, true, goldenHow}},
 		{"seal", &recSeal{7, true}},
 		{"grant", &recGrant{alloc.Run{Start: 512, Len: 256}}},
 		{"put", &recPut{meta.Key{Hi: 1<<56 | 2, Lo: 3}, []byte("value")}},
@@ -91,6 +91,16 @@ func goldenRecords() []goldenRecord {
 		{"sweep", &recSweep{5, goldenTime, old}},
 		{"job", &recJob{2, goldenTime}},
 		{"home", &recHome{300, RootIno}},
+		{"forget", &recForget{[]meta.Key{{Hi: 13<<56 | 7}, {Hi: 14<<56 | 2, Lo: 20000}}}},
+	}
+}
+
+var goldenHow = How{Method: "overwrite", Verify: "full", Program: "slatefs 1", Device: "ino-1", Releases: true}
+
+func goldenLog() *logRow {
+	return &logRow{
+		vol: 2, volume: "disk.raw", layer: "daily", layers: []LayerID{5, 300}, reason: reasonSnapshot, who: "uid 0", none: true,
+		freed: 300, erased: 200, released: 1, kept: 100, keptBy: "clone", how: goldenHow, since: goldenTime, first: goldenTime.Add(1), last: goldenTime.Add(2),
 	}
 }
 
@@ -111,11 +121,17 @@ func goldenRows() []goldenRow {
 	link := inode{typ: TypeSymlink, mode: 0o777, parent: 1, name: "to", mtime: goldenTime, link: 8}
 	l := &layer{
 		id: 9, parent: p.layers[5], vol: 2, name: "daily", named: true, size: 1 << 40, own: 6, refer: 7, lostHere: 3, created: goldenTime, who: "uid 0",
+		was: origin{2, "disk.raw", true},
 	}
 	lr := rowOf(l)
 	gone := rowOf(&layer{id: 10, parent: p.layers[5], dir: 300, own: 6, refer: 7, created: goldenTime})
 	j := &job{id: 8, vol: 2, volume: "disk.raw", layer: "daily", reason: reasonSnapshot, who: "uid 0", since: goldenTime, freshN: 1, readyN: 2, badN: 3, freed: 10, erased: 4}
 	j.cursor.Hi, j.cursor.Lo = 4, 1000
+	j.story = story{
+		layers: []LayerID{9, 300}, kept: 0, none: true, rank: 3, released: 1, how: goldenHow, begun: goldenTime, last: goldenTime.Add(1),
+	}
+	keeps := &job{id: 8, volume: "d", freed: 300, story: story{kept: 300, keptBy: "clone"}}
+	kr := p.jobRow(keeps)
 	jr := p.jobRow(j)
 	w := &walk{id: 8, layer: p.layers[5], job: p.jobs[7], burial: true, next: 8192, pages: 4096}
 	wr := walkRow{w, *w}
@@ -129,10 +145,12 @@ func goldenRows() []goldenRow {
 		{"layer-home", rowLayer, gone.marshal(goldenMap(), nil)},
 		{"property", rowProperty, marshalProp(propRefreservation, "auto")},
 		{"job", rowJob, jr.marshal(map[*list][]meta.Tree{&j.fresh: {goldenTree(5)}, &j.ready: {goldenTree(6)}, &j.bad: {goldenTree(7)}})},
+		{"job-keeps", rowJob, kr.marshal(map[*list][]meta.Tree{})},
 		{"walk", rowWalk, wr.marshal(goldenMap())},
 		{"drops", rowDrop, marshalTrees([]meta.Tree{goldenTree(8)})},
 		{"window", rowWindow, marshalRuns([]alloc.Run{{Start: 1000, Len: 16}})},
 		{"answers", rowAnswer, ans.marshal()},
+		{"log", rowLog, goldenLog().marshal()},
 		{"group", 0, groupRow{1, alloc.InUse, alloc.Counts{InUse: 1, Claimed: 2, Meta: 3, Clean: 250}, meta.Ptr{Addr: 9, Twin: 10, Sum: 11}}.marshal()},
 		{"group-uniform", 0, groupRow{n: 1, state: alloc.Clean, counts: alloc.Counts{Clean: 256}}.marshal()},
 		{"entry-blocks", 0, entry{n: 1 << 20}.marshal()},
@@ -232,7 +250,12 @@ func TestGoldenRows(t *testing.T) {
 				row := walkRow{p.walks[8], *p.walks[8]}
 				again = row.marshal(row.source.base)
 			}
-		case rowName, rowLink, rowXattr, rowProperty, rowOrphan, rowDrop, rowWindow, rowAnswer:
+		case rowLog:
+			var l logRow
+			if err = l.unmarshal(r.val); err == nil {
+				again = l.marshal()
+			}
+		case rowName, rowLink, rowXattr, rowProperty, rowOrphan, rowDrop, rowWindow, rowAnswer, rowDaily:
 			continue
 		default: // not a row of the catalog
 			continue

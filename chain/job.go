@@ -28,7 +28,7 @@ type job struct {
 	readyN  int64
 	badN    int64
 	cursor  omap.Key // ready has been worked off below it
-	freed   int64    // blocks, ever
+	freed   int64    // blocks, ever, with those that are kept
 	erased  int64
 	walks   int // that still bring blocks
 	epoch   uint64
@@ -39,6 +39,7 @@ type job struct {
 	retryAt time.Time
 	retries int
 	dirty   bool
+	story   // what its record in the erase log will say besides
 }
 
 var lastKey = omap.Key{Hi: ^uint64(0), Lo: ^uint64(0)}
@@ -59,6 +60,7 @@ func (j *job) dirtyBlocks() int64 { return j.freshN + j.readyN }
 func (p *Pool) newJob(vol Ino, volume, layer, reason, who string, when time.Time) *job {
 	p.nextJob++
 	j := &job{id: p.nextJob, vol: vol, volume: volume, layer: layer, reason: reason, who: who, since: when, cursor: lastKey}
+	j.none = p.unscheduled(vol)
 	p.jobs[j.id] = j
 	if reason == reasonOverwritten {
 		p.volJobs[vol] = j
@@ -92,6 +94,7 @@ func (p *Pool) endJob(j *job) {
 	if j.freshN+j.readyN+j.badN > 0 || j.walks > 0 {
 		return
 	}
+	p.logJob(j)
 	p.spend(&j.ready)
 	p.spend(&j.fresh)
 	delete(p.jobs, j.id)

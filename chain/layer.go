@@ -35,6 +35,7 @@ type layer struct {
 	lostHere int64 // guest blocks in it that the parent owns
 	created  time.Time
 	who      string
+	was      origin // of a layer without a volume
 
 	// What a destroy gave to this layer, or fallocate mapped from clean, is not written in place before its record is
 	// durable: births up to fence wait for the record fenceLSN. What came from a merge waits for the plans of fenceEpoch
@@ -211,6 +212,7 @@ func (p *Pool) bury(l *layer, j *job) {
 	p.leaveVolume(l)
 	p.drops = append(p.drops, l.lost.trees...)
 	l.lost = list{}
+	j.layers = append(j.layers, l.id)
 	p.freeing += l.own
 	p.newWalk(l, l.top, j, true)
 	p.touch(l)

@@ -66,6 +66,11 @@ type Pool struct {
 	nameless    map[*layer]struct{} // layers that wait for a sweep or for their children to go
 	dirtyLayers map[*layer]struct{}
 	answers     answers
+	logN        int64               // records in the erase log
+	told        []told              // of them, those that nobody was told of yet
+	today       map[Ino]EraseRecord // the lines of this day
+	export      func([]EraseRecord) error
+	exportAt    time.Time // not tried again before
 	nextLayer   LayerID
 	nextJob     uint64
 	nextIno     Ino

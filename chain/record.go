@@ -45,6 +45,7 @@ const (
 	kindSweep
 	kindJob
 	kindHome
+	kindForget
 )
 
 func newRecord(kind byte) record {
@@ -95,6 +96,8 @@ func newRecord(kind byte) record {
 		return &recJob{}
 	case kindHome:
 		return &recHome{}
+	case kindForget:
+		return &recForget{}
 	}
 	return nil
 }
@@ -172,11 +175,15 @@ type (
 		vol  Ino
 		when time.Time
 	}
-	// recErased: runs of a job are zero, others failed; the job has been worked off up to the key.
+	// recErased: runs of a job are zero, others failed; the job has been worked off up to the key. How they were zeroed
+	// is told when it is not as this process told before.
 	recErased struct {
 		job            uint64
 		upTo           meta.Key
 		zeroed, failed []alloc.Run
+		when           time.Time
+		told           bool
+		how            How
 	}
 	// recSeal: what a job collected (or what failed) is the next to be erased.
 	recSeal struct {
@@ -322,10 +329,18 @@ func (r *recErased) encode(e *encoder) {
 	e.key(r.upTo)
 	e.runs(r.zeroed)
 	e.runs(r.failed)
+	e.time(r.when)
+	e.bool(r.told)
+	if r.told {
+		e.how(r.how)
+	}
 }
 
 func (r *recErased) decode(d *decoder) {
 	r.job, r.upTo, r.zeroed, r.failed = d.u(), d.key(), d.runs(), d.runs()
+	if r.when, r.told = d.time(), d.bool(); r.told {
+		r.how = d.how()
+	}
 }
 
 func (r *recSeal) encode(e *encoder) { e.u(r.job); e.bool(r.bad) }

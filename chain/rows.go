@@ -90,12 +90,13 @@ type layerRow struct {
 	top      *overlay
 	who      string
 	dir      Ino
+	was      origin
 }
 
 func rowOf(l *layer) layerRow {
 	r := layerRow{
 		of: l, vol: l.vol, name: l.name, died: l.died, size: l.size, own: l.own, refer: l.refer,
-		lostHere: l.lostHere, top: l.top, who: l.who, dir: l.dir,
+		lostHere: l.lostHere, top: l.top, who: l.who, dir: l.dir, was: l.was,
 	}
 	if l.parent != nil {
 		r.parent = l.parent.id
@@ -111,7 +112,7 @@ func rowOf(l *layer) layerRow {
 // attrDir is the attribute of a layer whose volume is gone: the directory that it is charged to.
 const attrDir = "dir"
 
-// marshal ends with the layer's attributes, a list of (name, value): there is room for a key, a seal.
+// marshal ends with the layer's attributes: there is room for a key, a seal.
 func (r *layerRow) marshal(m meta.Map, lost []meta.Tree) []byte {
 	e := encoder{}
 	e.u(uint64(r.parent))
@@ -127,15 +128,13 @@ func (r *layerRow) marshal(m meta.Map, lost []meta.Tree) []byte {
 	e.str(r.who)
 	e.mapRoot(m)
 	e.trees(lost)
-	if r.dir == 0 {
-		e.u(0)
-		return e.b
+	as := r.was.attrs()
+	if r.dir != 0 {
+		var v encoder
+		v.u(uint64(r.dir))
+		as = append([]attr{{attrDir, v.b}}, as...)
 	}
-	v := encoder{}
-	v.u(uint64(r.dir))
-	e.u(1)
-	e.str(attrDir)
-	e.bytes(v.b)
+	e.attrs(as)
 	return e.b
 }
 
@@ -153,12 +152,7 @@ func (p *Pool) loadLayer(id LayerID, b []byte) (parent LayerID, err error) {
 	m := d.mapRoot()
 	l.top = settledMap(m)
 	l.lost.trees = d.trees()
-	for range d.len() {
-		if name, val := d.str(), d.bytes(); name == attrDir {
-			v := decoder{b: val}
-			l.dir = Ino(v.u())
-		}
-	}
+	d.attrs(map[string]func(*decoder){attrWas: l.was.decode, attrDir: func(d *decoder) { l.dir = Ino(d.u()) }})
 	if err := d.done(); err != nil {
 		return 0, err
 	}
@@ -187,10 +181,11 @@ type jobRow struct {
 	freed, erased     int64
 	cursor            omap.Key
 	vol               Ino
+	attrs             []attr
 }
 
 func (p *Pool) jobRow(j *job) jobRow {
-	return jobRow{j, j.freshN, j.readyN, j.badN, j.freed, j.erased, j.cursor, j.vol}
+	return jobRow{j, j.freshN, j.readyN, j.badN, j.freed, j.erased, j.cursor, j.vol, j.attrs()}
 }
 
 func (r *jobRow) marshal(trees map[*list][]meta.Tree) []byte {
@@ -208,7 +203,7 @@ func (r *jobRow) marshal(trees map[*list][]meta.Tree) []byte {
 	e.trees(trees[&j.fresh])
 	e.trees(trees[&j.ready])
 	e.trees(trees[&j.bad])
-	e.u(0) // attributes
+	e.attrs(r.attrs)
 	return e.b
 }
 
@@ -221,10 +216,7 @@ func (p *Pool) loadJob(id uint64, b []byte) error {
 	}
 	j.cursor = omap.Key(d.key())
 	j.fresh.trees, j.ready.trees, j.bad.trees = d.trees(), d.trees(), d.trees()
-	for range d.len() {
-		d.bytes()
-		d.bytes()
-	}
+	d.attrs(j.loads())
 	if err := d.done(); err != nil {
 		return err
 	}
@@ -248,7 +240,7 @@ func (w *walkRow) marshal(m meta.Map) []byte {
 	e.i(w.next)
 	e.i(w.pages)
 	e.mapRoot(m)
-	e.u(0)
+	e.attrs(nil)
 	return e.b
 }
 
@@ -257,10 +249,7 @@ func (p *Pool) loadWalk(id uint64, b []byte) error {
 	layer, jobID := LayerID(d.u()), d.u()
 	w := &walk{id: id, burial: d.bool(), next: d.i(), pages: d.i()}
 	w.source = settledMap(d.mapRoot())
-	for range d.len() {
-		d.bytes()
-		d.bytes()
-	}
+	d.attrs(nil)
 	if err := d.done(); err != nil {
 		return err
 	}

@@ -225,7 +225,8 @@ func (r *recSweep) apply(p *Pool) error {
 	if err != nil {
 		return err
 	}
-	j := p.newJob(l.vol, p.pathOf(l.vol), "", reasonSwept, l.who, r.when)
+	j := p.jobFor(l, l.name, reasonSwept, r.when)
+	j.layers = append(j.layers, l.id)
 	for _, o := range r.runs {
 		p.owns(l, -o.n)
 		p.addToJob(j, o)

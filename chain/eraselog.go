@@ -1,0 +1,459 @@
+package chain
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"slatefs/chain/meta"
+)
+
+// The erase log is what can be told of blocks after they are gone. A job's last change, the one that ends it, writes its
+// record: it is the same batch of the journal, so no job ends without one and none has two. What a volume overwrites
+// and discards has no end: that is added up, a line for each day and volume.
+//
+// In every record freed = erased + failed + kept, and nothing is queued; in every job freed = erased + queued + failed +
+// kept. Check proves both.
+
+// EraseRecord is one record of the erase log. Numbers are bytes.
+type EraseRecord struct {
+	ID       uint64 // of the job; 0 for a day's line
+	Day      string // of a day's line, in UTC
+	Pool     string
+	PoolUUID UUID
+	Device   string // as the eraser names it
+
+	Volume     string // path when it was freed
+	VolumeUUID UUID   // zero: of no volume
+	Snapshot   string
+	Layers     []UUID // destroyed layers
+	Reason     string
+	Who        string
+	None       bool // erase=none: zeroed only where it was reused; never called erased
+
+	Freed    int64 // what the destroyed things owned
+	Erased   int64
+	Released int64 // zero to read, but not erased below: never called erased
+	Failed   int64
+	Kept     int64 // still shown by others when it was destroyed, by those in KeptBy
+	KeptBy   string
+
+	Method, Verify, Program string
+	Since                   time.Time // freed
+	First, Last             time.Time // zeroed
+}
+
+// logRow is a record as it lies in the catalog.
+type logRow struct {
+	vol            Ino
+	volume, layer  string
+	layers         []LayerID
+	reason, who    string
+	none           bool
+	freed, erased  int64 // blocks; erased with released
+	released, kept int64
+	keptBy         string
+	how            How
+	since          time.Time
+	first, last    time.Time
+}
+
+func (r *logRow) marshal() []byte {
+	e := encoder{}
+	e.u(uint64(r.vol))
+	e.str(r.volume)
+	e.str(r.layer)
+	e.layers(r.layers)
+	e.str(r.reason)
+	e.str(r.who)
+	e.bool(r.none)
+	for _, n := range []int64{r.freed, r.erased, r.released, r.kept} {
+		e.i(n)
+	}
+	e.str(r.keptBy)
+	e.how(r.how)
+	e.time(r.since)
+	e.time(r.first)
+	e.time(r.last)
+	e.attrs(nil)
+	return e.b
+}
+
+func (r *logRow) unmarshal(b []byte) error {
+	d := decoder{b: b}
+	r.vol, r.volume, r.layer, r.layers = Ino(d.u()), d.str(), d.str(), d.layers()
+	r.reason, r.who, r.none = d.str(), d.str(), d.bool()
+	for _, n := range []*int64{&r.freed, &r.erased, &r.released, &r.kept} {
+		*n = d.i()
+	}
+	r.keptBy, r.how = d.str(), d.how()
+	r.since, r.first, r.last = d.time(), d.time(), d.time()
+	d.attrs(nil)
+	return d.done()
+}
+
+// adds tells whether the record's numbers add up.
+func (r *logRow) adds() bool { return r.freed == r.erased+r.kept && r.released <= r.erased }
+
+func dayOf(t time.Time) uint64 { return uint64(max(0, t.Unix()) / 86400) }
+
+func dailyKey(vol Ino, day uint64) meta.Key {
+	return meta.Key{Hi: rowKey(rowDaily, uint64(vol)).Hi, Lo: day}
+}
+
+// record is a row as others see it.
+func (p *Pool) record(k meta.Key, r *logRow) EraseRecord {
+	e := EraseRecord{
+		Pool: p.name, PoolUUID: p.uuid, Device: r.how.Device, Volume: r.volume, Snapshot: r.layer, Reason: r.reason, Who: r.who,
+		None: r.none, Freed: r.freed * BlockSize, Erased: (r.erased - r.released) * BlockSize, Released: r.released * BlockSize,
+		Kept: r.kept * BlockSize, KeptBy: r.keptBy, Method: r.how.Method, Verify: r.how.Verify, Program: r.how.Program,
+		Since: r.since, First: r.first, Last: r.last,
+	}
+	if rowKind(k.Hi>>56) == rowLog {
+		e.ID = k.Hi & (1<<56 - 1)
+	} else {
+		e.Day = time.Unix(int64(k.Lo)*86400, 0).UTC().Format(time.DateOnly)
+	}
+	if r.vol != 0 {
+		e.VolumeUUID = p.VolumeUUID(r.vol)
+	}
+	for _, l := range r.layers {
+		e.Layers = append(e.Layers, p.LayerUUID(l))
+	}
+	return e
+}
+
+// daily: a job that has no record of its own.
+func (j *job) daily() bool { return strings.HasPrefix(j.reason, reasonOverwritten) }
+
+// logJob writes the record of a job that ends.
+func (p *Pool) logJob(j *job) {
+	if j.daily() || j.freed == 0 && len(j.layers) == 0 {
+		return
+	}
+	r := logRow{
+		vol: j.vol, volume: j.volume, layer: j.layer, layers: j.layers, reason: j.reason, who: j.who, none: j.none,
+		freed: j.freed, erased: j.erased, released: j.released, kept: j.kept, keptBy: j.keptBy, how: j.how,
+		since: j.since, first: j.begun, last: j.last,
+	}
+	k := rowKey(rowLog, j.id)
+	for _, part := range parts(k, r.marshal()) {
+		p.cat.put(part.key, part.val)
+	}
+	p.logN++
+	p.tell(p.record(k, &r))
+}
+
+// logDay adds blocks that were zeroed to the line of their volume and day.
+func (p *Pool) logDay(j *job, n int64, when time.Time) error {
+	k := dailyKey(j.vol, dayOf(when))
+	v, ok, err := p.cat.get(k)
+	if err != nil {
+		return fmt.Errorf("erase log of volume %d: %w", j.vol, wrapCorrupt(err))
+	}
+	r := logRow{vol: j.vol, reason: reasonOverwritten, since: j.since, first: when}
+	if ok {
+		if err := r.unmarshal(v); err != nil {
+			return fmt.Errorf("erase log of volume %d: %w", j.vol, err)
+		}
+	} else {
+		p.logN++
+	}
+	if r.volume = j.volume; len(r.volume) > maxLogPath {
+		r.volume = r.volume[len(r.volume)-maxLogPath:]
+	}
+	r.freed += n
+	r.erased += n
+	if j.how.Releases {
+		r.released += n
+	}
+	r.none, r.how, r.last = r.none || j.none, r.how.and(j.how), when
+	p.cat.put(k, r.marshal())
+	p.tellDays(k, &r)
+	return nil
+}
+
+// maxLogPath bounds the path in a day's line, which has one part; of a longer one the end is kept.
+const maxLogPath = 400
+
+// zeroedBy takes the report of an erase record into the job and the log.
+func (p *Pool) zeroedBy(j *job, r *recErased) error {
+	if r.told {
+		j.how = j.how.and(r.how)
+	}
+	n := runBlocks(r.zeroed)
+	if n == 0 {
+		return nil
+	}
+	if j.begun.IsZero() {
+		j.begun = r.when
+	}
+	j.last = r.when
+	if j.how.Releases {
+		j.released += n
+	}
+	if j.daily() {
+		return p.logDay(j, n, r.when)
+	}
+	return nil
+}
+
+// told is what this process has to tell others, and since which record it is durable.
+type told struct {
+	lsn uint64
+	rec EraseRecord
+}
+
+// maxTold bounds what waits to be told; the oldest is dropped. It is in the log all the same.
+const maxTold = 4096
+
+func (p *Pool) tell(r EraseRecord) {
+	if p.opt.ReadOnly {
+		return
+	}
+	if len(p.told) >= maxTold {
+		p.told = p.told[1:]
+	}
+	p.told = append(p.told, told{p.lsn, r})
+}
+
+// tellDays keeps the line of each volume for the day, and tells the lines of a day that is over.
+func (p *Pool) tellDays(k meta.Key, r *logRow) {
+	for vol, e := range p.today {
+		if e.Day != p.record(k, r).Day {
+			p.tell(e)
+			delete(p.today, vol)
+		}
+	}
+	p.today[r.vol] = p.record(k, r)
+}
+
+// Told returns the records that came to the log since the last call and are durable: those of jobs, and the lines of
+// days that are over. After a crash some may come again.
+func (p *Pool) Told() (out []EraseRecord) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for n < len(p.told) && p.told[n].lsn <= p.durable {
+		out = append(out, p.told[n].rec)
+		n++
+	}
+	p.told = p.told[n:]
+	return out
+}
+
+// EraseLog lists the erase log, the oldest first. It holds the plan lock for some records at a time.
+func (p *Pool) EraseLog() ([]EraseRecord, error) {
+	var out []EraseRecord
+	err := p.eachLog(func(k meta.Key, r *logRow) { out = append(out, p.record(k, r)) })
+	slices.SortStableFunc(out, func(a, b EraseRecord) int {
+		return cmp.Or(a.Last.Compare(b.Last), a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
+	})
+	return out, err
+}
+
+// logPage is how many rows of the log are read under one hold of the lock.
+const logPage = 128
+
+func (p *Pool) eachLog(fn func(meta.Key, *logRow)) error {
+	for from := (meta.Key{Hi: rowKey(rowLog, 1).Hi}); ; {
+		more := false
+		p.mu.Lock()
+		err := p.logFrom(from, logPage, fn, func(next meta.Key) { from, more = next, true })
+		p.mu.Unlock()
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// logFrom calls fn for up to n rows from a key on, and then more with where to go on.
+func (p *Pool) logFrom(from meta.Key, n int, fn func(meta.Key, *logRow), more func(meta.Key)) error {
+	var at meta.Key
+	var val []byte
+	var inner error
+	flush := func() bool {
+		if val != nil && inner == nil {
+			var r logRow
+			if inner = r.unmarshal(val); inner == nil {
+				fn(at, &r)
+			} else {
+				inner = fmt.Errorf("erase log: row %d/%d of %x: %w", at.Hi>>56, at.Hi&(1<<56-1), at.Lo, inner)
+			}
+			n--
+		}
+		val = nil
+		return inner == nil
+	}
+	err := p.cat.scan(from, func(k meta.Key, v []byte) bool {
+		kind := rowKind(k.Hi >> 56)
+		if kind != rowLog && kind != rowDaily {
+			return false
+		}
+		if kind == rowLog && k.Lo > 0 && val != nil { // the next part
+			val = append(val, v...)
+			return true
+		}
+		if !flush() {
+			return false
+		}
+		if n <= 0 {
+			more(k)
+			return false
+		}
+		at, val = k, append([]byte{}, v...)
+		return true
+	})
+	if err != nil {
+		return wrapCorrupt(err)
+	}
+	flush()
+	return inner
+}
+
+// recForget: records leave the erase log, by the keys of their rows.
+type recForget struct{ keys []meta.Key }
+
+func (*recForget) kind() byte { return kindForget }
+
+func (r *recForget) encode(e *encoder) {
+	e.u(uint64(len(r.keys)))
+	for _, k := range r.keys {
+		e.key(k)
+	}
+}
+
+func (r *recForget) decode(d *decoder) {
+	for range d.lenOf(2) {
+		r.keys = append(r.keys, d.key())
+	}
+}
+
+func (r *recForget) apply(p *Pool) error {
+	for _, k := range r.keys {
+		kind := rowKind(k.Hi >> 56)
+		if kind != rowLog && kind != rowDaily || kind == rowLog && (k.Lo != 0 || k.Hi == rowKey(rowLog, 0).Hi) {
+			return fmt.Errorf("row %x leaves the erase log: %w", k, ErrCorrupt)
+		}
+		gone := false
+		for ; ; k.Lo++ {
+			_, ok, err := p.cat.get(k)
+			if err != nil {
+				return wrapCorrupt(err)
+			}
+			if !ok {
+				break
+			}
+			p.cat.put(k, nil)
+			if gone = true; kind == rowDaily {
+				break
+			}
+		}
+		if gone {
+			p.logN--
+		}
+	}
+	return nil
+}
+
+// logBound is how many records stay: the log takes about a hundredth of a small pool, and 16,384 records at most.
+func (p *Pool) logBound() int64 { return min(max(p.blocks.Total()/32, 32), 1<<14) }
+
+// SetLogExport installs what is given the records that are about to leave the log, the oldest first. While it fails
+// they stay, until the log is twice as long as it should be.
+func (p *Pool) SetLogExport(fn func([]EraseRecord) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.export = fn
+}
+
+func (p *Pool) logFull() bool {
+	return p.logN > p.logBound() && !p.opt.Now().Before(p.exportAt)
+}
+
+// trimLog exports the oldest records and takes them out of the log, an eighth more than must go.
+func (p *Pool) trimLog() error {
+	type one struct {
+		key meta.Key
+		rec EraseRecord
+	}
+	var all []one
+	if err := p.eachLog(func(k meta.Key, r *logRow) { all = append(all, one{k, p.record(k, r)}) }); err != nil {
+		return err
+	}
+	slices.SortStableFunc(all, func(a, b one) int { return a.rec.Last.Compare(b.rec.Last) })
+	p.mu.Lock()
+	export, bound := p.export, int(p.logBound())
+	p.mu.Unlock()
+	all = all[:max(0, min(len(all), len(all)-bound+bound/8))]
+	recs := make([]EraseRecord, len(all))
+	for i, o := range all {
+		recs[i] = o.rec
+	}
+	if export != nil && len(recs) > 0 {
+		if err := export(recs); err != nil {
+			p.mu.Lock()
+			p.exportAt = p.opt.Now().Add(time.Minute)
+			full := p.logN > 2*int64(bound)
+			p.mu.Unlock()
+			p.log.Error("the erase log could not be exported", "pool", p.name, "records", len(recs), "lost", full, "error", err)
+			if !full {
+				return nil
+			}
+		}
+	}
+	for part := range slices.Chunk(all, 128) {
+		rec := recForget{}
+		for _, o := range part {
+			rec.keys = append(rec.keys, o.key)
+		}
+		if err := p.change(func(time.Time) error { return p.do(&rec) }); err != nil {
+			if errors.Is(err, ErrNoSpace) {
+				return nil // not now
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Pool) marshalLogCount() []byte {
+	e := encoder{}
+	e.i(p.logN)
+	return e.b
+}
+
+func (p *Pool) loadLogCount() error {
+	v, ok, err := p.cat.get(rowKey(rowLog, 0))
+	if err != nil || !ok {
+		return err
+	}
+	d := decoder{b: v}
+	p.logN = d.i()
+	return d.done()
+}
+
+// log checks the erase log: records that add up, of jobs that have ended, as many as were counted.
+func (c *checker) log() {
+	n := int64(0)
+	err := c.p.logFrom(meta.Key{Hi: rowKey(rowLog, 1).Hi}, 1<<62, func(k meta.Key, r *logRow) {
+		n++
+		id := k.Hi & (1<<56 - 1)
+		if !r.adds() {
+			c.r.bad("erase log: record %d/%d: freed %d, erased %d, released %d, kept %d: they do not add up",
+				id, k.Lo, r.freed, r.erased, r.released, r.kept)
+		}
+		if rowKind(k.Hi>>56) == rowLog && (c.p.jobs[id] != nil || id > c.p.nextJob) {
+			c.r.bad("erase log: record of job %d, which has not ended", id)
+		}
+	}, func(meta.Key) {})
+	if err != nil {
+		c.r.bad("%v", err)
+	}
+	if n != c.p.logN {
+		c.r.bad("erase log: %d records, counted %d", n, c.p.logN)
+	}
+}
