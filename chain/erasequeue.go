@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -17,8 +18,9 @@ import (
 // Ready is signalled when Next may have something.
 func (p *Pool) Ready() <-chan struct{} { return p.ready }
 
-// Next hands out dirty runs of the oldest job that may be zeroed, at most maxBytes, and not again until they are
-// reported. Nil: nothing may be zeroed now. It seals what has collected when nothing else is left, and makes the seal
+// Next hands out dirty runs of the first job that may be zeroed, in the order of the device, at most maxBytes, and not
+// again until they are reported. The first is the one that was put first last, else the oldest; jobs of erase=none come
+// last of all, and only while a writer waits for clean blocks. Nil: nothing may be zeroed now. It seals what has collected when nothing else is left, and makes the seal
 // durable: a block is freed durably, and no plan can touch it any more, before it is handed out (invariants 5, 11).
 func (p *Pool) Next(maxBytes int64) (uint64, []blockdev.Extent) {
 	for {
@@ -46,7 +48,10 @@ func (p *Pool) nextRuns(maxBytes int64) (id uint64, runs []blockdev.Extent, seal
 	if err := p.writable(); err != nil {
 		return 0, nil, false, err
 	}
-	for _, j := range p.jobsByAge() {
+	for _, j := range p.jobsInOrder() {
+		if j.none && p.demand == 0 {
+			continue
+		}
 		if j.out == 0 && j.readyN == 0 {
 			did, err := p.sealJob(j)
 			if err != nil {
@@ -66,13 +71,51 @@ func (p *Pool) nextRuns(maxBytes int64) (id uint64, runs []blockdev.Extent, seal
 	return 0, nil, sealed, nil
 }
 
-func (p *Pool) jobsByAge() []*job {
-	js := make([]*job, 0, len(p.jobs))
-	for _, j := range p.jobs {
-		js = append(js, j)
-	}
-	slices.SortFunc(js, func(a, b *job) int { return int(int64(a.id) - int64(b.id)) })
+// jobsInOrder lists the jobs in the order in which they are erased.
+func (p *Pool) jobsInOrder() []*job {
+	js := slices.Collect(maps.Values(p.jobs))
+	slices.SortFunc(js, func(a, b *job) int {
+		if a.none != b.none {
+			return map[bool]int{true: 1, false: -1}[a.none]
+		}
+		return cmp.Or(cmp.Compare(b.rank, a.rank), cmp.Compare(a.id, b.id))
+	})
 	return js
+}
+
+// EraseFirst puts a job before all others, for good. Durable when it returns. ErrNotFound: there is no such job.
+func (p *Pool) EraseFirst(_ Req, id uint64) error {
+	err := p.change(func(time.Time) error {
+		if p.jobs[id] == nil {
+			return fmt.Errorf("erase job %d: %w", id, ErrNotFound)
+		}
+		return p.do(&recFirst{id})
+	})
+	if err != nil {
+		return err
+	}
+	p.signal(p.ready)
+	return p.Flush()
+}
+
+// recFirst: a job goes before all others.
+type recFirst struct{ job uint64 }
+
+func (*recFirst) kind() byte          { return kindFirst }
+func (r *recFirst) encode(e *encoder) { e.u(r.job) }
+func (r *recFirst) decode(d *decoder) { r.job = d.u() }
+
+func (r *recFirst) apply(p *Pool) error {
+	j := p.jobs[r.job]
+	if j == nil {
+		return fmt.Errorf("erase job %d goes first: %w", r.job, ErrCorrupt)
+	}
+	top := uint64(0)
+	for _, o := range p.jobs {
+		top = max(top, o.rank)
+	}
+	j.rank, j.dirty = top+1, true
+	return nil
 }
 
 // sealJob makes what a job collected its ready part, or what failed, when its time has come.
@@ -120,6 +163,7 @@ func (p *Pool) handOut(j *job, n int64) (runs []blockdev.Extent, err error) {
 		j.handed = omap.Key{Hi: k.Hi, Lo: start + uint64(take)}
 		return n > 0
 	})
+	slices.SortFunc(runs, func(a, b blockdev.Extent) int { return cmp.Compare(a.Off, b.Off) }) // the list goes by birth
 	j.given = append(j.given, toRuns(runs)...)
 	return runs, errors.Join(err, walked)
 }
@@ -239,16 +283,16 @@ func toRuns(es []blockdev.Extent) []alloc.Run {
 	return rs
 }
 
-// EraseJobs lists what waits to be erased, oldest first.
+// EraseJobs lists what waits to be erased, in the order in which it will be.
 func (p *Pool) EraseJobs() []JobInfo {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []JobInfo
-	for _, j := range p.jobsByAge() {
+	for _, j := range p.jobsInOrder() {
 		i := JobInfo{
 			ID: j.id, Volume: j.volume, Layer: j.layer, Reason: j.reason, Since: j.since, State: "queued",
 			Freed: j.freed * BlockSize, Erased: j.erased * BlockSize, Failed: j.badN * BlockSize,
-			Dirty: j.dirtyBlocks() * BlockSize,
+			Dirty: j.dirtyBlocks() * BlockSize, Kept: j.kept * BlockSize, KeptBy: j.keptBy, None: j.none, First: j.rank > 0,
 		}
 		switch {
 		case j.out > 0:

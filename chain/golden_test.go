@@ -91,6 +91,7 @@ func goldenRecords() []goldenRecord {
 		{"sweep", &recSweep{5, goldenTime, old}},
 		{"job", &recJob{2, goldenTime}},
 		{"home", &recHome{300, RootIno}},
+		{"first", &recFirst{7}},
 		{"forget", &recForget{[]meta.Key{{Hi: 13<<56 | 7}, {Hi: 14<<56 | 2, Lo: 20000}}}},
 	}
 }

@@ -1,6 +1,10 @@
 package chain
 
-import "slatefs/chain/meta"
+import (
+	"context"
+
+	"slatefs/chain/meta"
+)
 
 // erase=none: what a volume frees is not zeroed in the background. A block is zeroed all the same before anybody gets
 // it, the volume that had it included (invariant 2): a writer that finds nothing clean has it done. The policy of a
@@ -45,4 +49,23 @@ func (p *Pool) propOf(ino Ino, name string) (string, bool) {
 		return "", false
 	}
 	return d.str(), d.err == nil
+}
+
+// demanded is zeroNow, while which the queue hands out the jobs of erase=none as well; nil if there is none. The plan
+// lock is held.
+func (p *Pool) demanded() func(ctx context.Context, bytes int64) (int64, error) {
+	if p.zeroNow == nil {
+		return nil
+	}
+	zero := p.zeroNow
+	count := func(n int) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.demand += n
+	}
+	return func(ctx context.Context, bytes int64) (int64, error) {
+		count(1)
+		defer count(-1)
+		return zero(ctx, bytes)
+	}
 }

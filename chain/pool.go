@@ -92,6 +92,7 @@ type Pool struct {
 	failed      error         // the pool is read-only since then
 	closed      bool
 	zeroNow     func(ctx context.Context, bytes int64) (int64, error)
+	demand      int // calls of it that run
 
 	journal  *journal.Journal
 	commitMu sync.Mutex

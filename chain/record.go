@@ -46,6 +46,7 @@ const (
 	kindJob
 	kindHome
 	kindForget
+	kindFirst
 )
 
 func newRecord(kind byte) record {
@@ -98,6 +99,8 @@ func newRecord(kind byte) record {
 		return &recHome{}
 	case kindForget:
 		return &recForget{}
+	case kindFirst:
+		return &recFirst{}
 	}
 	return nil
 }

@@ -272,7 +272,7 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64) error {
 			return err
 		}
 		p.mu.Lock()
-		zero, dirty, moved, cleaned := p.zeroNow, p.dirtyN, p.movedLocked(), p.cleaned
+		zero, dirty, moved, cleaned := p.demanded(), p.dirtyN, p.movedLocked(), p.cleaned
 		waits, walk, old := p.walkWaits(), p.walkReady(), len(p.epochs.open) > 0
 		p.mu.Unlock()
 		if dirty > 0 && zero != nil {
@@ -353,6 +353,11 @@ func (p *Pool) Usage() Usage {
 			u.Snapshots++
 		}
 		u.Layers++
+	}
+	for _, j := range p.jobs {
+		if j.none {
+			u.Unscheduled += j.dirtyBlocks() * BlockSize
+		}
 	}
 	u.Generation = p.super.generation
 	u.JournalUsed, u.JournalSize = p.journal.Used(), p.journal.Size()

@@ -110,6 +110,10 @@ type (
 		Freed, Dirty, Erased, Failed int64
 		Since                        time.Time
 		State                        string // queued, waiting, walking, erasing or failed
+		Kept                         int64  // part of Freed: still shown by others, those in KeptBy, when it was destroyed
+		KeptBy                       string
+		None                         bool // erase=none: zeroed only when a writer needs the blocks
+		First                        bool // put first
 	}
 	// Usage is the state of a pool.
 	Usage struct {
@@ -119,6 +123,7 @@ type (
 		JournalUsed, JournalSize                                                                                 int64
 		CheckpointBytes                                                                                          int64 // written by the last checkpoint
 		Repairs                                                                                                  int64
+		Unscheduled                                                                                              int64 // part of Dirty: of jobs with erase=none
 	}
 )
 
