@@ -293,8 +293,17 @@ func (p *Pool) EraseJobs() []JobInfo {
 			ID: j.id, Volume: j.volume, Layer: j.layer, Reason: j.reason, Since: j.since, State: "queued",
 			Freed: j.freed * BlockSize, Erased: j.erased * BlockSize, Failed: j.badN * BlockSize,
 			Dirty: j.dirtyBlocks() * BlockSize, Kept: j.kept * BlockSize, KeptBy: j.keptBy, None: j.none, First: j.rank > 0,
+			Who: j.who,
+		}
+		if j.vol != 0 {
+			i.VolumeUUID = p.VolumeUUID(j.vol)
+		}
+		for _, l := range j.layers {
+			i.Layers = append(i.Layers, p.LayerUUID(l))
 		}
 		switch {
+		case j.none && j.out == 0 && j.walks == 0:
+			i.State = "unscheduled"
 		case j.out > 0:
 			i.State = "erasing"
 		case j.walks > 0:

@@ -2,27 +2,53 @@ package chain
 
 import (
 	"context"
-
-	"slatefs/chain/meta"
+	"fmt"
+	"path/filepath"
 )
 
 // erase=none: what a volume frees is not zeroed in the background. A block is zeroed all the same before anybody gets
 // it, the volume that had it included (invariant 2): a writer that finds nothing clean has it done. The policy of a
 // volume goes into each of its jobs when that is made, and stays what it was then.
 
-// PropErase is the property's name, ErasePolicies its values: the default first.
-const PropErase = "erase"
+// Properties of what becomes of freed blocks.
+const (
+	PropErase     = "erase"
+	PropLogExport = "erase_log_export"
+)
 
-// The policies.
+// The values of PropErase; the first is the default.
 const (
 	EraseZero = "zero"
 	EraseNone = "none"
 )
 
+var eraseProperties = []Property{
+	{
+		Name: PropErase, On: OnPool | OnDir | OnVolume, Inherits: OnDir | OnVolume, Default: EraseZero, Parse: oneOf(EraseZero, EraseNone),
+		Help: `what becomes of blocks that are freed from now on. zero: they are erased in the background. none: only
+when somebody needs them; nobody gets them before they are zero, and they are never called erased`,
+	},
+	{
+		Name: PropLogExport, On: OnPool, Default: "none", Parse: parseExport,
+		Help: `file that gets the records that leave the erase log, as lines of JSON: an absolute path or none`,
+	},
+}
+
+// parseExport takes an absolute path.
+func parseExport(v string, _ Scope) (string, error) {
+	if v == "none" {
+		return v, nil
+	}
+	if !filepath.IsAbs(v) {
+		return "", fmt.Errorf("%q: want an absolute path, or none: %w", v, ErrInvalid)
+	}
+	return filepath.Clean(v), nil
+}
+
 // unscheduled tells whether what a volume frees now is passed by: its own property, or the nearest directory's above.
 func (p *Pool) unscheduled(vol Ino) bool {
 	for at := vol; at != 0; {
-		if v, ok := p.propOf(at, PropErase); ok {
+		if v, ok, err := p.propRow(at, PropErase); ok && err == nil {
 			return v == EraseNone
 		}
 		if at == RootIno {
@@ -37,18 +63,6 @@ func (p *Pool) unscheduled(vol Ino) bool {
 		}
 	}
 	return false
-}
-
-func (p *Pool) propOf(ino Ino, name string) (string, bool) {
-	v, ok, err := p.cat.get(meta.Key{Hi: rowKey(rowProperty, uint64(ino)).Hi, Lo: nameHash(name)})
-	if err != nil || !ok {
-		return "", false
-	}
-	d := decoder{b: v}
-	if d.str() != name {
-		return "", false
-	}
-	return d.str(), d.err == nil
 }
 
 // demanded is zeroNow, while which the queue hands out the jobs of erase=none as well; nil if there is none. The plan

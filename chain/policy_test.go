@@ -6,17 +6,9 @@ import (
 	"testing"
 )
 
-// setProp sets a property of an inode, as set does.
 func setProp(t testing.TB, p *Pool, ino Ino, name, val string) {
 	t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e := encoder{}
-	e.str(name)
-	e.str(val)
-	k := rowKey(rowProperty, uint64(ino))
-	k.Lo = nameHash(name)
-	ok(t, p.do(&recPut{k, e.b}))
+	ok(t, p.SetProps(Req{}, ino, Setting{Name: name, Value: val}))
 }
 
 func jobOf(t testing.TB, p *Pool, volume string) JobInfo {

@@ -109,11 +109,14 @@ type (
 		Volume, Layer, Reason        string
 		Freed, Dirty, Erased, Failed int64
 		Since                        time.Time
-		State                        string // queued, waiting, walking, erasing or failed
+		State                        string // queued, waiting, walking, erasing, failed or unscheduled
 		Kept                         int64  // part of Freed: still shown by others, those in KeptBy, when it was destroyed
 		KeptBy                       string
 		None                         bool // erase=none: zeroed only when a writer needs the blocks
 		First                        bool // put first
+		Who                          string
+		VolumeUUID                   UUID // zero: of no volume
+		Layers                       []UUID
 	}
 	// Usage is the state of a pool.
 	Usage struct {

@@ -123,7 +123,7 @@ func (f *FS) Readlink(_ <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.Status)
 func (f *FS) Unlink(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
 	dir, err := f.removable(h.NodeId, name)
 	if err == nil {
-		err = f.pool.Unlink(req(h), dir, name)
+		err = f.pool.Unlink(byProgram(h), dir, name)
 	}
 	return f.status("unlink", h.NodeId, err)
 }
@@ -155,7 +155,7 @@ func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName string) 
 		newDir, err = f.removable(in.Newdir, newName)
 	}
 	if err == nil {
-		err = f.pool.Rename(req(&in.InHeader), dir, name, newDir, newName, flag)
+		err = f.pool.Rename(byProgram(&in.InHeader), dir, name, newDir, newName, flag)
 	}
 	return f.status("rename", in.NodeId, err)
 }

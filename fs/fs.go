@@ -18,7 +18,10 @@
 package fs
 
 import (
+	"fmt"
 	"log/slog"
+	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -126,4 +129,13 @@ func (f *FS) Forget(node, n uint64) {
 // req says who asks for a change.
 func req(h *fuse.InHeader) chain.Req {
 	return chain.Req{UID: h.Uid, GID: h.Gid, PID: h.Pid, Unique: h.Unique}
+}
+
+// byProgram is req with the program that asks, for the erase log: what destroys says who it was.
+func byProgram(h *fuse.InHeader) chain.Req {
+	r := req(h)
+	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", h.Pid)); err == nil {
+		r.Actor = strings.TrimSuffix(string(comm), "\n")
+	}
+	return r
 }

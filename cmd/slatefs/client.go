@@ -17,7 +17,7 @@ func call[Result any](ctx context.Context, l live, op string, args any) (res Res
 	if err != nil {
 		return res, err
 	}
-	r, err := exchange(ctx, l.Socket, request{op, raw})
+	r, err := exchange(ctx, l.Socket, request{op, raw, actorOf(ctx)})
 	if err != nil {
 		return res, fmt.Errorf("pool %s: control socket: %w", l.Name, err)
 	}

@@ -25,6 +25,8 @@ const maxSocketPath = 107
 // peer is who is at the other end of a connection, as the kernel vouches for it.
 type peer struct {
 	uid, gid, pid uint32
+
+	actor string // as the client says
 }
 
 // operation answers one request: args is JSON, and so is the result.
@@ -151,6 +153,7 @@ func (c *controlServer) dispatch(ctx context.Context, who peer, line []byte) (an
 	if !ok {
 		return nil, fmt.Errorf("the daemon (slatefs %s) does not know %q", version(), q.Op)
 	}
+	who.actor = cleanActor(q.Actor)
 	return op(ctx, who, q.Args)
 }
 
@@ -166,5 +169,5 @@ func peerOf(conn *net.UnixConn) (p peer, err error) {
 	if err := errors.Join(err, credErr); err != nil {
 		return p, fmt.Errorf("control: peer credentials: %w", err)
 	}
-	return peer{cred.Uid, cred.Gid, uint32(cred.Pid)}, nil
+	return peer{uid: cred.Uid, gid: cred.Gid, pid: uint32(cred.Pid)}, nil
 }

@@ -35,7 +35,9 @@ type daemon struct {
 	srv     *fs.Server
 	watch   *watcher
 	control *controlServer
-	live    live
+
+	recorder *recorder
+	live     live
 
 	end    chan struct{} // capacity 1: a request to end after the last close
 	served bool          // the mount's end is serveMount's
@@ -60,7 +62,11 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 		return d, err
 	}
 	d.watch = newWatcher(d.pool, d.live.Dir, d.log)
+	d.recorder = &recorder{d.pool, log, journalSend()}
 	s := &service{pool: d.pool, eraser: d.eraser, view: mountView{d.srv.FS(), d.srv}, log: log, dir: d.srv.Dir()}
+	if err := s.applyProps(); err != nil {
+		return d, err
+	}
 	ops := s.operations()
 	ops[opInfo] = handler(d.info)
 	ops[opUmount] = handler(d.umount)
@@ -108,8 +114,12 @@ func (d *daemon) startEraser(dev *blockdev.File, v erase.Verify) (err error) {
 	if err != nil {
 		return err
 	}
-	d.eraser, err = erase.New(dev, d.pool, erase.Config{
-		Rate: rate, Method: blockdev.DefaultMethod(dev), Verify: v, Clock: erase.NewClock(d.now), Logger: d.log,
+	method := blockdev.DefaultMethod(dev)
+	how := chain.How{
+		Method: method.String(), Verify: verifyName(v), Program: "slatefs " + version(), Device: deviceName(dev), Releases: !method.Erases(),
+	}
+	d.eraser, err = erase.New(dev, logged{d.pool, func() chain.How { return how }}, erase.Config{
+		Rate: rate, Method: method, Verify: v, Clock: erase.NewClock(d.now), Logger: d.log,
 	})
 	if err != nil {
 		return err
@@ -155,6 +165,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	d.log.Info("mounted", "pool", d.live.Name, "device", d.live.Device, "dir", d.live.Dir, "pid", d.live.PID)
 	d.served = true
 	err := supervise(ctx, []part{
+		{"erase log", d.recorder.run},
 		{"pool", d.whileGood(d.pool.Run)},
 		{"eraser", d.whileGood(d.eraser.Run)},
 		{"watcher", d.watch.run},

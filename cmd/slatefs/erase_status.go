@@ -15,7 +15,8 @@ func (a *app) eraseStatusCmd() *cobra.Command {
 		Use:   "status [-Hpj] POOL",
 		Short: "Show what waits to be erased",
 		Long: `Shows the erase jobs of a pool, the oldest first: what was freed, and how far it is. States: queued, waiting (for I/O that
-began before), walking (a map is being sorted), erasing, failed (it is tried again).`,
+began before), walking (a map is being sorted), erasing, failed (it is tried again), unscheduled (erase=none: zeroed
+only when somebody needs the blocks).`,
 		Example: `  slatefs erase status lab
   slatefs erase status -Hp /mnt/lab                 # only the jobs, for scripts`,
 		Args:              arguments(1, 1),
@@ -69,7 +70,7 @@ func subject(volume, layer string) string {
 
 // eraseSummary is what stands above the jobs.
 func eraseSummary(info eraseInfo, f format) string {
-	left := info.Dirty + info.Freeing
+	left := info.Dirty + info.Freeing - info.Unsched
 	s := fmt.Sprintf("pool %s: ", info.Pool)
 	switch rate := info.Rate; {
 	case left+info.Failed == 0:
@@ -81,6 +82,9 @@ func eraseSummary(info eraseInfo, f format) string {
 	default:
 		eta := (time.Duration(float64(left)/float64(rate)) * time.Second).Round(time.Second)
 		s += fmt.Sprintf("%s to erase at %s/s at most, now %s/s, %v to go", f.size(left), f.size(rate), f.size(info.Current), eta)
+	}
+	if info.Unsched > 0 {
+		s += fmt.Sprintf("\n%s are not scheduled (erase=none): they are zeroed when somebody needs them, and never called erased", f.size(info.Unsched))
 	}
 	if info.Failed > 0 {
 		s += fmt.Sprintf("\n%s failed to erase: they are tried again, and not used before", f.size(info.Failed))

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"slatefs/chain"
 )
 
 func (a *app) eraseWaitCmd() *cobra.Command {
@@ -72,6 +75,7 @@ func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) 
 			return w.timeout(err)
 		}
 		done, total, left := w.look(info)
+		w.tellSkipped(a.stderr)
 		if err := show.set(done, total); err != nil {
 			return err
 		}
@@ -100,15 +104,25 @@ func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) 
 
 // eraseWait follows jobs to their end.
 type eraseWait struct {
-	ids    []uint64         // empty: all
-	seen   map[uint64]int64 // of each job, the bytes that were freed
-	before map[uint64]int64 // and those that had been erased when it was first seen
-	active []jobInfo        // those that are waited for, at the last look
-	swept  bool             // nothing was left, and a sweep found nothing yet
+	ids     []uint64         // empty: all
+	seen    map[uint64]int64 // of each job, the bytes that were freed
+	before  map[uint64]int64 // and those that had been erased when it was first seen
+	active  []jobInfo        // those that are waited for, at the last look
+	none    map[uint64]bool  // jobs with erase=none, which are not waited for
+	skipped []uint64         // of them, those that were asked for, to be told
+	swept   bool             // nothing was left, and a sweep found nothing yet
 }
 
 func newEraseWait(ids []uint64) *eraseWait {
-	return &eraseWait{ids: ids, seen: map[uint64]int64{}, before: map[uint64]int64{}}
+	return &eraseWait{ids: ids, seen: map[uint64]int64{}, before: map[uint64]int64{}, none: map[uint64]bool{}}
+}
+
+// tellSkipped says once which of the jobs that were asked for are not waited for.
+func (w *eraseWait) tellSkipped(out io.Writer) {
+	for _, id := range w.skipped {
+		_, _ = fmt.Fprintf(out, "job %d is not scheduled (erase=none) and not waited for\n", id) //nolint:errcheck // a remark
+	}
+	w.skipped = nil
 }
 
 // look takes in a list of jobs: bytes done and in all since the wait began, and how many jobs are left. What was erased
@@ -117,13 +131,21 @@ func (w *eraseWait) look(info eraseInfo) (done, total int64, left int) {
 	w.active = w.active[:0]
 	open := map[uint64]int64{}
 	for _, j := range info.Jobs {
-		if len(w.ids) > 0 && !slices.Contains(w.ids, j.ID) {
+		asked := slices.Contains(w.ids, j.ID)
+		if len(w.ids) > 0 && !asked {
+			continue
+		}
+		if j.Policy == chain.EraseNone {
+			if asked && !w.none[j.ID] {
+				w.skipped = append(w.skipped, j.ID)
+			}
+			w.none[j.ID] = true
 			continue
 		}
 		if _, ok := w.before[j.ID]; !ok {
 			w.before[j.ID] = j.Erased
 		}
-		w.seen[j.ID] = max(j.Freed, j.Erased+j.Dirty+j.Failed)
+		w.seen[j.ID] = max(j.Freed-j.Kept, j.Erased+j.Dirty+j.Failed)
 		open[j.ID] = j.Dirty + j.Failed
 		if j.Dirty+j.Failed > 0 || j.State != "queued" {
 			w.active = append(w.active, j)
@@ -134,7 +156,7 @@ func (w *eraseWait) look(info eraseInfo) (done, total int64, left int) {
 		done += n - w.before[id] - open[id]
 	}
 	left = len(w.active)
-	if len(w.ids) == 0 && info.Dirty+info.Freeing+info.Failed > 0 {
+	if len(w.ids) == 0 && info.Dirty-info.Unsched+info.Freeing+info.Failed > 0 {
 		left = max(left, 1)
 	}
 	return done, total, left

@@ -95,7 +95,8 @@ func newLab(t *testing.T) *lab {
 // serve runs what a daemon runs, until the test's end.
 func (l *lab) serve(h host) {
 	t := l.t
-	eraser, err := erase.New(l.disk, l.pool, erase.Config{Rate: 0, Method: blockdev.Overwrite, Clock: erase.NewClock(time.Now)})
+	how := chain.How{Method: "overwrite", Verify: "off", Program: "slatefs test", Device: "lab.pool (ino-1)"}
+	eraser, err := erase.New(l.disk, logged{l.pool, func() chain.How { return how }}, erase.Config{Rate: 0, Method: blockdev.Overwrite, Clock: erase.NewClock(time.Now)})
 	if err != nil {
 		t.Fatal(err)
 	}

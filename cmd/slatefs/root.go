@@ -50,6 +50,8 @@ A pool is one device or file. Mounted, it is a directory: each file in it is a v
 A POOL is given by its name, its mountpoint, any path below it, or its device; a path starts with / or ./ here.
 Sizes are binary: 20G, 20g, 20GiB and 21474836480 are the same.
 
+With any command, --actor WHO says for whom it is done, as a user of a management system; the erase log keeps it.
+
 Exit codes: 0 done, 1 refused or failed, 2 usage. Results go to stdout, the rest to stderr.`
 
 const rootExample = `  slatefs pool create --size 20G lab /var/lib/lab.pool
@@ -73,6 +75,11 @@ func (a *app) root() *cobra.Command {
 		RunE:          needCommand,
 
 		SuggestionsMinimumDistance: 2,
+	}
+	root.PersistentFlags().String("actor", "", "`WHO` asked for it, for the erase log: a user of a management system")
+	_ = root.PersistentFlags().MarkHidden("actor") //nolint:errcheck // it is there; the long help has it, once for all commands
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+		cmd.SetContext(withActor(cmd.Context(), cmd.Flag("actor").Value.String()))
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")

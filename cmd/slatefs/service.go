@@ -47,13 +47,17 @@ func (s *service) operations() map[string]operation {
 		opSnapshot: handler(s.snapshot), opRollback: handler(s.rollback), opClone: handler(s.clone), opDestroy: handler(s.destroy),
 		opList: handler(s.list), opTree: handler(s.tree),
 		opSetProps: handler(s.setProps), opGetProps: handler(s.getProps),
-		opJobs: handler(s.jobs), opDrain: handler(s.drain),
+		opJobs: handler(s.jobs), opDrain: handler(s.drain), opEraseLog: handler(s.eraseLog), opFirst: handler(s.first),
 		opCheck: handler(s.check), opDump: handler(s.dump),
 	}
 }
 
 func (who peer) req(op string) chain.Req {
-	return chain.Req{UID: who.uid, GID: who.gid, PID: who.pid, Actor: "slatefs " + op}
+	r := chain.Req{UID: who.uid, GID: who.gid, PID: who.pid, Actor: "slatefs " + op}
+	if who.actor != "" {
+		r.Actor += ", " + who.actor
+	}
+	return r
 }
 
 // find resolves FILE, FILE@NAME, DIR or DIR@NAME: the whole path first, else split at the last @. snap is empty for

@@ -45,10 +45,16 @@ func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]string,
 // applyProps brings the pool's properties to those who work by them.
 func (s *service) applyProps() error {
 	rate, err := throughput(s.pool)
-	if err == nil {
-		s.eraser.SetRate(rate)
+	if err != nil {
+		return err
 	}
-	return err
+	s.eraser.SetRate(rate)
+	export, err := s.pool.Prop(chain.RootIno, chain.PropLogExport)
+	if err != nil {
+		return err
+	}
+	s.pool.SetLogExport(logExport(export.Value))
+	return nil
 }
 
 // getProps reads properties of an object, and of all below it if asked to. No names: all that it can have.

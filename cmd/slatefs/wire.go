@@ -11,8 +11,9 @@ import (
 
 // request asks for one operation.
 type request struct {
-	Op   string          `json:"op"`
-	Args json.RawMessage `json:"args"`
+	Op    string          `json:"op"`
+	Args  json.RawMessage `json:"args"`
+	Actor string          `json:"actor,omitempty"` // for whom, as the caller says
 }
 
 // reply is the answer: an error or a result.

@@ -1,0 +1,35 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"unicode"
+)
+
+// The actor is whom a command acts for, where that is not the user who runs it: a management system's user. It goes to
+// the daemon with each request, and from there into the erase log.
+
+type actorKey struct{}
+
+func withActor(ctx context.Context, actor string) context.Context {
+	return context.WithValue(ctx, actorKey{}, actor)
+}
+
+func actorOf(ctx context.Context) string {
+	s, _ := ctx.Value(actorKey{}).(string)
+	return s
+}
+
+// maxActor bounds an actor, in bytes.
+const maxActor = 128
+
+// cleanActor makes what a client calls itself fit for a line of a log.
+func cleanActor(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) || r == ',' { // a comma divides who did it from what with
+			return '_'
+		}
+		return r
+	}, s)
+	return strings.ToValidUTF8(s[:min(len(s), maxActor)], "")
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// eraseLogFlags are the flags of erase log.
+type eraseLogFlags struct {
+	since, volume string
+	format
+}
+
+func (a *app) eraseLogCmd() *cobra.Command {
+	var f eraseLogFlags
+	cmd := &cobra.Command{
+		Use:   "log [-Hpj] [--since TIME] [--volume NAME|UUID] POOL",
+		Short: "Show what was erased",
+		Long: `Shows the erase log of a pool, the oldest first: a record for each job that has ended, and a line for each day and
+volume for what was overwritten and discarded. In each, freed = zeroed + released + failed + kept: kept is what a destroyed
+thing owned and others still showed when it was destroyed. The log lies in the pool and is bounded; what leaves it is
+first appended to the file that the pool's property erase_log_export names. -j has all of a record, UUIDs too.`,
+		Example: `  slatefs erase log lab
+  slatefs erase log --since 2026-11-01 --volume vm.raw lab
+  slatefs erase log -j --since 24h lab | jq '.log[].layer_uuids'`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: a.completePools(0),
+		RunE:              plain(func(ctx context.Context, args []string) error { return a.eraseLog(ctx, args[0], f) }),
+	}
+	cmd.Flags().StringVar(&f.since, "since", "", "only what ended at `TIME` or later: 2026-11-25, 2026-11-25T14:00, or 24h ago")
+	cmd.Flags().StringVar(&f.volume, "volume", "", "only this volume's, by `NAME` as it was, or UUID")
+	f.flags(cmd, "Hpj")
+	return cmd
+}
+
+func (a *app) eraseLog(ctx context.Context, pool string, f eraseLogFlags) error {
+	since, err := a.parseSince(f.since)
+	if err != nil {
+		return err
+	}
+	find, err := a.finder()
+	if err != nil {
+		return err
+	}
+	l, err := find.mountedPool(pool)
+	if err != nil {
+		return err
+	}
+	recs, err := call[[]eraseRecord](ctx, l, opEraseLog, none{})
+	if err != nil {
+		return err
+	}
+	recs = slices.DeleteFunc(recs, func(r eraseRecord) bool {
+		other := f.volume != "" && f.volume != r.Volume && !strings.EqualFold(f.volume, r.VolumeUUID)
+		return other || !since.IsZero() && r.ended().Before(since)
+	})
+	if f.json {
+		return writeJSON(a.stdout, "slatefs erase log", "log", recs)
+	}
+	rows := make([][]string, len(recs))
+	for i, r := range recs {
+		id, note := strconv.FormatUint(r.ID, 10), r.Method
+		if r.ID == 0 {
+			id = ""
+		}
+		if !r.claimed() {
+			note = strings.TrimPrefix(note+", not called erased", ", ")
+		}
+		rows[i] = []string{
+			id, f.time(r.ended()), f.size(r.Freed), f.size(r.Erased), f.size(r.Kept), note, r.Who, r.Reason, subject(r.Volume, r.Snapshot),
+		}
+	}
+	return f.table(a.stdout, parseColumns("ID ENDED >FREED >ZEROED >KEPT METHOD WHO REASON VOLUME"), rows)
+}
+
+// ended is when the last block was zeroed, or else when all was kept.
+func (e eraseRecord) ended() time.Time {
+	if e.Last != nil {
+		return *e.Last
+	}
+	return timeOrZero(e.Since)
+}
+
+// parseSince reads a moment: a date, a date with a time, or how long ago.
+func (a *app) parseSince(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.DateOnly, "2006-01-02T15:04", "2006-01-02T15:04:05", time.RFC3339} {
+		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return a.now().Add(-d), nil
+	}
+	return time.Time{}, &usageError{fmt.Errorf("--since %s: want a date as 2026-11-25 or 2026-11-25T14:00, or a duration as 24h", s)}
+}

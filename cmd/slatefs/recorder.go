@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/journal"
+
+	"slatefs/chain"
+	"slatefs/chain/blockdev"
+	"slatefs/erase"
+)
+
+// logged is the pool as the eraser's queue: what it reports goes into the erase log with how it was done.
+type logged struct {
+	*chain.Pool
+	how func() chain.How
+}
+
+// Report is chain's, with the words of the eraser.
+func (l logged) Report(job uint64, zeroed, failed []blockdev.Extent) error {
+	return l.ReportHow(job, zeroed, failed, l.how())
+}
+
+func verifyName(v erase.Verify) string {
+	switch v {
+	case erase.VerifyOff:
+		return "off"
+	case erase.VerifySample:
+		return "sample"
+	case erase.VerifyFull:
+		return "full"
+	}
+	return fmt.Sprintf("verify(%d)", v)
+}
+
+// deviceName is the path of a device, and what it is whatever path leads to it.
+func deviceName(dev *blockdev.File) string { return dev.Path() + " (" + dev.Identity() + ")" }
+
+// recorder brings each record of the erase log to the system journal. Where there is none it is in the daemon's log.
+type recorder struct {
+	pool *chain.Pool
+	log  *slog.Logger
+	send func(text string, fields map[string]string) error // nil: there is no journal
+}
+
+// journalMessage is the MESSAGE_ID of a record: journalctl MESSAGE_ID=… finds them all.
+const journalMessage = "6f1d8a5f0b6e4b6c9d0f2f1c8e4a7b35"
+
+// journalSend sends to the system journal, or is nil where there is none.
+func journalSend() func(string, map[string]string) error {
+	if !journal.Enabled() {
+		return nil
+	}
+	return func(text string, fields map[string]string) error { return journal.Send(text, journal.PriInfo, fields) }
+}
+
+// recordTime is how often new records are looked for.
+const recordTime = time.Second
+
+func (r *recorder) run(ctx context.Context) error {
+	t := time.NewTicker(recordTime)
+	defer t.Stop()
+	for {
+		r.flush()
+		select {
+		case <-ctx.Done():
+			r.flush()
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+func (r *recorder) flush() {
+	for _, rec := range r.pool.Told() {
+		e := eraseRecordOf(rec)
+		r.log.Info("erased", "pool", e.Pool, "record", e.ID, "day", e.Day, "volume", e.Volume, "snapshot", e.Snapshot, "reason", e.Reason,
+			"who", e.Who, "freed", e.Freed, "zeroed", e.Erased, "released", e.Released, "kept", e.Kept, "policy", e.Policy, "method", e.Method)
+		if r.send == nil {
+			continue
+		}
+		if err := r.send(e.text(), e.fields()); err != nil {
+			r.log.Warn("a record of the erase log did not reach the system journal", "record", e.ID, "error", err)
+		}
+	}
+}
+
+// text is a record in a line.
+func (e eraseRecord) text() string {
+	s := fmt.Sprintf("pool %s: %s of %s: freed %s, zeroed %s", e.Pool, e.Reason, quoteEmpty(subject(e.Volume, e.Snapshot)),
+		formatSize(e.Freed), formatSize(e.Erased))
+	if e.Kept > 0 {
+		s += fmt.Sprintf(", %s still seen by %s", formatSize(e.Kept), e.KeptBy)
+	}
+	if e.Released > 0 {
+		s += fmt.Sprintf(", %s only released", formatSize(e.Released))
+	}
+	if e.Policy == chain.EraseNone {
+		s += ", erase=none: not called erased"
+	}
+	return s
+}
+
+func quoteEmpty(s string) string {
+	if s == "" {
+		return "the pool"
+	}
+	return s
+}
+
+// fields are a record's for the system journal.
+func (e eraseRecord) fields() map[string]string {
+	whole, err := json.Marshal(e)
+	if err != nil {
+		whole = []byte(err.Error())
+	}
+	return map[string]string{
+		"MESSAGE_ID": journalMessage, "SYSLOG_IDENTIFIER": "slatefs", "SLATEFS_POOL": e.PoolUUID.String(), "SLATEFS_VOLUME": e.VolumeUUID,
+		"SLATEFS_RECORD": strconv.FormatUint(e.ID, 10), "SLATEFS_DAY": e.Day, "SLATEFS_ERASE": string(whole),
+	}
+}
+
+// logExport appends records that leave the erase log to a file, as lines of JSON, durably; nil for none.
+func logExport(path string) func([]chain.EraseRecord) error {
+	if path == "none" {
+		return nil
+	}
+	return func(recs []chain.EraseRecord) (err error) {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		w := bufio.NewWriter(f)
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		for _, r := range recs {
+			if err := enc.Encode(eraseRecordOf(r)); err != nil {
+				return err
+			}
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+		return f.Sync()
+	}
+}
