@@ -75,10 +75,13 @@ func (p *Pool) sweepable(force bool) *layer {
 	return first
 }
 
-// lostBelow changes when a list below l does.
+// lostBelow changes when a list below l does, when other layers hang there, or when l's range grows: a merge can make
+// blocks dead without an edit.
 func (l *layer) lostBelow() (n uint64) {
+	n = uint64(l.floor()) * 0x94d049bb133111eb
 	for _, c := range l.children {
-		n += 1 + c.lost.edits
+		h := uint64(c.id)*0x9e3779b97f4a7c15 ^ (c.lost.edits+1)*0xbf58476d1ce4e5b9
+		n += h ^ h>>29
 		if c.nameless() {
 			n += c.lostBelow()
 		}
@@ -95,15 +98,23 @@ func (p *Pool) deadBelow(n *layer, from omap.Key) (runs []deadRun, next omap.Key
 	if from.Less(lo) {
 		from = lo
 	}
-	return p.commonlyLost(n.children, from, omap.Key{Hi: uint64(n.id) + 1})
+	return p.commonlyLost(n.children, namelessBelow, from, omap.Key{Hi: uint64(n.id) + 1})
+}
+
+// namelessBelow are the children of a nameless layer: what is dead under all of them is dead under it.
+func namelessBelow(l *layer) []*layer {
+	if l.nameless() {
+		return l.children
+	}
+	return nil
 }
 
 // commonlyLost intersects what the layers have lost of the keys [from, to). Where their lists are long it ends
-// earlier, at next; at the end next is lastKey.
-func (p *Pool) commonlyLost(ls []*layer, from, to omap.Key) (runs []deadRun, next omap.Key, err error) {
+// earlier, at next; at the end next is lastKey. below tells under whose children a layer's blocks are dead as well.
+func (p *Pool) commonlyLost(ls []*layer, below func(*layer) []*layer, from, to omap.Key) (runs []deadRun, next omap.Key, err error) {
 	next = lastKey
 	for i, c := range ls {
-		mine, end, err := p.lostOf(c, from, to)
+		mine, end, err := p.lostOf(c, below, from, to)
 		if err != nil {
 			return nil, next, err
 		}
@@ -123,7 +134,7 @@ func (p *Pool) commonlyLost(ls []*layer, from, to omap.Key) (runs []deadRun, nex
 }
 
 // lostOf is what c has lost itself, and if it is nameless also what is dead below it.
-func (p *Pool) lostOf(c *layer, from, to omap.Key) (runs []deadRun, next omap.Key, err error) {
+func (p *Pool) lostOf(c *layer, below func(*layer) []*layer, from, to omap.Key) (runs []deadRun, next omap.Key, err error) {
 	next = lastKey
 	start := from
 	if k, ok, err := c.lost.before(p.lists, from); err != nil {
@@ -146,14 +157,15 @@ func (p *Pool) lostOf(c *layer, from, to omap.Key) (runs []deadRun, next omap.Ke
 		return true
 	})
 	runs = clipFrom(runs, from)
-	if err != nil || !c.nameless() {
+	kids := below(c)
+	if err != nil || len(kids) == 0 {
 		return runs, next, err
 	}
-	below, end, err := p.commonlyLost(c.children, from, to)
+	deeper, end, err := p.commonlyLost(kids, below, from, to)
 	if end.Less(next) {
 		next = end
 	}
-	runs = append(runs, below...)
+	runs = append(runs, deeper...)
 	slices.SortFunc(runs, func(a, b deadRun) int {
 		if entryKey(a.birth, a.dev).Less(entryKey(b.birth, b.dev)) {
 			return -1
