@@ -182,7 +182,12 @@ func checkWorld(t *testing.T, w *world, at string, end bool) {
 	fatal("model")
 	err = w.p.EraseDrain(context.Background())
 	fatal("drain")
+	if n := unsweptBlocks(t, w.p); n > 0 {
+		t.Fatalf("%s: %d blocks are dead, and drained without them", at, n)
+	}
+	w.p.demand++ // erase=none as well
 	_, err = eraseSome(w.p, 1<<62)
+	w.p.demand--
 	fatal("erase")
 	r, err = w.p.Check(context.Background())
 	fatal("check after erase")

@@ -180,35 +180,9 @@ func (p *Pool) destroyAll(r Req, vols []Ino) error {
 // DestroyVolume destroys a volume. ErrBusy: it is open. ErrHasSnapshots, ErrHasClones name what would go with it.
 func (p *Pool) DestroyVolume(r Req, ino Ino, o DestroyOptions) error {
 	var all []Ino
-	err := p.change(func(time.Time) error {
-		if _, err := p.volume(ino); err != nil {
-			return err
-		}
-		var snaps []string
-		clones := map[Ino]bool{}
-		for _, l := range p.byVol[ino] {
-			if l.named {
-				snaps = append(snaps, l.name)
-			}
-			for _, c := range p.clonesOf(l) {
-				clones[c] = true
-			}
-		}
-		all = []Ino{ino}
-		for c := range clones {
-			all = append(all, c)
-		}
-		slices.Sort(all[1:])
-		switch {
-		case len(snaps) > 0 && !o.Snapshots && !o.Clones:
-			sort.Strings(snaps)
-			return fmt.Errorf("%s: %w: %s", p.pathOf(ino), ErrHasSnapshots, strings.Join(snaps, ", "))
-		case len(clones) > 0 && !o.Clones && !o.Defer:
-			return fmt.Errorf("%s: %w: %s", p.pathOf(ino), ErrHasClones, p.paths(all[1:]))
-		case !o.Clones:
-			all = all[:1]
-		}
-		return p.notBusy(all)
+	err := p.change(func(time.Time) (err error) {
+		all, err = p.admitDestroyVolume(ino, o)
+		return err
 	})
 	if err == nil {
 		err = p.destroyAll(r, all)
@@ -217,4 +191,36 @@ func (p *Pool) DestroyVolume(r Req, ino Ino, o DestroyOptions) error {
 		return err
 	}
 	return p.Flush()
+}
+
+// admitDestroyVolume finds the volumes that are to go with one, itself first, or why it may not go. It changes nothing.
+func (p *Pool) admitDestroyVolume(ino Ino, o DestroyOptions) (all []Ino, err error) {
+	if _, err := p.volume(ino); err != nil {
+		return nil, err
+	}
+	var snaps []string
+	clones := map[Ino]bool{}
+	for _, l := range p.byVol[ino] {
+		if l.named {
+			snaps = append(snaps, l.name)
+		}
+		for _, c := range p.clonesOf(l) {
+			clones[c] = true
+		}
+	}
+	all = []Ino{ino}
+	for c := range clones {
+		all = append(all, c)
+	}
+	slices.Sort(all[1:])
+	switch {
+	case len(snaps) > 0 && !o.Snapshots && !o.Clones:
+		sort.Strings(snaps)
+		return nil, fmt.Errorf("%s: %w: %s", p.pathOf(ino), ErrHasSnapshots, strings.Join(snaps, ", "))
+	case len(clones) > 0 && !o.Clones && !o.Defer:
+		return nil, fmt.Errorf("%s: %w: %s", p.pathOf(ino), ErrHasClones, p.paths(all[1:]))
+	case !o.Clones:
+		all = all[:1]
+	}
+	return all, p.notBusy(all)
 }

@@ -160,6 +160,11 @@ func (w *world) create() error {
 		return err
 	}
 	d.ino = a.Ino
+	if w.rng.IntN(4) == 0 {
+		if err := w.p.SetProps(Req{}, d.ino, Setting{Name: PropErase, Value: EraseNone}); err != nil {
+			return err
+		}
+	}
 	return w.flush()
 }
 
@@ -168,6 +173,14 @@ func (w *world) erase() error {
 		if _, err := w.p.keepHouse(w.ctx()); err != nil {
 			return err
 		}
+	}
+	if js := w.p.EraseJobs(); len(js) > 0 && w.rng.IntN(4) == 0 {
+		id := js[w.rng.IntN(len(js))].ID
+		w.note("first %d", id)
+		if err := w.p.EraseFirst(Req{}, id); err != nil {
+			return err
+		}
+		w.m.flush()
 	}
 	_, err := eraseSome(w.p, int64(1+w.rng.IntN(64))*BlockSize)
 	return err

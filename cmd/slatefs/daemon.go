@@ -63,7 +63,7 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 	}
 	d.watch = newWatcher(d.pool, d.live.Dir, d.log)
 	d.recorder = &recorder{d.pool, log, journalSend()}
-	s := &service{pool: d.pool, eraser: d.eraser, view: mountView{d.srv.FS(), d.srv}, log: log, dir: d.srv.Dir()}
+	s := &service{pool: d.pool, eraser: d.eraser, view: mountView{d.srv.FS(), d.srv}, log: log, dir: d.srv.Dir(), now: d.now}
 	if err := s.applyProps(); err != nil {
 		return d, err
 	}

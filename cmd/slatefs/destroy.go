@@ -11,7 +11,7 @@ import (
 
 // destroyFlags are the flags of destroy.
 type destroyFlags struct {
-	snapshots, clones, deferred, verbose, wait bool
+	snapshots, clones, deferred, verbose, wait, dryRun bool
 	format
 }
 
@@ -24,12 +24,13 @@ keeps what they need. What is open is refused as well.`
 func (a *app) destroyCmd() *cobra.Command {
 	var f destroyFlags
 	cmd := &cobra.Command{
-		Use:   "destroy [-rRdvp] [--wait] FILE|FILE@NAME[,NAME…]",
+		Use:   "destroy [-rRdnvp] [--wait] FILE|FILE@NAME[,NAME…]",
 		Short: "Destroy a volume or snapshots",
 		Long:  destroyHelp,
 		Example: `  slatefs destroy /mnt/lab/vm.raw@clean
   slatefs destroy /mnt/lab/vm.raw@mon,tue,wed
   slatefs destroy -r /mnt/lab/vm.raw                # with its snapshots
+  slatefs destroy -rnv /mnt/lab/vm.raw              # what would that free?
   slatefs destroy -rv --wait /mnt/lab/vm.raw        # and return when it is erased`,
 		Args: arguments(1, 1),
 		RunE: plain(func(ctx context.Context, args []string) error { return a.destroy(ctx, args[0], f) }),
@@ -37,6 +38,7 @@ func (a *app) destroyCmd() *cobra.Command {
 	cmd.Flags().BoolVarP(&f.snapshots, "recursive", "r", false, "a volume with its snapshots")
 	cmd.Flags().BoolVarP(&f.clones, "clones", "R", false, "clones as well, with all that they have")
 	cmd.Flags().BoolVarP(&f.deferred, "defer", "d", false, "let clones live; what they need stays without a name")
+	cmd.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "destroy nothing; with -v say what would be freed, and when it would be erased")
 	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "say what was destroyed, and what that frees")
 	cmd.Flags().BoolVar(&f.wait, "wait", false, "wait until it is erased")
 	f.flags(cmd, "p")
@@ -52,10 +54,13 @@ func (a *app) destroy(ctx context.Context, arg string, f destroyFlags) error {
 	if err != nil {
 		return err
 	}
-	args := destroyArgs{Object: o, Snapshots: f.snapshots, Clones: f.clones, Deferred: f.deferred}
+	args := destroyArgs{Object: o, Snapshots: f.snapshots, Clones: f.clones, Deferred: f.deferred, DryRun: f.dryRun}
 	res, err := call[destroyResult](ctx, l, opDestroy, args)
 	if err != nil {
 		return err
+	}
+	if f.dryRun {
+		return a.printForecast(res, f)
 	}
 	if f.verbose {
 		if err := printDestroyed(a.stdout, res, f.exact); err != nil {
@@ -85,4 +90,48 @@ func printDestroyed(w io.Writer, res destroyResult, parsable bool) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// printForecast says what would be destroyed, and what that would free.
+func (a *app) printForecast(res destroyResult, f destroyFlags) error {
+	if !f.verbose {
+		return nil
+	}
+	var b strings.Builder
+	for _, name := range res.Destroyed {
+		if f.exact {
+			b.WriteString("destroy\t" + name + "\n")
+		} else {
+			b.WriteString("would destroy " + name + "\n")
+		}
+	}
+	if f.exact {
+		fmt.Fprintf(&b, "reclaim\t%d\n", res.Forecast.Frees)
+	} else {
+		b.WriteString(res.Forecast.text() + "\n")
+	}
+	_, err := io.WriteString(a.stdout, b.String())
+	return err
+}
+
+// text is a forecast in a line.
+func (d *destroyForecast) text() string {
+	s := "would free " + formatSize(d.Frees)
+	if d.Kept > 0 {
+		s += fmt.Sprintf(" (of %s; %s is still seen by %s)", formatSize(d.Frees+d.Kept), formatSize(d.Kept), strings.Join(d.SeenBy, ", "))
+	}
+	erased := d.Frees - d.None
+	switch {
+	case erased == 0:
+	case d.Paused:
+		s += "; erase is paused"
+	case d.Done == nil:
+		s += "; erase at an unlimited rate"
+	default:
+		s += fmt.Sprintf("; erase at %s/s done about %s", formatSize(d.Rate), d.Done.Local().Format("15:04"))
+	}
+	if d.None > 0 {
+		s += fmt.Sprintf("; %s are not erased (erase=none)", formatSize(d.None))
+	}
+	return s
 }

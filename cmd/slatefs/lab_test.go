@@ -101,7 +101,7 @@ func (l *lab) serve(h host) {
 		t.Fatal(err)
 	}
 	l.pool.SetZeroNow(eraser.Now)
-	s := &service{pool: l.pool, eraser: eraser, view: l.view, log: slog.New(slog.DiscardHandler), dir: "/lab"}
+	s := &service{pool: l.pool, eraser: eraser, view: l.view, log: slog.New(slog.DiscardHandler), dir: "/lab", now: l.app.now}
 	ops := s.operations()
 	l.live = live{UUID: uuid{9}, Name: "lab", Device: "/nowhere/lab.pool", Dir: "/lab", MountDev: "0:99", PID: 4711, Socket: h.socketPath(uuid{9})}
 	ops[opInfo] = handler(func(context.Context, peer, none) (poolInfo, error) {

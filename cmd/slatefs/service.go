@@ -21,6 +21,7 @@ type service struct {
 	view   view
 	log    *slog.Logger
 	dir    string // the mountpoint
+	now    func() time.Time
 }
 
 // view is what the service needs of the mount: it is told what was changed beside it, and asked who has files open.

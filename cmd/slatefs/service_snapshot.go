@@ -120,8 +120,12 @@ func (s *service) destroy(ctx context.Context, who peer, args destroyArgs) (res 
 	if err != nil {
 		return res, err
 	}
-	last := s.lastJob()
 	o := chain.DestroyOptions{Snapshots: args.Snapshots, Clones: args.Clones, Defer: args.Deferred}
+	if args.DryRun {
+		plan.res.Forecast, err = s.forecastDestroy(a.Ino, names, o)
+		return plan.res, s.explain(a.Ino, err)
+	}
+	last := s.lastJob()
 	if snap == "" {
 		err = s.patient(ctx, a.Ino, func() error { return s.pool.DestroyVolume(who.req(opDestroy), a.Ino, o) })
 	} else {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"time"
 
 	"slatefs/chain"
 )
@@ -85,11 +86,23 @@ type (
 	destroyArgs struct {
 		Object                      object
 		Snapshots, Clones, Deferred bool
+		DryRun                      bool
 	}
 	destroyResult struct {
 		Destroyed []string // as FILE or FILE@NAME, from the root
 		Reclaim   int64    // bytes that were the destroyed things' own
 		Jobs      []uint64
+		Forecast  *destroyForecast // of a dry run
+	}
+	// destroyForecast is what a destroy would do; numbers are bytes.
+	destroyForecast struct {
+		Frees  int64
+		Kept   int64 // of what the destroyed things own, seen by those in SeenBy
+		SeenBy []string
+		None   int64      // part of Frees: not scheduled, erase=none
+		Rate   int64      // per second; 0: unlimited
+		Paused bool       // no end can be told
+		Done   *time.Time // when it is erased; nil: it can't be told
 	}
 	renameArgs struct {
 		Object object

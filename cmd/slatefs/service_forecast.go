@@ -1,0 +1,24 @@
+package main
+
+import (
+	"time"
+
+	"slatefs/chain"
+)
+
+// forecastDestroy tells what a destroy would free, and when that would be erased, if nothing else comes and nobody waits
+// for clean blocks.
+func (s *service) forecastDestroy(ino chain.Ino, names []string, o chain.DestroyOptions) (*destroyForecast, error) {
+	f, err := s.pool.ForecastDestroy(ino, names, o)
+	if err != nil {
+		return nil, err
+	}
+	u, e := s.pool.Usage(), s.eraser.Stats()
+	d := &destroyForecast{Frees: f.Freed, Kept: f.Kept, SeenBy: f.SeenBy, None: f.None, Rate: e.Rate, Paused: e.Paused}
+	queue := u.Dirty - u.Unscheduled + u.Freeing + f.Freed - f.None
+	if e.Rate > 0 && !e.Paused {
+		done := s.now().Add(time.Duration(float64(queue) / float64(e.Rate) * float64(time.Second)))
+		d.Done = &done
+	}
+	return d, nil
+}
