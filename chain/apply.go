@@ -178,6 +178,10 @@ func (r *recPut) apply(p *Pool) error {
 	kind := rowKind(r.key.Hi >> 56)
 	switch kind {
 	case rowInode, rowName, rowLink, rowXattr, rowProperty, rowOrphan:
+	case rowDoomed:
+		if err := p.noteDoomed(r.key.Hi&(1<<56-1), r.val); err != nil {
+			return err
+		}
 	case rowLayer, rowJob, rowWalk, rowDrop, rowWindow, rowAnswer, rowLog, rowDaily: // the checkpoint's, and the log's
 		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)
 	default:
@@ -284,7 +288,7 @@ func (r *recReap) apply(p *Pool) error {
 	if l.kept {
 		p.destroyed(j, l)
 	}
-	l.kept = false
+	l.kept, p.doomedStale = false, true
 	p.touch(l)
 	if err := p.reap(l, j, true); err != nil {
 		return err
@@ -307,6 +311,7 @@ func (r *recDestroy) apply(p *Pool) error {
 		p.touch(l)
 	}
 	delete(p.heads, r.vol)
+	p.doomedStale = true
 	for i := len(all) - 1; i >= 0; i-- {
 		if p.layers[all[i].id] == nil || all[i].dead {
 			continue

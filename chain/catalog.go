@@ -37,6 +37,7 @@ const (
 	rowAnswer
 	rowLog   // a job's record in the erase log; number 0: how many there are, of both kinds
 	rowDaily // what a volume overwrote and discarded in a day
+	rowDoomed
 )
 
 // partSize bounds a row's value; longer ones continue in the next part.

@@ -301,7 +301,7 @@ func (c *checker) names() {
 		case !named && n.parent != 0, named && (e.name != n.name || parent[ino] != n.parent || e.typ != n.typ):
 			c.r.bad("inode %d: it says %s in %d, the directory says %s in %d", ino, n.name, n.parent, e.name, parent[ino])
 		case !named:
-			if _, ok, err := p.cat.get(rowKey(rowOrphan, number)); err != nil || !ok {
+			if _, ok, err := p.cat.get(rowKey(rowOrphan, number)); (err != nil || !ok) && !c.keptVolume(ino) {
 				c.r.leak("inode %d has no name and is no orphan", ino)
 			}
 		}

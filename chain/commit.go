@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Flush makes everything durable that was acknowledged before the call: data first, then the records that name it.
@@ -94,12 +95,27 @@ func (p *Pool) Run(ctx context.Context) error {
 		if did && ctx.Err() == nil {
 			continue
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-p.wake:
+		if err := p.rest(ctx); err != nil {
+			return nil //nolint:nilerr // it is ctx's
 		}
 	}
+}
+
+// rest returns when there may be work, or with ctx's error.
+func (p *Pool) rest(ctx context.Context) error {
+	var due <-chan time.Time
+	if d, any := p.untilOverdue(); any {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		due = t.C
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.wake:
+	case <-due:
+	}
+	return nil
 }
 
 // keepHouse does one piece of background work, and tells whether there was any.
@@ -115,6 +131,7 @@ func (p *Pool) keepHouse(ctx context.Context) (did bool, err error) {
 	walk := p.walkReady()
 	reap := p.reapable() != nil
 	trim := p.logFull()
+	over := p.overdue()
 	p.mu.Unlock()
 	switch {
 	case checkpoint:
@@ -132,6 +149,11 @@ func (p *Pool) keepHouse(ctx context.Context) (did bool, err error) {
 	}
 	if reap {
 		if err := p.reapAll(); err != nil && !errors.Is(err, ErrNoSpace) {
+			return true, err
+		}
+	}
+	if over != 0 {
+		if err := p.expire(over); !errors.Is(err, ErrNoSpace) {
 			return true, err
 		}
 	}

@@ -11,6 +11,7 @@ type DestroyOptions struct {
 	Snapshots bool // -r: a volume with its snapshots
 	Clones    bool // -R: clones too, with all that they have
 	Defer     bool // -d: clones live on, layers that they need stay nameless
+	Now       bool // nothing is kept, whatever destroy_delay says
 }
 
 func (p *Pool) snapshot(ino Ino, name string) (*layer, error) {

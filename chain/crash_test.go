@@ -191,6 +191,18 @@ func checkWorld(t *testing.T, w *world, at string, end bool) {
 	fatal("erase")
 	r, err = w.p.Check(context.Background())
 	fatal("check after erase")
+	err = w.m.verify(w.p, true)
+	fatal("model after erase")
+	err = w.purge()
+	fatal("end of what was kept")
+	err = w.p.EraseDrain(context.Background())
+	fatal("drain")
+	w.p.demand++
+	_, err = eraseSome(w.p, 1<<62)
+	w.p.demand--
+	fatal("erase")
+	r, err = w.p.Check(context.Background())
+	fatal("check after the end of what was kept")
 	if js := w.p.EraseJobs(); len(js) > 0 {
 		t.Fatalf("%s: jobs left: %+v", at, js)
 	}

@@ -22,6 +22,7 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 	if err != nil {
 		return err
 	}
+	r.purge = o.Now
 	if err := p.destroyAll(r, clones); err != nil {
 		return err
 	}
@@ -33,6 +34,11 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 					return err
 				}
 				// kept, so that nothing is merged here: reapAll does that, one by one
+				if p.delay() > 0 && !o.Now {
+					if err := p.doomSnapshot(ino, l, r.who(), now); err != nil {
+						return err
+					}
+				}
 				if err := p.do(&recUnname{l.id, true, now, r.who()}); err != nil {
 					return err
 				}
@@ -117,7 +123,7 @@ const maxRow = 4
 // reapable is the oldest layer that nobody holds any more, or nil. The plan lock is held.
 func (p *Pool) reapable() (first *layer) {
 	for l := range p.nameless {
-		if l.held == 0 && (l.kept || len(l.children) < 2) && (first == nil || l.id < first.id) {
+		if l.held == 0 && !p.doomedLayer(l) && (l.kept || len(l.children) < 2) && (first == nil || l.id < first.id) {
 			first = l
 		}
 	}
@@ -129,7 +135,7 @@ func (p *Pool) clonesOf(l *layer) (out []Ino) {
 	seen := map[Ino]bool{l.vol: true}
 	var down func(*layer)
 	down = func(l *layer) {
-		if !seen[l.vol] && l.vol != 0 {
+		if _, gone := p.doomedVolume(l.vol); !seen[l.vol] && l.vol != 0 && gone == nil {
 			seen[l.vol] = true
 			out = append(out, l.vol)
 		}
@@ -163,6 +169,9 @@ func (p *Pool) destroyAll(r Req, vols []Ino) error {
 				return err
 			}
 			if n.parent == 0 { // unlinked, closed and not forgotten yet
+				if at, known := p.lostPlace(ino); known && !r.purge && p.delay() > 0 {
+					return p.doomVolume(ino, n, at, r.who(), now)
+				}
 				return p.erase(r, ino, n, now)
 			}
 			return p.unlink(r, n.parent, nameEntry{n.name, ino, TypeFile}, now)
@@ -184,6 +193,7 @@ func (p *Pool) DestroyVolume(r Req, ino Ino, o DestroyOptions) error {
 		all, err = p.admitDestroyVolume(ino, o)
 		return err
 	})
+	r.purge = o.Now
 	if err == nil {
 		err = p.destroyAll(r, all)
 	}

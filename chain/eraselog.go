@@ -18,6 +18,15 @@ import (
 // In every record freed = erased + failed + kept, and nothing is queued; in every job freed = erased + queued + failed +
 // kept. Check proves both.
 
+// logState is the pool's, under the plan lock.
+type logState struct {
+	logN     int64               // records in the erase log
+	told     []told              // of them, those that nobody was told of yet
+	today    map[Ino]EraseRecord // the lines of this day
+	export   func([]EraseRecord) error
+	exportAt time.Time // not tried again before
+}
+
 // EraseRecord is one record of the erase log. Numbers are bytes.
 type EraseRecord struct {
 	ID       uint64 // of the job; 0 for a day's line

@@ -77,6 +77,8 @@ type fall struct {
 	p    *Pool
 	gone map[*layer]bool
 	now  bool // as it is before they go
+
+	lower bool // a lower bound will do: nothing is intersected
 }
 
 // goes: nothing shows the layer itself any more.
@@ -151,6 +153,9 @@ func (x *fall) lost(ls []*layer, lo, hi LayerID) (n int64, err error) {
 			return n + more, err
 		}
 		return n, nil
+	}
+	if x.lower {
+		return 0, nil
 	}
 	for from := (omap.Key{Hi: uint64(lo) + 1}); from != lastKey; {
 		runs, next, err := x.p.commonlyLost(ls, x.below, from, omap.Key{Hi: uint64(hi) + 1})

@@ -97,7 +97,7 @@ func TestForecastModel(t *testing.T) {
 			ok(t, w.p.EraseDrain(t.Context()))
 			for _, name := range w.m.names() {
 				d := w.m.disks[name]
-				o := DestroyOptions{Snapshots: true, Defer: w.rng.IntN(2) == 0}
+				o := DestroyOptions{Snapshots: true, Defer: w.rng.IntN(2) == 0, Now: true}
 				o.Clones = !o.Defer
 				forecastHolds(t, w.p, d.ino, nil, o)
 				if s := w.anySnap(d); s != "" {

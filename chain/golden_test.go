@@ -92,11 +92,18 @@ func goldenRecords() []goldenRecord {
 		{"job", &recJob{2, goldenTime}},
 		{"home", &recHome{300, RootIno}},
 		{"first", &recFirst{7}},
+		{"revive", &recRevive{5, "weekly"}},
 		{"forget", &recForget{[]meta.Key{{Hi: 13<<56 | 7}, {Hi: 14<<56 | 2, Lo: 20000}}}},
 	}
 }
 
 var goldenHow = How{Method: "overwrite", Verify: "full", Program: "slatefs 1", Device: "ino-1", Releases: true}
+
+func goldenDoomed() *doomed {
+	return &doomed{
+		vol: 2, layer: 5, dir: 300, name: "daily", path: "d/disk.raw", size: 1 << 40, when: goldenTime, until: goldenTime.Add(1), who: "uid 0",
+	}
+}
 
 func goldenLog() *logRow {
 	return &logRow{
@@ -152,6 +159,8 @@ func goldenRows() []goldenRow {
 		{"window", rowWindow, marshalRuns([]alloc.Run{{Start: 1000, Len: 16}})},
 		{"answers", rowAnswer, ans.marshal()},
 		{"log", rowLog, goldenLog().marshal()},
+		{"orphan", rowOrphan, (spot{300, "disk.raw", "d/disk.raw", "uid 0"}).marshal()},
+		{"destroyed", rowDoomed, goldenDoomed().marshal()},
 		{"group", 0, groupRow{1, alloc.InUse, alloc.Counts{InUse: 1, Claimed: 2, Meta: 3, Clean: 250}, meta.Ptr{Addr: 9, Twin: 10, Sum: 11}}.marshal()},
 		{"group-uniform", 0, groupRow{n: 1, state: alloc.Clean, counts: alloc.Counts{Clean: 256}}.marshal()},
 		{"entry-blocks", 0, entry{n: 1 << 20}.marshal()},
@@ -256,7 +265,17 @@ func TestGoldenRows(t *testing.T) {
 			if err = l.unmarshal(r.val); err == nil {
 				again = l.marshal()
 			}
-		case rowName, rowLink, rowXattr, rowProperty, rowOrphan, rowDrop, rowWindow, rowAnswer, rowDaily:
+		case rowOrphan:
+			var o spot
+			if err = o.unmarshal(r.val); err == nil {
+				again = o.marshal()
+			}
+		case rowDoomed:
+			var d doomed
+			if err = d.unmarshal(r.val); err == nil {
+				again = d.marshal()
+			}
+		case rowName, rowLink, rowXattr, rowProperty, rowDrop, rowWindow, rowAnswer, rowDaily:
 			continue
 		default: // not a row of the catalog
 			continue

@@ -313,6 +313,11 @@ func (p *Pool) pathOf(ino Ino) string {
 	}
 	for at := ino; at != RootIno; {
 		n, err := p.inode(at)
+		if err == nil && n.parent == 0 && at == ino {
+			if o, ok := p.lostPlace(ino); ok && o.path != "" {
+				return o.path
+			}
+		}
 		if err != nil || n.parent == 0 || len(parts) > 256 {
 			return fmt.Sprintf("inode %d", ino)
 		}

@@ -245,9 +245,10 @@ func (p *Pool) buildLedger() (*ledger, error) {
 			return err
 		}},
 		{rowOrphan, func(ino Ino, row []byte) error {
-			d := decoder{b: row}
-			above[ino] = Ino(d.u())
-			return d.done()
+			var at spot
+			err := at.unmarshal(row)
+			above[ino] = at.dir
+			return err
 		}},
 		{rowProperty, func(ino Ino, row []byte) error {
 			name, val, err := parseProp(row)
@@ -259,6 +260,11 @@ func (p *Pool) buildLedger() (*ledger, error) {
 	} {
 		if err := p.cat.each(k.kind, k.load); err != nil {
 			return nil, wrapCorrupt(err)
+		}
+	}
+	for _, d := range p.doomed { // what is kept is promised nothing
+		if a := g.accounts[d.vol]; a != nil && d.layer == 0 {
+			a.props = props{}
 		}
 	}
 	if err := g.link(above); err != nil {

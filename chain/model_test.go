@@ -104,14 +104,34 @@ func (d *disk) allows(got []byte, size int64) error {
 }
 
 // model is what a pool must hold.
-type model struct{ disks map[string]*disk }
+type model struct {
+	disks map[string]*disk
+	delay bool    // what is destroyed is kept
+	kept  []grave // that, the oldest first
+}
 
-func newModel() *model { return &model{map[string]*disk{}} }
+// grave is what was destroyed and is kept: a volume, or a snapshot of one.
+type grave struct {
+	name string // of the volume
+	d    *disk  // it
+	ino  Ino
+	snap string
+	s    snap
+}
+
+func newModel() *model { return &model{disks: map[string]*disk{}} }
 
 func (m *model) clone() *model {
 	c := newModel()
 	for n, d := range m.disks {
 		c.disks[n] = d.clone()
+	}
+	c.delay = m.delay
+	for _, g := range m.kept {
+		if g.d != nil {
+			g.d = g.d.clone()
+		}
+		c.kept = append(c.kept, g)
 	}
 	return c
 }
@@ -174,7 +194,7 @@ func (m *model) verify(p *Pool, exact bool) error {
 			return fmt.Errorf("%s%w", name, err)
 		}
 	}
-	return nil
+	return m.verifyKept(p)
 }
 
 func (d *disk) verifySnaps(p *Pool, ino Ino) error {
@@ -207,6 +227,8 @@ func (d *disk) verifySnaps(p *Pool, ino Ino) error {
 
 // adopt makes what the pool holds the flushed truth.
 func (m *model) adopt(p *Pool) error {
+	m.delay = p.delay() > 0
+	m.kept = m.kept[m.goneBefore(p):]
 	for name, d := range m.disks {
 		a, err := p.Lookup(RootIno, name)
 		if err != nil {

@@ -33,11 +33,13 @@ func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
 		blocks: alloc.New(g.groupBlocks, g.blocks),
 		layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, vols: map[Ino]*Volume{},
 		jobs: map[uint64]*job{}, volJobs: map[Ino]*job{}, walks: map[uint64]*walk{},
-		dirtyLayers: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, today: map[Ino]EraseRecord{}, epochs: epochs{now: 1}, parts: map[meta.Key]int{}, singles: map[rowKind][]byte{},
+		dirtyLayers: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, epochs: epochs{now: 1}, parts: map[meta.Key]int{}, singles: map[rowKind][]byte{},
 		groupTable: s.groupTable, groupPtrs: make([]meta.Ptr, (g.blocks+int64(g.groupBlocks)-1)/int64(g.groupBlocks)),
 		nextLayer: s.lastLayer, nextJob: s.lastJob, nextIno: s.lastIno,
 		wake: make(chan struct{}, 1), ready: make(chan struct{}, 1), zeroNow: o.ZeroNow,
 	}
+	p.today, p.doomed = map[Ino]EraseRecord{}, map[uint64]*doomed{}
+	p.doomedVols, p.doomedLayers = map[Ino]uint64{}, map[LayerID]uint64{}
 	store.Refill, store.ReadOnly = p.refill, o.ReadOnly
 	store.OnRepair = func(b alloc.BlockID) {
 		log.Warn("a damaged metadata page was repaired from its twin", "pool", s.name, "block", b)
@@ -76,6 +78,7 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 		return nil, fmt.Errorf("pool %s: %w", s.name, err)
 	}
 	if o.ReadOnly {
+		p.settleDoomed()
 		return p, nil
 	}
 	if err := p.recover(); err != nil {
@@ -157,6 +160,9 @@ func (p *Pool) load() error {
 	}
 	if err == nil {
 		err = p.loadLogCount()
+	}
+	if err == nil {
+		err = p.cat.each(rowDoomed, func(id Ino, v []byte) error { return p.noteDoomed(uint64(id), v) })
 	}
 	return err
 }
@@ -282,6 +288,7 @@ func (p *Pool) recover() error {
 	if err == nil {
 		err = p.destroyOrphans(now)
 	}
+	p.settleDoomed()
 	p.mu.Unlock()
 	p.structure.Unlock()
 	if err != nil {

@@ -40,6 +40,7 @@ func (p *Pool) tryChange(fn func(now time.Time) error) (bool, error) {
 	if !p.journalHolds(changeBytes) {
 		return false, nil
 	}
+	defer p.settleDoomed()
 	return true, fn(p.opt.Now())
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strconv"
+	"time"
 )
 
 // erase=none: what a volume frees is not zeroed in the background. A block is zeroed all the same before anybody gets
@@ -12,8 +14,9 @@ import (
 
 // Properties of what becomes of freed blocks.
 const (
-	PropErase     = "erase"
-	PropLogExport = "erase_log_export"
+	PropErase        = "erase"
+	PropLogExport    = "erase_log_export"
+	PropDestroyDelay = "destroy_delay"
 )
 
 // The values of PropErase; the first is the default.
@@ -32,6 +35,35 @@ when somebody needs them; nobody gets them before they are zero, and they are ne
 		Name: PropLogExport, On: OnPool, Default: "none", Parse: parseExport,
 		Help: `file that gets the records that leave the erase log, as lines of JSON: an absolute path or none`,
 	},
+	{
+		Name: PropDestroyDelay, On: OnPool, Default: "0",
+		Parse: func(v string, _ Scope) (string, error) {
+			d, err := parseDelay(v)
+			if err == nil && d == 0 {
+				v = "0"
+			}
+			return v, err
+		},
+		Help: `how long what is destroyed is kept, for undestroy: 90s, 30m, 12h, 7d, or 0. If its space is needed, the
+oldest goes before its time`,
+	},
+}
+
+// parseDelay reads a time as 90s, 30m, 12h, 7d or 0.
+func parseDelay(v string) (time.Duration, error) {
+	if v == "0" || v == "none" {
+		return 0, nil
+	}
+	var unit time.Duration
+	if v != "" {
+		unit = map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}[v[len(v)-1]]
+	}
+	const most = 100 * 365 * 24 * time.Hour
+	n, err := strconv.ParseInt(v[:max(0, len(v)-1)], 10, 64)
+	if err != nil || unit == 0 || n < 0 || n > int64(most/unit) {
+		return 0, fmt.Errorf("%q: want a time as 90s, 30m, 12h, 7d or 0, at most 100 years: %w", v, ErrInvalid)
+	}
+	return time.Duration(n) * unit, nil
 }
 
 // parseExport takes an absolute path.
@@ -55,10 +87,14 @@ func (p *Pool) unscheduled(vol Ino) bool {
 			return false
 		}
 		n, err := p.inode(at)
-		if err != nil {
-			return false
+		if err == nil {
+			at = n.parent
 		}
-		if at = n.parent; at == 0 { // an orphan: no directory's any more
+		if err == nil && at == 0 { // it has no name any more: the directory's where it was
+			o, _ := p.lostPlace(vol)
+			at = o.dir
+		}
+		if err != nil || at == 0 {
 			at = RootIno
 		}
 	}

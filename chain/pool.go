@@ -66,33 +66,30 @@ type Pool struct {
 	nameless    map[*layer]struct{} // layers that wait for a sweep or for their children to go
 	dirtyLayers map[*layer]struct{}
 	answers     answers
-	logN        int64               // records in the erase log
-	told        []told              // of them, those that nobody was told of yet
-	today       map[Ino]EraseRecord // the lines of this day
-	export      func([]EraseRecord) error
-	exportAt    time.Time // not tried again before
-	nextLayer   LayerID
-	nextJob     uint64
-	nextIno     Ino
-	dirtyN      int64 // blocks in jobs that can be zeroed
-	failedN     int64
-	namedN      int64   // claimed blocks in open plans
-	openPages   int64   // pages that the next checkpoint may need for open plans
-	cleaned     int64   // blocks erased, by this process
-	freeing     int64   // blocks of dead layers that no walk has sorted yet
-	needN       int64   // pages that the next checkpoint may need for maps
-	ledger      *ledger // nil until the journal has been replayed
-	pending     []byte
-	lsn         uint64 // records made
-	durable     uint64 // records that are on the device
-	reserved    int64  // journal bytes that open plans may still need
-	epochs      epochs
-	moved       chan struct{} // closed when a plan ends; nil while nobody waits
-	written     int64         // bytes of the last checkpoint
-	failed      error         // the pool is read-only since then
-	closed      bool
-	zeroNow     func(ctx context.Context, bytes int64) (int64, error)
-	demand      int // calls of it that run
+	logState
+	doomedState
+	nextLayer LayerID
+	nextJob   uint64
+	nextIno   Ino
+	dirtyN    int64 // blocks in jobs that can be zeroed
+	failedN   int64
+	namedN    int64   // claimed blocks in open plans
+	openPages int64   // pages that the next checkpoint may need for open plans
+	cleaned   int64   // blocks erased, by this process
+	freeing   int64   // blocks of dead layers that no walk has sorted yet
+	needN     int64   // pages that the next checkpoint may need for maps
+	ledger    *ledger // nil until the journal has been replayed
+	pending   []byte
+	lsn       uint64 // records made
+	durable   uint64 // records that are on the device
+	reserved  int64  // journal bytes that open plans may still need
+	epochs    epochs
+	moved     chan struct{} // closed when a plan ends; nil while nobody waits
+	written   int64         // bytes of the last checkpoint
+	failed    error         // the pool is read-only since then
+	closed    bool
+	zeroNow   func(ctx context.Context, bytes int64) (int64, error)
+	demand    int // calls of it that run
 
 	journal  *journal.Journal
 	commitMu sync.Mutex

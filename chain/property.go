@@ -89,7 +89,7 @@ pool as 10%, or 0 for never`,
 		Help: `a command for sh that runs, as who mounted the pool, when space gets low; SLATEFS_POOL,
 SLATEFS_MOUNTPOINT, SLATEFS_AVAILABLE and SLATEFS_EVENT (low or short) tell it what happened`,
 	},
-	eraseProperties[0], eraseProperties[1],
+	eraseProperties[0], eraseProperties[1], eraseProperties[2],
 }
 
 // The names of properties that this package reads, and those that others do.

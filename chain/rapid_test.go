@@ -52,6 +52,9 @@ func TestModel(t *testing.T) {
 		if err := w.m.verify(w.p, true); err != nil {
 			rt.Fatalf("%v\n%s", err, tail(w.trace))
 		}
+		if err := w.purge(); err != nil {
+			rt.Fatal(err)
+		}
 		if err := w.p.EraseDrain(context.Background()); err != nil {
 			rt.Fatal(err)
 		}

@@ -205,7 +205,11 @@ func (p *Pool) eraseOrphan(ino Ino, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return p.erase(Req{Actor: "unlinked"}, ino, n, now)
+	at, known := p.lostPlace(ino)
+	if known && n.typ == TypeFile && p.delay() > 0 {
+		return p.doomVolume(ino, n, at, at.who, now)
+	}
+	return p.erase(Req{Actor: "unlinked", said: at.who}, ino, n, now)
 }
 
 // destroyOrphans ends, at a fresh mount, what was unlinked and open when the last process died.

@@ -47,6 +47,7 @@ const (
 	kindHome
 	kindForget
 	kindFirst
+	kindRevive
 )
 
 func newRecord(kind byte) record {
@@ -101,6 +102,8 @@ func newRecord(kind byte) record {
 		return &recForget{}
 	case kindFirst:
 		return &recFirst{}
+	case kindRevive:
+		return &recRevive{}
 	}
 	return nil
 }

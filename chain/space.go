@@ -298,6 +298,9 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64) error {
 			if did, err := p.sweepStep(true); err != nil || did {
 				return err
 			}
+			if did, err := p.sacrifice(); err != nil || did {
+				return err
+			}
 			if dirty == 0 || zero == nil || !old {
 				return fmt.Errorf("pool %s: %w", p.name, ErrNoSpace)
 			}
@@ -354,6 +357,7 @@ func (p *Pool) Usage() Usage {
 		}
 		u.Layers++
 	}
+	u.Destroyed = p.doomedN * BlockSize
 	for _, j := range p.jobs {
 		if j.none {
 			u.Unscheduled += j.dirtyBlocks() * BlockSize

@@ -58,6 +58,9 @@ type Req struct {
 	UID, GID, PID uint32
 	Unique        uint64 // of the FUSE request, 0 for others
 	Actor         string // as given with --actor, or the command
+
+	said  string // who, where it is another who said so before
+	purge bool   // nothing is kept, whatever destroy_delay says
 }
 
 // What list, tree and status show. Sizes are in bytes.
@@ -126,6 +129,7 @@ type (
 		JournalUsed, JournalSize                                                                                 int64
 		CheckpointBytes                                                                                          int64 // written by the last checkpoint
 		Repairs                                                                                                  int64
+		Destroyed                                                                                                int64 // part of Live, and of Avail: destroyed and kept, at least so much
 		Unscheduled                                                                                              int64 // part of Dirty: of jobs with erase=none
 	}
 )

@@ -40,16 +40,21 @@ func (p *Pool) unlink(r Req, dir Ino, e nameEntry, now time.Time) error {
 		return err
 	}
 	v := p.vols[e.ino]
-	if v == nil || v.readers+v.writers == 0 {
-		if err := p.erase(r, e.ino, n, now); err != nil { // while its path is still known
-			return err
-		}
-	} else {
+	switch at := (spot{dir, e.name, p.pathOf(e.ino), r.who()}); {
+	case v != nil && v.readers+v.writers > 0:
 		n.parent, n.name, n.ctime = 0, "", now
 		if err := p.putInode(e.ino, n); err != nil {
 			return err
 		}
-		if err := p.putOrphan(e.ino, dir); err != nil {
+		if err := p.putOrphan(e.ino, at); err != nil {
+			return err
+		}
+	case e.typ == TypeFile && !r.purge && p.delay() > 0:
+		if err := p.doomVolume(e.ino, n, at, r.who(), now); err != nil {
+			return err
+		}
+	default:
+		if err := p.erase(r, e.ino, n, now); err != nil { // while its path is still known
 			return err
 		}
 	}
@@ -62,6 +67,13 @@ func (p *Pool) unlink(r Req, dir Ino, e nameEntry, now time.Time) error {
 // erase removes an inode with all it has.
 func (p *Pool) erase(r Req, ino Ino, n *inode, now time.Time) error {
 	if n.typ == TypeFile {
+		for id, d := range p.doomed { // snapshots of it that are kept go with it
+			if d.vol == ino && d.layer != 0 {
+				if err := p.do(&recPut{key: rowKey(rowDoomed, id)}); err != nil {
+					return err
+				}
+			}
+		}
 		var held []LayerID
 		for _, l := range p.byVol[ino] {
 			if l.held > 0 {
@@ -104,11 +116,10 @@ func (p *Pool) erase(r Req, ino Ino, n *inode, now time.Time) error {
 	return nil
 }
 
-// putOrphan notes that an inode has no name any more and is still open, and the directory that it is charged to.
-func (p *Pool) putOrphan(ino, dir Ino) error {
-	e := encoder{}
-	e.u(uint64(dir))
-	return p.do(&recPut{rowKey(rowOrphan, uint64(ino)), e.b})
+// putOrphan notes that an inode has no name any more and is still open: where it was, which is charged for it.
+func (p *Pool) putOrphan(ino Ino, at spot) error {
+	at.path = at.path[max(0, len(at.path)-maxLogPath):]
+	return p.do(&recPut{rowKey(rowOrphan, uint64(ino)), at.marshal()})
 }
 
 // rehome charges what a directory is still charged for, when it is removed, to the one above: nameless layers and
@@ -125,7 +136,9 @@ func (p *Pool) rehome(dir, to Ino) error {
 			if o.up != a {
 				continue
 			}
-			if err := p.putOrphan(o.ino, to); err != nil {
+			at, _ := p.lostPlace(o.ino)
+			at.dir = to
+			if err := p.putOrphan(o.ino, at); err != nil {
 				return err
 			}
 			p.ledger.move(o, up)
@@ -136,6 +149,9 @@ func (p *Pool) rehome(dir, to Ino) error {
 }
 
 func (r Req) who() string {
+	if r.said != "" {
+		return r.said
+	}
 	if r.Actor != "" {
 		return fmt.Sprintf("uid %d, %s", r.UID, r.Actor)
 	}

@@ -38,6 +38,9 @@ func (p *Pool) volume(ino Ino) (*Volume, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, d := p.doomedVolume(ino); d != nil {
+		return nil, fmt.Errorf("%s: was destroyed: %w", d.path, ErrNotFound)
+	}
 	if n.typ != TypeFile || p.heads[ino] == nil {
 		return nil, fmt.Errorf("%s: not a volume: %w", p.pathOf(ino), ErrInvalid)
 	}

@@ -154,9 +154,11 @@ func (w *world) run(k int, name string, d *disk) error {
 	case k < 90:
 		w.note("checkpoint")
 		return w.p.Checkpoint()
-	case k < 96:
+	case k < 95:
 		w.note("erase")
 		return w.erase()
+	case k < 98:
+		return w.undestroy()
 	default:
 		return w.create()
 	}

@@ -55,6 +55,7 @@ func (w *world) destroySnap(name string, d *disk) error {
 		return nil
 	}
 	w.note("destroy %s@%s", name, s)
+	w.bury(name, d, s)
 	delete(d.snaps, s)
 	err := w.p.DestroySnapshots(Req{}, d.ino, []string{s}, DestroyOptions{Defer: true})
 	if err == nil {
@@ -102,6 +103,7 @@ func (w *world) destroy(name string, d *disk) error {
 		return err
 	}
 	w.note("unlink %s", name)
+	w.bury(name, d, "")
 	delete(w.m.disks, name)
 	if err := w.p.Unlink(Req{}, RootIno, name); err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 
 // destroyFlags are the flags of destroy.
 type destroyFlags struct {
-	snapshots, clones, deferred, verbose, wait, dryRun bool
+	snapshots, clones, deferred, verbose, wait, dryRun, now bool
 	format
 }
 
@@ -19,12 +19,15 @@ const destroyHelp = `Destroys a volume, or snapshots of one. It returns at once;
 it before. --wait waits for that.
 
 A volume with snapshots needs -r. What clones hang on is refused: -R destroys the clones too, -d lets them live, and
-keeps what they need. What is open is refused as well.`
+keeps what they need. What is open is refused as well.
+
+Where the pool's property destroy_delay is set, what is destroyed is kept for that time: list -t destroyed shows it,
+undestroy brings it back, and it is erased after it. --now keeps nothing.`
 
 func (a *app) destroyCmd() *cobra.Command {
 	var f destroyFlags
 	cmd := &cobra.Command{
-		Use:   "destroy [-rRdnvp] [--wait] FILE|FILE@NAME[,NAME…]",
+		Use:   "destroy [-rRdnvp] [--now] [--wait] FILE|FILE@NAME[,NAME…]",
 		Short: "Destroy a volume or snapshots",
 		Long:  destroyHelp,
 		Example: `  slatefs destroy /mnt/lab/vm.raw@clean
@@ -40,6 +43,7 @@ func (a *app) destroyCmd() *cobra.Command {
 	cmd.Flags().BoolVarP(&f.deferred, "defer", "d", false, "let clones live; what they need stays without a name")
 	cmd.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "destroy nothing; with -v say what would be freed, and when it would be erased")
 	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "say what was destroyed, and what that frees")
+	cmd.Flags().BoolVar(&f.now, "now", false, "keep nothing, whatever destroy_delay says")
 	cmd.Flags().BoolVar(&f.wait, "wait", false, "wait until it is erased")
 	f.flags(cmd, "p")
 	return cmd
@@ -54,7 +58,7 @@ func (a *app) destroy(ctx context.Context, arg string, f destroyFlags) error {
 	if err != nil {
 		return err
 	}
-	args := destroyArgs{Object: o, Snapshots: f.snapshots, Clones: f.clones, Deferred: f.deferred, DryRun: f.dryRun}
+	args := destroyArgs{Object: o, Snapshots: f.snapshots, Clones: f.clones, Deferred: f.deferred, DryRun: f.dryRun, Now: f.now}
 	res, err := call[destroyResult](ctx, l, opDestroy, args)
 	if err != nil {
 		return err
@@ -66,6 +70,9 @@ func (a *app) destroy(ctx context.Context, arg string, f destroyFlags) error {
 		if err := printDestroyed(a.stdout, res, f.exact); err != nil {
 			return err
 		}
+	}
+	if f.wait && len(res.Kept) > 0 {
+		_, _ = fmt.Fprintf(a.stderr, "kept until %s, and not erased before; destroy --now keeps nothing\n", formatTime(*res.Kept[0].Goes)) //nolint:errcheck // a remark
 	}
 	if !f.wait || len(res.Jobs) == 0 {
 		return nil
@@ -83,9 +90,15 @@ func printDestroyed(w io.Writer, res destroyResult, parsable bool) error {
 			b.WriteString("destroyed " + name + "\n")
 		}
 	}
-	if parsable {
+	for _, k := range res.Kept {
+		if !parsable {
+			fmt.Fprintf(&b, "kept %s until %s, as ID %d\n", k.Name, formatTime(*k.Goes), *k.ID)
+		}
+	}
+	switch {
+	case parsable:
 		fmt.Fprintf(&b, "reclaim\t%d\n", res.Reclaim)
-	} else {
+	case len(res.Kept) == 0:
 		fmt.Fprintf(&b, "reclaims %s\n", formatSize(res.Reclaim))
 	}
 	_, err := io.WriteString(w, b.String())
@@ -129,6 +142,9 @@ func (d *destroyForecast) text() string {
 		s += "; erase at an unlimited rate"
 	default:
 		s += fmt.Sprintf("; erase at %s/s done about %s", formatSize(d.Rate), d.Done.Local().Format("15:04"))
+	}
+	if d.Delay != "" {
+		s += fmt.Sprintf("; all that after it was kept for %s", d.Delay)
 	}
 	if d.None > 0 {
 		s += fmt.Sprintf("; %s are not erased (erase=none)", formatSize(d.None))

@@ -44,12 +44,17 @@ Columns, by zfs's names:
   origin             the snapshot that a clone was made of
   clones             the clones of a snapshot
   creation           when it was made
-  snapshot_count     how many snapshots it has`
+  snapshot_count     how many snapshots it has
+  id, destroyed, goes
+                     of what was destroyed and is kept, because of destroy_delay: its ID for undestroy, when it was
+                     destroyed, and when it goes; used is what its end frees
+
+-t destroyed lists that, and nothing else does.`
 
 func (a *app) listCmd() *cobra.Command {
 	var f listFlags
 	cmd := &cobra.Command{
-		Use:     "list [-rHpj] [-o space|COL,…] [-s COL] [-S COL] [-t volume|snapshot|directory|all] [PATH…]",
+		Use:     "list [-rHpj] [-o space|COL,…] [-s COL] [-S COL] [-t volume|snapshot|directory|destroyed|all] [PATH…]",
 		Aliases: []string{"ls"},
 		Short:   "List volumes and snapshots",
 		Long:    listHelp,
@@ -58,14 +63,15 @@ func (a *app) listCmd() *cobra.Command {
   slatefs list -r -o name,used,written -S used /mnt/lab
   slatefs list -Hp -o written /mnt/lab/vm.raw       # for scripts
   slatefs list -o space -r                          # where the space goes, as zfs shows it
+  slatefs list -t destroyed lab                     # what undestroy can bring back
   slatefs list -o all -t all                        # every column
   slatefs list -t all -j | jq .`,
 		Args: arguments(0, -1),
 		RunE: plain(func(ctx context.Context, args []string) error { return a.list(ctx, args, f) }),
 	}
 	cmd.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "directories below PATH as well")
-	cmd.Flags().StringSliceVarP(&f.columns, "columns", "o", []string{"name", "used", "avail", "refer", "written", "volsize"}, "columns, as `COL,…`")
-	cmd.Flags().StringSliceVarP(&f.types, "type", "t", nil, "`TYPE` of rows: volume, snapshot, directory, pool or all")
+	cmd.Flags().StringSliceVarP(&f.columns, "columns", "o", nil, "columns, as `COL,…`; name,used,avail,refer,written,volsize without it")
+	cmd.Flags().StringSliceVarP(&f.types, "type", "t", nil, "`TYPE` of rows: volume, snapshot, directory, pool, all, or destroyed")
 	cmd.Flags().StringArrayVarP(&f.sortUp, "sort", "s", nil, "sort by the column `COL`")
 	cmd.Flags().StringArrayVarP(&f.sortDown, "sort-descending", "S", nil, "sort by the column `COL`, the greatest first")
 	f.flags(cmd, "Hpj")
@@ -101,6 +107,15 @@ func (a *app) list(ctx context.Context, paths []string, f listFlags) error {
 // parse checks columns, types and order.
 func (f *listFlags) parse() (cols []listColumn, types []string, order func(a, b row) int, err error) {
 	var names []string
+	if types, err = parseTypes(f.types); err != nil {
+		return nil, nil, nil, err
+	}
+	if f.columns == nil {
+		f.columns = []string{"name", "used", "avail", "refer", "written", "volsize"}
+		if slices.Equal(types, []string{typeDestroyed}) {
+			f.columns = []string{"id", "name", "used", "volsize", "destroyed", "goes"}
+		}
+	}
 	for _, name := range f.columns {
 		names = append(names, columnSet(name)...)
 	}
@@ -110,9 +125,6 @@ func (f *listFlags) parse() (cols []listColumn, types []string, order func(a, b 
 			return nil, nil, nil, err
 		}
 		cols = append(cols, c)
-	}
-	if types, err = parseTypes(f.types); err != nil {
-		return nil, nil, nil, err
 	}
 	var orders []func(a, b row) int
 	for _, name := range f.sortUp {
@@ -157,8 +169,10 @@ func parseTypes(names []string) ([]string, error) {
 			types = append(types, typeSnapshot)
 		case "vol":
 			types = append(types, typeVolume)
+		case typeDestroyed:
+			types = append(types, typeDestroyed)
 		default:
-			return nil, usagef("list: -t %s: want volume, snapshot, directory, pool or all", n)
+			return nil, usagef("list: -t %s: want volume, snapshot, directory, pool, destroyed or all", n)
 		}
 	}
 	return types, nil

@@ -40,6 +40,9 @@ var listColumns = []listColumn{
 	{name: "origin", text: func(r row) string { return r.Origin }},
 	{name: "clones", text: func(r row) string { return strings.Join(r.Clones, ",") }},
 	{name: "creation", when: func(r row) *time.Time { return r.Created }},
+	{name: "id", number: func(r row) *int64 { return r.ID }, count: true},
+	{name: "destroyed", when: func(r row) *time.Time { return r.Destroyed }},
+	{name: "goes", when: func(r row) *time.Time { return r.Goes }},
 	{name: "snapshot_count", number: func(r row) *int64 { return r.Snapshots }, count: true},
 }
 

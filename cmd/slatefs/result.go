@@ -21,6 +21,7 @@ type usage struct {
 	Failed     int64  `json:"failed"`
 	Reserve    int64  `json:"reserve"`
 	Promised   int64  `json:"promised"`
+	Kept       int64  `json:"destroyed_and_kept"` // part of live, and available: it goes when it is needed
 	MetaProm   int64  `json:"metadata_promised"`
 	Short      int64  `json:"promises_short_by"`
 	Avail      int64  `json:"available"`
@@ -36,7 +37,7 @@ type usage struct {
 func usageOf(u chain.Usage) usage {
 	return usage{
 		Total: u.Total, Live: u.Live, Meta: u.Meta, Clean: u.Clean, Claimed: u.Claimed, Dirty: u.Dirty, Freeing: u.Freeing,
-		Failed: u.Failed, Reserve: u.Reserve, Promised: u.Promised, MetaProm: u.MetaPromised, Short: u.Short, Avail: u.Avail, Volumes: u.Volumes, Snapshots: u.Snapshots,
+		Failed: u.Failed, Reserve: u.Reserve, Kept: u.Destroyed, Promised: u.Promised, MetaProm: u.MetaPromised, Short: u.Short, Avail: u.Avail, Volumes: u.Volumes, Snapshots: u.Snapshots,
 		Layers: u.Layers, Generation: u.Generation, JournalUse: u.JournalUsed, Journal: u.JournalSize, Repairs: u.Repairs,
 	}
 }
@@ -133,6 +134,10 @@ type row struct {
 	Origin    string     `json:"origin,omitempty"`
 	Created   *time.Time `json:"creation,omitempty"`
 	Clones    []string   `json:"clones,omitempty"`
+	ID        *int64     `json:"id,omitempty"` // of what was destroyed and is kept
+	Destroyed *time.Time `json:"destroyed,omitempty"`
+	Goes      *time.Time `json:"goes,omitempty"`
+	Who       string     `json:"who,omitempty"`
 }
 
 // Types of rows.
@@ -141,4 +146,5 @@ const (
 	typeDirectory = "directory"
 	typeVolume    = "volume"
 	typeSnapshot  = "snapshot"
+	typeDestroyed = "destroyed"
 )

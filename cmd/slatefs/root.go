@@ -86,7 +86,7 @@ func (a *app) root() *cobra.Command {
 	cobra.EnableCommandSorting = false
 	root.AddCommand(
 		a.poolCmd(), a.mountCmd(), a.umountCmd(),
-		a.createCmd(), a.snapshotCmd(), a.rollbackCmd(), a.cloneCmd(), a.destroyCmd(), a.renameCmd(), a.resizeCmd(),
+		a.createCmd(), a.snapshotCmd(), a.rollbackCmd(), a.cloneCmd(), a.destroyCmd(), a.undestroyCmd(), a.renameCmd(), a.resizeCmd(),
 		a.listCmd(), a.treeCmd(), a.getCmd(), a.setCmd(), a.inheritCmd(),
 		a.eraseCmd(),
 	)

@@ -48,7 +48,7 @@ func (s *service) operations() map[string]operation {
 		opSnapshot: handler(s.snapshot), opRollback: handler(s.rollback), opClone: handler(s.clone), opDestroy: handler(s.destroy),
 		opList: handler(s.list), opTree: handler(s.tree),
 		opSetProps: handler(s.setProps), opGetProps: handler(s.getProps),
-		opJobs: handler(s.jobs), opDrain: handler(s.drain), opEraseLog: handler(s.eraseLog), opFirst: handler(s.first),
+		opJobs: handler(s.jobs), opDrain: handler(s.drain), opEraseLog: handler(s.eraseLog), opFirst: handler(s.first), opUndo: handler(s.undestroy),
 		opCheck: handler(s.check), opDump: handler(s.dump),
 	}
 }

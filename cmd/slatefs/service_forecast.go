@@ -16,6 +16,9 @@ func (s *service) forecastDestroy(ino chain.Ino, names []string, o chain.Destroy
 	u, e := s.pool.Usage(), s.eraser.Stats()
 	d := &destroyForecast{Frees: f.Freed, Kept: f.Kept, SeenBy: f.SeenBy, None: f.None, Rate: e.Rate, Paused: e.Paused}
 	queue := u.Dirty - u.Unscheduled + u.Freeing + f.Freed - f.None
+	if v, err := s.pool.Prop(chain.RootIno, chain.PropDestroyDelay); err == nil && v.Value != "0" && !o.Now {
+		d.Delay = v.Value
+	}
 	if e.Rate > 0 && !e.Paused {
 		done := s.now().Add(time.Duration(float64(queue) / float64(e.Rate) * float64(time.Second)))
 		d.Done = &done

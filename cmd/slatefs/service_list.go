@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"slatefs/chain"
@@ -24,7 +25,9 @@ func (s *service) list(ctx context.Context, _ peer, args listArgs) (rows []row, 
 		}
 		switch {
 		case a.Type == chain.TypeDir && snap == "":
-			err = l.dir(ctx, a.Ino)
+			if err = l.dir(ctx, a.Ino); err == nil {
+				l.destroyed(s.pool.Path(a.Ino))
+			}
 		case isVolume(o, a) != nil:
 			err = isVolume(o, a)
 		case snap != "":
@@ -47,6 +50,22 @@ type lister struct {
 	args    listArgs
 	erasing map[chain.Ino]chain.Erasing
 	rows    []row
+}
+
+// destroyed lists what was destroyed below a directory and is kept.
+func (l *lister) destroyed(dir string) {
+	if !l.wants(typeDestroyed) {
+		return
+	}
+	for _, d := range l.pool.Destroyed() {
+		if dir != "" && !strings.HasPrefix(d.Volume, dir+"/") {
+			continue
+		}
+		l.rows = append(l.rows, row{
+			Name: path.Join(l.service.dir, subject(d.Volume, d.Snapshot)), Type: typeDestroyed, ID: new(int64(d.ID)), Size: &d.Size, Used: &d.Frees,
+			Destroyed: &d.When, Goes: &d.Until, Who: d.Who,
+		})
+	}
 }
 
 func (l *lister) wants(typ string) bool { return slices.Contains(l.args.Types, typ) }

@@ -13,6 +13,7 @@ import (
 const (
 	opEraseLog = "erase-log" // none -> []eraseRecord
 	opFirst    = "first"     // firstArgs -> none
+	opUndo     = "undestroy" // undoArgs -> string, the path
 )
 
 // eraseRecord is a record of the erase log as -j, exports and the system journal have it. Numbers are bytes:

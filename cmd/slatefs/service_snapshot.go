@@ -120,12 +120,12 @@ func (s *service) destroy(ctx context.Context, who peer, args destroyArgs) (res 
 	if err != nil {
 		return res, err
 	}
-	o := chain.DestroyOptions{Snapshots: args.Snapshots, Clones: args.Clones, Defer: args.Deferred}
+	o := chain.DestroyOptions{Snapshots: args.Snapshots, Clones: args.Clones, Defer: args.Deferred, Now: args.Now}
 	if args.DryRun {
 		plan.res.Forecast, err = s.forecastDestroy(a.Ino, names, o)
 		return plan.res, s.explain(a.Ino, err)
 	}
-	last := s.lastJob()
+	last := max(s.lastJob(), s.lastKept())
 	if snap == "" {
 		err = s.patient(ctx, a.Ino, func() error { return s.pool.DestroyVolume(who.req(opDestroy), a.Ino, o) })
 	} else {
@@ -142,6 +142,7 @@ func (s *service) destroy(ctx context.Context, who peer, args destroyArgs) (res 
 			plan.res.Jobs = append(plan.res.Jobs, j.ID)
 		}
 	}
+	plan.res.Kept = s.keptSince(last)
 	return plan.res, nil
 }
 

@@ -86,13 +86,14 @@ type (
 	destroyArgs struct {
 		Object                      object
 		Snapshots, Clones, Deferred bool
-		DryRun                      bool
+		DryRun, Now                 bool
 	}
 	destroyResult struct {
 		Destroyed []string // as FILE or FILE@NAME, from the root
 		Reclaim   int64    // bytes that were the destroyed things' own
 		Jobs      []uint64
 		Forecast  *destroyForecast // of a dry run
+		Kept      []row            // because of destroy_delay
 	}
 	// destroyForecast is what a destroy would do; numbers are bytes.
 	destroyForecast struct {
@@ -103,6 +104,7 @@ type (
 		Rate   int64      // per second; 0: unlimited
 		Paused bool       // no end can be told
 		Done   *time.Time // when it is erased; nil: it can't be told
+		Delay  string     // how long it is kept before; empty: it is not
 	}
 	renameArgs struct {
 		Object object

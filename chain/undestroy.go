@@ -1,0 +1,272 @@
+package chain
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// DestroyedInfo describes what was destroyed and is kept.
+type DestroyedInfo struct {
+	ID          uint64
+	Volume      string // path
+	Snapshot    string // empty: the volume with its snapshots
+	Size        int64  // bytes
+	Frees       int64  // what its end alone would free, bytes; 0 where clones hold parts of it
+	When, Until time.Time
+	Who         string
+}
+
+// Destroyed lists what was destroyed and is kept, what goes first first.
+func (p *Pool) Destroyed() (out []DestroyedInfo) {
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, id := range p.doomedInOrder() {
+		d := p.doomed[id]
+		i := DestroyedInfo{ID: id, Volume: d.path, Size: d.size, When: d.when, Until: d.until, Who: d.who, Frees: p.doomedFrees(d) * BlockSize}
+		if d.layer != 0 {
+			i.Snapshot = d.name
+		}
+		out = append(out, i)
+	}
+	return out
+}
+
+// doomedFrees is what the end of one alone would free at least.
+func (p *Pool) doomedFrees(d *doomed) (n int64) {
+	x := &fall{p: p, gone: map[*layer]bool{}, lower: true}
+	for _, l := range p.byVol[d.vol] {
+		if d.layer == 0 || d.layer == l.id {
+			x.gone[l] = true
+		}
+	}
+	for l := range x.gone {
+		if k, err := x.dead(l); err == nil && !l.nameless() && !l.dead {
+			n += k
+		}
+	}
+	return n
+}
+
+// Undestroy brings back what was destroyed and is kept: a volume with its snapshots under its name, or, with a name,
+// under that one in dir (0: where it was); a snapshot under its name or another one.
+//
+// Errors: ErrNotFound: nothing is kept under that number, or its directory or volume is gone. ErrExist: the name is taken.
+// ErrNoSpace, ErrQuota: what it was promised, or what its directory may use, has no room for it any more.
+func (p *Pool) Undestroy(r Req, id uint64, dir Ino, name string) (Attr, error) {
+	var out Attr
+	err := p.changeWithSpace(func(now time.Time) (Need, error) {
+		d := p.doomed[id]
+		if d == nil {
+			return Need{}, fmt.Errorf("nothing that was destroyed is kept under ID %d: %w", id, ErrNotFound)
+		}
+		if d.layer != 0 {
+			return Need{}, p.reviveSnapshot(id, d, name, &out)
+		}
+		at := spot{dir: d.dir, name: d.name}
+		if name != "" {
+			at.name = name
+		}
+		if dir != 0 {
+			at.dir = dir
+		}
+		return p.reviveVolume(id, d, at, now, &out)
+	})
+	if err != nil {
+		return out, err
+	}
+	return out, p.Flush()
+}
+
+func (p *Pool) reviveVolume(id uint64, d *doomed, at spot, now time.Time, out *Attr) (Need, error) {
+	up, err := p.directory(at.dir)
+	if err != nil {
+		return Need{}, fmt.Errorf("%s: its directory: %w", d.path, err)
+	}
+	if _, err := p.find(at.dir, at.name); err == nil {
+		return Need{}, fmt.Errorf("undestroy %s: %s: %w", d.path, join(p.pathOf(at.dir), at.name), ErrExist)
+	} else if !errors.Is(err, ErrNotFound) {
+		return Need{}, err
+	}
+	if err := checkName(at.name); err != nil {
+		return Need{}, err
+	}
+	if err := p.fits(at.dir, at.name); err != nil {
+		return Need{}, err
+	}
+	n, err := p.inode(d.vol)
+	if err != nil {
+		return Need{}, err
+	}
+	was, err := p.storedProps(d.vol, n)
+	if err != nil {
+		return Need{}, err
+	}
+	if need, err := p.admitted(p.tryRevive(id, d, at, was)); err != nil || !need.None() {
+		return need, err
+	}
+	n.parent, n.name, n.ctime = at.dir, at.name, now
+	if err := p.do(&recPut{key: rowKey(rowDoomed, id)}); err != nil {
+		return Need{}, err
+	}
+	if err := p.putInode(d.vol, n); err != nil {
+		return Need{}, err
+	}
+	if err := p.setName(at.dir, at.name, d.vol, n.typ); err != nil {
+		return Need{}, err
+	}
+	a := p.ledger.accounts[d.vol]
+	a.props = was
+	p.ledger.settle(a)
+	p.ledger.move(a, p.ledger.accounts[at.dir])
+	*out = p.attr(d.vol, n)
+	return Need{}, p.updateDir(at.dir, up, 1, 0, now)
+}
+
+// tryRevive: what it would free is available no more, and it is promised what it was.
+func (p *Pool) tryRevive(id uint64, d *doomed, at spot, was props) Forecast {
+	a, g, up := p.ledger.accounts[d.vol], p.ledger, p.ledger.accounts[at.dir]
+	frees := p.doomedN - p.countDoomed(id)
+	return p.try(trial{
+		what: "undestroy " + d.what(), why: "what it holds, and was promised", at: []*account{a, up},
+		change: func() {
+			p.doomedN -= frees
+			a.props = was
+			g.settle(a)
+			g.move(a, up)
+		},
+		undo: func() {
+			g.move(a, g.root)
+			a.props = props{}
+			g.settle(a)
+			p.doomedN += frees
+		},
+	})
+}
+
+// storedProps are the properties of a volume that act on the ledger, as they are stored.
+func (p *Pool) storedProps(ino Ino, n *inode) (props, error) {
+	a := account{}
+	a.kept = n.kept
+	for _, name := range []string{propRefreservation, propReservation, propQuota, propRefquota} {
+		v, ok, err := p.propRow(ino, name)
+		if err != nil {
+			return props{}, err
+		}
+		if ok {
+			a.take(name, v)
+		}
+	}
+	return a.props, nil
+}
+
+func (p *Pool) reviveSnapshot(id uint64, d *doomed, name string, out *Attr) error {
+	if other, v := p.doomedVolume(d.vol); v != nil {
+		return fmt.Errorf("undestroy %s: its volume was destroyed too, undestroy %d first: %w", d.what(), other, ErrNotFound)
+	}
+	if name == "" {
+		name = d.name
+	}
+	if err := checkSnapName(name); err != nil {
+		return err
+	}
+	if _, err := p.snapshot(d.vol, name); err == nil {
+		return fmt.Errorf("undestroy %s: %s@%s: %w", d.what(), p.pathOf(d.vol), name, ErrExist)
+	}
+	frees := p.doomedN - p.countDoomed(id)
+	f := p.try(trial{
+		what: "undestroy " + d.what(), why: "what it holds",
+		change: func() { p.doomedN -= frees }, undo: func() { p.doomedN += frees },
+	})
+	if f.Err != nil {
+		return f.Err
+	}
+	n, err := p.inode(d.vol)
+	if err != nil {
+		return err
+	}
+	if err := p.do(&recPut{key: rowKey(rowDoomed, id)}); err != nil {
+		return err
+	}
+	*out = p.attr(d.vol, n)
+	return p.do(&recRevive{d.layer, name})
+}
+
+// expire ends what is kept: it is destroyed as it would have been without a delay.
+func (p *Pool) expire(id uint64) error {
+	err := p.change(func(now time.Time) error {
+		d := p.doomed[id]
+		if d == nil {
+			return nil
+		}
+		if d.layer == 0 {
+			n, err := p.inode(d.vol)
+			if err != nil {
+				return err
+			}
+			if err := p.erase(Req{said: d.who}, d.vol, n, now); err != nil { // while its path is still known
+				return err
+			}
+		}
+		return p.do(&recPut{key: rowKey(rowDoomed, id)})
+	})
+	if err == nil {
+		err = p.reapAll()
+	}
+	return err
+}
+
+// firstDoomed is the first of what is doomed by a time; 0: there is none.
+func (p *Pool) firstDoomed(by func(*doomed) time.Time) (first uint64, at time.Time) {
+	for id, d := range p.doomed {
+		if t := by(d); first == 0 || t.Before(at) || t.Equal(at) && id < first {
+			first, at = id, t
+		}
+	}
+	return first, at
+}
+
+func (d *doomed) end() time.Time   { return d.until }
+func (d *doomed) begin() time.Time { return d.when }
+
+// overdue is what is doomed and has had its time, or 0.
+func (p *Pool) overdue() uint64 {
+	if id, at := p.firstDoomed((*doomed).end); id != 0 && !p.opt.Now().Before(at) {
+		return id
+	}
+	return 0
+}
+
+// untilOverdue is how long the first of what is doomed is kept.
+func (p *Pool) untilOverdue() (d time.Duration, any bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	id, at := p.firstDoomed((*doomed).end)
+	if id == 0 {
+		return 0, false
+	}
+	return max(at.Sub(p.opt.Now()), time.Second), true
+}
+
+// sacrifice ends the oldest of what is kept, because somebody needs its space. It tells whether there was any.
+func (p *Pool) sacrifice() (bool, error) {
+	if !p.expiring.CompareAndSwap(false, true) {
+		return false, nil // this very change is on its way, and asks for pages
+	}
+	defer p.expiring.Store(false)
+	p.mu.Lock()
+	id, _ := p.firstDoomed((*doomed).begin)
+	d := p.doomed[id]
+	p.mu.Unlock()
+	if d == nil {
+		return false, nil
+	}
+	p.log.Warn("what was destroyed goes before its time: its space is needed", "pool", p.name, "id", id, "what", d.what(),
+		"destroyed", d.when, "would_go", d.until)
+	p.mu.Lock()
+	p.sacrificed++
+	p.mu.Unlock()
+	return true, p.expire(id)
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"slatefs/chain"
+)
+
+// undoArgs say what to bring back, and under which name if not its own: a name, or for a volume a path.
+type undoArgs struct {
+	ID   uint64
+	Name string
+	New  *object
+}
+
+// undestroy brings back what was destroyed and is kept.
+func (s *service) undestroy(_ context.Context, who peer, args undoArgs) (string, error) {
+	at := place{name: args.Name}
+	if args.New != nil {
+		var err error
+		if at, err = s.free(*args.New); err != nil {
+			return "", err
+		}
+	}
+	a, err := s.pool.Undestroy(who.req(opUndo), args.ID, at.dir, at.name)
+	switch {
+	case errors.Is(err, chain.ErrExist):
+		return "", hinted(err, "slatefs undestroy %d %s NEWNAME", args.ID, s.dir)
+	case err != nil:
+		return "", s.explain(0, err)
+	}
+	s.changedName(place{a.Parent, a.Name})
+	return s.abs(a.Ino), nil
+}
+
+// lastKept is the highest ID of what is kept.
+func (s *service) lastKept() (last uint64) {
+	for _, d := range s.pool.Destroyed() {
+		last = max(last, d.ID)
+	}
+	return last
+}
+
+// keptSince lists what is kept and was not before.
+func (s *service) keptSince(last uint64) (rows []row) {
+	l := lister{service: s, args: listArgs{Types: []string{typeDestroyed}}}
+	l.destroyed("")
+	for _, r := range l.rows {
+		if uint64(*r.ID) > last {
+			rows = append(rows, r)
+		}
+	}
+	return rows
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) undestroyCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "undestroy ID POOL [NEWNAME]",
+		Short: "Bring back what was destroyed",
+		Long: `Brings back what was destroyed and is kept, because the pool's property destroy_delay was set: a volume with its snapshots,
+attributes and properties under its name, or a snapshot of a volume. list -t destroyed shows the IDs, and until when each
+is kept. If the name is taken it is refused; NEWNAME is another one, or for a volume also another path in the pool.`,
+		Example: `  slatefs list -t destroyed lab
+  slatefs undestroy 17 lab
+  slatefs undestroy 17 lab vm-old.raw               # in the directory where it was
+  slatefs undestroy 17 lab /mnt/lab/other/vm.raw`,
+		Args:              arguments(2, 3),
+		ValidArgsFunction: a.completePools(1),
+		RunE: plain(func(ctx context.Context, args []string) error {
+			id, err := strconv.ParseUint(args[0], 10, 64)
+			if err != nil {
+				return usagef("undestroy: %q is not an ID; list -t destroyed shows them", args[0])
+			}
+			find, err := a.finder()
+			if err != nil {
+				return err
+			}
+			l, err := find.mountedPool(args[1])
+			if err != nil {
+				return err
+			}
+			q := undoArgs{ID: id}
+			if len(args) == 3 {
+				if q, err = find.newName(q, l, args[2]); err != nil {
+					return err
+				}
+			}
+			_, err = call[string](ctx, l, opUndo, q)
+			return err
+		}),
+	}
+}
+
+// newName takes a name, or the path of a volume that is to be.
+func (f *finder) newName(q undoArgs, l live, name string) (undoArgs, error) {
+	if !strings.Contains(name, "/") {
+		q.Name = strings.TrimPrefix(name, "@")
+		return q, nil
+	}
+	other, o, err := f.object(name)
+	if err == nil && other.UUID != l.UUID {
+		err = fmt.Errorf("%s: lies in pool %s, not in %s", name, other.Name, l.Name)
+	}
+	q.New = &o
+	return q, err
+}
