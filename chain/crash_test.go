@@ -191,6 +191,8 @@ func checkWorld(t *testing.T, w *world, at string, end bool) {
 	fatal("erase")
 	r, err = w.p.Check(context.Background())
 	fatal("check after erase")
+	r, err = nil, residueHunt(w)
+	fatal("residue")
 	err = w.m.verify(w.p, true)
 	fatal("model after erase")
 	err = w.purge()

@@ -81,6 +81,7 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 		p.settleDoomed()
 		return p, nil
 	}
+	p.store.Distrust()
 	if err := p.recover(); err != nil {
 		return nil, fmt.Errorf("pool %s: %w", s.name, err)
 	}

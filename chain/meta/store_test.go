@@ -434,3 +434,58 @@ func TestFlushError(t *testing.T) {
 	must(t, s.Flush())
 	wantNumber(t, s, p, 1)
 }
+
+// What was free when a store was opened is made zero once, unless it was used before.
+func TestDistrust(t *testing.T) {
+	d := newDisk()
+	s := NewStore(d, testTotal, 0)
+	addExtents(t, s, 2, 16)
+	var ps []Ptr
+	for i := range uint64(20) {
+		ps = append(ps, put(t, s, i+1, false))
+	}
+	root := checkpoint(t, s)
+	for _, p := range ps[10:] {
+		s.Free(p)
+	}
+	root = checkpoint(t, s)
+	s2 := NewStore(d, testTotal, 0)
+	must(t, s2.LoadMap(root))
+	s2.Distrust()
+	zero := make([]byte, PageSize)
+	dirty := func() (n int) {
+		for _, p := range ps[10:] {
+			if !bytes.Equal(d.peek(p.Addr), zero) {
+				n++
+			}
+		}
+		return n
+	}
+	if dirty() != 10 {
+		t.Fatalf("%d of 10 freed pages hold what they held", dirty())
+	}
+	p := put(t, s2, 99, false)
+	must(t, s2.Flush())
+	writes := 0
+	d.fail = func(write bool, _ int64) error {
+		if write {
+			writes++
+		}
+		return nil
+	}
+	must(t, s2.Scrub())
+	for _, q := range ps[10:] {
+		if q.Addr != p.Addr && !bytes.Equal(d.peek(q.Addr), zero) {
+			t.Errorf("page %d is free and was not overwritten", q.Addr)
+		}
+	}
+	for i, q := range ps[:10] {
+		wantNumber(t, s2, q, uint64(i+1))
+	}
+	wantNumber(t, s2, p, 99)
+	first := writes
+	must(t, s2.Scrub())
+	if first == 0 || writes != first {
+		t.Errorf("%d writes, then %d more", first, writes-first)
+	}
+}

@@ -59,6 +59,7 @@ type extent struct {
 	used, free, pend, seal, hold bitmap
 
 	words bitmap // pend or seal: must pass through hold
+	old   bitmap // free since the store was opened, and may hold anything; see Distrust
 	moved bitmap // was freed since the store was opened; see repair
 	disk  bitmap // used, as the last sealed image says
 	known bool   // the last sealed image has the extent
@@ -189,6 +190,7 @@ func (s *Store) takeFromLocked(i int) alloc.BlockID {
 	e := s.ext[i]
 	k := e.free.first()
 	e.free.clear(k)
+	e.old.clear(k)
 	e.used.set(k)
 	s.free--
 	s.used++

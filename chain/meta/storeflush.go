@@ -124,7 +124,7 @@ func countBoth(a, b bitmap) int {
 }
 
 // Scrub overwrites with zeros what FreeSensitive gave back before the last
-// durable Seal, without a sync, and makes it free. It tries every page and
+// durable Seal, and what was free when Distrust was called, without a sync, and makes it free. It tries every page and
 // returns the errors together; a page that could not be overwritten is free all
 // the same, because the next page there overwrites it.
 func (s *Store) Scrub() error {
@@ -143,7 +143,7 @@ func (s *Store) Scrub() error {
 		}
 		s.mu.Unlock()
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.scrubOld())...)
 }
 
 // held lists the pages that wait for Scrub.
