@@ -14,7 +14,7 @@ import (
 )
 
 var (
-	borderRounds = flag.Int("border.rounds", 1500, "rounds of TestBorder")
+	borderRounds = flag.Int("border.rounds", 2500, "rounds of TestBorder")
 	borderSeed   = flag.Uint64("border.seed", 1, "seed of TestBorder")
 )
 

@@ -239,6 +239,29 @@ func TestClonesOfADestroyedBaseAddUp(t *testing.T) {
 	l.end()
 }
 
+// A merge moves what it keeps to the last clone, over its quota if need be: a destroy is never refused for space, only
+// further writes are.
+func TestMergeOverAQuota(t *testing.T) {
+	l := newSpaceLab(t)
+	v := l.vol(RootIno, "v", 100)
+	l.mustPut(v, 0, 20)
+	ok(t, l.snap(v, "s"))
+	d := l.dir(RootIno, "d", propQuota, "1M") // 16 U
+	a, err := l.p.Clone(Req{}, v.ino, "s", d, "c")
+	ok(t, err)
+	c, err := l.p.Volume(a.Ino)
+	ok(t, err)
+	ok(t, l.p.DestroyVolume(Req{}, v.ino, DestroyOptions{Snapshots: true, Defer: true}))
+	l.used("d", d, 20, 0, 0, 0, 20)
+	wantErr(t, "a write over the quota", l.put(c, 50, 1), ErrQuota)
+	ok(t, l.p.Flush())
+	l.mustPut(c, 0, 20) // in place
+	ok(t, c.Punch(0, 10*unit))
+	l.mustPut(c, 0, 6)
+	wantErr(t, "a write over the quota", l.put(c, 6, 1), ErrQuota)
+	l.end()
+}
+
 // Blocks that failed to erase are available to nobody. Where they push capacity below the promises the pool says by how
 // much, and makes no new ones; what was promised before goes on.
 func TestPromisesShort(t *testing.T) {
