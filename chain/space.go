@@ -272,8 +272,8 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64) error {
 			return err
 		}
 		p.mu.Lock()
-		zero, dirty, moved, cleaned := p.demanded(), p.dirtyN, p.movedLocked(), p.cleaned
-		waits, walk, old := p.walkWaits(), p.walkReady(), len(p.epochs.open) > 0
+		zero, dirty, cleaned, lsn := p.demanded(), p.dirtyN, p.cleaned, p.lsn
+		waits, walk := p.walkWaits(), p.walkReady()
 		p.mu.Unlock()
 		if dirty > 0 && zero != nil {
 			n, err := zero(ctx, blocks*BlockSize)
@@ -298,17 +298,35 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64) error {
 			if did, err := p.sweepStep(true); err != nil || did {
 				return err
 			}
+			again, err := p.waitForDirty(ctx, lsn, zero != nil)
+			if err != nil {
+				return err
+			}
+			if again {
+				continue
+			}
 			if did, err := p.sacrifice(); err != nil || did {
 				return err
 			}
-			if dirty == 0 || zero == nil || !old {
-				return fmt.Errorf("pool %s: %w", p.name, ErrNoSpace)
-			}
-			select { // open plans may still touch what is dirty
-			case <-moved:
-			case <-ctx.Done():
-			}
+			return fmt.Errorf("pool %s: %w", p.name, ErrNoSpace)
 		}
+	}
+}
+
+// waitForDirty tells whether reclaim, which found nothing to do since the record lsn, should look again: something has
+// changed meanwhile, or a plan that may still have touched what is dirty has ended, for which it waits.
+func (p *Pool) waitForDirty(ctx context.Context, lsn uint64, erases bool) (again bool, err error) {
+	p.mu.Lock()
+	changed, pinned, moved := p.lsn != lsn, p.dirtyN > 0 && erases && len(p.epochs.open) > 0, p.movedLocked()
+	p.mu.Unlock()
+	if changed || !pinned {
+		return changed, nil
+	}
+	select {
+	case <-moved:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
 	}
 }
 
