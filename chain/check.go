@@ -232,18 +232,26 @@ func (c *checker) structure(l *layer, who string) {
 	}
 }
 
+// layerMap checks a map. What it shares with its parent's was seen there, and is not its own.
 func (c *checker) layerMap(l *layer, who string) {
 	var own, refer int64
-	c.pieces(l.top, 0, mapEnd, who, func(lb int64, q piece) {
-		if q.birth == 0 || q.birth > l.id {
-			c.r.bad("%s: block %d: born in %v", who, lb, q.birth)
-		}
-		c.see(q.dev, q.n, q.birth, seenLive, seenLive|seenWalk, who)
-		refer += q.n
-		if q.birth > l.floor() {
-			own += q.n
-		}
-	})
+	differs := c.differs(l, who)
+	for _, r := range differs {
+		c.pieces(l.top, r.lo, r.hi, who, func(lb int64, q piece) {
+			if q.birth == 0 || q.birth > l.id {
+				c.r.bad("%s: block %d: born in %v", who, lb, q.birth)
+			}
+			c.see(q.dev, q.n, q.birth, seenLive, seenLive|seenWalk, who)
+			refer += q.n
+			if q.birth > l.floor() {
+				own += q.n
+			}
+		})
+	}
+	if len(differs) != 1 || differs[0] != wholeMap {
+		m, _ := l.top.bottom()
+		refer = int64(m.Count())
+	}
 	if refer != l.refer {
 		c.r.bad("%s: refers to %d blocks, counted %d", who, refer, l.refer)
 	}

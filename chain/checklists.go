@@ -9,11 +9,16 @@ import (
 // still has to sort.
 func (c *checker) lost(l *layer, who string) {
 	var want omap.Map[entry]
-	c.pieces(l.parent.top, 0, mapEnd, who, func(_ int64, q piece) {
-		want.Set(entryKey(q.birth, q.dev), entry{n: q.n})
-	})
 	forget := func(_ int64, q piece) { carve(&want, deadRun{q.dev, q.n, q.birth}) }
-	c.pieces(l.top, 0, mapEnd, who, forget)
+	differs := c.differs(l, who)
+	for _, r := range differs {
+		c.pieces(l.parent.top, r.lo, r.hi, who, func(_ int64, q piece) {
+			want.Set(entryKey(q.birth, q.dev), entry{n: q.n})
+		})
+	}
+	for _, r := range differs {
+		c.pieces(l.top, r.lo, r.hi, who, forget)
+	}
 	for _, w := range c.p.walks {
 		if w.layer == l {
 			c.pieces(w.source, w.next, mapEnd, who, forget)
@@ -38,6 +43,32 @@ func (c *checker) lost(l *layer, who string) {
 		c.r.bad("%s: blocks %d+%d born in %v are lost and not in the dead list", who, k.Lo, e.n, LayerID(k.Hi))
 		return true
 	})
+}
+
+// region is a part of a map, in blocks.
+type region struct{ lo, hi int64 }
+
+var wholeMap = region{0, mapEnd}
+
+// differs is where a layer's map differs from its parent's: all of it where that cannot be told from pages.
+func (c *checker) differs(l *layer, who string) (out []region) {
+	if l.parent == nil || l.parent.swept || l.swept {
+		return []region{wholeMap}
+	}
+	mine, plain := l.top.plain()
+	theirs, also := l.parent.top.plain()
+	if !plain || !also {
+		return []region{wholeMap}
+	}
+	err := c.p.maps.Differ(theirs, mine, func(lo, hi int64) error {
+		out = append(out, region{lo, hi})
+		return nil
+	})
+	if err != nil {
+		c.r.bad("%s: map: %v", who, err)
+		return []region{wholeMap}
+	}
+	return out
 }
 
 func (c *checker) list(l *list, who string, fn func(omap.Key, entry)) {

@@ -134,6 +134,16 @@ func (o *overlay) lookup(maps *meta.Maps, lb, max int64) (p piece, miss bool) {
 	return p, false
 }
 
+// plain is the map that the stack shows, if nothing lies over the settled one.
+func (o *overlay) plain() (m meta.Map, ok bool) {
+	for ; !o.settled; o = o.under {
+		if o.kind != storeyEntries || o.entries.Len() > 0 {
+			return meta.Map{}, false
+		}
+	}
+	return o.base, true
+}
+
 // bottom is the map under the stack, depth the number of storeys over it.
 func (o *overlay) bottom() (m meta.Map, depth int) {
 	for !o.settled {

@@ -261,8 +261,31 @@ func TestMapSnapshot(t *testing.T) {
 			if got := mapRuns(rt, ms, maps[i]); !slices.Equal(got, models[i]) {
 				rt.Fatalf("layer %d: %v, want %v", i+1, got, models[i])
 			}
+			for j := range maps {
+				differ(rt, ms, maps[i], maps[j], models[i], models[j])
+			}
 		}
 	})
+}
+
+// differ checks that two maps hold the same outside of the regions where they are said to differ.
+func differ(rt *rapid.T, ms *Maps, a, b Map, ma, mb mapModel) {
+	at := int64(0)
+	var holes []Piece
+	err := ms.Differ(a, b, func(lo, hi int64) error {
+		if lo < at || hi <= lo {
+			rt.Fatalf("region [%d, %d) after %d", lo, hi, at)
+		}
+		at = hi
+		holes = append(holes, Piece{Start: lo, Len: hi - lo})
+		return nil
+	})
+	if err != nil {
+		rt.Fatal(err)
+	}
+	if x, y := ma.apply(holes), mb.apply(holes); !slices.Equal(x, y) || a == b && len(holes) > 0 {
+		rt.Fatalf("they differ in %v; outside of it %v and %v", holes, x, y)
+	}
 }
 
 // Readers of published roots run beside the writer.
