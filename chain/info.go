@@ -49,7 +49,7 @@ func (p *Pool) clonesBelow(ino Ino) map[*layer]map[Ino]bool {
 	out := map[*layer]map[Ino]bool{}
 	var down func(l *layer, on []*layer)
 	down = func(l *layer, on []*layer) {
-		if l.vol != ino && l.vol != 0 {
+		if l.vol != ino && l.vol != 0 && p.doomedVols[l.vol] == 0 {
 			for _, o := range on {
 				if out[o] == nil {
 					out[o] = map[Ino]bool{}

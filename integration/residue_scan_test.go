@@ -34,6 +34,7 @@ func (r *residue) verify(when string) {
 			}
 		}
 	}
+	r.keptStamps(alive)
 	found, left := r.scan(alive)
 	r.t.Logf("%s: %d volumes, %d snapshots: %d live stamps, %d on the device, of other writes: %d", when, len(r.volumes()), len(r.snapshots()), len(alive), found, left)
 	if left > 0 {

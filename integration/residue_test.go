@@ -23,6 +23,8 @@ type residue struct {
 	fixed map[string]int      // of each object, how many clones hang on it
 	next  uint64              // number of the next write
 	gone  map[uint64]struct{} // writes that something destroyed held
+	delay bool                // what is destroyed is kept
+	kept  []keptThing
 }
 
 const residueSectors = 16 << 20 / sector // of each volume
@@ -88,18 +90,34 @@ func (r *residue) run() {
 		r.live[name], r.of[name] = make([]uint64, residueSectors), i
 	}
 	for round := range 3 {
+		r.setDelay([]string{"0", "1h", "1h"}[round])
 		for range 120 {
 			r.step()
 		}
 		if round == 1 {
 			r.crash()
 		}
+		if round > 0 {
+			r.killErasing()
+		}
+		if round == 2 {
+			r.verify("before the pool is full")
+			r.fill()
+		}
 		r.slatefs("erase", "wait", r.mnt)
 		r.verify(fmt.Sprintf("round %d", round))
 	}
 	for len(r.live) > 0 {
-		r.slatefs("destroy", "-R", r.at(r.volumes()[0]))
+		r.slatefs("destroy", "-R", "--now", r.at(r.volumes()[0]))
 		r.forgetGone()
+	}
+	r.kept = nil // snapshots go with their volumes; what is left of volumes ends as well
+	for len(r.keptIDs()) > 0 {
+		for id, name := range r.keptIDs() {
+			r.slatefs("undestroy", id, r.mnt)
+			r.slatefs("destroy", "-R", "--now", name)
+			break
+		}
 	}
 	r.slatefs("erase", "wait", r.mnt)
 	r.verify("after the end of all")
@@ -148,6 +166,9 @@ func (r *residue) forgetGone() {
 
 // step does one thing.
 func (r *residue) step() {
+	if r.more(r.rng.IntN(100)) {
+		return
+	}
 	vol := r.pick(r.volumes())
 	snaps := r.snapshots()
 	switch n := r.rng.IntN(100); {
@@ -168,7 +189,7 @@ func (r *residue) step() {
 	case n < 93 && len(snaps) > 0 && len(r.volumes()) < 6:
 		r.clone(r.pick(snaps))
 	case n > 95 && len(snaps) > 0:
-		r.destroy(r.pick(snaps))
+		r.end(r.pick(snaps))
 	}
 }
 
@@ -178,18 +199,6 @@ func (r *residue) clone(snap string) {
 	r.slatefs("clone", r.at(snap), r.at(name))
 	vol, _, _ := strings.Cut(snap, "@")
 	r.live[name], r.of[name] = slices.Clone(r.live[snap]), r.of[vol]
-}
-
-// destroy destroys a snapshot; one with clones goes with them.
-func (r *residue) destroy(snap string) {
-	if res := r.try("destroy", r.at(snap)); res.code != 0 {
-		if !strings.Contains(res.stderr, "clone") {
-			r.t.Error(res)
-		}
-		r.slatefs("destroy", "-R", r.at(snap))
-		r.forgetGone()
-	}
-	r.forget(snap)
 }
 
 // write writes some sectors, most often whole blocks, with O_DIRECT.

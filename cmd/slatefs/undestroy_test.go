@@ -76,3 +76,23 @@ func TestUndestroyCommand(t *testing.T) {
 		t.Errorf("the mount was told of %v", l.view.names)
 	}
 }
+
+// A clone that is kept does not hang on its origin: it is neither shown nor destroyed with it, and comes back after it.
+func TestUndestroyCloneCommand(t *testing.T) {
+	l := newLab(t)
+	l.ok("set destroy_delay=7d lab")
+	l.ok("create --size 1M /lab/vm.raw")
+	l.write("vm.raw", 0, 4, 7)
+	l.ok("snapshot /lab/vm.raw@a")
+	l.ok("clone /lab/vm.raw@a /lab/c")
+	l.ok("destroy /lab/c")
+	if out := l.ok("list -H -o clones -t snapshot /lab/vm.raw"); out != "-\n" {
+		t.Errorf("clones: %s", out)
+	}
+	l.ok("destroy -R --now /lab/vm.raw")
+	id, _, _ := strings.Cut(l.ok("list -Hp -o id,name -t destroyed lab"), "\t")
+	l.ok("undestroy " + id + " lab")
+	if b := l.first("c"); b != 7 {
+		t.Errorf("it begins with %d", b)
+	}
+}
