@@ -101,8 +101,16 @@ func (r *logRow) unmarshal(b []byte) error {
 	r.keptBy, r.how = d.str(), d.how()
 	r.since, r.first, r.last = d.time(), d.time(), d.time()
 	d.attrs(nil)
+	for _, n := range []int64{r.freed, r.erased, r.released, r.kept} {
+		if n > maxLogged {
+			d.fail("number out of range")
+		}
+	}
 	return d.done()
 }
+
+// maxLogged bounds the blocks of a record: a pool has 2^40, and may be overwritten some times a day.
+const maxLogged = 1 << 50
 
 // adds tells whether the record's numbers add up.
 func (r *logRow) adds() bool { return r.freed == r.erased+r.kept && r.released <= r.erased }

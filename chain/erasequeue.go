@@ -244,8 +244,8 @@ func (p *Pool) reportLocked(id uint64, zeroed, failed []blockdev.Extent, how How
 		return fmt.Errorf("erase job %d: %w", id, ErrNotFound)
 	}
 	r := &recErased{job: id, upTo: meta.Key(j.handed), zeroed: toRuns(zeroed), failed: toRuns(failed), when: p.opt.Now()}
-	if how != j.told {
-		r.told, r.how, j.story.told = true, how, how
+	if how != j.said {
+		r.told, r.how, j.said = true, how, how
 	}
 	if both := slices.Concat(r.zeroed, r.failed); len(both) == 0 || !slices.Equal(joined(both), joined(j.given)) {
 		return fmt.Errorf("erase job %d: %d blocks reported, not the %d that were handed out: %w", id, runBlocks(both), j.out, ErrInvalid)

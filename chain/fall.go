@@ -21,7 +21,8 @@ func (p *Pool) ForecastDestroy(ino Ino, names []string, o DestroyOptions) (f Des
 	defer p.structure.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	vols, layers := []Ino{}, []*layer{}
+	var vols []Ino
+	var layers []*layer
 	if names == nil {
 		vols, err = p.admitDestroyVolume(ino, o)
 	} else {

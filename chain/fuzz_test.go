@@ -194,8 +194,8 @@ func FuzzRows(f *testing.F) {
 				}
 			}
 		case rowJob:
-			if err = p.loadJob(8, in); err == nil && p.dirtyN < 0 {
-				t.Fatalf("%d dirty blocks", p.dirtyN)
+			if err = p.loadJob(8, in); err == nil && (p.dirtyN < 0 || p.jobs[8].kept < 0 || p.jobs[8].kept*BlockSize < 0) {
+				t.Fatalf("%d dirty blocks, %d kept", p.dirtyN, p.jobs[8].kept)
 			}
 		case rowWalk:
 			if err = p.loadWalk(8, in); err == nil && (p.walks[8].next < 0 || p.walks[8].pages < 0) {
@@ -212,7 +212,19 @@ func FuzzRows(f *testing.F) {
 			if err = perr; a.reservation < 0 || a.quota < 0 || a.refquota < 0 || a.refreservation < 0 {
 				t.Fatalf("%s=%s: %+v", name, val, a.props)
 			}
-		case rowInode, rowName, rowLink, rowXattr, rowOrphan, rowDrop: // others have their own
+		case rowLog, rowDaily:
+			var l logRow
+			if err = l.unmarshal(in); err == nil && p.record(meta.Key{Hi: uint64(kind) << 56}, &l).Freed < 0 {
+				t.Fatalf("%+v", l)
+			}
+		case rowDoomed:
+			if err = p.noteDoomed(9, in); err == nil && (p.doomed[9].size < 0 || p.doomed[9].size > MaxSize) {
+				t.Fatalf("%+v", p.doomed[9])
+			}
+		case rowOrphan:
+			var o spot
+			err = o.unmarshal(in)
+		case rowInode, rowName, rowLink, rowXattr, rowDrop: // others have their own
 		default:
 			var r groupRow
 			err = r.unmarshal(in)

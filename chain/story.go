@@ -20,7 +20,7 @@ type story struct {
 	begun    time.Time // first and last report
 	last     time.Time
 
-	told How // by this process
+	said How // last, by this process
 }
 
 // How says by what blocks were zeroed, for the erase log: the eraser's words.

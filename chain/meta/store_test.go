@@ -444,11 +444,11 @@ func TestDistrust(t *testing.T) {
 	for i := range uint64(20) {
 		ps = append(ps, put(t, s, i+1, false))
 	}
-	root := checkpoint(t, s)
+	checkpoint(t, s)
 	for _, p := range ps[10:] {
 		s.Free(p)
 	}
-	root = checkpoint(t, s)
+	root := checkpoint(t, s)
 	s2 := NewStore(d, testTotal, 0)
 	must(t, s2.LoadMap(root))
 	s2.Distrust()

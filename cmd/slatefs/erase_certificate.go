@@ -170,7 +170,8 @@ func (c *certificate) text() string {
 	}{
 		{c.Kept, "still in use     %s, shown by others when it was destroyed\n"},
 		{c.Unproven, "NOT ERASED       %s: zeroed for reuse or released only, nothing is claimed\n"},
-		{c.Queued, "NOT ERASED YET   %s\n"}, {c.Failed, "FAILED           %s\n"},
+		{c.Queued, "NOT ERASED YET   %s\n"},
+		{c.Failed, "FAILED           %s\n"},
 	} {
 		if l.n > 0 {
 			fmt.Fprintf(&b, l.name, exactly(l.n))
