@@ -137,13 +137,17 @@ func (x *fall) tree(l *layer, f *DestroyForecast) error {
 // dead is how many of the blocks that l owns nobody would show.
 func (x *fall) dead(l *layer) (int64, error) {
 	left := x.left(l)
-	if len(left) == 0 {
+	switch {
+	case len(left) == 0:
 		return l.own, nil
+	case len(left) == 1 && !x.goes(left[0]):
+		return left[0].lostHere, nil
 	}
 	return x.lost(left, l.floor(), l.id)
 }
 
-// lost is how many blocks with births in (lo, hi] are lost under all of some layers.
+// lost is how many blocks with births in (lo, hi] are lost under all of some layers. It gives the plan lock up between
+// pieces of long lists; the structure lock keeps the tree as it is, but for new heads.
 func (x *fall) lost(ls []*layer, lo, hi LayerID) (n int64, err error) {
 	if len(ls) == 1 { // the dead lists of one line do not overlap
 		if n, err = ls[0].lost.weigh(x.p.lists, lo, hi); err != nil {
@@ -167,6 +171,8 @@ func (x *fall) lost(ls []*layer, lo, hi LayerID) (n int64, err error) {
 			n += r.n
 		}
 		from = next
+		x.p.mu.Unlock() // writers go on between the pieces
+		x.p.mu.Lock()
 	}
 	return n, nil
 }
