@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"slatefs/chain/meta"
@@ -24,10 +24,10 @@ type doomedState struct {
 	doomed       map[uint64]*doomed // destroyed, and kept
 	doomedVols   map[Ino]uint64     // their IDs
 	doomedLayers map[LayerID]uint64
-	doomedN      int64       // blocks that the end of all that would free
-	doomedStale  bool        // that is to be counted anew
-	expiring     atomic.Bool // one of them is being sacrificed
-	sacrificed   int64       // that went before their time, by this process
+	doomedN      int64      // blocks that the end of all that would free
+	doomedStale  bool       // that is to be counted anew
+	sacrificing  sync.Mutex // one of them; before all other locks
+	sacrificed   int64      // that went before their time, by this process
 }
 
 // doomed is something that was destroyed and is kept. Exactly one volume, or one snapshot of one.

@@ -196,26 +196,28 @@ func (p *Pool) reviveSnapshot(id uint64, d *doomed, name string, out *Attr) erro
 
 // expire ends what is kept: it is destroyed as it would have been without a delay.
 func (p *Pool) expire(id uint64) error {
-	err := p.change(func(now time.Time) error {
-		d := p.doomed[id]
-		if d == nil {
-			return nil
-		}
-		if d.layer == 0 {
-			n, err := p.inode(d.vol)
-			if err != nil {
-				return err
-			}
-			if err := p.erase(Req{said: d.who}, d.vol, n, now); err != nil { // while its path is still known
-				return err
-			}
-		}
-		return p.do(&recPut{key: rowKey(rowDoomed, id)})
-	})
+	err := p.change(func(now time.Time) error { return p.endDoomed(id, now) })
 	if err == nil {
 		err = p.reapAll()
 	}
 	return err
+}
+
+func (p *Pool) endDoomed(id uint64, now time.Time) error {
+	d := p.doomed[id]
+	if d == nil { // another was faster
+		return nil
+	}
+	if d.layer == 0 {
+		n, err := p.inode(d.vol)
+		if err != nil {
+			return err
+		}
+		if err := p.erase(Req{said: d.who}, d.vol, n, now); err != nil { // while its path is still known
+			return err
+		}
+	}
+	return p.do(&recPut{key: rowKey(rowDoomed, id)})
 }
 
 // firstDoomed is the first of what is doomed by a time; 0: there is none.
@@ -250,23 +252,52 @@ func (p *Pool) untilOverdue() (d time.Duration, any bool) {
 	return max(at.Sub(p.opt.Now()), time.Second), true
 }
 
-// sacrifice ends the oldest of what is kept, because somebody needs its space. It tells whether there was any.
+// sacrifice ends the oldest of what is kept, because somebody needs its space. It tells whether there was any, or another
+// has done it meanwhile.
 func (p *Pool) sacrifice() (bool, error) {
-	if !p.expiring.CompareAndSwap(false, true) {
-		return false, nil // this very change is on its way, and asks for pages
+	p.mu.Lock()
+	before := p.sacrificed
+	p.mu.Unlock()
+	did, err := p.sacrificeAfter(before)
+	if did && err == nil {
+		err = p.reapAll() // may need space itself, and come here again
 	}
-	defer p.expiring.Store(false)
+	return did, err
+}
+
+func (p *Pool) sacrificeAfter(before int64) (bool, error) {
+	p.sacrificing.Lock() // one after the other: who waits may have enough then
+	defer p.sacrificing.Unlock()
 	p.mu.Lock()
 	id, _ := p.firstDoomed((*doomed).begin)
-	d := p.doomed[id]
+	d, others := p.doomed[id], p.sacrificed != before
 	p.mu.Unlock()
-	if d == nil {
-		return false, nil
+	if d == nil || others {
+		return others, nil
 	}
-	p.log.Warn("what was destroyed goes before its time: its space is needed", "pool", p.name, "id", id, "what", d.what(),
-		"destroyed", d.when, "would_go", d.until)
-	p.mu.Lock()
-	p.sacrificed++
-	p.mu.Unlock()
-	return true, p.expire(id)
+	err := p.changeWithFew(func(now time.Time) error {
+		p.sacrificed++
+		return p.endDoomed(id, now)
+	})
+	if err == nil {
+		p.log.Warn("what was destroyed goes before its time: its space is needed", "pool", p.name, "id", id, "what", d.what(),
+			"destroyed", d.when, "would_go", d.until)
+	}
+	return err == nil, err
+}
+
+// changeWithFew is change for who frees: it asks for the pages that it would like, and goes with few.
+func (p *Pool) changeWithFew(fn func(now time.Time) error) error {
+	for {
+		if err := p.grantPages(structurePages); err != nil && (!errors.Is(err, ErrNoSpace) || p.store.FreePages() < leastPages) {
+			return err
+		}
+		done, err := p.tryChange(fn)
+		if done || err != nil {
+			return err
+		}
+		if err := p.Checkpoint(); err != nil {
+			return err
+		}
+	}
 }

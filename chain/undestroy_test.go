@@ -1,9 +1,11 @@
 package chain
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -344,5 +346,50 @@ func TestParseDelay(t *testing.T) {
 		if d, err := parseDelay(in); err == nil {
 			t.Errorf("%q: %v", in, d)
 		}
+	}
+}
+
+// Many writers that are promised their space take it from what is kept, all at once, and none is refused.
+func TestDestroyDelayYieldsToMany(t *testing.T) {
+	p := delayed(t, newDisk(t, 8<<20))
+	for i := range 12 {
+		v := mustVolume(t, p, fmt.Sprint("old", i), 512<<10)
+		write(t, v, fill('s', 384<<10), 0)
+		ok(t, p.Unlink(Req{}, RootIno, fmt.Sprint("old", i)))
+	}
+	share := p.Usage().Avail / 5 &^ 0xffff
+	var vols []*Volume
+	for i := range 4 {
+		v := mustVolume(t, p, fmt.Sprint("new", i), share)
+		ok(t, p.SetProps(Req{}, v.ino, Setting{Name: propRefreservation, Value: "auto"}))
+		vols = append(vols, v)
+	}
+	var one sync.Mutex // as the eraser's
+	p.SetZeroNow(func(_ context.Context, n int64) (int64, error) {
+		one.Lock()
+		defer one.Unlock()
+		return eraseSome(p, n)
+	})
+	before := len(kept(p))
+	errs := make(chan error, len(vols))
+	for _, v := range vols {
+		go func() {
+			for off := int64(0); off < share; off += 16 << 10 {
+				if _, err := v.WriteAt(fill('n', 16<<10), off); err != nil {
+					errs <- fmt.Errorf("%d bytes written: %w", off, err)
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	for range vols {
+		ok(t, <-errs)
+	}
+	if left := len(kept(p)); left == before || left == 0 && share < 1<<20 {
+		t.Errorf("of %d kept things %d are left", before, left)
+	}
+	for _, v := range vols {
+		expect(t, v, 0, fill('n', int(share)))
 	}
 }
