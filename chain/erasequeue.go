@@ -293,7 +293,7 @@ func (p *Pool) EraseJobs() []JobInfo {
 			ID: j.id, Volume: j.volume, Layer: j.layer, Reason: j.reason, Since: j.since, State: "queued",
 			Freed: j.freed * BlockSize, Erased: j.erased * BlockSize, Failed: j.badN * BlockSize,
 			Dirty: j.dirtyBlocks() * BlockSize, Kept: j.kept * BlockSize, KeptBy: j.keptBy, None: j.none, First: j.rank > 0,
-			Who: j.who,
+			Who: j.who, Released: j.released * BlockSize,
 		}
 		if j.vol != 0 {
 			i.VolumeUUID = p.VolumeUUID(j.vol)

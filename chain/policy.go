@@ -10,7 +10,9 @@ import (
 
 // erase=none: what a volume frees is not zeroed in the background. A block is zeroed all the same before anybody gets
 // it, the volume that had it included (invariant 2): a writer that finds nothing clean has it done. The policy of a
-// volume goes into each of its jobs when that is made, and stays what it was then.
+// volume goes into each of its jobs when that is made, and stays what it was then. The job that collects what a volume
+// overwrites would never end while the volume writes, or under none at all: it is followed by another when the policy
+// has changed.
 
 // Properties of what becomes of freed blocks.
 const (
@@ -76,6 +78,9 @@ func parseExport(v string, _ Scope) (string, error) {
 	}
 	return filepath.Clean(v), nil
 }
+
+// policyState is the pool's, under the plan lock: it counts what may have changed the policy of a volume.
+type policyState struct{ policies uint64 }
 
 // unscheduled tells whether what a volume frees now is passed by: its own property, or the nearest directory's above.
 func (p *Pool) unscheduled(vol Ino) bool {

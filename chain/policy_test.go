@@ -157,3 +157,48 @@ func TestFirst(t *testing.T) {
 	ok(t, p.dev.Sync())
 	ok(t, p.Report(id, runs, nil))
 }
+
+// What a volume overwrites follows its policy, though the job that collects it never ends.
+func TestPolicyChanges(t *testing.T) {
+	p := openPool(t, newDisk(t, 8<<20))
+	plant(t, p, "d/", "e/", "d/vm")
+	v := existing(t, p, "d/vm")
+	e, err := p.Resolve("e")
+	ok(t, err)
+	setProp(t, p, e.Ino, PropErase, EraseNone)
+	free := func(n int64) {
+		write(t, v, fill('a', int(n)*BlockSize), 0)
+		ok(t, v.Punch(0, n*BlockSize))
+	}
+	want := func(zero, none int64) {
+		t.Helper()
+		var got [2]int64
+		for _, j := range p.EraseJobs() {
+			got[map[bool]int{true: 1}[j.None]] += j.Dirty / BlockSize
+		}
+		if got != [2]int64{zero, none} {
+			t.Errorf("to erase: %d blocks, not scheduled: %d, want %d and %d", got[0], got[1], zero, none)
+		}
+	}
+	free(2)
+	want(2, 0)
+	setProp(t, p, v.ino, PropErase, EraseNone)
+	free(3)
+	want(2, 3)
+	setProp(t, p, v.ino, PropErase, EraseZero)
+	free(4)
+	want(6, 3)
+	ok(t, p.SetProps(Req{}, v.ino, Setting{Name: PropErase, Inherit: true}))
+	free(5)
+	want(11, 3)
+	ok(t, p.Rename(Req{}, v.account.up.ino, "vm", e.Ino, "vm", 0)) // what it inherits now
+	free(6)
+	want(11, 9)
+	p = again(t, p, false)
+	v = existing(t, p, "e/vm")
+	free(7)
+	want(11, 16)
+	_, err = eraseSome(p, 1<<62)
+	ok(t, err)
+	want(0, 16)
+}

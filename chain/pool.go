@@ -68,6 +68,7 @@ type Pool struct {
 	answers     answers
 	logState
 	doomedState
+	policyState
 	nextLayer LayerID
 	nextJob   uint64
 	nextIno   Ino

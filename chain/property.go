@@ -351,6 +351,7 @@ func (p *Pool) putProp(ino Ino, s Setting) error {
 		}
 		return v.setKept(a.kept)
 	}
+	p.policies++
 	if s.Inherit {
 		return p.do(&recPut{key: propKey(ino, s.Name)})
 	}

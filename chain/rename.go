@@ -146,6 +146,7 @@ func (p *Pool) move(dir Ino, e nameEntry, newDir Ino, newName string, now time.T
 		return err
 	}
 	p.moveAccount(e.ino, newDir)
+	p.policies++
 	nd, err := p.directory(newDir) // it may be dir, as it is now
 	if err != nil {
 		return err

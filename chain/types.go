@@ -118,7 +118,8 @@ type (
 		None                         bool // erase=none: zeroed only when a writer needs the blocks
 		First                        bool // put first
 		Who                          string
-		VolumeUUID                   UUID // zero: of no volume
+		Released                     int64 // part of Erased: zero to read, and not erased below
+		VolumeUUID                   UUID  // zero: of no volume
 		Layers                       []UUID
 	}
 	// Usage is the state of a pool.

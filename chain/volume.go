@@ -15,7 +15,8 @@ type Volume struct {
 	active    []*Plan // writes that are planned and not ended, for the block locks and for settling
 	rollbacks uint64  // a plan from before one leaves no trace
 	gone      bool
-	readers   int // opens by access mode
+	policy    uint64 // Pool.policies when the policy of its job was looked at
+	readers   int    // opens by access mode
 	writers   int
 	writes    uint64    // ever planned, by this process
 	mtime     time.Time // of the last write; in the inode's row at the next checkpoint
@@ -106,7 +107,8 @@ func (s *Snap) Size() int64 { return s.l.size }
 
 // jobs of a volume: what it overwrites and discards collects in one, made before the first record that frees.
 func (v *Volume) job() error {
-	if v.p.volJobs[v.ino] != nil {
+	if j := v.p.volJobs[v.ino]; j != nil && (v.policy == v.p.policies || j.none == v.p.unscheduled(v.ino)) {
+		v.policy = v.p.policies
 		return nil
 	}
 	return v.p.do(&recJob{v.ino, v.p.opt.Now()})

@@ -24,6 +24,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -135,7 +136,12 @@ func req(h *fuse.InHeader) chain.Req {
 func byProgram(h *fuse.InHeader) chain.Req {
 	r := req(h)
 	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", h.Pid)); err == nil {
-		r.Actor = strings.TrimSuffix(string(comm), "\n")
+		r.Actor = strings.Map(func(c rune) rune {
+			if c == ',' || !unicode.IsPrint(c) { // a comma divides who did it
+				return '_'
+			}
+			return c
+		}, strings.TrimSuffix(string(comm), "\n"))
 	}
 	return r
 }

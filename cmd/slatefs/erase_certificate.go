@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"slatefs/chain"
 )
 
 // certificate is what can be shown of a thing's end.
@@ -137,7 +139,11 @@ func (a *app) newCertificate(asked []string, recs []eraseRecord, info eraseInfo)
 			c.Open = append(c.Open, j)
 			c.Freed, c.Kept = c.Freed+j.Freed, c.Kept+j.Kept
 			c.Queued, c.Failed = c.Queued+j.Dirty, c.Failed+j.Failed
-			c.Unproven += j.Erased
+			if j.Policy == chain.EraseNone {
+				c.Unproven += j.Erased
+			} else {
+				c.Erased, c.Unproven = c.Erased+j.Erased-j.Released, c.Unproven+j.Released
+			}
 		}
 	}
 	for _, q := range asked {

@@ -71,7 +71,8 @@ type jobInfo struct {
 	Dirty  int64     `json:"dirty"`
 	Failed int64     `json:"failed"`
 
-	Kept       int64    `json:"kept"` // part of freed: others still showed it when it was destroyed
+	Released   int64    `json:"released"` // part of erased: never called so
+	Kept       int64    `json:"kept"`     // part of freed: others still showed it when it was destroyed
 	KeptBy     string   `json:"kept_by,omitempty"`
 	Policy     string   `json:"policy"`
 	First      bool     `json:"first"`
@@ -82,6 +83,7 @@ type jobInfo struct {
 
 // of fills in what a job's record in the erase log will say as well.
 func (i jobInfo) of(j chain.JobInfo) jobInfo {
+	i.Released = j.Released
 	i.Kept, i.KeptBy, i.Policy, i.First, i.Who = j.Kept, j.KeptBy, chain.EraseZero, j.First, j.Who
 	if j.None {
 		i.Policy = chain.EraseNone
