@@ -18,6 +18,13 @@ import (
 // Ready is signalled when Next may have something.
 func (p *Pool) Ready() <-chan struct{} { return p.ready }
 
+// Clean is how many bytes are zero and free.
+func (p *Pool) Clean() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.blocks.Counts().Clean * BlockSize
+}
+
 // Next hands out dirty runs of the first job that may be zeroed, in the order of the device, at most maxBytes, and not
 // again until they are reported. The first is the one that was put first last, else the oldest; jobs of erase=none come
 // last of all, and only while a writer waits for clean blocks. Nil: nothing may be zeroed now. It seals what has collected when nothing else is left, and makes the seal
@@ -219,7 +226,7 @@ func (p *Pool) Report(id uint64, zeroed, failed []blockdev.Extent) error {
 
 // ReportHow says what became of the runs that were handed out: zero and synced, or failed, and by what. It returns when
 // the record is durable. Every handed-out block of the job must be in one of the two. The report that ends a job writes
-// the job's record in the erase log with it.
+// the job's record in the erase log with it. What failed is handed out again after a back-off.
 func (p *Pool) ReportHow(id uint64, zeroed, failed []blockdev.Extent, how How) error {
 	if err := p.ensureRoom(int64(len(zeroed)+len(failed)+64) * 16); err != nil {
 		return err
@@ -251,7 +258,9 @@ func (p *Pool) reportLocked(id uint64, zeroed, failed []blockdev.Extent, how How
 		return fmt.Errorf("erase job %d: %d blocks reported, not the %d that were handed out: %w", id, runBlocks(both), j.out, ErrInvalid)
 	}
 	if len(r.failed) > 0 {
-		j.retryAt = p.opt.Now().Add(time.Second << min(j.retries, 12))
+		wait := time.Second << min(j.retries, 12)
+		j.retryAt = p.opt.Now().Add(wait)
+		time.AfterFunc(wait, p.poke)
 		j.retries++
 		p.log.Error("erase failed; the blocks stay dirty and are tried again", "pool", p.name, "job", id, "blocks", runBlocks(r.failed))
 	}

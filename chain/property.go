@@ -46,7 +46,7 @@ type Property struct {
 	Help  string // what it does, for help texts, in lines of at most 95 characters
 }
 
-var properties = []Property{
+var properties = append([]Property{
 	{
 		Name: propRefreservation, On: OnPool | OnDir | OnVolume, Inherits: OnDir, Default: "none", Bytes: true,
 		Parse: func(v string, on Scope) (string, error) {
@@ -75,11 +75,6 @@ volume's size and moves with it. On a directory or pool, auto or none: what new 
 		Help: `on: the volume is promised its size because fallocate could not map all of it at once`,
 	},
 	{
-		Name: PropThroughput, On: OnPool, Default: "10485760", Bytes: true, Parse: parseRate,
-		Help: `how fast freed blocks are erased in the background, in bytes per second; an upper bound, 10M by
-default, 0 is unlimited`,
-	},
-	{
 		Name: PropLowSpace, On: OnPool, Default: "10%", Bytes: true, Parse: parseShare,
 		Help: `when less than this is available, the log says so and on_low_space runs: a size, a share of the
 pool as 10%, or 0 for never`,
@@ -89,10 +84,9 @@ pool as 10%, or 0 for never`,
 		Help: `a command for sh that runs, as who mounted the pool, when space gets low; SLATEFS_POOL,
 SLATEFS_MOUNTPOINT, SLATEFS_AVAILABLE and SLATEFS_EVENT (low or short) tell it what happened`,
 	},
-	eraseProperties[0], eraseProperties[1], eraseProperties[2],
-}
+}, slices.Concat(scrubberProperties, eraseProperties[:])...)
 
-// The names of properties that this package reads, and those that others do.
+// The names of properties that this package reads, and some that others do.
 const (
 	propRefreservation = "refreservation"
 	propReservation    = "reservation"
@@ -100,7 +94,6 @@ const (
 	propRefquota       = "refquota"
 	propPreallocated   = "preallocated"
 
-	PropThroughput = "erase_throughput"
 	PropLowSpace   = "low_space"
 	PropOnLowSpace = "on_low_space"
 )

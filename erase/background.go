@@ -12,8 +12,16 @@ import (
 func (e *Eraser) Run(ctx context.Context) error {
 	// What is half done at the end of ctx is still synced and reported.
 	work := context.WithoutCancel(ctx)
-	b := newBucket(e.clock.Now(), e.rate.Load())
+	b := newBucket(e.clock.Now(), e.bound())
 	for ctx.Err() == nil {
+		if rest := e.shut(e.clock.Now()); rest > 0 {
+			if err := e.flushPending(work); err != nil {
+				return err
+			}
+			e.clock.Sleep(ctx, min(rest, shutNap))
+			b.drain(e.clock.Now())
+			continue
+		}
 		idle, err := e.turn(ctx, work, b)
 		if err != nil {
 			return err
@@ -30,7 +38,7 @@ func (e *Eraser) Run(ctx context.Context) error {
 // is nothing to do until await returns; nothing is pending then.
 func (e *Eraser) turn(ctx, work context.Context, b *bucket) (idle bool, err error) {
 	now := e.clock.Now()
-	if r := e.rate.Load(); r != b.rate {
+	if r := e.bound(); r != b.rate {
 		b.set(now, r)
 	}
 	if e.paused.Load() {
@@ -69,8 +77,9 @@ func (e *Eraser) step(ctx context.Context, b *bucket, now time.Time, n int64) (i
 	if e.pending.bytes == 0 {
 		e.pending.since = now
 	}
-	b.charge(now, e.zero(ctx, &e.pending, job, runs))
-	return false, nil
+	tried, err := e.zero(ctx, &e.pending, job, runs)
+	b.charge(now, tried)
+	return false, err
 }
 
 // due tells whether the pending batch must be reported now. The caller holds
@@ -95,7 +104,7 @@ func (e *Eraser) flushPending(ctx context.Context) error {
 func (e *Eraser) await(ctx context.Context) {
 	select {
 	case <-ctx.Done():
-	case <-e.queue.Ready(): // if paused: Resume wakes the background once more
+	case <-e.queue.Ready(): // if paused: SetPaused wakes it once more
 	case <-e.wake:
 	}
 }

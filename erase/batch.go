@@ -2,6 +2,7 @@ package erase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,14 +20,15 @@ type batch struct {
 // part is what a batch holds of one job. zeroed is written, not yet synced.
 type part struct {
 	job            uint64
+	method         blockdev.Method
 	zeroed, failed []blockdev.Extent
 }
 
-// of returns the part that collects for job. Parts of the same job that follow
-// one another are one.
-func (b *batch) of(job uint64) *part {
-	if n := len(b.parts); n == 0 || b.parts[n-1].job != job {
-		b.parts = append(b.parts, part{job: job})
+// of returns the part that collects for job by method. Those that follow one
+// another are one.
+func (b *batch) of(job uint64, m blockdev.Method) *part {
+	if n := len(b.parts); n == 0 || b.parts[n-1].job != job || b.parts[n-1].method != m {
+		b.parts = append(b.parts, part{job: job, method: m})
 	}
 	return &b.parts[len(b.parts)-1]
 }
@@ -44,15 +46,25 @@ func (e *Eraser) next(n int64) (uint64, []blockdev.Extent, error) {
 	return job, runs, nil
 }
 
-// zero writes zeros over runs and puts them into b, as zeroed or failed. It
-// returns the bytes that it tried to write, second attempts included. The
-// caller holds the worker lock.
-func (e *Eraser) zero(ctx context.Context, b *batch, job uint64, runs []blockdev.Extent) (tried int64) {
+// zero makes runs zero and puts them into b, as zeroed or failed. It returns
+// the bytes that it tried to write, second attempts included. An error is
+// final. The caller holds the worker lock.
+func (e *Eraser) zero(ctx context.Context, b *batch, job uint64, runs []blockdev.Extent) (tried int64, err error) {
 	for _, x := range runs {
-		p := b.of(job)
+		m, cost, err := e.resolve(x)
+		tried += cost
+		if err != nil {
+			return tried, err
+		}
 		b.bytes += x.Len
 		tried += x.Len
-		err := e.dev.Zero(x.Off, x.Len, e.method)
+		err = e.zeroRun(x, m)
+		if errors.Is(err, blockdev.ErrMethod) && m != blockdev.Overwrite {
+			e.refused(m, err)
+			m = blockdev.Overwrite
+			err = e.zeroRun(x, m)
+		}
+		p := b.of(job, m)
 		if err == nil {
 			p.zeroed = appendExtent(p.zeroed, x)
 			e.stats.wrote(e.clock.Now(), x.Len, b.demand)
@@ -64,7 +76,27 @@ func (e *Eraser) zero(ctx context.Context, b *batch, job uint64, runs []blockdev
 		e.stats.wrote(e.clock.Now(), n, b.demand)
 		e.log.Warn("erase: zero", "job", job, "offset", x.Off, "bytes", x.Len, "failed_bytes", x.Len-n, "err", err)
 	}
-	return tried
+	return tried, nil
+}
+
+// zeroRun is one step on the device.
+func (e *Eraser) zeroRun(x blockdev.Extent, m blockdev.Method) error {
+	start := e.clock.Now()
+	err := e.dev.Zero(x.Off, x.Len, m)
+	e.stats.took(&e.stats.s.Step, e.clock.Now().Sub(start))
+	return err
+}
+
+// syncDevice makes durable what was written. An error is final. The caller
+// holds the worker lock.
+func (e *Eraser) syncDevice() error {
+	start := e.clock.Now()
+	if err := e.dev.Sync(); err != nil {
+		e.stats.fault(&e.stats.s.Errors.Sync)
+		return e.die(fmt.Errorf("erase: sync: %w", err))
+	}
+	e.stats.took(&e.stats.s.Sync, e.clock.Now().Sub(start))
+	return nil
 }
 
 // zeroBlocks tries x once more, block by block, so that one bad block does not
@@ -78,7 +110,7 @@ func (e *Eraser) zeroBlocks(ctx context.Context, p *part, x blockdev.Extent) (ze
 			continue
 		}
 		tried += blockBytes
-		if err := e.dev.Zero(off, blockBytes, e.method); err != nil {
+		if err := e.dev.Zero(off, blockBytes, p.method); err != nil {
 			p.failed = appendExtent(p.failed, block)
 			continue
 		}
@@ -95,20 +127,20 @@ func (e *Eraser) flush(b *batch) (zeroed int64, err error) {
 	if len(b.parts) == 0 {
 		return 0, nil
 	}
-	if err := e.dev.Sync(); err != nil {
-		e.stats.fault(&e.stats.s.Errors.Sync)
-		return 0, e.die(fmt.Errorf("erase: sync: %w", err))
+	if err := e.syncDevice(); err != nil {
+		return 0, err
 	}
 	for _, p := range b.parts {
+		how := blockdev.How{Method: p.method, Verify: blockdev.Verify(e.verify.Load())}
 		written := total(p.zeroed)
-		e.readBack(&p)
+		e.readBack(&p, how.Verify)
 		good, bad := total(p.zeroed), total(p.failed)
-		if err := e.queue.Report(p.job, p.zeroed, p.failed); err != nil {
+		if err := e.queue.Report(p.job, p.zeroed, p.failed, how); err != nil {
 			e.stats.fault(&e.stats.s.Errors.Report)
 			return zeroed, e.die(fmt.Errorf("erase: report: job %d: %w", p.job, err))
 		}
 		zeroed += good
-		e.stats.reported(written, good, bad, b.demand)
+		e.stats.reported(written, good, bad, p.method, b.demand)
 	}
 	*b = batch{demand: b.demand}
 	return zeroed, nil

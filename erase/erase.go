@@ -13,11 +13,14 @@
 //     reported at all, and the Eraser is dead: the runs stay handed out, and
 //     the pool, which is read-only then, finds them dirty at its next mount.
 //   - Upper bound. The background never writes more than rate x time, counted
-//     from the moment it found work, from a change of the rate, or from
-//     Resume. It pays before it writes and earns nothing while there is no
+//     from the moment it found work, from a change of the rate, from the end of
+//     a pause, or from the opening of its window. It pays before it writes and earns nothing while there is no
 //     work, so no burst follows an idle hour. What it lost to a slow device
 //     while it had work it may make up for, up to one second's worth, so that
 //     the rate is exact with a full queue.
+//   - One method at a time. Auto is resolved on blocks that are dirty anyway,
+//     by reading back what a method did to them. A method that releases is
+//     reported as that, never as one that erases.
 //   - One worker. Next, zeroing, sync and Report are one critical section for
 //     on-demand work, and background steps exclude it, so that no run is
 //     written by two sides.
@@ -31,7 +34,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"time"
 
 	"go.uber.org/atomic"
@@ -50,12 +52,12 @@ const (
 	flushTime  = time.Second
 	flushBytes = 256 << 20
 	// napTime bounds each sleep of the background, and by that how late it
-	// sees a new rate, Pause and Hurry.
+	// sees a new rate, a pause and Hurry.
 	napTime = 50 * time.Millisecond
+	// shutNap bounds each sleep outside the window, and by that how late it sees
+	// a new one, and a clock that was set.
+	shutNap = time.Second
 )
-
-// ErrMethod is returned by New for a method that does not erase.
-var ErrMethod = errors.New("not a method of erasing")
 
 // Device is what erase needs of the device; a blockdev.Device is one.
 // It must be safe for concurrent use.
@@ -65,8 +67,12 @@ type Device interface {
 	// Zero makes n bytes at off read as zeros. After an error any part of
 	// them may still be what it was.
 	Zero(off, n int64, m blockdev.Method) error
+	// WriteAt writes p, not durably. Only dirty blocks are written to.
+	WriteAt(p []byte, off int64) (int, error)
 	// Sync makes all that was zeroed durable. A failed Sync is final.
 	Sync() error
+	// Methods are those that the device has, the best first.
+	Methods() []blockdev.Method
 }
 
 // Queue is what erase needs of the pool. Next and Report are called by one
@@ -75,24 +81,26 @@ type Queue interface {
 	// Next hands out dirty runs of the oldest job that is ready, in device
 	// order, whole blocks, at most max bytes (at least one block). They are
 	// handed out once, until reported; what was reported failed comes again
-	// only after the queue's back-off. No runs: nothing is ready now. The
+	// only after the queue's back-off. Nothing else touches them until then. No runs: nothing is ready now. The
 	// slice is the caller's until the following Next.
 	Next(max int64) (job uint64, runs []blockdev.Extent)
-	// Report says that the zeros of these runs are on the device and synced
-	// (of failed: that they are not) and returns when the record is durable.
+	// Report says that the zeros of these runs are on the device and synced, and
+	// how (of failed: that they are not) and returns when the record is durable.
 	// An error is final: nothing is known about the record, and the pool is
 	// read-only. The queue owns both slices from then on.
-	Report(job uint64, zeroed, failed []blockdev.Extent) error
+	Report(job uint64, zeroed, failed []blockdev.Extent, how blockdev.How) error
 	// Ready has capacity 1 and receives when Next may have something again.
 	// Only Run receives from it.
 	Ready() <-chan struct{}
+	// Clean is how many bytes are zero and free now.
+	Clean() int64
 }
 
 // Config is how an Eraser works.
 type Config struct {
 	Rate   int64           // background, bytes/s; see SetRate
-	Method blockdev.Method // must be one that the device can do and that erases
-	Verify Verify          // what is read back after each sync
+	Method blockdev.Method // see SetMethod
+	Verify blockdev.Verify // what is read back after each sync; see SetVerify
 	Clock  Clock           // required
 	Logger *slog.Logger    // failed runs are logged here; nil: nowhere
 }
@@ -100,14 +108,15 @@ type Config struct {
 // Eraser zeroes what its Queue hands out. All methods are safe for concurrent
 // use, except that Run runs once at a time.
 type Eraser struct {
-	dev    Device
-	queue  Queue
-	method blockdev.Method
-	verify Verify
-	clock  Clock
-	log    *slog.Logger
+	dev   Device
+	queue Queue
+	clock Clock
+	log   *slog.Logger
 
-	rate   *atomic.Int64 // bytes/s, 0 = unlimited
+	limits *atomic.Pointer[limits]
+	window *atomic.Pointer[Window] // nil: always open
+	choice *atomic.Pointer[choice] // resolved under worker
+	verify *atomic.Uint32
 	paused *atomic.Bool
 	hurry  *atomic.Bool
 	dead   *atomic.Error // the final error, once there is one
@@ -120,47 +129,32 @@ type Eraser struct {
 }
 
 // New makes an Eraser for dev that works for q; it starts nothing and touches
-// no device. It returns ErrMethod for a method that does not erase, as
-// blockdev.Release, which leaves the bytes on the disk below.
+// no device. ErrMethod: the device does not have that method.
 func New(dev Device, q Queue, c Config) (*Eraser, error) {
-	switch {
-	case !c.Method.Erases():
-		return nil, fmt.Errorf("erase: new: method %v: %w", c.Method, ErrMethod)
-	case c.Clock == nil:
+	if c.Clock == nil {
 		return nil, errors.New("erase: new: no clock")
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	e := &Eraser{
-		dev: dev, queue: q, method: c.Method, verify: c.Verify, clock: c.Clock, log: c.Logger,
-		rate: atomic.NewInt64(0), paused: atomic.NewBool(false), hurry: atomic.NewBool(false),
-		dead: atomic.NewError(nil),
+		dev: dev, queue: q, clock: c.Clock, log: c.Logger,
+		limits: atomic.NewPointer(&limits{}), window: atomic.NewPointer[Window](nil), choice: atomic.NewPointer[choice](nil),
+		verify: atomic.NewUint32(0), paused: atomic.NewBool(false), hurry: atomic.NewBool(false), dead: atomic.NewError(nil),
 		wake: make(chan struct{}, 1), worker: make(chan struct{}, 1),
 	}
 	e.SetRate(c.Rate)
+	e.SetVerify(c.Verify)
+	if err := e.SetMethod(c.Method); err != nil {
+		return nil, fmt.Errorf("erase: new: %w", err)
+	}
 	return e, nil
 }
 
-// SetRate changes the background's upper bound, in bytes/s, at once. 0 is
-// unlimited; a negative rate is taken as its absolute value, as cstream does.
-func (e *Eraser) SetRate(bytesPerSecond int64) {
-	if bytesPerSecond == math.MinInt64 {
-		bytesPerSecond = math.MaxInt64
-	}
-	e.rate.Store(max(bytesPerSecond, -bytesPerSecond))
-}
-
-// Rate returns the background's upper bound, in bytes/s; 0 is unlimited.
-func (e *Eraser) Rate() int64 { return e.rate.Load() }
-
-// Pause stops the background after the step at hand; what it has zeroed is
-// reported first. On-demand work goes on.
-func (e *Eraser) Pause() { e.paused.Store(true) }
-
-// Resume ends Pause.
-func (e *Eraser) Resume() {
-	e.paused.Store(false)
+// SetPaused stops the background after the step at hand, and what it has zeroed
+// is reported first; or it goes on. On-demand work is done all the same.
+func (e *Eraser) SetPaused(paused bool) {
+	e.paused.Store(paused)
 	e.poke()
 }
 

@@ -12,7 +12,7 @@ import (
 	"slatefs/chain/blockdev"
 )
 
-var _ Device = blockdev.Device(nil)
+var _ Device = (*blockdev.File)(nil)
 
 func TestOneSyncAndOneReportPerSecond(t *testing.T) {
 	bubble(t, Config{Rate: 10 * mib}, func(t *testing.T, b *bench) {
@@ -87,7 +87,7 @@ func TestPauseAndResume(t *testing.T) {
 		b.q.add(1, blockdev.Extent{Len: 1000 * mib})
 		b.start(t)
 		time.Sleep(500 * time.Millisecond)
-		b.Pause()
+		b.SetPaused(true)
 		time.Sleep(100 * time.Millisecond)
 		done := b.dev.total()
 		if z, _ := b.q.sums(); z != done || !b.Stats().Paused {
@@ -101,11 +101,11 @@ func TestPauseAndResume(t *testing.T) {
 		if n := b.dev.total(); n != done+3*blockBytes {
 			t.Errorf("paused, and the background wrote: %d", n)
 		}
-		b.Resume()
+		b.SetPaused(false)
 		from := time.Since(b.dev.t0)
 		time.Sleep(10 * time.Second)
 		bounded(t, b.dev.log(), from+1, 10*mib, 0)
-		within(t, "after Resume", float64(b.dev.total()-done), 100*mib, 0.01)
+		within(t, "after the pause", float64(b.dev.total()-done), 100*mib, 0.01)
 	})
 }
 
@@ -226,7 +226,7 @@ func TestFinalErrorOfNowEndsAnIdleRun(t *testing.T) {
 			}
 			return nil
 		}
-		b.Pause()
+		b.SetPaused(true)
 		b.q.add(1, ext(0, 1))
 		b.q.add(2, ext(1, 1))
 		synctest.Wait()
@@ -258,18 +258,6 @@ func TestRunThatIsNotWholeBlocksIsFinal(t *testing.T) {
 				t.Errorf("%v: Now after the final error", x)
 			}
 		})
-	}
-}
-
-func TestNewRefusesWhatDoesNotErase(t *testing.T) {
-	clock := NewClock(time.Now)
-	for _, m := range []blockdev.Method{0, blockdev.Release, 99} {
-		if _, err := New(nil, nil, Config{Method: m, Clock: clock}); !errors.Is(err, ErrMethod) {
-			t.Errorf("method %v: %v", m, err)
-		}
-	}
-	if _, err := New(nil, nil, Config{Method: blockdev.Overwrite}); err == nil {
-		t.Error("no clock: no error")
 	}
 }
 

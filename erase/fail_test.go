@@ -95,7 +95,7 @@ func TestSecondAttemptEndsWithContext(t *testing.T) {
 }
 
 func TestVerifyFull(t *testing.T) {
-	bubble(t, Config{Verify: VerifyFull}, func(t *testing.T, b *bench) {
+	bubble(t, Config{Verify: blockdev.VerifyFull}, func(t *testing.T, b *bench) {
 		run := ext(0, 1000) // four reads of 1 MiB
 		b.dev.fill(run)
 		b.dev.read = func(p []byte, off int64) (int, error) {
@@ -124,7 +124,7 @@ func TestVerifyFull(t *testing.T) {
 
 func TestVerifySampleFailsTheRun(t *testing.T) {
 	for _, bad := range []int64{0, 999} {
-		bubble(t, Config{Verify: VerifySample}, func(t *testing.T, b *bench) {
+		bubble(t, Config{Verify: blockdev.VerifySample}, func(t *testing.T, b *bench) {
 			var reads int
 			b.dev.read = func(p []byte, off int64) (int, error) {
 				reads++
@@ -143,7 +143,7 @@ func TestVerifySampleFailsTheRun(t *testing.T) {
 }
 
 func TestVerifySampleReadsEveryMiB(t *testing.T) {
-	bubble(t, Config{Verify: VerifySample}, func(t *testing.T, b *bench) {
+	bubble(t, Config{Verify: blockdev.VerifySample}, func(t *testing.T, b *bench) {
 		seen := map[int64]bool{}
 		b.dev.read = func(p []byte, off int64) (int, error) {
 			seen[off/sampleBytes] = true

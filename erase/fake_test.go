@@ -32,6 +32,12 @@ type fakeDev struct {
 	writes []write
 	syncs  []time.Duration
 
+	methods []blockdev.Method // nil: Overwrite
+	refuses blockdev.Method   // that it says it has
+	lies    blockdev.Method   // by which it says done, and does nothing
+	by      []blockdev.Method // of each Zero
+	short   int64             // of what it zeroes, the bytes that it does; 0: all
+
 	zeroTime func(n int64) time.Duration
 	syncTime time.Duration
 	zero     func(off, n int64) error // fault hooks, may be nil
@@ -59,8 +65,12 @@ func (d *fakeDev) Zero(off, n int64, m blockdev.Method) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if m != blockdev.Overwrite {
+	if d.methods != nil && !slices.Contains(d.methods, m) || d.refuses == m && m != 0 {
 		return blockdev.ErrMethod
+	}
+	d.by = append(d.by, m)
+	if d.lies == m && m != 0 {
+		return nil
 	}
 	if d.zero != nil {
 		if err := d.zero(off, n); err != nil {
@@ -69,6 +79,9 @@ func (d *fakeDev) Zero(off, n int64, m blockdev.Method) error {
 	}
 	d.writes = append(d.writes, write{at: time.Since(d.t0), off: off, n: n})
 	if d.data != nil {
+		if d.short > 0 {
+			n = min(n, d.short)
+		}
 		for b := off / blockBytes; b < (off+n)/blockBytes; b++ {
 			d.data[b] = make([]byte, blockBytes)
 			d.cached[b] = true
@@ -100,6 +113,22 @@ func (d *fakeDev) ReadAt(p []byte, off int64) (int, error) {
 	}
 	if d.read != nil {
 		return d.read(p, off)
+	}
+	return len(p), nil
+}
+
+func (d *fakeDev) Methods() []blockdev.Method {
+	if d.methods == nil {
+		return []blockdev.Method{blockdev.Overwrite}
+	}
+	return d.methods
+}
+
+func (d *fakeDev) WriteAt(p []byte, off int64) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := 0; i < len(p) && d.data != nil; i += blockBytes {
+		d.data[(off+int64(i))/blockBytes] = slices.Clone(p[i : i+blockBytes])
 	}
 	return len(p), nil
 }

@@ -17,7 +17,7 @@ func TestModel(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		var logged bytes.Buffer
 		log := slog.New(slog.NewTextHandler(&logged, nil))
-		bubble(t, Config{Rate: 4 * mib, Verify: VerifyFull, Logger: log}, func(t *testing.T, b *bench) {
+		bubble(t, Config{Rate: 4 * mib, Verify: blockdev.VerifyFull, Logger: log}, func(t *testing.T, b *bench) {
 			var faults int
 			b.dev.zero = func(_, n int64) error {
 				if rng.IntN(8) == 0 {

@@ -40,7 +40,9 @@ func (e *Eraser) demand(ctx context.Context, want int64) (zeroed int64, more boo
 		if err != nil {
 			return 0, false, err
 		}
-		e.zero(ctx, &b, job, runs)
+		if _, err := e.zero(ctx, &b, job, runs); err != nil {
+			return 0, false, err
+		}
 		more = len(runs) > 0
 	}
 	zeroed, err = e.flush(&b)

@@ -3,6 +3,7 @@ package erase
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ type report struct {
 	at             time.Duration
 	job            uint64
 	zeroed, failed []blockdev.Extent
+	how            blockdev.How
 }
 
 // fakeQueue checks the eraser's side of the contract.
@@ -26,6 +28,7 @@ type fakeQueue struct {
 	out     map[int64]uint64
 	reports []report
 	ready   chan struct{}
+	clean   atomic.Int64
 	fault   func(job uint64) error
 	backOff func(job uint64, failed []blockdev.Extent)
 }
@@ -80,7 +83,9 @@ func (q *fakeQueue) Next(limit int64) (uint64, []blockdev.Extent) {
 	return job, runs
 }
 
-func (q *fakeQueue) Report(job uint64, zeroed, failed []blockdev.Extent) error {
+func (q *fakeQueue) Clean() int64 { return q.clean.Load() }
+
+func (q *fakeQueue) Report(job uint64, zeroed, failed []blockdev.Extent, how blockdev.How) error {
 	if !q.mu.TryLock() {
 		q.t.Error("Next or Report called concurrently")
 		return nil
@@ -97,7 +102,7 @@ func (q *fakeQueue) Report(job uint64, zeroed, failed []blockdev.Extent) error {
 		}
 	}
 	q.st.Lock()
-	q.reports = append(q.reports, report{time.Since(q.dev.t0), job, slices.Clone(zeroed), slices.Clone(failed)})
+	q.reports = append(q.reports, report{time.Since(q.dev.t0), job, slices.Clone(zeroed), slices.Clone(failed), how})
 	q.st.Unlock()
 	if q.backOff != nil && len(failed) > 0 {
 		q.backOff(job, failed)

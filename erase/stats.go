@@ -1,20 +1,64 @@
 package erase
 
 import (
+	"math"
+	"math/bits"
 	"sync"
 	"time"
+
+	"slatefs/chain/blockdev"
 )
 
 // Stats is what an Eraser did since New. All but Current are sums.
 type Stats struct {
 	Background int64 // bytes zeroed under the rate and reported durable
 	Demand     int64 // bytes zeroed by Now and reported durable
+	Released   int64 // of these, bytes that were not erased, only released
+	Methods    [blockdev.Release + 1]Amounts
 	Failed     int64 // bytes reported failed, each attempt counted
 	Pending    int64 // bytes zeroed on the device and not yet reported
 	Current    int64 // bytes/s that the background wrote over the last seconds
-	Rate       int64 // upper bound of the background, bytes/s; 0 = unlimited
+	Rate       int64 // upper bound of the background as set, bytes/s; 0 = unlimited
+	Bound      int64 // the one that holds now, which is more while clean blocks are short
 	Paused     bool
+	Window     *Window   // nil: always open
+	Opens      time.Time // when the window opens next; zero: it is open
+	Step, Sync Latency   // of one write of zeros to the device, of one sync
+	Verify     blockdev.Verify
+	Method     blockdev.Method // Auto: not known yet
+	Want       blockdev.Method // as set
+	Why        string          // that method
 	Errors     Errors
+}
+
+// Amounts are bytes by what made somebody zero them.
+type Amounts struct{ Background, Demand int64 }
+
+// Latency is how long something took.
+type Latency struct {
+	Count    int64
+	Sum, Max time.Duration
+	Slots    [20]int64 // slot i counts what took less than 2^i x 64 µs, and not less than half of that; the last, the rest
+}
+
+const latencyUnit = 64 * time.Microsecond
+
+func (l *Latency) add(d time.Duration) {
+	l.Count++
+	l.Sum += d
+	l.Max = max(l.Max, d)
+	l.Slots[min(bits.Len64(uint64(max(d, 0)/latencyUnit)), len(l.Slots)-1)]++
+}
+
+// Quantile is a time that a part q of all did not exceed, to a factor of two.
+func (l *Latency) Quantile(q float64) time.Duration {
+	left := int64(math.Ceil(q * float64(l.Count)))
+	for i, n := range l.Slots {
+		if left -= n; left <= 0 && i < len(l.Slots)-1 {
+			return min(latencyUnit<<i, l.Max)
+		}
+	}
+	return l.Max
 }
 
 // Errors counts what went wrong, by kind.
@@ -40,13 +84,26 @@ type recorder struct {
 
 // Stats returns the counters as of now.
 func (e *Eraser) Stats() Stats {
-	now := e.clock.Now()
+	now, bound := e.clock.Now(), e.bound()
 	e.stats.mu.Lock()
 	defer e.stats.mu.Unlock()
 	s := e.stats.s
 	s.Current = e.stats.currentLocked(now)
-	s.Rate, s.Paused = e.rate.Load(), e.paused.Load()
+	c := e.choice.Load()
+	s.Method, s.Want, s.Why = c.have, c.want, c.why
+	s.Verify = blockdev.Verify(e.verify.Load())
+	s.Rate, s.Bound, s.Paused, s.Window = e.Rate(), bound, e.paused.Load(), e.window.Load()
+	if rest := e.shut(now); rest > 0 {
+		s.Opens = now.Add(rest)
+	}
 	return s
+}
+
+// took notes how long something took; l points into r.s.
+func (r *recorder) took(l *Latency, d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l.add(d)
 }
 
 // fault counts one error; n points into r.s.Errors.
@@ -75,15 +132,20 @@ func (r *recorder) wrote(now time.Time, bytes int64, demand bool) {
 }
 
 // reported counts what a report made durable; written bytes were pending.
-func (r *recorder) reported(written, zeroed, failed int64, demand bool) {
+func (r *recorder) reported(written, zeroed, failed int64, m blockdev.Method, demand bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.s.Pending -= written
 	r.s.Failed += failed
+	if !m.Erases() {
+		r.s.Released += zeroed
+	}
 	if demand {
 		r.s.Demand += zeroed
+		r.s.Methods[m].Demand += zeroed
 	} else {
 		r.s.Background += zeroed
+		r.s.Methods[m].Background += zeroed
 	}
 }
 

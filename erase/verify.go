@@ -7,21 +7,6 @@ import (
 	"slatefs/chain/blockdev"
 )
 
-// Verify says how much of what was zeroed is read back after the sync. It
-// proves what the device returns, and no more than that.
-type Verify uint8
-
-// The degrees of reading back.
-const (
-	// VerifyOff reads nothing back.
-	VerifyOff Verify = iota
-	// VerifySample reads the first and the last block of each run, and one at
-	// random in each MiB of it. If one is not zero the whole run has failed.
-	VerifySample
-	// VerifyFull reads every block. Blocks that are not zero have failed.
-	VerifyFull
-)
-
 // sampleBytes is the stretch of which one block is sampled, and the size of a
 // read in a full verify.
 const sampleBytes = 1 << 20
@@ -30,8 +15,8 @@ var zeroBlock [blockBytes]byte
 
 // readBack moves what does not read as zeros from p.zeroed to p.failed. The
 // caller holds the worker lock and has synced the device.
-func (e *Eraser) readBack(p *part) {
-	if e.verify == VerifyOff || len(p.zeroed) == 0 {
+func (e *Eraser) readBack(p *part, v blockdev.Verify) {
+	if v == blockdev.VerifyOff || len(p.zeroed) == 0 {
 		return
 	}
 	if e.buf == nil {
@@ -41,7 +26,7 @@ func (e *Eraser) readBack(p *part) {
 	p.zeroed = nil
 	before := total(p.failed)
 	for _, x := range written {
-		if e.verify == VerifyFull {
+		if v == blockdev.VerifyFull {
 			e.readFull(p, x)
 		} else if e.sample(x) {
 			p.zeroed = appendExtent(p.zeroed, x)

@@ -90,48 +90,6 @@ type Extent struct{ Off, Len int64 }
 // End is the first byte behind the extent.
 func (e Extent) End() int64 { return e.Off + e.Len }
 
-// Method is a way to make a range read as zeros.
-type Method uint8
-
-// The methods. Overwrite works everywhere; Zeroout and Unmap on block devices;
-// Release on pool files, where it gives space back and erases nothing.
-const (
-	Overwrite Method = iota + 1 // write zeros
-	Zeroout                     // zeros without data, offloaded where the device can
-	Unmap                       // zeros by deallocation, where the device promises zeros
-	Release                     // punch a hole into a pool file; never counts as erased
-)
-
-// String is the method's name in flags and logs.
-func (m Method) String() string {
-	switch m {
-	case Overwrite:
-		return "overwrite"
-	case Zeroout:
-		return "zeroout"
-	case Unmap:
-		return "unmap"
-	case Release:
-		return "release"
-	}
-	return fmt.Sprintf("method(%d)", uint8(m))
-}
-
-// Erases tells whether bytes under a successful Zero by m, once synced, are
-// gone from the device.
-func (m Method) Erases() bool { return m == Overwrite || m == Zeroout || m == Unmap }
-
-// DefaultMethod is the method that erases d best: the first of its Methods, if
-// it has that method, else Overwrite.
-func DefaultMethod(d Device) Method {
-	if l, ok := d.(interface{ Methods() []Method }); ok {
-		if ms := l.Methods(); len(ms) > 0 {
-			return ms[0]
-		}
-	}
-	return Overwrite
-}
-
 // Aligned is n bytes of zeroed memory that begin at a multiple of PageSize. It
 // belongs to the garbage collector like any slice.
 func Aligned(n int) []byte {

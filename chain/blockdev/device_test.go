@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -171,8 +172,8 @@ func testRefuses(t *testing.T, d blockdev.Device) {
 
 func testZero(t *testing.T, d blockdev.Device) {
 	methods := d.(interface{ Methods() []blockdev.Method }).Methods()
-	if !blockdev.DefaultMethod(d).Erases() || blockdev.DefaultMethod(d) != methods[0] {
-		t.Fatalf("default method %v of %v", blockdev.DefaultMethod(d), methods)
+	if !methods[0].Erases() || !slices.Contains(methods, blockdev.Overwrite) {
+		t.Fatalf("methods %v", methods)
 	}
 	for _, m := range methods {
 		must(t, second(d.WriteAt(pattern(4*mib, 5), 0)))
@@ -216,16 +217,34 @@ func TestMethodsAndWords(t *testing.T) {
 			t.Errorf("method of the other kind of device: %v", err)
 		}
 	}
-	if m := blockdev.DefaultMethod(struct{ blockdev.Device }{file}); m != blockdev.Overwrite {
-		t.Errorf("default without Methods: %v", m)
+	if n := file.WriteZeroesMax(); n != -1 {
+		t.Errorf("a file zeroes %d bytes by itself", n)
+	}
+	if n, m := block.WriteZeroesMax(), block.Methods(); n < 0 || slices.Contains(m, blockdev.Unmap) != (n > 0) {
+		t.Errorf("a loop device zeroes %d bytes by itself, and has %v", n, m)
 	}
 	var words []string
 	for m := range blockdev.Method(6) {
 		words = append(words, m.String()+":"+strconv.FormatBool(m.Erases()))
 	}
-	want := "method(0):false overwrite:true zeroout:true unmap:true release:false method(5):false"
+	want := "auto:false overwrite:true zeroout:true unmap:true release:false method(5):false"
 	if got := strings.Join(words, " "); got != want {
 		t.Errorf("methods: %s", got)
+	}
+	for _, m := range []blockdev.Method{0, 1, 2, 3, 4} {
+		if got, err := blockdev.ParseMethod(m.String()); got != m || err != nil {
+			t.Errorf("%v is read as %v, %v", m, got, err)
+		}
+	}
+	for _, v := range []blockdev.Verify{0, 1, 2} {
+		if got, err := blockdev.ParseVerify(v.String()); got != v || err != nil {
+			t.Errorf("%v is read as %v, %v", v, got, err)
+		}
+	}
+	_, noMethod := blockdev.ParseMethod("shred")
+	_, noVerify := blockdev.ParseVerify("verify(3)")
+	if !errors.Is(noMethod, blockdev.ErrNoMethod) || !errors.Is(noVerify, blockdev.ErrNoMethod) {
+		t.Errorf("words that are none: %v, %v", noMethod, noVerify)
 	}
 	if e := (blockdev.Extent{Off: 3, Len: 4}); e.End() != 7 {
 		t.Errorf("end %d", e.End())

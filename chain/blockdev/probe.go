@@ -3,6 +3,7 @@ package blockdev
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -149,8 +150,12 @@ func (f *File) readSize() (int64, error) {
 	return size - size%int64(f.sector), nil
 }
 
-// canUnmap tells whether the block device says that it zeroes by itself.
-func (f *File) canUnmap() bool {
+// WriteZeroesMax is how many bytes the block device zeroes by itself at one command, as its queue in sysfs says; 0: it
+// does not, and the kernel writes the zeros. -1: a pool file, or sysfs does not say.
+func (f *File) WriteZeroesMax() int64 {
+	if !f.block {
+		return -1
+	}
 	num := strings.TrimPrefix(f.identity, "dev-")
 	for _, dir := range []string{"/queue", "/../queue"} { // a partition has its disk's queue
 		b, err := os.ReadFile("/sys/dev/block/" + num + dir + "/write_zeroes_max_bytes")
@@ -158,9 +163,12 @@ func (f *File) canUnmap() bool {
 			continue
 		}
 		n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
-		return err == nil && n > 0
+		if err != nil {
+			return -1
+		}
+		return int64(min(n, math.MaxInt64))
 	}
-	return false
+	return -1
 }
 
 func openRetry(path string, flags int, mode uint32) (fd int, err error) {

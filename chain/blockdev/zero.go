@@ -19,7 +19,7 @@ func (f *File) Methods() []Method {
 	switch {
 	case !f.block:
 		return []Method{Overwrite, Release}
-	case f.canUnmap():
+	case f.WriteZeroesMax() > 0:
 		return []Method{Zeroout, Unmap, Overwrite}
 	}
 	return []Method{Zeroout, Overwrite}

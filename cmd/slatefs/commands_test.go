@@ -45,7 +45,7 @@ func TestStory(t *testing.T) {
 	if u := l.pool.Usage(); u.Dirty+u.Freeing+u.Failed+u.Live != 0 {
 		t.Errorf("after erase wait: %+v", u)
 	}
-	if out := l.ok("erase status lab"); out != "pool lab: everything freed is erased\n" {
+	if out := l.ok("erase status lab"); out != "pool lab: everything freed is erased\nmethod overwrite: as set; verify off\n" {
 		t.Errorf("erase status: %s", out)
 	}
 	if out := l.ok("pool check --online lab"); out != "pool lab: 0 errors, 0 leaks\n" {

@@ -55,7 +55,8 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 	if err != nil {
 		return d, err
 	}
-	if err := d.startEraser(dev, c.opts.verify); err != nil {
+	s := &service{pool: d.pool, log: log, now: d.now, verify: c.opts.verify}
+	if err := d.startEraser(dev, s); err != nil {
 		return d, err
 	}
 	if err := d.mount(c); err != nil {
@@ -63,10 +64,7 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 	}
 	d.watch = newWatcher(d.pool, d.live.Dir, d.log)
 	d.recorder = &recorder{d.pool, log, journalSend()}
-	s := &service{pool: d.pool, eraser: d.eraser, view: mountView{d.srv.FS(), d.srv}, log: log, dir: d.srv.Dir(), now: d.now}
-	if err := s.applyProps(); err != nil {
-		return d, err
-	}
+	s.view, s.dir = mountView{d.srv.FS(), d.srv}, d.srv.Dir()
 	ops := s.operations()
 	ops[opInfo] = handler(d.info)
 	ops[opUmount] = handler(d.umount)
@@ -109,23 +107,15 @@ func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
 }
 
 // startEraser makes the eraser and gives it to the pool for writers that wait.
-func (d *daemon) startEraser(dev *blockdev.File, v erase.Verify) (err error) {
-	rate, err := throughput(d.pool)
+func (d *daemon) startEraser(dev *blockdev.File, s *service) (err error) {
+	words := chain.How{Program: "slatefs " + version(), Device: deviceName(dev)}
+	d.eraser, err = erase.New(dev, logged{d.pool, words}, erase.Config{Clock: erase.NewClock(d.now), Logger: d.log})
 	if err != nil {
 		return err
 	}
-	method := blockdev.DefaultMethod(dev)
-	how := chain.How{
-		Method: method.String(), Verify: verifyName(v), Program: "slatefs " + version(), Device: deviceName(dev), Releases: !method.Erases(),
-	}
-	d.eraser, err = erase.New(dev, logged{d.pool, func() chain.How { return how }}, erase.Config{
-		Rate: rate, Method: method, Verify: v, Clock: erase.NewClock(d.now), Logger: d.log,
-	})
-	if err != nil {
-		return err
-	}
+	s.dev, s.eraser = dev, d.eraser
 	d.pool.SetZeroNow(d.eraser.Now)
-	return nil
+	return s.applyProps()
 }
 
 // mount mounts the pool.

@@ -140,9 +140,9 @@ func (a *app) newCertificate(asked []string, recs []eraseRecord, info eraseInfo)
 			c.Freed, c.Kept = c.Freed+j.Freed, c.Kept+j.Kept
 			c.Queued, c.Failed = c.Queued+j.Dirty, c.Failed+j.Failed
 			if j.Policy == chain.EraseNone {
-				c.Unproven += j.Erased
+				c.Unproven += j.Erased + j.Released
 			} else {
-				c.Erased, c.Unproven = c.Erased+j.Erased-j.Released, c.Unproven+j.Released
+				c.Erased, c.Unproven = c.Erased+j.Erased, c.Unproven+j.Released
 			}
 		}
 	}

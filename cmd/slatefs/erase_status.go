@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"slatefs/chain/blockdev"
 )
 
 func (a *app) eraseStatusCmd() *cobra.Command {
@@ -14,9 +16,11 @@ func (a *app) eraseStatusCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [-Hpj] POOL",
 		Short: "Show what waits to be erased",
-		Long: `Shows the erase jobs of a pool, the oldest first: what was freed, and how far it is. States: queued, waiting (for I/O that
-began before), walking (a map is being sorted), erasing, failed (it is tried again), unscheduled (erase=none: zeroed
-only when somebody needs the blocks).`,
+		Long: `Shows by which method a pool is erased, and why by that, and its erase jobs, the oldest first: whose blocks they are, why
+they were freed, how many are not zero yet, and when that will be done as it looks now. States: queued, waiting (for I/O
+that began before), walking (a map is being sorted), erasing, failed (it is tried again), unscheduled (erase=none:
+zeroed only when somebody needs the blocks). -j has counters as well: bytes
+by method and by what made somebody zero them, errors by kind, the queue, its oldest job's age, and times of steps.`,
 		Example: `  slatefs erase status lab
   slatefs erase status -Hp /mnt/lab                 # only the jobs, for scripts`,
 		Args:              arguments(1, 1),
@@ -46,18 +50,82 @@ func (a *app) printErase(info eraseInfo, f format) error {
 		return writeJSON(a.stdout, "slatefs erase status", "erase", info)
 	}
 	if !f.scripted {
-		if _, err := fmt.Fprint(a.stdout, eraseSummary(info, f)); err != nil || len(info.Jobs) == 0 {
+		if _, err := fmt.Fprint(a.stdout, eraseSummary(info, f, a.now())); err != nil || len(info.Jobs) == 0 {
 			return err
 		}
 	}
 	rows := make([][]string, len(info.Jobs))
 	for i, j := range info.Jobs {
+		rate := ""
+		if j.Rate > 0 {
+			rate = f.size(j.Rate) + "/s"
+		}
 		rows[i] = []string{
-			strconv.FormatUint(j.ID, 10), j.State, f.size(j.Freed), f.size(j.Erased), f.size(j.Dirty), f.size(j.Failed),
-			f.time(j.Since), j.Reason, subject(j.Volume, j.Layer),
+			strconv.FormatUint(j.ID, 10), j.Volume, j.Layer, j.Reason, f.size(j.Dirty + j.Failed), rate, f.end(j.End, a.now()), j.State,
 		}
 	}
-	return f.table(a.stdout, parseColumns("ID STATE >FREED >ERASED >DIRTY >FAILED SINCE REASON VOLUME"), rows)
+	return f.table(a.stdout, parseColumns("ID VOLUME LAYER REASON >DIRTY >RATE ETA STATE"), rows)
+}
+
+// end prints when something will be done: the time of the day, and the date if that is not today's.
+func (f *format) end(t *time.Time, now time.Time) string {
+	switch {
+	case t == nil:
+		return ""
+	case f.exact:
+		return strconv.FormatInt(t.Unix(), 10)
+	}
+	at := t.Local()
+	if y, m, d := at.Date(); now.Local().YearDay() == at.YearDay() && now.Local().Year() == y && now.Local().Month() == m && now.Local().Day() == d {
+		return at.Format("15:04:05")
+	}
+	return at.Format("Jan _2 15:04")
+}
+
+// eraseSummary is what stands above the jobs.
+func eraseSummary(info eraseInfo, f format, now time.Time) string {
+	left := info.Dirty + info.Freeing - info.Unsched
+	s := fmt.Sprintf("pool %s: ", info.Pool)
+	what := "to erase"
+	if info.Method == blockdev.Release.String() {
+		what = "to release, which is not to erase"
+	}
+	switch {
+	case left+info.Failed == 0 && info.Released > 0:
+		s += fmt.Sprintf("nothing is left to erase, but %s were released since the mount, and released is not erased", f.size(info.Released))
+	case left+info.Failed == 0:
+		s += "everything freed is erased"
+	case left == 0:
+	case info.Paused:
+		s += fmt.Sprintf("%s %s, paused", f.size(left), what)
+	case info.Opens != nil:
+		s += fmt.Sprintf("%s %s, outside the window %s", f.size(left), what, info.Window)
+	case info.Bound == 0:
+		s += fmt.Sprintf("%s %s, unlimited rate, now %s/s", f.size(left), what, f.size(info.Current))
+	default:
+		s += fmt.Sprintf("%s %s at %s/s at most, now %s/s", f.size(left), what, f.size(info.Bound), f.size(info.Current))
+	}
+	if info.End != nil {
+		s += ", done about " + f.end(info.End, now)
+	}
+	if info.Failed > 0 && left > 0 {
+		s += "; "
+	}
+	if info.Failed > 0 {
+		s += fmt.Sprintf("%s failed to erase: they are tried again, and not used before", f.size(info.Failed))
+	}
+	if info.Unsched > 0 {
+		s += fmt.Sprintf("\n%s are not scheduled (erase=none): they are zeroed when somebody needs them, and never called erased", f.size(info.Unsched))
+	}
+	return s + fmt.Sprintf("\nmethod %s: %s; verify %s\n", info.methodWords(), info.MethodWhy, info.Verify)
+}
+
+// methodWords names the method in use, and that it was found, not set.
+func (info eraseInfo) methodWords() string {
+	if info.MethodSet == info.Method {
+		return info.Method
+	}
+	return fmt.Sprintf("%s (%s is set)", info.Method, info.MethodSet)
 }
 
 // subject names what a job erases.
@@ -66,28 +134,4 @@ func subject(volume, layer string) string {
 		return volume
 	}
 	return volume + "@" + layer
-}
-
-// eraseSummary is what stands above the jobs.
-func eraseSummary(info eraseInfo, f format) string {
-	left := info.Dirty + info.Freeing - info.Unsched
-	s := fmt.Sprintf("pool %s: ", info.Pool)
-	switch rate := info.Rate; {
-	case left+info.Failed == 0:
-		s += "everything freed is erased"
-	case info.Paused:
-		s += fmt.Sprintf("%s to erase, paused", f.size(left))
-	case rate == 0:
-		s += fmt.Sprintf("%s to erase, unlimited rate, now %s/s", f.size(left), f.size(info.Current))
-	default:
-		eta := (time.Duration(float64(left)/float64(rate)) * time.Second).Round(time.Second)
-		s += fmt.Sprintf("%s to erase at %s/s at most, now %s/s, %v to go", f.size(left), f.size(rate), f.size(info.Current), eta)
-	}
-	if info.Unsched > 0 {
-		s += fmt.Sprintf("\n%s are not scheduled (erase=none): they are zeroed when somebody needs them, and never called erased", f.size(info.Unsched))
-	}
-	if info.Failed > 0 {
-		s += fmt.Sprintf("\n%s failed to erase: they are tried again, and not used before", f.size(info.Failed))
-	}
-	return s + "\n"
 }

@@ -66,7 +66,7 @@ func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) 
 		return w.timeout(err)
 	}
 	show := a.newProgress("erase")
-	defer func() { err = errors.Join(err, show.end()) }()
+	defer func() { err = errors.Join(err, show.end(), a.sayReleased(w)) }()
 	t := time.NewTicker(pollTime)
 	defer t.Stop()
 	for {
@@ -76,7 +76,7 @@ func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) 
 		}
 		done, total, left := w.look(info)
 		w.tellSkipped(a.stderr)
-		if err := show.set(done, total); err != nil {
+		if err := errors.Join(show.set(done, total), a.sayResting(w, info, left)); err != nil {
 			return err
 		}
 		switch {
@@ -111,6 +111,9 @@ type eraseWait struct {
 	none    map[uint64]bool  // jobs with erase=none, which are not waited for
 	skipped []uint64         // of them, those that were asked for, to be told
 	swept   bool             // nothing was left, and a sweep found nothing yet
+	told    bool             // why nothing moves
+
+	released struct{ first, last int64 } // bytes that the pool had released, at the first look and the last
 }
 
 func newEraseWait(ids []uint64) *eraseWait {
@@ -128,6 +131,10 @@ func (w *eraseWait) tellSkipped(out io.Writer) {
 // look takes in a list of jobs: bytes done and in all since the wait began, and how many jobs are left. What was erased
 // before does not count: the rate that is shown would be above that of the pool.
 func (w *eraseWait) look(info eraseInfo) (done, total int64, left int) {
+	if len(w.before) == 0 {
+		w.released.first = info.Released
+	}
+	w.released.last = info.Released
 	w.active = w.active[:0]
 	open := map[uint64]int64{}
 	for _, j := range info.Jobs {
@@ -143,9 +150,9 @@ func (w *eraseWait) look(info eraseInfo) (done, total int64, left int) {
 			continue
 		}
 		if _, ok := w.before[j.ID]; !ok {
-			w.before[j.ID] = j.Erased
+			w.before[j.ID] = j.Erased + j.Released
 		}
-		w.seen[j.ID] = max(j.Freed-j.Kept, j.Erased+j.Dirty+j.Failed)
+		w.seen[j.ID] = max(j.Freed-j.Kept, j.Erased+j.Released+j.Dirty+j.Failed)
 		open[j.ID] = j.Dirty + j.Failed
 		if j.Dirty+j.Failed > 0 || j.State != "queued" {
 			w.active = append(w.active, j)
@@ -160,6 +167,29 @@ func (w *eraseWait) look(info eraseInfo) (done, total int64, left int) {
 		left = max(left, 1)
 	}
 	return done, total, left
+}
+
+// sayReleased tells what of it was not erased.
+func (a *app) sayReleased(w *eraseWait) error {
+	if n := w.released.last - w.released.first; n > 0 {
+		return a.note("%s were released, and released is not erased: what they held is left on the disk below", formatSize(n))
+	}
+	return nil
+}
+
+// sayResting tells once why nothing moves.
+func (a *app) sayResting(w *eraseWait, info eraseInfo, left int) error {
+	switch {
+	case w.told || left == 0:
+		return nil
+	case info.Paused:
+		w.told = true
+		return a.note("erasing is paused; slatefs erase resume %s goes on", info.Pool)
+	case info.Opens != nil:
+		w.told = true
+		return a.note("the window %s opens %s; slatefs set erase_window=none %s goes on at once", info.Window, formatTime(*info.Opens), info.Pool)
+	}
+	return nil
 }
 
 // stuck is an error when nothing but failed blocks is left.

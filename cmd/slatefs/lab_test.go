@@ -95,13 +95,13 @@ func newLab(t *testing.T) *lab {
 // serve runs what a daemon runs, until the test's end.
 func (l *lab) serve(h host) {
 	t := l.t
-	how := chain.How{Method: "overwrite", Verify: "off", Program: "slatefs test", Device: "lab.pool (ino-1)"}
-	eraser, err := erase.New(l.disk, logged{l.pool, func() chain.How { return how }}, erase.Config{Rate: 0, Method: blockdev.Overwrite, Clock: erase.NewClock(time.Now)})
+	words := chain.How{Program: "slatefs test", Device: "lab.pool (ino-1)"}
+	eraser, err := erase.New(l.disk, logged{l.pool, words}, erase.Config{Rate: 0, Method: blockdev.Overwrite, Clock: erase.NewClock(time.Now)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.pool.SetZeroNow(eraser.Now)
-	s := &service{pool: l.pool, eraser: eraser, view: l.view, log: slog.New(slog.DiscardHandler), dir: "/lab", now: l.app.now}
+	s := &service{pool: l.pool, eraser: eraser, view: l.view, log: slog.New(slog.DiscardHandler), dir: "/lab", now: l.app.now, dev: l.disk}
 	ops := s.operations()
 	l.live = live{UUID: uuid{9}, Name: "lab", Device: "/nowhere/lab.pool", Dir: "/lab", MountDev: "0:99", PID: 4711, Socket: h.socketPath(uuid{9})}
 	ops[opInfo] = handler(func(context.Context, peer, none) (poolInfo, error) {

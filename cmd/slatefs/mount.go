@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"slatefs/erase"
+	"slatefs/chain/blockdev"
 )
 
 // How requests of the kernel are served.
@@ -29,8 +29,8 @@ type mountOptions struct {
 	debug      bool
 	cache      int64 // bytes
 	transport  string
-	verify     erase.Verify
-	log        string // file; empty: stderr
+	verify     *blockdev.Verify // nil: as the pool has it
+	log        string           // file; empty: stderr
 }
 
 const mountHelp = `Mounts a pool on a directory and serves it in the background, one daemon for each pool. It ends when the pool is
@@ -40,7 +40,7 @@ holds the files, and ends after the last close. A mount that a killed daemon lef
 Options for -o:
   allow_other            other users may use the mount (always so for root's)
   cache=SIZE             memory for metadata pages, 64M by default
-  verify=off|sample|full how much of what was erased is read back, off by default
+  verify=off|sample|full how much of what was erased is read back, in place of the property erase_verify
   transport=classic|loop how requests are served: one goroutine each, or by an event loop over io_uring (root only)
   debug                  log every request`
 
@@ -127,7 +127,10 @@ func parseMountOptions(opts []string) (o mountOptions, err error) {
 		case key == "transport" && slices.Contains([]string{transportLoop, transportClassic}, val):
 			o.transport = val
 		case key == "verify":
-			o.verify, err = parseVerify(val)
+			v, bad := blockdev.ParseVerify(val)
+			if o.verify = &v; bad != nil {
+				err = usagef("mount option verify: %v", bad)
+			}
 		case slices.Contains(ignoredOptions, opt), strings.HasPrefix(opt, "x-"):
 		default:
 			err = hinted(usagef("mount option %q is unknown", opt), "slatefs mount --help lists them")
@@ -137,18 +140,6 @@ func parseMountOptions(opts []string) (o mountOptions, err error) {
 		}
 	}
 	return o, nil
-}
-
-func parseVerify(s string) (erase.Verify, error) {
-	switch s {
-	case "off":
-		return erase.VerifyOff, nil
-	case "sample":
-		return erase.VerifySample, nil
-	case "full":
-		return erase.VerifyFull, nil
-	}
-	return 0, usagef("mount option verify=%s: want off, sample or full", s)
 }
 
 // serveForeground is the daemon: it tells the parent, if there is one, that the pool is mounted, and serves it.

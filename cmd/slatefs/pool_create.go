@@ -215,6 +215,9 @@ func (a *app) layPool(dev *blockdev.File, n newPool) (id uuid, err error) {
 	if err := bigEnough(dev.Size()); err != nil {
 		return id, fmt.Errorf("%s: %w", n.device, err)
 	}
+	if err := offered(dev, n.settings); err != nil {
+		return id, fmt.Errorf("%s: %w", n.device, err)
+	}
 	if id, err = newUUID(); err != nil {
 		return id, err
 	}

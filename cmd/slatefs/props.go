@@ -21,7 +21,7 @@ func propHelp(on chain.Scope) string {
 			if i > 0 {
 				name = ""
 			}
-			fmt.Fprintf(&b, "\n  %-18s %s", name, line)
+			fmt.Fprintf(&b, "\n  %-21s %s", name, line)
 		}
 	}
 	return b.String()

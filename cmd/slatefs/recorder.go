@@ -15,30 +15,19 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
-	"slatefs/erase"
 )
 
 // logged is the pool as the eraser's queue: what it reports goes into the erase log with how it was done.
 type logged struct {
 	*chain.Pool
-	how func() chain.How
+	words chain.How // but for what the eraser says each time
 }
 
 // Report is chain's, with the words of the eraser.
-func (l logged) Report(job uint64, zeroed, failed []blockdev.Extent) error {
-	return l.ReportHow(job, zeroed, failed, l.how())
-}
-
-func verifyName(v erase.Verify) string {
-	switch v {
-	case erase.VerifyOff:
-		return "off"
-	case erase.VerifySample:
-		return "sample"
-	case erase.VerifyFull:
-		return "full"
-	}
-	return fmt.Sprintf("verify(%d)", v)
+func (l logged) Report(job uint64, zeroed, failed []blockdev.Extent, how blockdev.How) error {
+	w := l.words
+	w.Method, w.Verify, w.Releases = how.Method.String(), how.Verify.String(), !how.Method.Erases()
+	return l.ReportHow(job, zeroed, failed, w)
 }
 
 // deviceName is the path of a device, and what it is whatever path leads to it.

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"slatefs/chain"
-	"slatefs/erase"
 )
 
 // What -j prints is made of the types here. Their names are an ABI, which is why chain's own types are copied.
@@ -40,76 +39,6 @@ func usageOf(u chain.Usage) usage {
 		Failed: u.Failed, Reserve: u.Reserve, Kept: u.Destroyed, Promised: u.Promised, MetaProm: u.MetaPromised, Short: u.Short, Avail: u.Avail, Volumes: u.Volumes, Snapshots: u.Snapshots,
 		Layers: u.Layers, Generation: u.Generation, JournalUse: u.JournalUsed, Journal: u.JournalSize, Repairs: u.Repairs,
 	}
-}
-
-// eraseInfo is what waits to be erased, and what was. Numbers are bytes, and since the mount for what was done.
-type eraseInfo struct {
-	Pool       string    `json:"pool"`
-	PoolUUID   string    `json:"pool_uuid"`
-	Unsched    int64     `json:"unscheduled"` // part of dirty: of jobs with erase=none
-	Dirty      int64     `json:"dirty"`
-	Freeing    int64     `json:"freeing"`
-	Failed     int64     `json:"failed"`
-	Rate       int64     `json:"rate"`    // upper bound, per second; 0: unlimited
-	Current    int64     `json:"current"` // per second, over the last seconds
-	Paused     bool      `json:"paused"`
-	Background int64     `json:"erased_in_background"`
-	Demand     int64     `json:"erased_on_demand"`
-	Jobs       []jobInfo `json:"jobs"`
-}
-
-// jobInfo is an erase job.
-type jobInfo struct {
-	ID     uint64    `json:"id"`
-	State  string    `json:"state"`
-	Volume string    `json:"volume"`
-	Layer  string    `json:"layer,omitempty"`
-	Reason string    `json:"reason"`
-	Since  time.Time `json:"since"`
-	Freed  int64     `json:"freed"`
-	Erased int64     `json:"erased"`
-	Dirty  int64     `json:"dirty"`
-	Failed int64     `json:"failed"`
-
-	Released   int64    `json:"released"` // part of erased: never called so
-	Kept       int64    `json:"kept"`     // part of freed: others still showed it when it was destroyed
-	KeptBy     string   `json:"kept_by,omitempty"`
-	Policy     string   `json:"policy"`
-	First      bool     `json:"first"`
-	Who        string   `json:"who,omitempty"`
-	VolumeUUID string   `json:"volume_uuid,omitempty"`
-	Layers     []string `json:"layer_uuids,omitempty"`
-}
-
-// of fills in what a job's record in the erase log will say as well.
-func (i jobInfo) of(j chain.JobInfo) jobInfo {
-	i.Released = j.Released
-	i.Kept, i.KeptBy, i.Policy, i.First, i.Who = j.Kept, j.KeptBy, chain.EraseZero, j.First, j.Who
-	if j.None {
-		i.Policy = chain.EraseNone
-	}
-	if j.VolumeUUID != (chain.UUID{}) {
-		i.VolumeUUID = j.VolumeUUID.String()
-	}
-	for _, l := range j.Layers {
-		i.Layers = append(i.Layers, l.String())
-	}
-	return i
-}
-
-func eraseInfoOf(p *chain.Pool, s erase.Stats) eraseInfo {
-	u := p.Usage()
-	i := eraseInfo{
-		Pool: p.Name(), PoolUUID: uuid(p.UUID()).String(), Unsched: u.Unscheduled, Dirty: u.Dirty, Freeing: u.Freeing, Failed: u.Failed, Rate: s.Rate, Current: s.Current, Paused: s.Paused,
-		Background: s.Background, Demand: s.Demand, Jobs: []jobInfo{},
-	}
-	for _, j := range p.EraseJobs() {
-		i.Jobs = append(i.Jobs, jobInfo{
-			ID: j.ID, State: j.State, Volume: j.Volume, Layer: j.Layer, Reason: j.Reason, Since: j.Since,
-			Freed: j.Freed, Erased: j.Erased, Dirty: j.Dirty, Failed: j.Failed,
-		}.of(j))
-	}
-	return i
 }
 
 // row is a line of list: a pool, directory, volume or snapshot. Numbers are bytes; nil is what the type does not have.

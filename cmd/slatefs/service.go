@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"slatefs/chain"
+	"slatefs/chain/blockdev"
 	"slatefs/erase"
 	"slatefs/fs"
 )
@@ -22,6 +24,10 @@ type service struct {
 	log    *slog.Logger
 	dir    string // the mountpoint
 	now    func() time.Time
+	dev    eraseDevice
+	verify *blockdev.Verify // the mount option, which goes before the property; nil: not given
+
+	setting sync.Mutex // one change of properties at a time
 }
 
 // view is what the service needs of the mount: it is told what was changed beside it, and asked who has files open.

@@ -9,7 +9,7 @@ import (
 
 // jobs tells what waits to be erased.
 func (s *service) jobs(context.Context, peer, none) (eraseInfo, error) {
-	return eraseInfoOf(s.pool, s.eraser.Stats()), nil
+	return eraseInfoOf(s.pool, s.eraser.Stats(), s.now()), nil
 }
 
 // drain makes all that is freed ready to be erased.

@@ -4,19 +4,9 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 
 	"slatefs/chain"
 )
-
-// throughput is the rate of erasing that a pool is set to, in bytes/s; 0 is unlimited.
-func throughput(p *chain.Pool) (int64, error) {
-	v, err := p.Prop(chain.RootIno, chain.PropThroughput)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.ParseInt(v.Value, 10, 64)
-}
 
 // setProps sets or inherits properties of one object; they take effect at once.
 func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]string, error) {
@@ -27,8 +17,15 @@ func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]string,
 	if snap != "" {
 		return nil, errors.New(args.Object.Arg + ": a snapshot has no properties")
 	}
+	if err := offered(s.dev, args.Settings); err != nil {
+		return nil, err
+	}
 	if args.Dry {
 		return forecastOf(s.pool.ForecastSet(a.Ino, args.Settings...))
+	}
+	if a.Ino == chain.RootIno {
+		s.setting.Lock()
+		defer s.setting.Unlock()
 	}
 	if err := s.pool.SetProps(who.req(opSetProps), a.Ino, args.Settings...); err != nil {
 		return nil, s.explain(a.Ino, err)
@@ -40,21 +37,6 @@ func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]string,
 		return nil, nil
 	}
 	return nil, s.applyProps()
-}
-
-// applyProps brings the pool's properties to those who work by them.
-func (s *service) applyProps() error {
-	rate, err := throughput(s.pool)
-	if err != nil {
-		return err
-	}
-	s.eraser.SetRate(rate)
-	export, err := s.pool.Prop(chain.RootIno, chain.PropLogExport)
-	if err != nil {
-		return err
-	}
-	s.pool.SetLogExport(logExport(export.Value))
-	return nil
 }
 
 // getProps reads properties of an object, and of all below it if asked to. No names: all that it can have.

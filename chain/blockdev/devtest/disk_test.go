@@ -173,7 +173,7 @@ func TestSparseAndConcurrent(t *testing.T) {
 	if got := d.Find(fill(4096, 4)); len(got) != 50 {
 		t.Fatalf("found %d", len(got))
 	}
-	must(t, d.Zero(0, 1<<50, blockdev.DefaultMethod(d)))
+	must(t, d.Zero(0, 1<<50, blockdev.Zeroout))
 	must(t, d.Sync())
 	if d.Find([]byte{1}) != nil || len(d.chunks) != 0 {
 		t.Fatal("zeroing 1 PiB left something")

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"slatefs/chain"
+)
+
+// erasePauseCmd is pause, or resume.
+func (a *app) erasePauseCmd(pause bool) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "pause POOL",
+		Short: "Let the background rest",
+		Long: `Stops erasing in the background until slatefs erase resume, over restarts too. Writers that find no clean block still get
+one zeroed: nothing is handed out that is not zero.`,
+		Example: `  slatefs erase pause lab
+  slatefs erase resume lab`,
+	}
+	value := "on"
+	if !pause {
+		value = "off"
+		cmd.Use, cmd.Short, cmd.Long = "resume POOL", "End a pause", "Ends a pause, and goes on erasing at once, if the window is open."
+		cmd.Example = "  slatefs erase resume lab"
+	}
+	cmd.Args = arguments(1, 1)
+	cmd.ValidArgsFunction = a.completePools(0)
+	cmd.RunE = plain(func(ctx context.Context, args []string) error {
+		find, err := a.finder()
+		if err != nil {
+			return err
+		}
+		l, err := find.mountedPool(args[0])
+		if err != nil {
+			return err
+		}
+		set := setArgs{Object: object{Path: "/", Arg: args[0]}, Settings: []chain.Setting{{Name: chain.PropPaused, Value: value}}}
+		_, err = call[[]string](ctx, l, opSetProps, set)
+		return err
+	})
+	return cmd
+}

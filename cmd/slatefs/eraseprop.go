@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"slatefs/chain"
+	"slatefs/chain/blockdev"
+	"slatefs/erase"
+)
+
+// eraseDevice is a device that is erased.
+type eraseDevice interface{ Methods() []blockdev.Method }
+
+// offered refuses a method that a device does not have.
+func offered(dev eraseDevice, settings []chain.Setting) error {
+	for _, s := range settings {
+		if s.Name != chain.PropEraseMethod || s.Inherit {
+			continue
+		}
+		if m, err := blockdev.ParseMethod(s.Value); err == nil { // what is no word at all is refused by its name
+			if err := erase.Offers(dev, m); err != nil {
+				return fmt.Errorf("%s: %w", s.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// eraseSettings are the properties of a pool as the eraser takes them.
+type eraseSettings struct {
+	rate, reserve, idle int64 // bytes/s, bytes, bytes/s
+	method              blockdev.Method
+	verify              blockdev.Verify
+	window              *erase.Window
+	paused              bool
+}
+
+func eraseSettingsOf(p *chain.Pool) (s eraseSettings, err error) {
+	var errs []error
+	get := func(name string) string {
+		v, err := p.Prop(chain.RootIno, name)
+		errs = append(errs, err)
+		return v.Value
+	}
+	number := func(name string) int64 {
+		text := get(name)
+		if text == "none" {
+			return 0
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		errs = append(errs, err)
+		return n
+	}
+	s.rate, s.reserve, s.idle = number(chain.PropThroughput), number(chain.PropReserve), number(chain.PropIdle)
+	s.paused = get(chain.PropPaused) == "on"
+	s.method, err = blockdev.ParseMethod(get(chain.PropEraseMethod))
+	errs = append(errs, err)
+	s.verify, err = blockdev.ParseVerify(get(chain.PropVerify))
+	errs = append(errs, err)
+	s.window, err = erase.ParseWindow(get(chain.PropEraseWindow), time.Local)
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return s, fmt.Errorf("pool %s: properties: %w", p.Name(), err)
+	}
+	return s, nil
+}
+
+// apply makes an eraser work by them. A method that was set and that this device does not have, for the pool was copied
+// to it, is none to fail for: what erases at least as well is taken, and told.
+func (s eraseSettings) apply(e *erase.Eraser, told func(error)) error {
+	err := e.SetMethod(s.method)
+	if errors.Is(err, erase.ErrMethod) {
+		told(err)
+		err = e.SetMethod(blockdev.Auto)
+	}
+	e.SetRate(s.rate)
+	e.SetReserve(s.reserve, s.idle)
+	e.SetVerify(s.verify)
+	e.SetWindow(s.window)
+	e.SetPaused(s.paused)
+	return err
+}
+
+// applyProps brings the pool's properties to those who work by them. What this mount was told goes before them.
+func (s *service) applyProps() error {
+	set, err := eraseSettingsOf(s.pool)
+	if err != nil {
+		return err
+	}
+	if s.verify != nil {
+		set.verify = *s.verify
+	}
+	export, err := s.pool.Prop(chain.RootIno, chain.PropLogExport)
+	if err != nil {
+		return err
+	}
+	s.pool.SetLogExport(logExport(export.Value))
+	return set.apply(s.eraser, func(err error) {
+		s.log.Warn("a method that is set is not there", "property", chain.PropEraseMethod, "error", err)
+	})
+}
