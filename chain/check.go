@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"slatefs/alloc"
@@ -43,20 +44,14 @@ func (p *Pool) Check(ctx context.Context) (*CheckReport, error) {
 	if p.opt.ReadOnly {
 		return p.checkMemory(ctx, true)
 	}
-	if err := p.Checkpoint(); err != nil {
+	view, release, err := p.holdCheckpoint()
+	if errors.Is(err, ErrCorrupt) {
+		return &CheckReport{Errors: []string{err.Error()}}, nil
+	}
+	if err != nil {
 		return nil, err
 	}
-	p.workMu.Lock() // no checkpoint, so no page is reused
-	defer p.workMu.Unlock()
-	p.structure.Lock()
-	defer p.structure.Unlock()
-	p.mu.Lock()
-	super, slot := p.super, p.slot
-	p.mu.Unlock()
-	view := newPool(p.dev, Options{Now: p.opt.Now, ReadOnly: true, CacheBytes: p.opt.CacheBytes}, super, slot)
-	if err := view.load(); err != nil {
-		return &CheckReport{Errors: []string{wrapCorrupt(err).Error()}}, nil
-	}
+	defer release()
 	r, err := view.checkMemory(ctx, false)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,6 +66,29 @@ func (p *Pool) Check(ctx context.Context) (*CheckReport, error) {
 		r.bad("ledger: %s", d)
 	}
 	return r, err
+}
+
+// holdCheckpoint takes a checkpoint and opens the pool as it left it, read-only. No other follows until release, so that
+// no page of it is reused.
+func (p *Pool) holdCheckpoint() (view *Pool, release func(), err error) {
+	if err := p.Checkpoint(); err != nil {
+		return nil, nil, err
+	}
+	p.workMu.Lock()
+	p.structure.Lock()
+	release = func() {
+		p.structure.Unlock()
+		p.workMu.Unlock()
+	}
+	p.mu.Lock()
+	super, slot := p.super, p.slot
+	p.mu.Unlock()
+	view = newPool(p.dev, Options{Now: p.opt.Now, ReadOnly: true, CacheBytes: p.opt.CacheBytes}, super, slot)
+	if err := view.load(); err != nil {
+		release()
+		return nil, nil, wrapCorrupt(err)
+	}
+	return view, release, nil
 }
 
 // checkMemory checks the state as it is in memory, pages below it included.

@@ -146,9 +146,7 @@ func (c *checker) states(ctx context.Context, readClean bool) {
 			}
 		}
 		c.group(g, readClean)
-		if g%maxGroupsLoaded == maxGroupsLoaded-1 {
-			p.unloadGroups()
-		}
+		p.unloadAfter(g)
 	}
 }
 

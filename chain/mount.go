@@ -103,9 +103,12 @@ func Identify(dev blockdev.Device) (Identity, error) {
 	return Identity{s.name, s.uuid, s.geometry.blocks * BlockSize, s.generation, s.made}, err
 }
 
+// SuperBytes is what the superblocks take at the start of the device.
+const SuperBytes = superSlots * BlockSize
+
 // Wipe overwrites the superblocks on dev with zeros, durably: there is no pool any more. It erases nothing else.
 func Wipe(dev blockdev.Device) error {
-	if err := dev.Zero(0, superSlots*BlockSize, blockdev.Overwrite); err != nil {
+	if err := dev.Zero(0, SuperBytes, blockdev.Overwrite); err != nil {
 		return err
 	}
 	return dev.Sync()

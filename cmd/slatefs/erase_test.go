@@ -2,10 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"slatefs/chain"
@@ -245,5 +249,134 @@ func TestWindowsAgree(t *testing.T) {
 		if (keptErr == nil) != (err == nil) || err == nil && w.String() != kept {
 			t.Errorf("%q: kept as %q, %v; read as %v, %v", text, kept, keptErr, w, err)
 		}
+	}
+}
+
+// TestAudit: online, residue is found at its address, and told apart from what waits in jobs.
+func TestAudit(t *testing.T) {
+	l := newLab(t)
+	l.ok("erase pause lab")
+	l.destroyed("v.raw", 300, 'v')
+	if out := l.ok("erase audit lab"); !strings.Contains(out, "1.17M in erase jobs (1.17M not zero yet): no residue\n") {
+		t.Error(out)
+	}
+	at := l.pool.Usage().Total - 5*chain.BlockSize // the end of the pool is clean
+	if _, err := l.disk.WriteAt(bytes.Repeat([]byte{'r'}, 512), at); err != nil {
+		t.Fatal(err)
+	}
+	out, text, code := l.run("erase audit lab")
+	if want := fmt.Sprintf("residue: block at byte %d (%#x) is not zero and in no erase job\n", at, at); code != exitFailed || text != "" || !strings.HasPrefix(out, want) || !strings.HasSuffix(out, ": 1 blocks of residue, 0 unreadable\n") {
+		t.Errorf("exit code %d\n%s%s", code, out, text)
+	}
+	var got struct{ Audit auditInfo }
+	out, _, code = l.run("erase audit -j lab")
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitFailed || !slices.Equal(got.Audit.Found, []int64{at}) || got.Audit.Pool != "lab" || got.Audit.Clean == 0 {
+		t.Errorf("exit code %d, %v\n%s", code, err, out)
+	}
+	if err := errors.Join(l.disk.Zero(at, chain.BlockSize, blockdev.Overwrite), l.disk.Sync()); err != nil {
+		t.Fatal(err)
+	}
+	l.ok("set erase_throughput=0 lab")
+	l.ok("erase resume lab")
+	l.ok("erase wait lab")
+	if out := l.ok("erase audit -p lab"); !strings.HasSuffix(out, ", 0 in erase jobs (0 not zero yet): no residue\n") {
+		t.Error(out)
+	}
+}
+
+// TestSlowlyShowsProgress: what takes longer than two seconds tells where it is.
+func TestSlowlyShowsProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var text strings.Builder
+		a := &app{stderr: &text, now: time.Now}
+		var at progressMark
+		work := func(d time.Duration) func(context.Context) (int, error) {
+			return func(context.Context) (int, error) {
+				for i := range int64(10) {
+					at.set(i<<20, 10<<20)
+					time.Sleep(d / 10)
+				}
+				at.set(10<<20, 10<<20)
+				return 7, nil
+			}
+		}
+		if n, err := slowly(t.Context(), a, "x", at.get, work(time.Second)); n != 7 || err != nil || text.Len() > 0 {
+			t.Errorf("in a second: %d, %v, %s", n, err, text.String())
+		}
+		n, err := slowly(t.Context(), a, "x", at.get, work(25*time.Second))
+		if lines := strings.Split(text.String(), "\n"); n != 7 || err != nil || len(lines) != 4 || !strings.HasPrefix(lines[2], "10485760 B 10.0 MB 25.00 s") {
+			t.Errorf("in 25 s: %d, %v\n%s", n, err, text.String())
+		}
+	})
+}
+
+// namedDisk is a disk with a path.
+type namedDisk struct{ *devtest.Disk }
+
+func (namedDisk) Path() string { return "/dev/disk" }
+
+// TestPoolEnd: at a pool's end all but what is clean is zeroed and read back, the superblocks are left for last, and what
+// is not zero is an error.
+func TestPoolEnd(t *testing.T) {
+	l := newLab(t)
+	l.ok("create --size 16M /lab/v")
+	l.write("v", 0, 500, 'v')
+	l.ok("snapshot /lab/v@s")
+	l.write("v", 100, 500, 'w')
+	if err := l.pool.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	open := func() (namedDisk, leftovers) {
+		disk := namedDisk{l.disk.Clone()}
+		p, err := chain.Open(disk, chain.Options{Now: time.Now, ReadOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		left, err := leftBy(p)
+		if err := errors.Join(err, p.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return disk, left
+	}
+	isZero := func(disk namedDisk) bool {
+		b := make([]byte, l.pool.Usage().Total-chain.SuperBytes)
+		if _, err := disk.ReadAt(b, chain.SuperBytes); err != nil {
+			t.Fatal(err)
+		}
+		return len(bytes.Trim(b, "\x00")) == 0
+	}
+	disk, left := open()
+	if err := l.app.eraseAll(t.Context(), disk, left); err != nil || !isZero(disk) {
+		t.Errorf("%v, or not all is zero", err)
+	}
+	if _, err := chain.Identify(disk); err != nil {
+		t.Errorf("the superblocks did not come last: %v", err)
+	}
+	disk, left = open()
+	at := disk.Find(bytes.Repeat([]byte{'w'}, chain.BlockSize))[0]
+	bad := func(op devtest.Op) error {
+		if op.Kind == devtest.OpZero && op.Off <= at && at < op.Off+op.Len {
+			return errors.New("injected")
+		}
+		return nil
+	}
+	disk.Fail(bad)
+	if err := l.app.eraseAll(t.Context(), disk, left); err == nil || !strings.Contains(err.Error(), "4K on /dev/disk could not be zeroed") {
+		t.Errorf("a block that cannot be zeroed: %v", err)
+	}
+	disk.Fail(nil)
+	if found := disk.Find(bytes.Repeat([]byte{'w'}, chain.BlockSize)); !slices.Equal(found, []int64{at}) {
+		t.Errorf("left at %v, want %d", found, at)
+	}
+	if p, err := chain.Open(disk, chain.Options{Now: time.Now, ReadOnly: true}); err != nil { // metadata is still there: once more
+		t.Error(err)
+	} else if left, err = leftBy(p); errors.Join(err, p.Close(), l.app.eraseAll(t.Context(), disk, left)) != nil || !isZero(disk) {
+		t.Errorf("done again: %v, or not all is zero", err)
+	}
+	disk, left = open()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.app.eraseAll(ctx, disk, left); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
 	}
 }

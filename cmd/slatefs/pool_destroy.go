@@ -12,29 +12,37 @@ import (
 	"slatefs/chain/blockdev"
 )
 
-const poolDestroyHelp = `Destroys a pool that is not mounted: its device is no pool any more. What volumes wrote stays on the device, so a pool
-that holds any, or has blocks that are not erased yet, is refused unless forced: destroy the volumes, and wait with
-slatefs erase wait, first. A pool file is left for you to remove.`
+const poolDestroyHelp = `Destroys a pool that is not mounted: its device is no pool any more. A pool file is left for you to remove.
+
+What volumes wrote stays on the device, so a pool that holds any, or has blocks that are not erased yet, is refused.
+--erase zeroes all that was ever used, volumes and metadata, and reads it back, as fast as the device goes; it shows
+progress, and can be started again if it was interrupted. --force erases nothing, and says what it leaves. Together
+they erase the whole device of a pool that cannot be opened any more.`
+
+// poolDestroyFlags are the flags of pool destroy.
+type poolDestroyFlags struct{ dry, erase, force bool }
 
 func (a *app) poolDestroyCmd() *cobra.Command {
-	var dry, force bool
+	var f poolDestroyFlags
 	cmd := &cobra.Command{
-		Use:   "destroy [-n] [--force] POOL",
+		Use:   "destroy [-n] [--erase] [--force] POOL",
 		Short: "Destroy a pool",
 		Long:  poolDestroyHelp,
 		Example: `  slatefs pool destroy lab
-  slatefs pool destroy -n lab                       # only say what would be lost
+  slatefs pool destroy -n --erase lab               # only say what would be done
+  slatefs pool destroy --erase lab                  # with all volumes, everything zeroed
   slatefs pool destroy --force ./lab.pool           # with all volumes, nothing erased`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completePools(0),
-		RunE:              plain(func(_ context.Context, args []string) error { return a.poolDestroy(args[0], dry, force) }),
+		RunE:              plain(func(ctx context.Context, args []string) error { return a.poolDestroy(ctx, args[0], f) }),
 	}
-	cmd.Flags().BoolVarP(&dry, "dry-run", "n", false, "only say what would be done")
-	cmd.Flags().BoolVar(&force, "force", false, "even if bytes of volumes stay on the device")
+	cmd.Flags().BoolVarP(&f.dry, "dry-run", "n", false, "only say what would be done")
+	cmd.Flags().BoolVar(&f.erase, "erase", false, "zero all that was ever used first")
+	cmd.Flags().BoolVar(&f.force, "force", false, "even if bytes of volumes stay on the device, or the pool is damaged")
 	return cmd
 }
 
-func (a *app) poolDestroy(arg string, dry, force bool) error {
+func (a *app) poolDestroy(ctx context.Context, arg string, flags poolDestroyFlags) error {
 	f, err := a.finder()
 	if err != nil {
 		return err
@@ -46,66 +54,120 @@ func (a *app) poolDestroy(arg string, dry, force bool) error {
 	if ref.live != nil {
 		return hinted(inUse(*ref.live), "slatefs umount %s", ref.live.Dir)
 	}
-	if _, err := os.Stat(ref.device); errors.Is(err, os.ErrNotExist) && ref.id != (uuid{}) && force && !dry {
+	if _, err := os.Stat(ref.device); errors.Is(err, os.ErrNotExist) && ref.id != (uuid{}) && flags.force && !flags.dry {
 		return a.host.forget(ref.id) // nothing is left of it but its name
 	}
 	dev, err := a.host.openDevice(ref.device, blockdev.Options{})
 	if err != nil {
 		return err
 	}
-	return errors.Join(a.destroyOn(dev, ref, dry, force), dev.Close())
+	return errors.Join(a.destroyOn(ctx, dev, ref, flags), dev.Close())
 }
 
 // destroyOn destroys the pool on an open device, which holds its lock.
-func (a *app) destroyOn(dev *blockdev.File, ref poolRef, dry, force bool) error {
+func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref poolRef, flags poolDestroyFlags) error {
 	p, err := chain.Open(dev, chain.Options{Now: a.now, ReadOnly: true})
+	end := poolEnd{poolRef: ref, left: leftAnywhere(dev)}
 	switch {
 	case errors.Is(err, chain.ErrNotPool):
 		return fmt.Errorf("%s: %w", ref.device, err)
-	case err != nil && !force:
-		return hinted(fmt.Errorf("%s: %w", ref.device, err), "--force destroys what is left of it")
+	case err != nil && !flags.force:
+		return hinted(fmt.Errorf("%s: %w", ref.device, err), "--force destroys what is left of it, --erase --force zeroes the whole device")
 	case err == nil:
-		ref.name, ref.id = p.Name(), p.UUID()
-		lock, err := a.host.lockPool(ref.id) // against the same pool through a loop device
+		end.name, end.id = p.Name(), p.UUID()
+		lock, err := a.host.lockPool(end.id) // against the same pool through a loop device
 		if err != nil {
 			return errors.Join(err, p.Close())
 		}
 		defer func() { _ = lock.release() }() //nolint:errcheck // it ends with the process
-		u := p.Usage()
-		if err := p.Close(); err != nil {
+		usage := p.Usage()
+		end.usage = &usage
+		end.left, err = leftBy(p)
+		if err := errors.Join(err, p.Close()); err != nil {
 			return err
 		}
-		if err := a.mayDestroy(ref, u, dry, force); err != nil || dry {
-			return err
-		}
-	case dry:
-		_, err := fmt.Fprintf(a.stdout, "would destroy the pool on %s\n", ref.device)
+	}
+	if err := end.allowed(flags); err != nil {
 		return err
+	}
+	if flags.dry {
+		_, err := fmt.Fprintln(a.stdout, end.forecast(flags))
+		return err
+	}
+	return a.endPool(ctx, dev, end, flags)
+}
+
+// endPool does it.
+func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flags poolDestroyFlags) error {
+	if flags.erase {
+		if err := a.eraseAll(ctx, dev, end.left); err != nil {
+			return err
+		}
 	}
 	if err := chain.Wipe(dev); err != nil {
 		return err
 	}
-	if ref.id != (uuid{}) {
-		if err := a.host.forget(ref.id); err != nil {
+	if end.id != (uuid{}) {
+		if err := a.host.forget(end.id); err != nil {
+			return err
+		}
+	}
+	if text := end.leaves(); text != "" && !flags.erase {
+		if err := a.note("left on %s, not erased: %s", end.device, text); err != nil {
 			return err
 		}
 	}
 	if !dev.IsBlockDevice() {
-		return a.note("the pool file is left: rm %s", ref.device)
+		return a.note("the pool file is left: rm %s", end.device)
 	}
 	return nil
 }
 
-// mayDestroy refuses to leave bytes of volumes behind, and says what would be done.
-func (a *app) mayDestroy(ref poolRef, u chain.Usage, dry, force bool) error {
-	left := u.Live + u.Claimed + u.Dirty + u.Freeing + u.Failed
-	if !force && (u.Volumes > 0 || left > 0) {
-		return hinted(fmt.Errorf("pool %s holds %d volumes, and %s on %s would stay there, not erased", ref.name, u.Volumes, formatSize(left), ref.device),
-			"destroy the volumes and slatefs erase wait %s, or --force", ref.name)
+// poolEnd is a pool that is to be destroyed.
+type poolEnd struct {
+	poolRef
+	usage *chain.Usage // nil: it cannot be opened
+	left  leftovers
+}
+
+// leaves says what of volumes is on the device; empty: nothing.
+func (e poolEnd) leaves() string {
+	u := e.usage
+	if u == nil {
+		return "all that it held"
 	}
-	if !dry {
+	dirty := u.Claimed + u.Dirty + u.Freeing + u.Failed
+	if u.Volumes == 0 && u.Live+dirty == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d volumes, %s in use and %s freed", u.Volumes, formatSize(u.Live), formatSize(dirty))
+}
+
+// allowed refuses to leave bytes of volumes behind.
+func (e poolEnd) allowed(flags poolDestroyFlags) error {
+	text := e.leaves()
+	if flags.erase || flags.force || text == "" {
 		return nil
 	}
-	_, err := fmt.Fprintf(a.stdout, "would destroy pool %s on %s: %d volumes, %s not erased\n", ref.name, ref.device, u.Volumes, formatSize(left))
-	return err
+	return hinted(fmt.Errorf("pool %s: would leave on %s, not erased: %s", e.name, e.device, text), "--erase zeroes that first, --force leaves it")
+}
+
+// forecast is what -n says.
+func (e poolEnd) forecast(flags poolDestroyFlags) string {
+	s := "would destroy the pool on " + e.device
+	if e.usage != nil {
+		s = fmt.Sprintf("would destroy pool %s on %s", e.name, e.device)
+	}
+	text := e.leaves()
+	switch {
+	case flags.erase && e.usage == nil:
+		return fmt.Sprintf("%s, and zero the whole device, %s", s, formatSize(e.left.bytes()+chain.SuperBytes))
+	case flags.erase && text != "":
+		return fmt.Sprintf("%s, and zero %s: %s, and metadata", s, formatSize(e.left.bytes()+chain.SuperBytes), text)
+	case flags.erase:
+		return fmt.Sprintf("%s, and zero %s of metadata", s, formatSize(e.left.bytes()+chain.SuperBytes))
+	case text != "":
+		return fmt.Sprintf("%s, and leave, not erased: %s", s, text)
+	}
+	return s + ", which holds nothing"
 }

@@ -27,7 +27,9 @@ type service struct {
 	dev    eraseDevice
 	verify *blockdev.Verify // the mount option, which goes before the property; nil: not given
 
-	setting sync.Mutex // one change of properties at a time
+	setting  sync.Mutex // one change of properties at a time
+	auditing sync.Mutex
+	auditAt  progressMark
 }
 
 // view is what the service needs of the mount: it is told what was changed beside it, and asked who has files open.
@@ -56,6 +58,7 @@ func (s *service) operations() map[string]operation {
 		opSetProps: handler(s.setProps), opGetProps: handler(s.getProps),
 		opJobs: handler(s.jobs), opDrain: handler(s.drain), opEraseLog: handler(s.eraseLog), opFirst: handler(s.first), opUndo: handler(s.undestroy),
 		opCheck: handler(s.check), opDump: handler(s.dump),
+		opAudit: handler(s.audit), opAuditAt: handler(s.auditWhere),
 	}
 }
 

@@ -48,6 +48,8 @@ const (
 	opDrain    = "drain"    // none -> none
 	opCheck    = "check"    // none -> chain.CheckReport
 	opDump     = "dump"     // none -> string
+	opAudit    = "audit"    // none -> auditInfo
+	opAuditAt  = "audit-at" // none -> bytes done, and in all
 )
 
 // none is what an operation without arguments or result has.

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"slatefs/chain"
+)
+
+func (a *app) eraseAuditCmd() *cobra.Command {
+	var f format
+	cmd := &cobra.Command{
+		Use:   "audit [-pj] POOL",
+		Short: "Read the device, and report what should be zero and is not",
+		Long: `Reads everything on the device that is neither in use by a volume or snapshot, nor about to be, nor metadata, past the page
+cache, and prints the address of each block that is not zero and in no erase job. Exit code 1: there are such blocks, or
+some that cannot be read. What is in jobs is counted, and how much of it is not zero yet. Nothing is changed. A mounted
+pool stays in use, though writers may wait while its maps are read; one that is not mounted is opened read-only. Progress
+goes to stderr if it takes longer than two seconds.`,
+		Example: `  slatefs erase audit lab
+  slatefs erase audit /dev/vg0/lab                  # not mounted`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: a.completePools(0),
+		RunE:              plain(func(ctx context.Context, args []string) error { return a.audit(ctx, args[0], f) }),
+	}
+	f.flags(cmd, "pj")
+	return cmd
+}
+
+// auditInfo is what an audit found, in bytes.
+type auditInfo struct {
+	Pool   string   `json:"pool"`
+	Clean  int64    `json:"clean_read"`
+	Lost   int64    `json:"unowned_read"`
+	Queued int64    `json:"queued_read"`
+	NotYet int64    `json:"queued_not_zero"`
+	Found  []int64  `json:"residue"` // device addresses
+	More   int64    `json:"residue_beyond_these"`
+	Unread []string `json:"unreadable"`
+}
+
+func auditInfoOf(pool string, r *chain.AuditReport) auditInfo {
+	i := auditInfo{pool, r.Clean, r.Lost, r.Queued, r.NotYet, []int64{}, r.More, []string{}}
+	i.Found, i.Unread = append(i.Found, r.Found...), append(i.Unread, r.Unread...)
+	return i
+}
+
+func (a *app) audit(ctx context.Context, arg string, f format) error {
+	find, err := a.finder()
+	if err != nil {
+		return err
+	}
+	ref, err := find.pool(arg)
+	if err != nil {
+		return err
+	}
+	var info auditInfo
+	if ref.live != nil {
+		info, err = a.auditOnline(ctx, *ref.live)
+	} else {
+		info, err = a.auditOffline(ctx, ref.device)
+	}
+	if err != nil {
+		return err
+	}
+	if f.json {
+		err = writeJSON(a.stdout, "slatefs erase audit", "audit", info)
+	} else {
+		err = info.print(a.stdout, f)
+	}
+	if err == nil && len(info.Found)+len(info.Unread) > 0 {
+		return errQuiet
+	}
+	return err
+}
+
+// auditOffline audits a pool that is not mounted, in this process.
+func (a *app) auditOffline(ctx context.Context, device string) (info auditInfo, err error) {
+	p, close, err := a.openOffline(device)
+	if err != nil {
+		return info, err
+	}
+	defer func() { err = errors.Join(err, close()) }()
+	var at progressMark
+	r, err := slowly(ctx, a, "audit", at.get, func(ctx context.Context) (*chain.AuditReport, error) { return p.Audit(ctx, at.set) })
+	if err != nil {
+		return info, err
+	}
+	return auditInfoOf(p.Name(), r), nil
+}
+
+// auditOnline lets the daemon do it, and asks how far it is.
+func (a *app) auditOnline(ctx context.Context, l live) (auditInfo, error) {
+	where := func(ctx context.Context) (done, total int64) {
+		p, err := call[[2]int64](ctx, l, opAuditAt, none{})
+		if err != nil {
+			return 0, 0 // only progress
+		}
+		return p[0], p[1]
+	}
+	return slowly(ctx, a, "audit", where, func(ctx context.Context) (auditInfo, error) { return call[auditInfo](ctx, l, opAudit, none{}) })
+}
+
+// slowTime is after how long a command shows progress.
+const slowTime = 2 * time.Second
+
+// slowly runs something, and shows where it is if it takes longer than slowTime.
+func slowly[T any](ctx context.Context, a *app, name string, where func(context.Context) (done, total int64), do func(context.Context) (T, error)) (res T, err error) {
+	type result struct {
+		res T
+		err error
+	}
+	ended := make(chan result, 1)
+	start := a.now()
+	go func() {
+		res, err := do(ctx)
+		ended <- result{res, err}
+	}()
+	var show *progress
+	t := time.NewTicker(2 * pollTime)
+	defer t.Stop()
+	for {
+		select {
+		case r := <-ended:
+			if show != nil {
+				r.err = errors.Join(r.err, show.set(where(ctx)), show.end())
+			}
+			return r.res, r.err
+		case <-t.C:
+			if show == nil && a.now().Sub(start) > slowTime {
+				show = a.newProgress(name)
+				show.start, show.last = start, start
+			}
+			if show != nil {
+				if err := show.set(where(ctx)); err != nil {
+					return res, err
+				}
+			}
+		}
+	}
+}
+
+// progressMark is where something is, told by one side and read by another.
+type progressMark struct{ done, total atomic.Int64 }
+
+func (m *progressMark) set(done, total int64) {
+	m.total.Store(total)
+	m.done.Store(done)
+}
+
+func (m *progressMark) get(context.Context) (done, total int64) { return m.done.Load(), m.total.Load() }
+
+// print shows what was found: addresses first, what was read last.
+func (i auditInfo) print(w io.Writer, f format) error {
+	var b strings.Builder
+	for _, at := range i.Found {
+		fmt.Fprintf(&b, "residue: block at byte %d (%#x) is not zero and in no erase job\n", at, at)
+	}
+	if i.More > 0 {
+		fmt.Fprintf(&b, "residue: and %d blocks more\n", i.More)
+	}
+	for _, text := range i.Unread {
+		fmt.Fprintf(&b, "unreadable: %s\n", text)
+	}
+	fmt.Fprintf(&b, "pool %s: read %s that are free", i.Pool, f.size(i.Clean))
+	if i.Lost > 0 {
+		fmt.Fprintf(&b, ", %s that nothing owns", f.size(i.Lost))
+	}
+	fmt.Fprintf(&b, ", %s in erase jobs (%s not zero yet): ", f.size(i.Queued), f.size(i.NotYet))
+	if n := int64(len(i.Found)) + i.More; n+int64(len(i.Unread)) == 0 {
+		b.WriteString("no residue\n")
+	} else {
+		fmt.Fprintf(&b, "%d blocks of residue, %d unreadable\n", n, len(i.Unread))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// audit reads the device of the pool while it is in use; one at a time.
+func (s *service) audit(ctx context.Context, _ peer, _ none) (auditInfo, error) {
+	if !s.auditing.TryLock() {
+		return auditInfo{}, fmt.Errorf("pool %s: is being audited already", s.pool.Name())
+	}
+	defer s.auditing.Unlock()
+	s.auditAt.set(0, 0)
+	r, err := s.pool.Audit(ctx, s.auditAt.set)
+	if err != nil {
+		return auditInfo{}, err
+	}
+	return auditInfoOf(s.pool.Name(), r), nil
+}
+
+// auditWhere tells how far the audit is that runs, or the last one was: bytes done, and in all.
+func (s *service) auditWhere(ctx context.Context, _ peer, _ none) ([2]int64, error) {
+	done, total := s.auditAt.get(ctx)
+	return [2]int64{done, total}, nil
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"slatefs/chain"
+	"slatefs/chain/blockdev"
+	"slatefs/erase"
+)
+
+// endQueue is what an eraser zeroes at a pool's end: a list of runs. Only the one who made it uses it.
+type endQueue struct {
+	runs   []blockdev.Extent
+	total  int64 // bytes
+	failed int64
+	at     *progressMark
+	done   int64
+}
+
+// Next hands out runs in order.
+func (q *endQueue) Next(limit int64) (job uint64, runs []blockdev.Extent) {
+	for limit > 0 && len(q.runs) > 0 {
+		x := q.runs[0]
+		x.Len = min(x.Len, limit)
+		runs = append(runs, x)
+		limit -= x.Len
+		q.runs[0].Off, q.runs[0].Len = x.End(), q.runs[0].Len-x.Len
+		if q.runs[0].Len == 0 {
+			q.runs = q.runs[1:]
+		}
+	}
+	return 1, runs
+}
+
+// Report counts.
+func (q *endQueue) Report(_ uint64, zeroed, failed []blockdev.Extent, _ blockdev.How) error {
+	q.done += extentBytes(zeroed)
+	q.failed += extentBytes(failed)
+	q.at.set(q.done, q.total)
+	return nil
+}
+
+// Ready is never signalled: there is no background.
+func (q *endQueue) Ready() <-chan struct{} { return nil }
+
+// Clean is asked by a background only.
+func (q *endQueue) Clean() int64 { return 0 }
+
+func extentBytes(list []blockdev.Extent) (n int64) {
+	for _, x := range list {
+		n += x.Len
+	}
+	return n
+}
+
+// endDevice is a device that has a pool to lose.
+type endDevice interface {
+	erase.Device
+	Path() string
+}
+
+// leftovers are what a pool's end would leave on the device.
+type leftovers struct {
+	guest, meta []blockdev.Extent // meta without the superblocks
+	method      blockdev.Method
+}
+
+// leftBy lists what a pool that is opened read-only left.
+func leftBy(p *chain.Pool) (l leftovers, err error) {
+	set, err := eraseSettingsOf(p)
+	if err != nil {
+		return l, err
+	}
+	if l.method = set.method; !l.method.Erases() {
+		l.method = blockdev.Auto
+	}
+	l.guest, l.meta, err = p.Used()
+	l.meta = without(l.meta, chain.SuperBytes)
+	return l, err
+}
+
+// leftAnywhere is all of a device whose pool cannot be read.
+func leftAnywhere(dev *blockdev.File) leftovers {
+	whole := []blockdev.Extent{{Len: dev.Size() / chain.BlockSize * chain.BlockSize}}
+	return leftovers{guest: without(whole, chain.SuperBytes)}
+}
+
+// without cuts the first bytes of the device off.
+func without(list []blockdev.Extent, n int64) (out []blockdev.Extent) {
+	for _, x := range list {
+		if end := x.End(); end > n {
+			x.Off = max(x.Off, n)
+			x.Len = end - x.Off
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+func (l leftovers) bytes() int64 { return extentBytes(l.guest) + extentBytes(l.meta) }
+
+// eraseAll zeroes what a pool leaves, and reads it back: guest blocks, then metadata. The superblocks are left, so that
+// it can be done again. An error: not all of it is zero.
+func (a *app) eraseAll(ctx context.Context, dev endDevice, l leftovers) error {
+	var at progressMark
+	total := l.bytes()
+	at.set(0, total)
+	_, err := slowly(ctx, a, "erase", at.get, func(ctx context.Context) (_ struct{}, err error) {
+		q := &endQueue{total: total, at: &at}
+		e, err := erase.New(dev, q, erase.Config{
+			Method: blockdev.Auto, Verify: blockdev.VerifyFull, Clock: erase.NewClock(a.now), Logger: slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		})
+		if err == nil && erase.Offers(dev, l.method) == nil {
+			err = e.SetMethod(l.method)
+		}
+		for _, part := range [][]blockdev.Extent{l.guest, l.meta} {
+			if err != nil || len(part) == 0 {
+				continue
+			}
+			q.runs = part
+			if _, err = e.Now(ctx, extentBytes(part)); err == nil && q.failed > 0 {
+				err = fmt.Errorf("%s on %s could not be zeroed, or do not read as zeros", formatSize(q.failed), dev.Path())
+			}
+		}
+		return struct{}{}, err
+	})
+	if err != nil {
+		return hinted(errors.Join(err, ctx.Err()), "not all is erased, and the pool is still called one: see to the device, and do it again")
+	}
+	return nil
+}
