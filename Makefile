@@ -9,11 +9,15 @@ PKG ?= ./...
 BENCH ?= .
 BENCH_COUNT ?= 10
 FUZZTIME ?= 30s
+# RATE, SIZE, METHOD: of the experiment.
+RATE ?= 50M
+SIZE ?= 1G
+METHOD ?= overwrite
 SOAK_SEEDS ?= 300
 SOAK_CHECKS ?= 50000
 LINT := go tool -modfile=.ci/tools.mod golangci-lint
 
-.PHONY: all build test test-deps lint demo soak bench cover fuzz clean help
+.PHONY: all build test test-deps lint demo soak bench bench-erase experiment cover fuzz clean help
 
 all: build ## the same as build
 
@@ -35,6 +39,12 @@ lint: ## run the linters (the first run builds them: some minutes)
 demo: build ## show what slatefs does, on a pool file
 	integration/demo.sh
 
+experiment: build ## the published Proxmox experiment: a row of the README's table, for RATE (50M, 0 unlimited, off), SIZE, METHOD
+	@METHOD=$(METHOD) SLATEFS=$(CURDIR)/bin/slatefs integration/experiment.sh $(RATE) $(SIZE)
+
+bench-erase: build ## erase against dd, and against a running fio, as ratios (as root)
+	METHOD=$(METHOD) SLATEFS=$(CURDIR)/bin/slatefs integration/bench-erase.sh
+
 soak: ## crash, model and scale tests for hours: other seeds each time, a crash at every operation
 	go test ./chain -count=1 -failfast -timeout=0 -v -run 'TestCrash$$' -crash.long -crash.seeds=$(SOAK_SEEDS) -crash.first=$$(date +%s)
 	go test ./chain -count=1 -failfast -timeout=0 -run TestModel -rapid.checks=$(SOAK_CHECKS)
@@ -55,4 +65,4 @@ clean: ## remove what the other targets made
 	rm -rf bin coverage.out coverage.html
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

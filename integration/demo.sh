@@ -136,7 +136,7 @@ note "on the pool file still: $(marks "$rolled") + $(marks "$cloned") + $(marks 
 say "erase, at 32 MiB/s"
 slatefs set erase_throughput=32M "$mnt"
 slatefs erase status "$mnt"
-left=$(slatefs erase status -Hp "$mnt" | awk '{ n += $5 } END { printf "%d", n }')
+left=$(slatefs erase status -Hp "$mnt" | awk -F '\t' '{ n += $5 } END { printf "%d", n }')
 timed slatefs erase wait "$mnt"
 note "$left bytes were left to erase: $ms ms, $(awk -v b="$left" -v ms="$ms" 'BEGIN { printf "%.1f", b / 1048576 / (ms / 1000) }') MiB/s"
 

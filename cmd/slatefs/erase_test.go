@@ -140,11 +140,11 @@ func TestEraseStatusTable(t *testing.T) {
 	if s.Counters.Queue != 2 || s.Counters.OldestAge <= 0 || len(s.Jobs) != 2 || s.Jobs[0].End != nil {
 		t.Errorf("%+v", s)
 	}
-	l.ok("set erase_throughput=1M lab")
+	l.ok("set erase_throughput=64K lab")
 	l.ok("erase resume lab")
 	s = l.eraseState()
 	if len(s.Jobs) != 2 || s.Jobs[0].End == nil || s.Jobs[1].End == nil || !s.Jobs[1].End.After(*s.Jobs[0].End) || s.End == nil {
-		t.Errorf("at 1M/s: %+v", s)
+		t.Errorf("at 64K/s: %+v", s)
 	}
 	l.ok("set erase_throughput=0 lab")
 	l.ok("erase wait lab")
