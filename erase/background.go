@@ -15,7 +15,7 @@ func (e *Eraser) Run(ctx context.Context) error {
 	b := newBucket(e.clock.Now(), e.bound())
 	for ctx.Err() == nil {
 		if rest := e.shut(e.clock.Now()); rest > 0 {
-			if err := e.flushPending(work); err != nil {
+			if err := e.Flush(work); err != nil {
 				return err
 			}
 			e.clock.Sleep(ctx, min(rest, shutNap))
@@ -31,7 +31,7 @@ func (e *Eraser) Run(ctx context.Context) error {
 			b.drain(e.clock.Now())
 		}
 	}
-	return e.flushPending(work)
+	return e.Flush(work)
 }
 
 // turn does one step if its bytes are earned, else naps. idle means that there
@@ -42,7 +42,7 @@ func (e *Eraser) turn(ctx, work context.Context, b *bucket) (idle bool, err erro
 		b.set(now, r)
 	}
 	if e.paused.Load() {
-		return true, e.flushPending(work)
+		return true, e.Flush(work)
 	}
 	step := stepBytes(b.rate)
 	wait := b.wait(now, step)
@@ -85,13 +85,13 @@ func (e *Eraser) step(ctx context.Context, b *bucket, now time.Time, n int64) (i
 // due tells whether the pending batch must be reported now. The caller holds
 // the worker lock.
 func (e *Eraser) due(now time.Time) bool {
-	hurry := e.hurry.Swap(false)
 	p := &e.pending
-	return p.bytes > 0 && (hurry || p.bytes >= flushBytes || now.Sub(p.since) >= flushTime)
+	return p.bytes > 0 && (p.bytes >= flushBytes || now.Sub(p.since) >= flushTime)
 }
 
-// flushPending reports what the background has zeroed.
-func (e *Eraser) flushPending(ctx context.Context) error {
+// Flush reports what the background has zeroed so far, instead of collecting
+// more. Errors: ctx's, or the final one.
+func (e *Eraser) Flush(ctx context.Context) error {
 	if err := e.lock(ctx); err != nil {
 		return err
 	}

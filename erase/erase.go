@@ -52,7 +52,7 @@ const (
 	flushTime  = time.Second
 	flushBytes = 256 << 20
 	// napTime bounds each sleep of the background, and by that how late it
-	// sees a new rate, a pause and Hurry.
+	// sees a new rate and a pause.
 	napTime = 50 * time.Millisecond
 	// shutNap bounds each sleep outside the window, and by that how late it sees
 	// a new one, and a clock that was set.
@@ -118,7 +118,6 @@ type Eraser struct {
 	choice *atomic.Pointer[choice] // resolved under worker
 	verify *atomic.Uint32
 	paused *atomic.Bool
-	hurry  *atomic.Bool
 	dead   *atomic.Error // the final error, once there is one
 	wake   chan struct{} // capacity 1: ends await
 	worker chan struct{} // capacity 1: holding its token is holding the worker lock
@@ -140,7 +139,7 @@ func New(dev Device, q Queue, c Config) (*Eraser, error) {
 	e := &Eraser{
 		dev: dev, queue: q, clock: c.Clock, log: c.Logger,
 		limits: atomic.NewPointer(&limits{}), window: atomic.NewPointer[Window](nil), choice: atomic.NewPointer[choice](nil),
-		verify: atomic.NewUint32(0), paused: atomic.NewBool(false), hurry: atomic.NewBool(false), dead: atomic.NewError(nil),
+		verify: atomic.NewUint32(0), paused: atomic.NewBool(false), dead: atomic.NewError(nil),
 		wake: make(chan struct{}, 1), worker: make(chan struct{}, 1),
 	}
 	e.SetRate(c.Rate)
@@ -157,10 +156,6 @@ func (e *Eraser) SetPaused(paused bool) {
 	e.paused.Store(paused)
 	e.poke()
 }
-
-// Hurry asks the background to report what it has zeroed so far instead of
-// collecting more, within one step. It does not wait for that; Now does.
-func (e *Eraser) Hurry() { e.hurry.Store(true) }
 
 // lock takes the worker lock. It returns the final error if there is one, or
 // ctx's; the lock is held only if it returns nil.

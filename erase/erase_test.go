@@ -52,7 +52,7 @@ func TestReportAt256MiBAndWhenEmpty(t *testing.T) {
 	})
 }
 
-func TestHurry(t *testing.T) {
+func TestFlush(t *testing.T) {
 	bubble(t, Config{Rate: 10 * mib}, func(t *testing.T, b *bench) {
 		b.q.add(1, blockdev.Extent{Len: 100 * mib})
 		b.start(t)
@@ -60,10 +60,11 @@ func TestHurry(t *testing.T) {
 		if z, _ := b.q.sums(); z != 0 || b.Stats().Pending == 0 {
 			t.Fatalf("reported %d, pending %d", z, b.Stats().Pending)
 		}
-		b.Hurry()
-		time.Sleep(60 * time.Millisecond)
+		if err := b.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		if z, _ := b.q.sums(); z < 5*stepBytes(10*mib) {
-			t.Errorf("after Hurry: reported %d", z)
+			t.Errorf("after Flush: reported %d", z)
 		}
 	})
 }
@@ -162,8 +163,9 @@ func TestNowIsOutsideTheRate(t *testing.T) {
 				t.Fatalf("Now = %d, %v", n, err)
 			}
 		}
-		b.Hurry()
-		time.Sleep(100 * time.Millisecond)
+		if err := b.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		s := b.Stats()
 		within(t, "background", float64(s.Background), 10*rate, 0.02)
 		if s.Demand < 600*mib {

@@ -113,7 +113,7 @@ func eraseInfoOf(p *chain.Pool, s erase.Stats, now time.Time) eraseInfo {
 	if !s.Opens.IsZero() {
 		i.Opens = &s.Opens
 	}
-	ahead := int64(0)
+	ahead, current := int64(0), s.Current
 	for _, j := range p.EraseJobs() {
 		if !j.None {
 			ahead += j.Dirty
@@ -123,7 +123,7 @@ func eraseInfoOf(p *chain.Pool, s erase.Stats, now time.Time) eraseInfo {
 			Freed: j.Freed, Erased: j.Erased - j.Released, Released: j.Released, Dirty: j.Dirty, Failed: j.Failed,
 		}
 		if j.State == "erasing" {
-			job.Rate = s.Current
+			job.Rate, current = current, 0 // of two that share a sync the first has it
 		}
 		if j.Dirty > 0 && !j.None {
 			job.End = endOf(s, now, ahead)

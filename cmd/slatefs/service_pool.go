@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"slatefs/chain"
@@ -12,11 +13,10 @@ func (s *service) jobs(context.Context, peer, none) (eraseInfo, error) {
 	return eraseInfoOf(s.pool, s.eraser.Stats(), s.now()), nil
 }
 
-// drain makes all that is freed ready to be erased.
+// drain makes all that is freed ready to be erased, and tells what was erased so far: what is counted from then on is
+// what is done from then on.
 func (s *service) drain(ctx context.Context, _ peer, _ none) (none, error) {
-	err := s.pool.EraseDrain(ctx)
-	s.eraser.Hurry()
-	return none{}, err
+	return none{}, errors.Join(s.pool.EraseDrain(ctx), s.eraser.Flush(ctx))
 }
 
 // check checks the pool while it is in use.
