@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -121,14 +122,14 @@ func (a *app) printForecast(res destroyResult, f destroyFlags) error {
 	if f.exact {
 		fmt.Fprintf(&b, "reclaim\t%d\n", res.Forecast.Frees)
 	} else {
-		b.WriteString(res.Forecast.text() + "\n")
+		b.WriteString(res.Forecast.text(a.now()) + "\n")
 	}
 	_, err := io.WriteString(a.stdout, b.String())
 	return err
 }
 
 // text is a forecast in a line.
-func (d *destroyForecast) text() string {
+func (d *destroyForecast) text(now time.Time) string {
 	s := "would free " + formatSize(d.Frees)
 	if d.Kept > 0 {
 		s += fmt.Sprintf(" (of %s; %s is still seen by %s)", formatSize(d.Frees+d.Kept), formatSize(d.Kept), strings.Join(d.SeenBy, ", "))
@@ -141,7 +142,7 @@ func (d *destroyForecast) text() string {
 	case d.Done == nil:
 		s += "; erase at an unlimited rate"
 	default:
-		s += fmt.Sprintf("; erase at %s/s done about %s", formatSize(d.Rate), d.Done.Local().Format("15:04"))
+		s += fmt.Sprintf("; erase at %s/s done about %s", formatSize(d.Rate), clockTime(*d.Done, now, "15:04"))
 	}
 	if d.Delay != "" {
 		s += fmt.Sprintf("; all that after it was kept for %s", d.Delay)

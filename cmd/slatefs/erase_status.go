@@ -75,11 +75,16 @@ func (f *format) end(t *time.Time, now time.Time) string {
 	case f.exact:
 		return strconv.FormatInt(t.Unix(), 10)
 	}
-	at := t.Local()
-	if y, m, d := at.Date(); now.Local().YearDay() == at.YearDay() && now.Local().Year() == y && now.Local().Month() == m && now.Local().Day() == d {
-		return at.Format("15:04:05")
+	return clockTime(*t, now, time.TimeOnly)
+}
+
+// clockTime prints a time of today by layout, and another with its date.
+func clockTime(t, now time.Time, layout string) string {
+	t, now = t.Local(), now.Local()
+	if t.Year() != now.Year() || t.YearDay() != now.YearDay() {
+		layout = "Jan _2 15:04"
 	}
-	return at.Format("Jan _2 15:04")
+	return t.Format(layout)
 }
 
 // eraseSummary is what stands above the jobs.

@@ -380,3 +380,26 @@ func TestPoolEnd(t *testing.T) {
 		t.Errorf("interrupted: %v", err)
 	}
 }
+
+// TestEndsKeepTheWindow: what is said of the end of erasing counts only the time in the window. The lab's clock begins at
+// 22:13 UTC.
+func TestEndsKeepTheWindow(t *testing.T) {
+	l := newLab(t)
+	l.ok("set erase_throughput=1M erase_window=01:00-05:00 lab")
+	l.ok("create --size 16M /lab/v")
+	l.write("v", 0, 1280, 'v')
+	if out := l.ok("destroy -nv /lab/v"); !strings.HasSuffix(out, "would free 5M; erase at 1M/s done about Nov 15 01:00\n") {
+		t.Error(out)
+	}
+	l.ok("destroy /lab/v")
+	if err := l.pool.EraseDrain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := l.eraseState()
+	opens := time.Date(2023, 11, 15, 1, 0, 0, 0, time.UTC) // the eraser goes by the real clock, and may be at work
+	if s.End != nil && (s.End.Before(opens) || s.End.After(opens.Add(5*time.Second)) || len(s.Jobs) != 1 || !s.Jobs[0].End.Equal(*s.End)) {
+		t.Errorf("%v, want five seconds after %v: %+v", s.End, opens, s)
+	}
+	l.ok("set erase_throughput=0 erase_window=none lab")
+	l.ok("erase wait lab")
+}

@@ -1,10 +1,6 @@
 package main
 
-import (
-	"time"
-
-	"slatefs/chain"
-)
+import "slatefs/chain"
 
 // forecastDestroy tells what a destroy would free, and when that would be erased, if nothing else comes and nobody waits
 // for clean blocks.
@@ -19,9 +15,8 @@ func (s *service) forecastDestroy(ino chain.Ino, names []string, o chain.Destroy
 	if v, err := s.pool.Prop(chain.RootIno, chain.PropDestroyDelay); err == nil && v.Value != "0" && !o.Now {
 		d.Delay = v.Value
 	}
-	if e.Rate > 0 && !e.Paused {
-		done := s.now().Add(time.Duration(float64(queue) / float64(e.Rate) * float64(time.Second)))
-		d.Done = &done
+	if e.Rate > 0 {
+		d.Done = endOf(e, s.now(), queue)
 	}
 	return d, nil
 }
