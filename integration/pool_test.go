@@ -51,12 +51,13 @@ func (p *pool) mount() time.Duration {
 	p.t.Helper()
 	r := p.try("mount", "-o", p.opts, p.name, p.mnt)
 	p.ok(r)
-	p.watch = time.AfterFunc(watchdogTime, func() {
+	watch := time.AfterFunc(watchdogTime, func() {
 		p.t.Errorf("%s: mounted for %v: aborted", p.mnt, watchdogTime)
 		p.abort()
 	})
+	p.watch = watch
 	p.t.Cleanup(func() {
-		p.watch.Stop()
+		watch.Stop() // this mount's, whatever was mounted after it
 		if p.mounted() {
 			p.end()
 		}
