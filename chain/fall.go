@@ -45,6 +45,7 @@ func (p *Pool) ForecastDestroy(ino Ino, names []string, o DestroyOptions) (f Des
 	for _, l := range layers {
 		if l.held > 0 {
 			seen["open files"] = true
+			f.Kept += l.own * BlockSize
 			continue
 		}
 		x.gone[l] = true

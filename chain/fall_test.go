@@ -69,6 +69,14 @@ func TestForecast(t *testing.T) {
 		forecastHolds(t, p, v.ino, nil, o)
 		forecastHolds(t, p, v.ino, []string{"b", "x"}, o)
 	}
+	// An open snapshot keeps what it owns.
+	_, id, err := p.SnapLookup(RootIno, "vm@a")
+	ok(t, err)
+	ok(t, p.OpenSnap(id))
+	if f, err := p.ForecastDestroy(v.ino, []string{"a"}, DestroyOptions{Defer: true}); err != nil || f.Freed != 0 || f.Kept != 16*BlockSize || !slices.Equal(f.SeenBy, []string{"open files"}) {
+		t.Errorf("of an open snapshot: %+v, %v", f, err)
+	}
+	p.ReleaseSnap(id)
 	// What waits for a sweep, or was deferred before, is not of this destroy; what it makes free at last is.
 	ok(t, p.DestroySnapshots(Req{}, v.ino, []string{"b"}, DestroyOptions{Defer: true}))
 	forecastHolds(t, p, v.ino, []string{"a"}, DestroyOptions{Defer: true})
