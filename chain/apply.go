@@ -65,6 +65,7 @@ func (r *recMap) apply(p *Pool) error {
 		}
 		p.owns(l, r.n)
 		l.refer += r.n
+		l.mapLSN = p.lsn
 	}
 	for _, o := range r.old {
 		l.refer -= o.n

@@ -51,7 +51,8 @@ type layer struct {
 	sweepGen  uint64
 	sweepSum  uint64
 
-	older   int64 // the smallest size that a crash may bring back, until the record sizeLSN is durable
+	mapLSN  uint64 // the last record that maps blocks: until it is durable nothing is durable by being written in place
+	older   int64  // the smallest size that a crash may bring back, until the record sizeLSN is durable
 	sizeLSN uint64
 }
 

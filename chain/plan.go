@@ -27,7 +27,7 @@ type Plan struct {
 	// more than was asked: whole blocks, or whole sectors.
 	Off, Len int64
 	Fill     []Fill
-	InPlace  bool // a write that changes no map: it may be written with RWF_DSYNC and needs no flush of its own then
+	InPlace  bool // a write that changes no map, in a volume whose map is durable: it may be written with RWF_DSYNC and needs no flush of its own then
 
 	p         *Pool
 	v         *Volume

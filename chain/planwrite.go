@@ -47,7 +47,7 @@ func (v *Volume) PlanWrite(pl *Plan, off, n int64) (Need, error) {
 	if pl.log > 0 { // the records are known now
 		pl.log = recordBytes * int64(2*(len(pl.seen)+len(pl.parts))+4)
 	}
-	pl.write, pl.InPlace = true, want == 0
+	pl.write, pl.InPlace = true, want == 0 && p.durable >= h.mapLSN
 	pl.rollbacks = v.rollbacks
 	p.reserved += pl.log
 	pl.pin()

@@ -233,6 +233,29 @@ func TestWriteBesideAllocate(t *testing.T) {
 	pl.Abort()
 }
 
+// A write with O_DSYNC into a block that an earlier write was given, and whose record is not durable yet, is durable when
+// it returns: the bytes in place would be nothing without the record.
+func TestSyncWriteAfterWrite(t *testing.T) {
+	d := newDisk(t, 4<<20)
+	p := openPool(t, d)
+	v := mustVolume(t, p, "v", 256<<10)
+	write(t, v, fill('o', 8192), 0)
+	takeSnapshot(t, p, "s", v) // else the block would be v's own already
+	write(t, v, fill('a', 4096), 0)
+	if _, err := v.WriteAtSync(fill('b', 4096), 0); err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(8) {
+		q, _ := reopen(t, d.Clone(), seed)
+		expect(t, existing(t, q, "v"), 0, append(fill('b', 4096), fill('o', 4096)...))
+	}
+	pl := planWrite(t, v, 0, 4096)
+	if !pl.InPlace {
+		t.Error("it is durable, and a plan would flush again")
+	}
+	pl.Abort()
+}
+
 // The store gets an extent while a checkpoint is built; the power goes at every operation of it.
 func TestGrantInsideCheckpoint(t *testing.T) {
 	base := newDisk(t, 16<<20)
