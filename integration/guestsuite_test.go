@@ -1,0 +1,54 @@
+package integration
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// insideLimit bounds a guest's run.
+const insideLimit = 150 * time.Second
+
+// TestGuest runs the tests of the package inside, all in one guest, and shows each as a subtest.
+func TestGuest(t *testing.T) {
+	l := newLab(t)
+	g := l.newGuest(insideLimit, "/inside.test -test.v -test.timeout 140s", l.image("a", 1<<30), l.image("b", 1<<30))
+	code := g.wait()
+	// A test's part of the output begins with its "=== RUN" line and has its "--- PASS" line.
+	parts := map[string]string{}
+	var order []string
+	for line := range strings.Lines(g.text.String()) {
+		name, ok := strings.CutPrefix(strings.TrimSpace(line), "=== RUN   ")
+		if ok && !strings.Contains(name, "/") {
+			order = append(order, name)
+		}
+		if len(order) > 0 {
+			parts[order[len(order)-1]] += line
+		}
+	}
+	for _, name := range order {
+		t.Run(name, func(t *testing.T) {
+			out := parts[name]
+			t.Log(out)
+			switch {
+			case strings.Contains(out, "\n--- SKIP: "+name):
+				t.Error("a guest has all that its tests need")
+			case !strings.Contains(out, "\n--- PASS: "+name):
+				t.Fail()
+			}
+		})
+	}
+	if code != 0 || len(order) == 0 {
+		t.Errorf("exit %d\n%s", code, g.log())
+	}
+}
+
+// image makes an empty disk for a guest.
+func (l *lab) image(name string, size int64) disk {
+	l.t.Helper()
+	path := l.path(name + ".img")
+	must(l.t, os.WriteFile(path, nil, 0o600))
+	must(l.t, os.Truncate(path, size))
+	return disk{path: path}
+}
