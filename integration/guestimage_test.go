@@ -40,7 +40,7 @@ while read -r m; do insmod "/modules/$m.ko" || echo "no module $m"; done </modul
 for i in 1 2 3 4 5 6 7 8 9; do port=$(echo /dev/vport*p1); [ -e "$port" ] && break; sleep 0.2; done
 exec 3<>"$port"
 read -r command <&3
-sh -c "$command" <&3 >&3 2>&1
+sh -c "$command" <&3 >&3 2>&1 3<&-
 echo "` + exitLine + `$?" >&3
 poweroff -f
 `

@@ -1,0 +1,105 @@
+package lvm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// sizeUnit is what sizes in arguments must be multiples of.
+const sizeUnit = 512
+
+func sizeArg(bytes int64) (string, error) {
+	if bytes <= 0 || bytes%sizeUnit != 0 {
+		return "", fmt.Errorf("a size of %d bytes, want a multiple of %d", bytes, sizeUnit)
+	}
+	return strconv.FormatInt(bytes, 10) + "b", nil
+}
+
+// Create makes a linear volume of at least so many bytes (whole extents), active on this host only, never activated by
+// itself, with tags. All of that is one change of the group's metadata. Nothing on it is wiped: it reads as whatever its
+// extents held before.
+func (r *Runner) Create(ctx context.Context, n Name, bytes int64, tags ...string) error {
+	size, err := sizeArg(bytes)
+	if err := errors.Join(err, n.valid(), validTags(tags)); err != nil {
+		return err
+	}
+	args := []string{
+		"lvcreate", "--yes", "--quiet", "--type", "linear", "--wipesignatures", "n", "--zero", "n", "--setautoactivation", "n",
+		"--activate", "ey", "--name", n.LV, "--size", size,
+	}
+	for _, t := range tags {
+		args = append(args, "--addtag", t)
+	}
+	_, err = r.run(ctx, append(args, n.VG)...)
+	return notFound(err)
+}
+
+// Remove removes a volume. What its extents hold stays there.
+func (r *Runner) Remove(ctx context.Context, n Name) error {
+	return r.change(ctx, n, "lvremove", "--yes", "--quiet")
+}
+
+// Activate makes the device of a volume, on this host only: exclusively, where the group is shared and locked.
+func (r *Runner) Activate(ctx context.Context, n Name) error {
+	return r.change(ctx, n, "lvchange", "--quiet", "--activate", "ey")
+}
+
+// Deactivate takes the device of a volume away. One that is open is an error.
+func (r *Runner) Deactivate(ctx context.Context, n Name) error {
+	return r.change(ctx, n, "lvchange", "--quiet", "--activate", "n")
+}
+
+// Tag takes tags from a volume and gives it others, and turns its autoactivation off, in one change.
+func (r *Runner) Tag(ctx context.Context, n Name, add, del []string) error {
+	if err := errors.Join(validTags(add), validTags(del)); err != nil {
+		return err
+	}
+	args := []string{"lvchange", "--quiet", "--setautoactivation", "n"}
+	for _, t := range add {
+		args = append(args, "--addtag", t)
+	}
+	for _, t := range del {
+		args = append(args, "--deltag", t)
+	}
+	return r.change(ctx, n, args...)
+}
+
+// Extend makes a volume at least so many bytes large, in whole extents. What it gains holds anything.
+func (r *Runner) Extend(ctx context.Context, n Name, bytes int64) error {
+	size, err := sizeArg(bytes)
+	if err != nil {
+		return err
+	}
+	return r.change(ctx, n, "lvextend", "--quiet", "--size", size)
+}
+
+// Reduce makes a volume so many bytes large, in whole extents, rounded up. What lay behind is out of reach, not erased.
+func (r *Runner) Reduce(ctx context.Context, n Name, bytes int64) error {
+	size, err := sizeArg(bytes)
+	if err != nil {
+		return err
+	}
+	return r.change(ctx, n, "lvreduce", "--yes", "--force", "--quiet", "--size", size)
+}
+
+// change runs a command on one volume.
+func (r *Runner) change(ctx context.Context, n Name, args ...string) error {
+	if err := n.valid(); err != nil {
+		return err
+	}
+	_, err := r.run(ctx, append(args, n.String())...)
+	return notFound(err)
+}
+
+// notFound makes ErrNotFound of what lvm2 only says in words.
+func notFound(err error) error {
+	var e *Error
+	if errors.As(err, &e) && e.Code == 5 &&
+		(strings.Contains(e.Stderr, "Failed to find logical volume") || strings.Contains(e.Stderr, "not found")) {
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	return err
+}
