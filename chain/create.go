@@ -73,6 +73,11 @@ func Create(dev blockdev.Device, f Format) error {
 		return fmt.Errorf("pool %s: %w", f.Name, err)
 	}
 	p.journal = j
+	if !f.Zeroed { // no job has what becomes metadata
+		if err := dev.Zero(0, int64(first.End())*BlockSize, blockdev.Overwrite); err != nil {
+			return fmt.Errorf("pool %s: %w", f.Name, err)
+		}
+	}
 	if err := p.lay(first, f.Zeroed); err != nil {
 		return fmt.Errorf("pool %s: %w", f.Name, err)
 	}

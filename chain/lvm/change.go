@@ -34,7 +34,7 @@ func (r *Runner) Create(ctx context.Context, n Name, bytes int64, tags ...string
 		args = append(args, "--addtag", t)
 	}
 	_, err = r.run(ctx, append(args, n.VG)...)
-	return notFound(err)
+	return known(err)
 }
 
 // Remove removes a volume. What its extents hold stays there.
@@ -47,7 +47,7 @@ func (r *Runner) Activate(ctx context.Context, n Name) error {
 	return r.change(ctx, n, "lvchange", "--quiet", "--activate", "ey")
 }
 
-// Deactivate takes the device of a volume away. One that is open is an error.
+// Deactivate takes the device of a volume away. ErrInUse: it is open.
 func (r *Runner) Deactivate(ctx context.Context, n Name) error {
 	return r.change(ctx, n, "lvchange", "--quiet", "--activate", "n")
 }
@@ -91,15 +91,19 @@ func (r *Runner) change(ctx context.Context, n Name, args ...string) error {
 		return err
 	}
 	_, err := r.run(ctx, append(args, n.String())...)
-	return notFound(err)
+	return known(err)
 }
 
-// notFound makes ErrNotFound of what lvm2 only says in words.
-func notFound(err error) error {
+// known makes sentinels of what lvm2 only says in words.
+func known(err error) error {
 	var e *Error
-	if errors.As(err, &e) && e.Code == 5 &&
-		(strings.Contains(e.Stderr, "Failed to find logical volume") || strings.Contains(e.Stderr, "not found")) {
-		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	if !errors.As(err, &e) || e.Code != 5 {
+		return err
+	}
+	for text, is := range map[string]error{"Failed to find logical volume": ErrNotFound, "not found": ErrNotFound, " in use": ErrInUse} {
+		if strings.Contains(e.Stderr, text) {
+			return fmt.Errorf("%w: %w", is, err)
+		}
 	}
 	return err
 }

@@ -32,6 +32,8 @@ var (
 	ErrName = errors.New("not a name of LVM")
 	// ErrNotFound: there is no such volume group or logical volume.
 	ErrNotFound = errors.New("no such volume group or logical volume")
+	// ErrInUse: the device of a volume is open, and so stays.
+	ErrInUse = errors.New("logical volume in use")
 )
 
 // Error is a command that failed.
@@ -52,7 +54,15 @@ func (e *Error) Error() string {
 			}
 		}
 	}
-	return fmt.Sprintf("lvm %s: exit %d: %s", strings.Join(e.Args, " "), e.Code, said)
+	return fmt.Sprintf("lvm %s: exit %d: %s", shortArgs(e.Args), e.Code, said)
+}
+
+// shortArgs is a command line for messages: of a long one, the command and what it works on.
+func shortArgs(args []string) string {
+	if k := len(args) - 1; k > 12 {
+		args = []string{args[0], "…", args[k]}
+	}
+	return strings.Join(args, " ")
 }
 
 // places are where distributions have the program lvm. PATH is not asked: it is the caller's.

@@ -144,3 +144,24 @@ func TestNames(t *testing.T) {
 
 func second[A any](_ A, err error) error        { return err }
 func third[A, B any](_ A, _ B, err error) error { return err }
+
+func TestDeviceMapperNames(t *testing.T) {
+	for s, want := range map[string]Name{
+		"vg0-a": {"vg0", "a"}, "my--vg-a--b--c": {"my-vg", "a-b-c"}, "vg-a-real": {}, "vg": {}, "cryptswap": {}, "": {}, "-a": {},
+	} {
+		if n, ok := parseDM(s); n != want && ok || ok != (want != Name{}) {
+			t.Errorf("%q: %v %v", s, n, ok)
+		}
+	}
+	id := strings.Repeat("a", 64)
+	for s, want := range map[string]bool{"LVM-" + id: true, "LVM-" + id + "-real": false, "CRYPT-" + id: false, "LVM-": false, "": false} {
+		if isVolume(s) != want {
+			t.Errorf("%q", s)
+		}
+	}
+	for _, path := range []string{"/dev/null", "/nonexistent", "/etc/passwd"} {
+		if n, ok := OfDevice(path); ok {
+			t.Errorf("%s is %v", path, n)
+		}
+	}
+}

@@ -68,7 +68,7 @@ func (r *Runner) Groups(ctx context.Context, names ...string) ([]Group, error) {
 	}
 	out, err := r.run(ctx, append(args, names...)...)
 	if err != nil {
-		return nil, notFound(err)
+		return nil, known(err)
 	}
 	var rep report
 	if err := json.Unmarshal(out, &rep); err != nil {

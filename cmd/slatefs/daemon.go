@@ -76,6 +76,11 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 
 // openPool opens the device, takes both locks, and opens the pool.
 func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
+	inactive, err := activate(context.Background(), c.device, true)
+	if err != nil {
+		return nil, err
+	}
+	d.undo = append(d.undo, inactive)
 	dev, err := a.host.openDevice(c.device, blockdev.Options{})
 	if err != nil {
 		return nil, err
@@ -90,7 +95,7 @@ func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
 		return nil, err
 	}
 	// Undone last: when the lock is free, everything else is.
-	d.undo = []func() error{d.lock.release, dev.Close}
+	d.undo = []func() error{d.lock.release, inactive, dev.Close}
 	d.live = live{
 		UUID: id, Name: name, Device: c.device, Identity: dev.Identity(), PID: os.Getpid(), Started: d.now(),
 		Socket: a.host.socketPath(id), Version: version(), Log: c.opts.log,

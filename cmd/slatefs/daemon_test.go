@@ -38,7 +38,8 @@ func TestPools(t *testing.T) {
 	l.refused(exitFailed, "is mounted on /lab by process 4711", "mount lab /mnt")
 	l.refused(exitUsage, "unknown", "mount -o foo lab /mnt")
 	l.refused(exitFailed, "no pool of that name", "pool check nolab")
-	l.refused(exitUsage, "neither a name nor a path", "pool check vg/lab")
+	l.refused(exitFailed, "/dev/vg/lab: no such file or directory", "pool check vg/lab")
+	l.refused(exitUsage, "neither a name, nor a path, nor VG/LV", "pool check vg/lab/x")
 	l.refused(exitFailed, "no such file", "pool check ./nolab")
 	l.refused(exitUsage, `"x" is not the ID`, "erase wait x lab")
 	l.ok("erase wait 99 lab")
@@ -62,7 +63,7 @@ func TestDaemon(t *testing.T) {
 	}
 	l.ok("pool create --size 64M lab " + file)
 	for _, wait := range []string{"", "--wait ", "signal"} {
-		c, err := l.app.mountConfig("lab", mnt, []string{"verify=sample"})
+		c, err := l.app.mountConfig(t.Context(), "lab", mnt, []string{"verify=sample"})
 		if err != nil {
 			t.Fatal(err)
 		}

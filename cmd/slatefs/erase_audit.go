@@ -83,7 +83,7 @@ func (a *app) audit(ctx context.Context, arg string, f format) error {
 
 // auditOffline audits a pool that is not mounted, in this process.
 func (a *app) auditOffline(ctx context.Context, device string) (info auditInfo, err error) {
-	p, close, err := a.openOffline(device)
+	p, close, err := a.openOffline(ctx, device)
 	if err != nil {
 		return info, err
 	}

@@ -33,8 +33,8 @@ type mountOptions struct {
 	log        string           // file; empty: stderr
 }
 
-const mountHelp = `Mounts a pool on a directory and serves it in the background, one daemon for each pool. It ends when the pool is
-unmounted: by slatefs umount, umount(8), or SIGTERM. On SIGTERM with files open it goes on, refuses new opens, logs who
+const mountHelp = `Mounts a pool on a directory and serves it in the background, one daemon for each pool. A logical volume is activated for it,
+exclusively, and deactivated at the end. The daemon ends when the pool is unmounted: by slatefs umount, umount(8), or SIGTERM. On SIGTERM with files open it goes on, refuses new opens, logs who
 holds the files, and ends after the last close. A mount that a killed daemon left on DIR is detached first.
 
 Options for -o:
@@ -51,17 +51,17 @@ func (a *app) mountCmd() *cobra.Command {
 		ready      int
 	)
 	cmd := &cobra.Command{
-		Use:   "mount [-o OPT,…] [--foreground] NAME|DEVICE DIR",
+		Use:   "mount [-o OPT,…] [--foreground] NAME|DEVICE|VG/LV DIR",
 		Short: "Mount a pool on a directory",
 		Long:  mountHelp,
 		Example: `  slatefs mount lab /mnt/lab
-  slatefs mount /dev/vg0/lab /mnt/lab              # a pool that this host does not know yet
+  slatefs mount vg0/lab /mnt/lab                   # by its logical volume
   slatefs mount -o cache=128M,verify=sample lab /mnt/lab
   slatefs mount --foreground lab /mnt/lab          # for systemd: logs to stderr`,
 		Args:              arguments(2, 2),
 		ValidArgsFunction: a.completePools(0),
 		RunE: plain(func(ctx context.Context, args []string) error {
-			c, err := a.mountConfig(args[0], args[1], opts)
+			c, err := a.mountConfig(ctx, args[0], args[1], opts)
 			if err != nil {
 				return err
 			}
@@ -86,7 +86,7 @@ func mustHide(cmd *cobra.Command, flag string) {
 }
 
 // mountConfig finds the pool and parses the options.
-func (a *app) mountConfig(pool, dir string, opts []string) (c mountConfig, err error) {
+func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) (c mountConfig, err error) {
 	if c.opts, err = parseMountOptions(opts); err != nil {
 		return c, err
 	}
@@ -100,6 +100,9 @@ func (a *app) mountConfig(pool, dir string, opts []string) (c mountConfig, err e
 	}
 	if ref.live != nil {
 		return c, inUse(*ref.live)
+	}
+	if err := a.refuseUnfinished(ctx, f, ref); err != nil {
+		return c, err
 	}
 	if c.device, err = filepath.Abs(ref.device); err != nil {
 		return c, err

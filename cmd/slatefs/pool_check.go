@@ -54,7 +54,7 @@ func (a *app) poolCheck(ctx context.Context, arg string, online bool) error {
 }
 
 func (a *app) checkOffline(ctx context.Context, device string) (*chain.CheckReport, error) {
-	p, close, err := a.openOffline(device)
+	p, close, err := a.openOffline(ctx, device)
 	if err != nil {
 		return nil, err
 	}

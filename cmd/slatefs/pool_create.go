@@ -19,28 +19,35 @@ import (
 
 // poolCreateFlags are the flags of pool create.
 type poolCreateFlags struct {
-	force, dry, sparse bool
-	props              []string
-	size               size
+	force, dry, sparse  bool
+	assumeZero, zeroNow bool
+	props               []string
+	size                size
 }
 
-const poolCreateHelp = `Makes a pool on a block device, or in a new file of --size. DEVICE starts with / or ./; an LV is /dev/VG/LV.
+const poolCreateHelp = `Makes a pool on a block device or logical volume, or in a new file or logical volume of --size. DEVICE starts with / or ./,
+or is VG/LV.
 
 A new file is written with zeros, which takes its time and makes every block ready; with --sparse it is not, and blocks
-cost more on their first write. A block device may hold anything: all of it is erased in the background first, and can
-be used as far as that is. A device that is in use is refused; one that holds something needs -f.
+cost more on their first write. A device may hold anything, a new logical volume too: all of it is erased first, in the
+background, and can be used meanwhile. With --zero-now the command waits for that, and shows progress; --assume-zero is for
+those who know that the device reads as zero everywhere: what does not could be read through the pool's volumes.
+A device that is in use is refused; one that holds something needs -f.
+
+A logical volume gets the tags slatefs, slatefs-UUID and slatefs-name=NAME, and is active only while the pool is mounted.
 
 Properties for -o:`
 
 func (a *app) poolCreateCmd() *cobra.Command {
 	var f poolCreateFlags
 	cmd := &cobra.Command{
-		Use:   "create [-f] [-n] [-o PROP=VALUE]… [--size S] [--sparse] NAME DEVICE",
+		Use:   "create [-f] [-n] [-o PROP=VALUE]… [--size S] [--sparse|--zero-now|--assume-zero] NAME DEVICE",
 		Short: "Make a pool",
 		Long:  poolCreateHelp + propHelp(chain.OnPool),
 		Example: `  slatefs pool create --size 20G lab /var/lib/lab.pool
   slatefs pool create --size 1T --sparse lab ./lab.pool
-  slatefs pool create vms /dev/vg0/vms
+  slatefs pool create --size 200G vms vg0/vms       # makes the logical volume
+  slatefs pool create --zero-now vms /dev/vg0/old   # one that is there
   slatefs pool create -f -o erase_throughput=200M vms /dev/sdb`,
 		Args: arguments(2, 2),
 		RunE: plain(func(ctx context.Context, args []string) error { return a.poolCreate(ctx, args[0], args[1], f) }),
@@ -48,8 +55,11 @@ func (a *app) poolCreateCmd() *cobra.Command {
 	cmd.Flags().BoolVarP(&f.force, "force", "f", false, "even if the device holds something, which is lost")
 	cmd.Flags().BoolVarP(&f.dry, "dry-run", "n", false, "only say what would be done")
 	cmd.Flags().StringArrayVarP(&f.props, "property", "o", nil, "set a property, as `PROP=VALUE`")
-	cmd.Flags().Var(&f.size, "size", "size of a new pool file, as 20G")
+	cmd.Flags().Var(&f.size, "size", "size of a new pool file or logical volume, as 20G")
 	cmd.Flags().BoolVar(&f.sparse, "sparse", false, "do not write a new pool file with zeros")
+	cmd.Flags().BoolVar(&f.zeroNow, "zero-now", false, "erase the device before the command returns")
+	cmd.Flags().BoolVar(&f.assumeZero, "assume-zero", false, "trust that the device reads as zero everywhere")
+	cmd.MarkFlagsMutuallyExclusive("sparse", "zero-now", "assume-zero")
 	return cmd
 }
 
@@ -59,6 +69,9 @@ type newPool struct {
 	device   string // absolute path
 	file     int64  // bytes of a new file; 0: the device is there
 	sparse   bool
+	lv       *newLV // it lies on a logical volume
+	zeroed   bool   // the device reads as zero everywhere
+	zeroNow  bool
 	settings []chain.Setting
 	old      uuid // of the pool that is lost
 }
@@ -72,7 +85,10 @@ func (a *app) poolCreate(ctx context.Context, name, device string, f poolCreateF
 	}
 	if f.dry {
 		what := "on " + n.device
-		if n.file > 0 {
+		switch {
+		case n.lv != nil && n.lv.bytes > 0:
+			what = fmt.Sprintf("on a new logical volume %s of %s", n.lv.name, formatSize(n.lv.bytes))
+		case n.file > 0:
 			what = fmt.Sprintf("in a new file %s of %s", n.device, formatSize(n.file))
 		}
 		_, err := fmt.Fprintf(a.stdout, "would create pool %s %s\n", n.name, what)
@@ -86,12 +102,17 @@ func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFla
 	if !poolName.MatchString(name) {
 		return n, usagef("pool name %q: want letters, digits, and - _ . : inside, at most 100", name)
 	}
-	if !isPath(device) {
-		return n, hinted(usagef("%s: is not a path", device), "a device starts with / or ./, as ./%s; an LV is /dev/VG/LV", device)
+	lv, isLV := lvArgument(device)
+	if !isLV && !isPath(device) {
+		return n, hinted(usagef("%s: is neither a path nor VG/LV", device), "a device starts with / or ./, as ./%s; an LV is VG/LV", device)
 	}
-	n = newPool{name: name, sparse: f.sparse}
+	n = newPool{name: name, sparse: f.sparse, zeroed: f.assumeZero, zeroNow: f.zeroNow}
 	if n.settings, err = parseSettings(f.props, chain.OnPool); err != nil {
 		return n, err
+	}
+	if isLV {
+		n.device = lv.Path()
+		return n, errors.Join(a.planLV(ctx, &n, lv, f), a.nameFree(ctx, name, n.device))
 	}
 	if n.device, err = filepath.Abs(device); err != nil {
 		return n, err
@@ -99,7 +120,7 @@ func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFla
 	st, err := os.Stat(n.device)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return n, errors.Join(n.planFile(f), a.nameFree(name, n.device))
+		return n, errors.Join(n.planFile(f), a.nameFree(ctx, name, n.device))
 	case err != nil:
 		return n, err
 	case f.size.set || f.sparse:
@@ -108,7 +129,7 @@ func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFla
 	if n.old, err = a.deviceFree(ctx, n.device, st, f.force); err != nil {
 		return n, err
 	}
-	return n, a.nameFree(name, n.device)
+	return n, a.nameFree(ctx, name, n.device)
 }
 
 // planFile checks the size of a new file.
@@ -118,6 +139,8 @@ func (n *newPool) planFile(f poolCreateFlags) error {
 		return fmt.Errorf("%s: no such device", n.device)
 	case !f.size.set:
 		return usagef("%s: does not exist; --size makes a new file, as --size 20G", n.device)
+	case f.zeroNow || f.assumeZero:
+		return usagef("%s: --zero-now and --assume-zero are for devices; a new file is zeros", n.device)
 	case f.size.bytes%chain.BlockSize != 0:
 		return usagef("--size %d: must be a multiple of %s", f.size.bytes, formatSize(chain.BlockSize))
 	}
@@ -151,7 +174,7 @@ func bigEnough(bytes int64) error {
 
 // nameFree refuses a name that another pool of this host has. Known pools that are no longer where they were do not
 // count.
-func (a *app) nameFree(name, device string) error {
+func (a *app) nameFree(ctx context.Context, name, device string) error {
 	pools, err := a.host.pools()
 	if err != nil {
 		return err
@@ -160,7 +183,7 @@ func (a *app) nameFree(name, device string) error {
 		if k.Name != name || k.Device == device {
 			continue
 		}
-		if a.stillThere(k) {
+		if a.stillThere(ctx, k) {
 			return hinted(fmt.Errorf("a pool %s exists, on %s", name, k.Device), "take another name, or slatefs pool destroy %s", name)
 		}
 		if err := a.host.forget(k.UUID); err != nil {
@@ -171,7 +194,13 @@ func (a *app) nameFree(name, device string) error {
 }
 
 // stillThere tells whether a known pool may be where it was. Only what surely is not says no.
-func (a *app) stillThere(k known) bool {
+func (a *app) stillThere(ctx context.Context, k known) bool {
+	if n, ok := lvArgument(k.Device); ok { // which need not be active
+		pools, err := lvPools(ctx)
+		if p, found := lvByUUID(pools, k.UUID); err != nil || found && p.lv == n {
+			return true
+		}
+	}
 	dev, err := a.host.openDevice(k.Device, blockdev.Options{ReadOnly: true})
 	if err != nil {
 		return !errors.Is(err, os.ErrNotExist)
@@ -185,19 +214,14 @@ func (a *app) stillThere(k known) bool {
 
 // makePool makes the pool, and a new file for it where wanted, which does not stay if that fails.
 func (a *app) makePool(ctx context.Context, n newPool) (err error) {
-	var dev *blockdev.File
-	if n.file > 0 {
-		dev, err = a.createFile(ctx, n)
-	} else {
-		dev, err = a.host.openDevice(n.device, blockdev.Options{})
-	}
+	id, err := newUUID()
 	if err != nil {
 		return err
 	}
-	id, err := a.layPool(dev, n)
-	err = errors.Join(err, dev.Close())
-	if err != nil && n.file > 0 {
-		return errors.Join(err, os.Remove(n.device))
+	if n.lv != nil {
+		err = a.makeOnLV(ctx, n, id)
+	} else {
+		err = a.makeOnDevice(ctx, n, id)
 	}
 	if err != nil {
 		return err
@@ -210,39 +234,20 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 	return a.host.register(known{UUID: id, Name: n.name, Device: n.device})
 }
 
-// layPool makes an empty pool on an open device.
-func (a *app) layPool(dev *blockdev.File, n newPool) (id uuid, err error) {
-	if err := bigEnough(dev.Size()); err != nil {
-		return id, fmt.Errorf("%s: %w", n.device, err)
+func (a *app) makeOnDevice(ctx context.Context, n newPool, id uuid) (err error) {
+	var dev *blockdev.File
+	if n.file > 0 {
+		dev, err = a.createFile(ctx, n)
+	} else {
+		dev, err = a.host.openDevice(n.device, blockdev.Options{})
 	}
-	if err := offered(dev, n.settings); err != nil {
-		return id, fmt.Errorf("%s: %w", n.device, err)
-	}
-	if id, err = newUUID(); err != nil {
-		return id, err
-	}
-	if err := chain.Create(dev, chain.Format{Name: n.name, UUID: id, Zeroed: n.file > 0, Now: a.now}); err != nil {
-		return id, err
-	}
-	own := os.Geteuid() != 0
-	if len(n.settings) == 0 && !own {
-		return id, nil
-	}
-	p, err := chain.Open(dev, chain.Options{Now: a.now})
 	if err != nil {
-		return id, err
+		return err
 	}
-	r := chain.Req{Actor: "slatefs pool create"}
-	err = p.SetProps(r, chain.RootIno, n.settings...)
-	if own && err == nil {
-		err = giveRoot(p, r, uint32(os.Geteuid()), uint32(os.Getegid()))
+	err = errors.Join(a.layPool(ctx, dev, n, id), dev.Close())
+	if err != nil && n.file > 0 {
+		return errors.Join(err, os.Remove(n.device))
 	}
-	return id, errors.Join(err, p.Close())
-}
-
-// giveRoot makes the pool's root directory a user's: else an ordinary user could make no file in it.
-func giveRoot(p *chain.Pool, r chain.Req, uid, gid uint32) error {
-	_, err := p.SetAttr(r, chain.RootIno, chain.SetAttr{UID: &uid, GID: &gid})
 	return err
 }
 

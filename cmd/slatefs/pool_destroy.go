@@ -12,7 +12,8 @@ import (
 	"slatefs/chain/blockdev"
 )
 
-const poolDestroyHelp = `Destroys a pool that is not mounted: its device is no pool any more. A pool file is left for you to remove.
+const poolDestroyHelp = `Destroys a pool that is not mounted: its device is no pool any more. A pool file is left for you to remove;
+a logical volume that pool create made is removed, any other is left.
 
 What volumes wrote stays on the device, so a pool that holds any, or has blocks that are not erased yet, is refused.
 --erase zeroes all that was ever used, volumes and metadata, and reads it back, as fast as the device goes; it shows
@@ -54,14 +55,26 @@ func (a *app) poolDestroy(ctx context.Context, arg string, flags poolDestroyFlag
 	if ref.live != nil {
 		return hinted(inUse(*ref.live), "slatefs umount %s", ref.live.Dir)
 	}
-	if _, err := os.Stat(ref.device); errors.Is(err, os.ErrNotExist) && ref.id != (uuid{}) && flags.force && !flags.dry {
+	inactive, err := activate(ctx, ref.device, false)
+	if err == nil {
+		_, err = os.Stat(ref.device)
+	}
+	if errors.Is(err, os.ErrNotExist) && ref.id != (uuid{}) && flags.force && !flags.dry {
 		return a.host.forget(ref.id) // nothing is left of it but its name
 	}
-	dev, err := a.host.openDevice(ref.device, blockdev.Options{})
 	if err != nil {
 		return err
 	}
-	return errors.Join(a.destroyOn(ctx, dev, ref, flags), dev.Close())
+	lv, onLV := lvArgument(ref.device)
+	dev, err := a.host.openDevice(ref.device, blockdev.Options{})
+	if err != nil {
+		return errors.Join(err, inactive())
+	}
+	err = errors.Join(a.destroyOn(ctx, dev, ref, flags), dev.Close(), inactive())
+	if err != nil || flags.dry || !onLV {
+		return err
+	}
+	return a.endLV(ctx, lv)
 }
 
 // destroyOn destroys the pool on an open device, which holds its lock.
@@ -103,6 +116,9 @@ func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flag
 		if err := a.eraseAll(ctx, dev, end.left); err != nil {
 			return err
 		}
+	}
+	if err := a.markEnding(ctx, end.device); err != nil {
+		return err
 	}
 	if err := chain.Wipe(dev); err != nil {
 		return err

@@ -11,10 +11,11 @@ import (
 
 // States of pools.
 const (
-	stateOnline    = "online"
-	stateReadOnly  = "read-only" // an error made it so
-	stateUnmounted = "unmounted"
-	stateMissing   = "missing" // its device is
+	stateOnline     = "online"
+	stateReadOnly   = "read-only" // an error made it so
+	stateUnmounted  = "unmounted"
+	stateMissing    = "missing"    // its device is
+	stateUnfinished = "unfinished" // a pool create or pool destroy is at work on it, or was
 )
 
 // poolState is a line of pool list. What is only known of a mounted pool is nil for others.
@@ -24,7 +25,14 @@ type poolState struct {
 	State  string    `json:"state"`
 	Device string    `json:"device"`
 	Dir    string    `json:"mountpoint,omitempty"`
+	VG     *vgState  `json:"volume_group,omitempty"` // that the device is a logical volume of
 	Info   *poolInfo `json:"info,omitempty"`
+}
+
+// vgState is a volume group as a place to grow. What it has belongs to nobody yet: it is no part of what is available.
+type vgState struct {
+	Name string `json:"name"`
+	Free int64  `json:"free"`
 }
 
 func (a *app) poolListCmd() *cobra.Command {
@@ -32,8 +40,9 @@ func (a *app) poolListCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [-Hpj]",
 		Short: "List the pools that this host knows",
-		Long: `Lists the pools that were made or mounted here. LIVE is in use by volumes, DIRTY is freed and not yet erased, AVAIL can be
-written.`,
+		Long: `Lists the pools that were made or mounted here, and those on logical volumes of any volume group, by their tags. LIVE is in
+use by volumes, DIRTY is freed and not yet erased, AVAIL can be written. VGFREE is what the volume group could still give to
+a pool that grows; anybody may take it, so AVAIL has nothing of it.`,
 		Example: `  slatefs pool list
   slatefs pool list -Hp`,
 		Args: arguments(0, 0),
@@ -53,18 +62,27 @@ func (a *app) poolList(ctx context.Context, f format) error {
 	}
 	rows := make([][]string, len(pools))
 	for i, p := range pools {
-		r := []string{p.Name, "", "", "", "", p.State, p.Dir, p.Device}
+		r := []string{p.Name, "", "", "", "", "", p.State, p.Dir, p.Device}
+		if p.VG != nil {
+			r[5] = f.size(p.VG.Free)
+		}
 		if p.Info != nil {
 			u := p.Info.Usage
 			r[1], r[2], r[3], r[4] = f.size(u.Total), f.size(u.Live), f.size(u.Dirty+u.Freeing+u.Failed), f.size(u.Avail)
 		}
 		rows[i] = r
 	}
-	return f.table(a.stdout, parseColumns("NAME >SIZE >LIVE >DIRTY >AVAIL STATE MOUNTPOINT DEVICE"), rows)
+	return f.table(a.stdout, parseColumns("NAME >SIZE >LIVE >DIRTY >AVAIL >VGFREE STATE MOUNTPOINT DEVICE"), rows)
 }
 
-// poolStates asks the daemons, and adds the known pools that have none.
+// poolStates asks the daemons, and adds the known pools that have none, and those that only LVM knows.
 func (a *app) poolStates(ctx context.Context) ([]poolState, error) {
+	lvs, err := lvPools(ctx)
+	if err != nil {
+		if err := a.note("pools on logical volumes may be missing: %v", err); err != nil {
+			return nil, err
+		}
+	}
 	pools := []poolState{}
 	for _, l := range a.host.daemons() {
 		if l.Dir == "" {
@@ -84,10 +102,29 @@ func (a *app) poolStates(ctx context.Context) ([]poolState, error) {
 		if slices.ContainsFunc(pools, func(p poolState) bool { return p.UUID == k.UUID }) {
 			continue
 		}
-		pools = append(pools, poolState{Name: k.Name, UUID: k.UUID, State: unmountedState(k.Device), Device: k.Device})
+		if _, onLV := lvByUUID(lvs, k.UUID); !onLV {
+			pools = append(pools, poolState{Name: k.Name, UUID: k.UUID, State: unmountedState(k.Device), Device: k.Device})
+		}
 	}
+	pools = withLVs(pools, lvs)
 	slices.SortFunc(pools, func(a, b poolState) int { return strings.Compare(a.Name, b.Name) })
 	return pools, nil
+}
+
+// withLVs adds the pools on logical volumes that are not among others, and their volume groups to all.
+func withLVs(pools []poolState, lvs []lvPool) []poolState {
+	for _, lv := range lvs {
+		i := slices.IndexFunc(pools, func(p poolState) bool { return p.UUID == lv.UUID })
+		if i < 0 {
+			i = len(pools)
+			pools = append(pools, poolState{Name: lv.Name, UUID: lv.UUID, State: stateUnmounted, Device: lv.Device})
+			if lv.intent != "" {
+				pools[i].State = stateUnfinished
+			}
+		}
+		pools[i].VG = &vgState{lv.lv.VG, lv.free}
+	}
+	return pools
 }
 
 func liveState(ctx context.Context, l live) (poolState, error) {

@@ -41,7 +41,7 @@ func (a *app) poolStatus(ctx context.Context, args []string, troubled bool, f fo
 	shown := []poolState{}
 	for _, p := range pools {
 		if p.State == stateUnmounted {
-			if err := a.lookInto(&p); err != nil {
+			if err := a.lookInto(ctx, &p); err != nil {
 				return err
 			}
 		}
@@ -90,12 +90,24 @@ func (a *app) poolsNamed(ctx context.Context, args []string) (pools []poolState,
 		}
 		pools = append(pools, p)
 	}
+	lvs, err := find.lvs()
+	if err != nil {
+		return pools, a.note("volume groups are not shown: %v", err)
+	}
+	for i := range pools {
+		if lv, ok := lvByUUID(lvs, pools[i].UUID); ok {
+			pools[i].VG = &vgState{lv.lv.VG, lv.free}
+			if pools[i].State == stateMissing {
+				pools[i].State, pools[i].Device = stateUnmounted, lv.Device
+			}
+		}
+	}
 	return pools, nil
 }
 
 // lookInto opens a pool that is not mounted. What the pool itself refuses is its state.
-func (a *app) lookInto(p *poolState) error {
-	pool, close, err := a.openOffline(p.Device)
+func (a *app) lookInto(ctx context.Context, p *poolState) error {
+	pool, close, err := a.openOffline(ctx, p.Device)
 	for _, known := range []error{chain.ErrCorrupt, chain.ErrNotPool, chain.ErrVersion, chain.ErrFeature} {
 		if errors.Is(err, known) {
 			p.Info = &poolInfo{Failed: err.Error()}
@@ -145,6 +157,9 @@ func (p poolState) print(w io.Writer, f format, gap bool) error {
 		line("trouble", "%s", t)
 	}
 	line("device", "%s", p.Device)
+	if p.VG != nil {
+		line("VG", "%s, could give %s more", p.VG.Name, f.size(p.VG.Free))
+	}
 	if i := p.Info; i != nil && i.Live.Dir != "" {
 		line("mountpoint", "%s", i.Live.Dir)
 		line("daemon", "process %d since %s, %d files open", i.Live.PID, formatTime(i.Live.Started), i.OpenFiles)

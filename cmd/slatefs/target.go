@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
@@ -25,6 +27,7 @@ type finder struct {
 	mounts mountTable
 	live   []live
 	cwd    string
+	lvs    func() ([]lvPool, error) // pools on logical volumes; asked for once, when needed
 }
 
 func (a *app) finder() (*finder, error) {
@@ -33,7 +36,8 @@ func (a *app) finder() (*finder, error) {
 		return nil, err
 	}
 	mounts, err := a.mounts()
-	return &finder{a.host, mounts, a.host.daemons(), cwd}, err
+	lvs := sync.OnceValues(func() ([]lvPool, error) { return lvPools(context.Background()) })
+	return &finder{a.host, mounts, a.host.daemons(), cwd, lvs}, err
 }
 
 // locate finds the slatefs mount that a path lies on. Symlinks on the way to the mount are followed, below it nothing
@@ -139,13 +143,16 @@ func (f *finder) pool(arg string) (poolRef, error) {
 		return f.device(arg)
 	}
 	if strings.Contains(arg, "/") {
-		return poolRef{}, hinted(usagef("%s: is neither a name nor a path", arg), "a path starts with / or ./; an LV is /dev/VG/LV")
+		lv, ok := lvArgument(arg)
+		if !ok {
+			return poolRef{}, hinted(usagef("%s: is neither a name, nor a path, nor VG/LV", arg), "a path starts with / or ./")
+		}
+		return f.device(lv.Path())
 	}
 	same := slices.DeleteFunc(slices.Clone(f.live), func(l live) bool { return l.Name != arg })
 	switch len(same) {
 	case 0:
-		k, err := f.host.named(arg)
-		return poolRef{device: k.Device, id: k.UUID, name: k.Name}, err
+		return f.named(arg)
 	case 1:
 		return liveRef(same[0]), nil
 	}
@@ -157,6 +164,9 @@ func liveRef(l live) poolRef { return poolRef{live: &l, device: l.Device, id: l.
 // device finds a pool by its device.
 func (f *finder) device(path string) (poolRef, error) {
 	id, err := identity(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return f.inactive(path, err)
+	}
 	if err != nil {
 		return poolRef{}, err
 	}
@@ -207,16 +217,20 @@ func isPath(arg string) bool {
 }
 
 // openOffline opens a pool that is not mounted, for reading. close ends both.
-func (a *app) openOffline(device string) (p *chain.Pool, close func() error, err error) {
-	dev, err := a.host.openDevice(device, blockdev.Options{ReadOnly: true})
+func (a *app) openOffline(ctx context.Context, device string) (p *chain.Pool, close func() error, err error) {
+	undo, err := activate(ctx, device, false)
 	if err != nil {
 		return nil, nil, err
 	}
+	dev, err := a.host.openDevice(device, blockdev.Options{ReadOnly: true})
+	if err != nil {
+		return nil, nil, errors.Join(err, undo())
+	}
 	p, err = chain.Open(dev, chain.Options{Now: a.now, ReadOnly: true})
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("%s: %w", device, err), dev.Close())
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", device, err), dev.Close(), undo())
 	}
-	return p, func() error { return errors.Join(p.Close(), dev.Close()) }, nil
+	return p, func() error { return errors.Join(p.Close(), dev.Close(), undo()) }, nil
 }
 
 // identify reads name and UUID of the pool on an open device. It changes nothing.

@@ -27,13 +27,6 @@ func newVG(t *testing.T, name string, disks ...string) *lvm.Runner {
 	return r
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestRunner shows every command of the package lvm on a real volume group.
 func TestRunner(t *testing.T) {
 	ctx := context.Background()

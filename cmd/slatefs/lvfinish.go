@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"slatefs/chain/lvm"
+)
+
+// intentOf is an intent of this host, as a tag.
+func (a *app) intentOf(intent string) (string, error) {
+	me, err := a.host.machineID()
+	return intent + hex.EncodeToString(me[:]), err
+}
+
+// markEnding writes down that the pool on a device is to end, if that is a logical volume of a pool.
+func (a *app) markEnding(ctx context.Context, device string) error {
+	n, ok := lvArgument(device)
+	if !ok {
+		return nil
+	}
+	r, err := lvm.Find()
+	if errors.Is(err, lvm.ErrMissing) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	v, _, err := r.Volume(ctx, n)
+	if err != nil || !v.Tagged(tagPool) {
+		return err
+	}
+	intent, err := a.intentOf(tagEnding)
+	if err != nil {
+		return err
+	}
+	return r.Tag(ctx, n, []string{intent}, nil)
+}
+
+// endLV ends a logical volume whose pool is gone: one that was made for it is removed, any other loses the tags and stays.
+func (a *app) endLV(ctx context.Context, n lvm.Name) error {
+	r, err := lvm.Find()
+	if errors.Is(err, lvm.ErrMissing) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	v, _, err := r.Volume(ctx, n)
+	switch {
+	case err != nil || !v.Tagged(tagPool):
+		return err
+	case v.Tagged(tagMade):
+		return r.Remove(ctx, n)
+	}
+	if err := r.Tag(ctx, n, nil, ownTags(v)); err != nil {
+		return err
+	}
+	return a.note("the logical volume is left: lvremove %s", n)
+}
+
+// ownTags are the tags of a volume that are slatefs's.
+func ownTags(v lvm.Volume) []string {
+	return slices.DeleteFunc(slices.Clone(v.Tags), func(t string) bool { return t != tagPool && !strings.HasPrefix(t, tagUUID) })
+}
+
+// unfinished tells whether a command of this host began something with a volume and is not at it any more.
+func (a *app) unfinished(p lvPool) bool {
+	_, by, ok := strings.Cut(p.intent, "=")
+	me, err := a.host.machineID()
+	return ok && err == nil && by == hex.EncodeToString(me[:]) && !held(a.host.lockPath(p.UUID))
+}
+
+// finishLVs finishes what commands of this host began with logical volumes and did not end: they were killed, or the host
+// crashed.
+func (a *app) finishLVs(ctx context.Context) error {
+	pools, err := lvPools(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range pools {
+		if a.unfinished(p) {
+			if err := a.finishLV(ctx, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// finishLV undoes a pool that is not whole, and ends one that was to end.
+func (a *app) finishLV(ctx context.Context, p lvPool) error {
+	r, err := lvm.Find()
+	if err != nil {
+		return err
+	}
+	done := "was half-made, and is undone"
+	switch {
+	case strings.HasPrefix(p.intent, tagEnding):
+		done = "was half destroyed, and is gone now"
+		err = a.endLV(ctx, p.lv)
+	case strings.HasPrefix(p.intent, tagMaking):
+		err = r.Remove(ctx, p.lv)
+	default:
+		err = r.Tag(ctx, p.lv, nil, ownTags(p.vol))
+	}
+	if err != nil {
+		return fmt.Errorf("pool %s on %s is unfinished, and can't be ended: %w", p.Name, p.lv, err)
+	}
+	return errors.Join(a.host.forget(p.UUID), a.note("pool %s on %s %s", p.Name, p.lv, done))
+}
+
+// refuseUnfinished refuses a pool on a logical volume that is not whole yet or any more, and finishes one that nobody
+// works on.
+func (a *app) refuseUnfinished(ctx context.Context, f *finder, ref poolRef) error {
+	n, ok := lvArgument(ref.device)
+	if !ok {
+		return nil
+	}
+	pools, err := f.lvs()
+	if err != nil {
+		return err
+	}
+	for _, p := range pools {
+		switch {
+		case p.lv != n || p.intent == "":
+		case a.unfinished(p):
+			return errors.Join(fmt.Errorf("pool %s on %s: a pool create or destroy did not come to its end", p.Name, p.lv), a.finishLV(ctx, p))
+		default:
+			return fmt.Errorf("pool %s on %s: is being made or destroyed just now, here or on another host", p.Name, p.lv)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"slatefs/chain"
+	"slatefs/chain/blockdev"
+	"slatefs/erase"
+)
+
+// layPool makes an empty pool on an open device.
+func (a *app) layPool(ctx context.Context, dev *blockdev.File, n newPool, id uuid) error {
+	if err := bigEnough(dev.Size()); err != nil {
+		return fmt.Errorf("%s: %w", n.device, err)
+	}
+	if err := offered(dev, n.settings); err != nil {
+		return fmt.Errorf("%s: %w", n.device, err)
+	}
+	if err := chain.Create(dev, chain.Format{Name: n.name, UUID: id, Zeroed: n.file > 0 || n.zeroed, Now: a.now}); err != nil {
+		return err
+	}
+	own := os.Geteuid() != 0
+	if len(n.settings) == 0 && !own && !n.zeroNow {
+		return nil
+	}
+	p, err := chain.Open(dev, chain.Options{Now: a.now})
+	if err != nil {
+		return err
+	}
+	r := chain.Req{Actor: "slatefs pool create"}
+	err = p.SetProps(r, chain.RootIno, n.settings...)
+	if own && err == nil {
+		err = giveRoot(p, r, uint32(os.Geteuid()), uint32(os.Getegid()))
+	}
+	if n.zeroNow && err == nil {
+		err = a.zeroPool(ctx, dev, p)
+	}
+	return errors.Join(err, p.Close())
+}
+
+// giveRoot makes the pool's root directory a user's: else an ordinary user could make no file in it.
+func giveRoot(p *chain.Pool, r chain.Req, uid, gid uint32) error {
+	_, err := p.SetAttr(r, chain.RootIno, chain.SetAttr{UID: &uid, GID: &gid})
+	return err
+}
+
+// eraseStep is how much is erased between two looks at the progress.
+const eraseStep = 64 << 20
+
+// zeroPool erases all that is dirty, as fast as it goes, and shows progress. What can't be erased is an error.
+func (a *app) zeroPool(ctx context.Context, dev *blockdev.File, p *chain.Pool) (err error) {
+	words := chain.How{Program: "slatefs " + version(), Device: deviceName(dev)}
+	e, err := erase.New(dev, logged{p, words}, erase.Config{Clock: erase.NewClock(a.now)})
+	if err != nil {
+		return err
+	}
+	total := p.Usage().Dirty
+	show := a.newProgress("zeros")
+	defer func() { err = errors.Join(err, show.end()) }()
+	for {
+		n, err := e.Now(ctx, eraseStep)
+		if err != nil {
+			return err
+		}
+		u := p.Usage()
+		if err := show.set(total-u.Dirty-u.Failed, total); err != nil {
+			return err
+		}
+		switch {
+		case u.Dirty > 0 && n > 0:
+		case u.Dirty+u.Failed > 0:
+			return fmt.Errorf("%s: %s could not be erased", dev.Path(), formatSize(u.Dirty+u.Failed))
+		default:
+			return nil
+		}
+	}
+}
