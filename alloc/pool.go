@@ -1,6 +1,9 @@
 package alloc
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Pool holds the states of all blocks of a pool and its window of claims. The caller's
 // plan lock guards it; no method does I/O or keeps a slice that it was given.
@@ -86,6 +89,44 @@ func (p *Pool) growGroup(g, n int) {
 	}
 	gr.counts[InUse] += int32(n)
 	p.touch(g)
+}
+
+// Shrink cuts the pool to total blocks. Those behind must be in use, and the group of the last one that stays must be
+// loaded unless it stays whole, else an error that wraps ErrState or an *UnloadedError, and nothing changes. Of a group
+// that goes and is not loaded only the counts are verified.
+func (p *Pool) Shrink(total int64) error {
+	if total <= 0 || total > p.total {
+		return fmt.Errorf("alloc: shrink: from %d to %d blocks: %w", p.total, total, ErrRange)
+	}
+	tail := Run{Start: BlockID(total), Len: p.total - total}
+	if tail.Len == 0 {
+		return nil
+	}
+	keep := p.Group(BlockID(total-1)) + 1
+	part := p.first(keep-1)+BlockID(p.size(keep-1)) > BlockID(total)
+	if part && !p.Loaded(keep-1) {
+		return &UnloadedError{Group: keep - 1}
+	}
+	if err := p.each(tail, func(g, lo, n int) error { return p.verify(g, lo, n, InUse) }); err != nil {
+		return fmt.Errorf("alloc: shrink: %w", err)
+	}
+	if part {
+		gone := p.size(keep-1) - int(total-int64(p.first(keep-1)))
+		p.groups[keep-1].counts[InUse] -= int32(gone)
+		p.touch(keep - 1)
+	}
+	p.sum[InUse] -= tail.Len
+	p.total = total
+	p.groups = p.groups[:keep]
+	p.touched = slices.DeleteFunc(p.touched, func(g int) bool { return g >= keep })
+	for c := range p.low {
+		p.low[c] = min(p.low[c], keep)
+	}
+	if part {
+		p.settle(keep - 1)
+		p.gained(keep - 1)
+	}
+	return nil
 }
 
 // SetGroup gives group g the counts of the group table at mount. Unless uniform (all

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -310,10 +311,20 @@ func (p *Pool) findSpace(ctx context.Context) error {
 
 // admitted turns a trial's result into what a caller in until does: go on, wait for space, or give up.
 func (p *Pool) admitted(f Forecast) (Need, error) {
-	if f.Err != nil && p.moreSpace(false) {
+	return p.orMore(f.Err, false)
+}
+
+// orMore tells what who was refused is to wait for, or gives err back: the background may free something, and where space
+// is what lacks the pool may grow.
+func (p *Pool) orMore(err error, transient bool) (Need, error) {
+	switch {
+	case err == nil:
+	case p.moreSpace(transient):
 		return Need{kind: needSpace}, nil
+	case p.growable && errors.Is(err, ErrNoSpace):
+		return Need{kind: needExtension}, nil
 	}
-	return Need{}, f.Err
+	return Need{}, err
 }
 
 // changeWithSpace is change for what may be refused for want of space: as long as the background can free something

@@ -1,7 +1,9 @@
 package chain
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
@@ -218,7 +220,7 @@ func (p *Pool) loadGroup(g int) error {
 
 // Rows of the group table. A row with Lo 0 covers n groups in one state; one with Lo 1 overrides it for its group.
 func (p *Pool) writeGroups(images []alloc.Image) ([]meta.Edit, error) {
-	var out []meta.Edit
+	out := p.dropGroups(images)
 	for _, img := range images {
 		old := p.groupPtrs[img.Group]
 		var ptr meta.Ptr
@@ -239,6 +241,7 @@ func (p *Pool) writeGroups(images []alloc.Image) ([]meta.Edit, error) {
 			Val: groupRow{n: 1, state: img.State, counts: img.Counts, ptr: ptr}.marshal(),
 		})
 	}
+	slices.SortFunc(out, func(a, b meta.Edit) int { return cmp.Compare(a.Key.Hi, b.Key.Hi) })
 	return out, nil
 }
 

@@ -29,6 +29,7 @@ const (
 
 // newWorld opens the pool and makes the first volume.
 func openWorld(d *devtest.Disk, m *model, seed uint64) (*world, error) {
+	d.FillGrowth('G' * byte(seed%2)) // a pool file or a block device
 	p, err := Open(d, Options{Now: newClock().now, CacheBytes: 1 << 20})
 	if err != nil {
 		return nil, err

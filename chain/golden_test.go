@@ -94,6 +94,8 @@ func goldenRecords() []goldenRecord {
 		{"first", &recFirst{7}},
 		{"revive", &recRevive{5, "weekly"}},
 		{"forget", &recForget{[]meta.Key{{Hi: 13<<56 | 7}, {Hi: 14<<56 | 2, Lo: 20000}}}},
+		{"extend", &recExtend{1 << 39, 1 << 38, goldenTime}},
+		{"reduce", &recReduce{1 << 38}},
 	}
 }
 

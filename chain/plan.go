@@ -76,6 +76,7 @@ const (
 	needBlocks
 	needRoom
 	needSpace
+	needExtension
 )
 
 // None tells that the plan is made and pinned.
@@ -103,6 +104,8 @@ func (p *Pool) Fulfil(ctx context.Context, n Need) error {
 		return p.freeRing(ctx, n.blocks)
 	case needSpace:
 		return p.findSpace(ctx)
+	case needExtension:
+		return p.growMore(ctx)
 	}
 	return nil
 }

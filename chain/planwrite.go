@@ -248,10 +248,7 @@ func (p *Pool) hold(v *Volume, pl *Plan, want, delta, refer int64) (Need, error)
 		err = fmt.Errorf("%s: write of %d bytes: needs %s and %s for metadata, %s available: %w", p.pathOf(v.ino), pl.Len,
 			exactSize(want*BlockSize), exactSize(pages*BlockSize), exactSize(p.available(a, h.refer)*BlockSize), ErrNoSpace)
 	}
-	if p.moreSpace(delta < want) {
-		return Need{kind: needSpace}, nil
-	}
-	return Need{}, err
+	return p.orMore(err, delta < want)
 }
 
 // letGo undoes hold.

@@ -50,6 +50,7 @@ type Pool struct {
 	cat         catalog
 	groupTable  meta.Tree
 	groupPtrs   []meta.Ptr         // pages of the groups; the builder's
+	groupsCut   []cutGroup         // groups that went since the last checkpoint
 	singles     map[rowKind][]byte // rows that every checkpoint compares; the builder's
 	parts       map[meta.Key]int   // catalog rows of each object; the builder's
 	gone        []meta.Key         // rows of objects that ended since the last checkpoint
@@ -90,7 +91,9 @@ type Pool struct {
 	failed    error         // the pool is read-only since then
 	closed    bool
 	zeroNow   func(ctx context.Context, bytes int64) (int64, error)
-	demand    int // calls of it that run
+	demand    int                             // calls of it that run
+	grower    func(ctx context.Context) error // nil: the pool does not grow by itself
+	growable  bool                            // the grower may be asked
 
 	journal  *journal.Journal
 	commitMu sync.Mutex
@@ -99,6 +102,7 @@ type Pool struct {
 
 	building bool       // under the structure lock: the store may be given more pages
 	claimMu  sync.Mutex // one claim at a time
+	resizeMu sync.Mutex // one change of the pool's size at a time; taken before all others
 	workMu   sync.Mutex // one checkpoint at a time
 	wake     chan struct{}
 	ready    chan struct{}

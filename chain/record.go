@@ -50,6 +50,12 @@ const (
 	kindRevive
 )
 
+// Numbers of their own, apart from the row above.
+const (
+	kindExtend byte = iota + 32
+	kindReduce
+)
+
 func newRecord(kind byte) record {
 	switch kind {
 	case kindClaim:
@@ -104,6 +110,10 @@ func newRecord(kind byte) record {
 		return &recFirst{}
 	case kindRevive:
 		return &recRevive{}
+	case kindExtend:
+		return &recExtend{}
+	case kindReduce:
+		return &recReduce{}
 	}
 	return nil
 }

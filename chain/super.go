@@ -58,6 +58,9 @@ const (
 // MaxPoolName bounds the bytes of a pool's name.
 const MaxPoolName = 200
 
+// maxBlocks bounds the blocks of a pool: what a run has room for as its address.
+const maxBlocks = 1 << 40
+
 // maxNumber is the largest number of a layer, job, walk or inode: what a run has room for as its birth.
 const maxNumber = 1<<48 - 1
 
@@ -181,7 +184,7 @@ func (s *superblock) unmarshal(b []byte) error {
 
 // validate bounds every number before it sizes anything.
 func (g geometry) validate() error {
-	ok := g.blocks > 0 && g.blocks <= 1<<40 &&
+	ok := g.blocks > 0 && g.blocks <= maxBlocks &&
 		g.groupBlocks >= 16 && g.groupBlocks <= 4*BlockSize && g.groupBlocks&(g.groupBlocks-1) == 0 &&
 		g.extentBlocks >= 2 && g.extentBlocks <= meta.ExtentPages &&
 		(g.unit == 512 || g.unit == BlockSize) &&

@@ -157,6 +157,8 @@ func (w *world) run(k int, name string, d *disk) error {
 	case k < 95:
 		w.note("erase")
 		return w.erase()
+	case k < 96:
+		return w.resize()
 	case k < 98:
 		return w.undestroy()
 	default:

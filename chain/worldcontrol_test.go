@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+
+	"slatefs/chain/blockdev/devtest"
 )
 
 func (w *world) snapshot(name string, d *disk) error {
@@ -186,4 +188,33 @@ func (w *world) erase() error {
 	}
 	_, err := eraseSome(w.p, int64(1+w.rng.IntN(64))*BlockSize)
 	return err
+}
+
+// maxWorld bounds the device, in bytes.
+const maxWorld = 2 * crashDisk
+
+// resize makes the pool larger, by itself or after somebody else made the device larger, or smaller, and then the device.
+func (w *world) resize() error {
+	d := w.p.dev.(*devtest.Disk)
+	size := d.Size() + int64(1+w.rng.IntN(300))*BlockSize
+	switch k := w.rng.IntN(3); {
+	case k == 0:
+		w.note("reduce")
+		bytes, err := w.p.Reduce(crashDisk/2, int64(1+w.rng.IntN(40))*BlockSize)
+		if err == nil && w.rng.IntN(3) > 0 {
+			w.note("cut at %d", bytes)
+			d.Cut(bytes)
+		}
+		return err
+	case size > maxWorld:
+		return nil
+	case k == 1:
+		w.note("extend to %d", size)
+		return w.p.Extend(size)
+	}
+	w.note("grow the device to %d and extend", size)
+	if err := d.Grow(size); err != nil {
+		return err
+	}
+	return w.p.Extend(0)
 }

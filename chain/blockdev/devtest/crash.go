@@ -35,7 +35,7 @@ func (d *Disk) Crash(rng *rand.Rand) *Disk {
 	}
 	if c.grown > c.size {
 		unit := int64(c.sectorSize)
-		c.size += unit * rng.Int64N((c.grown-c.size)/unit+1)
+		c.growTo(c.size + unit*rng.Int64N((c.grown-c.size)/unit+1))
 	}
 	clear(c.stale)
 	c.torn, c.grown = blockdev.Extent{}, 0

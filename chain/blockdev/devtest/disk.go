@@ -58,6 +58,7 @@ type Disk struct {
 	crashed bool            // every operation answers ErrCrashed
 	torn    blockdev.Extent // what the crashing operation wrote
 	grown   int64           // size that the crashing Grow asked for; 0: none
+	fill    byte            // what Grow adds
 }
 
 var _ blockdev.Device = (*Disk)(nil)
@@ -131,16 +132,59 @@ func (d *Disk) Size() int64 {
 // SectorSize is the unit of I/O in bytes.
 func (d *Disk) SectorSize() int { return d.sectorSize }
 
-// Grow adds durable zeros up to size bytes. A crash leaves any size between.
+// FillGrowth makes what Grow adds hold the byte b, as on a block device, which may hold anything there. 0: zeros, as in a
+// pool file.
+func (d *Disk) FillGrowth(b byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fill = b
+}
+
+// IsBlockDevice tells whether what Grow adds is other than zero.
+func (d *Disk) IsBlockDevice() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.fill != 0
+}
+
+// Grow adds durable zeros, or what FillGrowth said, up to size bytes. A crash leaves any size between.
 func (d *Disk) Grow(size int64) error {
 	_, err := d.do(Op{Kind: OpGrow, Off: size}, func() {
 		if d.crashed {
 			d.grown = size
-		} else {
-			d.size = size
+			return
 		}
+		d.growTo(size)
 	})
 	return err
+}
+
+// growTo makes the disk larger. The caller holds mu or is alone.
+func (d *Disk) growTo(size int64) {
+	old := d.size
+	d.size = size
+	if d.fill == 0 {
+		return
+	}
+	for s := old / SectorBytes; s < size/SectorBytes; s++ {
+		b := d.own(s / chunkSectors).data[s%chunkSectors*SectorBytes:][:SectorBytes]
+		for i := range b {
+			b[i] = d.fill
+		}
+	}
+}
+
+// Cut makes the disk smaller, as lvreduce would: what lay behind is gone. It is no operation. It panics when size is not a
+// multiple of the sector size below the present one.
+func (d *Disk) Cut(size int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if size <= 0 || size > d.size || size%int64(d.sectorSize) != 0 {
+		panic(fmt.Sprintf("devtest: cut: from %d to %d bytes", d.size, size))
+	}
+	d.clear(size, d.size-size)
+	maps.DeleteFunc(d.stale, func(s int64, _ sector) bool { return s >= size/SectorBytes })
+	d.size = size
 }
 
 // Close does nothing: a test opens the same Disk again.
@@ -169,7 +213,7 @@ func (d *Disk) cloneLocked() *Disk {
 	}
 	maps.Copy(c.chunks, d.chunks)
 	maps.Copy(c.stale, d.stale)
-	c.torn, c.grown = d.torn, d.grown
+	c.torn, c.grown, c.fill = d.torn, d.grown, d.fill
 	return c
 }
 

@@ -1,0 +1,279 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"slatefs/alloc"
+	"slatefs/chain/meta"
+)
+
+// A pool grows and shrinks at its end. What it gains is dirty, in a job of its own like a new pool's: a device may hold
+// anything there; but what a pool file gains is durable zeros, and clean. What it gives up is clean, and no record, page or
+// plan names it any more. Ring, window and groups keep their sizes.
+
+// recExtend: the pool has that many blocks, more than before. Those from clean on are zero on the device.
+type recExtend struct {
+	blocks int64
+	clean  alloc.BlockID
+	when   time.Time
+}
+
+// recReduce: the pool has that many blocks, fewer than before. The others were clean.
+type recReduce struct{ blocks int64 }
+
+func (*recExtend) kind() byte { return kindExtend }
+func (*recReduce) kind() byte { return kindReduce }
+
+func (r *recExtend) encode(e *encoder) { e.i(r.blocks); e.u(uint64(r.clean)); e.time(r.when) }
+func (r *recExtend) decode(d *decoder) {
+	r.blocks, r.clean, r.when = d.i(), alloc.BlockID(d.u()), d.time()
+}
+
+func (r *recReduce) encode(e *encoder) { e.i(r.blocks) }
+func (r *recReduce) decode(d *decoder) { r.blocks = d.i() }
+
+func (r *recExtend) apply(p *Pool) error {
+	old := p.blocks.Total()
+	if r.blocks <= old || r.blocks > maxBlocks || int64(r.clean) < old || int64(r.clean) > r.blocks {
+		return fmt.Errorf("pool of %d blocks extended to %d, clean from %d: %w", old, r.blocks, r.clean, ErrCorrupt)
+	}
+	if r.blocks*BlockSize > p.dev.Size() {
+		return fmt.Errorf("pool extended to %d bytes, its device has %d: %w", r.blocks*BlockSize, p.dev.Size(), ErrCorrupt)
+	}
+	p.setTotal(r.blocks)
+	if n := int64(r.clean) - old; n > 0 {
+		p.addToJob(p.newJob(0, "", "", reasonInitial, "", r.when), oldRun{dev: alloc.BlockID(old), n: n})
+	}
+	if n := r.blocks - int64(r.clean); n > 0 {
+		return p.blocks.Set(alloc.Run{Start: r.clean, Len: n}, alloc.InUse, alloc.Clean)
+	}
+	return nil
+}
+
+func (r *recReduce) apply(p *Pool) error {
+	old := p.blocks.Total()
+	if r.blocks >= old || r.blocks < p.format.window || int64(p.storeEnd()) > r.blocks {
+		return fmt.Errorf("pool of %d blocks reduced to %d: %w", old, r.blocks, ErrCorrupt)
+	}
+	err := p.loadGroupOf(alloc.BlockID(r.blocks))
+	if err == nil {
+		err = p.blocks.Set(alloc.Run{Start: alloc.BlockID(r.blocks), Len: old - r.blocks}, alloc.Clean, alloc.InUse)
+	}
+	if err == nil {
+		err = p.blocks.Shrink(r.blocks)
+	}
+	if err != nil {
+		return err
+	}
+	for g := p.blocks.Groups(); g < len(p.groupPtrs); g++ {
+		p.groupsCut = append(p.groupsCut, cutGroup{g, p.groupPtrs[g]})
+	}
+	p.setTotal(r.blocks)
+	return nil
+}
+
+// setTotal tells everybody how many blocks the pool has. Structure and plan lock are held.
+func (p *Pool) setTotal(blocks int64) {
+	if blocks > p.blocks.Total() {
+		p.blocks.Grow(blocks)
+	}
+	p.store.SetTotal(blocks)
+	p.format.blocks = blocks
+	ptrs := make([]meta.Ptr, p.blocks.Groups())
+	copy(ptrs, p.groupPtrs)
+	p.groupPtrs = ptrs
+}
+
+// cutGroup is a group that went with the pool's end: the next checkpoint takes its row away and gives its page back.
+type cutGroup struct {
+	group int
+	page  meta.Ptr
+}
+
+// dropGroups is the builder's part of a reduction. A group that has come back since has an image, or is as new: without a
+// row.
+func (p *Pool) dropGroups(images []alloc.Image) (out []meta.Edit) {
+	kept := map[int]bool{}
+	for _, img := range images {
+		kept[img.Group] = true
+	}
+	for _, c := range p.groupsCut {
+		if !c.page.IsNil() {
+			p.store.Free(c.page)
+		}
+		if !kept[c.group] {
+			kept[c.group] = true // cut twice, one row
+			out = append(out, meta.Edit{Key: meta.Key{Hi: uint64(c.group), Lo: 1}, Delete: true})
+		}
+	}
+	p.groupsCut = nil
+	return out
+}
+
+// storeEnd is the end of the store's last extent.
+func (p *Pool) storeEnd() (end alloc.BlockID) {
+	for _, e := range p.store.Extents() {
+		end = max(end, e.End())
+	}
+	return end
+}
+
+// loadGroupOf loads the group of a block. The plan lock is held.
+func (p *Pool) loadGroupOf(b alloc.BlockID) error {
+	if g := p.blocks.Group(b); !p.blocks.Loaded(g) {
+		return p.loadGroup(g)
+	}
+	return nil
+}
+
+// zeroGrower is a device that tells whether what it gains holds anything: a block device's does, a pool file's is zero.
+type zeroGrower interface{ IsBlockDevice() bool }
+
+// Extend makes the pool bytes large, and its device first where that is a file; 0 means as large as the device is. Of a
+// block device somebody else must have made it larger. What is gained can be used at once; of a device it is zeroed on
+// demand until the job `initial` has come to it.
+//
+// Durable on return. Errors: ErrInvalid for less than there is, blockdev.ErrTooSmall when the device has less, or the
+// device's; the pool is as it was then.
+func (p *Pool) Extend(bytes int64) error {
+	p.resizeMu.Lock()
+	defer p.resizeMu.Unlock()
+	before := p.dev.Size()
+	if err := p.dev.Grow(max(bytes, before)); err != nil {
+		return fmt.Errorf("pool %s: %w", p.name, err)
+	}
+	if bytes == 0 {
+		bytes = p.dev.Size()
+	}
+	r := &recExtend{blocks: bytes / BlockSize}
+	r.clean = alloc.BlockID(r.blocks)
+	if g, ok := p.dev.(zeroGrower); ok && !g.IsBlockDevice() {
+		r.clean = alloc.BlockID(min(r.blocks, (before+BlockSize-1)/BlockSize)) // what lay beyond the pool before may hold anything
+	}
+	err := p.resize(func(now time.Time) error {
+		old := p.blocks.Total()
+		switch {
+		case r.blocks == old:
+			return nil
+		case r.blocks < old:
+			return fmt.Errorf("pool %s: has %d bytes already, not %d: %w", p.name, old*BlockSize, bytes, ErrInvalid)
+		case r.blocks > maxBlocks:
+			return fmt.Errorf("pool %s: %d bytes, at most %d: %w", p.name, bytes, int64(maxBlocks)*BlockSize, ErrTooBig)
+		}
+		r.clean, r.when = max(r.clean, alloc.BlockID(old)), now
+		return p.do(r)
+	})
+	if err != nil {
+		return err
+	}
+	return p.Flush()
+}
+
+// resize runs a change of the pool's size, with room for its records in the journal.
+func (p *Pool) resize(fn func(now time.Time) error) error {
+	for {
+		if done, err := p.tryChange(fn); done || err != nil {
+			return err
+		}
+		if err := p.Checkpoint(); err != nil {
+			return err
+		}
+	}
+}
+
+// Reduce gives up the end of the pool, as far as it is clean and promised to nobody: down to least bytes, in steps of unit
+// bytes. It returns the new size, which is the old one where nothing can be given. On return both superblocks say so, and
+// the device may be cut there.
+func (p *Pool) Reduce(least, unit int64) (bytes int64, err error) {
+	p.resizeMu.Lock()
+	defer p.resizeMu.Unlock()
+	p.claimMu.Lock() // nobody claims: all of the window is ready
+	err = p.resize(func(time.Time) (err error) {
+		bytes, err = p.reduceLocked(least, unit)
+		return err
+	})
+	p.claimMu.Unlock()
+	for range superSlots {
+		if err == nil {
+			err = p.Checkpoint()
+		}
+	}
+	return bytes, err
+}
+
+func (p *Pool) reduceLocked(least, unit int64) (int64, error) {
+	total := p.blocks.Total()
+	if runs := p.blocks.Unnamed(); len(runs) > 0 && p.blocks.WindowReady() == runBlocks(runs) {
+		if err := p.do(&recUnclaim{runs}); err != nil {
+			return 0, err
+		}
+	}
+	end, err := p.usedEnd()
+	if err != nil {
+		return 0, err
+	}
+	least = max(blocksOf(least), int64(end), p.format.window, total-max(0, p.free()))
+	step := max(1, unit/BlockSize)
+	if least = (least + step - 1) / step * step; least >= total {
+		return total * BlockSize, nil
+	}
+	return least * BlockSize, p.do(&recReduce{least})
+}
+
+// usedEnd is the end of the last block that is not clean.
+func (p *Pool) usedEnd() (alloc.BlockID, error) {
+	for g := p.blocks.Groups() - 1; g >= 0; g-- {
+		c := p.blocks.GroupCounts(g)
+		if c.Clean == c.Total() {
+			continue
+		}
+		first := alloc.BlockID(g) * alloc.BlockID(p.format.groupBlocks)
+		if err := p.loadGroupOf(first); err != nil {
+			return 0, err
+		}
+		for b := first + alloc.BlockID(c.Total()); b > first; b-- {
+			if st, err := p.blocks.State(b - 1); err != nil || st != alloc.Clean {
+				return b, err
+			}
+		}
+	}
+	return 0, nil
+}
+
+// SetGrower installs what makes the pool larger when a write or a promise lacks space and nothing in the pool can still be
+// freed. It calls Extend, or says why it can't; after an error it is not asked again before Growable. nil: there is none.
+func (p *Pool) SetGrower(grow func(ctx context.Context) error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.grower, p.growable = grow, grow != nil
+}
+
+// Growable says that the grower may be asked again.
+func (p *Pool) Growable() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.growable = p.grower != nil
+}
+
+// growMore asks the grower. That it can't is no error: who lacks space is told so.
+func (p *Pool) growMore(ctx context.Context) error {
+	p.mu.Lock()
+	grow := p.grower
+	p.mu.Unlock()
+	if grow == nil {
+		return nil
+	}
+	err := grow(ctx)
+	if err == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.growable = false; errors.Is(err, ErrReadOnly) || ctx.Err() != nil {
+		return err
+	}
+	return nil
+}
