@@ -84,7 +84,7 @@ pool as 10%, or 0 for never`,
 		Help: `a command for sh that runs, as who mounted the pool, when space gets low; SLATEFS_POOL,
 SLATEFS_MOUNTPOINT, SLATEFS_AVAILABLE and SLATEFS_EVENT (low or short) tell it what happened`,
 	},
-}, slices.Concat(scrubberProperties, eraseProperties[:])...)
+}, slices.Concat(scrubberProperties, eraseProperties[:], growProperties)...)
 
 // The names of properties that this package reads, and some that others do.
 const (
@@ -96,6 +96,10 @@ const (
 
 	PropLowSpace   = "low_space"
 	PropOnLowSpace = "on_low_space"
+
+	PropAutoThreshold = "autoextend_threshold"
+	PropAutoPercent   = "autoextend_percent"
+	PropAutoMax       = "autoextend_max"
 )
 
 // Properties lists all properties in the order in which people are shown them. The slice is the caller's.
@@ -147,6 +151,17 @@ func parseRate(v string, _ Scope) (string, error) {
 		return "", fmt.Errorf("%q: want a size per second as 50M, or 0 for unlimited: %w", v, ErrInvalid)
 	}
 	return strconv.FormatInt(n, 10), nil
+}
+
+// percent takes a whole number of a range.
+func percent(least, most int) func(string, Scope) (string, error) {
+	return func(v string, _ Scope) (string, error) {
+		n, err := strconv.Atoi(strings.TrimSuffix(v, "%"))
+		if err != nil || n < least || n > most {
+			return "", fmt.Errorf("%q: want %d to %d: %w", v, least, most, ErrInvalid)
+		}
+		return strconv.Itoa(n), nil
+	}
 }
 
 // parseShare takes a size, or a share of the pool as 10%.

@@ -16,7 +16,7 @@ const insideLimit = 180 * time.Second
 // TestGuest runs the tests of the package inside, all in one guest, and shows each as a subtest.
 func TestGuest(t *testing.T) {
 	l := newLab(t)
-	g := l.newGuest(insideLimit, "/inside.test -test.v -test.timeout 170s -test.run '"+*insideRun+"'", l.image("a", 1<<30), l.image("b", 1<<30))
+	g := l.newGuest(insideLimit, "/inside.test -test.v -test.timeout 170s -test.run '"+*insideRun+"'", l.image("a", 512<<20), l.image("b", 512<<20))
 	code := g.wait()
 	// A test's part of the output begins with its "=== RUN" line and has its "--- PASS" line.
 	parts := map[string]string{}

@@ -101,6 +101,23 @@ func (f *File) Grow(size int64) error {
 	return nil
 }
 
+// Cut reads the size of a block device again, which somebody else has made smaller. Nothing may be in flight behind the new
+// end.
+func (f *File) Cut() error {
+	if err := f.begin(false); err != nil {
+		return fmt.Errorf("blockdev: cut: %s: %w", f.path, err)
+	}
+	defer f.inUse.RUnlock()
+	f.growMu.Lock()
+	defer f.growMu.Unlock()
+	size, err := f.readSize()
+	if err != nil {
+		return fmt.Errorf("blockdev: cut: %s: %w", f.path, err)
+	}
+	f.size.Store(size)
+	return nil
+}
+
 func (f *File) grow(size int64) error {
 	if size < f.Size() {
 		return ErrTooSmall

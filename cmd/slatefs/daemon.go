@@ -34,6 +34,7 @@ type daemon struct {
 	eraser  *erase.Eraser
 	srv     *fs.Server
 	watch   *watcher
+	grower  *grower
 	control *controlServer
 
 	recorder *recorder
@@ -65,9 +66,16 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 	d.watch = newWatcher(d.pool, d.live.Dir, d.log)
 	d.recorder = &recorder{d.pool, log, journalSend()}
 	s.view, s.dir = mountView{d.srv.FS(), d.srv}, d.srv.Dir()
+	d.grower = newGrower(dev, d.pool, d.log)
+	s.grower = d.grower
+	if err := s.grower.configure(); err != nil {
+		return d, err
+	}
 	ops := s.operations()
 	ops[opInfo] = handler(d.info)
 	ops[opUmount] = handler(d.umount)
+	ops[opExtend] = handler(d.grower.extendOp)
+	ops[opReduce] = handler(d.grower.reduceOp)
 	if d.control, err = a.host.listenControl(d.live.UUID, ops, log); err != nil {
 		return d, err
 	}
@@ -164,6 +172,7 @@ func (d *daemon) serve(ctx context.Context) error {
 		{"pool", d.whileGood(d.pool.Run)},
 		{"eraser", d.whileGood(d.eraser.Run)},
 		{"watcher", d.watch.run},
+		{"grower", d.grower.run},
 		{"mount", d.serveMount},
 		{"control", d.control.serve},
 	})
@@ -272,6 +281,7 @@ func (d *daemon) info(context.Context, peer, none) (poolInfo, error) {
 	if err := d.pool.Failed(); err != nil {
 		i.Failed = err.Error()
 	}
+	i.Stuck = d.grower.stuck()
 	return i, nil
 }
 

@@ -97,6 +97,11 @@ func (s *service) applyProps() error {
 		return err
 	}
 	s.pool.SetLogExport(logExport(export.Value))
+	if s.grower != nil {
+		if err := s.grower.configure(); err != nil {
+			return err
+		}
+	}
 	return set.apply(s.eraser, func(err error) {
 		s.log.Warn("a method that is set is not there", "property", chain.PropEraseMethod, "error", err)
 	})

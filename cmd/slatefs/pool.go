@@ -3,7 +3,8 @@ package main
 import "github.com/spf13/cobra"
 
 func (a *app) poolCmd() *cobra.Command {
-	return group("pool", "Make, show, check and destroy pools", `  slatefs pool create --size 20G lab /var/lib/lab.pool
+	return group("pool", "Make, show, check, extend and destroy pools", `  slatefs pool create --size 20G lab /var/lib/lab.pool
   slatefs pool status lab`,
-		a.poolCreateCmd(), a.poolListCmd(), a.poolStatusCmd(), a.poolCheckCmd(), a.poolDumpCmd(), a.poolDestroyCmd())
+		a.poolCreateCmd(), a.poolListCmd(), a.poolStatusCmd(), a.poolCheckCmd(), a.poolDumpCmd(),
+		a.poolExtendCmd(), a.poolReduceCmd(), a.poolDestroyCmd())
 }

@@ -121,7 +121,7 @@ func (a *app) makeOnLV(ctx context.Context, n newPool, id uuid) (err error) {
 		err = lv.run.Create(ctx, lv.name, lv.bytes, append(tags, intent)...)
 	} else {
 		intent = tagTaking + intent
-		err = lv.run.Tag(ctx, lv.name, append(tags, intent), leftOut(lv.tags, tags))
+		err = lv.run.Tag(ctx, lv.name, append(tags, intent), lacking(lv.tags, tags))
 	}
 	if err != nil {
 		return err
@@ -147,7 +147,7 @@ func (a *app) layOnLV(ctx context.Context, n newPool, id uuid) error {
 	return errors.Join(a.layPool(ctx, dev, n, id), dev.Close(), undo())
 }
 
-// without is the texts in a that are not in b.
-func leftOut(a, b []string) []string {
+// lacking is the texts in a that are not in b.
+func lacking(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return slices.Contains(b, s) })
 }

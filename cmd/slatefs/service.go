@@ -24,6 +24,7 @@ type service struct {
 	log    *slog.Logger
 	dir    string // the mountpoint
 	now    func() time.Time
+	grower *grower // nil: the pool does not grow
 	dev    eraseDevice
 	verify *blockdev.Verify // the mount option, which goes before the property; nil: not given
 

@@ -47,6 +47,8 @@ const (
 	opJobs     = "jobs"     // none -> eraseInfo
 	opDrain    = "drain"    // none -> none
 	opCheck    = "check"    // none -> chain.CheckReport
+	opExtend   = "extend"   // extendArgs -> poolSize
+	opReduce   = "reduce"   // reduceArgs -> poolSize
 	opDump     = "dump"     // none -> string
 	opAudit    = "audit"    // none -> auditInfo
 	opAuditAt  = "audit-at" // none -> bytes done, and in all
@@ -62,8 +64,15 @@ type (
 		Usage     usage  `json:"usage"`
 		Failed    string `json:"failed,omitempty"` // why it is read-only
 		OpenFiles int    `json:"open_files"`
-		Notices   int64  `json:"space_notices"` // how often space got low, or promises short, since the mount
+		Stuck     string `json:"extend_failed,omitempty"` // why it could not grow by itself, the last time that it wanted to
+		Notices   int64  `json:"space_notices"`           // how often space got low, or promises short, since the mount
 	}
+	extendArgs struct {
+		Size int64 // 0: as large as the device is
+		More bool  // by Size, not to Size
+	}
+	reduceArgs   struct{ Least int64 }
+	poolSize     struct{ Before, After int64 }
 	umountArgs   struct{ Wait bool }
 	umountResult struct{ Open int }
 	createArgs   struct {

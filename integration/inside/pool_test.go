@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,7 +81,7 @@ func TestCreateOnLV(t *testing.T) {
 		{"exists, --size is for a new one", "pool create --size 64M two vg0/vms"},
 		{"holds the pool vms", "pool create two vg0/vms"},
 		{"does not exist; --size makes it", "pool create two vg0/two"},
-		{"has 9", "pool create --size 10G two vg0/two"},
+		{"a logical volume of 10G does not fit", "pool create --size 10G two vg0/two"},
 		{"too small", "pool create --size 8M two vg0/two"},
 		{"no such volume group", "pool create --size 64M two nosuch/two"},
 		{"a pool vms exists", "pool create --size 64M vms vg0/two"},
@@ -187,16 +188,16 @@ func TestHalfMade(t *testing.T) {
 }
 
 // marks counts the 512-byte sectors of a device that begin with what pattern wrote.
-func marks(t *testing.T, device string, b byte) (n int) {
+func marks(t *testing.T, device string, bytesOf ...byte) (n int) {
 	t.Helper()
 	f, err := os.Open(device)
 	must(t, err)
 	defer f.Close()
-	want, buf := pattern(16, b), make([]byte, 1<<20)
+	buf := make([]byte, 1<<20)
 	for {
 		k, err := io.ReadFull(f, buf)
 		for off := 0; off < k; off += 512 {
-			if bytes.HasPrefix(buf[off:k], want) {
+			if slices.Contains(bytesOf, buf[off]) && bytes.HasPrefix(buf[off:k], pattern(8, buf[off])) {
 				n++
 			}
 		}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"slatefs/chain"
+	"slatefs/chain/blockdev"
+)
+
+const poolExtendHelp = `Makes a pool larger: to S, or by S with +S, or, without a size, as large as its device is. Of a logical volume LVM is asked
+for the space first; a pool file grows by zeros; any other device must have been made larger before. It works on a mounted
+pool, with I/O running. What a device gains can be used at once, and is erased in the background.
+
+A pool also grows by itself: see the properties autoextend_threshold, autoextend_percent and autoextend_max.`
+
+func (a *app) poolExtendCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "extend POOL [[+]S]",
+		Short: "Make a pool larger",
+		Long:  poolExtendHelp,
+		Example: `  slatefs pool extend vms +20G
+  slatefs pool extend /dev/sdb                      # after the LUN was made larger
+  slatefs set autoextend_threshold=80 autoextend_max=2T vms`,
+		Args:              arguments(1, 2),
+		ValidArgsFunction: a.completePools(0),
+		RunE: plain(func(ctx context.Context, args []string) error {
+			var e extendArgs
+			if len(args) == 2 {
+				text, more := strings.CutPrefix(args[1], "+")
+				n, err := parseSize(text)
+				if err != nil {
+					return err
+				}
+				if n%chain.BlockSize != 0 || n == 0 {
+					return usagef("size %s: must be a multiple of %s", args[1], formatSize(chain.BlockSize))
+				}
+				e = extendArgs{n, more}
+			}
+			return a.resizePool(ctx, args[0], opExtend, e, func(ctx context.Context, g *grower) (r poolSize, err error) {
+				return g.extendOp(ctx, peer{}, e)
+			})
+		}),
+	}
+}
+
+func (a *app) poolReduceCmd() *cobra.Command {
+	var least size
+	var most bool
+	cmd := &cobra.Command{
+		Use:   "reduce --min|--size S POOL",
+		Short: "Give the free end of a pool back to the volume group",
+		Long: `Makes a pool on a logical volume smaller: the end of it that holds nothing and is erased goes back to the volume group, down
+to S, or as far as it goes. Nothing is moved for that; what is promised to volumes stays. It works on a mounted pool.`,
+		Example: `  slatefs pool reduce --min vms
+  slatefs pool reduce --size 100G vms`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: a.completePools(0),
+		RunE: plain(func(ctx context.Context, args []string) error {
+			if most == least.set {
+				return usagef("pool reduce: give --min or --size")
+			}
+			r := reduceArgs{least.bytes}
+			return a.resizePool(ctx, args[0], opReduce, r, func(ctx context.Context, g *grower) (poolSize, error) {
+				return g.reduceOp(ctx, peer{}, r)
+			})
+		}),
+	}
+	cmd.Flags().BoolVar(&most, "min", false, "as far as it goes")
+	cmd.Flags().Var(&least, "size", "not below this size")
+	return cmd
+}
+
+// resizePool changes the size of a pool: through its daemon, or, if it is not mounted, here.
+func (a *app) resizePool(ctx context.Context, arg, op string, args any, here func(context.Context, *grower) (poolSize, error)) error {
+	f, err := a.finder()
+	if err != nil {
+		return err
+	}
+	ref, err := f.pool(arg)
+	if err != nil {
+		return err
+	}
+	var r poolSize
+	if ref.live != nil {
+		r, err = call[poolSize](ctx, *ref.live, op, args)
+	} else if err = a.refuseUnfinished(ctx, f, ref); err == nil {
+		r, err = a.resizeOffline(ctx, ref, here)
+	}
+	if err != nil {
+		return err
+	}
+	if r.Before == r.After {
+		return a.note("pool %s: stays as it is, %s", ref.name, formatSize(r.After))
+	}
+	_, err = fmt.Fprintf(a.stdout, "pool %s: %s, was %s\n", ref.name, formatSize(r.After), formatSize(r.Before))
+	return err
+}
+
+// resizeOffline opens a pool that is not mounted, as its daemon would, to change its size.
+func (a *app) resizeOffline(ctx context.Context, ref poolRef, here func(context.Context, *grower) (poolSize, error)) (r poolSize, err error) {
+	undo, err := activate(ctx, ref.device, false)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, undo()) }()
+	dev, err := a.host.openDevice(ref.device, blockdev.Options{})
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, dev.Close()) }()
+	_, id, err := a.identify(dev)
+	if err != nil {
+		return r, err
+	}
+	lock, err := a.host.lockPool(id)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, lock.release()) }()
+	p, err := chain.Open(dev, chain.Options{Now: a.now})
+	if err != nil {
+		return r, err
+	}
+	r, err = here(ctx, newGrower(dev, p, slog.New(slog.DiscardHandler)))
+	return r, errors.Join(err, p.Close())
+}
