@@ -93,6 +93,9 @@ func (p *Pool) cut() (*cut, error) {
 
 	err := p.dev.Sync()
 	if err == nil {
+		err = p.stillHeld()
+	}
+	if err == nil {
 		// An empty batch is written too: it proves, if the superblock of this generation should be lost, that it was.
 		c.at, err = p.journal.Append(gen, batch)
 	}
@@ -111,6 +114,7 @@ func (p *Pool) freeze() *cut {
 	c.gone = p.gone
 	p.drops, p.spent, p.gone = nil, nil, nil
 	c.super.generation++
+	c.super.host = p.holder()
 	c.super.geometry.blocks = p.blocks.Total()
 	c.super.lastLayer, c.super.lastJob, c.super.lastIno = p.nextLayer, p.nextJob, p.nextIno
 	p.freezeTimes()
@@ -163,6 +167,9 @@ func (p *Pool) publish(c *cut) error {
 	b, err := c.super.marshal()
 	if err != nil {
 		return err
+	}
+	if err := p.stillHeld(); err != nil {
+		return p.fail(err)
 	}
 	slot := 1 - p.slot
 	if _, err := p.dev.WriteAt(b, int64(slot)*BlockSize); err != nil {

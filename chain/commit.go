@@ -46,6 +46,9 @@ func (p *Pool) commit() error {
 	if err := p.dev.Sync(); err != nil {
 		return p.fail(fmt.Errorf("sync of the device: %w", err))
 	}
+	if err := p.stillHeld(); err != nil {
+		return p.fail(err)
+	}
 	if len(batch) > 0 {
 		if _, err := p.journal.Append(gen, batch); err != nil {
 			return p.fail(fmt.Errorf("journal batch of %d bytes: %w", len(batch), err))

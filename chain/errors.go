@@ -15,6 +15,7 @@ var (
 	ErrNotEmpty    = errors.New("directory not empty")
 	ErrBusy        = errors.New("busy")
 	ErrNoSpace     = errors.New("no space left in the pool")
+	ErrHeld        = errors.New("held by another host")
 	ErrQuota       = errors.New("quota exceeded")
 	ErrReadOnly    = errors.New("read-only")
 	ErrPerm        = errors.New("not permitted")

@@ -67,6 +67,9 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 	if unknown := s.readOnly &^ uint64(knownReadOnlyFeatures); unknown != 0 && !o.ReadOnly {
 		return nil, fmt.Errorf("pool %s can only be opened read-only, features %#x: %w", s.name, unknown, ErrFeature)
 	}
+	if err := o.mayHold(&s); err != nil {
+		return nil, err
+	}
 	p := newPool(dev, o, s, slot)
 	if err := p.load(); err != nil {
 		return nil, fmt.Errorf("pool %s: %w", s.name, wrapCorrupt(err))
@@ -82,6 +85,11 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 		return p, nil
 	}
 	p.store.Distrust()
+	if o.Host != nil {
+		if err := p.setHost(*o.Host); err != nil {
+			return nil, fmt.Errorf("pool %s: %w", s.name, err)
+		}
+	}
 	if err := p.recover(); err != nil {
 		return nil, fmt.Errorf("pool %s: %w", s.name, err)
 	}
@@ -95,12 +103,13 @@ type Identity struct {
 	Bytes      int64
 	Generation uint64
 	Made       time.Time
+	Host       Host // that holds it
 }
 
 // Identify reads the superblocks on dev, and nothing else. Errors are those of Open.
 func Identify(dev blockdev.Device) (Identity, error) {
 	s, _, err := readSuper(dev)
-	return Identity{s.name, s.uuid, s.geometry.blocks * BlockSize, s.generation, s.made}, err
+	return Identity{s.name, s.uuid, s.geometry.blocks * BlockSize, s.generation, s.made, s.host}, err
 }
 
 // SuperBytes is what the superblocks take at the start of the device.
@@ -324,6 +333,9 @@ func (p *Pool) Close() error {
 		err = p.do(&recUnclaim{runs})
 	}
 	p.mu.Unlock()
+	if err == nil {
+		err = p.leave()
+	}
 	for range superSlots { // the second one has nothing to write, and overwrites the names that the first one freed
 		if err == nil {
 			err = p.Checkpoint()

@@ -20,6 +20,8 @@ type Options struct {
 	Logger     *slog.Logger     // nil: silent
 	CacheBytes int64            // for map, list and catalog pages; 0: 64 MiB
 	ReadOnly   bool             // nothing is written: for check and dump
+	Host       *Host            // who holds the pool from now on; nil: nobody, for tools of a device that is nobody else's
+	TakeOver   bool             // even if another host holds it
 	ZeroNow    func(ctx context.Context, bytes int64) (int64, error)
 }
 
@@ -90,6 +92,7 @@ type Pool struct {
 	written   int64         // bytes of the last checkpoint
 	failed    error         // the pool is read-only since then
 	closed    bool
+	leaving   bool // checkpoints say that nobody holds the pool
 	zeroNow   func(ctx context.Context, bytes int64) (int64, error)
 	demand    int                             // calls of it that run
 	grower    func(ctx context.Context) error // nil: the pool does not grow by itself

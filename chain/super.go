@@ -42,6 +42,10 @@ import (
 //	304  8  made, nanoseconds since 1970
 //	312  1  length of the name
 //	313     name
+//	520 16  machine of the host that holds the pool; zero: nobody
+//	536  8  since when, nanoseconds since 1970
+//	544  1  length of its name
+//	545     its name, at most 64 bytes
 const (
 	superMagic   = "SLATEFS\n"
 	superVersion = 1
@@ -77,6 +81,7 @@ type superblock struct {
 	lastIno                            Ino
 	made                               time.Time
 	name                               string
+	host                               Host
 }
 
 // geometry is what is fixed when a pool is made, but for its size.
@@ -122,6 +127,7 @@ func (s *superblock) marshal() ([]byte, error) {
 	le.PutUint64(b[304:], uint64(s.made.UnixNano()))
 	b[312] = byte(len(s.name))
 	copy(b[313:], s.name)
+	s.host.marshal(b[superHost:])
 	le.PutUint64(b[16:], xxhash.Sum64(b))
 	return b, nil
 }
@@ -178,6 +184,9 @@ func (s *superblock) unmarshal(b []byte) error {
 	s.name = string(b[313 : 313+n])
 	if err := checkPoolName(s.name); err != nil {
 		return fmt.Errorf("superblock: %w: %w", err, ErrCorrupt)
+	}
+	if err := s.host.unmarshal(b[superHost : superHost+hostBytes]); err != nil {
+		return err
 	}
 	return s.geometry.validate()
 }

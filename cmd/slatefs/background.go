@@ -31,6 +31,9 @@ func (a *app) startBackground(ctx context.Context, c mountConfig, opts []string)
 	}
 	defer func() { _ = r.Close() }() //nolint:errcheck // read to its end, or of no more use
 	args := []string{"mount", "--foreground", "--ready-fd=3"}
+	if c.take {
+		args = append(args, "--take-over")
+	}
 	if len(opts) > 0 {
 		args = append(args, "-o", strings.Join(opts, ","))
 	}

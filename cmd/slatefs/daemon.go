@@ -20,6 +20,7 @@ type mountConfig struct {
 	device string // absolute path
 	dir    string // absolute path
 	opts   mountOptions
+	take   bool // even if another host holds it
 }
 
 // daemon is one mounted pool.
@@ -111,9 +112,13 @@ func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
 	if err := d.lock.publish(d.live); err != nil {
 		return nil, err
 	}
-	d.pool, err = chain.Open(dev, chain.Options{Now: d.now, Logger: d.log, CacheBytes: c.opts.cache})
+	me, err := a.host.asHolder(d.now())
 	if err != nil {
 		return nil, err
+	}
+	d.pool, err = chain.Open(dev, chain.Options{Now: d.now, Logger: d.log, CacheBytes: c.opts.cache, Host: me, TakeOver: c.take})
+	if err != nil {
+		return nil, takeOverHint(err, name)
 	}
 	d.undo = append(d.undo, d.pool.Close)
 	return dev, nil

@@ -7,6 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"slatefs/chain"
 )
 
 // machineID tells this host from others that reach the same disks: /etc/machine-id, or, where there is none, a number that
@@ -37,3 +40,30 @@ func (h host) machineID() (id uuid, err error) {
 }
 
 func (h host) idPath() string { return filepath.Join(h.state, "host-id") }
+
+// asHolder is this host as it stands in the superblock of a pool that it opens now.
+func (h host) asHolder(now time.Time) (*chain.Host, error) {
+	id, err := h.machineID()
+	if err != nil {
+		return nil, err
+	}
+	name, err := os.Hostname()
+	return &chain.Host{Machine: id, Since: now, Name: name}, err
+}
+
+// heldElsewhere refuses what would take a pool from another host.
+func (h host) heldElsewhere(i chain.Identity) error {
+	id, err := h.machineID()
+	if err != nil || i.Host.None() || i.Host.Machine == id {
+		return err
+	}
+	return takeOverHint(fmt.Errorf("pool %s is held by host %v: %w", i.Name, i.Host, chain.ErrHeld), i.Name)
+}
+
+// takeOverHint says what must be true before a pool is taken from its host.
+func takeOverHint(err error, pool string) error {
+	if !errors.Is(err, chain.ErrHeld) {
+		return err
+	}
+	return hinted(err, "unmount it there; or, once that host is surely off or fenced, slatefs mount --take-over %s DIR", pool)
+}

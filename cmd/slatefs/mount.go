@@ -33,9 +33,17 @@ type mountOptions struct {
 	log        string           // file; empty: stderr
 }
 
+// takeOverText is what must be true before a pool is taken from its host; nothing here can find it out.
+const takeOverText = `the pool is taken over. What held it must not write any more: the host is off, or fenced by the cluster or the storage.
+One that only looks dead, and wakes up, notices before it acknowledges another flush, but what it wrote until then is lost or
+in the way.`
+
 const mountHelp = `Mounts a pool on a directory and serves it in the background, one daemon for each pool. A logical volume is activated for it,
 exclusively, and deactivated at the end. The daemon ends when the pool is unmounted: by slatefs umount, umount(8), or SIGTERM. On SIGTERM with files open it goes on, refuses new opens, logs who
 holds the files, and ends after the last close. A mount that a killed daemon left on DIR is detached first.
+
+The pool is then held by this host, and another one that reaches its device refuses it. After a crash of the host that
+held it, --take-over takes it; that host must be off or fenced first.
 
 Options for -o:
   allow_other            other users may use the mount (always so for root's)
@@ -48,10 +56,11 @@ func (a *app) mountCmd() *cobra.Command {
 	var (
 		opts       []string
 		foreground bool
+		take       bool
 		ready      int
 	)
 	cmd := &cobra.Command{
-		Use:   "mount [-o OPT,…] [--foreground] NAME|DEVICE|VG/LV DIR",
+		Use:   "mount [-o OPT,…] [--foreground] [--take-over] NAME|DEVICE|VG/LV DIR",
 		Short: "Mount a pool on a directory",
 		Long:  mountHelp,
 		Example: `  slatefs mount lab /mnt/lab
@@ -65,6 +74,11 @@ func (a *app) mountCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if c.take = take; take && ready == 0 {
+				if err := a.note("%s", takeOverText); err != nil {
+					return err
+				}
+			}
 			if foreground {
 				return a.serveForeground(ctx, c, ready)
 			}
@@ -73,6 +87,7 @@ func (a *app) mountCmd() *cobra.Command {
 	}
 	cmd.Flags().StringSliceVarP(&opts, "options", "o", nil, "mount options, as `OPT,…`")
 	cmd.Flags().BoolVar(&foreground, "foreground", false, "stay in the foreground, log to stderr")
+	cmd.Flags().BoolVar(&take, "take-over", false, "even if another host holds the pool, which must be off or fenced")
 	cmd.Flags().IntVar(&ready, "ready-fd", 0, "tell the parent on this file how it went")
 	mustHide(cmd, "ready-fd")
 	return cmd

@@ -79,6 +79,11 @@ func (a *app) poolDestroy(ctx context.Context, arg string, flags poolDestroyFlag
 
 // destroyOn destroys the pool on an open device, which holds its lock.
 func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref poolRef, flags poolDestroyFlags) error {
+	if i, err := chain.Identify(dev); err == nil {
+		if err := a.host.heldElsewhere(i); err != nil {
+			return err
+		}
+	}
 	p, err := chain.Open(dev, chain.Options{Now: a.now, ReadOnly: true})
 	end := poolEnd{poolRef: ref, left: leftAnywhere(dev)}
 	switch {

@@ -35,7 +35,11 @@ func (a *app) deviceFree(ctx context.Context, device string, st os.FileInfo, for
 	}
 	size := dev.Size()
 	name, old, idErr := a.identify(dev)
-	if err := dev.Close(); err != nil {
+	var heldErr error
+	if i, err := chain.Identify(dev); err == nil {
+		heldErr = a.host.heldElsewhere(i)
+	}
+	if err := errors.Join(dev.Close(), heldErr); err != nil {
 		return old, err
 	}
 	switch {

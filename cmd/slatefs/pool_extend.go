@@ -123,9 +123,13 @@ func (a *app) resizeOffline(ctx context.Context, ref poolRef, here func(context.
 		return r, err
 	}
 	defer func() { err = errors.Join(err, lock.release()) }()
-	p, err := chain.Open(dev, chain.Options{Now: a.now})
+	me, err := a.host.asHolder(a.now())
 	if err != nil {
 		return r, err
+	}
+	p, err := chain.Open(dev, chain.Options{Now: a.now, Host: me})
+	if err != nil {
+		return r, takeOverHint(err, ref.name)
 	}
 	r, err = here(ctx, newGrower(dev, p, slog.New(slog.DiscardHandler)))
 	return r, errors.Join(err, p.Close())

@@ -25,6 +25,7 @@ type poolState struct {
 	State  string    `json:"state"`
 	Device string    `json:"device"`
 	Dir    string    `json:"mountpoint,omitempty"`
+	Host   string    `json:"held_by,omitempty"`      // of one that is not mounted here
 	VG     *vgState  `json:"volume_group,omitempty"` // that the device is a logical volume of
 	Info   *poolInfo `json:"info,omitempty"`
 }

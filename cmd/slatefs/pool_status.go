@@ -117,6 +117,9 @@ func (a *app) lookInto(ctx context.Context, p *poolState) error {
 	if err != nil {
 		return err
 	}
+	if i, err := chain.Identify(pool.Device()); err == nil && !i.Host.None() {
+		p.Host = i.Host.String()
+	}
 	p.Name, p.UUID = pool.Name(), pool.UUID()
 	p.Info = &poolInfo{Usage: usageOf(pool.Usage())}
 	return close()
@@ -159,6 +162,9 @@ func (p poolState) print(w io.Writer, f format, gap bool) error {
 		line("trouble", "%s", t)
 	}
 	line("device", "%s", p.Device)
+	if p.Host != "" {
+		line("held by", "%s", p.Host)
+	}
 	if p.VG != nil {
 		line("VG", "%s, could give %s more", p.VG.Name, f.size(p.VG.Free))
 	}

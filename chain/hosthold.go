@@ -1,0 +1,158 @@
+package chain
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"slatefs/chain/blockdev"
+)
+
+// A pool that several hosts can reach is held by one of them: who opened it for writing stands in both superblocks, from
+// before the first record of its own until it is closed. Another host refuses it, unless it is told to take it over. The
+// one that lost it, which may have been frozen all the while, finds out before it acknowledges a flush: each commit, and
+// each checkpoint before its superblock, reads the superblocks again.
+//
+// That names mistakes and keeps an honest loser honest. It is no fence: what it wrote or had in flight before it looked is
+// on the device. Only the device or the cluster can keep a host from writing.
+
+// Host says who holds a pool.
+type Host struct {
+	Machine [16]byte  // of the machine, for good
+	Since   time.Time // when it opened the pool
+	Name    string    // at most MaxHostName bytes count
+}
+
+// MaxHostName bounds the bytes of a host's name in the superblock.
+const MaxHostName = 64
+
+// The host's place in the superblock, behind the pool's name.
+const (
+	superHost = 520 // 16 bytes machine, 8 since, 1 length of the name, name; zero: nobody
+	hostBytes = 16 + 8 + 1 + MaxHostName
+)
+
+func (h *Host) marshal(b []byte) {
+	if *h == (Host{}) {
+		return
+	}
+	name := h.Name[:min(len(h.Name), MaxHostName)]
+	copy(b, h.Machine[:])
+	binary.LittleEndian.PutUint64(b[16:], uint64(h.Since.UnixNano()))
+	b[24] = byte(len(name))
+	copy(b[25:], name)
+}
+
+func (h *Host) unmarshal(b []byte) error {
+	*h = Host{}
+	n := int(b[24])
+	if n > MaxHostName {
+		return fmt.Errorf("superblock: host's name of %d bytes: %w", n, ErrCorrupt)
+	}
+	copy(h.Machine[:], b)
+	if ns := int64(binary.LittleEndian.Uint64(b[16:])); ns != 0 {
+		h.Since = time.Unix(0, ns)
+	}
+	h.Name = string(b[25 : 25+n])
+	return nil
+}
+
+// None tells that nobody holds the pool.
+func (h Host) None() bool { return h.Machine == [16]byte{} }
+
+// same tells whether two are one opening of one machine.
+func (h Host) same(o Host) bool {
+	return h.Machine == o.Machine && h.Since.Equal(o.Since)
+}
+
+// String names the host and since when it holds the pool.
+func (h Host) String() string {
+	return fmt.Sprintf("%s (machine %x) since %s", h.Name, h.Machine, h.Since.UTC().Format(time.RFC3339))
+}
+
+// mayHold refuses a pool that another host holds.
+func (o Options) mayHold(s *superblock) error {
+	if o.ReadOnly || o.TakeOver || s.host.None() || o.Host != nil && s.host.Machine == o.Host.Machine {
+		return nil
+	}
+	return fmt.Errorf("pool %s is held by host %v: %w", s.name, s.host, ErrHeld)
+}
+
+// holder is what the next superblock says. The plan lock is held.
+func (p *Pool) holder() Host {
+	if p.opt.Host == nil || p.leaving {
+		return Host{}
+	}
+	return *p.opt.Host
+}
+
+// leave makes sure that the pool is this host's still, before its last checkpoints say that it is nobody's.
+func (p *Pool) leave() error {
+	if err := p.stillHeld(); err != nil {
+		return p.fail(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leaving = true
+	return nil
+}
+
+// setHost writes into both superblocks that this host has the pool, or (the zero Host) that nobody has. All else in them stays.
+func (p *Pool) setHost(h Host) error {
+	for range superSlots {
+		s := p.super
+		s.generation++
+		s.host = h
+		if err := p.writeSuper(&s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeSuper writes a superblock into the older slot, durably, and makes it the pool's. Nobody else may change it meanwhile.
+func (p *Pool) writeSuper(s *superblock) error {
+	b, err := s.marshal()
+	if err != nil {
+		return err
+	}
+	slot := 1 - p.slot
+	if _, err := p.dev.WriteAt(b, int64(slot)*BlockSize); err != nil {
+		return fmt.Errorf("superblock %d: %w", slot, err)
+	}
+	if err := p.dev.Sync(); err != nil {
+		return fmt.Errorf("superblock %d: sync of the device: %w", slot, err)
+	}
+	p.super, p.slot = *s, slot
+	return nil
+}
+
+// stillHeld reads the superblocks again: an error when another host has taken the pool over. Both were this host's when it
+// opened the pool, so one that is not is a successor's.
+func (p *Pool) stillHeld() error {
+	p.mu.Lock()
+	look := p.opt.Host != nil && !p.leaving
+	p.mu.Unlock()
+	if !look {
+		return nil
+	}
+	b := blockdev.Aligned(superSlots * BlockSize)
+	if _, err := p.dev.ReadAt(b, 0); err != nil {
+		return fmt.Errorf("who holds the pool cannot be read: %w", err)
+	}
+	for i := range superSlots {
+		var s superblock
+		if s.unmarshal(b[i*BlockSize:(i+1)*BlockSize]) != nil {
+			continue // this host may be writing it just now
+		}
+		switch {
+		case s.uuid != p.uuid:
+			return fmt.Errorf("there is another pool on the device, %s: %w", s.name, ErrHeld)
+		case s.host.None():
+			return fmt.Errorf("another host took the pool over, and has closed it again: %w", ErrHeld)
+		case !s.host.same(*p.opt.Host):
+			return fmt.Errorf("the pool was taken over by host %v: %w", s.host, ErrHeld)
+		}
+	}
+	return nil
+}
