@@ -262,6 +262,7 @@ func (p *Pool) reportLocked(id uint64, zeroed, failed []blockdev.Extent, how How
 		j.retryAt = p.opt.Now().Add(wait)
 		time.AfterFunc(wait, p.poke)
 		j.retries++
+		time.AfterFunc(j.retryAt.Sub(p.opt.Now())+time.Second, func() { p.signal(p.ready) }) // else nobody asks before something else is freed
 		p.log.Error("erase failed; the blocks stay dirty and are tried again", "pool", p.name, "job", id, "blocks", runBlocks(r.failed))
 	}
 	j.out, j.given = 0, nil

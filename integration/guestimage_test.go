@@ -28,7 +28,7 @@ var (
 )
 
 const guestInit = `#!/bin/busybox sh
-export PATH=/bin:/usr/sbin HOME=/ TMPDIR=/tmp LC_ALL=C
+export PATH=/bin:/usr/sbin HOME=/ TMPDIR=/tmp LC_ALL=C DM_DISABLE_UDEV=1
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
