@@ -24,11 +24,11 @@ var (
 // guestTools are the host's programs that a guest has; guestOptional those that it has if the host does.
 var (
 	guestTools    = []string{"lvm", "dmsetup", "blkid"}
-	guestOptional = []string{"qemu-img", "qemu-io", "fusermount3"}
+	guestOptional = []string{"qemu-img", "qemu-io", "blkdiscard", "fusermount3"}
 )
 
 const guestInit = `#!/bin/busybox sh
-export PATH=/bin:/usr/sbin HOME=/ TMPDIR=/tmp LC_ALL=C DM_DISABLE_UDEV=1
+export PATH=/usr/sbin:/bin HOME=/ TMPDIR=/tmp LC_ALL=C DM_DISABLE_UDEV=1
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys

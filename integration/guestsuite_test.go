@@ -1,12 +1,16 @@
 package integration
 
 import (
+	"errors"
 	"flag"
 	"os"
 	"strings"
 	"testing"
 	"time"
 )
+
+// docsTable makes TestExperiment write its table into the documentation.
+var docsTable = flag.Bool("docs", false, "write the experiment's table into docs/lvm.md")
 
 var insideRun = flag.String("inside", "", "only these of the tests that run in a guest")
 
@@ -15,7 +19,7 @@ const insideLimit = 8 * time.Minute
 
 // The tests of the package inside, by the guest that runs them; what is in none of these has a guest of its own.
 var insideGroups = map[string]string{
-	"life":    "Life|FullGroup",
+	"life":    "Life|FullGroup|Experiment",
 	"trouble": "DeadPart|Stalled|PowerCut|LogWrites|Offload",
 }
 
@@ -65,6 +69,30 @@ func runInside(t *testing.T, which string) {
 	if code != 0 || len(order) == 0 {
 		t.Errorf("exit %d\n%s", code, g.log())
 	}
+	if table := parts["TestExperiment"]; *docsTable && table != "" && !t.Failed() {
+		must(t, writeTable("../docs/lvm.md", table))
+	}
+}
+
+// writeTable replaces the table between two marks in a document by the lines of a test that say "table: ".
+func writeTable(path, out string) error {
+	const begin, end = "<!-- by TestExperiment -->\n", "<!-- end -->"
+	var table strings.Builder
+	for line := range strings.Lines(out) {
+		if _, row, ok := strings.Cut(line, "table: "); ok {
+			table.WriteString(row)
+		}
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	head, rest, ok := strings.Cut(string(b), begin)
+	_, tail, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		return errors.New(path + ": has no marks for the table")
+	}
+	return os.WriteFile(path, []byte(head+begin+table.String()+end+tail), 0o644)
 }
 
 // image makes an empty disk for a guest.

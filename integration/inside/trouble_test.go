@@ -130,8 +130,13 @@ func TestStalled(t *testing.T) {
 	time.Sleep(time.Second) // it is in the middle of it
 	for range 3 {
 		for _, c := range [][]string{
-			{"stat", dir + "/a.raw"}, {"ls", "-l", dir}, {"stat", "-f", dir}, {"slatefs", "pool", "status", "vms"}, {"slatefs", "list", dir},
-			{"slatefs", "erase", "status", "vms"}, {"slatefs", "pool", "list"},
+			{"stat", dir + "/a.raw"},
+			{"ls", "-l", dir},
+			{"stat", "-f", dir},
+			{"slatefs", "pool", "status", "vms"},
+			{"slatefs", "list", dir},
+			{"slatefs", "erase", "status", "vms"},
+			{"slatefs", "pool", "list"},
 		} {
 			ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 			if out, err := exec.CommandContext(ctx, c[0], c[1:]...).CombinedOutput(); err != nil {
