@@ -215,3 +215,25 @@ func fullLoop(t *testing.T) string {
 	dev, _ := loop(t, dir, 8*mib, 512)
 	return dev
 }
+
+// A device that somebody else made smaller has that size after Cut, and grows from there.
+func TestCut(t *testing.T) {
+	path := poolFile(t, t.TempDir(), true)
+	f := openFile(t, path, blockdev.Options{})
+	must(t, os.Truncate(path, 4*mib))
+	must(t, f.Cut())
+	if f.Size() != 4*mib {
+		t.Fatalf("size %d", f.Size())
+	}
+	if _, err := f.WriteAt(make([]byte, 4096), 4*mib); !errors.Is(err, blockdev.ErrPastEnd) {
+		t.Fatalf("write behind the cut: %v", err)
+	}
+	must(t, f.Grow(6*mib))
+	if f.Size() != 6*mib {
+		t.Fatalf("size %d", f.Size())
+	}
+	must(t, f.Close())
+	if err := f.Cut(); !errors.Is(err, blockdev.ErrClosed) {
+		t.Fatalf("after close: %v", err)
+	}
+}
