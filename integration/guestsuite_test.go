@@ -29,12 +29,18 @@ func TestGuest(t *testing.T) {
 		runInside(t, "-test.run '"+*insideRun+"'")
 		return
 	}
+	guest := func(name, which string) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // a guest keeps little more than one processor busy
+			runInside(t, which)
+		})
+	}
 	var named []string
 	for name, tests := range insideGroups {
 		named = append(named, tests)
-		t.Run(name, func(t *testing.T) { runInside(t, "-test.run '"+tests+"'") })
+		guest(name, "-test.run '"+tests+"'")
 	}
-	t.Run("rest", func(t *testing.T) { runInside(t, "-test.skip '"+strings.Join(named, "|")+"'") })
+	guest("rest", "-test.skip '"+strings.Join(named, "|")+"'")
 }
 
 // runInside runs tests in a guest with two empty disks.
