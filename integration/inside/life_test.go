@@ -145,7 +145,7 @@ func TestLife(t *testing.T) {
 	if out := slatefs(t, "pool extend vms +4M"); out == "" {
 		t.Error("no extension of a pool that is not mounted")
 	}
-	refused(t, "would stay there, not erased", "pool destroy vms")
+	refused(t, "would leave on /dev/vg0/vms, not erased", "pool destroy vms")
 	slatefs(t, "mount vms "+dir)
 	slatefs(t, "destroy --wait "+dir+"/w.raw")
 	slatefs(t, "erase wait vms")

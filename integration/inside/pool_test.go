@@ -122,8 +122,8 @@ func TestCreateOnLV(t *testing.T) {
 		t.Error("what was written is not there")
 	}
 	slatefs(t, "umount vms")
-	refused(t, "1 volumes, and 1M on /dev/vg0/vms would stay there, not erased", "pool destroy vms")
-	if r := try(t, "slatefs", "pool", "destroy", "--force", "vms"); r.code != 0 || !strings.Contains(r.stderr, "1M on /dev/vg0/vms stay there, not erased") {
+	refused(t, "would leave on /dev/vg0/vms, not erased: 1 volumes, 1M in use", "pool destroy vms")
+	if r := try(t, "slatefs", "pool", "destroy", "--force", "vms"); r.code != 0 || !strings.Contains(r.stderr, "left on /dev/vg0/vms, not erased: 1 volumes, 1M in use") {
 		t.Error(r)
 	}
 	if out := run(t, "lvm", "lvs", "vg0"); out != "" {
