@@ -200,7 +200,7 @@ func (p poolState) printUsage(f format, line func(key, text string, args ...any)
 		{"failed", u.Failed},
 		{"reserve", u.Reserve},
 		{"promised", u.Promised},
-		{"destroyed, kept", u.Kept},
+		{"destroyed", u.Kept},
 		{"meta prom.", u.MetaProm},
 		{"available", u.Avail},
 	} {

@@ -40,7 +40,7 @@ func TestUndestroyCommand(t *testing.T) {
 	if out := l.ok("list -t destroyed /lab/d"); !strings.HasPrefix(out, "ID") || !strings.Contains(out, "/lab/d/vm.raw") || !strings.Contains(out, "GOES") {
 		t.Errorf("list -t destroyed:\n%s", out)
 	}
-	if out := l.ok("pool status lab"); !strings.Contains(out, "destroyed, kept") {
+	if out := l.ok("pool status lab"); !strings.Contains(out, "destroyed: ") {
 		t.Errorf("pool status:\n%s", out)
 	}
 	l.refused(exitUsage, "is not an ID", "undestroy x lab")
