@@ -1,0 +1,175 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"slatefs/alloc"
+)
+
+// Pages for metadata: what the next checkpoint may need is granted to the store ahead of need, by records of its own.
+
+// storeLow tells whether the store should be given more pages: a checkpoint may need one for every changed leaf.
+func (p *Pool) storeLow() bool { return int64(p.store.FreePages()) < p.storeNeed() }
+
+// storeNeed estimates the pages of the next checkpoint from above: what every changed map may need, and the rows. It
+// need not be exact: what is missing is granted while the checkpoint is built.
+func (p *Pool) storeNeed() int64 { return int64(p.format.extentBlocks/2) + p.needN }
+
+// pagesFor bounds the pages that the top storey of a head will need with more entries than it has: leaves of half a
+// mebibyte, inner pages with twins above them, and pages of its dead list.
+func (l *layer) pagesFor(more int64) int64 {
+	e := int64(l.top.entries.Len()) + more
+	if e == 0 {
+		return 0
+	}
+	n := 4 + min(e, blocksOf(l.size)/128+1)
+	for bits := 13; bits <= 37; bits += 6 {
+		above := blocksOf(l.size) >> bits
+		if n += 2 * min(e, above+1); above == 0 {
+			break
+		}
+	}
+	for _, t := range l.lost.trees {
+		n += 2 * min(e, int64(t.Entries)/256)
+	}
+	return n
+}
+
+// noteNeed keeps the sum of all heads' needs.
+func (p *Pool) noteNeed(l *layer) {
+	n := l.pagesFor(0)
+	p.needN += n - l.need
+	l.need = n
+}
+
+// grant gives the store one more extent, if the pool has one.
+func (p *Pool) grant(ctx context.Context) (bool, error) {
+	p.mu.Lock()
+	short := p.blocks.Counts().Clean < int64(p.format.extentBlocks)
+	p.mu.Unlock()
+	if short {
+		if err := p.reclaim(ctx, int64(p.format.extentBlocks)); err != nil {
+			return false, nil //nolint:nilerr // nothing to be had now; a checkpoint that needs it says so
+		}
+	}
+	return p.grantNow(1)
+}
+
+// grantNow moves clean blocks to the store, at least n if there are as many; the records are durable when it returns.
+// They are one batch: what else is in the journal may have left room for little more.
+//
+// The structure lock is held until then: a checkpoint that is cut between would name an extent whose grant a crash
+// could forget.
+func (p *Pool) grantNow(n int64) (got bool, err error) {
+	if err := p.ensureRoom(grantBytes); err != nil {
+		return false, err
+	}
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	return p.grantHeld(n)
+}
+
+// grantBytes bounds the records of one grant.
+const grantBytes = 4 << 10
+
+// grantHeld is grantNow for who holds the structure lock.
+func (p *Pool) grantHeld(n int64) (got bool, err error) {
+	p.mu.Lock()
+	err = p.writable()
+	for i := 0; err == nil && n > 0 && i < grantBytes/16; i++ {
+		var runs []alloc.Run
+		size := p.extentSize(n)
+		runs, err = p.findClean(size, size)
+		if err != nil || len(runs) == 0 {
+			break
+		}
+		err = p.do(&recGrant{runs[0]})
+		got, n = true, n-runs[0].Len
+	}
+	p.mu.Unlock()
+	if err != nil || !got {
+		return false, err
+	}
+	return true, p.Flush()
+}
+
+// extentSize is how many blocks a grant of n takes at once: a whole extent, or what is needed where space is short.
+func (p *Pool) extentSize(n int64) int64 {
+	whole := int64(p.format.extentBlocks)
+	if p.ledger != nil && p.unpromised() < 2*whole {
+		return min(whole, n)
+	}
+	return whole
+}
+
+// grantAhead gives the store what the next checkpoint will probably need.
+func (p *Pool) grantAhead() error {
+	for {
+		p.mu.Lock()
+		short := p.storeNeed() - int64(p.store.FreePages())
+		p.mu.Unlock()
+		if short <= 0 {
+			return nil
+		}
+		p.structure.Lock()
+		ok, err := p.grantHeld(short)
+		p.structure.Unlock()
+		if err != nil || !ok {
+			return err
+		}
+	}
+}
+
+// structurePages are free before anything that cuts trees begins: it cannot wait for more with the locks held.
+const structurePages = 128
+
+// leastPages are enough for one change that cuts no long row.
+const leastPages = 32
+
+// grantPages sees to it that the store has n free pages. It takes from the reserve.
+func (p *Pool) grantPages(n int) error {
+	for p.store.FreePages() < n {
+		ok, err := p.grantNow(int64(n - p.store.FreePages()))
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("pool %s: no clean blocks for metadata: %w", p.name, ErrNoSpace)
+		}
+	}
+	return nil
+}
+
+// pagesForChange is grantPages for a change of the namespace or the structure. Where nothing is clean it makes some
+// clean first; in the end it goes with few: a delete must not fail for want of space.
+func (p *Pool) pagesForChange() error {
+	for {
+		err := p.grantPages(structurePages)
+		if !errors.Is(err, ErrNoSpace) {
+			return err
+		}
+		err = p.reclaim(context.Background(), structurePages)
+		if errors.Is(err, ErrNoSpace) && p.store.FreePages() >= leastPages {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// refill is called by the store when a checkpoint needs a page and there is none. The record of the grant follows the
+// cut in the journal and is durable before the page is used: whoever opens the new superblock replays it, and whoever
+// opens the old one has just a larger store.
+func (p *Pool) refill() error {
+	if !p.building {
+		return errNoPages
+	}
+	ok, err := p.grantHeld(1)
+	if err == nil && !ok {
+		return errNoPages
+	}
+	return err
+}

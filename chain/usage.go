@@ -1,0 +1,85 @@
+package chain
+
+// Usage is the state of the pool in bytes.
+func (p *Pool) Usage() Usage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.blocks.Counts()
+	u := Usage{
+		Total: p.blocks.Total(), Clean: c.Clean, Claimed: c.Claimed, Dirty: p.dirtyN, Freeing: p.freeing,
+		Failed: p.failedN, Meta: c.Meta, Live: c.InUse - p.dirtyN - p.failedN - p.freeing,
+		Reserve: p.reserve(),
+	}
+	if g := p.ledger; g != nil {
+		u.Promised, u.MetaPromised, u.Avail, u.Short = g.promised, g.meta, max(0, p.free()), p.short()
+	}
+	for _, n := range []*int64{
+		&u.Total, &u.Live, &u.Clean, &u.Claimed, &u.Dirty, &u.Freeing, &u.Failed, &u.Meta, &u.Reserve, &u.Promised, &u.MetaPromised,
+		&u.Avail, &u.Short,
+	} {
+		*n *= BlockSize
+	}
+	for _, l := range p.layers {
+		switch {
+		case l.dead:
+			continue
+		case l.head:
+			u.Volumes++
+		case l.named:
+			u.Snapshots++
+		}
+		u.Layers++
+	}
+	u.Destroyed = p.doomedN * BlockSize
+	for _, j := range p.jobs {
+		if j.none {
+			u.Unscheduled += j.dirtyBlocks() * BlockSize
+		}
+	}
+	u.Generation = p.super.generation
+	u.JournalUsed, u.JournalSize = p.journal.Used(), p.journal.Size()
+	u.CheckpointBytes = p.written
+	u.Repairs = int64(p.store.Repairs())
+	return u
+}
+
+// Headroom is what is available to those who are promised nothing, and by how much promises are short, in bytes. It
+// costs nothing, unlike Usage.
+func (p *Pool) Headroom() (avail, short int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(0, p.free()) * BlockSize, p.short() * BlockSize
+}
+
+// short is by how many blocks promises are not covered: erases that failed took them. None are made then.
+func (p *Pool) short() int64 {
+	if p.ledger.promised == 0 {
+		return 0
+	}
+	return max(0, -p.unpromised())
+}
+
+// StatFS is what statfs(2) shows of a directory, or of the one that a file is in: bytes, and files. Under a quota it is
+// the quota, as far as the pool can give it.
+func (p *Pool) StatFS(ino Ino) (total, free, avail int64, files, filesFree uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := p.ledger.accounts[ino]
+	if a != nil && !a.dir {
+		a = a.up
+	}
+	if a == nil {
+		a = p.ledger.root
+	}
+	avail = p.available(a, 0)
+	total = p.blocks.Total() - p.blocks.Counts().Meta - p.reserve() - p.pagesLacking()
+	free = max(avail, min(total, avail+p.ledger.promised))
+	for o := a; o != nil; o = o.up {
+		if o.quota > 0 || o.reservation > 0 {
+			total = min(total, a.used+avail)
+			free = avail
+			break
+		}
+	}
+	return total * BlockSize, free * BlockSize, min(avail, total) * BlockSize, uint64(p.nextIno), 1<<48 - uint64(p.nextIno)
+}
