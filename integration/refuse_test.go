@@ -68,7 +68,7 @@ func TestWrongDevices(t *testing.T) {
 		{1, "/dev/null", "pool create -f new /dev/null"},
 		{2, "--size", "pool create new ./new"},
 		{2, "use 20G", "pool create --size 20GB new ./new"},
-		{2, "not a path", "pool create --size 64M new new"},
+		{2, "neither a path nor VG/LV", "pool create --size 64M new new"},
 		{2, "usage", "mount"},
 		{2, "unknown", "mount -o what=1 nothing DIR"},
 		{2, "unknown command", "frobnicate"},
