@@ -311,18 +311,18 @@ func (p *Pool) findSpace(ctx context.Context) error {
 
 // admitted turns a trial's result into what a caller in until does: go on, wait for space, or give up.
 func (p *Pool) admitted(f Forecast) (Need, error) {
-	return p.orMore(f.Err, false)
+	return p.orMore(f.Err, false, blocksOf(f.Need-f.Avail))
 }
 
-// orMore tells what who was refused is to wait for, or gives err back: the background may free something, and where space
-// is what lacks the pool may grow.
-func (p *Pool) orMore(err error, transient bool) (Need, error) {
+// orMore tells what who was refused is to wait for, or gives err back: the background may free something, and where
+// blocks are what lacks the pool may grow.
+func (p *Pool) orMore(err error, transient bool, lack int64) (Need, error) {
 	switch {
 	case err == nil:
 	case p.moreSpace(transient):
 		return Need{kind: needSpace}, nil
 	case p.growable && errors.Is(err, ErrNoSpace):
-		return Need{kind: needExtension}, nil
+		return Need{kind: needExtension, blocks: max(1, lack), why: err}, nil
 	}
 	return Need{}, err
 }

@@ -89,7 +89,7 @@ func (p *Pool) hold(v *Volume, pl *Plan, want, delta, refer int64) (Need, error)
 		err = fmt.Errorf("%s: write of %d bytes: needs %s and %s for metadata, %s available: %w", p.pathOf(v.ino), pl.Len,
 			exactSize(want*BlockSize), exactSize(pages*BlockSize), exactSize(p.available(a, h.refer)*BlockSize), ErrNoSpace)
 	}
-	return p.orMore(err, delta < want)
+	return p.orMore(err, delta < want, want+max(0, -p.free()))
 }
 
 // letGo undoes hold.

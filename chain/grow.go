@@ -243,9 +243,10 @@ func (p *Pool) usedEnd() (alloc.BlockID, error) {
 	return 0, nil
 }
 
-// SetGrower installs what makes the pool larger when a write or a promise lacks space and nothing in the pool can still be
-// freed. It calls Extend, or says why it can't; after an error it is not asked again before Growable. nil: there is none.
-func (p *Pool) SetGrower(grow func(ctx context.Context) error) {
+// SetGrower installs what makes the pool larger when a write or a promise lacks so many bytes and nothing in the pool can
+// still be freed. It calls Extend, or says why it can't. ErrNoSpace is for that who asked: so many can't be had, and nothing
+// was changed. After any other error it is not asked again before Growable. nil: there is none.
+func (p *Pool) SetGrower(grow func(ctx context.Context, lack int64) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.grower, p.growable = grow, grow != nil
@@ -258,17 +259,17 @@ func (p *Pool) Growable() {
 	p.growable = p.grower != nil
 }
 
-// growMore asks the grower. That it can't is no error: who lacks space is told so.
-func (p *Pool) growMore(ctx context.Context) error {
+// growMore asks the grower. That it failed is no error: who lacks space is told so.
+func (p *Pool) growMore(ctx context.Context, lack int64) error {
 	p.mu.Lock()
 	grow := p.grower
 	p.mu.Unlock()
 	if grow == nil {
 		return nil
 	}
-	err := grow(ctx)
-	if err == nil {
-		return nil
+	err := grow(ctx, lack)
+	if err == nil || errors.Is(err, ErrNoSpace) {
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

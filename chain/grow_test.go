@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -145,7 +146,10 @@ func TestGrower(t *testing.T) {
 	d := newDisk(t, 4<<20)
 	p := openPool(t, d)
 	asked, can := 0, true
-	p.SetGrower(func(context.Context) error {
+	p.SetGrower(func(_ context.Context, lack int64) error {
+		if lack > 100<<20 {
+			return fmt.Errorf("%d more are needed: %w", lack, ErrNoSpace)
+		}
 		asked++
 		if !can {
 			return errors.New("the volume group is full")
@@ -169,6 +173,12 @@ func TestGrower(t *testing.T) {
 		t.Fatalf("a quota is no want of space: %v, asked %d times", err, asked-before)
 	}
 	ok(t, p.SetProps(Req{}, w.ino, Setting{Name: propQuota, Value: "none"}))
+	for range 2 { // what can never be had grows nothing, and leaves the grower to others
+		err := p.SetProps(Req{}, w.ino, Setting{Name: propRefreservation, Value: "1G"})
+		if wantErr(t, "promise", err, ErrNoSpace); !strings.Contains(err.Error(), "more are needed") || !strings.Contains(err.Error(), "cannot set") || asked != before {
+			t.Fatalf("%v, asked %d times", err, asked-before)
+		}
+	}
 	can, before = false, asked
 	for range 2 {
 		err := p.SetProps(Req{}, w.ino, Setting{Name: propRefreservation, Value: "20M"})

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"slatefs/alloc"
@@ -65,6 +66,7 @@ type Need struct {
 	lb     int64
 	blocks int64 // or bytes of the journal
 	wait   <-chan struct{}
+	why    error // of needExtension: what who asks would be refused with
 }
 
 type needKind uint8
@@ -105,7 +107,11 @@ func (p *Pool) Fulfil(ctx context.Context, n Need) error {
 	case needSpace:
 		return p.findSpace(ctx)
 	case needExtension:
-		return p.growMore(ctx)
+		if err := p.growMore(ctx, n.blocks*BlockSize); errors.Is(err, ErrNoSpace) {
+			return fmt.Errorf("%w; %w", n.why, err)
+		} else if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -94,9 +94,9 @@ type Pool struct {
 	closed    bool
 	leaving   bool // checkpoints say that nobody holds the pool
 	zeroNow   func(ctx context.Context, bytes int64) (int64, error)
-	demand    int                             // calls of it that run
-	grower    func(ctx context.Context) error // nil: the pool does not grow by itself
-	growable  bool                            // the grower may be asked
+	demand    int                                         // calls of it that run
+	grower    func(ctx context.Context, lack int64) error // nil: the pool does not grow by itself
+	growable  bool                                        // the grower may be asked
 
 	journal  *journal.Journal
 	commitMu sync.Mutex

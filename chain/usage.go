@@ -43,6 +43,13 @@ func (p *Pool) Usage() Usage {
 	return u
 }
 
+// Size is what the pool has of its device, in bytes.
+func (p *Pool) Size() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.blocks.Total() * BlockSize
+}
+
 // Headroom is what is available to those who are promised nothing, and by how much promises are short, in bytes. It
 // costs nothing, unlike Usage.
 func (p *Pool) Headroom() (avail, short int64) {

@@ -95,23 +95,27 @@ func (g *grower) run(ctx context.Context) error {
 			g.pool.Growable()
 		}
 		if !wait && g.wanted() {
-			_ = g.step(ctx) //nolint:errcheck // it was told
+			_ = g.step(ctx, 0) //nolint:errcheck // it was told
 		}
 	}
 }
 
 // wanted tells whether the threshold is reached.
 func (g *grower) wanted() bool {
-	total := g.pool.Usage().Total
+	total := g.pool.Size()
 	avail, _ := g.pool.Headroom()
 	g.state.Lock()
 	defer g.state.Unlock()
 	return (total-avail)*100 >= total*g.threshold
 }
 
-// step grows the pool once by itself. That it can't is told once, in the log and by pool status.
-func (g *grower) step(ctx context.Context) error {
-	before, after, err := g.change(ctx, g.nextStep)
+// step grows the pool once by itself, for somebody who lacks so many bytes, or ahead of need. That it can't is told once, in
+// the log and by pool status; that somebody wants more than can be had, to him alone.
+func (g *grower) step(ctx context.Context, lack int64) error {
+	before, after, err := g.change(ctx, func(total, free, unit int64) (int64, error) { return g.nextStep(total, free, unit, lack) })
+	if errors.Is(err, chain.ErrNoSpace) {
+		return err
+	}
 	g.state.Lock()
 	defer g.state.Unlock()
 	if err == nil {
@@ -127,12 +131,15 @@ func (g *grower) step(ctx context.Context) error {
 }
 
 // nextStep is the size after a step by itself. free is what the volume group has, in extents of unit bytes; without one
-// both are 0.
-func (g *grower) nextStep(total, free, unit int64) (int64, error) {
+// both are 0. chain.ErrNoSpace: less than lack can be had.
+func (g *grower) nextStep(total, free, unit, lack int64) (int64, error) {
 	g.state.Lock()
 	percent, most := g.percent, g.most
 	g.state.Unlock()
 	by := max(total/100*percent, unit, 4*chain.BlockSize)
+	if lack += lack / 32; lack > by { // the pool keeps a part of what it gains
+		by = lack
+	}
 	if most > 0 && total+by > most {
 		if by = most - total; by < max(unit, chain.BlockSize) {
 			return 0, fmt.Errorf("it has %s of an autoextend_max of %s", chain.FormatSize(total), chain.FormatSize(most))
@@ -145,6 +152,10 @@ func (g *grower) nextStep(total, free, unit int64) (int64, error) {
 		if by = free / unit * unit; by == 0 {
 			return 0, fmt.Errorf("volume group %s: has %s free", g.lv.VG, chain.FormatSize(free))
 		}
+	}
+	if by < lack {
+		return 0, fmt.Errorf("pool %s: %s more are needed, and %s can be had: %w", g.pool.Name(), chain.FormatSize(lack),
+			chain.FormatSize(by), chain.ErrNoSpace)
 	}
 	return (total + by) / chain.BlockSize * chain.BlockSize, nil
 }
@@ -182,13 +193,13 @@ func (g *grower) extend(ctx context.Context, args extendArgs) (before, after int
 func (g *grower) change(ctx context.Context, size func(total, free, unit int64) (int64, error)) (before, after int64, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	before = g.pool.Usage().Total
+	before = g.pool.Size()
 	if g.lv == (lvm.Name{}) {
 		bytes, err := size(before, 0, 0)
 		if err == nil {
 			err = g.pool.Extend(bytes)
 		}
-		return before, g.pool.Usage().Total, err
+		return before, g.pool.Size(), err
 	}
 	ctx, cancel := context.WithTimeout(ctx, lvTime)
 	defer cancel()
@@ -208,7 +219,7 @@ func (g *grower) change(ctx context.Context, size func(total, free, unit int64) 
 	if err == nil {
 		err = g.pool.Extend(0)
 	}
-	return before, g.pool.Usage().Total, err
+	return before, g.pool.Size(), err
 }
 
 // reduceOp is the operation of the control protocol.
@@ -222,7 +233,7 @@ func (g *grower) reduceOp(ctx context.Context, _ peer, args reduceArgs) (r poolS
 func (g *grower) reduce(ctx context.Context, least int64) (before, after int64, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	before = g.pool.Usage().Total
+	before = g.pool.Size()
 	if g.lv == (lvm.Name{}) {
 		return before, before, fmt.Errorf("%s: is no logical volume, there is nobody to give space back to", g.dev.Path())
 	}

@@ -47,7 +47,7 @@ func (w *watcher) run(ctx context.Context) error {
 // look compares what is available with the threshold. What was low is well again an eighth above it.
 func (w *watcher) look(ctx context.Context) {
 	avail, short := w.pool.Headroom()
-	limit := chain.Share(w.prop(chain.PropLowSpace), w.pool.Device().Size())
+	limit := chain.Share(w.prop(chain.PropLowSpace), w.pool.Size())
 	switch {
 	case avail < limit && !w.low:
 		w.low = true
