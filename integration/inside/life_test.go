@@ -3,6 +3,7 @@
 package inside
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"strconv"
@@ -96,32 +97,21 @@ func TestLife(t *testing.T) {
 	refused(t, "already", "pool extend vms 64M")
 	agree(t, "refused extends", "vms")
 
-	// LVM moves it to another disk under a writer.
-	stop, done := make(chan struct{}), make(chan int64)
-	go func() {
-		n := int64(0)
-		for ; ; n++ {
-			select {
-			case <-stop:
-				done <- n
-				return
-			default:
-				if err := os.WriteFile(dir+"/w.raw", pattern(1<<20, byte('A'+n%26)), 0o600); err != nil {
-					t.Error(err)
-				}
-			}
+	// LVM mirrors it on another disk, takes the first one away, and moves it back, all under a writer.
+	for _, step := range []struct{ name, on, command string }{
+		{"lvconvert -m1", "mimage_1", "lvconvert --type mirror --mirrorlog core -m1 -i 1 vg0/vms /dev/vdb"},
+		{"lvconvert -m0", "vdb", "lvconvert -m0 -i 1 vg0/vms /dev/vda"},
+		{"pvmove", "vda", "pvmove -i 1 /dev/vdb /dev/vda"},
+	} {
+		underWriter(t, step.name, dir+"/w.raw", func() { run(t, "lvm", append(strings.Fields(step.command), "-q", "-y")...) })
+		if devices := lvs(t, "vg0/vms", "devices"); !strings.Contains(devices, step.on) || strings.Contains(devices, "vda") && strings.Contains(devices, "vdb") {
+			t.Errorf("%s: the volume is on %s", step.name, devices)
 		}
-	}()
-	run(t, "lvm", "pvmove", "-q", "-i", "1", "/dev/vda", "/dev/vdb")
-	close(stop)
-	t.Logf("%d files written during pvmove", <-done)
-	if devices := lvs(t, "vg0/vms", "devices"); strings.Contains(devices, "vda") {
-		t.Errorf("the volume is still on %s", devices)
+		if n := marks(t, b, 'c'); n != 72<<11 {
+			t.Errorf("%s: %d sectors of what was written are there", step.name, n)
+		}
+		agree(t, step.name, "vms")
 	}
-	if n := marks(t, b, 'c'); n != 72<<11 {
-		t.Errorf("%d sectors after pvmove", n)
-	}
-	agree(t, "pvmove", "vms")
 
 	// What is free and erased goes back.
 	slatefs(t, "destroy -d -r "+a)
@@ -145,18 +135,94 @@ func TestLife(t *testing.T) {
 	if out := slatefs(t, "pool extend vms +4M"); out == "" {
 		t.Error("no extension of a pool that is not mounted")
 	}
-	refused(t, "would leave on /dev/vg0/vms, not erased", "pool destroy vms")
-	slatefs(t, "mount vms "+dir)
-	slatefs(t, "destroy --wait "+dir+"/w.raw")
-	slatefs(t, "erase wait vms")
-	slatefs(t, "umount vms")
-	slatefs(t, "pool destroy vms")
+	refused(t, "would leave on /dev/vg0/vms, not erased: 1 volumes, 1M in use", "pool destroy vms")
+	if size := lvs(t, "vg0/vms", "lv_size"); size != strconv.FormatInt(small+(12<<20), 10) {
+		t.Errorf("after a refused end the volume has %s", size)
+	}
+	extents := lvExtents(t, "vms")
+	if n := countWritten(t, extents); n < 1<<11 {
+		t.Errorf("only %d sectors of the volume are not zero before the end", n)
+	}
+	slatefs(t, "pool destroy --erase vms")
 	if out := run(t, "lvm", "lvs", "vg0"); out != "" {
 		t.Errorf("volumes after the end: %s", out)
 	}
-	if n := marks(t, "/dev/vdb", 'a', 'b', 'c'); n > 0 {
-		t.Errorf("%d sectors of what was written are on the disk after the end", n)
+	if f := strings.Fields(run(t, "lvm", "vgs", "--noheadings", "--units", "b", "--nosuffix", "-o", "lv_count,vg_size,vg_free", "vg0")); f[0] != "0" || f[1] != f[2] {
+		t.Errorf("the group after the end: %v", f)
 	}
+	if n := countWritten(t, extents); n > 0 {
+		t.Errorf("%d sectors of the extents are not zero after the end", n)
+	}
+}
+
+// underWriter does something while a file is written over and over.
+func underWriter(t *testing.T, what, file string, fn func()) {
+	t.Helper()
+	stop, done := make(chan struct{}), make(chan int)
+	go func() {
+		n := 0
+		for ; ; n++ {
+			select {
+			case <-stop:
+				done <- n
+				return
+			default:
+				if err := os.WriteFile(file, pattern(1<<20, byte('A'+n%26)), 0o600); err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+		}
+	}()
+	fn()
+	close(stop)
+	n := <-done
+	t.Logf("%d files written during %s", n, what)
+	if n == 0 {
+		t.Errorf("%s: nothing was written meanwhile", what)
+	}
+}
+
+// extent is a part of a disk, in bytes.
+type extent struct {
+	disk   string
+	off, n int64
+}
+
+// lvExtents is where a volume lies.
+func lvExtents(t *testing.T, lv string) (e []extent) {
+	t.Helper()
+	size := number(t, strings.TrimSpace(run(t, "lvm", "vgs", "--noheadings", "--units", "b", "--nosuffix", "-o", "vg_extent_size", "vg0")))
+	for ranges := range strings.FieldsSeq(lvs(t, "vg0/"+lv, "seg_pe_ranges")) {
+		disk, pes, _ := strings.Cut(ranges, ":")
+		first, last, _ := strings.Cut(pes, "-")
+		start := number(t, strings.TrimSpace(run(t, "lvm", "pvs", "--noheadings", "--units", "b", "--nosuffix", "-o", "pe_start", disk)))
+		e = append(e, extent{disk, start + number(t, first)*size, (number(t, last) - number(t, first) + 1) * size})
+	}
+	if len(e) == 0 {
+		t.Fatalf("%s lies nowhere", lv)
+	}
+	return e
+}
+
+// countWritten counts the sectors of extents that are not zero.
+func countWritten(t *testing.T, extents []extent) (n int) {
+	t.Helper()
+	zero := make([]byte, sector)
+	for _, e := range extents {
+		f, err := os.Open(e.disk)
+		must(t, err)
+		must(t, unix.IoctlSetInt(int(f.Fd()), unix.BLKFLSBUF, 0)) // what was cached of it was written past
+		b := make([]byte, e.n)
+		_, err = f.ReadAt(b, e.off)
+		must(t, err)
+		must(t, f.Close())
+		for off := 0; off < len(b); off += sector {
+			if !bytes.Equal(b[off:off+sector], zero) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // TestFullGroup: a pool that cannot grow goes on with what it has, and says why. With another disk in the group it grows.
