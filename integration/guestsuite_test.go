@@ -14,6 +14,9 @@ var docsTable = flag.Bool("docs", false, "write the experiment's table into docs
 
 var insideRun = flag.String("inside", "", "only these of the tests that run in a guest")
 
+// insideEnv are variables that tests in a guest read: how long TestStalled's device answers nothing.
+var insideEnv = []string{"SLATEFS_STALL"}
+
 // insideLimit bounds a guest's run.
 const insideLimit = 8 * time.Minute
 
@@ -46,7 +49,13 @@ func TestGuest(t *testing.T) {
 // runInside runs tests in a guest with two empty disks.
 func runInside(t *testing.T, which string) {
 	l := newLab(t)
-	g := l.newGuest(insideLimit, "/inside.test -test.v -test.timeout 7m "+which, l.image("a", 512<<20), l.image("b", 512<<20))
+	command := "/inside.test -test.v -test.timeout 7m " + which
+	for _, name := range insideEnv {
+		if val := os.Getenv(name); val != "" {
+			command = name + "='" + val + "' " + command
+		}
+	}
+	g := l.newGuest(insideLimit, command, l.image("a", 512<<20), l.image("b", 512<<20))
 	code := g.wait()
 	// A test's part of the output begins with its "=== RUN" line and has its "--- PASS" line.
 	parts := map[string]string{}

@@ -3,12 +3,16 @@
 package inside
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,13 +110,107 @@ func TestDeadPart(t *testing.T) {
 	slatefs(t, "pool destroy --force part")
 }
 
-// TestStalled: a device that answers nothing, as while a path fails over, stalls I/O and nothing else.
+// stallTime is how long TestStalled lets a device answer nothing: seconds, or SLATEFS_STALL.
+func stallTime(t *testing.T) time.Duration {
+	t.Helper()
+	text := os.Getenv("SLATEFS_STALL")
+	if text == "" {
+		return 5 * time.Second
+	}
+	d, err := time.ParseDuration(text)
+	must(t, err)
+	return d
+}
+
+// load repeats a step until it is stopped. n counts those that succeeded; one that fails is the test's failure.
+type load struct {
+	n    atomic.Int64
+	end  atomic.Bool
+	done chan struct{}
+}
+
+func (l *load) stop() {
+	l.end.Store(true)
+	<-l.done
+}
+
+func newLoad(t *testing.T, what string, step func(i int64) error) *load {
+	l := &load{done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		for !l.end.Load() {
+			if err := step(l.n.Load()); err != nil {
+				t.Errorf("%s: %v", what, err)
+				return
+			}
+			l.n.Add(1)
+		}
+	}()
+	return l
+}
+
+// loads read and write below dir: durable writes to a file that is there, new files, and reads past the kernel's cache.
+func loads(t *testing.T, dir string) (work []*load, stop func()) {
+	t.Helper()
+	out, err := os.OpenFile(dir+"/w.raw", os.O_RDWR, 0)
+	must(t, err)
+	from, err := os.OpenFile(dir+"/a.raw", os.O_RDONLY|unix.O_DIRECT, 0)
+	must(t, err)
+	in, err := unix.Mmap(-1, 0, 64<<10, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	must(t, err)
+	work = []*load{
+		newLoad(t, "writes", func(i int64) error {
+			if _, err := out.WriteAt(pattern(64<<10, byte('A'+i%26)), i%64<<16); err != nil {
+				return err
+			}
+			return out.Sync()
+		}),
+		newLoad(t, "new files", func(i int64) error {
+			return os.WriteFile(fmt.Sprintf("%s/new%d.raw", dir, i%8), pattern(256<<10, 'n'), 0o600)
+		}),
+		newLoad(t, "reads", func(i int64) error {
+			_, err := from.ReadAt(in, i%64<<16)
+			if err == nil && !bytes.Equal(in, pattern(64<<10, 'a')) {
+				err = errors.New("other bytes than were written")
+			}
+			return err
+		}),
+	}
+	return work, func() {
+		for _, l := range work {
+			l.stop()
+		}
+		must(t, errors.Join(out.Close(), from.Close(), unix.Munmap(in)))
+	}
+}
+
+// TestStalled: a device that answers nothing, as while a path fails over, stalls I/O and nothing else. Reads and writes wait,
+// none of them fails, and all goes on when it answers again.
 func TestStalled(t *testing.T) {
 	newVG(t, "vg0", "/dev/vda")
 	dir := mountpoint(t, "vms")
 	slatefs(t, "pool create --size 64M -o erase_throughput=0 vms vg0/vms")
 	slatefs(t, "mount vms "+dir)
 	put(t, dir+"/a.raw", pattern(4<<20, 'a'), 0)
+	put(t, dir+"/w.raw", pattern(4<<20, 'w'), 0)
+	work, stop := loads(t, dir)
+	running := func(since []int64) func() bool {
+		return func() bool {
+			for i, l := range work {
+				if l.n.Load() < since[i]+3 {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	counts := func() (n []int64) {
+		for _, l := range work {
+			n = append(n, l.n.Load())
+		}
+		return n
+	}
+	eventually(t, "the load runs", running(counts()))
 	run(t, "dmsetup", "suspend", "--nolockfs", "--noflush", "vg0-vms")
 	resumed := false
 	resume := func() {
@@ -122,13 +220,35 @@ func TestStalled(t *testing.T) {
 		}
 	}
 	defer resume()
-	written := make(chan error, 1)
-	go func() {
-		cmd := exec.Command("dd", "if=/dev/zero", "of="+dir+"/b.raw", "bs=1M", "count=4", "conv=fsync")
-		written <- cmd.Run()
-	}()
-	time.Sleep(time.Second) // it is in the middle of it
-	for range 3 {
+	start := time.Now()
+	time.Sleep(time.Second) // each of them waits for the device now
+	stalled, rounds, longest := counts(), 0, time.Duration(0)
+	for ; rounds < 3 || time.Since(start) < stallTime(t); rounds++ {
+		longest = max(longest, answers(t, dir))
+	}
+	if now := counts(); !slices.Equal(now, stalled) {
+		t.Errorf("reads and writes ended on a stalled device: %d, then %d", stalled, now)
+	}
+	t.Logf("stalled for %.0f s, with %v reads and writes before it: %d rounds of questions were answered, the longest in %.1f s",
+		time.Since(start).Seconds(), stalled, rounds, longest.Seconds())
+	resume()
+	eventually(t, "the load goes on", running(stalled))
+	stop()
+	if !holds(t, dir+"/a.raw", pattern(4<<20, 'a'), 0) {
+		t.Error("what was written before is not there")
+	}
+	if out := slatefs(t, "pool status vms"); !strings.Contains(out, "state: online") {
+		t.Error(out)
+	}
+	slatefs(t, "umount vms")
+	clean(t, "after the stall", "vms")
+	slatefs(t, "pool destroy --force vms")
+}
+
+// answers asks what a stalled device must not keep from an answer, and returns how long that took.
+func answers(t *testing.T, dir string) time.Duration {
+	t.Helper()
+	return timed(func() {
 		for _, c := range [][]string{
 			{"stat", dir + "/a.raw"},
 			{"ls", "-l", dir},
@@ -144,20 +264,7 @@ func TestStalled(t *testing.T) {
 			}
 			cancel()
 		}
-	}
-	select {
-	case err := <-written:
-		t.Errorf("a writer ended on a stalled device: %v", err)
-	default:
-	}
-	resume()
-	must(t, <-written)
-	if !holds(t, dir+"/a.raw", pattern(4<<20, 'a'), 0) {
-		t.Error("what was written before is not there")
-	}
-	slatefs(t, "umount vms")
-	clean(t, "after the stall", "vms")
-	slatefs(t, "pool destroy --force vms")
+	})
 }
 
 // TestPowerCut: at some instant the device loses all further writes, and says nothing (dm-flakey, drop_writes). What is on it
