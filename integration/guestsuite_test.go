@@ -9,8 +9,11 @@ import (
 	"time"
 )
 
-// docsTable makes TestExperiment write its table into the documentation.
-var docsTable = flag.Bool("docs", false, "write the experiment's table into docs/lvm.md")
+// docsTable makes the tests of tables write theirs into the documentation.
+var (
+	docsTable = flag.Bool("docs", false, "write the tables of TestExperiment and TestFirstWrites into docs/lvm.md")
+	tables    = []string{"TestExperiment", "TestFirstWrites"}
+)
 
 var insideRun = flag.String("inside", "", "only these of the tests that run in a guest")
 
@@ -84,14 +87,16 @@ func runInside(t *testing.T, which string) {
 	if code != 0 || len(order) == 0 {
 		t.Errorf("exit %d\n%s", code, g.log())
 	}
-	if table := parts["TestExperiment"]; *docsTable && table != "" && !t.Failed() {
-		must(t, writeTable("../docs/lvm.md", table))
+	for _, name := range tables {
+		if table := parts[name]; *docsTable && table != "" && !t.Failed() {
+			must(t, writeTable("../docs/lvm.md", name, table))
+		}
 	}
 }
 
-// writeTable replaces the table between two marks in a document by the lines of a test that say "table: ".
-func writeTable(path, out string) error {
-	const begin, end = "<!-- by TestExperiment -->\n", "<!-- end -->"
+// writeTable replaces the table between two marks in a document by the lines of a test's output that say "table: ".
+func writeTable(path, test, out string) error {
+	begin, end := "<!-- by "+test+" -->\n", "<!-- end -->"
 	var table strings.Builder
 	for line := range strings.Lines(out) {
 		if _, row, ok := strings.Cut(line, "table: "); ok {
@@ -105,7 +110,7 @@ func writeTable(path, out string) error {
 	head, rest, ok := strings.Cut(string(b), begin)
 	_, tail, closed := strings.Cut(rest, end)
 	if !ok || !closed {
-		return errors.New(path + ": has no marks for the table")
+		return errors.New(path + ": has no marks for the table of " + test)
 	}
 	return os.WriteFile(path, []byte(head+begin+table.String()+end+tail), 0o644)
 }

@@ -87,7 +87,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 // TestHarness shows that the guest has what the tests need: device-mapper with its targets, lvm2, FUSE.
 func TestHarness(t *testing.T) {
 	t.Log(run(t, "uname", "-a"))
-	for _, target := range []string{"linear", "flakey", "log-writes", "mirror", "error"} {
+	for _, target := range []string{"linear", "flakey", "log-writes", "mirror", "error", "thin-pool"} {
 		if !strings.Contains(run(t, "dmsetup", "targets"), target) {
 			t.Errorf("device-mapper has no target %s", target)
 		}
