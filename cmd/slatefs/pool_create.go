@@ -35,6 +35,8 @@ those who know that the device reads as zero everywhere: what does not could be 
 A device that is in use is refused; one that holds something needs -f.
 
 A logical volume gets the tags slatefs, slatefs-UUID and slatefs-name=NAME, and is active only while the pool is mounted.
+A pool whose logical volume is made with --size grows by itself, with autoextend_threshold=80 where -o gives none; any other
+has 100, never.
 
 Properties for -o:`
 

@@ -68,7 +68,18 @@ func (a *app) planLV(ctx context.Context, n *newPool, name lvm.Name, f poolCreat
 	if n.lv.bytes > g.Free {
 		return fmt.Errorf("volume group %s: has %s free, a logical volume of %s does not fit", g.Name, formatSize(g.Free), formatSize(n.lv.bytes))
 	}
+	n.growByItself()
 	return bigEnough(n.lv.bytes)
+}
+
+// lvThreshold is the autoextend_threshold of a pool whose logical volume is made for it, LVM's own example.
+const lvThreshold = "80"
+
+// growByItself makes the pool grow, unless it was said when. A volume that somebody else made keeps its size.
+func (n *newPool) growByItself() {
+	if !slices.ContainsFunc(n.settings, func(s chain.Setting) bool { return s.Name == chain.PropAutoThreshold }) {
+		n.settings = append(n.settings, chain.Setting{Name: chain.PropAutoThreshold, Value: lvThreshold})
+	}
 }
 
 // planOldLV checks a volume that is there: of a kind that a pool can lie on, not in use, and, unless forced, without a

@@ -230,7 +230,7 @@ func TestFullGroup(t *testing.T) {
 	run(t, "lvm", "pvcreate", "-q", "-y", "--setphysicalvolumesize", "104M", "/dev/vda")
 	newVG(t, "vg0", "/dev/vda")
 	dir := mountpoint(t, "vms")
-	slatefs(t, "pool create --size 64M -o autoextend_threshold=80 vms vg0/vms")
+	slatefs(t, "pool create --size 64M vms vg0/vms")
 	slatefs(t, "mount vms "+dir)
 	f, err := os.Create(dir + "/a.raw")
 	must(t, err)

@@ -106,6 +106,9 @@ func TestCreateOnLV(t *testing.T) {
 	if lvs(t, "vg0/vms", "lv_active") != "active" {
 		t.Error("a mounted pool's volume is not active")
 	}
+	if out := slatefs(t, "get -Hp -o value autoextend_threshold "+dir); out != "80\n" {
+		t.Errorf("a pool whose volume was made for it has autoextend_threshold %q", out)
+	}
 	refused(t, "mounted on "+dir, "mount vms /mnt")
 	put(t, dir+"/a.raw", pattern(1<<20, 'a'), 0)
 	slatefs(t, "umount vg0/vms")
@@ -147,6 +150,12 @@ func TestOldVolumes(t *testing.T) {
 		t.Errorf("after --zero-now:\n%s", out)
 	}
 	slatefs(t, "pool create -f --assume-zero vms vg0/old")
+	dir := mountpoint(t, "vms")
+	slatefs(t, "mount vms "+dir)
+	if out := slatefs(t, "get -Hp -o value autoextend_threshold "+dir); out != "100\n" {
+		t.Errorf("a pool on a volume that was there has autoextend_threshold %q", out)
+	}
+	slatefs(t, "umount vms")
 	if tags := lvs(t, "vg0/old", "lv_tags"); strings.Count(tags, "slatefs-") != 2 {
 		t.Errorf("tags: %s", tags)
 	}
