@@ -26,7 +26,7 @@ const insideLimit = 8 * time.Minute
 // The tests of the package inside, by the guest that runs them; what is in none of these has a guest of its own.
 var insideGroups = map[string]string{
 	"life":    "Life|FullGroup|Experiment",
-	"trouble": "DeadPart|Stalled|PowerCut|LogWrites|Offload",
+	"trouble": "DeadPart|Stalled|PowerCut|LogWrites|Offload|FirstWrites",
 }
 
 // TestGuest runs the tests of the package inside, many in one guest, and shows each as a subtest.
