@@ -64,11 +64,7 @@ job is open or has failed blocks the certificate says so, and the exit code is 1
 }
 
 func (a *app) certificate(ctx context.Context, asked []string, pool, file string, f format) error {
-	find, err := a.finder()
-	if err != nil {
-		return err
-	}
-	l, err := find.mountedPool(pool)
+	l, err := a.mountedPool(pool)
 	if err != nil {
 		return err
 	}

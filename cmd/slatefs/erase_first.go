@@ -21,11 +21,7 @@ are those of erase status.`,
 			if err != nil {
 				return usagef("erase first: %q is not the ID of a job", args[0])
 			}
-			find, err := a.finder()
-			if err != nil {
-				return err
-			}
-			l, err := find.mountedPool(args[1])
+			l, err := a.mountedPool(args[1])
 			if err != nil {
 				return err
 			}

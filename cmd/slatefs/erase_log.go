@@ -44,11 +44,7 @@ func (a *app) eraseLog(ctx context.Context, pool string, f eraseLogFlags) error 
 	if err != nil {
 		return err
 	}
-	find, err := a.finder()
-	if err != nil {
-		return err
-	}
-	l, err := find.mountedPool(pool)
+	l, err := a.mountedPool(pool)
 	if err != nil {
 		return err
 	}

@@ -27,11 +27,7 @@ one zeroed: nothing is handed out that is not zero.`,
 	cmd.Args = arguments(1, 1)
 	cmd.ValidArgsFunction = a.completePools(0)
 	cmd.RunE = plain(func(ctx context.Context, args []string) error {
-		find, err := a.finder()
-		if err != nil {
-			return err
-		}
-		l, err := find.mountedPool(args[0])
+		l, err := a.mountedPool(args[0])
 		if err != nil {
 			return err
 		}

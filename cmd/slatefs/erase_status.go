@@ -26,11 +26,7 @@ by method and by what made somebody zero them, errors by kind, the queue, its ol
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completePools(0),
 		RunE: plain(func(ctx context.Context, args []string) error {
-			find, err := a.finder()
-			if err != nil {
-				return err
-			}
-			l, err := find.mountedPool(args[0])
+			l, err := a.mountedPool(args[0])
 			if err != nil {
 				return err
 			}

@@ -35,11 +35,7 @@ could not be erased.`,
 				}
 				ids = append(ids, id)
 			}
-			find, err := a.finder()
-			if err != nil {
-				return err
-			}
-			l, err := find.mountedPool(args[len(args)-1])
+			l, err := a.mountedPool(args[len(args)-1])
 			if err != nil {
 				return err
 			}

@@ -203,11 +203,7 @@ func (g *grower) change(ctx context.Context, size func(total, free, unit int64) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, lvTime)
 	defer cancel()
-	r, err := lvm.Find()
-	if err != nil {
-		return before, before, err
-	}
-	v, vg, err := r.Volume(ctx, g.lv)
+	r, v, vg, err := g.volume(ctx)
 	if err != nil {
 		return before, before, err
 	}
@@ -239,11 +235,7 @@ func (g *grower) reduce(ctx context.Context, least int64) (before, after int64, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, lvTime)
 	defer cancel()
-	r, err := lvm.Find()
-	if err != nil {
-		return before, before, err
-	}
-	v, vg, err := r.Volume(ctx, g.lv)
+	r, v, vg, err := g.volume(ctx)
 	if err != nil {
 		return before, before, err
 	}
@@ -252,4 +244,14 @@ func (g *grower) reduce(ctx context.Context, least int64) (before, after int64, 
 		err = errors.Join(r.Reduce(ctx, g.lv, after), g.dev.Cut())
 	}
 	return before, after, err
+}
+
+// volume asks LVM for the device's volume and its group.
+func (g *grower) volume(ctx context.Context) (*lvm.Runner, lvm.Volume, lvm.Group, error) {
+	r, err := lvm.Find()
+	if err != nil {
+		return nil, lvm.Volume{}, lvm.Group{}, err
+	}
+	v, vg, err := r.Volume(ctx, g.lv)
+	return r, v, vg, err
 }

@@ -199,6 +199,15 @@ func (r poolRef) mounted() (live, error) {
 	return *r.live, nil
 }
 
+// mountedPool is finder.mountedPool for who looks for one pool only.
+func (a *app) mountedPool(arg string) (live, error) {
+	f, err := a.finder()
+	if err != nil {
+		return live{}, err
+	}
+	return f.mountedPool(arg)
+}
+
 // mountedPool finds the daemon of a PATH or POOL: what lies on a mount is a path, however it is written.
 func (f *finder) mountedPool(arg string) (live, error) {
 	if m, _, ok := f.locate(arg); ok {
