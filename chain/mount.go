@@ -10,6 +10,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/fault"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
 )
@@ -123,11 +124,11 @@ func Wipe(dev blockdev.Device) error {
 	return dev.Sync()
 }
 
-// wrapCorrupt makes the sentinels of the packages below this one's.
+// wrapCorrupt makes the sentinels of the packages below this one's. What is corrupt is one object's fault.
 func wrapCorrupt(err error) error {
 	for _, e := range []error{meta.ErrCorrupt, journal.ErrCorrupt, alloc.ErrCorrupt, alloc.ErrState, alloc.ErrRange, alloc.ErrNamed} {
 		if errors.Is(err, e) {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			return fault.Mark(fault.Object, fmt.Errorf("%w: %w", ErrCorrupt, err))
 		}
 	}
 	return err

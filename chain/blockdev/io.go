@@ -1,11 +1,14 @@
 package blockdev
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"slatefs/chain/fault"
 )
 
 // bounceBytes is the length of a bounce buffer and of the zeros of Overwrite.
@@ -41,12 +44,22 @@ func (f *File) usable(change bool) error {
 	return nil
 }
 
-// wrap names operation, path and range in err; nil stays nil.
+// wrap names operation, path and range in err and says what it is; nil stays nil.
 func (f *File) wrap(op string, n, off int64, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("blockdev: %s: %s: %d bytes at %#x: %w", op, f.path, n, off, err)
+	return fmt.Errorf("blockdev: %s: %s: %d bytes at %#x: %w", op, f.path, n, off, judge(err))
+}
+
+// judge marks what the kernel answered: this time, for this range, it could not. A failed sync is marked where it is
+// made (fatal); what this package refuses by itself stays unmarked.
+func judge(err error) error {
+	var errno unix.Errno
+	if fault.Of(err) == fault.Refused && errors.As(err, &errno) {
+		return fault.Mark(fault.Transient, err)
+	}
+	return err
 }
 
 // ReadAt reads all of p from byte off; see Device.
@@ -186,7 +199,7 @@ func (f *File) syncOnce() error {
 // fatal makes err the answer to all writes and syncs from now on, if it is the
 // first, and returns the first.
 func (f *File) fatal(err error) error {
-	err = fmt.Errorf("%w: %w", ErrSyncFailed, err)
+	err = fault.Mark(fault.Pool, fmt.Errorf("%w: %w", ErrSyncFailed, err))
 	f.failed.CompareAndSwap(nil, &err)
 	return *f.failed.Load()
 }

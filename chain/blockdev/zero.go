@@ -96,7 +96,7 @@ func (f *File) Grow(size int64) error {
 		err = f.grow(size)
 	}
 	if err != nil {
-		return fmt.Errorf("blockdev: grow: %s: from %d to %d bytes: %w", f.path, f.Size(), size, err)
+		return fmt.Errorf("blockdev: grow: %s: from %d to %d bytes: %w", f.path, f.Size(), size, judge(err))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"slatefs/chain/blockdev"
+	"slatefs/chain/fault"
 )
 
 // ErrCrashed is the answer to every operation from a crash on.
@@ -209,9 +210,9 @@ func (d *Disk) ask(op Op) error {
 	if fail == nil {
 		return nil
 	}
-	err := fail(op)
+	err := fault.Mark(fault.Transient, fail(op))
 	if err != nil && (op.Kind == OpSync || op.Kind == OpWriteDsync) {
-		err = fmt.Errorf("%w: %w", blockdev.ErrSyncFailed, err)
+		err = fault.Mark(fault.Pool, fmt.Errorf("%w: %w", blockdev.ErrSyncFailed, err))
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if d.failed == nil {
