@@ -99,17 +99,16 @@ func (a *app) serveBackground(ctx context.Context, c mountConfig, level slog.Lev
 
 // startLogged opens the log and starts the daemon.
 func (a *app) startLogged(c *mountConfig, level slog.Level) (*daemon, error) {
-	pools, err := a.host.pools()
-	if err != nil {
-		return nil, err
-	}
+	pools, _ := a.host.pools() //nolint:errcheck // the command that started the daemon has told
 	c.opts.log = a.host.logPath(c.device, pools)
-	if err := os.MkdirAll(filepath.Dir(c.opts.log), 0o755); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(c.opts.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := openLog(c.opts.log)
 	if err != nil {
-		return nil, err
+		// A log keeps nobody from his pool.
+		a.warnOnce("the daemon has no log: %v", err)
+		c.opts.log = os.DevNull
+		if f, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0); err != nil {
+			return nil, err
+		}
 	}
 	d, err := a.startDaemon(*c, slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: level})))
 	if err != nil {
@@ -121,4 +120,12 @@ func (a *app) startLogged(c *mountConfig, level slog.Level) (*daemon, error) {
 		}
 	}
 	return d, nil
+}
+
+// openLog opens a log file to be added to.
+func openLog(path string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NONBLOCK, 0o600) // a FIFO must not hold us
 }

@@ -80,7 +80,8 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 	if d.control, err = a.host.listenControl(d.live.UUID, ops, log); err != nil {
 		return d, err
 	}
-	return d, d.publish()
+	d.publish(a)
+	return d, nil
 }
 
 // openPool opens the device, takes both locks, and opens the pool.
@@ -109,9 +110,7 @@ func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
 		UUID: id, Name: name, Device: c.device, Identity: dev.Identity(), PID: os.Getpid(), Started: d.now(),
 		Socket: a.host.socketPath(id), Version: version(), Log: c.opts.log,
 	}
-	if err := d.lock.publish(d.live); err != nil {
-		return nil, err
-	}
+	d.sayWhere(a)
 	me, err := a.host.asHolder(d.now())
 	if err != nil {
 		return nil, err
@@ -158,12 +157,27 @@ func (d *daemon) mount(c mountConfig) (err error) {
 	return fmt.Errorf("%s: the mount is gone already", d.srv.Dir())
 }
 
-// publish tells clients where the daemon is, now and after its end.
-func (d *daemon) publish() error {
-	if err := d.lock.publish(d.live); err != nil {
-		return err
+// publish tells clients where the daemon is, now and after its end. The pool is served all the same if that fails.
+func (d *daemon) publish(a *app) {
+	d.sayWhere(a)
+	if err := d.host.register(known{d.live.UUID, d.live.Name, d.live.Device, d.live.Dir}); err != nil {
+		d.warn(a, "the pool is mounted, but its name is not known here after its end", err)
 	}
-	return d.host.register(known{d.live.UUID, d.live.Name, d.live.Device, d.live.Dir})
+}
+
+// sayWhere tells clients where the daemon is.
+func (d *daemon) sayWhere(a *app) {
+	if err := d.lock.publish(d.live); err != nil {
+		d.warn(a, "commands will not find the daemon of this pool; umount(8) and SIGTERM end it", err)
+	}
+}
+
+// warn tells, in the log and to who starts the daemon, what keeps it from nothing.
+func (d *daemon) warn(a *app, text string, err error) {
+	d.log.Warn(text, "pool", d.live.Name, "error", err)
+	if d.live.Log != "" { // else the log is what he sees
+		a.warnOnce("%s: %v", text, err)
+	}
 }
 
 // serve runs the daemon until the mount is gone, and closes it. When ctx ends, the mount goes after the last close.

@@ -14,7 +14,8 @@ import (
 // host is where a user's daemons keep what is not in a pool.
 //
 //	state/pools/UUID     pools known here (registry.go)
-//	run/UUID.lock        held by the daemon of a pool, with what it serves (lock.go)
+//	run/UUID.lock        held by the daemon of a pool (lock.go)
+//	run/UUID.json        what it serves
 //	run/UUID/control.sock
 //	log/NAME.log         of daemons in the background
 type host struct {

@@ -2,10 +2,13 @@ package main
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestHostDirectories(t *testing.T) {
@@ -114,8 +117,9 @@ func TestPoolLock(t *testing.T) {
 
 func TestRegistry(t *testing.T) {
 	h := testHost(t)
-	if l, err := h.pools(); err != nil || len(l) != 0 {
-		t.Fatalf("empty registry: %v, %v", l, err)
+	app := &app{stderr: io.Discard, host: h}
+	if l, unread := h.pools(); len(unread)+len(l) != 0 {
+		t.Fatalf("empty registry: %v, %v", l, unread)
 	}
 	a, b := known{UUID: uuid{1}, Name: "b", Device: "/x"}, known{UUID: uuid{2}, Name: "a", Device: "/y"}
 	for _, k := range []known{a, b, {UUID: uuid{1}, Name: "b", Device: "/z"}} {
@@ -123,19 +127,19 @@ func TestRegistry(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if l, err := h.pools(); err != nil || len(l) != 2 || l[0].Name != "a" || l[1].Device != "/z" {
-		t.Errorf("pools: %+v, %v", l, err)
+	if l, unread := h.pools(); unread != nil || len(l) != 2 || l[0].Name != "a" || l[1].Device != "/z" {
+		t.Errorf("pools: %+v, %v", l, unread)
 	}
-	if k, err := h.named("a"); err != nil || k != b {
+	if k, err := app.named("a"); err != nil || k != b {
 		t.Errorf("a is %+v, %v", k, err)
 	}
-	if _, err := h.named("c"); !errors.Is(err, errUnknownPool) {
+	if _, err := app.named("c"); !errors.Is(err, errUnknownPool) {
 		t.Errorf("c: %v", err)
 	}
 	if err := h.register(known{UUID: uuid{3}, Name: "a", Device: "/w"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.named("a"); err == nil || !strings.Contains(err.Error(), "2 pools") {
+	if _, err := app.named("a"); err == nil || !strings.Contains(err.Error(), "2 pools") {
 		t.Errorf("a twice: %v", err)
 	}
 	for range 2 {
@@ -143,7 +147,7 @@ func TestRegistry(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := h.named("a"); err != nil {
+	if _, err := app.named("a"); err != nil {
 		t.Error(err)
 	}
 }
@@ -160,5 +164,97 @@ func TestUUID(t *testing.T) {
 		if _, err := parseUUID(s); err == nil {
 			t.Errorf("%q is a UUID", s)
 		}
+	}
+}
+
+// One bad entry of the registry keeps nobody from another pool. It is named, once.
+func TestRegistryPassesOverWhatItCannotRead(t *testing.T) {
+	h := testHost(t)
+	if err := h.register(known{UUID: uuid{1}, Name: "lab", Device: "/x"}); err != nil {
+		t.Fatal(err)
+	}
+	at := func(id uuid) string { return filepath.Join(h.poolDir(), id.String()) }
+	for id, text := range map[uuid]string{{2}: "", {3}: "\x00\x00\x00", {4}: "{}", {5}: `{"uuid":"`} {
+		if err := os.WriteFile(at(id), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(at(uuid{6}), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(at(uuid{7}), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	a := &app{stderr: &said, host: h}
+	for range 2 {
+		if k, err := a.named("lab"); err != nil || k.Device != "/x" {
+			t.Fatalf("lab is %+v, %v", k, err)
+		}
+	}
+	for id := byte(2); id <= 7; id++ {
+		if n := strings.Count(said.String(), at(uuid{id})); n != 1 {
+			t.Errorf("%v is named %d times:\n%s", uuid{id}, n, said.String())
+		}
+	}
+}
+
+// What a daemon says of itself is there whole at any moment, also while it is said anew.
+func TestWhatADaemonSaysIsNeverHalf(t *testing.T) {
+	h := testHost(t)
+	lock, err := h.lockPool(uuid{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := live{UUID: uuid{1}, Name: "lab", Device: strings.Repeat("x", 5000)}
+	if err := lock.publish(l); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		for range 200 {
+			if err := lock.publish(l); err != nil {
+				done <- err
+				return
+			}
+		}
+		close(done)
+	}()
+	for n := 0; ; n++ {
+		select {
+		case err := <-done:
+			if err := errors.Join(err, lock.release()); err != nil || n == 0 {
+				t.Errorf("%d looks, %v", n, err)
+			}
+			return
+		default:
+		}
+		if got, ok := readLive(h.lockPath(uuid{1})); !ok || got.Device != l.Device {
+			t.Fatalf("look %d: %+v, %v", n, got, ok)
+		}
+	}
+}
+
+// A lock that is held anew says nothing of the daemon that was killed.
+func TestLockForgetsWhoWasKilled(t *testing.T) {
+	h := testHost(t)
+	lock, err := h.lockPool(uuid{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.publish(live{UUID: uuid{1}, Name: "lab"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.f.Close(); err != nil { // as a kill does
+		t.Fatal(err)
+	}
+	if lock, err = h.lockPool(uuid{1}); err != nil {
+		t.Fatal(err)
+	}
+	if l, ok := readLive(h.lockPath(uuid{1})); ok {
+		t.Errorf("the new holder is %+v", l)
+	}
+	if err := lock.release(); err != nil {
+		t.Error(err)
 	}
 }

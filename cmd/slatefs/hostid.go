@@ -33,7 +33,7 @@ func (h host) machineID() (id uuid, err error) {
 	if err := os.MkdirAll(h.state, 0o755); err != nil {
 		return id, err
 	}
-	if err := os.WriteFile(h.idPath(), []byte(hex.EncodeToString(id[:])+"\n"), 0o644); err != nil {
+	if err := writeWhole(h.idPath(), []byte(hex.EncodeToString(id[:])+"\n"), 0o644); err != nil {
 		return id, fmt.Errorf("this host has no /etc/machine-id, and none can be kept: %w", err)
 	}
 	return id, nil

@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,7 +14,7 @@ import (
 	"slatefs/chain/blockdev"
 )
 
-// live is what the daemon of a pool says of itself, in the lock file that it holds.
+// live is what the daemon of a pool says of itself, in a file beside the lock that it holds.
 type live struct {
 	UUID     uuid      `json:"uuid"`
 	Name     string    `json:"name"`
@@ -32,10 +32,20 @@ type live struct {
 
 // poolLock is the lock of a pool on this host, by its UUID. The lock on the device's open file does not exclude the
 // same pool through a loop device; this one does.
+//
+// The lock file is empty: it is locked, so it can't be replaced, and what is written in place can be read half-written.
 type poolLock struct{ f *os.File }
 
 // lockPath is the lock file of a pool.
-func (h host) lockPath(id uuid) string { return filepath.Join(h.run, id.String()+".lock") }
+func (h host) lockPath(id uuid) string { return filepath.Join(h.run, id.String()+lockSuffix) }
+
+const (
+	lockSuffix = ".lock"
+	liveSuffix = ".json"
+)
+
+// livePath is where the holder of a lock file says what it serves. It counts only while the lock is held.
+func livePath(lock string) string { return strings.TrimSuffix(lock, lockSuffix) + liveSuffix }
 
 // lockPool takes the lock of a pool; a holder is named in the error. The file stays when the lock is gone: who holds
 // it counts, not that it is there.
@@ -51,7 +61,9 @@ func (h host) lockPool(id uuid) (*poolLock, error) {
 	// Of the open file, not of the process: a second open in this process is refused as well.
 	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 	if err == nil {
-		return &poolLock{f}, nil
+		if err = removeIfThere(livePath(path)); err == nil { // of one that was killed, and is not the holder
+			return &poolLock{f}, nil
+		}
 	}
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		err = errPoolInUse
@@ -74,55 +86,39 @@ func inUse(l live) error {
 	return fmt.Errorf("pool %s is %s by process %d (device %s): %w", l.Name, where, l.PID, l.Device, errPoolInUse)
 }
 
-// publish writes what the daemon serves into the lock file.
+// publish says what the daemon serves.
 func (p *poolLock) publish(l live) error {
 	b, err := json.Marshal(l)
 	if err != nil {
 		return err
 	}
-	// A reader between the two finds no JSON and takes the pool for one that is just starting.
-	if err := p.f.Truncate(0); err != nil {
-		return err
-	}
-	_, err = p.f.WriteAt(b, 0)
-	return err
+	return writeWhole(livePath(p.f.Name()), append(b, '\n'), 0o600)
 }
 
-// release empties the file and gives the lock back.
-func (p *poolLock) release() error { return errors.Join(p.f.Truncate(0), p.f.Close()) }
+// release gives the lock back.
+func (p *poolLock) release() error {
+	return errors.Join(removeIfThere(livePath(p.f.Name())), p.f.Close())
+}
 
-// readLive reads a lock file that a daemon holds; false: nobody does, or the daemon is not that far.
+// readLive reads what the holder of a lock file serves; false: nobody holds it, or the holder is not that far.
 func readLive(path string) (l live, ok bool) {
-	f, held := heldLock(path)
-	if f == nil {
+	if !held(path) {
 		return l, false
 	}
-	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
-	if err := errors.Join(err, f.Close()); err != nil || !held {
-		return l, false
-	}
+	b, err := os.ReadFile(livePath(path))
 	l.lock = path
-	return l, json.Unmarshal(b, &l) == nil
+	return l, err == nil && json.Unmarshal(b, &l) == nil
 }
 
-// heldLock opens a lock file and tells whether somebody holds it, without taking it even for a moment.
-func heldLock(path string) (f *os.File, held bool) {
+// held tells whether somebody holds a lock file, without taking it even for a moment.
+func held(path string) bool {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, false
+		return false
 	}
 	q := unix.Flock_t{Type: unix.F_WRLCK}
 	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &q)
-	return f, err == nil && q.Type != unix.F_UNLCK
-}
-
-// held tells whether the daemon of a lock file is there still.
-func held(path string) bool {
-	f, held := heldLock(path)
-	if f != nil {
-		held = f.Close() == nil && held
-	}
-	return held
+	return errors.Join(err, f.Close()) == nil && q.Type != unix.F_UNLCK
 }
 
 // daemons lists the daemons that run on this host for this user.
@@ -130,7 +126,7 @@ func (h host) daemons() []live {
 	if !owned(h.run, os.Geteuid()) {
 		return nil // there is none, or somebody else pretends
 	}
-	paths, err := filepath.Glob(filepath.Join(h.run, "*.lock"))
+	paths, err := filepath.Glob(filepath.Join(h.run, "*"+lockSuffix))
 	if err != nil {
 		return nil // the pattern is constant: it is well-formed
 	}

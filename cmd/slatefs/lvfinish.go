@@ -111,7 +111,8 @@ func (a *app) finishLV(ctx context.Context, p lvPool) error {
 	if err != nil {
 		return fmt.Errorf("pool %s on %s is unfinished, and can't be ended: %w", p.Name, p.lv, err)
 	}
-	return errors.Join(a.host.forget(p.UUID), a.note("pool %s on %s %s", p.Name, p.lv, done))
+	a.forget(p.UUID)
+	return a.note("pool %s on %s %s", p.Name, p.lv, done)
 }
 
 // refuseUnfinished refuses a pool on a logical volume that is not whole yet or any more, and finishes one that nobody

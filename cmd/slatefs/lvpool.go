@@ -153,7 +153,7 @@ func activate(ctx context.Context, device string, always bool) (undo func() erro
 // named finds a pool that is not mounted by its name: one that is known here, else one on a logical volume, which another
 // host may have made. A known one is where its volume is now.
 func (f *finder) named(name string) (poolRef, error) {
-	k, err := f.host.named(name)
+	k, err := f.byName(name)
 	if err == nil {
 		if _, isLV := lvArgument(k.Device); isLV {
 			pools, err := f.lvs()

@@ -70,6 +70,7 @@ func (a *app) mountCmd() *cobra.Command {
 		Args:              arguments(2, 2),
 		ValidArgsFunction: a.completePools(0),
 		RunE: plain(func(ctx context.Context, args []string) error {
+			a.child = ready != 0
 			c, err := a.mountConfig(ctx, args[0], args[1], opts)
 			if err != nil {
 				return err

@@ -177,20 +177,14 @@ func bigEnough(bytes int64) error {
 // nameFree refuses a name that another pool of this host has. Known pools that are no longer where they were do not
 // count.
 func (a *app) nameFree(ctx context.Context, name, device string) error {
-	pools, err := a.host.pools()
-	if err != nil {
-		return err
-	}
-	for _, k := range pools {
+	for _, k := range a.knownPools() {
 		if k.Name != name || k.Device == device {
 			continue
 		}
 		if a.stillThere(ctx, k) {
 			return hinted(fmt.Errorf("a pool %s exists, on %s", name, k.Device), "take another name, or slatefs pool destroy %s", name)
 		}
-		if err := a.host.forget(k.UUID); err != nil {
-			return err
-		}
+		a.forget(k.UUID)
 	}
 	return nil
 }
@@ -229,11 +223,12 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 		return err
 	}
 	if n.old != (uuid{}) {
-		if err := a.host.forget(n.old); err != nil {
-			return err
-		}
+		a.forget(n.old)
 	}
-	return a.host.register(known{UUID: id, Name: n.name, Device: n.device})
+	if err := a.host.register(known{UUID: id, Name: n.name, Device: n.device}); err != nil {
+		a.warnOnce("the pool is made, but its name is not known here: %v; slatefs mount %s DIR finds it by its device", err, n.device)
+	}
+	return nil
 }
 
 func (a *app) makeOnDevice(ctx context.Context, n newPool, id uuid) (err error) {

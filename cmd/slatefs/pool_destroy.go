@@ -129,9 +129,7 @@ func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flag
 		return err
 	}
 	if end.id != (uuid{}) {
-		if err := a.host.forget(end.id); err != nil {
-			return err
-		}
+		a.forget(end.id)
 	}
 	if text := end.leaves(); text != "" && !flags.erase {
 		if err := a.note("left on %s, not erased: %s", end.device, text); err != nil {

@@ -95,11 +95,7 @@ func (a *app) poolStates(ctx context.Context) ([]poolState, error) {
 		}
 		pools = append(pools, p)
 	}
-	all, err := a.host.pools()
-	if err != nil {
-		return nil, err
-	}
-	for _, k := range all {
+	for _, k := range a.knownPools() {
 		if slices.ContainsFunc(pools, func(p poolState) bool { return p.UUID == k.UUID }) {
 			continue
 		}

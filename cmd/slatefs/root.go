@@ -17,6 +17,8 @@ type app struct {
 	host           host
 	now            func() time.Time
 	mounts         func() (mountTable, error)
+	warned         []string // by warnOnce
+	child          bool     // the process that started this one has warned of the registry
 }
 
 // run executes one command line.
@@ -140,10 +142,7 @@ func (a *app) completePools(at int) cobra.CompletionFunc {
 		if len(args) != at && at >= 0 {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
-		pools, err := a.host.pools()
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveDefault
-		}
+		pools, _ := a.host.pools() //nolint:errcheck // what can't be read has no name
 		var names []cobra.Completion
 		for _, k := range pools {
 			names = append(names, cobra.CompletionWithDesc(k.Name, k.Device))

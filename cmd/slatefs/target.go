@@ -28,6 +28,8 @@ type finder struct {
 	live   []live
 	cwd    string
 	lvs    func() ([]lvPool, error) // pools on logical volumes; asked for once, when needed
+	known  func() []known
+	byName func(string) (known, error) // of the known ones
 }
 
 func (a *app) finder() (*finder, error) {
@@ -37,7 +39,7 @@ func (a *app) finder() (*finder, error) {
 	}
 	mounts, err := a.mounts()
 	lvs := sync.OnceValues(func() ([]lvPool, error) { return lvPools(context.Background()) })
-	return &finder{a.host, mounts, a.host.daemons(), cwd, lvs}, err
+	return &finder{a.host, mounts, a.host.daemons(), cwd, lvs, a.knownPools, a.named}, err
 }
 
 // locate finds the slatefs mount that a path lies on. Symlinks on the way to the mount are followed, below it nothing
@@ -179,11 +181,7 @@ func (f *finder) device(path string) (poolRef, error) {
 	if err != nil {
 		return poolRef{}, err
 	}
-	pools, err := f.host.pools()
-	if err != nil {
-		return poolRef{}, err
-	}
-	for _, k := range pools {
+	for _, k := range f.known() {
 		if other, err := identity(k.Device); err == nil && other == id {
 			return poolRef{device: abs, id: k.UUID, name: k.Name}, nil
 		}
