@@ -55,7 +55,7 @@ bench: ## run the benchmarks of PKG, BENCH_COUNT (10) times, for benchstat
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count=$(BENCH_COUNT) -timeout=0 $(PKG)
 
 cover: ## measure test coverage into coverage.out and coverage.html
-	go test -coverpkg=./... -coverprofile=coverage.out ./...
+	go test -timeout=0 -coverpkg=./... -coverprofile=coverage.out ./...
 	go tool cover -html=coverage.out -o coverage.html
 	go tool cover -func=coverage.out | tail -n 1
 

@@ -1,4 +1,7 @@
-// Command gotest runs one `go test -json` command as a named suite with a time budget.
+// Command gotest runs one `go test -json` command as a named suite.
+//
+// The suite has a budget, which is reported beside what it took and ends nothing. What ends a command is no progress
+// for a long time (hang.go): it gets SIGQUIT, so that the tests print what their goroutines wait for.
 //
 // It prints what a reader needs (package lines, the whole output of failed tests), adds one
 // tab-separated line about the suite to the results file (suite, budget, seconds, passed, failed,
@@ -25,18 +28,21 @@ const allowedSkip = "guest kernel"
 // config is the command line.
 type config struct {
 	suite   string
-	budget  time.Duration
-	results string // file to append to
-	skips   string // file to append to
-	strict  bool   // a skip is a failure
-	verbose bool   // print the output of passed tests, too
+	budget  time.Duration // what it should take, to be reported
+	stall   time.Duration // without progress for so long it hangs
+	grace   time.Duration // to print its goroutines then
+	results string        // file to append to
+	skips   string        // file to append to
+	strict  bool          // a skip is a failure
+	verbose bool          // print the output of passed tests, too
 	command []string
 }
 
 func main() {
-	c := config{strict: os.Getenv("CI") == "true", verbose: os.Getenv("V") == "1"}
+	c := config{grace: time.Minute, strict: os.Getenv("CI") == "true", verbose: os.Getenv("V") == "1"}
 	flag.StringVar(&c.suite, "suite", "", "`name` of the suite")
-	flag.DurationVar(&c.budget, "budget", 0, "wall clock that the command may take, its build included")
+	flag.DurationVar(&c.budget, "budget", 0, "wall clock that the command should take, its build included; reported only")
+	flag.DurationVar(&c.stall, "stall", 10*time.Minute, "a command that makes no progress for so long hangs")
 	flag.StringVar(&c.results, "results", "", "`file` that the suite's line is added to")
 	flag.StringVar(&c.skips, "skips", "", "`file` that skipped tests are added to")
 	flag.Parse()
@@ -55,23 +61,24 @@ func main() {
 
 // run executes the command and records what came of it; ok tells whether the verdict is "ok".
 func run(ctx context.Context, c config) (ok bool, err error) {
-	if c.suite == "" || c.budget <= 0 || len(c.command) == 0 {
-		return false, errors.New("usage: gotest -suite NAME -budget DURATION -results FILE -skips FILE COMMAND…")
+	if c.suite == "" || c.budget <= 0 || c.stall <= 0 || len(c.command) == 0 {
+		return false, errors.New("usage: gotest -suite NAME -budget DURATION [-stall DURATION] -results FILE -skips FILE COMMAND…")
 	}
-	budget, cancel := context.WithTimeout(ctx, c.budget)
-	defer cancel()
-
 	t := newTally(os.Stdout, c.verbose)
-	cmd := exec.CommandContext(budget, c.command[0], c.command[1:]...)
+	cmd := exec.CommandContext(ctx, c.command[0], c.command[1:]...)
 	cmd.Stdout, cmd.Stderr = t, os.Stdout
-	// The command has a process group of its own, so that nothing it started outlives the budget;
+	// The command has a process group of its own, so that nothing it started outlives it when it is ended;
 	// WaitDelay is for a process which left the group and still holds the pipe.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 10 * time.Second
 
 	start := time.Now()
-	runErr := cmd.Run()
+	runErr := cmd.Start()
+	hung := false
+	if runErr == nil {
+		hung, runErr = c.await(cmd, t)
+	}
 	took := time.Since(start)
 	t.close()
 
@@ -79,13 +86,44 @@ func run(ctx context.Context, c config) (ok bool, err error) {
 	switch {
 	case ctx.Err() != nil:
 		verdict = "interrupted"
-	case budget.Err() != nil:
-		verdict = "over budget"
+	case hung:
+		verdict = "hang"
 	}
 	if err := record(c, t, took, verdict); err != nil {
 		return false, err
 	}
 	return verdict == "ok", nil
+}
+
+// await waits for a started command. One that hangs gets SIGQUIT, upon which Go programs print their goroutines and
+// end, and SIGKILL if that does not end it.
+func (c config) await(cmd *exec.Cmd, t *tally) (hung bool, err error) {
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	look := time.NewTicker(max(c.stall/share, 10*time.Millisecond))
+	defer look.Stop()
+	w := newWatch(c.stall, time.Now())
+	for {
+		select {
+		case err := <-ended:
+			return false, err
+		case now := <-look.C:
+			if !w.hangs(now, t.lastOutput(), cpuOf(cmd.Process.Pid)) {
+				continue
+			}
+		}
+		break
+	}
+	fmt.Fprintf(os.Stdout, "gotest: no progress, and no output for %s: SIGQUIT\n", time.Since(w.output).Round(time.Second))
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT) //nolint:errcheck // it has ended
+	defer cmd.Cancel()                                  //nolint:errcheck // what did not listen may still be there
+	select {
+	case err := <-ended:
+		return true, err
+	case <-time.After(c.grace):
+	}
+	_ = cmd.Cancel() //nolint:errcheck // it has ended
+	return true, <-ended
 }
 
 // verdict judges a command that ended by itself.

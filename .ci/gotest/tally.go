@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 )
 
 // event is one line of `go test -json` (see `go doc test2json`).
@@ -31,7 +33,8 @@ type skip struct {
 type tally struct {
 	w       io.Writer
 	verbose bool
-	partial []byte // the line that is not yet whole
+	partial []byte       // the line that is not yet whole
+	last    atomic.Int64 // when something was written last, nanoseconds since 1970
 
 	passed, failed, skipped int
 	skips                   []skip
@@ -40,11 +43,17 @@ type tally struct {
 }
 
 func newTally(w io.Writer, verbose bool) *tally {
-	return &tally{w: w, verbose: verbose, open: map[testID][]string{}, broken: map[string]bool{}}
+	t := &tally{w: w, verbose: verbose, open: map[testID][]string{}, broken: map[string]bool{}}
+	t.last.Store(time.Now().UnixNano())
+	return t
 }
+
+// lastOutput is when something was written last; any goroutine may ask.
+func (t *tally) lastOutput() time.Time { return time.Unix(0, t.last.Load()) }
 
 // Write takes the next piece of the stream; it never fails.
 func (t *tally) Write(p []byte) (int, error) {
+	t.last.Store(time.Now().UnixNano())
 	t.partial = append(t.partial, p...)
 	for {
 		line, rest, found := bytes.Cut(t.partial, []byte("\n"))
