@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -103,12 +104,28 @@ func lvArgument(arg string) (lvm.Name, bool) {
 		if _, err := os.Stat(arg); err == nil {
 			return lvm.OfDevice(arg)
 		}
-		if !strings.HasPrefix(arg, "/dev/") || strings.HasPrefix(arg, "/dev/mapper/") {
+		if !strings.HasPrefix(arg, "/dev/") || strings.HasPrefix(arg, "/dev/mapper/") || !mayBeGroup(filepath.Dir(filepath.Clean(arg))) {
 			return lvm.Name{}, false
 		}
 	}
 	n, err := lvm.ParseName(arg)
 	return n, err == nil
+}
+
+// mayBeGroup tells whether a directory below /dev may be that of a volume group: it is not there, for no volume of the group
+// is active, or it holds nothing but links to devices of the device-mapper. LVM takes no name that is there already.
+func mayBeGroup(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return true
+	}
+	for _, e := range entries {
+		to, err := os.Readlink(filepath.Join(dir, e.Name()))
+		if err != nil || !strings.HasPrefix(filepath.Base(to), "dm-") && filepath.Base(filepath.Dir(to)) != "mapper" {
+			return false
+		}
+	}
+	return err == nil && len(entries) > 0
 }
 
 // activate makes the device of a pool's volume, exclusively, and returns what takes it away again: always, for who is to

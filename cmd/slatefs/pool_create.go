@@ -137,7 +137,7 @@ func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFla
 // planFile checks the size of a new file.
 func (n *newPool) planFile(f poolCreateFlags) error {
 	switch {
-	case strings.HasPrefix(n.device, "/dev/"):
+	case isDeviceName(n.device):
 		return fmt.Errorf("%s: no such device", n.device)
 	case !f.size.set:
 		return usagef("%s: does not exist; --size makes a new file, as --size 20G", n.device)
@@ -148,6 +148,17 @@ func (n *newPool) planFile(f poolCreateFlags) error {
 	}
 	n.file = f.size.bytes
 	return errors.Join(bigEnough(n.file), n.roomForFile())
+}
+
+// isDeviceName tells whether a path that is not there could only be a device: it lies below /dev, and on no other file
+// system than /dev itself, as /dev/shm is.
+func isDeviceName(path string) bool {
+	var dev, dir unix.Stat_t
+	if !strings.HasPrefix(path, "/dev/") {
+		return false
+	}
+	err := errors.Join(unix.Stat("/dev", &dev), unix.Stat(filepath.Dir(path), &dir))
+	return err != nil || dev.Dev == dir.Dev
 }
 
 // roomForFile refuses a file of zeros that surely does not fit: writing it would fill the file system before it fails.

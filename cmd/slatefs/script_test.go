@@ -52,11 +52,24 @@ func params(dir string) testscript.Params {
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup:               setup,
+		Condition:           condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"killdaemon": killDaemon,
 			"eventually": eventually,
 		},
 	}
+}
+
+// condition answers what scripts ask in brackets.
+func condition(name string) (bool, error) {
+	switch name {
+	case "root":
+		return os.Geteuid() == 0, nil
+	case "shm":
+		var dev, shm unix.Stat_t
+		return unix.Stat("/dev", &dev) == nil && unix.Stat("/dev/shm", &shm) == nil && dev.Dev != shm.Dev, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
 }
 
 // setup keeps a script's pools apart from the host's, and takes away what it leaves mounted.

@@ -12,6 +12,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/lvm"
 )
 
 // object names a volume, snapshot or directory to the daemon.
@@ -149,9 +150,9 @@ func (f *finder) pool(arg string) (poolRef, error) {
 		if !ok {
 			return poolRef{}, hinted(usagef("%s: is neither a name, nor a path, nor VG/LV", arg), "a path starts with / or ./")
 		}
-		return f.device(lv.Path())
+		return f.volume(arg, lv)
 	}
-	same := slices.DeleteFunc(slices.Clone(f.live), func(l live) bool { return l.Name != arg })
+	same := f.liveNamed(arg)
 	switch len(same) {
 	case 0:
 		return f.named(arg)
@@ -159,6 +160,25 @@ func (f *finder) pool(arg string) (poolRef, error) {
 		return liveRef(same[0]), nil
 	}
 	return poolRef{}, fmt.Errorf("%d pools are named %s, on %s and %s: give the mountpoint", len(same), arg, same[0].Dir, same[1].Dir)
+}
+
+// liveNamed are the mounted pools of a name.
+func (f *finder) liveNamed(name string) []live {
+	return slices.DeleteFunc(slices.Clone(f.live), func(l live) bool { return l.Name != name })
+}
+
+// volume finds a pool by VG/LV. Where LVM has no such volume, and there is a file of that name, the file was meant.
+func (f *finder) volume(arg string, lv lvm.Name) (poolRef, error) {
+	ref, err := f.device(lv.Path())
+	if err != nil || ref.id != (uuid{}) {
+		return ref, err
+	}
+	_, device := os.Stat(lv.Path())
+	_, file := os.Stat(arg)
+	if device != nil && file == nil {
+		return ref, hinted(fmt.Errorf("%s: is taken for VG/LV, and there is no such logical volume", arg), "a path starts with / or ./, as ./%s", arg)
+	}
+	return ref, nil
 }
 
 func liveRef(l live) poolRef { return poolRef{live: &l, device: l.Device, id: l.UUID, name: l.Name} }
@@ -206,10 +226,14 @@ func (a *app) mountedPool(arg string) (live, error) {
 	return f.mountedPool(arg)
 }
 
-// mountedPool finds the daemon of a PATH or POOL: what lies on a mount is a path, however it is written.
+// mountedPool finds the daemon of a PATH or POOL: what lies on a mount is a path, however it is written, and so is a
+// directory.
 func (f *finder) mountedPool(arg string) (live, error) {
 	if m, _, ok := f.locate(arg); ok {
 		return f.daemon(m)
+	}
+	if st, err := os.Stat(arg); err == nil && st.IsDir() && strings.Contains(arg, "/") {
+		return live{}, f.notOurs(arg)
 	}
 	ref, err := f.pool(arg)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,13 +18,15 @@ import (
 func (a *app) umountCmd() *cobra.Command {
 	var wait bool
 	cmd := &cobra.Command{
-		Use:   "umount [--wait] DIR",
+		Use:   "umount [--wait] DIR|POOL",
 		Short: "Unmount a pool and end its daemon",
-		Long: `Unmounts a pool. With files open it is refused, and says who holds them; with --wait it refuses new opens instead,
+		Long: `Unmounts a pool, which is given by its mountpoint, its name or its device: a path below the mountpoint is refused, for what
+ends is the whole pool. With files open it is refused, and says who holds them; with --wait it refuses new opens instead,
 and ends after the last close. On return the daemon has ended and the device is free. A mount whose daemon was killed is
 taken away.`,
 		Example: `  slatefs umount /mnt/lab
-  slatefs umount --wait /mnt/lab       # after the last guest`,
+  slatefs umount --wait /mnt/lab       # after the last guest
+  slatefs umount lab`,
 		Args: arguments(1, 1),
 		RunE: plain(func(ctx context.Context, args []string) error { return a.umount(ctx, args[0], wait) }),
 	}
@@ -30,15 +34,19 @@ taken away.`,
 	return cmd
 }
 
-func (a *app) umount(ctx context.Context, dir string, wait bool) error {
+func (a *app) umount(ctx context.Context, arg string, wait bool) error {
 	f, err := a.finder()
 	if err != nil {
 		return err
 	}
-	if m, _, ok := f.locate(dir); ok && isDead(m.dir) {
+	m, ok, err := f.mountpoint(arg)
+	if err != nil {
+		return err
+	}
+	if ok && isDead(m.dir) {
 		return detachDead(m.dir)
 	}
-	l, err := f.mountedPool(dir)
+	l, err := f.ending(arg, m, ok)
 	if err != nil {
 		return err
 	}
@@ -52,6 +60,54 @@ func (a *app) umount(ctx context.Context, dir string, wait bool) error {
 		}
 	}
 	return waitGone(ctx, l)
+}
+
+// mountpoint finds the mount of slatefs that a path is the mountpoint of; false: it lies on none. A path below one is refused:
+// what ends is the whole pool, and a slip of the pen must not end it.
+func (f *finder) mountpoint(arg string) (m mountEntry, ok bool, err error) {
+	m, rel, ok := f.locate(arg)
+	if ok && rel != strings.TrimPrefix(m.root, "/") {
+		err = hinted(fmt.Errorf("%s: is no mountpoint, it lies in the pool that is mounted on %s", arg, m.dir), "slatefs umount %s unmounts that pool", m.dir)
+	}
+	return m, ok, err
+}
+
+// ending finds the daemon that is to end: by its mountpoint, or else by the name or the device of its pool.
+func (f *finder) ending(arg string, m mountEntry, ok bool) (live, error) {
+	if ok {
+		l, err := f.daemon(m)
+		if err == nil && l.Dir != m.dir {
+			err = hinted(fmt.Errorf("%s: is a bind mount of the pool that is mounted on %s", arg, l.Dir), "umount %s takes it away, slatefs umount %s the pool", arg, l.Dir)
+		}
+		return l, err
+	}
+	if st, err := os.Stat(arg); err == nil && st.IsDir() {
+		if len(f.liveNamed(arg)) == 0 {
+			return live{}, f.notOurs(arg)
+		}
+	}
+	ref, err := f.pool(arg)
+	if err != nil {
+		return live{}, err
+	}
+	return ref.mounted()
+}
+
+// notOurs says what a directory is that no pool is mounted on.
+func (f *finder) notOurs(arg string) error {
+	abs := arg
+	if !filepath.IsAbs(abs) {
+		abs = filepath.Join(f.cwd, abs)
+	}
+	err := fmt.Errorf("%s: no pool is mounted there", arg)
+	if m, _, ok := f.mounts.of(filepath.Clean(abs)); ok {
+		what := "a directory of the " + m.fstype + " on " + m.dir
+		if m.dir == filepath.Clean(abs) {
+			what = "the mountpoint of a " + m.fstype
+		}
+		err = fmt.Errorf("%s: no pool is mounted there, it is %s", arg, what)
+	}
+	return hinted(err, "slatefs pool list shows the mounted pools")
 }
 
 // isDead tells a mount that its daemon has left.
