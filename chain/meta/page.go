@@ -119,11 +119,13 @@ func UnmarshalHeader(page []byte) (Header, error) {
 	}, nil
 }
 
-// PageError is a page that cannot be read from any of its copies. It wraps
-// ErrCorrupt.
+// PageError is a page that cannot be had from any of its copies. It wraps
+// ErrCorrupt, unless a copy could not even be read: that one may be right.
 type PageError struct {
 	Addr, Twin alloc.BlockID
 	Reason     error // what the first copy's read, checksum or decoding said; never nil
+
+	unread bool // of a copy nothing is known
 }
 
 // Error names the page and the reason.
@@ -134,5 +136,10 @@ func (e *PageError) Error() string {
 	return fmt.Sprintf("meta: page %d (twin %d): %v", e.Addr, e.Twin, e.Reason)
 }
 
-// Unwrap gives ErrCorrupt and the reason.
-func (e *PageError) Unwrap() []error { return []error{ErrCorrupt, e.Reason} }
+// Unwrap gives the reason, and ErrCorrupt where it is known that no copy is right.
+func (e *PageError) Unwrap() []error {
+	if e.unread {
+		return []error{e.Reason}
+	}
+	return []error{ErrCorrupt, e.Reason}
+}

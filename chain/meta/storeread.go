@@ -1,11 +1,13 @@
 package meta
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
 
 	"slatefs/alloc"
+	"slatefs/chain/fault"
 )
 
 // Cached returns the decoded page if it is in memory. It does no I/O and
@@ -18,7 +20,9 @@ func (s *Store) Cached(p Ptr) (any, bool) {
 // Get returns the decoded page: from memory, else from the device. decode gets
 // PageSize verified bytes which it may keep but not change; what it returns is
 // shared by all callers and may not be changed either. When no copy has the
-// content that p vouches for, or decode refuses it, the error is a *PageError.
+// content that p vouches for, or decode refuses it, the error is a *PageError: a
+// fault of that one page. Where a copy could not be read at all it may be there
+// the next time, and the fault is transient.
 func (s *Store) Get(p Ptr, decode func([]byte) (any, error)) (any, error) {
 	key := cacheKey{p.Addr, p.Sum}
 	val, raw := s.cache.get(key)
@@ -33,7 +37,7 @@ func (s *Store) Get(p Ptr, decode func([]byte) (any, error)) (any, error) {
 	}
 	val, err := decode(raw)
 	if err != nil {
-		return nil, &PageError{Addr: p.Addr, Twin: p.Twin, Reason: err}
+		return nil, damaged(p, err)
 	}
 	s.cache.add(key, val)
 	return val, nil
@@ -47,28 +51,51 @@ func (s *Store) read(p Ptr) (page []byte, second bool, err error) {
 	if first == nil {
 		return page, false, nil
 	}
-	if p.Twin != 0 && s.readCopy(page, p.Twin, p.Sum) == nil {
+	if p.Twin == 0 {
+		return nil, false, damaged(p, first)
+	}
+	other := s.readCopy(page, p.Twin, p.Sum)
+	if other == nil {
 		s.repair(p, p.Addr, page)
 		return page, true, nil
 	}
-	return nil, false, &PageError{Addr: p.Addr, Twin: p.Twin, Reason: first}
+	return nil, false, damaged(p, first, other)
+}
+
+// errUnread is wrapped by what readCopy says of a copy that the device did not
+// give. What it gave and is wrong is another matter.
+var errUnread = errors.New("read")
+
+// damaged is the error of a page of which no copy serves.
+func damaged(p Ptr, copies ...error) error {
+	e := &PageError{Addr: p.Addr, Twin: p.Twin, Reason: copies[0]}
+	for _, err := range copies {
+		e.unread = e.unread || errors.Is(err, errUnread)
+	}
+	if e.unread {
+		return fault.Mark(fault.Transient, e)
+	}
+	return fault.Mark(fault.Object, e)
 }
 
 func (s *Store) readCopy(page []byte, b alloc.BlockID, sum uint64) error {
 	if b == 0 || uint64(b) >= uint64(s.total.Load()) {
 		return fmt.Errorf("address outside the pool of %d blocks", s.total.Load())
 	}
-	n, err := s.dev.ReadAt(page, int64(b)*PageSize)
-	if err != nil {
-		return fmt.Errorf("read: %w", err)
+	var got uint64
+	for range 2 { // what a cable turned is right the second time
+		n, err := s.dev.ReadAt(page, int64(b)*PageSize)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errUnread, err)
+		}
+		if n != PageSize {
+			return fmt.Errorf("%w: %d bytes of %d", errUnread, n, PageSize)
+		}
+		if got = xxhash.Sum64(page); got == sum {
+			return nil
+		}
 	}
-	if n != PageSize {
-		return fmt.Errorf("read: %d bytes of %d", n, PageSize)
-	}
-	if got := xxhash.Sum64(page); got != sum {
-		return fmt.Errorf("checksum %016x, want %016x", got, sum)
-	}
-	return nil
+	return fmt.Errorf("checksum %016x, want %016x", got, sum)
 }
 
 // Check reads the copies of a page from the device, not from memory, and
