@@ -56,6 +56,7 @@ type Store struct {
 	dirty map[alloc.BlockID]*dirtyPage // by each copy that is to be written
 	sums  map[alloc.BlockID]uint32     // see repair
 	bad   error                        // first wrong Free: no checkpoint after it
+	tx    *tx                          // nil: none
 
 	levels [][]Ptr // the free map's pages: chunks, index pages, ... root
 }
@@ -121,6 +122,7 @@ func (s *Store) Put(page []byte, twin bool, birth uint64, decoded any) (Ptr, err
 		}
 	}
 	s.addDirtyLocked(p, page, decoded)
+	s.tx.put(p)
 	return p, nil
 }
 
@@ -187,6 +189,7 @@ func (s *Store) freeLocked(b alloc.BlockID, sensitive bool) {
 		}
 		return
 	}
+	s.tx.free(s, b, e, i)
 	e.used.clear(i)
 	e.moved.set(i)
 	s.used--

@@ -19,7 +19,7 @@ type sealPlan struct {
 // which what was freed until now is free. It returns the root for the
 // superblock (nil while the store has no extents). Every page that is dirty now
 // belongs to the checkpoint: Flush must have written it before the superblock
-// is. Refill is not called.
+// is. Refill is not called. A transaction ends: what it put and freed holds.
 //
 // On error (ErrNoPages; what Err returns) nothing has changed.
 func (s *Store) Seal() (Ptr, error) {
@@ -28,9 +28,12 @@ func (s *Store) Seal() (Ptr, error) {
 	if s.bad != nil {
 		return Ptr{}, fmt.Errorf("meta: seal: %w", s.bad)
 	}
+	t := s.tx
+	s.tx = nil // what follows has its own way back
 	p, err := s.planSealLocked()
 	if err != nil {
 		s.undoSealLocked(p)
+		s.tx = t
 		return Ptr{}, fmt.Errorf("meta: seal: %w", err)
 	}
 	s.writeMapLocked(p)
@@ -44,6 +47,7 @@ func (s *Store) Seal() (Ptr, error) {
 		e.pend = bitmap{}
 		e.disk, e.known = e.used, true
 	}
+	s.keepLocked(t)
 	return s.rootLocked(), nil
 }
 
