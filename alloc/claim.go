@@ -91,6 +91,9 @@ func (p *Pool) Unnamed() []Run { return p.win.runs() }
 // WindowReady returns the number of blocks that Take may name.
 func (p *Pool) WindowReady() int64 { return p.win.ready }
 
+// WindowWaiting returns the number of blocks whose claim is not durable yet.
+func (p *Pool) WindowWaiting() int64 { return p.win.waiting }
+
 // ClaimedRuns returns all claimed blocks, named or not, by address. Groups that have some
 // must be loaded, else an *UnloadedError.
 func (p *Pool) ClaimedRuns() ([]Run, error) {

@@ -100,14 +100,33 @@ func TestShun(t *testing.T) {
 	must(t, p.SetGroup(1, Counts{Clean: 16}, true, Clean))
 	_, err := p.FindClean(4, 1, 0)
 	wantErr(t, err, ErrUnloaded)
+	findable := func(want int64) {
+		t.Helper()
+		if got := p.Findable(); got != want {
+			t.Errorf("%d blocks can be found, want %d", got, want)
+		}
+	}
+	findable(24)
 	p.Shun(0)
+	p.Shun(0)
+	findable(16)
 	got, err := p.FindClean(4, 1, 0)
 	must(t, err)
 	wantRuns(t, got, Run{16, 4})
 	must(t, p.Load(0, []byte{0xff, 0xff, 0, 0}))
+	findable(24)
 	got, err = p.FindClean(4, 1, 100)
 	must(t, err)
 	wantRuns(t, got, Run{0, 4})
+	p.Shun(1)
+	findable(8)
+	must(t, p.Set(Run{16, 16}, Clean, InUse))
+	findable(8)
+	must(t, p.Shrink(16))
+	findable(8)
+	p.Grow(32)
+	must(t, p.Set(Run{16, 16}, InUse, Clean))
+	findable(24)
 }
 
 // TestRandom drives a bigger pool against a slice of states.

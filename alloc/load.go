@@ -1,6 +1,9 @@
 package alloc
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Load gives group g its page, the one that the last durable image of the group names,
 // and applies what changed since. page is copied. An error wraps ErrCorrupt when the page
@@ -75,5 +78,28 @@ func (p *Pool) Unload(keep func(g int) bool) {
 }
 
 // Shun makes FindClean pass by group g, which must exist: its page cannot be read. Its
-// blocks stay counted. Load, Set to clean and SetGroup end it.
-func (p *Pool) Shun(g int) { p.groups[g].shunned = true }
+// blocks stay in Counts, and leave Findable. Load, Set to clean and SetGroup end it.
+func (p *Pool) Shun(g int) {
+	if !p.groups[g].shunned {
+		p.groups[g].shunned = true
+		p.shunned = append(p.shunned, g)
+	}
+}
+
+// unshun ends a Shun of group g, if there was one.
+func (p *Pool) unshun(g int) {
+	if p.groups[g].shunned {
+		p.groups[g].shunned = false
+		p.shunned = slices.DeleteFunc(p.shunned, func(o int) bool { return o == g })
+	}
+}
+
+// Findable returns the number of clean blocks that FindClean may find: all but those of
+// groups that it passes by.
+func (p *Pool) Findable() int64 {
+	n := p.sum[Clean]
+	for _, g := range p.shunned {
+		n -= int64(p.groups[g].counts[Clean])
+	}
+	return n
+}

@@ -127,7 +127,8 @@ func (p *Pool) settle(g int) {
 // gained is called when group g may have new clean blocks.
 func (p *Pool) gained(g int) {
 	gr := &p.groups[g]
-	gr.longest, gr.slots, gr.shunned = unknown, unknown, false
+	gr.longest, gr.slots = unknown, unknown
+	p.unshun(g)
 	for c := range p.low {
 		p.low[c] = min(p.low[c], g)
 	}

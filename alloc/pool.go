@@ -14,7 +14,8 @@ type Pool struct {
 	sum         tally
 	touched     []int // groups that are changed or cut, each once
 	low         [2]int
-	misses      int // pages searched in vain since FindClean last returned runs
+	shunned     []int // groups that FindClean passes by, in no order
+	misses      int   // pages searched in vain since FindClean last returned runs
 	win         window
 }
 
@@ -119,6 +120,7 @@ func (p *Pool) Shrink(total int64) error {
 	p.total = total
 	p.groups = p.groups[:keep]
 	p.touched = slices.DeleteFunc(p.touched, func(g int) bool { return g >= keep })
+	p.shunned = slices.DeleteFunc(p.shunned, func(g int) bool { return g >= keep })
 	for c := range p.low {
 		p.low[c] = min(p.low[c], keep)
 	}

@@ -45,7 +45,7 @@ func (p *Pool) unpromised() int64 { return p.unused() - p.reserve() - p.ledger.p
 // unused are the blocks that could be handed out, sooner or later.
 func (p *Pool) unused() int64 {
 	c := p.blocks.Counts()
-	return c.Clean + c.Claimed - p.namedN + p.dirtyN + p.freeing + p.doomedN
+	return p.blocks.Findable() + c.Claimed - p.namedN + p.dirtyN + p.freeing + p.doomedN
 }
 
 // available is what can be written below an account: zfs's AVAIL (dsl_dir_space_available, dsl_dataset_space). refer
@@ -293,7 +293,9 @@ func (p *Pool) findSpace(ctx context.Context) error {
 		return p.Checkpoint()
 	case sweep:
 		did, err := p.sweepStep(true)
-		if err == nil && !did {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if err == nil && !did && p.sweepable(true) != nil { // it cannot be done now; else others have done it
 			err = fmt.Errorf("pool %s: %w", p.name, ErrNoSpace)
 		}
 		return err

@@ -111,7 +111,7 @@ func (v *Volume) mapHoles(lo, hi, held int64) error {
 		}
 		held -= n
 		if next == lo {
-			if err := p.reclaim(context.Background(), min(hi-lo, 1<<14)); err != nil {
+			if err := p.reclaim(context.Background(), min(hi-lo, 1<<14), func() bool { return p.claimable() > 0 }); err != nil {
 				return err
 			}
 		}

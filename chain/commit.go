@@ -140,9 +140,9 @@ func (p *Pool) keepHouse(ctx context.Context) (did bool, err error) {
 	case checkpoint:
 		return true, p.Checkpoint()
 	case claim:
-		n, err := p.claim()
-		if err != nil || n > 0 {
-			return n > 0, err
+		got, err := p.claim()
+		if err != nil || got == supplyGot {
+			return got == supplyGot, err
 		}
 	}
 	if grant {

@@ -47,10 +47,11 @@ func (p *Pool) noteNeed(l *layer) {
 // grant gives the store one more extent, if the pool has one.
 func (p *Pool) grant(ctx context.Context) (bool, error) {
 	p.mu.Lock()
-	short := p.blocks.Counts().Clean < int64(p.format.extentBlocks)
+	enough := func() bool { return p.blocks.Findable() >= int64(p.format.extentBlocks) }
+	short := !enough()
 	p.mu.Unlock()
 	if short {
-		if err := p.reclaim(ctx, int64(p.format.extentBlocks)); err != nil {
+		if err := p.reclaim(ctx, int64(p.format.extentBlocks), enough); err != nil {
 			return false, nil //nolint:nilerr // nothing to be had now; a checkpoint that needs it says so
 		}
 	}
@@ -150,7 +151,7 @@ func (p *Pool) pagesForChange() error {
 		if !errors.Is(err, ErrNoSpace) {
 			return err
 		}
-		err = p.reclaim(context.Background(), structurePages)
+		err = p.reclaim(context.Background(), structurePages, func() bool { return p.blocks.Findable() > 0 })
 		if errors.Is(err, ErrNoSpace) && p.store.FreePages() >= leastPages {
 			return nil
 		}

@@ -138,21 +138,23 @@ func (p *Pool) freeRing(ctx context.Context, bytes int64) error {
 
 // provide makes blocks of the window ready for a writer: from clean, else by making some clean.
 func (p *Pool) provide(ctx context.Context, blocks int64) error {
+	enough := func() bool { return p.blocks.WindowReady() >= blocks }
 	for {
 		got, err := p.claim()
-		if err != nil {
+		if err != nil || got == supplyFull {
 			return err
 		}
 		p.mu.Lock()
-		ready, room := p.blocks.WindowReady(), p.format.window-p.blocks.WindowReady()
+		there, room := enough(), p.format.window-p.blocks.WindowReady()
 		p.mu.Unlock()
-		if ready >= blocks || room == 0 {
+		if there {
 			return nil
 		}
-		if got > 0 {
+		if got == supplyGot {
 			continue
 		}
-		if err := p.reclaim(ctx, max(blocks, min(room, p.format.window/4))); err != nil {
+		look := func() bool { return enough() || p.claimable() > 0 || p.blocks.WindowWaiting() > 0 }
+		if err := p.reclaim(ctx, max(blocks, min(room, p.format.window/4)), look); err != nil {
 			return err
 		}
 	}

@@ -5,17 +5,21 @@ import (
 	"fmt"
 )
 
-// reclaim makes blocks clean for somebody who waits: it erases on demand, else walks, else sweeps. ErrNoSpace: there
-// is nothing left that could become clean.
-func (p *Pool) reclaim(ctx context.Context, blocks int64) error {
+// reclaim makes blocks clean for somebody who looked for some in vain: it erases on demand, else walks, else sweeps. look
+// tells whether he should look again, because others made some clean, or gave some back, since; it is called under the plan
+// lock. ErrNoSpace: there is nothing to look for, and nothing left that could become clean.
+func (p *Pool) reclaim(ctx context.Context, blocks int64, look func() bool) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		p.mu.Lock()
 		zero, dirty, cleaned, lsn := p.demanded(), p.dirtyN, p.cleaned, p.lsn
-		waits, walk := p.walkWaits(), p.walkReady()
+		waits, walk, there := p.walkWaits(), p.walkReady(), look()
 		p.mu.Unlock()
+		if there {
+			return nil
+		}
 		if dirty > 0 && zero != nil {
 			n, err := zero(ctx, blocks*BlockSize)
 			if err != nil || n > 0 {
@@ -39,7 +43,7 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64) error {
 			if did, err := p.sweepStep(true); err != nil || did {
 				return err
 			}
-			again, err := p.waitForDirty(ctx, lsn, zero != nil)
+			again, err := p.waitForDirty(ctx, lsn, zero != nil, look)
 			if err != nil {
 				return err
 			}
@@ -56,9 +60,9 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64) error {
 
 // waitForDirty tells whether reclaim, which found nothing to do since the record lsn, should look again: something has
 // changed meanwhile, or a plan that may still have touched what is dirty has ended, for which it waits.
-func (p *Pool) waitForDirty(ctx context.Context, lsn uint64, erases bool) (again bool, err error) {
+func (p *Pool) waitForDirty(ctx context.Context, lsn uint64, erases bool, look func() bool) (again bool, err error) {
 	p.mu.Lock()
-	changed, pinned, moved := p.lsn != lsn, p.dirtyN > 0 && erases && len(p.epochs.open) > 0, p.movedLocked()
+	changed, pinned, moved := p.lsn != lsn || look(), p.dirtyN > 0 && erases && len(p.epochs.open) > 0, p.movedLocked()
 	p.mu.Unlock()
 	if changed || !pinned {
 		return changed, nil

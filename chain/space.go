@@ -12,29 +12,37 @@ func (p *Pool) reserve() int64 {
 }
 
 // claimable is how many blocks the window may take from clean now.
-func (p *Pool) claimable() int64 { return p.blocks.Counts().Clean - p.reserve() }
+func (p *Pool) claimable() int64 { return p.blocks.Findable() - p.reserve() }
 
-// claim fills the window: blocks leave clean with a durable record before any plan may name them. It returns how many
-// it got.
-func (p *Pool) claim() (int64, error) {
+// supply is how a look for clean blocks ended. That it brought none has two reasons, which ask for opposite things.
+type supply uint8
+
+const (
+	supplyGot  supply = iota + 1 // there are more than before
+	supplyFull                   // the window holds all that it may: they are there to be named, if others were not faster
+	supplyNone                   // nothing is clean but the reserve: some must be made clean
+)
+
+// claim fills the window: blocks leave clean with a durable record before any plan may name them.
+func (p *Pool) claim() (supply, error) {
 	if err := p.ensureRoom(claimRuns * 16); err != nil {
 		return 0, err
 	}
 	p.claimMu.Lock()
 	defer p.claimMu.Unlock()
 	p.mu.Lock()
-	want := min(p.format.window-p.blocks.WindowReady(), p.claimable())
-	if err := p.writable(); err != nil || want <= 0 {
+	room := p.format.window - p.blocks.WindowReady()
+	if err := p.writable(); err != nil || room <= 0 {
 		p.mu.Unlock()
-		return 0, err
+		return supplyFull, err
 	}
-	runs, err := p.findClean(want, alloc.SlotBlocks)
+	runs, err := p.findClean(min(room, p.claimable()), alloc.SlotBlocks)
 	if err == nil && len(runs) > 0 {
 		err = p.do(&recClaim{runs})
 	}
 	p.mu.Unlock()
 	if err != nil || len(runs) == 0 {
-		return 0, err
+		return supplyNone, err
 	}
 	if err := p.prepare(runs); err != nil {
 		return 0, err
@@ -49,7 +57,7 @@ func (p *Pool) claim() (int64, error) {
 			return 0, p.failLocked(err)
 		}
 	}
-	return runBlocks(runs), nil
+	return supplyGot, nil
 }
 
 // prepare grows a sparse pool file ahead of need: what was just claimed, and nobody may name yet, gets real zeros.
@@ -69,8 +77,9 @@ func (p *Pool) prepare(runs []alloc.Run) error {
 // claimRuns bounds the runs of one claim, so that its record stays small on a fragmented pool.
 const claimRuns = 256
 
+// findClean finds up to n clean blocks, none where n is not positive. The plan lock is held.
 func (p *Pool) findClean(n, least int64) ([]alloc.Run, error) {
-	for {
+	for n > 0 {
 		runs, err := p.blocks.FindClean(n, least, 0)
 		var u *alloc.UnloadedError
 		if errors.As(err, &u) {
@@ -85,6 +94,7 @@ func (p *Pool) findClean(n, least int64) ([]alloc.Run, error) {
 		}
 		return runs, err
 	}
+	return nil, nil
 }
 
 // ensureRoom takes a checkpoint when n bytes of records would touch what the journal keeps for its end.

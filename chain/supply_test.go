@@ -1,0 +1,124 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+)
+
+// A look for clean blocks says why it brought none: because the window is full, or because nothing is clean.
+func TestSupplyTellsFullFromNone(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	look := func(want supply) {
+		t.Helper()
+		got, err := p.claim()
+		ok(t, err)
+		if got != want {
+			t.Errorf("a claim with %d of %d blocks ready and %d to claim ended with %d, want %d",
+				p.blocks.WindowReady(), p.format.window, p.claimable(), got, want)
+		}
+	}
+	for p.blocks.WindowReady() < p.format.window {
+		look(supplyGot)
+	}
+	look(supplyFull)
+	write(t, mustVolume(t, p, "v", 1<<20), fill('x', BlockSize), 0)
+	shunAll(p)
+	look(supplyNone)
+}
+
+func shunAll(p *Pool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for g := range p.blocks.Groups() {
+		p.blocks.Shun(g)
+	}
+}
+
+// meddler is a context that does something the first time that somebody asks whether it is over: in reclaim, between
+// the look that was in vain and what follows from it.
+type meddler struct {
+	context.Context
+	once sync.Once
+	fn   func()
+}
+
+func (m *meddler) Err() error {
+	m.once.Do(m.fn)
+	return nil
+}
+
+// Blocks that become clean between a writer's look for some and its conclusion that nothing is left are found.
+func TestNoSpaceIsNotToldOfAnOlderState(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	v := mustVolume(t, p, "v", 4<<20)
+	var wrote int64
+	for {
+		if _, err := v.WriteAt(fill('x', BlockSize), wrote); err != nil {
+			wantErr(t, "the last write", err, ErrNoSpace)
+			break
+		}
+		wrote += BlockSize
+	}
+	for _, c := range []struct {
+		name string
+		wait func(ctx context.Context) error
+	}{
+		{"a writer", func(ctx context.Context) error { return p.provide(ctx, p.blocks.WindowReady()+1) }},
+		{"fallocate", func(ctx context.Context) error {
+			return p.reclaim(ctx, 1, func() bool { return p.claimable() > 0 })
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			wrote -= 16 * BlockSize
+			ok(t, v.Punch(wrote, 16*BlockSize))
+			ok(t, p.Flush())
+			ok(t, c.wait(&meddler{Context: t.Context(), fn: func() { eraseAll(t, p) }}))
+		})
+	}
+}
+
+// 64 writers share a window of a few writes, on a pool with plenty of clean blocks: none is told that there is no space.
+func TestCrowdOnTinyWindow(t *testing.T) {
+	const writers, rounds, each = 64, 40, 8 * BlockSize
+	d := newDisk(t, 128<<20)
+	p := openPool(t, d)
+	ctx, stop := context.WithCancel(t.Context())
+	var house, crowd sync.WaitGroup
+	house.Go(func() { _ = p.Run(ctx) })
+	for w := range int64(writers) {
+		v := mustVolume(t, p, fmt.Sprintf("v%d", w), rounds*each)
+		crowd.Go(func() {
+			for i := range int64(rounds) {
+				if _, err := v.WriteAt(fill('x', each), i*each); err != nil {
+					t.Errorf("writer %d, write %d of %d: %v; %d bytes are clean", w, i, rounds, err, p.Usage().Clean)
+					return
+				}
+			}
+		})
+	}
+	crowd.Wait()
+	stop()
+	house.Wait()
+}
+
+// A group whose page cannot be read takes its clean blocks out of what is available and of what a writer waits for.
+func TestUnreadableGroupIsNotAvailable(t *testing.T) {
+	d := newDisk(t, 16<<20)
+	p := openPool(t, d)
+	before := p.Usage().Avail
+	g := p.blocks.Groups() - 1
+	clean := p.blocks.GroupCounts(g).Clean * BlockSize
+	p.mu.Lock()
+	p.blocks.Shun(g)
+	p.mu.Unlock()
+	if got := before - p.Usage().Avail; clean == 0 || got != clean {
+		t.Errorf("%d bytes less are available, %d cannot be found", got, clean)
+	}
+	shunAll(p)
+	if err := p.provide(t.Context(), p.format.window); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("looking again and again for what cannot be found: %v", err)
+	}
+}
