@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -56,7 +55,7 @@ func (a *app) startBackground(ctx context.Context, c mountConfig, opts []string)
 		return fmt.Errorf("the daemon ended before the pool was mounted: %w", errors.Join(cmd.Wait(), notEOF(err)))
 	}
 	var m readyMessage
-	if err := json.Unmarshal(line, &m); err != nil {
+	if err := decode(line, &m); err != nil {
 		return fmt.Errorf("start the daemon: %w", err)
 	}
 	if m.Error == nil {
@@ -82,9 +81,9 @@ func (a *app) serveBackground(ctx context.Context, c mountConfig, level slog.Lev
 	d, err := a.startLogged(&c, level)
 	var m readyMessage
 	if err != nil {
-		m.Error = &wireError{err.Error(), hintOf(err)}
+		m.Error = &wireError{errorText(err), hintOf(err)}
 	}
-	line, jsonErr := json.Marshal(m)
+	line, jsonErr := encode(m)
 	if jsonErr == nil {
 		_, jsonErr = ready.Write(append(line, '\n'))
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +12,7 @@ import (
 
 // call asks the daemon of a pool for one operation and waits for its end, or ctx's.
 func call[Result any](ctx context.Context, l live, op string, args any) (res Result, err error) {
-	raw, err := json.Marshal(args)
+	raw, err := encode(args)
 	if err != nil {
 		return res, err
 	}
@@ -28,7 +27,7 @@ func call[Result any](ctx context.Context, l live, op string, args any) (res Res
 		}
 		return res, err
 	}
-	return res, json.Unmarshal(r.Result, &res)
+	return res, decode(r.Result, &res)
 }
 
 // exchange sends a request and reads the reply.
@@ -44,7 +43,7 @@ func exchange(ctx context.Context, socket string, q request) (r reply, err error
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) //nolint:errcheck // it only ends the read below
 	defer stop()
 	defer func() { _ = conn.Close() }() //nolint:errcheck // the reply is there, or an error
-	line, err := json.Marshal(q)
+	line, err := encode(q)
 	if err != nil {
 		return r, err
 	}
@@ -58,7 +57,7 @@ func exchange(ctx context.Context, socket string, q request) (r reply, err error
 	if err != nil {
 		return r, ended(ctx, err)
 	}
-	return r, json.Unmarshal(line, &r)
+	return r, decode(line, &r)
 }
 
 // ended is ctx's error if that was the reason.

@@ -36,7 +36,7 @@ type operation func(ctx context.Context, who peer, args json.RawMessage) (any, e
 func handler[Args, Result any](fn func(context.Context, peer, Args) (Result, error)) operation {
 	return func(ctx context.Context, who peer, raw json.RawMessage) (any, error) {
 		var args Args
-		if err := json.Unmarshal(raw, &args); err != nil {
+		if err := decode(raw, &args); err != nil {
 			return nil, fmt.Errorf("control: arguments: %w", err)
 		}
 		return fn(ctx, who, args)
@@ -121,7 +121,7 @@ func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err err
 			cancel()
 		}
 	}()
-	out, err := json.Marshal(c.perform(ctx, who, line))
+	out, err := encode(c.perform(ctx, who, line))
 	if err != nil {
 		return err
 	}
@@ -135,9 +135,9 @@ func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err err
 func (c *controlServer) perform(ctx context.Context, who peer, line []byte) reply {
 	res, err := c.dispatch(ctx, who, line)
 	if err != nil {
-		return reply{Error: &wireError{err.Error(), hintOf(err)}}
+		return reply{Error: &wireError{errorText(err), hintOf(err)}}
 	}
-	raw, err := json.Marshal(res)
+	raw, err := encode(res)
 	if err != nil {
 		return reply{Error: &wireError{Text: err.Error()}}
 	}
@@ -146,7 +146,7 @@ func (c *controlServer) perform(ctx context.Context, who peer, line []byte) repl
 
 func (c *controlServer) dispatch(ctx context.Context, who peer, line []byte) (any, error) {
 	var q request
-	if err := json.Unmarshal(line, &q); err != nil {
+	if err := decode(line, &q); err != nil {
 		return nil, fmt.Errorf("control: request: %w", err)
 	}
 	op, ok := c.ops[q.Op]

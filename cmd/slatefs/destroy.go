@@ -86,14 +86,14 @@ func printDestroyed(w io.Writer, res destroyResult, parsable bool) error {
 	var b strings.Builder
 	for _, name := range res.Destroyed {
 		if parsable {
-			b.WriteString("destroy\t" + name + "\n")
+			b.WriteString("destroy\t" + escape(name) + "\n")
 		} else {
-			b.WriteString("destroyed " + name + "\n")
+			b.WriteString("destroyed " + escape(name) + "\n")
 		}
 	}
 	for _, k := range res.Kept {
 		if !parsable {
-			fmt.Fprintf(&b, "kept %s until %s, as ID %d\n", k.Name, formatTime(*k.Goes), *k.ID)
+			b.WriteString(printable("kept %s until %s, as ID %d\n", k.Name, formatTime(*k.Goes), *k.ID))
 		}
 	}
 	switch {
@@ -114,9 +114,9 @@ func (a *app) printForecast(res destroyResult, f destroyFlags) error {
 	var b strings.Builder
 	for _, name := range res.Destroyed {
 		if f.exact {
-			b.WriteString("destroy\t" + name + "\n")
+			b.WriteString("destroy\t" + escape(name) + "\n")
 		} else {
-			b.WriteString("would destroy " + name + "\n")
+			b.WriteString("would destroy " + escape(name) + "\n")
 		}
 	}
 	if f.exact {
@@ -132,7 +132,7 @@ func (a *app) printForecast(res destroyResult, f destroyFlags) error {
 func (d *destroyForecast) text(now time.Time) string {
 	s := "would free " + formatSize(d.Frees)
 	if d.Kept > 0 {
-		s += fmt.Sprintf(" (of %s; %s is still seen by %s)", formatSize(d.Frees+d.Kept), formatSize(d.Kept), strings.Join(d.SeenBy, ", "))
+		s += printable(" (of %s; %s is still seen by %s)", formatSize(d.Frees+d.Kept), formatSize(d.Kept), strings.Join(d.SeenBy, ", "))
 	}
 	erased := d.Frees - d.None
 	switch {

@@ -167,9 +167,9 @@ func (i auditInfo) print(w io.Writer, f format) error {
 		fmt.Fprintf(&b, "residue: and %d blocks more\n", i.More)
 	}
 	for _, text := range i.Unread {
-		fmt.Fprintf(&b, "unreadable: %s\n", text)
+		b.WriteString(printable("unreadable: %s\n", text))
 	}
-	fmt.Fprintf(&b, "pool %s: read %s that are free", i.Pool, f.size(i.Clean))
+	b.WriteString(printable("pool %s: read %s that are free", i.Pool, f.size(i.Clean)))
 	if i.Lost > 0 {
 		fmt.Fprintf(&b, ", %s that nothing owns", f.size(i.Lost))
 	}

@@ -164,7 +164,7 @@ func (c *certificate) add(r eraseRecord) {
 
 func (c *certificate) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "CERTIFICATE OF ERASE\nmade %s, for %s\n\n%s\n\n", c.Made.Format(time.RFC3339), strings.Join(c.Asked, ", "), c.Claim)
+	b.WriteString(printable("CERTIFICATE OF ERASE\nmade %s, for %s\n\n"+eraseClaim+"\n\n", c.Made.Format(time.RFC3339), strings.Join(c.Asked, ", ")))
 	fmt.Fprintf(&b, "freed            %s\nerased           %s\n", exactly(c.Freed), exactly(c.Erased))
 	for _, l := range []struct {
 		n    int64
@@ -184,8 +184,8 @@ func (c *certificate) text() string {
 		r.describe(&b)
 	}
 	for _, j := range c.Open {
-		fmt.Fprintf(&b, "\njob %d            open: %s\nvolume           %s\nfreed            %s at %s, by %s\nqueued           %s, failed %s\n",
-			j.ID, j.State, subject(j.Volume, j.Layer), exactly(j.Freed), j.Since.Format(time.RFC3339), quoteNone(j.Who), exactly(j.Dirty), exactly(j.Failed))
+		b.WriteString(printable("\njob %d            open: %s\nvolume           %s\nfreed            %s at %s, by %s\nqueued           %s, failed %s\n",
+			j.ID, j.State, subject(j.Volume, j.Layer), exactly(j.Freed), j.Since.Format(time.RFC3339), quoteNone(j.Who), exactly(j.Dirty), exactly(j.Failed)))
 	}
 	return b.String()
 }
@@ -202,7 +202,7 @@ func quoteNone(s string) string {
 // describe prints a record.
 func (e eraseRecord) describe(w io.Writer) {
 	line := func(name, format string, args ...any) {
-		_, _ = fmt.Fprintf(w, "%-16s %s\n", name, fmt.Sprintf(format, args...)) //nolint:errcheck // into memory
+		_, _ = fmt.Fprintf(w, "%-16s %s\n", name, printable(format, args...)) //nolint:errcheck // into memory
 	}
 	if e.ID != 0 {
 		line("job", "%d: %s", e.ID, e.Reason)

@@ -57,9 +57,9 @@ func report(w io.Writer, err error) int {
 		return exitDone
 	}
 	if !errors.Is(err, errQuiet) {
-		text := fmt.Sprintf("slatefs: error: %v\n", err)
+		text := printable("slatefs: error: %v\n", err)
 		if hint := hintOf(err); hint != "" {
-			text += "hint: " + hint + "\n"
+			text += printable("hint: %s\n", hint)
 		}
 		_, _ = io.WriteString(w, text) //nolint:errcheck // there is nobody left to tell
 	}

@@ -24,7 +24,7 @@ func dryFlag(cmd *cobra.Command, dry *bool) {
 // printForecasts prints what would be done; without a dry run there is nothing.
 func (a *app) printForecasts(list []string) error {
 	for _, text := range list {
-		if _, err := fmt.Fprintln(a.stdout, text); err != nil {
+		if _, err := fmt.Fprintln(a.stdout, escape(text)); err != nil {
 			return err
 		}
 	}

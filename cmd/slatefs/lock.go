@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -88,7 +87,7 @@ func inUse(l live) error {
 
 // publish says what the daemon serves.
 func (p *poolLock) publish(l live) error {
-	b, err := json.Marshal(l)
+	b, err := encode(l)
 	if err != nil {
 		return err
 	}
@@ -107,7 +106,7 @@ func readLive(path string) (l live, ok bool) {
 	}
 	b, err := os.ReadFile(livePath(path))
 	l.lock = path
-	return l, err == nil && json.Unmarshal(b, &l) == nil
+	return l, err == nil && decode(b, &l) == nil
 }
 
 // held tells whether somebody holds a lock file, without taking it even for a moment.

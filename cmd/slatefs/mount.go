@@ -76,7 +76,7 @@ func (a *app) mountCmd() *cobra.Command {
 				return err
 			}
 			if c.take = take; take && ready == 0 {
-				if err := a.note("%s", takeOverText); err != nil {
+				if err := a.note(takeOverText); err != nil {
 					return err
 				}
 			}

@@ -43,15 +43,15 @@ func readMounts() (mountTable, error) {
 //	36 35 0:45 / /mnt/pool rw,nosuid shared:1 - fuse.slatefs pool rw,user_id=0
 func parseMountEntry(line string) (m mountEntry, ok bool) {
 	head, tail, _ := strings.Cut(line, " - ")
-	h, t := strings.Fields(head), strings.Fields(tail)
+	h, t := strings.Split(head, " "), strings.Split(tail, " ") // at blanks only: a name may have what Unicode calls a space
 	if len(h) < 5 || len(t) < 2 {
 		return m, false
 	}
-	return mountEntry{dev: h[2], root: unescape(h[3]), dir: unescape(h[4]), fstype: t[0], source: unescape(t[1])}, true
+	return mountEntry{dev: h[2], root: unescapeMount(h[3]), dir: unescapeMount(h[4]), fstype: t[0], source: unescapeMount(t[1])}, true
 }
 
-// unescape undoes \040 and the like.
-func unescape(s string) string {
+// unescapeMount undoes \040 and the like.
+func unescapeMount(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' && i+3 < len(s) {

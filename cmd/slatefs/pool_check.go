@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -64,16 +65,16 @@ func (a *app) checkOffline(ctx context.Context, device string) (*chain.CheckRepo
 
 func (a *app) printCheck(name string, r *chain.CheckReport) error {
 	for _, e := range r.Errors {
-		if _, err := fmt.Fprintf(a.stdout, "error: %s\n", e); err != nil {
+		if _, err := io.WriteString(a.stdout, printable("error: %s\n", e)); err != nil {
 			return err
 		}
 	}
 	for _, l := range r.Leaks {
-		if _, err := fmt.Fprintf(a.stdout, "leak: %s\n", l); err != nil {
+		if _, err := io.WriteString(a.stdout, printable("leak: %s\n", l)); err != nil {
 			return err
 		}
 	}
-	if _, err := fmt.Fprintf(a.stdout, "pool %s: %d errors, %d leaks\n", name, len(r.Errors), len(r.Leaks)); err != nil {
+	if _, err := io.WriteString(a.stdout, printable("pool %s: %d errors, %d leaks\n", name, len(r.Errors), len(r.Leaks))); err != nil {
 		return err
 	}
 	if len(r.Errors)+len(r.Leaks) > 0 {

@@ -93,7 +93,7 @@ func (a *app) poolCreate(ctx context.Context, name, device string, f poolCreateF
 		case n.file > 0:
 			what = fmt.Sprintf("in a new file %s of %s", n.device, formatSize(n.file))
 		}
-		_, err := fmt.Fprintf(a.stdout, "would create pool %s %s\n", n.name, what)
+		_, err := fmt.Fprint(a.stdout, printable("would create pool %s %s\n", n.name, what))
 		return err
 	}
 	return a.makePool(ctx, n)

@@ -109,7 +109,7 @@ func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref poolRef, fl
 		return err
 	}
 	if flags.dry {
-		_, err := fmt.Fprintln(a.stdout, end.forecast(flags))
+		_, err := fmt.Fprintln(a.stdout, escape(end.forecast(flags)))
 		return err
 	}
 	return a.endPool(ctx, dev, end, flags)

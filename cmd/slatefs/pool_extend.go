@@ -98,7 +98,7 @@ func (a *app) resizePool(ctx context.Context, arg, op string, args any, here fun
 	if r.Before == r.After {
 		return a.note("pool %s: stays as it is, %s", ref.name, formatSize(r.After))
 	}
-	_, err = fmt.Fprintf(a.stdout, "pool %s: %s, was %s\n", ref.name, formatSize(r.After), formatSize(r.Before))
+	_, err = fmt.Fprint(a.stdout, printable("pool %s: %s, was %s\n", ref.name, formatSize(r.After), formatSize(r.Before)))
 	return err
 }
 

@@ -152,7 +152,7 @@ func (p poolState) print(w io.Writer, f format, gap bool) error {
 	if gap {
 		b.WriteString("\n")
 	}
-	line := func(key, text string, args ...any) { fmt.Fprintf(&b, "%11s: %s\n", key, fmt.Sprintf(text, args...)) }
+	line := func(key, text string, args ...any) { fmt.Fprintf(&b, "%11s: %s\n", key, printable(text, args...)) }
 	line("pool", "%s", p.Name)
 	if p.UUID != (uuid{}) {
 		line("uuid", "%v", p.UUID)

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -84,10 +83,10 @@ func (r *recorder) flush() {
 
 // text is a record in a line.
 func (e eraseRecord) text() string {
-	s := fmt.Sprintf("pool %s: %s of %s: freed %s, zeroed %s", e.Pool, e.Reason, quoteEmpty(subject(e.Volume, e.Snapshot)),
+	s := printable("pool %s: %s of %s: freed %s, zeroed %s", e.Pool, e.Reason, quoteEmpty(subject(e.Volume, e.Snapshot)),
 		formatSize(e.Freed), formatSize(e.Erased))
 	if e.Kept > 0 {
-		s += fmt.Sprintf(", %s still seen by %s", formatSize(e.Kept), e.KeptBy)
+		s += printable(", %s still seen by %s", formatSize(e.Kept), e.KeptBy)
 	}
 	if e.Released > 0 {
 		s += fmt.Sprintf(", %s only released", formatSize(e.Released))
@@ -107,7 +106,7 @@ func quoteEmpty(s string) string {
 
 // fields are a record's for the system journal.
 func (e eraseRecord) fields() map[string]string {
-	whole, err := json.Marshal(e)
+	whole, err := publicJSON(e)
 	if err != nil {
 		whole = []byte(err.Error())
 	}
@@ -129,10 +128,12 @@ func logExport(path string) func([]chain.EraseRecord) error {
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
 		w := bufio.NewWriter(f)
-		enc := json.NewEncoder(w)
-		enc.SetEscapeHTML(false)
 		for _, r := range recs {
-			if err := enc.Encode(eraseRecordOf(r)); err != nil {
+			line, err := publicJSON(eraseRecordOf(r))
+			if err != nil {
+				return err
+			}
+			if _, err := w.Write(append(line, '\n')); err != nil {
 				return err
 			}
 		}

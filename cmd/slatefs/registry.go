@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -26,7 +25,7 @@ func (h host) register(k known) error {
 	if err := os.MkdirAll(h.poolDir(), 0o755); err != nil {
 		return fmt.Errorf("register pool %s: %w", k.Name, err)
 	}
-	b, err := json.MarshalIndent(k, "", "  ")
+	b, err := encode(k)
 	if err != nil {
 		return err
 	}
@@ -102,7 +101,7 @@ func readKnown(path string) (k known, err error) {
 	if len(b) == 0 {
 		return k, fmt.Errorf("%s: is empty", path)
 	}
-	if err := json.Unmarshal(b, &k); err != nil {
+	if err := decode(b, &k); err != nil {
 		return k, fmt.Errorf("%s: is no entry of the registry: %w", path, err)
 	}
 	return k, nil

@@ -145,7 +145,7 @@ func (a *app) completePools(at int) cobra.CompletionFunc {
 		pools, _ := a.host.pools() //nolint:errcheck // what can't be read has no name
 		var names []cobra.Completion
 		for _, k := range pools {
-			names = append(names, cobra.CompletionWithDesc(k.Name, k.Device))
+			names = append(names, cobra.CompletionWithDesc(k.Name, escape(k.Device)))
 		}
 		return names, cobra.ShellCompDirectiveDefault
 	}

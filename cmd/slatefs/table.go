@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"strconv"
@@ -62,7 +63,7 @@ func parseColumns(s string) []column {
 	return cols
 }
 
-// table prints rows under heads; an empty cell is "-".
+// table prints rows under heads; an empty cell is "-". Cells are escaped here: none can end its line, or begin another.
 func (f *format) table(w io.Writer, cols []column, rows [][]string) error {
 	if !f.scripted {
 		heads := make([]string, len(cols))
@@ -74,7 +75,7 @@ func (f *format) table(w io.Writer, cols []column, rows [][]string) error {
 	width := make([]int, len(cols))
 	for _, row := range rows {
 		for i := range row {
-			if row[i] == "" {
+			if row[i] = escape(row[i]); row[i] == "" {
 				row[i] = "-"
 			}
 			width[i] = max(width[i], utf8.RuneCountInString(row[i]))
@@ -112,8 +113,15 @@ type outputVersion struct {
 
 // writeJSON prints a result under key, as an object with an output_version.
 func writeJSON(w io.Writer, command, key string, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(map[string]any{"output_version": outputVersion{command, 1, 0}, key: v})
+	line, err := publicJSON(map[string]any{"output_version": outputVersion{command, 1, 1}, key: v})
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, line, "", "  "); err != nil {
+		return err
+	}
+	b.WriteByte('\n')
+	_, err = b.WriteTo(w)
+	return err
 }

@@ -66,7 +66,7 @@ type treeDrawing struct {
 
 // draw draws a layer and what is above it. A line of history without branches stays in its column.
 func (d *treeDrawing) draw(l chain.LayerInfo, lead, rest string) {
-	fmt.Fprintf(&d.b, "%s%s  size %s  written %s  refer %s  %s\n", lead, d.title(l),
+	fmt.Fprintf(&d.b, "%s%s  size %s  written %s  refer %s  %s\n", lead, escape(d.title(l)),
 		formatSize(l.Size), formatSize(l.Written), formatSize(l.Refer), formatTime(l.Created))
 	for i, id := range l.Children {
 		switch {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -142,8 +143,8 @@ func waitGone(ctx context.Context, l live) error {
 	return nil
 }
 
-// note tells something on stderr.
+// note tells something on stderr. Texts among the arguments are escaped.
 func (a *app) note(format string, args ...any) error {
-	_, err := fmt.Fprintf(a.stderr, "slatefs: "+format+"\n", args...)
+	_, err := io.WriteString(a.stderr, printable("slatefs: "+format+"\n", args...))
 	return err
 }
