@@ -268,12 +268,12 @@ func (p *Pool) growMore(ctx context.Context, lack int64) error {
 		return nil
 	}
 	err := grow(ctx, lack)
-	if err == nil || errors.Is(err, ErrNoSpace) {
-		return err
+	if err == nil || errors.Is(err, ErrNoSpace) || ctx.Err() != nil {
+		return err // that who asked has gone says nothing of the grower
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.growable = false; errors.Is(err, ErrReadOnly) || ctx.Err() != nil {
+	if p.growable = false; errors.Is(err, ErrReadOnly) {
 		return err
 	}
 	return nil

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
-	"strings"
 )
 
 // sizeUnit is what sizes in arguments must be multiples of.
@@ -94,15 +94,27 @@ func (r *Runner) change(ctx context.Context, n Name, args ...string) error {
 	return known(err)
 }
 
-// known makes sentinels of what lvm2 only says in words.
+// words are what lvm2 says of which sentinel.
+var words = []struct {
+	form *regexp.Regexp
+	is   error
+}{
+	{regexp.MustCompile(`Failed to find logical volume|([Vv]olume group|[Ll]ogical [Vv]olume) .*not found`), ErrNotFound},
+	{regexp.MustCompile(`[Ll]ogical [Vv]olume .* (in use|is used by)|contains a filesystem in use`), ErrInUse},
+}
+
+// known makes a sentinel of what lvm2 only says in words: of the first line that says any. What it warns of is not why it
+// failed: "not found" may be a disk of another group.
 func known(err error) error {
 	var e *Error
 	if !errors.As(err, &e) || e.Code != 5 {
 		return err
 	}
-	for text, is := range map[string]error{"Failed to find logical volume": ErrNotFound, "not found": ErrNotFound, " in use": ErrInUse} {
-		if strings.Contains(e.Stderr, text) {
-			return fmt.Errorf("%w: %w", is, err)
+	for line := range e.lines() {
+		for _, w := range words {
+			if w.form.MatchString(line) {
+				return fmt.Errorf("%w: %w", w.is, err)
+			}
 		}
 	}
 	return err

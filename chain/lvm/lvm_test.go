@@ -165,3 +165,76 @@ func TestDeviceMapperNames(t *testing.T) {
 		}
 	}
 }
+
+// TestSentinels: the first line that says something decides, and warnings say nothing.
+func TestSentinels(t *testing.T) {
+	for _, c := range []struct {
+		stderr string
+		want   error
+	}{
+		{`  Failed to find logical volume "vg0/a"`, ErrNotFound},
+		{`  Volume group "vg9" not found`, ErrNotFound},
+		{"  Logical volume vg0/a in use.", ErrInUse},
+		{"  Logical volume vg0/a is used by another device.", ErrInUse},
+		{"  Logical volume vg0/a contains a filesystem in use.", ErrInUse},
+		{"  Logical volume vg0/a in use.\n  Failed to find logical volume \"vg0/b\"", ErrInUse},
+		{"  Failed to find logical volume \"vg0/b\"\n  Logical volume vg0/a in use.", ErrNotFound},
+		{"  WARNING: Device for PV x not found or rejected by a filter.\n  Logical volume vg0/a in use.", ErrInUse},
+		{"  WARNING: Volume group x not found.\n  Cannot do that.", nil},
+		{`  Physical volume "/dev/x" not found.`, nil},
+	} {
+		r := fake(t, "cat >&2 <<'E'\n"+c.stderr+"\nE\nexit 5")
+		err := r.Deactivate(context.Background(), Name{"vg0", "a"})
+		for _, is := range []error{ErrNotFound, ErrInUse} {
+			if errors.Is(err, is) != (is == c.want) { //nolint:errorlint // it is which of the two
+				t.Errorf("%s: %v", c.stderr, err)
+			}
+		}
+	}
+}
+
+// TestOneGroupFails: a group that can't be read loses no other.
+func TestOneGroupFails(t *testing.T) {
+	r := fake(t, `echo '{"report":[
+{"vg":[{"vg_name":"vg0","vg_size":"8","vg_free":"4","vg_extent_size":"4"}],"lv":[{"lv_name":"a","lv_size":"4"}]},
+{"vg":[{"vg_name":"odd","vg_size":"many"}]},
+{"vg":[{"vg_name":"vg1","vg_size":"8","vg_free":"8","vg_extent_size":"4"}]}]}'
+echo '  Cannot process volume group vg2' >&2; exit 5`)
+	groups, err := r.Groups(context.Background())
+	var e *Error
+	if !errors.As(err, &e) || e.Code != 5 || !strings.Contains(err.Error(), "vg2") || !strings.Contains(err.Error(), `group "odd": vg_size is "many"`) {
+		t.Errorf("%v", err)
+	}
+	if len(groups) != 2 || groups[0].Name != "vg0" || len(groups[0].Volumes) != 1 || groups[1].Name != "vg1" {
+		t.Errorf("%+v", groups)
+	}
+	if _, err := r.Group(context.Background(), "vg0"); !errors.As(err, &e) {
+		t.Errorf("one group: %v", err)
+	}
+}
+
+// TestAbandoned: a command that can't be killed holds nobody, and until it is gone no other is started.
+func TestAbandoned(t *testing.T) {
+	r := New("/nonexistent/lvm")
+	r.grace = time.Millisecond
+	gone := make(chan struct{})
+	r.exec = func(context.Context, []string) ([]byte, error) {
+		<-gone
+		return nil, nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := r.Remove(ctx, Name{"vg0", "a"}); !errors.Is(err, ErrHangs) || !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	if err := r.Activate(context.Background(), Name{"vg0", "a"}); !errors.Is(err, ErrHangs) || !strings.Contains(err.Error(), "lvremove") {
+		t.Errorf("while it hangs: %v", err)
+	}
+	close(gone)
+	for r.free() != nil {
+		time.Sleep(time.Millisecond)
+	}
+	if err := r.Activate(context.Background(), Name{"vg0", "a"}); err != nil {
+		t.Errorf("after it: %v", err)
+	}
+}

@@ -3,6 +3,7 @@ package lvm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -53,7 +54,8 @@ type report struct {
 	} `json:"report"`
 }
 
-// Groups reads the named volume groups, or all, in one report. ErrNotFound: a named one is not there.
+// Groups reads the named volume groups, or all, in one report. ErrNotFound: a named one is not there. lvm2 fails when it could
+// not read one of them; those that it could read are returned with that error.
 func (r *Runner) Groups(ctx context.Context, names ...string) ([]Group, error) {
 	for _, n := range names {
 		if err := validPart(n); err != nil {
@@ -67,25 +69,31 @@ func (r *Runner) Groups(ctx context.Context, names ...string) ([]Group, error) {
 		"--configreport", "pv", "-o", "pv_name", "--configreport", "pvseg", "-o,", "--configreport", "seg", "-o,",
 	}
 	out, err := r.run(ctx, append(args, names...)...)
-	if err != nil {
-		return nil, known(err)
+	var failed *Error
+	if err != nil && !errors.As(err, &failed) {
+		return nil, err
 	}
+	err = known(err)
 	var rep report
-	if err := json.Unmarshal(out, &rep); err != nil {
-		return nil, fmt.Errorf("lvm fullreport: %w", err)
+	if bad := json.Unmarshal(out, &rep); bad != nil {
+		if err == nil { // else what it said before says more
+			err = fmt.Errorf("lvm fullreport: %w", bad)
+		}
+		return nil, err
 	}
 	var groups []Group
 	for _, one := range rep.Report {
 		if len(one.VG) != 1 || one.VG[0]["vg_name"] == "" {
 			continue // physical volumes that are in no group
 		}
-		g, err := parseGroup(one.VG[0], one.LV)
-		if err != nil {
-			return nil, fmt.Errorf("lvm fullreport: group %q: %w", one.VG[0]["vg_name"], err)
+		g, bad := parseGroup(one.VG[0], one.LV)
+		if bad != nil {
+			err = errors.Join(err, fmt.Errorf("lvm fullreport: group %q: %w", one.VG[0]["vg_name"], bad))
+			continue
 		}
 		groups = append(groups, g)
 	}
-	return groups, nil
+	return groups, err
 }
 
 // Group reads one volume group.

@@ -22,8 +22,14 @@ type grower struct {
 	log  *slog.Logger
 	lv   lvm.Name // zero: the device is none
 
-	mu        sync.Mutex // one change at a time
+	turn     chan struct{}   // capacity 1: who has put something in makes the one change at a time
+	runner   *lvm.Runner     // nil: not looked for yet; for who has the turn
+	life     context.Context // of steps by itself: until the daemon ends
+	end      context.CancelFunc
+	patience time.Duration // growWait
+
 	state     sync.Mutex // guards what follows
+	now       *attempt   // nil: none runs
 	threshold int64      // percent; 100: never by itself
 	percent   int64
 	most      int64     // bytes; 0: no bound
@@ -32,7 +38,8 @@ type grower struct {
 }
 
 func newGrower(dev *blockdev.File, pool *chain.Pool, log *slog.Logger) *grower {
-	g := &grower{dev: dev, pool: pool, log: log, threshold: 100}
+	g := &grower{dev: dev, pool: pool, log: log, turn: make(chan struct{}, 1), patience: growWait, threshold: 100}
+	g.life, g.end = context.WithCancel(context.Background())
 	g.lv, _ = lvm.OfDevice(dev.Path())
 	return g
 }
@@ -59,7 +66,7 @@ func (g *grower) configure() error {
 	if n[0] >= 100 {
 		g.pool.SetGrower(nil)
 	} else {
-		g.pool.SetGrower(g.step)
+		g.pool.SetGrower(g.ask)
 	}
 	return nil
 }
@@ -79,6 +86,7 @@ const (
 
 // run grows the pool ahead of need until ctx is done.
 func (g *grower) run(ctx context.Context) error {
+	defer g.stop()
 	t := time.NewTicker(lookTime)
 	defer t.Stop()
 	for {
@@ -95,7 +103,7 @@ func (g *grower) run(ctx context.Context) error {
 			g.pool.Growable()
 		}
 		if !wait && g.wanted() {
-			_ = g.step(ctx, 0) //nolint:errcheck // it was told
+			g.ahead(ctx)
 		}
 	}
 }
@@ -191,8 +199,10 @@ func (g *grower) extend(ctx context.Context, args extendArgs) (before, after int
 // LVM's change is one step, and needs no intent: a volume that is larger than its pool is an extension that did not come to
 // its end, and the next one takes it in.
 func (g *grower) change(ctx context.Context, size func(total, free, unit int64) (int64, error)) (before, after int64, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	if err := g.take(ctx); err != nil {
+		return 0, 0, err
+	}
+	defer g.leave()
 	before = g.pool.Size()
 	if g.lv == (lvm.Name{}) {
 		bytes, err := size(before, 0, 0)
@@ -227,8 +237,10 @@ func (g *grower) reduceOp(ctx context.Context, _ peer, args reduceArgs) (r poolS
 // reduce gives the free and erased end of the pool back to the volume group, down to least bytes. The pool's new size is
 // durable before the volume is cut; a volume that was not cut is taken in again by the next extension.
 func (g *grower) reduce(ctx context.Context, least int64) (before, after int64, err error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	if err := g.take(ctx); err != nil {
+		return 0, 0, err
+	}
+	defer g.leave()
 	before = g.pool.Size()
 	if g.lv == (lvm.Name{}) {
 		return before, before, fmt.Errorf("%s: is no logical volume, there is nobody to give space back to", g.dev.Path())
@@ -246,12 +258,15 @@ func (g *grower) reduce(ctx context.Context, least int64) (before, after int64, 
 	return before, after, err
 }
 
-// volume asks LVM for the device's volume and its group.
+// volume asks LVM for the device's volume and its group. The Runner is the same each time: it knows of a command that hangs.
 func (g *grower) volume(ctx context.Context) (*lvm.Runner, lvm.Volume, lvm.Group, error) {
-	r, err := lvm.Find()
-	if err != nil {
-		return nil, lvm.Volume{}, lvm.Group{}, err
+	if g.runner == nil {
+		r, err := lvm.Find()
+		if err != nil {
+			return nil, lvm.Volume{}, lvm.Group{}, err
+		}
+		g.runner = r
 	}
-	v, vg, err := r.Volume(ctx, g.lv)
-	return r, v, vg, err
+	v, vg, err := g.runner.Volume(ctx, g.lv)
+	return g.runner, v, vg, err
 }

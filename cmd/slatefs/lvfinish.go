@@ -76,20 +76,19 @@ func (a *app) unfinished(p lvPool) bool {
 }
 
 // finishLVs finishes what commands of this host began with logical volumes and did not end: they were killed, or the host
-// crashed.
-func (a *app) finishLVs(ctx context.Context) error {
+// crashed. What can't be finished is warned of, and in nobody's way but of who wants the same volume.
+func (a *app) finishLVs(ctx context.Context) {
 	pools, err := lvPools(ctx)
 	if err != nil {
-		return err
+		a.warnOnce("pools on logical volumes may be unfinished: %v", err)
 	}
 	for _, p := range pools {
 		if a.unfinished(p) {
 			if err := a.finishLV(ctx, p); err != nil {
-				return err
+				a.warnOnce("%v", err)
 			}
 		}
 	}
-	return nil
 }
 
 // finishLV undoes a pool that is not whole, and ends one that was to end.
@@ -122,18 +121,20 @@ func (a *app) refuseUnfinished(ctx context.Context, f *finder, ref poolRef) erro
 	if !ok {
 		return nil
 	}
+	on := func(p lvPool) bool { return p.lv == n }
 	pools, err := f.lvs()
-	if err != nil {
-		return err
-	}
-	for _, p := range pools {
-		switch {
-		case p.lv != n || p.intent == "":
-		case a.unfinished(p):
-			return errors.Join(fmt.Errorf("pool %s on %s: a pool create or destroy did not come to its end", p.Name, p.lv), a.finishLV(ctx, p))
-		default:
-			return fmt.Errorf("pool %s on %s: is being made or destroyed just now, here or on another host", p.Name, p.lv)
+	i := slices.IndexFunc(pools, on)
+	if i < 0 && err != nil { // another group may be in trouble: this one counts
+		if pools, err = lvPools(ctx, n.VG); err != nil {
+			return err
 		}
+		i = slices.IndexFunc(pools, on)
 	}
-	return nil
+	switch {
+	case i < 0 || pools[i].intent == "":
+		return nil
+	case a.unfinished(pools[i]):
+		return errors.Join(fmt.Errorf("pool %s on %s: a pool create or destroy did not come to its end", pools[i].Name, n), a.finishLV(ctx, pools[i]))
+	}
+	return fmt.Errorf("pool %s on %s: is being made or destroyed just now, here or on another host", pools[i].Name, n)
 }

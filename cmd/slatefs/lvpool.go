@@ -62,9 +62,9 @@ func lvPoolOf(v lvm.Volume, g lvm.Group) (p lvPool, ok bool) {
 	return p, ok
 }
 
-// lvPools lists the pools on all volume groups that this host sees. Without lvm2, and for users who may not ask it,
-// there are none.
-func lvPools(ctx context.Context) (pools []lvPool, err error) {
+// lvPools lists the pools on the named volume groups, or on all that this host sees. Without lvm2, and for users who may not ask it,
+// there are none. With an error those that were found are listed all the same: others may be missing.
+func lvPools(ctx context.Context, names ...string) (pools []lvPool, err error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
@@ -77,7 +77,7 @@ func lvPools(ctx context.Context) (pools []lvPool, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lvTime)
 	defer cancel()
-	groups, err := r.Groups(ctx)
+	groups, err := r.Groups(ctx, names...)
 	for _, g := range groups {
 		for _, v := range g.Volumes {
 			if p, ok := lvPoolOf(v, g); ok {
@@ -174,8 +174,10 @@ func (f *finder) named(name string) (poolRef, error) {
 	if err == nil {
 		if _, isLV := lvArgument(k.Device); isLV {
 			pools, err := f.lvs()
-			if p, ok := lvByUUID(pools, k.UUID); err == nil && ok {
+			if p, ok := lvByUUID(pools, k.UUID); ok {
 				k.Device = p.Device
+			} else if err != nil {
+				return poolRef{}, err
 			}
 		}
 		return poolRef{device: k.Device, id: k.UUID, name: k.Name}, nil
@@ -184,13 +186,10 @@ func (f *finder) named(name string) (poolRef, error) {
 		return poolRef{}, err
 	}
 	pools, lvErr := f.lvs()
-	if lvErr != nil {
-		return poolRef{}, errors.Join(err, lvErr)
-	}
 	pools = slices.DeleteFunc(slices.Clone(pools), func(p lvPool) bool { return p.Name != name || p.intent != "" })
 	switch len(pools) {
 	case 0:
-		return poolRef{}, err
+		return poolRef{}, errors.Join(err, lvErr)
 	case 1:
 		return poolRef{device: pools[0].Device, id: pools[0].UUID, name: name}, nil
 	}
@@ -204,13 +203,13 @@ func (f *finder) inactive(path string, missing error) (poolRef, error) {
 		return poolRef{}, missing
 	}
 	pools, err := f.lvs()
-	if err != nil {
-		return poolRef{}, errors.Join(missing, err)
-	}
 	for _, p := range pools {
 		if p.lv == n {
 			return poolRef{device: p.Device, id: p.UUID, name: p.Name}, nil
 		}
+	}
+	if err != nil {
+		return poolRef{}, errors.Join(missing, err)
 	}
 	return poolRef{device: n.Path(), name: path}, nil
 }

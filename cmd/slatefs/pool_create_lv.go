@@ -45,9 +45,7 @@ func (a *app) planLV(ctx context.Context, n *newPool, name lvm.Name, f poolCreat
 	}
 	n.lv = &newLV{run: r, name: name}
 	if !f.dry {
-		if err := a.finishLVs(ctx); err != nil {
-			return err
-		}
+		a.finishLVs(ctx)
 	}
 	g, err := r.Group(ctx, name.VG)
 	if err != nil {

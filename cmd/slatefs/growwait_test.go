@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"slatefs/chain"
+	"slatefs/chain/lvm"
+)
+
+// stuckLVM is a grower whose lvm2 writes a line for each command, and answers none before the test's end.
+func stuckLVM(t *testing.T, l *lab) (g *grower, started func() int) {
+	t.Helper()
+	dir := t.TempDir()
+	mark, program := filepath.Join(dir, "mark"), filepath.Join(dir, "lvm")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho $1 >>"+mark+"\nexec sleep 1000\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	g = &grower{pool: l.pool, log: slog.New(slog.DiscardHandler), turn: make(chan struct{}, 1), patience: 10 * time.Millisecond, threshold: 80, percent: 20}
+	g.lv, g.runner = lvm.Name{VG: "vg0", LV: "a"}, lvm.New(program)
+	g.life, g.end = context.WithCancel(context.Background())
+	t.Cleanup(g.stop)
+	return g, func() int {
+		b, err := os.ReadFile(mark)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return strings.Count(string(b), "\n")
+	}
+}
+
+// An lvm2 that answers nothing holds no writer: those who need more space are told so in time, however many there are, and
+// all of them together start one command.
+func TestWritersDoNotWaitForLVM(t *testing.T) {
+	l := newLab(t)
+	g, started := stuckLVM(t, l)
+	l.pool.SetGrower(g.ask)
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if err := g.ask(t.Context(), 1<<20); !errors.Is(err, chain.ErrNoSpace) {
+				t.Errorf("ask: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	for started() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	l.ok("create --size 1G /lab/v")
+	l.write("v", 0, 16, 7) // there is space for this one
+	a, err := l.pool.Resolve("v")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := l.pool.Volume(a.Ino)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.WriteAt(make([]byte, 4096), 0); err != nil {
+		t.Error(err)
+	}
+	l.refused(exitFailed, "growing takes long", "set refreservation=auto /lab/v")
+	if n := started(); n != 1 {
+		t.Errorf("%d commands were started", n)
+	}
+}
+
+// Who asked and has gone ends nothing, and keeps nobody else from asking.
+func TestWriterThatGoesLeavesTheStep(t *testing.T) {
+	g, started := stuckLVM(t, newLab(t))
+	g.patience = time.Minute
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- g.ask(ctx, 1<<20) }()
+	for started() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("ask: %v", err)
+	}
+	if at, own, _ := g.join(1); own {
+		t.Errorf("the step is over: %v", at.err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := g.extend(ctx, extendArgs{Size: 1 << 20, More: true}); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "another change") {
+		t.Errorf("extend: %v", err)
+	}
+}
