@@ -27,6 +27,10 @@ var (
 	ErrUnsupported = errors.New("not supported")
 	ErrClosed      = errors.New("pool is closed")
 
+	// ErrGone is ErrNotFound of what was asked for by its number, not by a name: an inode, a volume or a snapshot that
+	// was there when the number was learnt.
+	ErrGone = fmt.Errorf("is no more: %w", ErrNotFound)
+
 	// ErrHasSnapshots and ErrHasClones refuse a destroy that would take more with it than was named.
 	ErrHasSnapshots = errors.New("has snapshots")
 	ErrHasClones    = errors.New("has clones")

@@ -85,7 +85,7 @@ func (p *Pool) inode(ino Ino) (*inode, error) {
 		return nil, fmt.Errorf("inode %d: %w", ino, wrapCorrupt(err))
 	}
 	if !ok {
-		return nil, fmt.Errorf("inode %d: %w", ino, ErrNotFound)
+		return nil, fmt.Errorf("inode %d: %w", ino, ErrGone)
 	}
 	n, err := parseInode(v)
 	if err != nil {

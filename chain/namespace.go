@@ -295,13 +295,15 @@ func (p *Pool) answer(r Req, ino Ino) error {
 	return p.do(&recAnswer{unique: r.Unique, ino: ino})
 }
 
-// Readlink is the target of a symlink.
+// Readlink is the target of a symlink. Errors: ErrInvalid, ErrGone.
 func (p *Pool) Readlink(ino Ino) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	v, ok, err := p.cat.long(rowKey(rowLink, uint64(ino)))
 	if err == nil && !ok {
-		err = ErrInvalid
+		if _, err = p.inode(ino); err == nil {
+			err = ErrInvalid
+		}
 	}
 	if err != nil {
 		return "", fmt.Errorf("symlink %d: %w", ino, wrapCorrupt(err))

@@ -219,13 +219,13 @@ func (pl *Plan) spansOf(lo, off, n int64, add func(dev, n int64)) {
 }
 
 // PlanRead plans to read up to n bytes at off, cut to the size of the volume; past it the plan has no spans.
-// Errors: ErrInvalid, ErrNotFound.
+// Errors: ErrInvalid, ErrGone.
 func (v *Volume) PlanRead(pl *Plan, off, n int64) (Need, error) {
 	v.p.mu.Lock()
 	defer v.p.mu.Unlock()
 	h := v.head()
 	if h == nil {
-		return Need{}, fmt.Errorf("volume %d was destroyed: %w", v.ino, ErrNotFound)
+		return Need{}, fmt.Errorf("volume %d: %w", v.ino, ErrGone)
 	}
 	return v.p.planRead(pl, v, h, off, n)
 }

@@ -11,7 +11,7 @@ import (
 // PlanWrite plans to write n bytes at off. Blocks that the head owns are written in place; all others go to claimed
 // blocks, whole: Fill says what must be read first. The size grows with Commit.
 //
-// Errors: ErrInvalid, ErrTooBig, ErrNoSpace, ErrReadOnly, ErrNotFound. Nothing is held unless the need is None.
+// Errors: ErrInvalid, ErrTooBig, ErrNoSpace, ErrReadOnly, ErrGone. Nothing is held unless the need is None.
 func (v *Volume) PlanWrite(pl *Plan, off, n int64) (Need, error) {
 	p := v.p
 	p.mu.Lock()
@@ -285,7 +285,7 @@ func (p *Pool) oldRuns(ino Ino, lo, hi int64) ([]oldRun, error) {
 	for {
 		h := p.heads[ino]
 		if h == nil {
-			return nil, fmt.Errorf("volume %d was destroyed: %w", ino, ErrNotFound)
+			return nil, fmt.Errorf("volume %d: %w", ino, ErrGone)
 		}
 		var out []oldRun
 		lb, miss := lo, false

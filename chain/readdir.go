@@ -104,7 +104,7 @@ func (p *Pool) SnapAttr(id LayerID) (Attr, error) {
 	defer p.mu.Unlock()
 	l := p.layers[id]
 	if l == nil || l.head || l.dead || !l.named && !l.kept {
-		return Attr{}, fmt.Errorf("snapshot %v: %w", id, ErrNotFound)
+		return Attr{}, fmt.Errorf("snapshot %v: %w", id, ErrGone)
 	}
 	return p.snapAttr(l)
 }
@@ -124,7 +124,7 @@ func (p *Pool) OpenSnap(id LayerID) error {
 	defer p.mu.Unlock()
 	l := p.layers[id]
 	if l == nil || l.head || l.dead || !l.named && !l.kept {
-		return fmt.Errorf("snapshot %v: %w", id, ErrNotFound)
+		return fmt.Errorf("snapshot %v: %w", id, ErrGone)
 	}
 	l.held++
 	return nil

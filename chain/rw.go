@@ -241,7 +241,7 @@ func (p *Pool) seek(of func() *layer, off int64, data bool) (int64, error) {
 		defer p.mu.Unlock()
 		l := of()
 		if l == nil {
-			return Need{}, ErrNotFound
+			return Need{}, ErrGone
 		}
 		if size = l.size; off < 0 || off >= size {
 			return Need{}, fmt.Errorf("seek to %d in %d bytes: %w", off, size, ErrRange)

@@ -40,7 +40,7 @@ func (p *Pool) volume(ino Ino) (*Volume, error) {
 		return nil, err
 	}
 	if _, d := p.doomedVolume(ino); d != nil {
-		return nil, fmt.Errorf("%s: was destroyed: %w", d.path, ErrNotFound)
+		return nil, fmt.Errorf("%s: was destroyed: %w", d.path, ErrGone)
 	}
 	if n.typ != TypeFile || p.heads[ino] == nil {
 		return nil, fmt.Errorf("%s: not a volume: %w", p.pathOf(ino), ErrInvalid)
@@ -72,7 +72,7 @@ func (v *Volume) usable() (*layer, error) {
 	}
 	h := v.head()
 	if v.gone || h == nil {
-		return nil, fmt.Errorf("volume %d was destroyed: %w", v.ino, ErrNotFound)
+		return nil, fmt.Errorf("volume %d: %w", v.ino, ErrGone)
 	}
 	return h, nil
 }
@@ -89,7 +89,7 @@ func (p *Pool) Snap(id LayerID) (*Snap, error) {
 	defer p.mu.Unlock()
 	l := p.layers[id]
 	if l == nil || l.dead || l.head || !l.named && !l.kept {
-		return nil, fmt.Errorf("snapshot %v: %w", id, ErrNotFound)
+		return nil, fmt.Errorf("snapshot %v: %w", id, ErrGone)
 	}
 	return &Snap{p, l}, nil
 }
@@ -97,7 +97,7 @@ func (p *Pool) Snap(id LayerID) (*Snap, error) {
 // alive: the layer that the snapshot was is still there. OpenSnap keeps it.
 func (s *Snap) alive() error {
 	if s.l.dead || s.p.layers[s.l.id] != s.l || !s.l.named && !s.l.kept {
-		return fmt.Errorf("snapshot %v was destroyed: %w", s.l.id, ErrNotFound)
+		return fmt.Errorf("snapshot %v: %w", s.l.id, ErrGone)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -41,7 +42,7 @@ func (p *Pool) xattr(ino Ino, name string) (val []byte, parts int, err error) {
 	return d.b, len(row)/partSize + 1, nil
 }
 
-// GetXattr returns the value of a user.* attribute. ErrNoAttr: it has none of that name.
+// GetXattr returns the value of a user.* attribute. ErrNoAttr: it has none of that name. ErrGone: there is no inode.
 func (p *Pool) GetXattr(ino Ino, name string) ([]byte, error) {
 	if err := checkXattr(name); err != nil {
 		return nil, err
@@ -49,6 +50,11 @@ func (p *Pool) GetXattr(ino Ino, name string) ([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	v, _, err := p.xattr(ino, name)
+	if errors.Is(err, ErrNoAttr) {
+		if _, gone := p.inode(ino); gone != nil {
+			return nil, gone
+		}
+	}
 	return v, err
 }
 
@@ -116,6 +122,9 @@ func (p *Pool) RemoveXattr(_ Req, ino Ino, name string) error {
 		return err
 	}
 	return p.change(func(now time.Time) error {
+		if _, err := p.inode(ino); err != nil {
+			return err
+		}
 		if err := p.removeXattr(ino, name); err != nil {
 			return err
 		}
@@ -139,5 +148,8 @@ func (p *Pool) ListXattr(ino Ino) ([]string, error) {
 		}
 		return true
 	})
+	if err == nil && len(out) == 0 {
+		_, err = p.inode(ino)
+	}
 	return out, wrapCorrupt(err)
 }

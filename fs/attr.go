@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"errors"
 	"math"
 	"syscall"
 	"time"
@@ -32,7 +33,13 @@ func typeBits(t chain.FileType) uint32 {
 func (f *FS) attr(node uint64) (chain.Attr, error) {
 	switch kind, num := split(node); kind {
 	case plain:
-		return f.pool.GetAttr(chain.Ino(num))
+		a, err := f.pool.GetAttr(chain.Ino(num))
+		if errors.Is(err, chain.ErrGone) {
+			if d, ok := f.remains.get(chain.Ino(num)); ok {
+				return d.attr, nil
+			}
+		}
+		return a, err
 	case snapDir:
 		a, err := f.pool.GetAttr(chain.Ino(num))
 		return snapDirAttr(a), err
@@ -76,7 +83,7 @@ func (f *FS) fillEntry(node uint64, a chain.Attr, out *fuse.EntryOut) {
 func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
 	a, err := f.attr(in.NodeId)
 	if err != nil {
-		return f.status("getattr", in.NodeId, err)
+		return f.status("getattr", &in.InHeader, err)
 	}
 	fillAttr(in.NodeId, a, &out.Attr)
 	out.SetTimeout(ttl(a.Type))
@@ -87,7 +94,7 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 func (f *FS) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
 	a, err := f.attr(in.NodeId)
 	if err != nil {
-		return f.status("statx", in.NodeId, err)
+		return f.status("statx", &in.InHeader, err)
 	}
 	out.SetTimeout(ttl(a.Type))
 	out.Statx = fuse.Statx{
@@ -116,8 +123,13 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 	if err == nil {
 		a, err = f.pool.SetAttr(req(&in.InHeader), chain.Ino(num), s)
 	}
+	if errors.Is(err, chain.ErrGone) {
+		if d, ok := f.remains.change(chain.Ino(num), s); ok {
+			a, err = d, nil
+		}
+	}
 	if err != nil {
-		return f.status("setattr", in.NodeId, err)
+		return f.status("setattr", &in.InHeader, err)
 	}
 	fillAttr(in.NodeId, a, &out.Attr)
 	out.SetTimeout(ttl(a.Type))
@@ -161,7 +173,7 @@ func (f *FS) mutable(ino chain.Ino) (chain.Attr, error) {
 // Access answers access(2) on a mount without default_permissions; the permission bits are the kernel's business.
 func (f *FS) Access(_ <-chan struct{}, in *fuse.AccessIn) fuse.Status {
 	_, err := f.attr(in.NodeId)
-	return f.status("access", in.NodeId, err)
+	return f.status("access", &in.InHeader, err)
 }
 
 // StatFs answers statfs(2) in blocks of 4 KiB: below a quota it shows that, so df is true for a tenant.

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"errors"
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -11,9 +12,13 @@ import (
 
 // Lookup finds a name. Names that are not there are not cached by the kernel: a clone may make them at any time.
 func (f *FS) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	node, a, err := f.find(h.NodeId, name)
+	find := f.find
+	if f.retries.looksAgain(h.Pid) {
+		find = f.findAgain
+	}
+	node, a, err := find(h.NodeId, name)
 	if err != nil {
-		return f.status("lookup", h.NodeId, err)
+		return f.status("lookup", h, err)
 	}
 	f.fillEntry(node, a, out)
 	return fuse.OK
@@ -48,16 +53,20 @@ func (f *FS) changeable(dir uint64, name string) (chain.Attr, error) {
 }
 
 // removable is changeable for a name that is there: what it names may not be immutable. A name that is not there is
-// left to chain.
-func (f *FS) removable(dir uint64, name string) (chain.Ino, error) {
+// left to chain, its attributes are zero.
+func (f *FS) removable(dir uint64, name string) (chain.Ino, chain.Attr, error) {
 	d, err := f.changeable(dir, name)
 	if err != nil {
-		return 0, err
+		return 0, chain.Attr{}, err
 	}
-	if a, err := f.pool.Lookup(d.Ino, name); err == nil && a.Immutable {
-		return 0, chain.ErrPerm
+	a, err := f.pool.Lookup(d.Ino, name)
+	switch {
+	case err != nil:
+		return d.Ino, chain.Attr{}, nil
+	case a.Immutable:
+		return 0, a, chain.ErrPerm
 	}
-	return d.Ino, nil
+	return d.Ino, a, nil
 }
 
 // make runs one of chain's calls that make a name. What is made in a directory with the setgid bit gets its group.
@@ -66,7 +75,7 @@ func (f *FS) make(op string, h *fuse.InHeader, name string, out *fuse.EntryOut,
 ) fuse.Status {
 	d, err := f.changeable(h.NodeId, name)
 	if err != nil {
-		return f.status(op, h.NodeId, err)
+		return f.status(op, h, err)
 	}
 	r := req(h)
 	if d.Mode&syscall.S_ISGID != 0 {
@@ -74,7 +83,7 @@ func (f *FS) make(op string, h *fuse.InHeader, name string, out *fuse.EntryOut,
 	}
 	a, err := call(r, d)
 	if err != nil {
-		return f.status(op, h.NodeId, err)
+		return f.status(op, h, err)
 	}
 	f.fillEntry(uint64(a.Ino), a, out)
 	return fuse.OK
@@ -116,25 +125,34 @@ func (f *FS) Readlink(_ <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.Status)
 		return nil, fuse.EINVAL
 	}
 	target, err := f.pool.Readlink(chain.Ino(num))
-	return []byte(target), f.status("readlink", h.NodeId, err)
+	if errors.Is(err, chain.ErrGone) {
+		if d, ok := f.remains.get(chain.Ino(num)); ok && d.attr.Type == chain.TypeSymlink {
+			target, err = d.target, nil
+		}
+	}
+	return []byte(target), f.status("readlink", h, err)
 }
 
 // Unlink removes a file or symlink. A file that is open, or that the kernel knows, goes with its last user.
 func (f *FS) Unlink(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
-	dir, err := f.removable(h.NodeId, name)
+	dir, a, err := f.removable(h.NodeId, name)
 	if err == nil {
+		outcome := f.removing(a)
 		err = f.pool.Unlink(byProgram(h), dir, name)
+		outcome(err)
 	}
-	return f.status("unlink", h.NodeId, err)
+	return f.status("unlink", h, err)
 }
 
 // Rmdir removes an empty directory.
 func (f *FS) Rmdir(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
-	dir, err := f.removable(h.NodeId, name)
+	dir, a, err := f.removable(h.NodeId, name)
 	if err == nil {
+		outcome := f.removing(a)
 		err = f.pool.Rmdir(req(h), dir, name)
+		outcome(err)
 	}
-	return f.status("rmdir", h.NodeId, err)
+	return f.status("rmdir", h, err)
 }
 
 // Rename renames, with RENAME_NOREPLACE and RENAME_EXCHANGE.
@@ -149,13 +167,19 @@ func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName string) 
 	default:
 		return fuse.EINVAL
 	}
-	dir, err := f.removable(in.NodeId, name)
+	dir, _, err := f.removable(in.NodeId, name)
 	var newDir chain.Ino
+	var old chain.Attr
 	if err == nil {
-		newDir, err = f.removable(in.Newdir, newName)
+		newDir, old, err = f.removable(in.Newdir, newName)
 	}
 	if err == nil {
+		outcome := func(error) {}
+		if flag == 0 {
+			outcome = f.removing(old)
+		}
 		err = f.pool.Rename(byProgram(&in.InHeader), dir, name, newDir, newName, flag)
+		outcome(err)
 	}
-	return f.status("rename", in.NodeId, err)
+	return f.status("rename", &in.InHeader, err)
 }

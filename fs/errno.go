@@ -12,11 +12,15 @@ import (
 	"slatefs/chain/blockdev"
 )
 
+// stale makes the kernel look a path up again, once (stale.go).
+const stale = syscall.ESTALE
+
 // errnos is the one table from errors to errno. The first that matches counts.
 var errnos = []struct {
 	err   error
 	errno syscall.Errno
 }{
+	{chain.ErrGone, stale},
 	{chain.ErrNotFound, syscall.ENOENT},
 	{chain.ErrExist, syscall.EEXIST},
 	{chain.ErrNotDir, syscall.ENOTDIR},
@@ -54,14 +58,17 @@ func errnoOf(err error) (errno syscall.Errno, known bool) {
 	return syscall.EIO, false
 }
 
-// status maps the error of an operation on a node, nil too, and logs what is EIO: an errno can't say more.
-func (f *FS) status(op string, node uint64, err error) fuse.Status {
+// status maps the error of a request, nil too, and logs what is EIO: an errno can't say more.
+func (f *FS) status(op string, h *fuse.InHeader, err error) fuse.Status {
 	if err == nil {
 		return fuse.OK
 	}
 	errno, known := errnoOf(err)
 	if errno == syscall.EIO {
-		f.log.Error("fs: "+op, "path", f.path(node), "error", err, "known", known)
+		f.log.Error("fs: "+op, "path", f.path(h.NodeId), "error", err, "known", known)
+	}
+	if errno == stale {
+		f.retries.tell(h.Pid)
 	}
 	return fuse.Status(errno)
 }

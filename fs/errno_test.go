@@ -64,7 +64,7 @@ func TestStatusLogsWhatErrnoCannotSay(t *testing.T) {
 	} {
 		var log logBuffer
 		f := New(p, slog.New(slog.NewTextHandler(&log, nil)))
-		if got := f.status("read", 1, c.err); got != c.want {
+		if got := f.status("read", &fuse.InHeader{NodeId: 1}, c.err); got != c.want {
 			t.Errorf("%v: %v, want %v", c.err, got, c.want)
 		}
 		if got := log.String(); (got != "") != c.logged || c.logged && !strings.Contains(got, c.err.Error()) {

@@ -50,7 +50,7 @@ func (f *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.St
 	}
 	if err := f.open(in.NodeId, in.Flags, req(&in.InHeader)); err != nil {
 		f.files.end()
-		return f.status("open", in.NodeId, err)
+		return f.status("open", &in.InHeader, err)
 	}
 	*out = fuse.OpenOut{OpenFlags: openFlags}
 	return fuse.OK
@@ -223,5 +223,5 @@ func (f *FS) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.OK 
 
 // Fsync makes durable what was acknowledged.
 func (f *FS) Fsync(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return f.status("fsync", in.NodeId, f.pool.Flush())
+	return f.status("fsync", &in.InHeader, f.pool.Flush())
 }

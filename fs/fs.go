@@ -7,6 +7,8 @@
 //     an older one made.
 //   - What the tables of this package remember (lookup counts, open files) is lost with the process and costs nothing
 //     but time: lookup counts only drive the end of orphans.
+//   - A name that is replaced is there at every moment: who comes with the node of what it named before is told ESTALE,
+//     by which the kernel looks again, and finds what stays (stale.go).
 //   - Volumes are never cached by the kernel: every open is FOPEN_DIRECT_IO with parallel direct writes. So a snapshot
 //     holds every write that was acknowledged, and stores through mmap count at msync.
 //   - A write on such an open is durable on return when its request says O_DSYNC. The kernel sends no FSYNC for it.
@@ -53,6 +55,8 @@ type FS struct {
 	log     *slog.Logger
 	lookups lookups
 	files   files
+	retries retries
+	remains remains
 	notify  atomic.Pointer[notifier] // nil until mounted
 }
 
@@ -77,6 +81,8 @@ func New(p *chain.Pool, log *slog.Logger) *FS {
 	f := &FS{RawFileSystem: fuse.NewDefaultRawFileSystem(), pool: p, log: log}
 	f.lookups.init()
 	f.files.init()
+	f.retries.init()
+	f.remains.init()
 	return f
 }
 
@@ -115,7 +121,9 @@ func (f *FS) OnUnmount() {
 			f.releaseNode(o.node, true)
 		}
 	}
+	f.endLeases()
 	for _, ino := range f.lookups.takeAll() {
+		f.remains.drop(ino)
 		f.pool.Forget(ino)
 	}
 }
@@ -123,6 +131,8 @@ func (f *FS) OnUnmount() {
 // Forget takes back n lookups of a node; the last one ends an orphan.
 func (f *FS) Forget(node, n uint64) {
 	if k, num := split(node); k == plain && f.lookups.drop(chain.Ino(num), n) {
+		f.remains.drop(chain.Ino(num))
+		f.endLease(chain.Ino(num), nil)
 		f.pool.Forget(chain.Ino(num))
 	}
 }

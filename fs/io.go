@@ -66,7 +66,7 @@ func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResu
 		n, err = o.data.ReadAt(buf[:min(len(buf), int(in.Size))], off)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, f.status("read", in.NodeId, err)
+		return nil, f.status("read", &in.InHeader, err)
 	}
 	return fuse.ReadResultData(buf[:n]), fuse.OK
 }
@@ -94,7 +94,7 @@ func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fu
 		}
 	}
 	if err != nil {
-		return 0, f.status("write", in.NodeId, err)
+		return 0, f.status("write", &in.InHeader, err)
 	}
 	return uint32(len(data)), fuse.OK
 }
@@ -103,7 +103,7 @@ func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fu
 func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
 	o, err := f.file(in.NodeId)
 	if err != nil {
-		return f.status("lseek", in.NodeId, err)
+		return f.status("lseek", &in.InHeader, err)
 	}
 	if in.Offset > math.MaxInt64 {
 		return errno(syscall.ENXIO)
@@ -118,14 +118,14 @@ func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse
 		return fuse.EINVAL
 	}
 	out.Offset = uint64(off)
-	return f.status("lseek", in.NodeId, err)
+	return f.status("lseek", &in.InHeader, err)
 }
 
 // Fallocate answers the modes that the kernel lets through.
 func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	vol, err := f.volume(in.NodeId)
 	if err != nil {
-		return f.status("fallocate", in.NodeId, err)
+		return f.status("fallocate", &in.InHeader, err)
 	}
 	if in.Length == 0 {
 		return fuse.EINVAL
@@ -148,7 +148,7 @@ func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	default:
 		return errno(syscall.EOPNOTSUPP)
 	}
-	return f.status("fallocate", in.NodeId, err)
+	return f.status("fallocate", &in.InHeader, err)
 }
 
 // CopyFileRange copies between two open files, a part of what is asked for, and ends early when it is interrupted. 0
@@ -170,11 +170,11 @@ func (f *FS) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) (ui
 		_, err = rangeOf(in.OffOut, n, 0)
 	}
 	if err != nil {
-		return 0, f.status("copy_file_range", in.NodeId, err)
+		return 0, f.status("copy_file_range", &in.InHeader, err)
 	}
 	done, err := copyRange(cancel, dst, int64(in.OffOut), src.data, int64(in.OffIn), int64(n))
 	if err != nil && done == 0 {
-		return 0, f.status("copy_file_range", in.NodeId, err)
+		return 0, f.status("copy_file_range", &in.InHeader, err)
 	}
 	return uint32(done), fuse.OK
 }

@@ -42,9 +42,9 @@ func (f *FS) Ioctl(_ <-chan struct{}, in *fuse.IoctlIn, data []byte, out *fuse.I
 	clear(buf)
 	switch in.Cmd {
 	case iocGetFlags:
-		return f.getFlags(in.NodeId, buf, flagsBytes, immutableFlag)
+		return f.getFlags(&in.InHeader, buf, flagsBytes, immutableFlag)
 	case iocGetXFlags:
-		return f.getFlags(in.NodeId, buf, fsxattrBytes, xImmutable)
+		return f.getFlags(&in.InHeader, buf, fsxattrBytes, xImmutable)
 	case iocSetFlags:
 		if len(data) < flagsBytes {
 			return fuse.EINVAL
@@ -64,15 +64,15 @@ func (f *FS) Ioctl(_ <-chan struct{}, in *fuse.IoctlIn, data []byte, out *fuse.I
 }
 
 // getFlags writes the flags, of which there is one, to the head of an answer of some bytes.
-func (f *FS) getFlags(node uint64, buf []byte, size int, immutable uint32) fuse.Status {
+func (f *FS) getFlags(h *fuse.InHeader, buf []byte, size int, immutable uint32) fuse.Status {
 	if len(buf) < size {
 		return fuse.EINVAL
 	}
-	a, err := f.attr(node)
+	a, err := f.attr(h.NodeId)
 	if err == nil && a.Immutable {
 		binary.NativeEndian.PutUint32(buf, immutable)
 	}
-	return f.status("getflags", node, err)
+	return f.status("getflags", h, err)
 }
 
 // setFlags sets the immutable flag and lets the flags in ignored pass; there are no others.
@@ -88,5 +88,5 @@ func (f *FS) setFlags(in *fuse.IoctlIn, flags, immutable, ignored uint32) fuse.S
 	if on := flags&immutable != 0; err == nil && on != a.Immutable {
 		err = f.setImmutable(req(&in.InHeader), chain.Ino(num), on)
 	}
-	return f.status("setflags", in.NodeId, err)
+	return f.status("setflags", &in.InHeader, err)
 }

@@ -273,7 +273,7 @@ func (l *eventLoop) endWrite(s *slot) {
 		l.fail(s, "write", err)
 	case flush:
 		go func() {
-			st := l.fs.status("write", s.header().NodeId, l.pool.Flush())
+			st := l.fs.status("write", s.header(), l.pool.Flush())
 			l.reply(s, st, s.written(s.n))
 			l.mail.post(mail{kind: mailDone, s: s})
 		}()
@@ -285,6 +285,6 @@ func (l *eventLoop) endWrite(s *slot) {
 
 // fail answers a request with an error.
 func (l *eventLoop) fail(s *slot, what string, err error) {
-	l.reply(s, l.fs.status(what, s.header().NodeId, err), nil)
+	l.reply(s, l.fs.status(what, s.header(), err), nil)
 	l.release(s)
 }

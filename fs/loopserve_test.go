@@ -99,10 +99,10 @@ func TestLoopRefuses(t *testing.T) {
 		t.Errorf("write to an immutable file: %v", e)
 	}
 	w.ino += 1000
-	if e := w.write(0, data, 0); e != unix.ENOENT {
+	if e := w.write(0, data, 0); e != unix.ESTALE {
 		t.Errorf("write to nothing: %v", e)
 	}
-	if e, _ := w.call(w.transfer(codeRead, 0, 4096, 0, nil)); e != unix.ENOENT {
+	if e, _ := w.call(w.transfer(codeRead, 0, 4096, 0, nil)); e != unix.ESTALE {
 		t.Errorf("read of nothing: %v", e)
 	}
 }

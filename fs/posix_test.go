@@ -7,11 +7,11 @@ import (
 )
 
 // notPosix names the tests of what slatefs does not do: hard links and files without a name are refused, attributes have
-// 4 KiB at most (XAttrLarge wants 8), a directory that was removed while it was open has no attributes any more
-// (RenameOpenDir), and the locks are the kernel's, which do not exclude their own process (FcntlFlockLocksFile).
+// 4 KiB at most (XAttrLarge wants 8), and the locks are the kernel's, which do not exclude their own process
+// (FcntlFlockLocksFile).
 var notPosix = map[string]bool{
 	"Link": true, "LinkUnlinkRename": true, "Tmpfile": true, "FcntlFlockLocksFile": true,
-	"XAttrLarge": true, "RenameOpenDir": true,
+	"XAttrLarge": true,
 }
 
 func TestPosix(t *testing.T) {

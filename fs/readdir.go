@@ -27,7 +27,7 @@ func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, _ *fuse.OpenOut) fuse.S
 	if err == nil && a.Type != chain.TypeDir {
 		err = chain.ErrNotDir
 	}
-	return f.status("opendir", in.NodeId, err)
+	return f.status("opendir", &in.InHeader, err)
 }
 
 // ReleaseDir closes a directory.
@@ -35,14 +35,14 @@ func (f *FS) ReleaseDir(*fuse.ReleaseIn) {}
 
 // FsyncDir makes all names durable.
 func (f *FS) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
-	return f.status("fsyncdir", in.NodeId, f.pool.Flush())
+	return f.status("fsyncdir", &in.InHeader, f.pool.Flush())
 }
 
 // ReadDir lists names.
 func (f *FS) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	entries, err := f.entries(in.NodeId, in.Offset, int(in.Size), direntBytes)
 	if err != nil {
-		return f.status("readdir", in.NodeId, err)
+		return f.status("readdir", &in.InHeader, err)
 	}
 	for _, e := range entries {
 		if !out.AddDirEntry(e) {
@@ -56,7 +56,7 @@ func (f *FS) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList)
 func (f *FS) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	entries, err := f.entries(in.NodeId, in.Offset, int(in.Size), direntBytes+entryOutBytes)
 	if err != nil {
-		return f.status("readdirplus", in.NodeId, err)
+		return f.status("readdirplus", &in.InHeader, err)
 	}
 	for _, e := range entries {
 		entry := out.AddDirLookupEntry(e)

@@ -34,7 +34,7 @@ func (f *FS) GetXAttr(_ <-chan struct{}, h *fuse.InHeader, name string, dest []b
 		val, err = f.pool.GetXattr(chain.Ino(num), name)
 	}
 	if err != nil {
-		return 0, f.status("getxattr", h.NodeId, err)
+		return 0, f.status("getxattr", h, err)
 	}
 	return give(dest, val)
 }
@@ -47,7 +47,7 @@ func (f *FS) ListXAttr(_ <-chan struct{}, h *fuse.InHeader, dest []byte) (uint32
 	}
 	names, err := f.pool.ListXattr(chain.Ino(num))
 	if err != nil {
-		return 0, f.status("listxattr", h.NodeId, err)
+		return 0, f.status("listxattr", h, err)
 	}
 	var list []byte
 	for _, n := range names {
@@ -84,7 +84,7 @@ func (f *FS) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, val [
 	if err == nil {
 		err = f.pool.SetXattr(req(&in.InHeader), chain.Ino(num), name, val, flag)
 	}
-	st := f.status("setxattr", in.NodeId, err)
+	st := f.status("setxattr", &in.InHeader, err)
 	if st == errno(syscall.EFBIG) {
 		return errno(syscall.ENOSPC)
 	}
@@ -101,5 +101,5 @@ func (f *FS) RemoveXAttr(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.
 	if err == nil {
 		err = f.pool.RemoveXattr(req(h), chain.Ino(num), name)
 	}
-	return f.status("removexattr", h.NodeId, err)
+	return f.status("removexattr", h, err)
 }
