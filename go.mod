@@ -2,7 +2,11 @@ module slatefs
 
 go 1.26.0
 
+// A directory of this repository: what must be initialised first needs a path that sorts first.
+replace early => ./cmd/slatefs/early
+
 require (
+	early v0.0.0-00010101000000-000000000000
 	github.com/cespare/xxhash/v2 v2.3.0
 	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/hanwen/go-fuse/v2 v2.12.1

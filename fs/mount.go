@@ -56,6 +56,7 @@ type Server struct {
 	started  atomic.Bool   // Serve was called
 	done     chan struct{} // closed when the mount is gone
 	unmounts sync.Mutex    // one attempt at a time
+	gone     bool          // one succeeded: what is mounted on dir now is somebody else's; guarded by unmounts
 }
 
 // Mount mounts a pool on a directory. On return the mount is there, and waits for Serve to answer. A dead mount of the
@@ -108,7 +109,8 @@ func (s *Server) Wait() { <-s.done }
 // Done is closed when Serve has ended.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Drain stops new opens, which are then EBUSY, or allows them again, and returns how many files are open.
+// Drain stops new opens, which are then EBUSY, or takes one such stop back, and returns how many files are open. Opens are
+// allowed again when each stop was taken back: who gives up ends no one else's drain.
 func (s *Server) Drain(on bool) int { return s.fs.files.drain(on) }
 
 // Drained is closed when the last file was closed after Drain(true).
@@ -131,9 +133,13 @@ func (s *Server) unmount(flags int) error {
 		return nil
 	default:
 	}
+	if s.gone {
+		return nil
+	}
 	if err := unmount(s.dir, flags); err != nil {
 		return fmt.Errorf("fs: unmount: %s: %w", s.dir, err)
 	}
+	s.gone = true
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"slatefs/chain"
+	"slatefs/chain/fault"
 )
 
 // lookups counts how often the kernel was told of an inode. After a takeover the counts are lower than the kernel's,
@@ -79,7 +80,7 @@ type files struct {
 	mu       sync.RWMutex
 	m        map[uint64]*openFile
 	opens    int           // opens in all, also those that are still being made
-	draining bool          // no more opens
+	draining int           // who wants no more opens
 	drained  chan struct{} // closed when draining and opens is 0; made anew when a drain is called off after that
 }
 
@@ -92,7 +93,7 @@ func (t *files) init() {
 func (t *files) begin() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.draining {
+	if t.draining > 0 {
 		return false
 	}
 	t.opens++
@@ -154,14 +155,18 @@ func (t *files) get(node uint64) *openFile {
 	return t.m[node]
 }
 
-// drain stops or allows opens and returns how many files are open.
+// drain stops opens, or takes one stop back, and returns how many files are open.
 func (t *files) drain(on bool) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.draining = on
+	if on {
+		t.draining++
+	} else if t.draining--; t.draining < 0 {
+		fault.Misuse("each drain is taken back once")
+	}
 	select {
 	case <-t.drained:
-		if !on {
+		if t.draining == 0 {
 			t.drained = make(chan struct{})
 		}
 	default:
@@ -200,7 +205,7 @@ func (t *files) takeAll() []*openFile {
 
 // wakeLocked closes drained when a drain has come to its end.
 func (t *files) wakeLocked() {
-	if !t.draining || t.opens > 0 {
+	if t.draining == 0 || t.opens > 0 {
 		return
 	}
 	select {

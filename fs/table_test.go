@@ -94,6 +94,11 @@ func TestOpenCountsAndDrain(t *testing.T) {
 	if f.drain(true); !closed() {
 		t.Error("nothing is open")
 	}
+	f.drain(true)
+	f.drain(false)
+	if !closed() || f.begin() {
+		t.Error("who gave up has ended the drain of another")
+	}
 	f.drain(false)
 	open(5, true)
 	open(5, true)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,8 +76,9 @@ func notEOF(err error) error {
 
 // serveBackground is the daemon in the background. Its log is a file from the start; so are stdout and stderr before
 // the parent is told anything, for who waits for the end of its pipes must not wait for us.
-func (a *app) serveBackground(ctx context.Context, c mountConfig, level slog.Level, ready *os.File) error {
-	d, err := a.startLogged(&c, level)
+func (a *app) serveBackground(ctx context.Context, c mountConfig, ready *os.File) error {
+	d, log, err := a.startLogged(&c)
+	defer log.flush()
 	var m readyMessage
 	if err != nil {
 		m.Error = &wireError{errorText(err), hintOf(err)}
@@ -96,8 +96,8 @@ func (a *app) serveBackground(ctx context.Context, c mountConfig, level slog.Lev
 	return d.serve(ctx)
 }
 
-// startLogged opens the log and starts the daemon.
-func (a *app) startLogged(c *mountConfig, level slog.Level) (*daemon, error) {
+// startLogged opens the log and starts the daemon. The log is to be flushed, also on error.
+func (a *app) startLogged(c *mountConfig) (d *daemon, log *lateLog, err error) {
 	pools, _ := a.host.pools() //nolint:errcheck // the command that started the daemon has told
 	c.opts.log = a.host.logPath(c.device, pools)
 	f, err := openLog(c.opts.log)
@@ -106,19 +106,19 @@ func (a *app) startLogged(c *mountConfig, level slog.Level) (*daemon, error) {
 		a.warnOnce("the daemon has no log: %v", err)
 		c.opts.log = os.DevNull
 		if f, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0); err != nil {
-			return nil, err
+			return nil, newLateLog(io.Discard), err
 		}
 	}
-	d, err := a.startDaemon(*c, slog.New(slog.NewTextHandler(f, &slog.HandlerOptions{Level: level})))
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
+	log = newLateLog(f)
+	if d, err = a.startDaemon(*c, c.opts.logger(log)); err != nil {
+		return nil, log, err
 	}
 	for _, std := range []int{1, 2} { // panics go to the log as well
 		if err := unix.Dup2(int(f.Fd()), std); err != nil {
-			return nil, errors.Join(fmt.Errorf("log: %w", err), d.close())
+			return nil, log, errors.Join(fmt.Errorf("log: %w", err), d.close())
 		}
 	}
-	return d, nil
+	return d, log, nil
 }
 
 // openLog opens a log file to be added to.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,13 +81,21 @@ func (c *controlServer) serve(ctx context.Context) error {
 	defer stop()
 	var conns sync.WaitGroup
 	defer conns.Wait()
-	for {
+	for failed := 0; ; {
 		conn, err := c.listener.Accept()
 		if ctx.Err() != nil {
 			return os.RemoveAll(c.dir)
 		}
-		if err != nil {
-			return fmt.Errorf("control: accept: %w", err)
+		if err != nil { // of files or of memory there is none just now
+			if failed++; failed == 1 {
+				c.log.Error("commands can't be taken just now; tried again", "error", err)
+			}
+			rest(ctx, min(acceptRest*time.Duration(failed), acceptMost))
+			continue
+		}
+		if failed > 0 {
+			c.log.Info("commands are taken again", "failed", failed)
+			failed = 0
 		}
 		conns.Go(func() {
 			if err := c.answer(ctx, conn.(*net.UnixConn)); err != nil {
@@ -95,6 +104,25 @@ func (c *controlServer) serve(ctx context.Context) error {
 		})
 	}
 }
+
+// How long to wait before a connection is taken after one could not: longer each time, up to the second.
+const (
+	acceptRest = 10 * time.Millisecond
+	acceptMost = time.Second
+)
+
+// rest waits for so long, or until ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// requestTime is how long a client may take to say what it wants: its connection is one of our files.
+const requestTime = 30 * time.Second
 
 // answer takes one request from a connection and closes it.
 func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err error) {
@@ -111,10 +139,16 @@ func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err err
 	if who.uid != 0 && int(who.uid) != os.Geteuid() {
 		return fmt.Errorf("control: refused user %d, process %d", who.uid, who.pid)
 	}
+	if err := conn.SetReadDeadline(time.Now().Add(requestTime)); err != nil {
+		return err
+	}
 	in := bufio.NewReader(io.LimitReader(conn, maxRequest))
 	line, err := in.ReadBytes('\n')
 	if err != nil {
 		return fmt.Errorf("control: request of process %d: %w", who.pid, err)
+	}
+	if err := conn.SetReadDeadline(time.Time{}); err != nil {
+		return err
 	}
 	go func() { // the client hangs up: it does not want the result any more
 		if _, err := in.ReadByte(); err != nil {

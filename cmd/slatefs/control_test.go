@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // startControl serves operations until the test's end.
@@ -158,5 +161,44 @@ func TestProgressLines(t *testing.T) {
 	want := "10485760 B 10.0 MB 10.00 s 1048576 B/s 1.00 MB/s\n12582912 B 12.0 MB 12.00 s 1048576 B/s 1.00 MB/s\n"
 	if b.String() != want {
 		t.Errorf("progress:\n%swant\n%s", b.String(), want)
+	}
+}
+
+// poorListener has no files for a while.
+type poorListener struct {
+	net.Listener
+	fails int
+}
+
+func (l *poorListener) Accept() (net.Conn, error) {
+	if l.fails > 0 {
+		l.fails--
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", unix.EMFILE)}
+	}
+	return l.Listener.Accept()
+}
+
+// A server that has no files left goes on when it has some again, and tells it once.
+func TestControlOutlivesEMFILE(t *testing.T) {
+	h := testHost(t)
+	var log bytes.Buffer
+	ops := map[string]operation{"one": handler(func(context.Context, peer, none) (int, error) { return 1, nil })}
+	c, err := h.listenControl(uuid{1}, ops, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.listener = &poorListener{c.listener, 5}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- c.serve(ctx) }()
+	if n, err := call[int](t.Context(), live{Name: "lab", Socket: h.socketPath(uuid{1})}, "one", none{}); err != nil || n != 1 {
+		t.Errorf("%d, %v", n, err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(log.String(), "too many open files"); n != 1 || !strings.Contains(log.String(), "taken again") {
+		t.Errorf("the log:\n%s", log.String())
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"slatefs/chain"
@@ -41,6 +43,9 @@ type daemon struct {
 	recorder *recorder
 	live     live
 
+	helpMu  sync.Mutex
+	helpers []*helper
+
 	end    chan struct{} // capacity 1: a request to end after the last close
 	served bool          // the mount's end is serveMount's
 }
@@ -65,7 +70,7 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 		return d, err
 	}
 	d.watch = newWatcher(d.pool, d.live.Dir, d.log)
-	d.recorder = &recorder{d.pool, log, journalSend()}
+	d.recorder = &recorder{pool: d.pool, log: log, send: journalSend()}
 	s.view, s.dir = mountView{d.srv.FS(), d.srv}, d.srv.Dir()
 	d.grower = newGrower(dev, d.pool, d.log)
 	s.grower = d.grower
@@ -187,13 +192,13 @@ func (d *daemon) serve(ctx context.Context) error {
 	d.log.Info("mounted", "pool", d.live.Name, "device", d.live.Device, "dir", d.live.Dir, "pid", d.live.PID)
 	d.served = true
 	err := supervise(ctx, []part{
-		{"erase log", d.recorder.run},
-		{"pool", d.whileGood(d.pool.Run)},
-		{"eraser", d.whileGood(d.eraser.Run)},
-		{"watcher", d.watch.run},
-		{"grower", d.grower.run},
+		d.helper("erase log", d.recorder.run),
+		d.helper("pool", d.whileGood(d.pool.Run)),
+		d.helper("eraser", d.whileGood(d.eraser.Run)),
+		d.helper("watcher", d.watch.run),
+		d.helper("grower", d.grower.run),
 		{"mount", d.serveMount},
-		{"control", d.control.serve},
+		d.helper("control", d.control.serve),
 	})
 	err = errors.Join(err, d.close())
 	if err != nil {
@@ -204,8 +209,30 @@ func (d *daemon) serve(ctx context.Context) error {
 	return nil
 }
 
-// whileGood is a part that stops when the pool turns read-only, and does not end the daemon: what can be read is read
-// on, every change is refused with the reason.
+// helper is a part that never ends the daemon.
+func (d *daemon) helper(name string, run func(context.Context) error) part {
+	h := &helper{name: name, run: run, log: d.log, wait: helperWait}
+	d.helpMu.Lock()
+	d.helpers = append(d.helpers, h)
+	d.helpMu.Unlock()
+	return part{name, h.keep}
+}
+
+// troubles are what helpers fail of.
+func (d *daemon) troubles() string {
+	var list []string
+	d.helpMu.Lock()
+	defer d.helpMu.Unlock()
+	for _, h := range d.helpers {
+		if why, times := h.trouble(); why != "" {
+			list = append(list, fmt.Sprintf("%s: %s (%d times in a row)", h.name, why, times))
+		}
+	}
+	return strings.Join(list, "; ")
+}
+
+// whileGood is a part that stops when the pool turns read-only: what can be read is read on, every change is refused with
+// the reason.
 func (d *daemon) whileGood(run func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		err := run(ctx)
@@ -300,7 +327,7 @@ func (d *daemon) info(context.Context, peer, none) (poolInfo, error) {
 	if err := d.pool.Failed(); err != nil {
 		i.Failed = err.Error()
 	}
-	i.Stuck = d.grower.stuck()
+	i.Stuck, i.Troubles = d.grower.stuck(), d.troubles()
 	return i, nil
 }
 

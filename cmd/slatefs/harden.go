@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/debug"
 
@@ -17,6 +18,10 @@ const memoryBeside = 160 << 20
 //
 // fs.Mount sets PR_SET_IO_FLUSHER, for all threads.
 func harden(cache int64) error {
+	if err := raiseLimits(); err != nil {
+		return err
+	}
+	outliveSignals()
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl: not dumpable: %w", err)
 	}
@@ -29,4 +34,30 @@ func harden(cache int64) error {
 	}
 	unix.Umask(0o077)
 	return os.Chdir("/") // no file system stays busy for us
+}
+
+// raiseLimits raises what the shell of who mounts may have lowered: a soft limit is meant for a command, and would end the
+// daemon, or fail its writes, in the middle of its life. (That of open files the Go runtime has raised; package early refuses a
+// hard limit that is too low.)
+func raiseLimits() error {
+	for _, what := range []int{unix.RLIMIT_FSIZE, unix.RLIMIT_CPU, unix.RLIMIT_AS, unix.RLIMIT_DATA} {
+		var l unix.Rlimit
+		if err := unix.Getrlimit(what, &l); err != nil {
+			return fmt.Errorf("getrlimit: %w", err)
+		}
+		if l.Cur < l.Max {
+			l.Cur = l.Max
+			if err := unix.Setrlimit(what, &l); err != nil {
+				return fmt.Errorf("setrlimit: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// outliveSignals keeps this process from ending when a terminal hangs up, the reader of its log has gone, or a limit of the
+// process is reached: what was asked for then fails as any other call does. Programs that it starts have these signals as
+// usual, which they would not if they were ignored.
+func outliveSignals() {
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGPIPE, unix.SIGXFSZ, unix.SIGXCPU)
 }

@@ -5,8 +5,9 @@
 //
 //   - One daemon per pool. It has the exclusive lock on the open file that does the I/O, and a lock file named by the
 //     pool's UUID, so that the same pool by another name, or through a loop device, is refused as well (lock.go).
-//   - A daemon is up as a whole or not at all: pool, eraser, mount and control server run in one group; the end of any
-//     of them stops the others, in reverse order of their start (supervise.go).
+//   - A daemon starts as a whole or not at all, and ends with its mount, in reverse order of its start (supervise.go). Nothing
+//     else ends it: what works for the mount is started again when it fails (helper.go), and neither hangups, nor soft limits,
+//     nor a log that can't be written to (latelog.go), nor what it calls outside (outside.go) end or hold it.
 //   - The control socket lies in a directory that nobody else may enter, made before the socket is bound, and takes
 //     root and the daemon's own user only (control.go).
 //   - Commands never touch a file below a mount: a path is matched against the mount table and resolved by the daemon
@@ -16,6 +17,7 @@ package main
 
 import (
 	"context"
+	_ "early" // first: it refuses what other packages panic of
 	"os"
 	"os/signal"
 	"syscall"

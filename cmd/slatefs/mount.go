@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -166,18 +167,25 @@ func (a *app) serveForeground(ctx context.Context, c mountConfig, readyFD int) e
 	if err := harden(c.opts.cache); err != nil {
 		return err
 	}
+	if readyFD != 0 {
+		return a.serveBackground(ctx, c, os.NewFile(uintptr(readyFD), "ready"))
+	}
+	log := newLateLog(a.stderr)
+	defer log.flush()
+	d, err := a.startDaemon(c, c.opts.logger(log))
+	if err != nil {
+		return err
+	}
+	return d.serve(ctx)
+}
+
+// logger writes a daemon's log.
+func (o mountOptions) logger(w io.Writer) *slog.Logger {
 	level := slog.LevelInfo
-	if c.opts.debug {
+	if o.debug {
 		level = slog.LevelDebug
 	}
-	if readyFD == 0 {
-		d, err := a.startDaemon(c, slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level})))
-		if err != nil {
-			return err
-		}
-		return d.serve(ctx)
-	}
-	return a.serveBackground(ctx, c, level, os.NewFile(uintptr(readyFD), "ready"))
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
 
 // logPath is the log file of a daemon in the background, by the name that the pool is called by.

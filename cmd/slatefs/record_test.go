@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/atomic"
 
 	"slatefs/chain"
 )
@@ -130,7 +133,7 @@ func TestRecorder(t *testing.T) {
 	l := newLab(t)
 	var texts []string
 	fields := map[string]string{}
-	r := &recorder{l.pool, slog.New(slog.DiscardHandler), func(text string, f map[string]string) error {
+	r := &recorder{pool: l.pool, log: slog.New(slog.DiscardHandler), send: func(text string, f map[string]string) error {
 		texts, fields = append(texts, text), f
 		return errors.New("full")
 	}}
@@ -164,6 +167,28 @@ func TestRecorder(t *testing.T) {
 	}
 	if logExport("none") != nil {
 		t.Error("none exports")
+	}
+}
+
+// A system journal that does not answer holds nobody, and is left alone.
+func TestRecorderOutlivesTheJournal(t *testing.T) {
+	l := newLab(t)
+	answer, calls := make(chan struct{}), atomic.NewInt64(0)
+	var log bytes.Buffer
+	r := &recorder{pool: l.pool, log: slog.New(slog.NewTextHandler(&log, nil)), send: func(string, map[string]string) error {
+		calls.Inc()
+		<-answer
+		return nil
+	}}
+	defer close(answer)
+	for _, name := range []string{"a", "b", "c"} {
+		l.ok("create --size 1M /lab/" + name)
+		l.write(name, 0, 4, 1)
+		l.ok("destroy --wait /lab/" + name)
+	}
+	r.flush()
+	if n := strings.Count(log.String(), "it does not answer"); calls.Load() != 1 || n != 3 || strings.Count(log.String(), "msg=erased") != 3 {
+		t.Errorf("%d calls; the log:\n%s", calls.Load(), log.String())
 	}
 }
 

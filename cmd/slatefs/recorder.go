@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
+	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
@@ -37,6 +38,8 @@ type recorder struct {
 	pool *chain.Pool
 	log  *slog.Logger
 	send func(text string, fields map[string]string) error // nil: there is no journal
+
+	journal outside
 }
 
 // journalMessage is the MESSAGE_ID of a record: journalctl MESSAGE_ID=… finds them all.
@@ -75,10 +78,24 @@ func (r *recorder) flush() {
 		if r.send == nil {
 			continue
 		}
-		if err := r.send(e.text(), e.fields()); err != nil {
+		if err := r.toJournal(e); err != nil {
 			r.log.Warn("a record of the erase log did not reach the system journal", "record", e.ID, "error", err)
 		}
 	}
+}
+
+// sendTime is how long the system journal may take for a record.
+const sendTime = time.Second
+
+// toJournal sends a record to the system journal, which may have stopped to read.
+func (r *recorder) toJournal(e eraseRecord) error {
+	sent := make(chan error, 1)
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	if !r.journal.call(over, sendTime, func() { sent <- r.send(e.text(), e.fields()) }) {
+		return errors.New("it does not answer")
+	}
+	return <-sent
 }
 
 // text is a record in a line.
@@ -122,7 +139,7 @@ func logExport(path string) func([]chain.EraseRecord) error {
 		return nil
 	}
 	return func(recs []chain.EraseRecord) (err error) {
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NONBLOCK, 0o600) // a FIFO must not hold us
 		if err != nil {
 			return err
 		}

@@ -22,14 +22,19 @@ type watcher struct {
 	events *atomic.Int64 // how often it told
 	low    bool
 	short  bool
+	hook   outside
 }
 
 func newWatcher(p *chain.Pool, dir string, log *slog.Logger) *watcher {
 	return &watcher{pool: p, dir: dir, log: log, events: atomic.NewInt64(0)}
 }
 
-// hookTime bounds how long the command may take.
-const hookTime = time.Minute
+// hookTime bounds how long the command may take, and hookGrace how long it may go on when it is killed then, or hold its
+// output when it has ended.
+const (
+	hookTime  = time.Minute
+	hookGrace = time.Second
+)
 
 func (w *watcher) run(ctx context.Context) error {
 	t := time.NewTicker(time.Second)
@@ -86,7 +91,13 @@ func (w *watcher) tell(ctx context.Context, event string, avail int64, args ...a
 	cmd.Dir = "/" // never the mount
 	cmd.Env = append(os.Environ(), "SLATEFS_POOL="+w.pool.Name(), "SLATEFS_MOUNTPOINT="+w.dir, "SLATEFS_EVENT="+event,
 		fmt.Sprintf("SLATEFS_AVAILABLE=%d", avail))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		w.log.Error("on_low_space failed", "pool", w.pool.Name(), "command", command, "error", err, "output", string(out))
+	cmd.WaitDelay = hookGrace
+	name, log := w.pool.Name(), w.log
+	if !w.hook.call(ctx, 2*hookGrace, func() {
+		if out, err := cmd.CombinedOutput(); err != nil {
+			log.Error("on_low_space failed", "pool", name, "command", command, "error", err, "output", string(out))
+		}
+	}) {
+		w.log.Error("on_low_space hangs", "pool", name, "command", command)
 	}
 }

@@ -2,12 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Low space is told once, by log, counter and command, and again only after it was better.
@@ -50,5 +55,35 @@ func TestWatcher(t *testing.T) {
 	want := fmt.Sprintf("SLATEFS_AVAILABLE=%d\nSLATEFS_EVENT=low\nSLATEFS_MOUNTPOINT=/lab\nSLATEFS_POOL=lab\n", avail)
 	if string(out) != want {
 		t.Errorf("the command saw %q, want %q", out, want)
+	}
+}
+
+// A command that leaves something behind which holds its output does not hold the watcher, nor one that hangs.
+func TestWatcherOutlivesItsCommand(t *testing.T) {
+	l := newLab(t)
+	w := newWatcher(l.pool, "/lab", slog.New(slog.DiscardHandler))
+	left := filepath.Join(t.TempDir(), "left")
+	l.ok("set on_low_space=sleep\t1000&echo\t$!>" + left + " low_space=100% lab")
+	w.look(t.Context())
+	b, err := os.ReadFile(left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Errorf("what the command left has ended: %v", err)
+	}
+	if w.hook.hangs.Load() {
+		t.Error("the command hangs")
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	gone := make(chan struct{})
+	defer close(gone)
+	if w.hook.call(over, time.Millisecond, func() { <-gone }) || w.hook.call(over, time.Millisecond, func() { t.Error("called again") }) {
+		t.Error("what hangs has ended")
 	}
 }
