@@ -18,17 +18,20 @@ type builder struct {
 	p     *Pool
 	c     *cut
 	maps  map[*overlay]meta.Map // what a storey settles to
-	trees map[*list][]meta.Tree
-	freed []meta.Ptr // map pages; another stack that is built later may still stand on one
+	lost  map[*layer]*cutList   // the dead lists of the cut
+	freed []meta.Ptr            // map pages; another stack that is built later may still stand on one
 }
 
 // build makes all pages of the cut and publishes them in memory. The structure lock is held. An error leaves memory
 // and pages at odds: the pool fails.
 func (p *Pool) build(c *cut) error {
-	b := &builder{p: p, c: c, maps: map[*overlay]meta.Map{}, trees: map[*list][]meta.Tree{}}
+	b := &builder{p: p, c: c, maps: map[*overlay]meta.Map{}, lost: map[*layer]*cutList{}}
+	for i := range c.layers {
+		b.lost[c.layers[i].of] = c.layers[i].lost
+	}
 	for i := range c.layers {
 		if _, err := b.settle(c.layers[i].top); err != nil {
-			return fmt.Errorf("map of layer %v: %w", c.layers[i].of.id, err)
+			return fmt.Errorf("map of layer %v: %w", c.layers[i].id, err)
 		}
 	}
 	for i := range c.walks {
@@ -111,7 +114,8 @@ func (b *builder) settle(o *overlay) (meta.Map, error) {
 	return m, nil
 }
 
-// pageGone is Pool.pageGone for the builder: what goes to a dead list goes to its frozen part.
+// pageGone is Pool.pageGone for the builder: what goes to a dead list goes to that of the cut, for a layer that wrote
+// pages is in it.
 func (b *builder) pageGone(l *layer, ptr meta.Ptr) {
 	l = l.now()
 	switch {
@@ -121,7 +125,7 @@ func (b *builder) pageGone(l *layer, ptr meta.Ptr) {
 	default:
 		for _, a := range []alloc.BlockID{ptr.Addr, ptr.Twin} {
 			if a != 0 {
-				l.lost.frozen.Set(entryKey(LayerID(ptr.Birth), a), entry{page: true, n: 1})
+				b.lost[l].pages.Set(entryKey(LayerID(ptr.Birth), a), entry{page: true, n: 1})
 			}
 		}
 	}
@@ -130,20 +134,20 @@ func (b *builder) pageGone(l *layer, ptr meta.Ptr) {
 // lists merges what was frozen into the trees, and gives back the pages of what was worked off.
 func (b *builder) lists() error {
 	for i := range b.c.layers {
-		if err := b.merge(&b.c.layers[i].of.lost); err != nil {
-			return fmt.Errorf("dead list of layer %v: %w", b.c.layers[i].of.id, err)
+		if err := b.merge(b.c.layers[i].lost); err != nil {
+			return fmt.Errorf("dead list of layer %v: %w", b.c.layers[i].id, err)
 		}
 	}
 	for i := range b.c.jobs {
 		r := &b.c.jobs[i]
-		err := b.trim(&r.of.ready, r.cursor)
-		for _, l := range []*list{&r.of.fresh, &r.of.ready, &r.of.bad} {
+		err := b.trim(r.ready, r.cursor)
+		for _, l := range []*cutList{r.fresh, r.ready, r.bad} {
 			if err == nil {
 				err = b.merge(l)
 			}
 		}
 		if err != nil {
-			return fmt.Errorf("erase job %d: %w", r.of.id, err)
+			return fmt.Errorf("erase job %d: %w", r.id, err)
 		}
 	}
 	for i := range b.c.spent {
@@ -154,24 +158,31 @@ func (b *builder) lists() error {
 	return b.drop()
 }
 
-func (b *builder) merge(l *list) error {
-	ts, ok := b.trees[l]
-	if !ok {
-		ts = slices.Clone(l.trees)
-	}
-	if l.frozen.Len() > 0 {
-		if len(ts) == 0 {
-			ts = append(ts, meta.Tree{})
+// merge brings what a list had in memory, and the pages that the build found for it, into its first tree.
+func (b *builder) merge(l *cutList) (err error) {
+	if es := mergedEdits(edits(l.frozen), edits(&l.pages)); len(es) > 0 {
+		if len(l.trees) == 0 {
+			l.trees = append(l.trees, meta.Tree{})
 		}
-		var err error
-		if ts[0], err = b.p.lists.Apply(ts[0], edits(l.frozen)); err != nil {
+		if l.trees[0], err = b.p.lists.Apply(l.trees[0], es); err != nil {
 			return err
 		}
 	}
-	ts, err := b.shorten(ts)
-	b.trees[l] = ts
+	l.trees, err = b.shorten(l.trees)
 	return err
 }
+
+// mergedEdits merges two sorted rows of edits that have no key in common: a block or page stands in a list once.
+func mergedEdits(x, y []meta.Edit) []meta.Edit {
+	if len(y) == 0 {
+		return x
+	}
+	out := append(x, y...)
+	slices.SortFunc(out, func(a, b meta.Edit) int { return compareKeys(a.Key, b.Key) })
+	return out
+}
+
+func compareKeys(a, b meta.Key) int { return cmp.Or(cmp.Compare(a.Hi, b.Hi), cmp.Compare(a.Lo, b.Lo)) }
 
 // shorten merges a row of trees that joins made long into its largest one.
 func (b *builder) shorten(ts []meta.Tree) ([]meta.Tree, error) {
@@ -201,7 +212,7 @@ func (b *builder) shorten(ts []meta.Tree) ([]meta.Tree, error) {
 }
 
 // trim takes what lies below the cursor out of a job's list; an entry that the cursor divides loses its front.
-func (b *builder) trim(l *list, cursor omap.Key) error {
+func (b *builder) trim(l *cutList, cursor omap.Key) error {
 	p := b.p
 	part := func(k omap.Key, e entry) (omap.Key, entry, bool) {
 		if !e.page && k.Hi == cursor.Hi && k.Lo+uint64(e.n) > cursor.Lo {
@@ -248,8 +259,7 @@ func (b *builder) trim(l *list, cursor omap.Key) error {
 			ts = append(ts, t)
 		}
 	}
-	*l.frozen = *keep
-	b.trees[l] = ts
+	l.frozen, l.trees = keep, ts
 	return nil
 }
 
@@ -283,11 +293,11 @@ func (b *builder) catalog() (meta.Tree, error) {
 	}
 	for i := range b.c.layers {
 		r := &b.c.layers[i]
-		p.storeRow(rows, rowKey(rowLayer, uint64(r.of.id)), r.marshal(b.mapOf(r.top), b.trees[&r.of.lost]))
+		p.storeRow(rows, rowKey(rowLayer, uint64(r.id)), r.marshal(b.mapOf(r.top)))
 	}
 	for i := range b.c.jobs {
 		r := &b.c.jobs[i]
-		p.storeRow(rows, rowKey(rowJob, r.of.id), r.marshal(b.trees))
+		p.storeRow(rows, rowKey(rowJob, r.id), r.marshal())
 	}
 	for i := range b.c.walks {
 		r := &b.c.walks[i]
@@ -309,15 +319,7 @@ func (b *builder) catalog() (meta.Tree, error) {
 	}
 	p.cat.frozen.Ascend(omap.Key{}, add)
 	rows.fresh.Ascend(omap.Key{}, add)
-	slices.SortFunc(es, func(a, b meta.Edit) int { // objects and names have keys of their own kinds
-		switch {
-		case a.Key.Less(b.Key):
-			return -1
-		case b.Key.Less(a.Key):
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(es, func(a, b meta.Edit) int { return compareKeys(a.Key, b.Key) }) // objects and names have keys of their own kinds
 	t, err := p.cat.family.Apply(p.cat.tree, es)
 	if err != nil {
 		return t, fmt.Errorf("catalog: %w", err)
@@ -341,8 +343,8 @@ func (b *builder) install() {
 		o.base, o.settled = m, true
 		o.under, o.pair, o.entries = nil, nil, omap.Map[piece]{}
 	}
-	for l, ts := range b.trees {
-		l.trees, l.frozen = ts, nil
+	for _, l := range b.c.lists() {
+		l.of.trees, l.of.frozen = l.trees, nil
 	}
 	p.cat.tree, p.cat.frozen = b.c.super.catalog, nil
 	p.groupTable = b.c.super.groupTable

@@ -12,8 +12,10 @@ import (
 	"slatefs/chain/omap"
 )
 
-// cut is the state of a pool at one instant, the end of journal batch `at`: what the checkpoint will write. Everything
-// in it that others may change is a copy or frozen.
+// cut is the state of a pool at one instant, the end of journal batch `at`: what the checkpoint will write. A cut is a
+// copy: nothing in it, and nothing that is built from it, follows a pointer into what lives on. Two things are shared,
+// and nobody changes either while the cut exists: storeys below the top of a stack and frozen maps are never written
+// again; which layer is whose heir and parent changes under the structure lock only, which the build holds.
 type cut struct {
 	at      journal.Pos
 	super   superblock
@@ -30,9 +32,25 @@ type cut struct {
 	logCount []byte
 }
 
+// walkRow is a walk as the cut found it. The map comes from the build.
 type walkRow struct {
-	of   *walk
-	walk // copy
+	id, job     uint64
+	layer       LayerID
+	burial      bool
+	next, pages int64
+	source      *overlay
+}
+
+func rowOfWalk(w *walk) walkRow {
+	return walkRow{w.id, w.job.id, w.layer.id, w.burial, w.next, w.pages, w.source}
+}
+
+// cutList is a list as the cut found it.
+type cutList struct {
+	of     *list            // where install puts what came of it; nobody reads it before
+	trees  []meta.Tree      // copy
+	frozen *omap.Map[entry] // entries of the cut; lookups share it, nobody changes it
+	pages  omap.Map[entry]  // map pages that the build found to belong here; the builder's own
 }
 
 // Checkpoint writes the state of the pool at one instant, so that the journal before it is not needed any more.
@@ -123,23 +141,19 @@ func (p *Pool) freeze() *cut {
 		if l.head {
 			l.top = &overlay{layer: l, under: l.top}
 		}
-		l.lost.freeze()
 		l.need = 0
 	}
 	p.needN = 0
 	clear(p.dirtyLayers)
 	for _, j := range p.jobs {
 		if j.dirty {
-			c.jobs = append(c.jobs, p.jobRow(j))
-			j.fresh.freeze()
-			j.ready.freeze()
-			j.bad.freeze()
+			c.jobs = append(c.jobs, rowOfJob(j))
 			j.dirty = false
 		}
 	}
 	for _, w := range p.walks {
 		if w.dirty {
-			c.walks = append(c.walks, walkRow{w, *w})
+			c.walks = append(c.walks, rowOfWalk(w))
 			w.dirty = false
 		}
 	}
@@ -149,9 +163,22 @@ func (p *Pool) freeze() *cut {
 	return c
 }
 
-func (l *list) freeze() {
+// cut freezes what is in memory of the list, for the build to merge into the trees; what comes from now on is fresh.
+func (l *list) cut() *cutList {
 	f := l.fresh
 	l.frozen, l.fresh = &f, omap.Map[entry]{}
+	return &cutList{of: l, trees: slices.Clone(l.trees), frozen: l.frozen}
+}
+
+// lists are all lists of the cut.
+func (c *cut) lists() (out []*cutList) {
+	for i := range c.layers {
+		out = append(out, c.layers[i].lost)
+	}
+	for i := range c.jobs {
+		out = append(out, c.jobs[i].fresh, c.jobs[i].ready, c.jobs[i].bad)
+	}
+	return out
 }
 
 // publish makes the built pages durable. What is in memory names them already; they are read from memory until they

@@ -133,6 +133,7 @@ func goldenRows() []goldenRow {
 		id: 9, parent: p.layers[5], vol: 2, name: "daily", named: true, size: 1 << 40, own: 6, refer: 7, lostHere: 3, created: goldenTime, who: "uid 0",
 		was: origin{2, "disk.raw", true},
 	}
+	l.lost.trees = []meta.Tree{goldenTree(3), goldenTree(4)}
 	lr := rowOf(l)
 	gone := rowOf(&layer{id: 10, parent: p.layers[5], dir: 300, own: 6, refer: 7, created: goldenTime})
 	j := &job{id: 8, vol: 2, volume: "disk.raw", layer: "daily", reason: reasonSnapshot, who: "uid 0", since: goldenTime, freshN: 1, readyN: 2, badN: 3, freed: 10, erased: 4}
@@ -141,21 +142,22 @@ func goldenRows() []goldenRow {
 		layers: []LayerID{9, 300}, kept: 0, none: true, rank: 3, released: 1, how: goldenHow, begun: goldenTime, last: goldenTime.Add(1),
 	}
 	keeps := &job{id: 8, volume: "d", freed: 300, story: story{kept: 300, keptBy: "clone"}}
-	kr := p.jobRow(keeps)
-	jr := p.jobRow(j)
+	j.fresh.trees, j.ready.trees, j.bad.trees = []meta.Tree{goldenTree(5)}, []meta.Tree{goldenTree(6)}, []meta.Tree{goldenTree(7)}
+	kr := rowOfJob(keeps)
+	jr := rowOfJob(j)
 	w := &walk{id: 8, layer: p.layers[5], job: p.jobs[7], burial: true, next: 8192, pages: 4096}
-	wr := walkRow{w, *w}
+	wr := rowOfWalk(w)
 	ans := answers{ring: []recAnswer{{1, 2, 3}, {1 << 50, 0, 300}}}
 	return []goldenRow{
 		{"inode-file", rowInode, file.marshal()},
 		{"inode-dir", rowInode, dir.marshal()},
 		{"inode-symlink", rowInode, link.marshal()},
 		{"name", rowName, marshalNames([]nameEntry{{"disk.raw", 2, TypeFile}, {"d", 300, TypeDir}})},
-		{"layer", rowLayer, lr.marshal(goldenMap(), []meta.Tree{goldenTree(3), goldenTree(4)})},
-		{"layer-home", rowLayer, gone.marshal(goldenMap(), nil)},
+		{"layer", rowLayer, lr.marshal(goldenMap())},
+		{"layer-home", rowLayer, gone.marshal(goldenMap())},
 		{"property", rowProperty, marshalProp(propRefreservation, "auto")},
-		{"job", rowJob, jr.marshal(map[*list][]meta.Tree{&j.fresh: {goldenTree(5)}, &j.ready: {goldenTree(6)}, &j.bad: {goldenTree(7)}})},
-		{"job-keeps", rowJob, kr.marshal(map[*list][]meta.Tree{})},
+		{"job", rowJob, jr.marshal()},
+		{"job-keeps", rowJob, kr.marshal()},
 		{"walk", rowWalk, wr.marshal(goldenMap())},
 		{"drops", rowDrop, marshalTrees([]meta.Tree{goldenTree(8)})},
 		{"window", rowWindow, marshalRuns([]alloc.Run{{Start: 1000, Len: 16}})},
@@ -249,17 +251,17 @@ func TestGoldenRows(t *testing.T) {
 				l := p.layers[9]
 				l.parent = p.layers[5]
 				row := rowOf(l)
-				again = row.marshal(l.top.base, l.lost.trees)
+				again = row.marshal(l.top.base)
 			}
 		case rowJob:
 			if err = p.loadJob(8, r.val); err == nil {
 				j := p.jobs[8]
-				row := p.jobRow(j)
-				again = row.marshal(map[*list][]meta.Tree{&j.fresh: j.fresh.trees, &j.ready: j.ready.trees, &j.bad: j.bad.trees})
+				row := rowOfJob(j)
+				again = row.marshal()
 			}
 		case rowWalk:
 			if err = p.loadWalk(8, r.val); err == nil {
-				row := walkRow{p.walks[8], *p.walks[8]}
+				row := rowOfWalk(p.walks[8])
 				again = row.marshal(row.source.base)
 			}
 		case rowLog:

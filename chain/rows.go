@@ -2,6 +2,7 @@ package chain
 
 import (
 	"fmt"
+	"time"
 
 	"slatefs/alloc"
 	"slatefs/chain/meta"
@@ -77,7 +78,10 @@ const (
 
 // layerRow is a layer as the cut of a checkpoint found it. The map and the dead list come from the build.
 type layerRow struct {
-	of       *layer
+	of       *layer // by which the build finds the row's dead list; not read
+	id       LayerID
+	lost     *cutList
+	created  time.Time
 	parent   LayerID
 	vol      Ino
 	name     string
@@ -93,9 +97,10 @@ type layerRow struct {
 	was      origin
 }
 
+// rowOf cuts a layer. The plan lock is held.
 func rowOf(l *layer) layerRow {
 	r := layerRow{
-		of: l, vol: l.vol, name: l.name, died: l.died, size: l.size, own: l.own, refer: l.refer,
+		of: l, id: l.id, lost: l.lost.cut(), created: l.created, vol: l.vol, name: l.name, died: l.died, size: l.size, own: l.own, refer: l.refer,
 		lostHere: l.lostHere, top: l.top, who: l.who, dir: l.dir, was: l.was,
 	}
 	if l.parent != nil {
@@ -113,7 +118,7 @@ func rowOf(l *layer) layerRow {
 const attrDir = "dir"
 
 // marshal ends with the layer's attributes: there is room for a key, a seal.
-func (r *layerRow) marshal(m meta.Map, lost []meta.Tree) []byte {
+func (r *layerRow) marshal(m meta.Map) []byte {
 	e := encoder{}
 	e.u(uint64(r.parent))
 	e.u(uint64(r.vol))
@@ -124,10 +129,10 @@ func (r *layerRow) marshal(m meta.Map, lost []meta.Tree) []byte {
 	e.i(r.own)
 	e.i(r.refer)
 	e.i(r.lostHere)
-	e.time(r.of.created)
+	e.time(r.created)
 	e.str(r.who)
 	e.mapRoot(m)
-	e.trees(lost)
+	e.trees(r.lost.trees)
 	as := r.was.attrs()
 	if r.dir != 0 {
 		var v encoder
@@ -175,34 +180,43 @@ func (p *Pool) loadLayer(id LayerID, b []byte) (parent LayerID, err error) {
 	return parent, nil
 }
 
+// jobRow is an erase job as the cut of a checkpoint found it.
 type jobRow struct {
-	of                *job
-	fresh, ready, bad int64
-	freed, erased     int64
-	cursor            omap.Key
-	vol               Ino
-	attrs             []attr
+	id                         uint64
+	vol                        Ino
+	volume, layer, reason, who string
+	since                      time.Time
+	freshN, readyN, badN       int64
+	freed, erased              int64
+	cursor                     omap.Key
+	fresh, ready, bad          *cutList
+	attrs                      []attr
 }
 
-func (p *Pool) jobRow(j *job) jobRow {
-	return jobRow{j, j.freshN, j.readyN, j.badN, j.freed, j.erased, j.cursor, j.vol, j.attrs()}
+// rowOfJob cuts a job. The plan lock is held.
+func rowOfJob(j *job) jobRow {
+	return jobRow{
+		id: j.id, vol: j.vol, volume: j.volume, layer: j.layer, reason: j.reason, who: j.who, since: j.since,
+		freshN: j.freshN, readyN: j.readyN, badN: j.badN, freed: j.freed, erased: j.erased, cursor: j.cursor,
+		fresh: j.fresh.cut(), ready: j.ready.cut(), bad: j.bad.cut(), attrs: j.attrs(),
+	}
 }
 
-func (r *jobRow) marshal(trees map[*list][]meta.Tree) []byte {
-	e, j := encoder{}, r.of
+func (r *jobRow) marshal() []byte {
+	e := encoder{}
 	e.u(uint64(r.vol))
-	e.str(j.volume)
-	e.str(j.layer)
-	e.str(j.reason)
-	e.str(j.who)
-	e.time(j.since)
-	for _, n := range []int64{r.fresh, r.ready, r.bad, r.freed, r.erased} {
+	e.str(r.volume)
+	e.str(r.layer)
+	e.str(r.reason)
+	e.str(r.who)
+	e.time(r.since)
+	for _, n := range []int64{r.freshN, r.readyN, r.badN, r.freed, r.erased} {
 		e.i(n)
 	}
 	e.key(meta.Key(r.cursor))
-	e.trees(trees[&j.fresh])
-	e.trees(trees[&j.ready])
-	e.trees(trees[&j.bad])
+	e.trees(r.fresh.trees)
+	e.trees(r.ready.trees)
+	e.trees(r.bad.trees)
 	e.attrs(r.attrs)
 	return e.b
 }
@@ -234,8 +248,8 @@ func (p *Pool) loadJob(id uint64, b []byte) error {
 
 func (w *walkRow) marshal(m meta.Map) []byte {
 	e := encoder{}
-	e.u(uint64(w.layer.id))
-	e.u(w.job.id)
+	e.u(uint64(w.layer))
+	e.u(w.job)
 	e.bool(w.burial)
 	e.i(w.next)
 	e.i(w.pages)
