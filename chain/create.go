@@ -50,7 +50,7 @@ func (f Format) geometry(dev blockdev.Device) geometry {
 
 // Create makes an empty pool on dev and returns when it is durable. What lay there is lost.
 func Create(dev blockdev.Device, f Format) error {
-	if err := checkPoolName(f.Name); err != nil {
+	if err := CheckPoolName(f.Name); err != nil {
 		return err
 	}
 	if f.UUID == ([16]byte{}) {

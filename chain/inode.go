@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -188,9 +187,16 @@ func checkSnapName(name string) error {
 	return nil
 }
 
-func checkPoolName(name string) error {
-	if name == "" || len(name) > MaxPoolName || !utf8.ValidString(name) || strings.ContainsAny(name, "/@\x00 ") || name[0] == '.' || name[0] == '-' {
-		return fmt.Errorf("pool name %q: 1 to %d bytes without / @ or blanks: %w", name, MaxPoolName, ErrInvalid)
+// CheckPoolName refuses what is no name of a pool: letters, digits and, not at its beginning, -_.: are. It becomes an argument
+// of mount(2), a tag of LVM and the name of a file, and comes from a device that anybody may have written.
+func CheckPoolName(name string) error {
+	ok := name != "" && len(name) <= MaxPoolName
+	for i := 0; ok && i < len(name); i++ {
+		c := name[i]
+		ok = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || i > 0 && strings.IndexByte("-_.:", c) >= 0
+	}
+	if !ok {
+		return fmt.Errorf("pool name %q: letters, digits, and - _ . : inside, at most %d: %w", name, MaxPoolName, ErrInvalid)
 	}
 	return nil
 }

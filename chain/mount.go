@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"time"
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
@@ -95,22 +94,6 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 		return nil, fmt.Errorf("pool %s: %w", s.name, err)
 	}
 	return p, nil
-}
-
-// Identity is what a superblock says of its pool.
-type Identity struct {
-	Name       string
-	UUID       [16]byte
-	Bytes      int64
-	Generation uint64
-	Made       time.Time
-	Host       Host // that holds it
-}
-
-// Identify reads the superblocks on dev, and nothing else. Errors are those of Open.
-func Identify(dev blockdev.Device) (Identity, error) {
-	s, _, err := readSuper(dev)
-	return Identity{s.name, s.uuid, s.geometry.blocks * BlockSize, s.generation, s.made, s.host}, err
 }
 
 // SuperBytes is what the superblocks take at the start of the device.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -182,7 +183,7 @@ func (s *superblock) unmarshal(b []byte) error {
 		return fmt.Errorf("superblock: name of %d bytes: %w", n, ErrCorrupt)
 	}
 	s.name = string(b[313 : 313+n])
-	if err := checkPoolName(s.name); err != nil {
+	if err := CheckPoolName(s.name); err != nil {
 		return fmt.Errorf("superblock: %w: %w", err, ErrCorrupt)
 	}
 	if err := s.host.unmarshal(b[superHost : superHost+hostBytes]); err != nil {
@@ -208,10 +209,16 @@ func (g geometry) validate() error {
 // salt keeps the batches of another pool that lay here before from being taken for this one's.
 func (s *superblock) salt() uint64 { return xxhash.Sum64(s.uuid[:]) }
 
+// superReader is what superblocks are read from.
+type superReader interface {
+	io.ReaderAt
+	Size() int64
+}
+
 // readSuper returns the newest superblock and its slot. A slot that is damaged is passed over; whether its pool may
 // still be opened by the older one the journal decides. A whole one that a later program wrote is not: if it is the
 // newest, its error is returned.
-func readSuper(dev blockdev.Device) (s superblock, slot int, err error) {
+func readSuper(dev superReader) (s superblock, slot int, err error) {
 	if dev.Size() < superSlots*BlockSize {
 		return s, 0, fmt.Errorf("device of %d bytes: %w", dev.Size(), ErrNotPool)
 	}
