@@ -19,10 +19,11 @@ import (
 
 // mountConfig says what a daemon serves, and how.
 type mountConfig struct {
-	device string // absolute path
-	dir    string // absolute path
-	opts   mountOptions
-	take   bool // even if another host holds it
+	pool  poolRef // its device is an absolute path
+	dir   string  // absolute path
+	opts  mountOptions
+	take  bool // even if another host holds it
+	adopt bool // even if it is a copy of one that is known
 }
 
 // daemon is one mounted pool.
@@ -91,16 +92,11 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 
 // openPool opens the device, takes both locks, and opens the pool.
 func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
-	inactive, err := activate(context.Background(), c.device, true)
+	dev, release, err := a.reach(context.Background(), c.pool, blockdev.Options{}, true)
 	if err != nil {
 		return nil, err
 	}
-	d.undo = append(d.undo, inactive)
-	dev, err := a.host.openDevice(c.device, blockdev.Options{})
-	if err != nil {
-		return nil, err
-	}
-	d.undo = append(d.undo, dev.Close)
+	d.undo = append(d.undo, release)
 	// The UUID comes first: opening for writing recovers, which must not happen below another daemon.
 	name, id, err := a.identify(dev)
 	if err != nil {
@@ -110,9 +106,12 @@ func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
 		return nil, err
 	}
 	// Undone last: when the lock is free, everything else is.
-	d.undo = []func() error{d.lock.release, inactive, dev.Close}
+	d.undo = []func() error{d.lock.release, release}
+	if err := a.copyOf(context.Background(), id, c.pool.device); err != nil && !c.adopt {
+		return nil, err
+	}
 	d.live = live{
-		UUID: id, Name: name, Device: c.device, Identity: dev.Identity(), PID: os.Getpid(), Started: d.now(),
+		UUID: id, Name: name, Device: c.pool.device, Identity: dev.Identity(), PID: os.Getpid(), Started: d.now(),
 		Socket: a.host.socketPath(id), Version: version(), Log: c.opts.log,
 	}
 	d.sayWhere(a)
@@ -165,7 +164,7 @@ func (d *daemon) mount(c mountConfig) (err error) {
 // publish tells clients where the daemon is, now and after its end. The pool is served all the same if that fails.
 func (d *daemon) publish(a *app) {
 	d.sayWhere(a)
-	if err := d.host.register(known{d.live.UUID, d.live.Name, d.live.Device, d.live.Dir}); err != nil {
+	if err := a.remember(known{d.live.UUID, d.live.Name, d.live.Device, d.live.Dir}); err != nil {
 		d.warn(a, "the pool is mounted, but its name is not known here after its end", err)
 	}
 }

@@ -65,7 +65,7 @@ func (a *app) audit(ctx context.Context, arg string, f format) error {
 	if ref.live != nil {
 		info, err = a.auditOnline(ctx, *ref.live)
 	} else {
-		info, err = a.auditOffline(ctx, ref.device)
+		info, err = a.auditOffline(ctx, ref)
 	}
 	if err != nil {
 		return err
@@ -82,8 +82,8 @@ func (a *app) audit(ctx context.Context, arg string, f format) error {
 }
 
 // auditOffline audits a pool that is not mounted, in this process.
-func (a *app) auditOffline(ctx context.Context, device string) (info auditInfo, err error) {
-	p, close, err := a.openOffline(ctx, device)
+func (a *app) auditOffline(ctx context.Context, ref poolRef) (info auditInfo, err error) {
+	p, close, err := a.openOffline(ctx, ref)
 	if err != nil {
 		return info, err
 	}

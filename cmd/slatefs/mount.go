@@ -46,6 +46,9 @@ holds the files, and ends after the last close. A mount that a killed daemon lef
 The pool is then held by this host, and another one that reaches its device refuses it. After a crash of the host that
 held it, --take-over takes it; that host must be off or fenced first.
 
+What lies on the device must be the pool that this host knows by NAME. A copy of a pool has its UUID, and is refused while the
+other is there: slatefs pool reguid makes it a pool of its own, --adopt makes it the one that is known.
+
 Options for -o:
   allow_other            other users may use the mount (always so for root's)
   cache=SIZE             memory for metadata pages, 64M by default
@@ -58,10 +61,12 @@ func (a *app) mountCmd() *cobra.Command {
 		opts       []string
 		foreground bool
 		take       bool
+		adopt      bool
+		expect     string
 		ready      int
 	)
 	cmd := &cobra.Command{
-		Use:   "mount [-o OPT,…] [--foreground] [--take-over] NAME|DEVICE|VG/LV DIR",
+		Use:   "mount [-o OPT,…] [--foreground] [--take-over] [--adopt] NAME|DEVICE|VG/LV DIR",
 		Short: "Mount a pool on a directory",
 		Long:  mountHelp,
 		Example: `  slatefs mount lab /mnt/lab
@@ -76,6 +81,10 @@ func (a *app) mountCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := a.expect(&c, expect); err != nil {
+				return err
+			}
+			c.adopt = adopt
 			if c.take = take; take && ready == 0 {
 				if err := a.note(takeOverText); err != nil {
 					return err
@@ -90,9 +99,26 @@ func (a *app) mountCmd() *cobra.Command {
 	cmd.Flags().StringSliceVarP(&opts, "options", "o", nil, "mount options, as `OPT,…`")
 	cmd.Flags().BoolVar(&foreground, "foreground", false, "stay in the foreground, log to stderr")
 	cmd.Flags().BoolVar(&take, "take-over", false, "even if another host holds the pool, which must be off or fenced")
+	cmd.Flags().BoolVar(&adopt, "adopt", false, "even if the pool is a copy of one that is known here, whose place it takes")
+	cmd.Flags().StringVar(&expect, "expect", "", "refuse any other pool than that of this UUID")
+	mustHide(cmd, "expect")
 	cmd.Flags().IntVar(&ready, "ready-fd", 0, "tell the parent on this file how it went")
 	mustHide(cmd, "ready-fd")
 	return cmd
+}
+
+// expect makes a daemon in the background serve the pool that its parent has looked up, and no other.
+func (a *app) expect(c *mountConfig, id string) (err error) {
+	if id == "" {
+		return nil
+	}
+	if c.pool.id, err = parseUUID(id); err != nil {
+		return err
+	}
+	if k, err := a.host.knownAs(c.pool.id); err == nil {
+		c.pool.name = k.Name
+	}
+	return nil
 }
 
 // mustHide keeps a flag out of help texts.
@@ -121,7 +147,8 @@ func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) 
 	if err := a.refuseUnfinished(ctx, f, ref); err != nil {
 		return c, err
 	}
-	if c.device, err = filepath.Abs(ref.device); err != nil {
+	c.pool = ref
+	if c.pool.device, err = filepath.Abs(ref.device); err != nil {
 		return c, err
 	}
 	c.dir, err = filepath.Abs(dir)

@@ -46,7 +46,7 @@ func (a *app) poolCheck(ctx context.Context, arg string, online bool) error {
 	case ref.live != nil:
 		r, err = call[*chain.CheckReport](ctx, *ref.live, opCheck, none{})
 	default:
-		r, err = a.checkOffline(ctx, ref.device)
+		r, err = a.checkOffline(ctx, ref)
 	}
 	if err != nil {
 		return err
@@ -54,8 +54,8 @@ func (a *app) poolCheck(ctx context.Context, arg string, online bool) error {
 	return a.printCheck(ref.name, r)
 }
 
-func (a *app) checkOffline(ctx context.Context, device string) (*chain.CheckReport, error) {
-	p, close, err := a.openOffline(ctx, device)
+func (a *app) checkOffline(ctx context.Context, ref poolRef) (*chain.CheckReport, error) {
+	p, close, err := a.openOffline(ctx, ref)
 	if err != nil {
 		return nil, err
 	}

@@ -195,28 +195,10 @@ func (a *app) nameFree(ctx context.Context, name, device string) error {
 		if a.stillThere(ctx, k) {
 			return hinted(fmt.Errorf("a pool %s exists, on %s", name, k.Device), "take another name, or slatefs pool destroy %s", name)
 		}
+		a.warnOnce("pool %s %s, which was known to lie on %s, is forgotten: it is not there any more", k.Name, paren(k.UUID), k.Device)
 		a.forget(k.UUID)
 	}
 	return nil
-}
-
-// stillThere tells whether a known pool may be where it was. Only what surely is not says no.
-func (a *app) stillThere(ctx context.Context, k known) bool {
-	if n, ok := lvArgument(k.Device); ok { // which need not be active
-		pools, err := lvPools(ctx)
-		if p, found := lvByUUID(pools, k.UUID); err != nil || found && p.lv == n {
-			return true
-		}
-	}
-	dev, err := a.host.openDevice(k.Device, blockdev.Options{ReadOnly: true})
-	if err != nil {
-		return !errors.Is(err, os.ErrNotExist)
-	}
-	_, id, err := a.identify(dev)
-	if closeErr := dev.Close(); closeErr != nil {
-		return true
-	}
-	return !errors.Is(err, chain.ErrNotPool) && (err != nil || id == k.UUID)
 }
 
 // makePool makes the pool, and a new file for it where wanted, which does not stay if that fails.
@@ -234,9 +216,9 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 		return err
 	}
 	if n.old != (uuid{}) {
-		a.forget(n.old)
+		a.gone(n.device)
 	}
-	if err := a.host.register(known{UUID: id, Name: n.name, Device: n.device}); err != nil {
+	if err := a.remember(known{UUID: id, Name: n.name, Device: n.device}); err != nil {
 		a.warnOnce("the pool is made, but its name is not known here: %v; slatefs mount %s DIR finds it by its device", err, n.device)
 	}
 	return nil

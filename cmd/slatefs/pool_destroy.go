@@ -55,10 +55,7 @@ func (a *app) poolDestroy(ctx context.Context, arg string, flags poolDestroyFlag
 	if ref.live != nil {
 		return hinted(inUse(*ref.live), "slatefs umount %s", ref.live.Dir)
 	}
-	inactive, err := activate(ctx, ref.device, false)
-	if err == nil {
-		_, err = os.Stat(ref.device)
-	}
+	dev, release, err := a.reach(ctx, ref, blockdev.Options{}, false)
 	if errors.Is(err, os.ErrNotExist) && ref.id != (uuid{}) && flags.force && !flags.dry {
 		return a.host.forget(ref.id) // nothing is left of it but its name
 	}
@@ -66,11 +63,7 @@ func (a *app) poolDestroy(ctx context.Context, arg string, flags poolDestroyFlag
 		return err
 	}
 	lv, onLV := lvArgument(ref.device)
-	dev, err := a.host.openDevice(ref.device, blockdev.Options{})
-	if err != nil {
-		return errors.Join(err, inactive())
-	}
-	err = errors.Join(a.destroyOn(ctx, dev, ref, flags), dev.Close(), inactive())
+	err = errors.Join(a.destroyOn(ctx, dev, ref, flags), release())
 	if err != nil || flags.dry || !onLV {
 		return err
 	}
@@ -128,9 +121,7 @@ func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flag
 	if err := chain.Wipe(dev); err != nil {
 		return err
 	}
-	if end.id != (uuid{}) {
-		a.forget(end.id)
-	}
+	a.gone(end.device)
 	if text := end.leaves(); text != "" && !flags.erase {
 		if err := a.note("left on %s, not erased: %s", end.device, text); err != nil {
 			return err

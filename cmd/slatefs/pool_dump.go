@@ -40,7 +40,7 @@ use the -j of other commands. A pool that is not mounted is opened read-only.`,
 				_, err = io.WriteString(a.stdout, text)
 				return err
 			}
-			p, close, err := a.openOffline(ctx, ref.device)
+			p, close, err := a.openOffline(ctx, ref)
 			if err != nil {
 				return err
 			}

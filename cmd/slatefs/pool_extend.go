@@ -104,16 +104,11 @@ func (a *app) resizePool(ctx context.Context, arg, op string, args any, here fun
 
 // resizeOffline opens a pool that is not mounted, as its daemon would, to change its size.
 func (a *app) resizeOffline(ctx context.Context, ref poolRef, here func(context.Context, *grower) (poolSize, error)) (r poolSize, err error) {
-	undo, err := activate(ctx, ref.device, false)
+	dev, release, err := a.reach(ctx, ref, blockdev.Options{}, false)
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, undo()) }()
-	dev, err := a.host.openDevice(ref.device, blockdev.Options{})
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, dev.Close()) }()
+	defer func() { err = errors.Join(err, release()) }()
 	_, id, err := a.identify(dev)
 	if err != nil {
 		return r, err

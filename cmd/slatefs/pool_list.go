@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"slatefs/chain"
 )
 
 // States of pools.
@@ -15,6 +18,7 @@ const (
 	stateReadOnly   = "read-only" // an error made it so
 	stateUnmounted  = "unmounted"
 	stateMissing    = "missing"    // its device is
+	stateReplaced   = "replaced"   // another pool lies on its device, or none
 	stateUnfinished = "unfinished" // a pool create or pool destroy is at work on it, or was
 )
 
@@ -100,7 +104,7 @@ func (a *app) poolStates(ctx context.Context) ([]poolState, error) {
 			continue
 		}
 		if _, onLV := lvByUUID(lvs, k.UUID); !onLV {
-			pools = append(pools, poolState{Name: k.Name, UUID: k.UUID, State: unmountedState(k.Device), Device: k.Device})
+			pools = append(pools, poolState{Name: k.Name, UUID: k.UUID, State: unmountedState(k.Device, k.UUID), Device: k.Device})
 		}
 	}
 	pools = withLVs(pools, lvs)
@@ -133,9 +137,14 @@ func liveState(ctx context.Context, l live) (poolState, error) {
 	return p, err
 }
 
-func unmountedState(device string) string {
+// unmountedState looks what lies where a pool was; a zero UUID is any pool's.
+func unmountedState(device string, id uuid) string {
 	if _, err := os.Stat(device); err != nil {
 		return stateMissing
+	}
+	i, err := peek(device)
+	if id != (uuid{}) && (err == nil && i.UUID != id || errors.Is(err, chain.ErrNotPool)) {
+		return stateReplaced
 	}
 	return stateUnmounted
 }

@@ -40,7 +40,7 @@ func (a *app) poolStatus(ctx context.Context, args []string, troubled bool, f fo
 	}
 	shown := []poolState{}
 	for _, p := range pools {
-		if p.State == stateUnmounted {
+		if p.State == stateUnmounted || p.State == stateReplaced {
 			if err := a.lookInto(ctx, &p); err != nil {
 				return err
 			}
@@ -82,7 +82,7 @@ func (a *app) poolsNamed(ctx context.Context, args []string) (pools []poolState,
 		if err != nil {
 			return nil, err
 		}
-		p := poolState{Name: ref.name, UUID: ref.id, Device: ref.device, State: unmountedState(ref.device)}
+		p := poolState{Name: ref.name, UUID: ref.id, Device: ref.device, State: unmountedState(ref.device, ref.id)}
 		if ref.live != nil {
 			if p, err = liveState(ctx, *ref.live); err != nil {
 				return nil, err
@@ -97,7 +97,7 @@ func (a *app) poolsNamed(ctx context.Context, args []string) (pools []poolState,
 	for i := range pools {
 		if lv, ok := lvByUUID(lvs, pools[i].UUID); ok {
 			pools[i].VG = &vgState{lv.lv.VG, lv.free}
-			if pools[i].State == stateMissing {
+			if pools[i].State == stateMissing || pools[i].State == stateReplaced {
 				pools[i].State, pools[i].Device = stateUnmounted, lv.Device
 			}
 		}
@@ -107,10 +107,10 @@ func (a *app) poolsNamed(ctx context.Context, args []string) (pools []poolState,
 
 // lookInto opens a pool that is not mounted. What the pool itself refuses is its state.
 func (a *app) lookInto(ctx context.Context, p *poolState) error {
-	pool, close, err := a.openOffline(ctx, p.Device)
-	for _, known := range []error{chain.ErrCorrupt, chain.ErrNotPool, chain.ErrVersion, chain.ErrFeature} {
+	pool, close, err := a.openOffline(ctx, poolRef{device: p.Device, id: p.UUID, name: p.Name})
+	for _, known := range []error{errOtherPool, chain.ErrCorrupt, chain.ErrNotPool, chain.ErrVersion, chain.ErrFeature} {
 		if errors.Is(err, known) {
-			p.Info = &poolInfo{Failed: err.Error()}
+			p.Info = &poolInfo{Failed: errorText(err)}
 			return nil
 		}
 	}

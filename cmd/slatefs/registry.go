@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -82,6 +83,15 @@ func (h host) pools() (list []known, unread []error) {
 	return list, unread
 }
 
+// knownAs is the known pool of a UUID.
+func (h host) knownAs(id uuid) (known, error) {
+	k, err := readKnown(filepath.Join(h.poolDir(), id.String()))
+	if err == nil && k.UUID != id {
+		err = fmt.Errorf("%v: is of another pool", id)
+	}
+	return k, err
+}
+
 // maxKnown bounds an entry of the registry, in bytes.
 const maxKnown = 1 << 20
 
@@ -132,13 +142,19 @@ func (a *app) warnOnce(format string, args ...any) {
 // named finds the known pool of a name. Two pools of one name are an error, none is errUnknownPool.
 func (a *app) named(name string) (known, error) {
 	list := slices.DeleteFunc(a.knownPools(), func(k known) bool { return k.Name != name })
+	if len(list) > 1 { // those that are where they were
+		here := slices.DeleteFunc(slices.Clone(list), func(k known) bool { return !a.stillThere(context.Background(), k) })
+		if len(here) > 0 {
+			list = here
+		}
+	}
 	switch len(list) {
 	case 0:
 		return known{}, hinted(fmt.Errorf("%s: %w", name, errUnknownPool), "slatefs pool list shows the known ones; a path starts with / or ./")
 	case 1:
 		return list[0], nil
 	}
-	return known{}, fmt.Errorf("%d pools are named %s, on %s and %s: give the device", len(list), name, list[0].Device, list[1].Device)
+	return known{}, fmt.Errorf("%d pools are named %s, on %s and %s: give the device, as %s", len(list), name, list[0].Device, list[1].Device, list[0].Device)
 }
 
 var errUnknownPool = errors.New("no pool of that name is known here")

@@ -28,8 +28,7 @@ type finder struct {
 	mounts mountTable
 	live   []live
 	cwd    string
-	lvs    func() ([]lvPool, error) // pools on logical volumes; asked for once, when needed
-	known  func() []known
+	lvs    func() ([]lvPool, error)    // pools on logical volumes; asked for once, when needed
 	byName func(string) (known, error) // of the known ones
 }
 
@@ -40,7 +39,7 @@ func (a *app) finder() (*finder, error) {
 	}
 	mounts, err := a.mounts()
 	lvs := sync.OnceValues(func() ([]lvPool, error) { return lvPools(context.Background()) })
-	return &finder{a.host, mounts, a.host.daemons(), cwd, lvs, a.knownPools, a.named}, err
+	return &finder{a.host, mounts, a.host.daemons(), cwd, lvs, a.named}, err
 }
 
 // locate finds the slatefs mount that a path lies on. Symlinks on the way to the mount are followed, below it nothing
@@ -201,10 +200,8 @@ func (f *finder) device(path string) (poolRef, error) {
 	if err != nil {
 		return poolRef{}, err
 	}
-	for _, k := range f.known() {
-		if other, err := identity(k.Device); err == nil && other == id {
-			return poolRef{device: abs, id: k.UUID, name: k.Name}, nil
-		}
+	if i, err := peek(abs); err == nil { // whatever was known to lie there
+		return poolRef{device: abs, id: i.UUID, name: i.Name}, nil
 	}
 	return poolRef{device: abs, name: path}, nil
 }
@@ -248,20 +245,16 @@ func isPath(arg string) bool {
 }
 
 // openOffline opens a pool that is not mounted, for reading. close ends both.
-func (a *app) openOffline(ctx context.Context, device string) (p *chain.Pool, close func() error, err error) {
-	undo, err := activate(ctx, device, false)
+func (a *app) openOffline(ctx context.Context, ref poolRef) (p *chain.Pool, close func() error, err error) {
+	dev, release, err := a.reach(ctx, ref, blockdev.Options{ReadOnly: true}, false)
 	if err != nil {
 		return nil, nil, err
 	}
-	dev, err := a.host.openDevice(device, blockdev.Options{ReadOnly: true})
-	if err != nil {
-		return nil, nil, errors.Join(err, undo())
-	}
 	p, err = chain.Open(dev, chain.Options{Now: a.now, ReadOnly: true})
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("%s: %w", device, err), dev.Close(), undo())
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", ref.device, err), release())
 	}
-	return p, func() error { return errors.Join(p.Close(), dev.Close(), undo()) }, nil
+	return p, func() error { return errors.Join(p.Close(), release()) }, nil
 }
 
 // identify reads name and UUID of the pool on an open device. It changes nothing.

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"slatefs/chain"
+	"slatefs/chain/blockdev"
+	"slatefs/chain/lvm"
+)
+
+func (a *app) poolRenameCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rename POOL NEWNAME",
+		Short: "Give a pool another name",
+		Long: `Gives a pool that is not mounted another name: on its device, in the tags of its logical volume, and on this host. Its UUID
+stays.`,
+		Example: `  slatefs pool rename lab old-lab
+  slatefs pool rename ./copy.pool lab2              # by its device`,
+		Args:              arguments(2, 2),
+		ValidArgsFunction: a.completePools(0),
+		RunE: plain(func(ctx context.Context, args []string) error {
+			if err := chain.CheckPoolName(args[1]); err != nil || !poolName.MatchString(args[1]) {
+				return usagef("pool name %q: want letters, digits, and - _ . : inside, at most 100", args[1])
+			}
+			return a.relabel(ctx, args[0], args[1], uuid{})
+		}),
+	}
+}
+
+func (a *app) poolReguidCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "reguid DEVICE",
+		Short: "Make a copy of a pool a pool of its own",
+		Long: `Gives the pool on a device a new UUID, as a copy of a pool needs one: two with the same are refused on a host. The pool must
+not be mounted; of a copy that is a file the original may be. Its name stays, see pool rename. The UUIDs of its volumes and
+snapshots follow from the pool's, and are new as well, also in what its erase log tells.
+
+What this host knows of the pool (its name, its settings) goes with the new UUID, unless it is known to lie elsewhere: then
+the device has a copy, and is not known until it is mounted or imported.`,
+		Example: `  slatefs pool reguid ./copy.pool
+  slatefs pool reguid vg0/restored`,
+		Args: arguments(1, 1),
+		RunE: plain(func(ctx context.Context, args []string) error {
+			if !isPath(args[0]) && !strings.Contains(args[0], "/") {
+				return hinted(usagef("%s: is no device", args[0]), "a path starts with / or ./; an LV is VG/LV")
+			}
+			id, err := newUUID()
+			if err != nil {
+				return err
+			}
+			return a.relabel(ctx, args[0], "", id)
+		}),
+	}
+}
+
+// relabel gives a pool that is not mounted another name or UUID; what is empty or zero stays.
+func (a *app) relabel(ctx context.Context, arg, name string, id uuid) error {
+	f, err := a.finder()
+	if err != nil {
+		return err
+	}
+	ref, err := f.pool(arg)
+	if err != nil {
+		return err
+	}
+	if ref.live != nil {
+		return hinted(inUse(*ref.live), "slatefs umount %s", ref.live.Dir)
+	}
+	if err := a.refuseUnfinished(ctx, f, ref); err != nil {
+		return err
+	}
+	if name != "" {
+		if err := a.nameFree(ctx, name, ref.device); err != nil {
+			return err
+		}
+	}
+	return a.relabelOn(ctx, ref, name, id)
+}
+
+func (a *app) relabelOn(ctx context.Context, ref poolRef, name string, id uuid) (err error) {
+	dev, release, err := a.reach(ctx, ref, blockdev.Options{}, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	oldName, old, err := a.identify(dev)
+	if err != nil {
+		return err
+	}
+	unlock, err := a.lockCopy(old, dev)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	k, knownErr := a.host.knownAs(old)
+	moves := knownErr == nil && (k.Device == ref.device || sameDevice(k.Device, ref.device))
+	me, err := a.host.asHolder(a.now())
+	if err != nil {
+		return err
+	}
+	if err := chain.Relabel(dev, chain.Options{Now: a.now, Host: me}, name, id); err != nil {
+		return takeOverHint(err, oldName)
+	}
+	now, newID, err := a.identify(dev)
+	if err == nil {
+		err = a.relabelLV(ctx, ref.device, now, newID)
+	}
+	if err != nil {
+		return err
+	}
+	if moves {
+		if k.UUID, k.Name = newID, now; newID != old {
+			a.forget(old)
+		}
+		err = a.remember(k)
+	}
+	if err == nil {
+		_, err = fmt.Fprint(a.stdout, printable("pool %s, UUID %v, was %s, %v\n", now, newID, oldName, old))
+	}
+	return err
+}
+
+// lockCopy takes the lock of a pool, or, where a daemon has it, makes sure that dev is another file than the daemon's, and so a
+// copy. Of two block devices that can't be told: one may lie on the other.
+func (a *app) lockCopy(id uuid, dev *blockdev.File) (unlock func() error, err error) {
+	lock, err := a.host.lockPool(id)
+	if err == nil {
+		return lock.release, nil
+	}
+	l, ok := readLive(a.host.lockPath(id))
+	if ok && !dev.IsBlockDevice() && strings.HasPrefix(l.Identity, "ino-") && l.Identity != dev.Identity() {
+		return func() error { return nil }, nil
+	}
+	return nil, err
+}
+
+// relabelLV brings the tags of a pool's logical volume up to date.
+func (a *app) relabelLV(ctx context.Context, device, name string, id uuid) error {
+	n, ok := lvArgument(device)
+	if !ok {
+		return nil
+	}
+	r, err := lvm.Find()
+	if errors.Is(err, lvm.ErrMissing) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	v, _, err := r.Volume(ctx, n)
+	if err != nil || !v.Tagged(tagPool) {
+		return err
+	}
+	tags := []string{tagUUID + id.String(), tagName + name}
+	old := slices.DeleteFunc(slices.Clone(v.Tags), func(t string) bool {
+		_, err := parseUUID(strings.TrimPrefix(t, tagUUID))
+		return !strings.HasPrefix(t, tagName) && (!strings.HasPrefix(t, tagUUID) || err != nil)
+	})
+	return r.Tag(ctx, n, lacking(tags, v.Tags), lacking(old, tags))
+}
+
+func (a *app) poolForgetCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "forget NAME|UUID",
+		Short: "Make this host forget a pool",
+		Long: `Takes a pool out of those that this host knows. Nothing is changed on its device, which may be gone; pool import makes it
+known again. A pool on a logical volume is still found by its tags.`,
+		Example:           `  slatefs pool forget lab`,
+		Args:              arguments(1, 1),
+		ValidArgsFunction: a.completePools(0),
+		RunE: plain(func(_ context.Context, args []string) error {
+			k, err := a.knownOne(args[0])
+			if err != nil {
+				return err
+			}
+			if l, ok := readLive(a.host.lockPath(k.UUID)); ok {
+				return hinted(inUse(l), "slatefs umount %s", l.Dir)
+			}
+			return a.host.forget(k.UUID)
+		}),
+	}
+}
+
+// knownOne finds the one known pool of a name or UUID.
+func (a *app) knownOne(arg string) (known, error) {
+	if id, err := parseUUID(arg); err == nil {
+		if k, err := a.host.knownAs(id); err == nil {
+			return k, nil
+		}
+	}
+	same := slices.DeleteFunc(a.knownPools(), func(k known) bool { return k.Name != arg })
+	switch len(same) {
+	case 0:
+		return known{}, hinted(fmt.Errorf("%s: %w", arg, errUnknownPool), "slatefs pool list shows the known ones")
+	case 1:
+		return same[0], nil
+	}
+	return known{}, fmt.Errorf("%d pools are named %s, on %s and %s: give the UUID, %v or %v", len(same), arg, same[0].Device, same[1].Device, same[0].UUID, same[1].UUID)
+}
