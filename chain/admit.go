@@ -31,7 +31,7 @@ type trial struct {
 
 // free is what is or can be made clean and is promised to nobody, in blocks:
 //
-//	clean + claimed and not named + dirty + freeing + what is destroyed and kept - reserve - promises
+//	clean + claimed and not named + dirty, but of jobs that are failing + freeing + what is destroyed and kept - reserve - promises
 //	- the metadata of promises, of open plans and of the next checkpoint, as far as the store has no free pages for it
 func (p *Pool) free() int64 { return p.unpromised() - p.pagesLacking() }
 
@@ -45,7 +45,7 @@ func (p *Pool) unpromised() int64 { return p.unused() - p.reserve() - p.ledger.p
 // unused are the blocks that could be handed out, sooner or later.
 func (p *Pool) unused() int64 {
 	c := p.blocks.Counts()
-	return p.blocks.Findable() + c.Claimed - p.namedN + p.dirtyN + p.freeing + p.doomedN
+	return p.blocks.Findable() + c.Claimed - p.namedN + p.dirtyN - p.sickN() + p.freeing + p.doomedN
 }
 
 // available is what can be written below an account: zfs's AVAIL (dsl_dir_space_available, dsl_dataset_space). refer

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"slatefs/alloc"
 	"slatefs/chain/meta"
@@ -113,7 +114,24 @@ func (r *recErased) apply(p *Pool) error {
 		return fmt.Errorf("erase job %d: %w", r.job, ErrCorrupt)
 	}
 	j.cursor = omap.Key(r.upTo)
-	for _, run := range r.zeroed {
+	j.apart = *j.apart.CutAt(j.cursor)
+	return p.workOff(j, r.zeroed, r.failed, r.when, r.told, r.how)
+}
+
+func (r *recApart) apply(p *Pool) error {
+	j := p.jobs[r.job]
+	if j == nil {
+		return fmt.Errorf("erase job %d: %w", r.job, ErrCorrupt)
+	}
+	for _, o := range slices.Concat(r.zeroed, r.failed) {
+		j.apart.Set(entryKey(o.birth, o.dev), o.n)
+	}
+	return p.workOff(j, plainRuns(r.zeroed), plainRuns(r.failed), r.when, r.told, r.how)
+}
+
+// workOff takes a report into a job: what is zero is clean, what failed waits in bad.
+func (p *Pool) workOff(j *job, zeroed, failed []alloc.Run, when time.Time, told bool, how How) error {
+	for _, run := range zeroed {
 		if err := p.blocks.Set(run, alloc.InUse, alloc.Clean); err != nil {
 			return err
 		}
@@ -125,7 +143,7 @@ func (r *recErased) apply(p *Pool) error {
 		p.dirtyN -= run.Len
 		p.cleaned += run.Len
 	}
-	for _, run := range r.failed {
+	for _, run := range failed {
 		if run.Len <= 0 || run.Len > j.readyN || run.Start >= alloc.BlockID(p.blocks.Total()) {
 			return fmt.Errorf("erase job %d: failed at %d+%d, %d queued: %w", j.id, run.Start, run.Len, j.readyN, ErrCorrupt)
 		}
@@ -136,7 +154,7 @@ func (r *recErased) apply(p *Pool) error {
 		p.failedN += run.Len
 	}
 	j.dirty = true
-	if err := p.zeroedBy(j, r); err != nil {
+	if err := p.zeroedBy(j, runBlocks(zeroed), when, told, how); err != nil {
 		return err
 	}
 	p.endJob(j)
@@ -149,7 +167,7 @@ func (r *recSeal) apply(p *Pool) error {
 		return fmt.Errorf("seal of erase job %d: %w", r.job, ErrCorrupt)
 	}
 	p.spend(&j.ready)
-	j.cursor = omap.Key{}
+	j.cursor, j.apart, j.lent = omap.Key{}, omap.Map[int64]{}, lending{}
 	if r.bad {
 		j.ready, j.readyN = j.bad, j.badN
 		j.bad, j.badN = list{}, 0

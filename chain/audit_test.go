@@ -71,12 +71,12 @@ func TestAuditFinds(t *testing.T) {
 	if len(r.Found)+len(r.Unread) > 0 || r.Clean != u.Clean || r.Queued != 60*BlockSize || r.NotYet != 60*BlockSize || r.Lost != 0 {
 		t.Errorf("%+v of %+v", r, u)
 	}
-	id, runs := p.Next(1 << 30)
+	id, runs := lend(t, p, 1<<30)
 	zeroThem(t, p, runs)
 	if r := mustAudit(t, p); r.Queued != 60*BlockSize || r.NotYet >= 60*BlockSize || len(r.Found) > 0 {
 		t.Errorf("zero and not reported: %+v", r)
 	}
-	ok(t, p.Report(id, nil, runs)) // failed is dirty
+	ok(t, report(p, id, nil, runs)) // failed is dirty
 	if r := mustAudit(t, p); r.Queued != 60*BlockSize || len(r.Found) > 0 {
 		t.Errorf("failed: %+v", r)
 	}

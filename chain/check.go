@@ -299,19 +299,20 @@ func (c *checker) jobs() {
 		}{{&j.fresh, j.freshN, false}, {&j.ready, j.readyN, true}, {&j.bad, j.badN, false}} {
 			var n int64
 			c.list(part.l, who, func(k omap.Key, e entry) {
-				from, left := k.Lo, e.n
-				if part.ready && k.Less(j.cursor) && !e.page {
-					if k.Hi != j.cursor.Hi || k.Lo+uint64(e.n) <= j.cursor.Lo {
-						return
-					}
-					from, left = j.cursor.Lo, e.n-int64(j.cursor.Lo-k.Lo)
-				}
 				if e.page {
 					c.page(meta.Ptr{Addr: alloc.BlockID(k.Lo)}, who)
 					return
 				}
-				c.see(alloc.BlockID(from), left, 0, seenDirty, 0, who)
-				n += left
+				see := func(b alloc.BlockID, left int64) bool {
+					c.see(b, left, 0, seenDirty, 0, who)
+					n += left
+					return true
+				}
+				if part.ready {
+					j.left(k, e.n, j.cursor, see)
+				} else {
+					see(alloc.BlockID(k.Lo), e.n)
+				}
 			})
 			if n != part.n {
 				c.r.bad("%s: %d dirty blocks in a part, counted %d", who, n, part.n)

@@ -34,8 +34,15 @@ func openWorld(d *devtest.Disk, m *model, seed uint64) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.SetZeroNow(func(_ context.Context, n int64) (int64, error) { return eraseSome(p, n) })
-	return &world{p: p, m: m, before: m.clone(), rng: rand.New(rand.NewPCG(seed, 7)), full: true, logging: true}, nil
+	w := &world{p: p, m: m, before: m.clone(), rng: rand.New(rand.NewPCG(seed, 7)), full: true, logging: true}
+	p.SetZeroNow(w.zeroNow)
+	return w, nil
+}
+
+// zeroNow is for writers that wait: they need what hand-outs hold.
+func (w *world) zeroNow(_ context.Context, n int64) (int64, error) {
+	w.giveBack()
+	return eraseSome(w.p, n)
 }
 
 func (w *world) steps(n int) error {
@@ -162,6 +169,7 @@ func checkWorld(t *testing.T, w *world, at string, end bool) {
 		h.pl.Abort()
 	}
 	w.held, w.reads = nil, nil
+	w.giveBack()
 	w.p.structure.Lock()
 	r, err := w.p.checkMemory(context.Background(), true)
 	w.p.structure.Unlock()
@@ -186,7 +194,8 @@ func checkWorld(t *testing.T, w *world, at string, end bool) {
 	if n := unsweptBlocks(t, w.p); n > 0 {
 		t.Fatalf("%s: %d blocks are dead, and drained without them", at, n)
 	}
-	w.p.demand++ // erase=none as well
+	w.p.opt.Now = later(w.p.opt.Now) // what failed as well
+	w.p.demand++                     // erase=none as well
 	_, err = eraseSome(w.p, 1<<62)
 	w.p.demand--
 	fatal("erase")

@@ -197,25 +197,33 @@ func (p *Pool) logDay(j *job, n int64, when time.Time) error {
 const maxLogPath = 400
 
 // zeroedBy takes the report of an erase record into the job and the log.
-func (p *Pool) zeroedBy(j *job, r *recErased) error {
-	if r.told {
-		j.how = j.how.and(r.how)
+func (p *Pool) zeroedBy(j *job, n int64, when time.Time, told bool, how How) error {
+	if told {
+		j.how = j.how.and(how)
 	}
-	n := runBlocks(r.zeroed)
 	if n == 0 {
 		return nil
 	}
 	if j.begun.IsZero() {
-		j.begun = r.when
+		j.begun = when
 	}
-	j.last = r.when
+	j.last = when
 	if j.how.Releases {
 		j.released += n
 	}
 	if j.daily() {
-		return p.logDay(j, n, r.when)
+		return p.logDay(j, n, when)
 	}
 	return nil
+}
+
+// logReadable tells whether zeroedBy will find what it needs, while nothing has changed yet.
+func (p *Pool) logReadable(j *job, when time.Time) error {
+	if !j.daily() {
+		return nil
+	}
+	_, _, err := p.cat.get(dailyKey(j.vol, dayOf(when)))
+	return err
 }
 
 // told is what this process has to tell others, and since which record it is durable.

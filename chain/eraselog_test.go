@@ -112,7 +112,7 @@ func TestEraseLogHow(t *testing.T) {
 	before := p.opt.Now()
 	hows := []How{{"zeroout", "off", "slatefs 1", "dev-1", false}, {"zeroout", "full", "slatefs 2", "dev-1", false}, {"release", "full", "slatefs 2", "dev-1", true}}
 	for i := 0; ; i++ {
-		id, runs := p.Next(8 << 10)
+		id, runs := lend(t, p, 8<<10)
 		if len(runs) == 0 {
 			break
 		}
@@ -120,7 +120,7 @@ func TestEraseLogHow(t *testing.T) {
 			ok(t, p.dev.Zero(r.Off, r.Len, 1))
 		}
 		ok(t, p.dev.Sync())
-		ok(t, p.ReportHow(id, runs, nil, hows[min(i, 2)]))
+		ok(t, reportHow(p, id, runs, nil, hows[min(i, 2)]))
 		if i == 1 {
 			clock := p.opt.Now
 			p = again(t, p, true)

@@ -15,6 +15,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
+	"slatefs/chain/omap"
 )
 
 // update writes the golden files. A version is never edited: it is for a new version only, whose files have its number.
@@ -96,6 +97,7 @@ func goldenRecords() []goldenRecord {
 		{"forget", &recForget{[]meta.Key{{Hi: 13<<56 | 7}, {Hi: 14<<56 | 2, Lo: 20000}}}},
 		{"extend", &recExtend{1 << 39, 1 << 38, goldenTime}},
 		{"reduce", &recReduce{1 << 38}},
+		{"apart", &recApart{7, old, []oldRun{{3000, 2, 5}}, goldenTime, true, goldenHow}},
 	}
 }
 
@@ -145,6 +147,10 @@ func goldenRows() []goldenRow {
 	j.fresh.trees, j.ready.trees, j.bad.trees = []meta.Tree{goldenTree(5)}, []meta.Tree{goldenTree(6)}, []meta.Tree{goldenTree(7)}
 	kr := rowOfJob(keeps)
 	jr := rowOfJob(j)
+	parted := &job{id: 8, volume: "d", freed: 300, readyN: 300}
+	parted.apart.Set(omap.Key{Hi: 4, Lo: 1000}, 3)
+	parted.apart.Set(omap.Key{Hi: 1<<48 - 1, Lo: 1 << 39}, 1)
+	pr := rowOfJob(parted)
 	w := &walk{id: 8, layer: p.layers[5], job: p.jobs[7], burial: true, next: 8192, pages: 4096}
 	wr := rowOfWalk(w)
 	ans := answers{ring: []recAnswer{{1, 2, 3}, {1 << 50, 0, 300}}}
@@ -169,6 +175,7 @@ func goldenRows() []goldenRow {
 		{"group-uniform", 0, groupRow{n: 1, state: alloc.Clean, counts: alloc.Counts{Clean: 256}}.marshal()},
 		{"entry-blocks", 0, entry{n: 1 << 20}.marshal()},
 		{"entry-page", 0, entry{n: 1, page: true}.marshal()},
+		{"job-apart", rowJob, pr.marshal()},
 	}
 }
 

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"fmt"
 	"time"
 
 	"slatefs/alloc"
@@ -12,7 +13,7 @@ import (
 //
 // It has three parts. What is freed collects in fresh. Sealing makes it ready: nothing is added to ready any more, and
 // it may be zeroed when every plan that is older than the seal is closed and the seal is durable (invariant 11). What
-// failed waits in bad until it is sealed again.
+// failed waits in bad until it is sealed again. lending says which blocks of ready are where.
 type job struct {
 	id      uint64
 	vol     Ino
@@ -33,11 +34,11 @@ type job struct {
 	walks   int // that still bring blocks
 	epoch   uint64
 	lsn     uint64
-	out     int64    // blocks handed to the eraser and not yet reported
-	handed  omap.Key // the last of them ends here
-	given   []alloc.Run
-	retryAt time.Time
+	apart   omap.Map[int64] // of ready, above the cursor: worked off already, blocks by (birth, block)
+	lent    lending         // what the eraser has of ready
+	retryAt time.Time       // of bad
 	retries int
+	sick    backoff // its lists cannot be read
 	dirty   bool
 	story   // what its record in the erase log will say besides
 }
@@ -56,6 +57,33 @@ const (
 
 // dirtyBlocks are those that erasing could make clean now or later; failed ones are not among them.
 func (j *job) dirtyBlocks() int64 { return j.freshN + j.readyN }
+
+// attrs are a job's attributes: its story's, and what is apart.
+func (j *job) attrs() []attr {
+	if j.apart.Len() == 0 {
+		return j.story.attrs()
+	}
+	var e encoder
+	e.u(uint64(j.apart.Len()))
+	j.apart.Ascend(omap.Key{}, func(k omap.Key, n int64) bool {
+		e.u(k.Hi)
+		e.u(k.Lo)
+		e.i(n)
+		return true
+	})
+	return append([]attr{{attrApart, e.b}}, j.story.attrs()...)
+}
+
+func (j *job) loads() map[string]func(*decoder) {
+	m := j.story.loads()
+	m[attrApart] = func(d *decoder) {
+		for range d.lenOf(3) {
+			k, n := omap.Key{Hi: d.u(), Lo: d.u()}, d.i()
+			j.apart.Set(k, n)
+		}
+	}
+	return m
+}
 
 func (p *Pool) newJob(vol Ino, volume, layer, reason, who string, when time.Time) *job {
 	p.nextJob++
@@ -88,6 +116,33 @@ func (p *Pool) joinJob(j *job, l *list, n int64) {
 	p.poke()
 }
 
+// ailing notes that a job's lists, or its day in the log, cannot be read now: it is passed by until its back-off is over,
+// and what it would make clean is not available meanwhile. It returns err, as it is marked.
+func (p *Pool) ailing(j *job, err error) error {
+	err = fmt.Errorf("erase job %d: %w", j.id, wrapCorrupt(err))
+	wait := j.sick.fail(p.opt.Now(), err)
+	p.sick[j] = struct{}{}
+	time.AfterFunc(wait, p.poke)
+	p.log.Error("erase job passed by; it is tried again", "pool", p.name, "job", j.id, "volume", j.volume, "after", wait, "error", err)
+	return err
+}
+
+// well notes that a job could be read.
+func (p *Pool) well(j *job) {
+	if j.sick.succeed() {
+		delete(p.sick, j)
+		p.log.Info("erase job goes on", "pool", p.name, "job", j.id, "volume", j.volume)
+	}
+}
+
+// sickN are the dirty blocks of jobs that are failing.
+func (p *Pool) sickN() (n int64) {
+	for j := range p.sick {
+		n += j.dirtyBlocks()
+	}
+	return n
+}
+
 // endJob forgets a job that has nothing left and gets nothing more.
 func (p *Pool) endJob(j *job) {
 	// Pages in its lists do not count: what a checkpoint brought there replay does not know.
@@ -98,6 +153,7 @@ func (p *Pool) endJob(j *job) {
 	p.spend(&j.ready)
 	p.spend(&j.fresh)
 	delete(p.jobs, j.id)
+	delete(p.sick, j)
 	if p.volJobs[j.vol] == j {
 		delete(p.volJobs, j.vol)
 	}

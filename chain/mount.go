@@ -33,6 +33,7 @@ func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
 		blocks: alloc.New(g.groupBlocks, g.blocks),
 		layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, vols: map[Ino]*Volume{},
 		jobs: map[uint64]*job{}, volJobs: map[Ino]*job{}, walks: map[uint64]*walk{},
+		sick: map[*job]struct{}{}, handouts: map[blockdev.Token]*handout{},
 		dirtyLayers: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, epochs: epochs{now: 1}, parts: map[meta.Key]int{}, singles: map[rowKind][]byte{},
 		groupTable: s.groupTable, groupPtrs: make([]meta.Ptr, (g.blocks+int64(g.groupBlocks)-1)/int64(g.groupBlocks)),
 		nextLayer: s.lastLayer, nextJob: s.lastJob, nextIno: s.lastIno,

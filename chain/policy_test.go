@@ -76,7 +76,7 @@ func TestPolicyReuse(t *testing.T) {
 	write(t, v, fill('s', 2<<20), 0)
 	ok(t, p.Unlink(Req{}, RootIno, "a"))
 	ok(t, p.EraseDrain(t.Context()))
-	if id, runs := p.Next(1 << 20); len(runs) > 0 {
+	if id, runs := lend(t, p, 1<<20); len(runs) > 0 {
 		t.Fatalf("job %d is handed out: %v", id, runs)
 	}
 	w := mustVolume(t, p, "b", 4<<20)
@@ -142,9 +142,9 @@ func TestFirst(t *testing.T) {
 			t.Errorf("order %v", got)
 		}
 	}
-	id, runs := p.Next(1 << 20)
-	if id != jobOf(t, p, "v3").ID || len(runs) == 0 {
-		t.Errorf("job %d goes first: %v", id, runs)
+	id, runs := lend(t, p, 1<<20)
+	if jobOfToken(p, id) != jobOf(t, p, "v3").ID || len(runs) == 0 {
+		t.Errorf("job %d goes first: %v", jobOfToken(p, id), runs)
 	}
 	for i := range runs[1:] {
 		if runs[i].End() > runs[i+1].Off {
@@ -155,7 +155,7 @@ func TestFirst(t *testing.T) {
 		ok(t, p.dev.Zero(r.Off, r.Len, 1))
 	}
 	ok(t, p.dev.Sync())
-	ok(t, p.Report(id, runs, nil))
+	ok(t, report(p, id, runs, nil))
 }
 
 // What a volume overwrites follows its policy, though the job that collects it never ends.

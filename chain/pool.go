@@ -10,6 +10,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/fault"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
 )
@@ -62,6 +63,9 @@ type Pool struct {
 	heads       map[Ino]*layer
 	vols        map[Ino]*Volume // those in use
 	jobs        map[uint64]*job
+	sick        map[*job]struct{} // those that are failing
+	handouts    map[blockdev.Token]*handout
+	lastToken   blockdev.Token
 	volJobs     map[Ino]*job // the one that collects what a volume overwrites
 	walks       map[uint64]*walk
 	drops       []meta.Tree         // dead lists of dead layers, whose pages go back
@@ -130,7 +134,7 @@ func (p *Pool) Failed() error {
 // failLocked makes the pool read-only for good. The first error stays.
 func (p *Pool) failLocked(err error) error {
 	if p.failed == nil {
-		p.failed = fmt.Errorf("pool %s is read-only: %w", p.name, errors.Join(ErrReadOnly, err))
+		p.failed = fault.Mark(fault.Pool, fmt.Errorf("pool %s is read-only: %w", p.name, errors.Join(ErrReadOnly, err)))
 		p.log.Error("pool turned read-only", "pool", p.name, "error", err)
 		p.signal(p.wake)
 		p.signal(p.ready)

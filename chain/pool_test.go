@@ -3,6 +3,7 @@ package chain
 import (
 	"bytes"
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -81,14 +82,37 @@ func mustCheck(t testing.TB, p *Pool) {
 	}
 }
 
+// lend hands out of a queue that has no trouble.
+func lend(t testing.TB, p *Pool, n int64) (blockdev.Token, []blockdev.Extent) {
+	t.Helper()
+	h, err := p.Next(n)
+	ok(t, err)
+	return h.Token, h.Runs
+}
+
+// jobOfToken is the job of a hand-out that is open.
+func jobOfToken(p *Pool, tok blockdev.Token) uint64 { return p.handouts[tok].job.id }
+
+// report reports runs of a hand-out, durably.
+func report(p *Pool, tok blockdev.Token, zeroed, failed []blockdev.Extent) error {
+	return reportHow(p, tok, zeroed, failed, How{})
+}
+
+func reportHow(p *Pool, tok blockdev.Token, zeroed, failed []blockdev.Extent, how How) error {
+	if _, err := p.Report(blockdev.Done{Token: tok, Zeroed: zeroed, Failed: failed}, how); err != nil {
+		return err
+	}
+	return p.Flush()
+}
+
 // eraseSome is the eraser of these tests: it zeroes up to n bytes.
 func eraseSome(p *Pool, n int64) (done int64, err error) {
 	for done < n {
-		id, runs := p.Next(n - done)
-		if len(runs) == 0 {
-			return done, p.Failed()
+		h, err := p.Next(n - done)
+		if err != nil || h.Token == 0 {
+			return done, errors.Join(err, p.Failed())
 		}
-		for _, r := range runs {
+		for _, r := range h.Runs {
 			if err := p.dev.Zero(r.Off, r.Len, blockdev.Overwrite); err != nil {
 				return done, err
 			}
@@ -97,7 +121,7 @@ func eraseSome(p *Pool, n int64) (done int64, err error) {
 		if err := p.dev.Sync(); err != nil {
 			return done, err
 		}
-		if err := p.Report(id, runs, nil); err != nil {
+		if err := report(p, h.Token, h.Runs, nil); err != nil {
 			return done, err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/fault"
 )
 
 // dirtied is a pool with three jobs, oldest first: what v overwrote, a destroyed snapshot, a destroyed volume.
@@ -60,7 +61,7 @@ func TestEraseJobs(t *testing.T) {
 		}
 	}
 	pl := planRead(t, v, 0, 4096)
-	if id, runs := p.Next(1 << 30); runs != nil {
+	if id, runs := lend(t, p, 1<<30); runs != nil {
 		t.Fatalf("job %d: %v are handed out under a plan that is older", id, runs)
 	}
 	for _, j := range p.EraseJobs() {
@@ -69,11 +70,11 @@ func TestEraseJobs(t *testing.T) {
 		}
 	}
 	pl.Abort()
-	id, runs := p.Next(1 << 30)
-	if s := p.EraseJobs()[0]; s.State != "erasing" || s.ID != id {
+	id, runs := lend(t, p, 1<<30)
+	if s := p.EraseJobs()[0]; s.State != "erasing" || s.ID != jobOfToken(p, id) {
 		t.Errorf("%+v", s)
 	}
-	ok(t, p.Report(id, nil, runs))
+	ok(t, report(p, id, nil, runs))
 	if s := p.EraseJobs()[0]; s.State != "failed" || s.Failed != s.Freed || s.Dirty != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -93,10 +94,11 @@ func TestQueueOrder(t *testing.T) {
 		last := map[uint64]int64{}
 		total, failed := int64(0), int64(0)
 		for step := int64(0); ; step++ {
-			id, runs := p.Next(part * BlockSize)
+			tok, runs := lend(t, p, part*BlockSize)
 			if len(runs) == 0 {
 				break
 			}
+			id := jobOfToken(p, tok)
 			if len(ids) == 0 || ids[len(ids)-1] != id {
 				ids = append(ids, id)
 			}
@@ -119,10 +121,10 @@ func TestQueueOrder(t *testing.T) {
 			}
 			if total += n; step%3 == 1 {
 				failed += n
-				ok(t, p.Report(id, nil, runs))
+				ok(t, report(p, tok, nil, runs))
 			} else {
 				zeroThem(t, p, runs)
-				ok(t, p.Report(id, runs, nil))
+				ok(t, report(p, tok, runs, nil))
 			}
 			for _, j := range p.EraseJobs() {
 				if j.Freed != j.Erased+j.Dirty+j.Failed {
@@ -152,17 +154,17 @@ func TestRetryBackOff(t *testing.T) {
 	ok(t, v.Punch(60*BlockSize, 4*BlockSize))
 	for i := range 16 {
 		wait := time.Second << min(i, 12)
-		id, runs := p.Next(1 << 30)
+		id, runs := lend(t, p, 1<<30)
 		if id == 0 || extentBytes(runs) != 4*BlockSize {
 			t.Fatalf("try %d: %v", i, runs)
 		}
 		at := now.t
-		ok(t, p.Report(id, nil, runs))
+		ok(t, report(p, id, nil, runs))
 		if u := p.Usage(); u.Failed != 4*BlockSize || u.Dirty != 0 {
 			t.Errorf("%+v", u)
 		}
 		now.t = at.Add(wait - time.Second/2)
-		if id, runs := p.Next(1 << 30); runs != nil {
+		if id, runs := lend(t, p, 1<<30); runs != nil {
 			t.Errorf("try %d: job %d is handed out before %v", i, id, wait)
 		}
 		now.t = at.Add(wait + time.Second/2)
@@ -202,12 +204,12 @@ func TestEraseOrder(t *testing.T) {
 		}
 		return nil
 	})
-	id, runs := p.Next(1 << 30)
+	id, runs := lend(t, p, 1<<30)
 	zeroThem(t, p, runs)
 	if st, err := p.blocks.State(alloc.BlockID(runs[0].Off / BlockSize)); err != nil || st != alloc.InUse {
 		t.Errorf("before the report the block is %v, %v", st, err)
 	}
-	ok(t, p.Report(id, runs, nil))
+	ok(t, report(p, id, runs, nil))
 	if want := []string{"sync", "batch", "sync", "zero", "sync", "sync", "batch", "sync"}; !slices.Equal(ops, want) {
 		t.Errorf("%q, want %q", ops, want)
 	}
@@ -227,12 +229,12 @@ func TestNoEraseWithoutSeal(t *testing.T) {
 		}
 		return nil
 	})
-	if id, runs := p.Next(1 << 30); runs != nil || p.Failed() == nil {
-		t.Errorf("job %d: %v, pool %v", id, runs, p.Failed())
+	if h, err := p.Next(1 << 30); h.Token != 0 || h.Runs != nil || fault.Of(err) != fault.Pool || p.Failed() == nil {
+		t.Errorf("%+v, %v, pool %v", h, err, p.Failed())
 	}
 	d.Fail(nil)
-	if _, runs := p.Next(1 << 30); runs != nil {
-		t.Errorf("a read-only pool hands out %v", runs)
+	if h, err := p.Next(1 << 30); h.Token != 0 || h.Runs != nil || fault.Of(err) != fault.Pool {
+		t.Errorf("a read-only pool hands out %+v, %v", h, err)
 	}
 }
 
@@ -275,7 +277,7 @@ func TestReadyIsSignalled(t *testing.T) {
 		t.Error("dirty blocks, and no signal")
 	}
 	pl := planRead(t, v, 0, 4096)
-	if _, runs := p.Next(1 << 30); runs != nil {
+	if _, runs := lend(t, p, 1<<30); runs != nil {
 		t.Fatal("handed out under an open plan")
 	}
 	for len(p.Ready()) > 0 {

@@ -102,7 +102,8 @@ func restart(rt *rapid.T, w *world, clean bool, seed uint64) {
 	if err != nil {
 		rt.Fatal(err)
 	}
-	w.p = n.p
+	w.p, w.lent = n.p, nil
+	w.p.SetZeroNow(w.zeroNow)
 }
 
 // blocksSeen is what a layer's map shows, by brute force.

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"slatefs/chain/blockdev/devtest"
@@ -58,8 +59,8 @@ func TestReadOnlyChangesNothing(t *testing.T) {
 		} {
 			wantErr(t, what, err, ErrReadOnly)
 		}
-		if id, runs := q.Next(1 << 30); runs != nil {
-			t.Errorf("job %d: %v to be erased", id, runs)
+		if h, err := q.Next(1 << 30); h.Token != 0 || h.Runs != nil || !errors.Is(err, ErrReadOnly) {
+			t.Errorf("%+v to be erased, %v", h, err)
 		}
 		ok(t, q.Close())
 		if !bytes.Equal(whole(d), was) {
@@ -95,15 +96,15 @@ func TestClosedPool(t *testing.T) {
 		"clone of the head": func() error { _, err := p.Clone(Req{}, v.ino, "", RootIno, "c"); return err },
 		"destroy":           func() error { return p.DestroySnapshots(Req{}, v.ino, []string{"s"}, DestroyOptions{}) },
 		"property":          func() error { return p.SetProps(Req{}, RootIno, Setting{Name: PropThroughput, Value: "1M"}) },
-		"report":            func() error { return p.Report(1, nil, nil) },
+		"report":            func() error { return report(p, 1, nil, nil) },
 	}
 	for what, call := range calls {
 		wantErr(t, what, call(), ErrClosed)
 	}
 	p.Forget(v.ino)
 	p.ReleaseFile(v.ino, true)
-	if _, runs := p.Next(1 << 30); runs != nil {
-		t.Errorf("%v to be erased", runs)
+	if h, err := p.Next(1 << 30); h.Token != 0 || h.Runs != nil || !errors.Is(err, ErrClosed) {
+		t.Errorf("%+v to be erased, %v", h, err)
 	}
 	if err := p.Failed(); err != nil || !bytes.Equal(whole(d), was) {
 		t.Errorf("failed: %v; the device is changed: %v", err, !bytes.Equal(whole(d), was))

@@ -54,6 +54,7 @@ const (
 const (
 	kindExtend byte = iota + 32
 	kindReduce
+	kindApart
 )
 
 func newRecord(kind byte) record {
@@ -68,6 +69,8 @@ func newRecord(kind byte) record {
 		return &recDirty{}
 	case kindErased:
 		return &recErased{}
+	case kindApart:
+		return &recApart{}
 	case kindSeal:
 		return &recSeal{}
 	case kindGrant:
@@ -201,6 +204,14 @@ type (
 		told           bool
 		how            How
 	}
+	// recApart: the same of runs that lie above the cursor, which stays where it is. They are named by their births, too.
+	recApart struct {
+		job            uint64
+		zeroed, failed []oldRun
+		when           time.Time
+		told           bool
+		how            How
+	}
 	// recSeal: what a job collected (or what failed) is the next to be erased.
 	recSeal struct {
 		job uint64
@@ -295,6 +306,7 @@ func (*recUnclaim) kind() byte  { return kindUnclaim }
 func (*recMap) kind() byte      { return kindMap }
 func (*recDirty) kind() byte    { return kindDirty }
 func (*recErased) kind() byte   { return kindErased }
+func (*recApart) kind() byte    { return kindApart }
 func (*recSeal) kind() byte     { return kindSeal }
 func (*recGrant) kind() byte    { return kindGrant }
 func (*recPut) kind() byte      { return kindPut }
@@ -354,6 +366,24 @@ func (r *recErased) encode(e *encoder) {
 
 func (r *recErased) decode(d *decoder) {
 	r.job, r.upTo, r.zeroed, r.failed = d.u(), d.key(), d.runs(), d.runs()
+	if r.when, r.told = d.time(), d.bool(); r.told {
+		r.how = d.how()
+	}
+}
+
+func (r *recApart) encode(e *encoder) {
+	e.u(r.job)
+	e.old(r.zeroed)
+	e.old(r.failed)
+	e.time(r.when)
+	e.bool(r.told)
+	if r.told {
+		e.how(r.how)
+	}
+}
+
+func (r *recApart) decode(d *decoder) {
+	r.job, r.zeroed, r.failed = d.u(), d.old(), d.old()
 	if r.when, r.told = d.time(), d.bool(); r.told {
 		r.how = d.how()
 	}

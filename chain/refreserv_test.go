@@ -276,14 +276,14 @@ func TestPromisesShort(t *testing.T) {
 	before := u.Clean + u.Claimed + u.Dirty + u.Freeing - u.Reserve - u.Promised
 	failed := int64(0)
 	for { // every block that is handed out fails
-		id, runs := l.p.Next(1 << 20)
+		id, runs := lend(t, l.p, 1<<20)
 		if len(runs) == 0 {
 			break
 		}
 		for _, r := range runs {
 			failed += r.Len
 		}
-		ok(t, l.p.Report(id, nil, runs))
+		ok(t, report(l.p, id, nil, runs))
 	}
 	avail, short := l.p.Headroom()
 	if u := l.p.Usage(); u.Failed != failed || failed < (n-1)*unit || avail != 0 || short != failed-before {

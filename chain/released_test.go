@@ -7,18 +7,19 @@ func TestReleasedIsNotErased(t *testing.T) {
 	for _, crash := range []bool{true, false} {
 		p, _, _ := dirtied(t)
 		clean := p.Usage().Clean
-		id, runs := p.Next(3 * BlockSize)
+		id, runs := lend(t, p, 3*BlockSize)
 		zeroThem(t, p, runs)
-		ok(t, p.ReportHow(id, runs, nil, How{Method: "release", Releases: true}))
+		ok(t, reportHow(p, id, runs, nil, How{Method: "release", Releases: true}))
 		if u := p.Usage(); u.Clean != clean+3*BlockSize {
 			t.Errorf("%d bytes are clean, were %d", u.Clean, clean)
 		}
-		id, runs = p.Next(BlockSize)
+		id, runs = lend(t, p, BlockSize)
+		job := jobOfToken(p, id)
 		zeroThem(t, p, runs)
-		ok(t, p.ReportHow(id, runs, nil, How{Method: "overwrite"}))
+		ok(t, reportHow(p, id, runs, nil, How{Method: "overwrite"}))
 		p = again(t, p, crash)
 		j := p.EraseJobs()[0]
-		if j.ID != id || j.Released != 3*BlockSize || j.Erased != 4*BlockSize || j.Freed != j.Erased+j.Dirty+j.Failed+j.Kept {
+		if j.ID != job || j.Released != 3*BlockSize || j.Erased != 4*BlockSize || j.Freed != j.Erased+j.Dirty+j.Failed+j.Kept {
 			t.Errorf("crash %v: %+v", crash, j)
 		}
 		mustCheck(t, p)

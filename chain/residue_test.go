@@ -180,12 +180,12 @@ func later(now func() time.Time) func() time.Time {
 // eraseFaulty is eraseSome on a device whose block bad cannot be zeroed.
 func eraseFaulty(p *Pool, n int64, bad alloc.BlockID, failed *int) (done int64, err error) {
 	for done < n {
-		id, runs := p.Next(min(n-done, 16*BlockSize))
-		if len(runs) == 0 {
-			return done, p.Failed()
+		h, err := p.Next(min(n-done, 16*BlockSize))
+		if err != nil || h.Token == 0 {
+			return done, err
 		}
 		var good, broken []blockdev.Extent
-		for _, r := range runs {
+		for _, r := range h.Runs {
 			if r.Off <= int64(bad)*BlockSize && int64(bad)*BlockSize < r.End() {
 				broken = append(broken, r)
 				*failed++
@@ -199,7 +199,7 @@ func eraseFaulty(p *Pool, n int64, bad alloc.BlockID, failed *int) (done int64, 
 		if err := p.dev.Sync(); err != nil {
 			return done, err
 		}
-		if err := p.Report(id, good, broken); err != nil {
+		if err := report(p, h.Token, good, broken); err != nil {
 			return done, err
 		}
 		if len(good) == 0 {

@@ -13,11 +13,11 @@ func TestFailedIsOfferedAgain(t *testing.T) {
 	ok(t, p.Unlink(Req{}, RootIno, "v"))
 	ok(t, p.Flush())
 	ok(t, p.EraseDrain(t.Context()))
-	id, runs := p.Next(1 << 30)
+	id, runs := lend(t, p, 1<<30)
 	if len(runs) == 0 {
 		t.Fatal("nothing to erase")
 	}
-	ok(t, p.Report(id, nil, runs))
+	ok(t, report(p, id, nil, runs))
 	for len(p.Ready()) > 0 {
 		<-p.Ready()
 	}

@@ -71,6 +71,7 @@ func (d *decoder) layers() (ids []LayerID) {
 
 // The attributes of a job, and that of a layer.
 const (
+	attrApart  = "apart"
 	attrHow    = "how"
 	attrKept   = "kept"
 	attrLayers = "layers"

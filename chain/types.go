@@ -112,7 +112,8 @@ type (
 		Volume, Layer, Reason        string
 		Freed, Dirty, Erased, Failed int64
 		Since                        time.Time
-		State                        string // queued, waiting, walking, erasing, failed or unscheduled
+		State                        string // queued, waiting, walking, erasing, failing, failed or unscheduled
+		Error                        string // of failing, and of failed if it is not the erasing that fails
 		Kept                         int64  // part of Freed: still shown by others, those in KeptBy, when it was destroyed
 		KeptBy                       string
 		None                         bool // erase=none: zeroed only when a writer needs the blocks

@@ -57,8 +57,8 @@ func TestUsage(t *testing.T) {
 	usageOf(t, p, "unlinked", 18, 17, 6, 0)
 	ok(t, p.EraseDrain(t.Context()))
 	usageOf(t, p, "walked", 18, 23, 0, 0)
-	id, runs := p.Next(3 * BlockSize)
-	ok(t, p.Report(id, nil, runs))
+	id, runs := lend(t, p, 3*BlockSize)
+	ok(t, report(p, id, nil, runs))
 	usageOf(t, p, "failed", 18, 20, 0, 3)
 	p, _ = reopen(t, d, 6) // everything was flushed by the report
 	u := p.Usage()

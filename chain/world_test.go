@@ -20,6 +20,7 @@ type world struct {
 	stamp   byte
 	trace   []string
 	logging bool
+	lent    []*borrowed // from the erase queue
 }
 
 type heldWrite struct {

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 
+	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
 )
 
@@ -186,8 +188,70 @@ func (w *world) erase() error {
 		}
 		w.m.flush()
 	}
-	_, err := eraseSome(w.p, int64(1+w.rng.IntN(64))*BlockSize)
-	return err
+	return w.eraseParts(int64(1+w.rng.IntN(64)) * BlockSize)
+}
+
+// borrowed is what the world has of a hand-out, block by block: zero on the device, and synced.
+type borrowed struct {
+	tok    blockdev.Token
+	blocks []blockdev.Extent
+}
+
+// eraseParts is an eraser that takes several hand-outs, reports them in parts and in any order, as zero or failed, keeps
+// some open and gives some back.
+func (w *world) eraseParts(n int64) error {
+	for range 1 + w.rng.IntN(4) {
+		h, err := w.p.Next(n)
+		if err != nil {
+			return err
+		}
+		if h.Token == 0 {
+			break
+		}
+		for _, r := range h.Runs {
+			if err := w.p.dev.Zero(r.Off, r.Len, blockdev.Overwrite); err != nil {
+				return err
+			}
+		}
+		w.lent = append(w.lent, &borrowed{h.Token, blocksIn(h.Runs)})
+	}
+	if err := w.p.dev.Sync(); err != nil {
+		return err
+	}
+	for i := w.rng.IntN(2 + 2*len(w.lent)); i > 0 && len(w.lent) > 0; i-- {
+		b := w.lent[w.rng.IntN(len(w.lent))]
+		w.rng.Shuffle(len(b.blocks), func(i, j int) { b.blocks[i], b.blocks[j] = b.blocks[j], b.blocks[i] })
+		cut := w.rng.IntN(len(b.blocks) + 1)
+		d := blockdev.Done{Token: b.tok, Zeroed: b.blocks[:cut]}
+		if w.rng.IntN(6) == 0 {
+			d.Zeroed, d.Failed = nil, d.Zeroed
+		}
+		w.note("report of hand-out %d: %d zero, %d failed, %d left", b.tok, len(d.Zeroed), len(d.Failed), len(b.blocks)-cut)
+		if _, err := w.p.Report(d, How{}); err != nil {
+			return err
+		}
+		b.blocks = b.blocks[cut:]
+		switch {
+		case len(b.blocks) > 0 && w.rng.IntN(4) == 0:
+			w.note("hand-out %d is given back", b.tok)
+			w.p.GiveBack(b.tok)
+		case len(b.blocks) > 0:
+			continue
+		}
+		w.lent = slices.DeleteFunc(w.lent, func(o *borrowed) bool { return o == b })
+	}
+	if w.rng.IntN(2) == 0 {
+		return w.flush()
+	}
+	return nil
+}
+
+// giveBack ends all hand-outs.
+func (w *world) giveBack() {
+	for _, b := range w.lent {
+		w.p.GiveBack(b.tok)
+	}
+	w.lent = nil
 }
 
 // maxWorld bounds the device, in bytes.

@@ -3,99 +3,138 @@ package erase
 import (
 	"context"
 	"time"
+
+	"slatefs/chain/blockdev"
 )
 
 // Run is the background: it zeroes what the queue has ready, under the rate,
-// until ctx ends. It then reports what it has zeroed and returns nil. Any
-// other end is the final error (a failed sync or Report), which every later
-// Run and Now returns too.
+// until ctx ends. It then reports what it has zeroed and returns nil, or the
+// final error if there was one: it rests from that on, and every Now returns
+// it. Nothing else ends Run.
 func (e *Eraser) Run(ctx context.Context) error {
 	// What is half done at the end of ctx is still synced and reported.
 	work := context.WithoutCancel(ctx)
 	b := newBucket(e.clock.Now(), e.bound())
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && e.dead.Load() == nil {
 		if rest := e.shut(e.clock.Now()); rest > 0 {
-			if err := e.Flush(work); err != nil {
-				return err
-			}
+			e.sweepUp(work)
 			e.clock.Sleep(ctx, min(rest, shutNap))
 			b.drain(e.clock.Now())
 			continue
 		}
-		idle, err := e.turn(ctx, work, b)
-		if err != nil {
-			return err
-		}
-		if idle {
+		if e.turn(ctx, work, b) {
 			e.await(ctx)
 			b.drain(e.clock.Now())
 		}
 	}
-	return e.Flush(work)
+	if err := e.dead.Load(); err != nil {
+		e.log.Error("erase: the background rests", "err", err)
+		<-ctx.Done()
+		return err
+	}
+	if err := e.Flush(work); err != nil && e.dead.Load() == nil {
+		e.log.Warn("erase: what was zeroed last is not reported, and stays dirty", "err", err)
+	}
+	return e.dead.Load()
 }
 
 // turn does one step if its bytes are earned, else naps. idle means that there
 // is nothing to do until await returns; nothing is pending then.
-func (e *Eraser) turn(ctx, work context.Context, b *bucket) (idle bool, err error) {
+func (e *Eraser) turn(ctx, work context.Context, b *bucket) (idle bool) {
 	now := e.clock.Now()
 	if r := e.bound(); r != b.rate {
 		b.set(now, r)
 	}
 	if e.paused.Load() {
-		return true, e.Flush(work)
+		return e.rests(ctx, e.sweepUp(work), b)
 	}
 	step := stepBytes(b.rate)
 	wait := b.wait(now, step)
-	if err := e.lock(work); err != nil {
-		return false, err
+	if e.lock(work) != nil {
+		return false
 	}
 	if wait <= 0 {
-		idle, err = e.step(ctx, b, now, step)
+		idle = e.step(ctx, b, now, step)
 	}
-	if now = e.clock.Now(); err == nil && e.due(now) {
-		_, err = e.flush(&e.pending)
+	if now = e.clock.Now(); e.due(now) {
+		_, _ = e.flush(&e.pending) //nolint:errcheck // counted, logged, and tried again
 	}
+	again, any := e.keptDue()
 	e.unlock()
-	if err == nil && wait > 0 {
+	switch {
+	case idle && any:
+		return e.rests(ctx, again, b)
+	case idle && !e.rest.due(now):
+		return e.rests(ctx, e.rest.at, b)
+	case wait > 0:
 		e.clock.Sleep(ctx, min(wait, napTime))
 	}
-	return idle, err
+	return idle
+}
+
+// rests naps if something is to be tried again at a time, and else tells that
+// there is nothing to do.
+func (e *Eraser) rests(ctx context.Context, again time.Time, b *bucket) (idle bool) {
+	if again.IsZero() {
+		return true
+	}
+	e.clock.Sleep(ctx, min(max(again.Sub(e.clock.Now()), time.Millisecond), napTime))
+	b.drain(e.clock.Now())
+	return false
 }
 
 // step takes at most n bytes from the queue and zeroes them into the pending
-// batch. idle: there were none, and nothing is pending any more. The caller
-// holds the worker lock.
-func (e *Eraser) step(ctx context.Context, b *bucket, now time.Time, n int64) (idle bool, err error) {
-	job, runs, err := e.next(n)
-	if err != nil {
-		return false, err
+// batch. idle: there were none, nothing is pending any more, and what is kept
+// waits for its time. The caller holds the worker lock.
+func (e *Eraser) step(ctx context.Context, b *bucket, now time.Time, n int64) (idle bool) {
+	var h blockdev.Handout
+	if e.rest.due(now) && !e.keptFull() {
+		h, _ = e.next(n) //nolint:errcheck // counted, logged, and tried again
 	}
-	if len(runs) == 0 {
-		_, err = e.flush(&e.pending)
-		return true, err
+	if len(h.Runs) == 0 {
+		had := len(e.pending.parts) > 0
+		_, _ = e.flush(&e.pending) //nolint:errcheck // counted, logged, and tried again
+		return !had                // the queue may have waited for the report
 	}
 	if e.pending.bytes == 0 {
 		e.pending.since = now
 	}
-	tried, err := e.zero(ctx, &e.pending, job, runs)
+	tried, _ := e.zero(ctx, &e.pending, h) //nolint:errcheck // final: Run sees it
 	b.charge(now, tried)
-	return false, err
+	return false
 }
 
-// due tells whether the pending batch must be reported now. The caller holds
+// sweepUp reports what is pending, and what is kept and due, and returns when
+// to do so again; zero: nothing is left.
+func (e *Eraser) sweepUp(work context.Context) (again time.Time) {
+	if e.lock(work) != nil {
+		return time.Time{}
+	}
+	defer e.unlock()
+	_, _ = e.flush(&e.pending) //nolint:errcheck // counted, logged, and tried again
+	again, _ = e.keptDue()
+	return again
+}
+
+// due tells whether the pending batch, or what is kept, must be reported now. The caller holds
 // the worker lock.
 func (e *Eraser) due(now time.Time) bool {
 	p := &e.pending
+	if at, any := e.keptDue(); any && !now.Before(at) {
+		return true
+	}
 	return p.bytes > 0 && (p.bytes >= flushBytes || now.Sub(p.since) >= flushTime)
 }
 
 // Flush reports what the background has zeroed so far, instead of collecting
-// more. Errors: ctx's, or the final one.
+// more, and what is kept because its report failed. Errors: ctx's, the final
+// one, or why something is kept still.
 func (e *Eraser) Flush(ctx context.Context) error {
 	if err := e.lock(ctx); err != nil {
 		return err
 	}
 	defer e.unlock()
+	e.forgive()
 	_, err := e.flush(&e.pending)
 	return err
 }

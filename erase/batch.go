@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"slatefs/chain/blockdev"
+	"slatefs/chain/fault"
 )
 
 // batch is what shares one sync and one report.
@@ -17,40 +18,58 @@ type batch struct {
 	parts  []part
 }
 
-// part is what a batch holds of one job. zeroed is written, not yet synced.
+// part is what a batch holds of one hand-out, by one method. zeroed is
+// written, not yet synced.
 type part struct {
+	token          blockdev.Token
 	job            uint64
 	method         blockdev.Method
 	zeroed, failed []blockdev.Extent
 }
 
-// of returns the part that collects for job by method. Those that follow one
-// another are one.
-func (b *batch) of(job uint64, m blockdev.Method) *part {
-	if n := len(b.parts); n == 0 || b.parts[n-1].job != job || b.parts[n-1].method != m {
-		b.parts = append(b.parts, part{job: job, method: m})
+// of returns the part that collects for a hand-out by method.
+func (b *batch) of(h blockdev.Handout, m blockdev.Method) *part {
+	if n := len(b.parts); n == 0 || b.parts[n-1].token != h.Token || b.parts[n-1].method != m {
+		b.parts = append(b.parts, part{token: h.Token, job: h.Job, method: m})
 	}
 	return &b.parts[len(b.parts)-1]
 }
 
-// next asks the queue for at most n bytes. A run that is not whole blocks is a
-// final error: nothing sensible can be reported about it. The caller holds the
-// worker lock.
-func (e *Eraser) next(n int64) (uint64, []blockdev.Extent, error) {
-	job, runs := e.queue.Next(n)
-	for _, x := range runs {
+// next asks the queue for at most n bytes. No runs: there is nothing now, or
+// the queue cannot say, which err tells unless it is final, and the next call
+// waits for a back-off. A run that is not whole blocks is a bug of the queue:
+// nothing sensible could be zeroed or reported. The caller holds the worker
+// lock.
+func (e *Eraser) next(n int64) (h blockdev.Handout, err error) {
+	h, err = e.queue.Next(n)
+	switch now := e.clock.Now(); {
+	case err == nil:
+		if e.rest.err != nil {
+			e.rest = retry{}
+			e.stats.rests(nil)
+		}
+	case fault.Of(err) == fault.Pool:
+		return blockdev.Handout{}, e.die(fmt.Errorf("erase: next: %w", err))
+	default:
+		wait := e.rest.fail(now, err)
+		e.stats.fault(&e.stats.s.Errors.Next)
+		e.stats.rests(err)
+		e.log.Warn("erase: next", "err", err, "again_after", wait)
+		return blockdev.Handout{}, fmt.Errorf("erase: next: %w", err)
+	}
+	for _, x := range h.Runs {
 		if x.Off < 0 || x.Len <= 0 || x.Off%blockBytes != 0 || x.Len%blockBytes != 0 {
-			return 0, nil, e.die(fmt.Errorf("erase: next: job %d: run at %d, %d bytes: not whole blocks", job, x.Off, x.Len))
+			fault.Misuse("a hand-out is whole blocks: job %d, run at %d, %d bytes", h.Job, x.Off, x.Len)
 		}
 	}
-	return job, runs, nil
+	return h, nil
 }
 
-// zero makes runs zero and puts them into b, as zeroed or failed. It returns
-// the bytes that it tried to write, second attempts included. An error is
-// final. The caller holds the worker lock.
-func (e *Eraser) zero(ctx context.Context, b *batch, job uint64, runs []blockdev.Extent) (tried int64, err error) {
-	for _, x := range runs {
+// zero makes the runs of a hand-out zero and puts them into b, as zeroed or
+// failed. It returns the bytes that it tried to write, second attempts
+// included. An error is final. The caller holds the worker lock.
+func (e *Eraser) zero(ctx context.Context, b *batch, h blockdev.Handout) (tried int64, err error) {
+	for _, x := range h.Runs {
 		m, cost, err := e.resolve(x)
 		tried += cost
 		if err != nil {
@@ -64,7 +83,7 @@ func (e *Eraser) zero(ctx context.Context, b *batch, job uint64, runs []blockdev
 			m = blockdev.Overwrite
 			err = e.zeroRun(x, m)
 		}
-		p := b.of(job, m)
+		p := b.of(h, m)
 		if err == nil {
 			p.zeroed = appendExtent(p.zeroed, x)
 			e.stats.wrote(e.clock.Now(), x.Len, b.demand)
@@ -74,7 +93,7 @@ func (e *Eraser) zero(ctx context.Context, b *batch, job uint64, runs []blockdev
 		n, retried := e.zeroBlocks(ctx, p, x)
 		tried += retried
 		e.stats.wrote(e.clock.Now(), n, b.demand)
-		e.log.Warn("erase: zero", "job", job, "offset", x.Off, "bytes", x.Len, "failed_bytes", x.Len-n, "err", err)
+		e.log.Warn("erase: zero", "job", h.Job, "offset", x.Off, "bytes", x.Len, "failed_bytes", x.Len-n, "err", err)
 	}
 	return tried, nil
 }
@@ -87,13 +106,13 @@ func (e *Eraser) zeroRun(x blockdev.Extent, m blockdev.Method) error {
 	return err
 }
 
-// syncDevice makes durable what was written. An error is final. The caller
-// holds the worker lock.
+// syncDevice makes durable what was written. An error is final, and the pool's.
+// The caller holds the worker lock.
 func (e *Eraser) syncDevice() error {
 	start := e.clock.Now()
 	if err := e.dev.Sync(); err != nil {
 		e.stats.fault(&e.stats.s.Errors.Sync)
-		return e.die(fmt.Errorf("erase: sync: %w", err))
+		return e.die(fault.Mark(fault.Pool, fmt.Errorf("erase: sync: %w", errors.Join(err, e.queue.FailSync(err)))))
 	}
 	e.stats.took(&e.stats.s.Sync, e.clock.Now().Sub(start))
 	return nil
@@ -118,32 +137,6 @@ func (e *Eraser) zeroBlocks(ctx context.Context, p *part, x blockdev.Extent) (ze
 		p.zeroed = appendExtent(p.zeroed, block)
 	}
 	return zeroed, tried
-}
-
-// flush makes b durable and reports it: sync, read back, report. It returns the
-// bytes reported as zeroed; b is empty then. An error is final: what was not
-// reported before it never will be. The caller holds the worker lock.
-func (e *Eraser) flush(b *batch) (zeroed int64, err error) {
-	if len(b.parts) == 0 {
-		return 0, nil
-	}
-	if err := e.syncDevice(); err != nil {
-		return 0, err
-	}
-	for _, p := range b.parts {
-		how := blockdev.How{Method: p.method, Verify: blockdev.Verify(e.verify.Load())}
-		written := total(p.zeroed)
-		e.readBack(&p, how.Verify)
-		good, bad := total(p.zeroed), total(p.failed)
-		if err := e.queue.Report(p.job, p.zeroed, p.failed, how); err != nil {
-			e.stats.fault(&e.stats.s.Errors.Report)
-			return zeroed, e.die(fmt.Errorf("erase: report: job %d: %w", p.job, err))
-		}
-		zeroed += good
-		e.stats.reported(written, good, bad, p.method, b.demand)
-	}
-	*b = batch{demand: b.demand}
-	return zeroed, nil
 }
 
 // appendExtent appends x, joined to the last extent if it continues it.

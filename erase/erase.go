@@ -9,9 +9,9 @@
 //     durable. Only after that may the pool call a block clean.
 //   - Fail closed. A run is reported as zeroed only if writing it, the sync
 //     and the read-back all went well. Whatever else happened to it, it is
-//     reported as failed and stays dirty. After a failed sync nothing is
-//     reported at all, and the Eraser is dead: the runs stay handed out, and
-//     the pool, which is read-only then, finds them dirty at its next mount.
+//     reported as failed or given back, and stays dirty. After a failed sync
+//     nothing is reported at all: the runs stay handed out, and the pool, which
+//     is read-only then, finds them dirty at its next mount.
 //   - Upper bound. The background never writes more than rate x time, counted
 //     from the moment it found work, from a change of the rate, from the end of
 //     a pause, or from the opening of its window. It pays before it writes and earns nothing while there is no
@@ -27,6 +27,36 @@
 //
 // What is claimed is that the device returns zeros; what a device keeps below
 // its logical blocks is out of reach.
+//
+// What fails, and what is done about it. Each is counted in Stats.Errors and
+// logged. Nothing but the end of its context ends Run.
+//
+//	what       kind of the error  what is done
+//	---------  -----------------  ------------------------------------------------
+//	Zero       any                the run is tried once more, block by block; what
+//	                              fails again is reported failed: it stays dirty,
+//	                              out of what is available, and the queue hands it
+//	                              out again after a back-off. All else goes on
+//	Zero       ErrMethod          zeros are written instead, from then on
+//	read-back  any, or not zero   the blocks (of a sample: the run) are reported
+//	                              failed, as above
+//	a trial    any                Auto takes another method
+//	Sync       any                of the pool, whatever it says: FailSync, below
+//	Next       Transient, Object, nothing is taken until a back-off of 1 s, doubled
+//	           Refused            up to 64 s, is over; what is done is reported.
+//	                              Shown as Stats.Trouble
+//	Report     Transient          what was zeroed and synced is kept and reported
+//	                              again after such a back-off; other hand-outs go
+//	                              on while less than 256 MiB are kept. Shown as
+//	                              Stats.Kept and Trouble
+//	Report     Object, Refused    the hand-out is given back: its blocks stay
+//	                              dirty, and the queue knows why
+//	Flush      all but Pool       as Report, Transient; only Flush is tried again
+//	any        Pool               final: nothing is zeroed or reported any more. Run
+//	                              rests until its context ends; it and every Now
+//	                              return the error. Who reads the pool reads on
+//
+// A run of a hand-out that is not whole blocks is a bug of the queue: a panic.
 package erase
 
 import (
@@ -75,20 +105,31 @@ type Device interface {
 	Methods() []blockdev.Method
 }
 
-// Queue is what erase needs of the pool. Next and Report are called by one
-// goroutine at a time, with no lock of the caller's held.
+// Queue is what erase needs of the pool. Next, Report, GiveBack, Flush and
+// FailSync are called by one goroutine at a time, with no lock of the caller's
+// held. What an error means its kind says (chain/fault); see the table above.
 type Queue interface {
-	// Next hands out dirty runs of the oldest job that is ready, in device
-	// order, whole blocks, at most max bytes (at least one block). They are
-	// handed out once, until reported; what was reported failed comes again
-	// only after the queue's back-off. Nothing else touches them until then. No runs: nothing is ready now. The
-	// slice is the caller's until the following Next.
-	Next(max int64) (job uint64, runs []blockdev.Extent)
-	// Report says that the zeros of these runs are on the device and synced, and
-	// how (of failed: that they are not) and returns when the record is durable.
-	// An error is final: nothing is known about the record, and the pool is
-	// read-only. The queue owns both slices from then on.
-	Report(job uint64, zeroed, failed []blockdev.Extent, how blockdev.How) error
+	// Next hands out dirty runs of the first job that is ready, in device order,
+	// whole blocks, at most max bytes (at least one block), under a token. Nobody
+	// else touches them, and they are not handed out again, until they are
+	// reported or given back; what was reported failed comes again only after the
+	// queue's back-off. No runs: nothing is ready now; Ready says when to ask
+	// again. On error nothing is handed out.
+	Next(max int64) (blockdev.Handout, error)
+	// Report takes what became of runs of one hand-out, all or any part of them:
+	// zeros that are on the device and synced, and how, or not. They are in no
+	// hand-out any more, and the slices are the queue's. It is durable when a
+	// Flush after it returns. Empty left: all was taken. On error left was not,
+	// and may be reported again or given back.
+	Report(d blockdev.Done, how blockdev.How) (left blockdev.Done, err error)
+	// GiveBack ends a hand-out: what of it was not reported is dirty as before,
+	// and handed out again.
+	GiveBack(t blockdev.Token)
+	// Flush makes durable what was reported.
+	Flush() error
+	// FailSync tells that a sync of the device failed, and returns what every
+	// change is answered from then on.
+	FailSync(err error) error
 	// Ready has capacity 1 and receives when Next may have something again.
 	// Only Run receives from it.
 	Ready() <-chan struct{}
@@ -122,8 +163,10 @@ type Eraser struct {
 	wake   chan struct{} // capacity 1: ends await
 	worker chan struct{} // capacity 1: holding its token is holding the worker lock
 
-	pending batch  // the background's, not yet synced; held by worker
-	buf     []byte // read-back; held by worker
+	pending batch    // the background's, not yet synced; held by worker
+	kept    []result // synced, and not reported durably yet; held by worker
+	rest    retry    // of Next; held by worker
+	buf     []byte   // read-back; held by worker
 	stats   recorder
 }
 

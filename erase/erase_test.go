@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"slatefs/chain/blockdev"
+	"slatefs/chain/fault"
 )
 
 var _ Device = (*blockdev.File)(nil)
@@ -22,8 +23,8 @@ func TestOneSyncAndOneReportPerSecond(t *testing.T) {
 		if n := len(b.dev.syncs); n < 9 || n > 11 {
 			t.Errorf("%d syncs in 10 s", n)
 		}
-		if n := len(b.q.reports); n != len(b.dev.syncs) {
-			t.Errorf("%d reports, %d syncs", n, len(b.dev.syncs))
+		if n := len(b.q.batches); n != len(b.dev.syncs) {
+			t.Errorf("%d times reported, %d syncs", n, len(b.dev.syncs))
 		}
 		for _, r := range b.q.reports {
 			if len(r.zeroed) != 1 || r.job != 7 || len(r.failed) != 0 {
@@ -39,12 +40,11 @@ func TestReportAt256MiBAndWhenEmpty(t *testing.T) {
 		b.q.add(2, ext(1_000_000, 1))
 		b.start(t)
 		synctest.Wait()
-		var got []int64
-		for _, r := range b.q.reports {
-			got = append(got, total(r.zeroed)/blockBytes)
+		if want := []int64{65536 * blockBytes, 65536 * blockBytes, 22529 * blockBytes}; !slices.Equal(b.q.batches, want) {
+			t.Errorf("bytes reported together %v, want %v", b.q.batches, want)
 		}
-		if want := []int64{65536, 65536, 22528, 1}; !slices.Equal(got, want) {
-			t.Errorf("blocks per report %v, want %v", got, want)
+		if last := b.q.reports[len(b.q.reports)-1]; last.job != 2 || total(last.zeroed) != blockBytes {
+			t.Errorf("the last report is %+v", last)
 		}
 		if len(b.dev.syncs) != 3 {
 			t.Errorf("%d syncs: the two jobs of the last batch do not share one", len(b.dev.syncs))
@@ -201,15 +201,24 @@ func TestFailedSyncReportsNothingAndIsFinal(t *testing.T) {
 		b.dev.sync = func() error { return errFake }
 		b.q.add(1, blockdev.Extent{Len: 100 * mib})
 		b.start(t)
-		<-b.done
-		if err := b.stop(); !errors.Is(err, errFake) || !strings.HasPrefix(err.Error(), "erase: sync: ") {
+		time.Sleep(time.Minute)
+		select {
+		case <-b.done:
+			t.Fatal("Run returned before its context ended")
+		default:
+		}
+		if err := b.stop(); !errors.Is(err, errFake) || !strings.HasPrefix(err.Error(), "erase: sync: ") || fault.Of(err) != fault.Pool {
 			t.Errorf("Run: %v", err)
+		}
+		if !errors.Is(b.q.failed, errFake) {
+			t.Error("the pool does not know of the failed sync")
 		}
 		b.dev.sync = nil // too late
 		if n, err := b.Now(t.Context(), 1); n != 0 || !errors.Is(err, errFake) {
 			t.Errorf("Now = %d, %v", n, err)
 		}
-		if err := b.Run(t.Context()); !errors.Is(err, errFake) {
+		b.start(t)
+		if err := b.stop(); !errors.Is(err, errFake) {
 			t.Errorf("second Run: %v", err)
 		}
 		if len(b.q.reports) != 0 || len(b.dev.syncs) != 0 || b.Stats().Errors.Sync != 1 {
@@ -224,7 +233,7 @@ func TestFinalErrorOfNowEndsAnIdleRun(t *testing.T) {
 		synctest.Wait()
 		b.q.fault = func(job uint64) error {
 			if job == 2 {
-				return errFake
+				return fault.Mark(fault.Pool, errFake)
 			}
 			return nil
 		}
@@ -233,32 +242,31 @@ func TestFinalErrorOfNowEndsAnIdleRun(t *testing.T) {
 		b.q.add(2, ext(1, 1))
 		synctest.Wait()
 		n, err := b.Now(t.Context(), 2*blockBytes)
-		if n != blockBytes || !errors.Is(err, errFake) || !strings.Contains(err.Error(), "report: job 2") {
+		if n != 0 || !errors.Is(err, errFake) || !strings.Contains(err.Error(), "report: job 2") {
 			t.Errorf("Now = %d, %v", n, err)
 		}
-		<-b.done
+		synctest.Wait()
 		if err := b.stop(); !errors.Is(err, errFake) {
 			t.Errorf("Run: %v", err)
 		}
-		if s := b.Stats(); s.Errors.Report != 1 || s.Demand != blockBytes {
+		if s := b.Stats(); s.Errors.Report != 1 || !errors.Is(s.Trouble, errFake) {
 			t.Errorf("%+v", s)
 		}
 	})
 }
 
-func TestRunThatIsNotWholeBlocksIsFinal(t *testing.T) {
+func TestRunThatIsNotWholeBlocksIsMisuse(t *testing.T) {
 	for _, x := range []blockdev.Extent{{Off: 1, Len: 4096}, {Off: 4096, Len: 512}, {Off: -4096, Len: 4096}, {Off: 0, Len: -4096}} {
 		bubble(t, Config{}, func(t *testing.T, b *bench) {
 			b.dev.zero = func(off, n int64) error { t.Errorf("zeroed %d+%d", off, n); return nil }
 			b.q.jobs = []part{{job: 5, zeroed: []blockdev.Extent{x}}}
-			b.start(t)
-			<-b.done
-			if err := b.stop(); err == nil || !strings.Contains(err.Error(), "not whole blocks") {
-				t.Errorf("%v: Run: %v", x, err)
-			}
-			if _, err := b.Now(t.Context(), 1); err == nil {
-				t.Errorf("%v: Now after the final error", x)
-			}
+			defer func() {
+				if s, ok := recover().(string); !ok || !strings.Contains(s, "whole blocks") {
+					t.Errorf("%v: panic of %q", x, s)
+				}
+			}()
+			n, err := b.Now(t.Context(), 1)
+			t.Errorf("%v: Now = %d, %v", x, n, err)
 		})
 	}
 }

@@ -24,17 +24,25 @@ type fakeQueue struct {
 	dev     *fakeDev
 	mu      sync.Mutex // TryLock: the calls must not overlap
 	st      sync.Mutex
-	jobs    []part // zeroed = waiting
-	out     map[int64]uint64
-	reports []report
+	jobs    []part                               // zeroed = waiting
+	out     map[blockdev.Token][]blockdev.Extent // handed out, sorted, disjoint
+	owner   map[blockdev.Token]uint64            // job of each hand-out
+	last    blockdev.Token
+	reports []report     // durable
+	taken   []report     // not flushed yet
+	batches []int64      // bytes that each Flush made durable, if any
+	back    []part       // given back
+	next    func() error // of Next
+	stop    func() error // of Flush
 	ready   chan struct{}
 	clean   atomic.Int64
-	fault   func(job uint64) error
+	fault   func(job uint64) error // of Report
+	failed  error                  // FailSync was told
 	backOff func(job uint64, failed []blockdev.Extent)
 }
 
 func newQueue(t testing.TB, d *fakeDev) *fakeQueue {
-	return &fakeQueue{t: t, dev: d, out: map[int64]uint64{}, ready: make(chan struct{}, 1)}
+	return &fakeQueue{t: t, dev: d, owner: map[blockdev.Token]uint64{}, out: map[blockdev.Token][]blockdev.Extent{}, ready: make(chan struct{}, 1)}
 }
 
 // add queues runs for job and signals.
@@ -50,64 +58,136 @@ func (q *fakeQueue) add(job uint64, runs ...blockdev.Extent) {
 
 func (q *fakeQueue) Ready() <-chan struct{} { return q.ready }
 
-func (q *fakeQueue) Next(limit int64) (uint64, []blockdev.Extent) {
+// enter is called by all that may not overlap.
+func (q *fakeQueue) enter() (leave func()) {
 	if !q.mu.TryLock() {
-		q.t.Error("Next or Report called concurrently")
-		return 0, nil
+		q.t.Error("Next, Report, GiveBack or Flush called concurrently")
+		return func() {}
 	}
-	defer q.mu.Unlock()
+	return q.mu.Unlock
+}
+
+func (q *fakeQueue) Next(limit int64) (h blockdev.Handout, err error) {
+	defer q.enter()()
 	q.st.Lock()
 	defer q.st.Unlock()
 	if limit < blockBytes || limit > maxStepBytes || limit%blockBytes != 0 {
 		q.t.Errorf("Next(%d)", limit)
 	}
+	if q.next != nil {
+		if err := q.next(); err != nil {
+			return h, err
+		}
+	}
 	if len(q.jobs) == 0 {
-		return 0, nil
+		return h, nil
 	}
 	j := &q.jobs[0]
-	job := j.job
-	var runs []blockdev.Extent
+	q.last++
+	h.Job, h.Token = j.job, q.last
 	for limit > 0 && len(j.zeroed) > 0 {
 		x := j.zeroed[0]
 		x.Len = min(x.Len, limit)
 		limit -= x.Len
-		runs = append(runs, x)
-		q.out[x.Off] = job
-		if j.zeroed[0].Off, j.zeroed[0].Len = x.End(), j.zeroed[0].Len-x.Len; j.zeroed[0].Len == 0 {
+		h.Runs = append(h.Runs, x)
+		if j.zeroed[0].Off, j.zeroed[0].Len = x.End(), j.zeroed[0].Len-x.Len; j.zeroed[0].Len <= 0 {
 			j.zeroed = j.zeroed[1:]
 		}
 	}
 	if len(j.zeroed) == 0 {
 		q.jobs = q.jobs[1:]
 	}
-	return job, runs
+	q.out[h.Token], q.owner[h.Token] = slices.Clone(h.Runs), h.Job
+	return h, nil
 }
 
 func (q *fakeQueue) Clean() int64 { return q.clean.Load() }
 
-func (q *fakeQueue) Report(job uint64, zeroed, failed []blockdev.Extent, how blockdev.How) error {
-	if !q.mu.TryLock() {
-		q.t.Error("Next or Report called concurrently")
-		return nil
-	}
-	defer q.mu.Unlock()
-	if q.fault != nil {
-		if err := q.fault(job); err != nil {
-			return err
+// take takes x out of a hand-out, or says that it is not in it.
+func (q *fakeQueue) take(tok blockdev.Token, x blockdev.Extent) {
+	for x.Len > 0 {
+		i := slices.IndexFunc(q.out[tok], func(r blockdev.Extent) bool { return r.Off <= x.Off && x.Off < r.End() })
+		if i < 0 {
+			q.t.Errorf("hand-out %d: %v is reported, and is not in it, or no more", tok, x)
+			return
 		}
+		r := q.out[tok][i]
+		n := min(x.Len, r.End()-x.Off)
+		rest := slices.DeleteFunc([]blockdev.Extent{{Off: r.Off, Len: x.Off - r.Off}, {Off: x.Off + n, Len: r.End() - x.Off - n}},
+			func(r blockdev.Extent) bool { return r.Len == 0 })
+		q.out[tok] = slices.Replace(q.out[tok], i, i+1, rest...)
+		x = blockdev.Extent{Off: x.Off + n, Len: x.Len - n}
 	}
-	for _, x := range zeroed {
+	if len(q.out[tok]) == 0 {
+		delete(q.out, tok)
+	}
+}
+
+func (q *fakeQueue) Report(d blockdev.Done, how blockdev.How) (left blockdev.Done, err error) {
+	defer q.enter()()
+	job, rerr := q.jobOf(d.Token), error(nil)
+	if q.fault != nil {
+		rerr = q.fault(job)
+	}
+	if rerr != nil {
+		return d, rerr
+	}
+	for _, x := range d.Zeroed {
 		if n := q.dev.dirty(x); n > 0 && q.dev.data != nil {
 			q.t.Errorf("job %d: %v reported zeroed, %d blocks are not zero and synced", job, x, n)
 		}
 	}
 	q.st.Lock()
-	q.reports = append(q.reports, report{time.Since(q.dev.t0), job, slices.Clone(zeroed), slices.Clone(failed), how})
+	defer q.st.Unlock()
+	for _, x := range slices.Concat(d.Zeroed, d.Failed) {
+		q.take(d.Token, x)
+	}
+	q.taken = append(q.taken, report{time.Since(q.dev.t0), job, slices.Clone(d.Zeroed), slices.Clone(d.Failed), how})
+	return blockdev.Done{}, nil
+}
+
+func (q *fakeQueue) jobOf(tok blockdev.Token) uint64 {
+	q.st.Lock()
+	defer q.st.Unlock()
+	return q.owner[tok]
+}
+
+func (q *fakeQueue) GiveBack(tok blockdev.Token) {
+	defer q.enter()()
+	q.st.Lock()
+	defer q.st.Unlock()
+	q.back = append(q.back, part{token: tok, job: q.owner[tok], zeroed: q.out[tok]})
+	delete(q.out, tok)
+}
+
+func (q *fakeQueue) Flush() error {
+	defer q.enter()()
+	if q.stop != nil {
+		if err := q.stop(); err != nil {
+			return err
+		}
+	}
+	q.st.Lock()
+	taken := q.taken
+	q.reports, q.taken = append(q.reports, taken...), nil
+	if len(taken) > 0 {
+		q.batches = append(q.batches, 0)
+	}
+	for _, r := range taken {
+		q.batches[len(q.batches)-1] += total(r.zeroed)
+	}
 	q.st.Unlock()
-	if q.backOff != nil && len(failed) > 0 {
-		q.backOff(job, failed)
+	for _, r := range taken {
+		if q.backOff != nil && len(r.failed) > 0 {
+			q.backOff(r.job, r.failed)
+		}
 	}
 	return nil
+}
+
+func (q *fakeQueue) FailSync(err error) error {
+	q.failed = err
+	return err
 }
 
 // sums is what was reported, in bytes.

@@ -17,6 +17,8 @@ type Stats struct {
 	Methods    [blockdev.Release + 1]Amounts
 	Failed     int64 // bytes reported failed, each attempt counted
 	Pending    int64 // bytes zeroed on the device and not yet reported
+	Kept       int64 // of these, bytes whose report failed and is tried again
+	Trouble    error // why the queue hands out nothing, or takes no report, of the last try; nil: it does
 	Current    int64 // bytes/s that the background wrote over the last seconds
 	Rate       int64 // upper bound of the background as set, bytes/s; 0 = unlimited
 	Bound      int64 // the one that holds now, which is more while clean blocks are short
@@ -68,6 +70,7 @@ type Errors struct {
 	Verify int64 // reads of the read-back that were not zero
 	Sync   int64 // failed syncs
 	Report int64 // failed reports
+	Next   int64 // times that the queue could not say what is next
 }
 
 // windowSeconds is what Stats.Current looks back on.
@@ -80,6 +83,8 @@ type recorder struct {
 	first time.Time            // of the background's first write
 	sec   [windowSeconds]int64 // Unix second that each slot counts
 	sum   [windowSeconds]int64 // background bytes written in it
+
+	resting error // why nothing is handed out
 }
 
 // Stats returns the counters as of now.
@@ -89,6 +94,12 @@ func (e *Eraser) Stats() Stats {
 	defer e.stats.mu.Unlock()
 	s := e.stats.s
 	s.Current = e.stats.currentLocked(now)
+	if s.Trouble == nil {
+		s.Trouble = e.stats.resting
+	}
+	if err := e.dead.Load(); err != nil {
+		s.Trouble = err
+	}
 	c := e.choice.Load()
 	s.Method, s.Want, s.Why = c.have, c.want, c.why
 	s.Verify = blockdev.Verify(e.verify.Load())
@@ -147,6 +158,31 @@ func (r *recorder) reported(written, zeroed, failed int64, m blockdev.Method, de
 		r.s.Background += zeroed
 		r.s.Methods[m].Background += zeroed
 	}
+}
+
+// dropped counts what was written and given back.
+func (r *recorder) dropped(written int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.s.Pending -= written
+}
+
+// keeps notes what is kept.
+func (r *recorder) keeps(kept []result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.s.Kept, r.s.Trouble = 0, nil
+	for i := range kept {
+		r.s.Kept += kept[i].written
+		r.s.Trouble = kept[i].again.err
+	}
+}
+
+// rests notes why nothing is handed out; nil: something is again.
+func (r *recorder) rests(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.resting = err
 }
 
 // currentLocked is the background's rate over the window. The caller holds mu.

@@ -88,8 +88,11 @@ func (d *disk) Close() error     { return nil }
 
 // eraseOnce zeroes what the pool hands out, at most n bytes, and returns how much it was.
 func eraseOnce(p *chain.Pool, d blockdev.Device, n int64) (done int64, err error) {
-	job, runs := p.Next(n)
-	for _, r := range runs {
+	h, err := p.Next(n)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range h.Runs {
 		if err := d.Zero(r.Off, r.Len, blockdev.Overwrite); err != nil {
 			return 0, err
 		}
@@ -101,7 +104,10 @@ func eraseOnce(p *chain.Pool, d blockdev.Device, n int64) (done int64, err error
 	if err := d.Sync(); err != nil {
 		return 0, err
 	}
-	return done, p.Report(job, slices.Clone(runs), nil)
+	if _, err := p.Report(blockdev.Done{Token: h.Token, Zeroed: h.Runs}, chain.How{}); err != nil {
+		return 0, err
+	}
+	return done, p.Flush()
 }
 
 // runEraser erases what is freed, until ctx is done.

@@ -14,6 +14,7 @@ import (
 // endQueue is what an eraser zeroes at a pool's end: a list of runs. Only the one who made it uses it.
 type endQueue struct {
 	runs   []blockdev.Extent
+	last   blockdev.Token
 	total  int64 // bytes
 	failed int64
 	at     *progressMark
@@ -21,7 +22,8 @@ type endQueue struct {
 }
 
 // Next hands out runs in order.
-func (q *endQueue) Next(limit int64) (job uint64, runs []blockdev.Extent) {
+func (q *endQueue) Next(limit int64) (blockdev.Handout, error) {
+	var runs []blockdev.Extent
 	for limit > 0 && len(q.runs) > 0 {
 		x := q.runs[0]
 		x.Len = min(x.Len, limit)
@@ -32,16 +34,26 @@ func (q *endQueue) Next(limit int64) (job uint64, runs []blockdev.Extent) {
 			q.runs = q.runs[1:]
 		}
 	}
-	return 1, runs
+	q.last++
+	return blockdev.Handout{Token: q.last, Job: 1, Runs: runs}, nil
 }
 
 // Report counts.
-func (q *endQueue) Report(_ uint64, zeroed, failed []blockdev.Extent, _ blockdev.How) error {
-	q.done += extentBytes(zeroed)
-	q.failed += extentBytes(failed)
+func (q *endQueue) Report(d blockdev.Done, _ blockdev.How) (left blockdev.Done, err error) {
+	q.done += extentBytes(d.Zeroed)
+	q.failed += extentBytes(d.Failed)
 	q.at.set(q.done, q.total)
-	return nil
+	return blockdev.Done{}, nil
 }
+
+// GiveBack is for reports that fail, and none does.
+func (q *endQueue) GiveBack(blockdev.Token) {}
+
+// Flush has nothing to do: the pool ends.
+func (q *endQueue) Flush() error { return nil }
+
+// FailSync has nobody to tell.
+func (q *endQueue) FailSync(err error) error { return err }
 
 // Ready is never signalled: there is no background.
 func (q *endQueue) Ready() <-chan struct{} { return nil }

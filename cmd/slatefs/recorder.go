@@ -17,17 +17,17 @@ import (
 	"slatefs/chain/blockdev"
 )
 
-// logged is the pool as the eraser's queue: what it reports goes into the erase log with how it was done.
+// logged is the pool as the eraser's queue: what is reported goes into the erase log with how it was done.
 type logged struct {
 	*chain.Pool
 	words chain.How // but for what the eraser says each time
 }
 
 // Report is chain's, with the words of the eraser.
-func (l logged) Report(job uint64, zeroed, failed []blockdev.Extent, how blockdev.How) error {
+func (l logged) Report(d blockdev.Done, how blockdev.How) (left blockdev.Done, err error) {
 	w := l.words
 	w.Method, w.Verify, w.Releases = how.Method.String(), how.Verify.String(), !how.Method.Erases()
-	return l.ReportHow(job, zeroed, failed, w)
+	return l.Pool.Report(d, w)
 }
 
 // deviceName is the path of a device, and what it is whatever path leads to it.

@@ -1,0 +1,345 @@
+package chain
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"slatefs/alloc"
+	"slatefs/chain/blockdev"
+	"slatefs/chain/fault"
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
+)
+
+// What the eraser has. A hand-out is runs of one job's ready part under a token. Any number may be open, of one or many
+// jobs. Each is reported by its token, in parts of any size and in any order, or given back. A block of a ready part is
+// therefore one of these, and its place in the list (birth, block) says which:
+//
+//	below the cursor, or apart    worked off: clean, or in bad. Durable
+//	open                          with the eraser. In memory: after a crash it is dirty as before
+//	back                          was with the eraser and is handed out again before anything else. In memory
+//	at or above next              never handed out
+//
+// The cursor is the lowest place that is open or back, so it passes nothing that is not worked off; what is reported above
+// it is apart until the cursor gets there. Reports mostly come in the order of the list, so that apart is empty: it costs a
+// record that names births, and a list in the job's row.
+type lending struct {
+	next omap.Key
+	open omap.Map[int64] // blocks, by the place in the list
+	back omap.Map[int64]
+	out  int64 // blocks in open
+}
+
+// handout is one that is open.
+type handout struct {
+	job  *job
+	runs omap.Map[lent] // what is left of it, by device block
+}
+
+type lent struct {
+	n     int64
+	birth LayerID
+}
+
+func deviceKey(b alloc.BlockID) omap.Key { return omap.Key{Lo: uint64(b)} }
+
+// maxLent bounds the runs of one job that are open or apart, and by that its row. At that bound the job hands out nothing
+// before something is reported.
+const maxLent = 16384
+
+// lowest is the place that the cursor may not pass.
+func (l *lending) lowest() (k omap.Key, ok bool) {
+	k, _, ok = l.open.Ceil(omap.Key{})
+	if b, _, any := l.back.Ceil(omap.Key{}); any && (!ok || b.Less(k)) {
+		return b, true
+	}
+	return k, ok
+}
+
+// left calls fn for the parts of an entry of ready that are not below from and not apart.
+func (j *job) left(k omap.Key, n int64, from omap.Key, fn func(b alloc.BlockID, n int64) bool) bool {
+	at, end := k.Lo, k.Lo+uint64(n)
+	switch {
+	case k.Hi < from.Hi:
+		return true
+	case k.Hi == from.Hi:
+		at = max(at, from.Lo)
+	}
+	for at < end {
+		if a, m, ok := j.apart.Floor(omap.Key{Hi: k.Hi, Lo: at}); ok && a.Hi == k.Hi && a.Lo+uint64(m) > at {
+			at = a.Lo + uint64(m)
+			continue
+		}
+		stop := end
+		if a, _, ok := j.apart.Ceil(omap.Key{Hi: k.Hi, Lo: at}); ok && a.Hi == k.Hi {
+			stop = min(end, a.Lo)
+		}
+		if !fn(alloc.BlockID(at), int64(stop-at)) {
+			return false
+		}
+		at = stop
+	}
+	return true
+}
+
+// lendable: something of the ready part may be handed out. The plan lock is held.
+func (p *Pool) lendable(j *job) bool {
+	return j.readyN > j.lent.out && p.epochs.over(j.epoch) && p.durable >= j.lsn && j.lent.open.Len()+j.apart.Len() < maxLent
+}
+
+// handOut takes up to n blocks of a job's ready part: what was given back, else from where the last call stopped. On error
+// nothing has changed. The structure lock and the plan lock are held.
+func (p *Pool) handOut(j *job, n int64) (blockdev.Handout, error) {
+	runs, next, err := p.takeBack(j, n), j.lent.next, error(nil)
+	if len(runs) == 0 {
+		runs, next, err = p.takeNext(j, n)
+	}
+	for _, r := range runs {
+		if err == nil {
+			err = p.allInUse(r.dev, r.n)
+		}
+	}
+	if err != nil || len(runs) == 0 {
+		return blockdev.Handout{}, err
+	}
+	p.lastToken++
+	h, out := &handout{job: j}, blockdev.Handout{Token: p.lastToken, Job: j.id}
+	p.handouts[out.Token] = h
+	for _, r := range runs {
+		k := entryKey(r.birth, r.dev)
+		j.lent.back.Delete(k)
+		j.lent.open.Set(k, r.n)
+		j.lent.out += r.n
+		h.runs.Set(deviceKey(r.dev), lent{r.n, r.birth})
+		out.Runs = append(out.Runs, blockdev.Extent{Off: int64(r.dev) * BlockSize, Len: r.n * BlockSize})
+	}
+	j.lent.next = next
+	slices.SortFunc(out.Runs, func(a, b blockdev.Extent) int { return cmp.Compare(a.Off, b.Off) }) // the list goes by birth
+	return out, nil
+}
+
+// takeBack lists up to n blocks that were given back. Of the last run what is too much goes back by itself.
+func (p *Pool) takeBack(j *job, n int64) (runs []oldRun) {
+	j.lent.back.Ascend(omap.Key{}, func(k omap.Key, m int64) bool {
+		take := min(m, n)
+		runs = append(runs, oldRun{alloc.BlockID(k.Lo), take, LayerID(k.Hi)})
+		n -= take
+		return n > 0 && len(runs) < p.walkRuns()
+	})
+	if k := len(runs) - 1; k >= 0 {
+		last := runs[k]
+		at := entryKey(last.birth, last.dev)
+		if m, _ := j.lent.back.Get(at); m > last.n {
+			j.lent.back.Set(at, last.n)
+			j.lent.back.Set(entryKey(last.birth, last.dev+alloc.BlockID(last.n)), m-last.n)
+		}
+	}
+	return runs
+}
+
+// takeNext lists up to n blocks of ready that were never handed out, and where the list goes on.
+func (p *Pool) takeNext(j *job, n int64) (runs []oldRun, next omap.Key, err error) {
+	if next = j.lent.next; next.Less(j.cursor) { // it was loaded, or replayed
+		next = j.cursor
+	}
+	from := next
+	if k, ok, err := j.ready.before(p.lists, from); err != nil {
+		return nil, next, err
+	} else if ok { // the entry that next divides begins before it
+		from = k
+	}
+	start := next
+	err = j.ready.ascend(p.lists, from, func(k omap.Key, e entry) bool {
+		return e.page || j.left(k, e.n, start, func(b alloc.BlockID, m int64) bool {
+			take := min(m, n)
+			runs = append(runs, oldRun{b, take, LayerID(k.Hi)})
+			n -= take
+			next = omap.Key{Hi: k.Hi, Lo: uint64(b) + uint64(take)}
+			return n > 0 && len(runs) < p.walkRuns()
+		})
+	})
+	return runs, next, err
+}
+
+// allInUse looks before anything is zeroed: what a list says and the groups deny is corruption, not work.
+func (p *Pool) allInUse(b alloc.BlockID, n int64) error {
+	for end := b + alloc.BlockID(n); b < end; {
+		st, err := p.blocks.State(b)
+		var u *alloc.UnloadedError
+		if errors.As(err, &u) {
+			if err = p.loadGroup(u.Group); err == nil {
+				continue
+			}
+		}
+		if err == nil && st != alloc.InUse {
+			err = fmt.Errorf("block %d is %v: %w", b, st, ErrCorrupt)
+		}
+		if err != nil {
+			return err
+		}
+		b++
+	}
+	return nil
+}
+
+// Report takes what became of runs of one hand-out: zero and synced, or failed, and by what. It makes a record of it, which
+// Flush makes durable. The record that ends a job has the job's record of the erase log with it. What failed is handed out
+// again after a back-off. An empty left says that all was taken. On error left is what was not: it is with the caller
+// still, to be reported again or given back.
+//
+// A token that names no hand-out and runs that are not in it, or no more, break invariant 1 or 6, in this process: the
+// pool ends it rather than to call something clean that nobody zeroed.
+func (p *Pool) Report(d blockdev.Done, how How) (left blockdev.Done, err error) {
+	for more := true; more && err == nil; more = len(d.Zeroed)+len(d.Failed) > 0 {
+		if err = p.ensureRoom(p.stepBytes()); err == nil {
+			d, err = p.reportSome(d, how)
+		}
+	}
+	return d, err
+}
+
+// reportSome takes as much as one record may have, and returns the rest.
+func (p *Pool) reportSome(d blockdev.Done, how How) (blockdev.Done, error) {
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.writable(); err != nil {
+		return d, err
+	}
+	h := p.handouts[d.Token]
+	if h == nil {
+		fault.Misuse("one owner: a report of hand-out %d, which is not open", d.Token)
+	}
+	j := h.job
+	now := p.opt.Now()
+	if err := p.logReadable(j, now); err != nil {
+		return d, p.ailing(j, err)
+	}
+	rest := d
+	var zeroed, failed []oldRun
+	for _, part := range []struct {
+		from *[]blockdev.Extent
+		to   *[]oldRun
+	}{{&rest.Zeroed, &zeroed}, {&rest.Failed, &failed}} {
+		for len(*part.from) > 0 && len(zeroed)+len(failed) < p.walkRuns() {
+			var r oldRun
+			r, *part.from = h.take(*part.from, d.Token)
+			*part.to = append(*part.to, r)
+		}
+	}
+	if len(zeroed)+len(failed) == 0 {
+		return rest, nil
+	}
+	p.closeIfDone(d.Token, h)
+	if len(failed) > 0 {
+		p.retryLater(j, now, failed)
+	}
+	told := how != j.said
+	j.said = how
+	return rest, p.do(j.worked(zeroed, failed, now, told, how))
+}
+
+// worked is the record of a report. What it reports is open no more.
+func (j *job) worked(zeroed, failed []oldRun, now time.Time, told bool, how How) record {
+	all := slices.Concat(zeroed, failed)
+	upTo, last := j.lent.lowest()
+	switch {
+	case oldBlocks(all) == j.readyN:
+		upTo = lastKey
+	case !last:
+		upTo = j.lent.next
+	}
+	if !told {
+		how = How{}
+	}
+	for _, r := range all {
+		if !entryKey(r.birth, r.dev).Less(upTo) {
+			return &recApart{j.id, zeroed, failed, now, told, how}
+		}
+	}
+	return &recErased{j.id, meta.Key(upTo), plainRuns(zeroed), plainRuns(failed), now, told, how}
+}
+
+// take takes the first run that is in the first extent of a report out of a hand-out, and out of what is open of its job.
+// It returns the run, and the report without it; what it is given it leaves as it is.
+func (h *handout) take(xs []blockdev.Extent, tok blockdev.Token) (oldRun, []blockdev.Extent) {
+	x := xs[0]
+	if x.Off < 0 || x.Len <= 0 || x.Off%BlockSize != 0 || x.Len%BlockSize != 0 {
+		fault.Misuse("erase fails closed: hand-out %d, a report of %d bytes at %d: not whole blocks", tok, x.Len, x.Off)
+	}
+	b := alloc.BlockID(x.Off / BlockSize)
+	k, r, ok := h.runs.Floor(deviceKey(b))
+	if !ok || k.Lo+uint64(r.n) <= uint64(b) {
+		fault.Misuse("erase fails closed: block %d is reported, and is not in hand-out %d, or no more", b, tok)
+	}
+	n := min(int64(k.Lo)+r.n-int64(b), x.Len/BlockSize)
+	h.split(b, n)
+	h.runs.Delete(deviceKey(b))
+	h.job.lent.open.Delete(entryKey(r.birth, b))
+	h.job.lent.out -= n
+	if x.Off, x.Len = x.Off+n*BlockSize, x.Len-n*BlockSize; x.Len > 0 {
+		return oldRun{b, n, r.birth}, append([]blockdev.Extent{x}, xs[1:]...)
+	}
+	return oldRun{b, n, r.birth}, xs[1:]
+}
+
+// split makes the blocks [b, b+n) of a run of a hand-out a run of their own.
+func (h *handout) split(b alloc.BlockID, n int64) {
+	k, r, _ := h.runs.Floor(deviceKey(b))
+	start := alloc.BlockID(k.Lo)
+	end := start + alloc.BlockID(r.n)
+	for _, part := range []oldRun{
+		{start, int64(b - start), r.birth}, {b, n, r.birth}, {b + alloc.BlockID(n), int64(end-b) - n, r.birth},
+	} {
+		if part.n > 0 {
+			h.runs.Set(deviceKey(part.dev), lent{part.n, part.birth})
+			h.job.lent.open.Set(entryKey(part.birth, part.dev), part.n)
+		}
+	}
+}
+
+func (p *Pool) closeIfDone(tok blockdev.Token, h *handout) {
+	if h.runs.Len() == 0 {
+		delete(p.handouts, tok)
+	}
+}
+
+// GiveBack ends a hand-out: what of it was not reported is dirty as before, and handed out again. Of a token that is not
+// open nothing is left to give back.
+func (p *Pool) GiveBack(tok blockdev.Token) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.handouts[tok]
+	if h == nil {
+		return
+	}
+	h.runs.Ascend(omap.Key{}, func(k omap.Key, r lent) bool {
+		at := entryKey(r.birth, alloc.BlockID(k.Lo))
+		h.job.lent.open.Delete(at)
+		h.job.lent.back.Set(at, r.n)
+		h.job.lent.out -= r.n
+		return true
+	})
+	delete(p.handouts, tok)
+	p.poke()
+}
+
+func oldBlocks(rs []oldRun) (n int64) {
+	for _, r := range rs {
+		n += r.n
+	}
+	return n
+}
+
+// plainRuns are runs without their births.
+func plainRuns(rs []oldRun) []alloc.Run {
+	out := make([]alloc.Run, 0, len(rs))
+	for _, r := range rs {
+		out = append(out, alloc.Run{Start: r.dev, Len: r.n})
+	}
+	return out
+}
