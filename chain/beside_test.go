@@ -74,7 +74,7 @@ func TestBesideCheckpoints(t *testing.T) {
 	for n, a := range besides(p, vols) {
 		actors.Go(func() {
 			rng := rand.New(rand.NewPCG(7, uint64(n)))
-			for i := 0; p.Usage().Generation < besideCheckpoints; i++ {
+			for i := 0; p.Usage().Generation < besideCheckpoints && p.Failed() == nil; i++ {
 				if err := a.do(rng, i); err != nil && !isAnswer(err) {
 					t.Errorf("%s %d: %v", a.name, i, err)
 					return
