@@ -22,6 +22,11 @@ func TestParseMount(t *testing.T) {
 	if want := (mountID{36, "0:45", "/mnt/my pool", "tank,x"}); !ok || m != want {
 		t.Errorf("%+v, want %+v", m, want)
 	}
+	// Only blanks divide: not what Unicode calls a space.
+	m, ok = parseMount("36 35 0:45 / /mnt/a\u00a0b\u2003\xe9 rw,nosuid - fuse.slatefs tank rw")
+	if want := (mountID{36, "0:45", "/mnt/a\u00a0b\u2003\xe9", "tank"}); !ok || m != want {
+		t.Errorf("%+v, want %+v", m, want)
+	}
 	for _, line := range []string{otherLine, "", "36 35 - fuse.slatefs x rw", "x 35 0:45 / /m rw - fuse.slatefs p rw"} {
 		if _, ok := parseMount(line); ok {
 			t.Errorf("%q is not a mount of slatefs", line)

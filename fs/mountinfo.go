@@ -29,7 +29,7 @@ type mountID struct {
 // ok is false for what is not a mount of slatefs.
 func parseMount(line string) (m mountID, ok bool) {
 	head, tail, _ := strings.Cut(line, " - ")
-	h, t := strings.Fields(head), strings.Fields(tail)
+	h, t := strings.Split(head, " "), strings.Split(tail, " ") // at blanks only: a name may have what Unicode calls a space
 	if len(h) < 5 || len(t) < 2 || t[0] != fsType {
 		return m, false
 	}

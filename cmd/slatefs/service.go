@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path"
-	"strings"
 	"sync"
 	"time"
 
@@ -69,58 +68,6 @@ func (who peer) req(op string) chain.Req {
 		r.Actor += ", " + who.actor
 	}
 	return r
-}
-
-// find resolves FILE, FILE@NAME, DIR or DIR@NAME: the whole path first, else split at the last @. snap is empty for
-// what exists by its whole path. DIR/.snap/FILE@NAME is the same as DIR/FILE@NAME.
-func (s *service) find(o object) (a chain.Attr, snap string, err error) {
-	if o.Snap != "" {
-		a, err = s.pool.Resolve(o.Path)
-		return a, o.Snap, err
-	}
-	a, err = s.pool.Resolve(o.Path)
-	i := strings.LastIndexByte(o.Path, '@')
-	if err == nil || i < 0 || !errors.Is(err, chain.ErrNotFound) && !errors.Is(err, chain.ErrNotDir) && !errors.Is(err, chain.ErrPerm) {
-		return a, "", named(o, err)
-	}
-	file, snap := o.Path[:i], o.Path[i+1:]
-	if dir := path.Dir(file); path.Base(dir) == ".snap" {
-		file = path.Join(path.Dir(dir), path.Base(file))
-	}
-	a, err = s.pool.Resolve(file)
-	return a, snap, named(o, err)
-}
-
-// named says for which argument something was not found.
-func named(o object, err error) error {
-	if errors.Is(err, chain.ErrNotFound) {
-		return fmt.Errorf("%s: %w", o.Arg, chain.ErrNotFound)
-	}
-	return err
-}
-
-// volume resolves what must be a volume.
-func (s *service) volume(o object) (chain.Attr, error) {
-	a, snap, err := s.find(o)
-	switch {
-	case err != nil:
-		return a, err
-	case snap != "":
-		return a, fmt.Errorf("%s: is a snapshot, want a volume", o.Arg)
-	}
-	return a, isVolume(o, a)
-}
-
-// snapshotOf resolves what must be FILE@NAME. That the snapshot exists is not checked.
-func (s *service) snapshotOf(o object) (chain.Attr, string, error) {
-	a, snap, err := s.find(o)
-	switch {
-	case err != nil:
-		return a, "", err
-	case snap == "":
-		return a, "", fmt.Errorf("%s: is no snapshot, want FILE@NAME", o.Arg)
-	}
-	return a, snap, isVolume(o, a)
 }
 
 func isVolume(o object, a chain.Attr) error {

@@ -19,7 +19,7 @@ func (s *service) list(ctx context.Context, _ peer, args listArgs) (rows []row, 
 	}
 	l := lister{service: s, args: args, erasing: s.pool.Erasing()}
 	for _, o := range args.Objects {
-		a, snap, err := s.find(o)
+		a, snap, err := s.find(o, either)
 		if err != nil {
 			return nil, err
 		}
@@ -198,7 +198,7 @@ func absOrigin(dir, origin string) string {
 
 // tree lists the layers of the chains that are asked for, each chain once.
 func (s *service) tree(ctx context.Context, _ peer, o object) (trees []treeInfo, err error) {
-	a, snap, err := s.find(o)
+	a, snap, err := s.find(o, either)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 
 // setProps sets or inherits properties of one object; they take effect at once.
 func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]string, error) {
-	a, snap, err := s.find(args.Object)
+	a, snap, err := s.find(args.Object, aVolume)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]string,
 
 // getProps reads properties of an object, and of all below it if asked to. No names: all that it can have.
 func (s *service) getProps(ctx context.Context, _ peer, args getArgs) (out []propValue, err error) {
-	a, snap, err := s.find(args.Object)
+	a, snap, err := s.find(args.Object, aVolume)
 	if err != nil {
 		return nil, err
 	}

@@ -18,7 +18,7 @@ func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) ([]
 		name string
 	)
 	for i, o := range args.Objects {
-		a, snap, err := s.find(o)
+		a, snap, err := s.find(o, newSnapshot)
 		if err != nil {
 			return nil, err
 		}
@@ -81,7 +81,7 @@ func hintBusy(err error, hint string) error {
 
 // clone makes a new volume of a snapshot, or of a volume as it is now.
 func (s *service) clone(_ context.Context, who peer, args cloneArgs) (none, error) {
-	a, snap, err := s.find(args.Object)
+	a, snap, err := s.find(args.Object, either)
 	if err != nil {
 		return none{}, err
 	}
@@ -105,7 +105,7 @@ func (s *service) clone(_ context.Context, who peer, args cloneArgs) (none, erro
 
 // destroy destroys a volume, or snapshots of one.
 func (s *service) destroy(ctx context.Context, who peer, args destroyArgs) (res destroyResult, err error) {
-	a, snap, err := s.find(args.Object)
+	a, snap, err := s.find(args.Object, either)
 	if err != nil {
 		return res, err
 	}

@@ -88,7 +88,7 @@ func (s *service) resize(_ context.Context, _ peer, args resizeArgs) ([]string, 
 
 // rename gives a volume another name or directory, or a snapshot another name.
 func (s *service) rename(_ context.Context, who peer, args renameArgs) (none, error) {
-	a, snap, err := s.find(args.Object)
+	a, snap, err := s.find(args.Object, either)
 	if err != nil {
 		return none{}, err
 	}

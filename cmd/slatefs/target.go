@@ -98,16 +98,20 @@ func (f *finder) daemon(m mountEntry) (live, error) {
 
 // object finds what FILE, FILE@NAME, DIR or DIR@NAME means.
 func (f *finder) object(arg string) (live, object, error) {
-	if m, rel, ok := f.locate(arg); ok {
-		l, err := f.daemon(m)
-		return l, object{Arg: arg, Path: rel}, err
-	}
+	whole, rel, ok := f.locate(arg)
 	// The mountpoint itself with a name: MOUNTPOINT@NAME lies on the mount above.
-	if i := strings.LastIndexByte(arg, '@'); i > 0 {
-		if m, rel, ok := f.locate(arg[:i]); ok && rel == strings.TrimPrefix(m.root, "/") {
-			l, err := f.daemon(m)
-			return l, object{Arg: arg, Path: rel, Snap: arg[i+1:]}, err
-		}
+	dir, snap, _ := cutLast(arg, '@')
+	top, root, isTop := f.locate(dir)
+	isTop = isTop && snap != "" && root == strings.TrimPrefix(top.root, "/")
+	switch {
+	case ok && isTop && whole.dev != top.dev:
+		return live{}, object{}, fmt.Errorf("%s: lies on %s, and is the snapshots %s of %s: give the path of a volume", arg, whole.dir, snap, dir)
+	case ok:
+		l, err := f.daemon(whole)
+		return l, object{Arg: arg, Path: rel}, err
+	case isTop:
+		l, err := f.daemon(top)
+		return l, object{Arg: arg, Path: root, Snap: snap}, err
 	}
 	return live{}, object{}, hinted(fmt.Errorf("%s: is not on a slatefs mount", arg), "slatefs pool list shows the mounted pools")
 }
