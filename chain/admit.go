@@ -36,7 +36,7 @@ type trial struct {
 func (p *Pool) free() int64 { return p.unpromised() - p.pagesLacking() }
 
 func (p *Pool) pagesLacking() int64 {
-	return max(0, p.ledger.meta+p.storeNeed()+p.openPages+structurePages-int64(p.store.FreePages()))
+	return max(0, p.ledger.meta+p.storeNeed()+p.room.pages+structurePages-int64(p.store.FreePages()))
 }
 
 // unpromised is free without a thought of metadata. What a promise covers does not change it.
@@ -330,14 +330,17 @@ func (p *Pool) orMore(err error, transient bool, lack int64) (Need, error) {
 }
 
 // changeWithSpace is change for what may be refused for want of space: as long as the background can free something
-// it does, and then it is tried again.
-func (p *Pool) changeWithSpace(fn func(now time.Time) (Need, error)) error {
+// it does, and then it is tried again. It has room for bytes of records.
+func (p *Pool) changeWithSpace(bytes int64, fn func(now time.Time) (Need, error)) error {
 	for {
 		var need Need
-		err := p.change(func(now time.Time) (err error) {
-			need, err = fn(now)
-			return err
-		})
+		err := p.pagesForChange()
+		if err == nil {
+			err = p.changeIn(credit{bytes: bytes}, func(now time.Time) (err error) {
+				need, err = fn(now)
+				return err
+			})
+		}
 		if err != nil || need.None() {
 			return err
 		}

@@ -4,21 +4,33 @@ import (
 	"fmt"
 )
 
-// recordBytes bounds what a plan's records take in the journal, for each run that it may meet.
-const recordBytes = 64
+// planBytes bounds what a write's records take in the journal: one for each of its runs, with what each of its blocks may
+// have shown then, a job, the size, and one that gives up what could not be mapped.
+func planBytes(runs, blocks int64) int64 { return 128 + 64*runs + 16*blocks }
 
 // admit refuses a write for which there is no space, and finds out what it must wait for. When it needs nothing, the
 // plan's blocks are held in the ledger and taken from what is available.
 func (p *Pool) admit(v *Volume, pl *Plan, want int64) (Need, error) {
-	pl.log = 0
 	h := v.head()
 	if want == 0 && pl.end <= h.size {
 		return Need{}, nil
 	}
-	pl.log = recordBytes * int64(2*len(pl.seen)+4)
-	if !p.roomFor(pl.log) {
-		return Need{kind: needRoom, blocks: pl.log}, nil
+	c := credit{bytes: planBytes(want, pl.hi-pl.lo), pages: h.pagesFor(int64(len(pl.seen)+1)) - h.need}
+	if !p.tryRoomFor(&pl.got, c) {
+		return Need{kind: needRoom, room: c}, nil
 	}
+	pl.room = &pl.got
+	need, err := p.admitSize(v, pl, want)
+	if err != nil || !need.None() {
+		p.giveBack(pl.room, 0)
+		pl.room = nil
+	}
+	return need, err
+}
+
+// admitSize is admit for a write that has room for its records.
+func (p *Pool) admitSize(v *Volume, pl *Plan, want int64) (Need, error) {
+	h := v.head()
 	if a := v.account; pl.end > h.size && (a.auto || a.kept) { // its promise grows with it, or the write is refused
 		if need, err := p.admitted(p.tryResize(v, pl.end)); err != nil || !need.None() {
 			return need, err
@@ -77,14 +89,13 @@ func (p *Pool) hold(v *Volume, pl *Plan, want, delta, refer int64) (Need, error)
 	err := p.underQuota(v, delta, refer)
 	if err == nil {
 		h := v.head()
-		pl.named, pl.held, pl.heldRefer, pl.pages = want, delta, refer, h.pagesFor(int64(len(pl.seen)+1))-h.need
+		pl.named, pl.held, pl.heldRefer = want, delta, refer
 		p.namedN += want
-		p.openPages += pl.pages
 		p.ledger.hold(a, delta, refer)
 		if p.unpromised() >= before || p.free() >= 0 {
 			return Need{}, nil
 		}
-		pages := pl.pages
+		pages := pl.room.pages
 		p.letGo(v, pl)
 		err = fmt.Errorf("%s: write of %d bytes: needs %s and %s for metadata, %s available: %w", p.pathOf(v.ino), pl.Len,
 			exactSize(want*BlockSize), exactSize(pages*BlockSize), exactSize(p.available(a, h.refer)*BlockSize), ErrNoSpace)
@@ -95,9 +106,8 @@ func (p *Pool) hold(v *Volume, pl *Plan, want, delta, refer int64) (Need, error)
 // letGo undoes hold.
 func (p *Pool) letGo(v *Volume, pl *Plan) {
 	p.namedN -= pl.named
-	p.openPages -= pl.pages
 	p.ledger.hold(v.account, -pl.held, -pl.heldRefer)
-	pl.named, pl.held, pl.heldRefer, pl.pages = 0, 0, 0, 0
+	pl.named, pl.held, pl.heldRefer = 0, 0, 0
 }
 
 // underQuota refuses what a quota above the volume, or its own, does not allow.

@@ -47,9 +47,12 @@ func (v *Volume) admitAllocation(lo, hi, size int64) (held int64, err error) {
 		if err != nil {
 			return Need{}, wrapCorrupt(err)
 		}
-		if !p.journalHolds(1 << 10) {
-			return Need{kind: needRoom}, nil
+		c := credit{bytes: inodeBytes + sizeBytes}
+		r := p.tryRoom(c)
+		if r == nil {
+			return Need{kind: needRoom, room: c}, nil
 		}
+		defer p.within(r)()
 		size := max(size, h.size)
 		held = hi - lo - mapped
 		if held > p.claimable() && p.tryAllocation(v, size, 0, true).Err == nil {
@@ -140,9 +143,12 @@ func (v *Volume) mapClean(lo, hi, held int64) (next, n int64, err error) {
 			next = lo + q.n
 			return Need{}, nil
 		}
-		if !p.roomFor(recordBytes * 8) {
-			return Need{kind: needRoom}, nil
+		c := credit{bytes: planBytes(1, 0), pages: h.pagesFor(1) - h.need}
+		r := p.tryRoom(c)
+		if r == nil {
+			return Need{kind: needRoom, room: c}, nil
 		}
+		defer p.within(r)()
 		runs, err := p.findClean(min(q.n, p.claimable(), 1<<14), alloc.SlotBlocks)
 		if err != nil || len(runs) == 0 {
 			next = lo
@@ -167,6 +173,12 @@ func (v *Volume) keep(on bool) error {
 		if err != nil || v.account.kept == on {
 			return Need{}, err
 		}
+		c := credit{bytes: inodeBytes, frees: !on}
+		r := p.tryRoom(c)
+		if r == nil {
+			return Need{kind: needRoom, room: c}, nil
+		}
+		defer p.within(r)()
 		if on {
 			if need, err := p.admitted(p.tryAllocation(v, h.size, 0, true)); err != nil || !need.None() {
 				return need, err

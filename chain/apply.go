@@ -11,14 +11,16 @@ import (
 	"slatefs/chain/omap"
 )
 
-// do makes a record part of the pool: into the batch that waits for the next commit, then into memory. The plan lock
-// is held; for records that cut or join lists the structure lock too. An error means that memory and journal differ:
+// do makes a record part of the pool: into the batch that waits for the next commit, then into memory. It takes the room
+// for it from what its batch has reserved (Pool.draw). The plan lock is held; for records that cut or join lists the structure lock too. An error means that memory and journal differ:
 // the pool fails.
 func (p *Pool) do(r record) error {
 	e := encoder{b: p.pending}
 	e.byte(r.kind())
 	r.encode(&e)
+	n := len(e.b) - len(p.pending)
 	p.pending = e.b
+	p.takeRoom(int64(n), r.kind())
 	p.lsn++
 	if err := r.apply(p); err != nil {
 		return p.failLocked(err)

@@ -60,9 +60,17 @@ type cutList struct {
 // at last the superblock that names them and N is written and synced. What lies on disk is so exactly the records up
 // to N. Pages that the old superblock needs are not touched before that.
 func (p *Pool) Checkpoint() error {
-	p.workMu.Lock()
-	defer p.workMu.Unlock()
-	if err := p.Flush(); err != nil {
+	return p.checkpointUnless(never)
+}
+
+// checkpointInTurn is Checkpoint for who has the turn: workMu is held.
+func (p *Pool) checkpointInTurn() error {
+	if c := p.unpublished; c != nil {
+		if err := p.publish(c); err != nil {
+			return err
+		}
+	}
+	if _, err := p.commit(never, p.mayCommit); err != nil { // the cut's own batch is short then
 		return err
 	}
 	if err := p.grantAhead(); err != nil {
@@ -103,8 +111,7 @@ func (p *Pool) cut() (*cut, error) {
 		return nil, p.failLocked(err)
 	}
 	c := p.freeze()
-	batch, lsn, gen := p.pending, p.lsn, p.super.generation
-	p.pending = nil
+	batch, lsn, gen := p.cutBatch(true), p.lsn, p.super.generation
 	p.started++
 	number := p.started
 	p.mu.Unlock()
@@ -115,13 +122,14 @@ func (p *Pool) cut() (*cut, error) {
 	}
 	if err == nil {
 		// An empty batch is written too: it proves, if the superblock of this generation should be lost, that it was.
-		c.at, err = p.journal.Append(gen, batch)
+		c.at, err = p.append(gen, batch)
 	}
 	if err != nil {
-		return nil, p.fail(fmt.Errorf("journal batch of %d bytes: %w", len(batch), err))
+		return nil, p.fail(err)
 	}
 	c.super.at = c.at
 	p.mu.Lock()
+	p.room.cutting = 0
 	p.durable, p.ended = lsn, number
 	p.mu.Unlock()
 	return c, nil
@@ -182,8 +190,10 @@ func (c *cut) lists() (out []*cutList) {
 }
 
 // publish makes the built pages durable. What is in memory names them already; they are read from memory until they
-// are written. On error the pool goes on with the old superblock, and the next checkpoint writes them again.
+// are written. On error the pool goes on with the old superblock, and the next checkpoint is this one, written again: another
+// cut would take more of the journal each time, and give nothing back.
 func (p *Pool) publish(c *cut) error {
+	p.unpublished = c
 	pages := int64(p.store.DirtyPages())
 	if err := p.store.Flush(); err != nil {
 		return fmt.Errorf("checkpoint %d: pages: %w", c.super.generation, err)
@@ -206,12 +216,15 @@ func (p *Pool) publish(c *cut) error {
 		return p.fail(fmt.Errorf("checkpoint %d: sync of the device: %w", c.super.generation, err))
 	}
 	p.store.Durable()
+	p.unpublished = nil
 	p.mu.Lock()
 	p.super, p.slot = c.super, slot
 	p.written = (pages + 1) * BlockSize
 	p.blocks.Durable()
 	p.journal.Release(c.at)
 	p.unloadGroups()
+	p.passed(p.room.passes, p.room.passing)
+	p.roomMoved()
 	p.poke()
 	p.mu.Unlock()
 	return nil

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"slatefs/chain/fault"
+	"slatefs/chain/journal"
 )
 
 // Flush makes everything durable that was acknowledged before the call: data first, then the records that name it.
@@ -17,56 +20,84 @@ func (p *Pool) Flush() error {
 	if err != nil {
 		return err
 	}
-	p.commitMu.Lock()
-	defer p.commitMu.Unlock()
-	p.mu.Lock()
-	if p.ended > since { // one that began after this call has done it
-		p.mu.Unlock()
-		return nil
+	done := func() bool { return p.ended > since } // by one that began after this call
+	if ok, err := p.commit(done, p.mayCommit); ok || err != nil {
+		return err
 	}
-	p.mu.Unlock()
-	return p.commit()
+	err = p.checkpointUnless(done) // the ring has no room for a batch of its own
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended > since { // its batch is durable, whatever became of its pages
+		return p.failed
+	}
+	return err
 }
 
-// commit writes the records that wait. The commit lock is held.
+func never() bool  { return false }
+func always() bool { return true }
+
+// commit writes the records that wait as a batch, unless that is done already or may not be. It tells whether they are
+// durable.
 //
 // The order is invariant 4: a record exists only once its data has arrived, so the sync before the batch covers the
 // data of every record in it. The journal syncs the batch itself.
-func (p *Pool) commit() error {
+func (p *Pool) commit(done, may func() bool) (bool, error) {
+	p.commitMu.Lock()
+	defer p.commitMu.Unlock()
 	p.mu.Lock()
 	if p.failed != nil {
 		defer p.mu.Unlock()
-		return p.failed
+		return false, p.failed
+	}
+	if ok := done(); ok || !may() {
+		defer p.mu.Unlock()
+		return ok, nil
 	}
 	p.started++
-	number, batch, lsn, gen := p.started, p.pending, p.lsn, p.super.generation
-	p.pending = nil
+	number, lsn, gen := p.started, p.lsn, p.super.generation
+	batch := p.cutBatch(false)
 	p.mu.Unlock()
 
 	if err := p.dev.Sync(); err != nil {
-		return p.fail(fmt.Errorf("sync of the device: %w", err))
+		return false, p.fail(fmt.Errorf("sync of the device: %w", err))
 	}
 	if err := p.stillHeld(); err != nil {
-		return p.fail(err)
+		return false, p.fail(err)
 	}
 	if len(batch) > 0 {
-		if _, err := p.journal.Append(gen, batch); err != nil {
-			return p.fail(fmt.Errorf("journal batch of %d bytes: %w", len(batch), err))
+		if _, err := p.append(gen, batch); err != nil {
+			return false, p.fail(err)
 		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.room.cutting = 0
 	p.ended, p.durable = number, lsn
 	p.poke()
-	return nil
+	return true, nil
 }
 
-// tailBytes of the journal are kept for records that free, erase or finish.
-func (p *Pool) tailBytes() int64 { return p.format.ring / 8 }
+// cutBatch takes the records that wait, which are a batch from now on; an empty one too where it is written. Commit lock
+// and plan lock are held.
+func (p *Pool) cutBatch(empty bool) []byte {
+	batch := p.pending
+	p.pending = nil
+	if len(batch) > 0 || empty {
+		p.room.cutting = p.journal.Takes(int64(len(batch)))
+	}
+	return batch
+}
 
-// roomFor tells whether records of n bytes more fit without touching the tail. The plan lock is held.
-func (p *Pool) roomFor(n int64) bool {
-	return p.journal.Room()-int64(len(p.pending))-p.reserved-p.tailBytes() >= n
+// append writes a batch that was cut. That there is room for it is the invariant of rooms.
+func (p *Pool) append(gen uint64, batch []byte) (journal.Pos, error) {
+	at, err := p.journal.Append(gen, batch)
+	if errors.Is(err, journal.ErrFull) {
+		fault.Misuse("journal room: a batch of %d bytes does not fit: %v", len(batch), err)
+	}
+	if err != nil {
+		return at, fmt.Errorf("journal batch of %d bytes: %w", len(batch), err)
+	}
+	return at, nil
 }
 
 // wantsCheckpoint: half of the ring is used, or too much waits in memory. The plan lock is held.

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -43,23 +44,21 @@ func (p *Pool) Snapshot(r Req, vols []Ino, name string) error {
 
 // freezeHeads switches the heads and returns what ends the plans that are older than the switch.
 func (p *Pool) freezeHeads(r Req, vols []Ino, name string) (older []<-chan struct{}, err error) {
-	for {
-		p.mu.Lock()
-		err := p.writable()
-		if err == nil && p.journalHolds(int64(64+len(name)+16*len(vols))) {
-			older, err = p.freezeLocked(r, vols, name)
-			p.mu.Unlock()
-			return older, err
-		}
-		p.mu.Unlock()
-		if err != nil {
-			return nil, err
-		}
-		if err := p.Checkpoint(); err != nil {
-			return nil, err
-		}
+	got, err := p.getRoom(context.Background(), credit{bytes: freezeBytes(len(vols))})
+	if err != nil {
+		return nil, fmt.Errorf("snapshot of %d volumes at one instant: %w", len(vols), err)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.within(got)()
+	if err := p.writable(); err != nil {
+		return nil, err
+	}
+	return p.freezeLocked(r, vols, name)
 }
+
+// freezeBytes bounds the record that freezes so many volumes.
+func freezeBytes(vols int) int64 { return changeBytes + 10*int64(vols) }
 
 func (p *Pool) freezeLocked(r Req, vols []Ino, name string) (older []<-chan struct{}, err error) {
 	if f := p.admitFreeze(vols, name); f.Err != nil {

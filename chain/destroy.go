@@ -26,7 +26,7 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 	if err := p.destroyAll(r, clones); err != nil {
 		return err
 	}
-	for part := range slices.Chunk(names, 32) { // as many as the journal has room for
+	for part := range slices.Chunk(names, snapshotsAtOnce) {
 		err := p.change(func(now time.Time) error {
 			for _, name := range part {
 				l, err := p.snapshot(ino, name)
@@ -54,6 +54,9 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 	}
 	return p.Flush()
 }
+
+// snapshotsAtOnce bounds the snapshots that one batch takes the name of: each may get a row of what is kept, with its path.
+const snapshotsAtOnce = 4
 
 // admitDestroy finds what is to go with snapshots, or why they may not go. It changes nothing.
 func (p *Pool) admitDestroy(ino Ino, names []string, o DestroyOptions) (clones []Ino, err error) {

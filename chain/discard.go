@@ -149,6 +149,12 @@ func (v *Volume) zeroEdge(fence *Plan, from, to int64) error {
 // unmapRuns bounds the runs in one record.
 const unmapRuns = 256
 
+// detachBytes and sizeBytes bound the record of a detach and that of a size.
+const (
+	detachBytes = 64
+	sizeBytes   = 32
+)
+
 // unmap frees blocks [lo, hi) of the head, in records of bounded size, or in one piece if there are many.
 func (v *Volume) unmap(lo, hi int64) error {
 	p := v.p
@@ -159,9 +165,12 @@ func (v *Volume) unmap(lo, hi int64) error {
 		err := p.until(func() (Need, error) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			if !p.journalHolds(unmapRuns * 24) {
-				return Need{kind: needRoom}, nil
+			c := credit{bytes: planBytes(1, unmapRuns), frees: true}
+			r := p.tryRoom(c)
+			if r == nil {
+				return Need{kind: needRoom, room: c}, nil
 			}
+			defer p.within(r)()
 			h, err := v.usable()
 			if err != nil {
 				return Need{}, err
@@ -190,11 +199,6 @@ func (v *Volume) unmap(lo, hi int64) error {
 	return nil
 }
 
-// journalHolds tells whether n bytes fit, the tail that is kept for records that free included.
-func (p *Pool) journalHolds(n int64) bool {
-	return p.journal.Room()-int64(len(p.pending))-p.reserved > n+p.tailBytes()/2+2*int64(p.format.unit)
-}
-
 // mapped collects the runs in [lo, hi), up to unmapRuns of them, and where it stopped.
 func (l *layer) mapped(p *Pool, lo, hi int64) (next int64, old []oldRun, need Need) {
 	for lo < hi && len(old) < unmapRuns {
@@ -217,9 +221,12 @@ func (v *Volume) detach(lo, hi int64) error {
 	return p.until(func() (Need, error) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if !p.journalHolds(256) {
-			return Need{kind: needRoom}, nil
+		c := credit{bytes: detachBytes, frees: true}
+		r := p.tryRoom(c)
+		if r == nil {
+			return Need{kind: needRoom, room: c}, nil
 		}
+		defer p.within(r)()
 		h, err := v.usable()
 		if err != nil {
 			return Need{}, err
@@ -258,9 +265,12 @@ func (v *Volume) resize(to func(now int64) int64) error {
 				return need, err
 			}
 		}
-		if !p.journalHolds(64) {
-			return Need{kind: needRoom}, nil
+		c := credit{bytes: sizeBytes, frees: true}
+		r := p.tryRoom(c)
+		if r == nil {
+			return Need{kind: needRoom, room: c}, nil
 		}
+		defer p.within(r)()
 		v.mtime = p.opt.Now()
 		return Need{}, p.do(&recResize{h.id, size})
 	})

@@ -124,7 +124,9 @@ func (p *Pool) delay() time.Duration {
 	return d
 }
 
+// doom writes the row; of a long path its end is kept, as in the erase log: a row has one part.
 func (p *Pool) doom(d *doomed) error {
+	d.path = d.path[max(0, len(d.path)-maxLogPath):]
 	return p.do(&recPut{rowKey(rowDoomed, p.nextJob+1), d.marshal()})
 }
 

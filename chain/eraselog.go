@@ -399,6 +399,9 @@ func (p *Pool) logFull() bool {
 	return p.logN > p.logBound() && !p.opt.Now().Before(p.exportAt)
 }
 
+// forgetAtOnce bounds the records that one batch takes out of the log.
+const forgetAtOnce = 128
+
 // trimLog exports the oldest records and takes them out of the log, an eighth more than must go.
 func (p *Pool) trimLog() error {
 	type one struct {
@@ -430,7 +433,7 @@ func (p *Pool) trimLog() error {
 			}
 		}
 	}
-	for part := range slices.Chunk(all, 128) {
+	for part := range slices.Chunk(all, forgetAtOnce) {
 		rec := recForget{}
 		for _, o := range part {
 			rec.keys = append(rec.keys, o.key)

@@ -34,10 +34,11 @@ func (p *Pool) Clean() int64 {
 // read-only, or the journal has no room and the checkpoint that would make some failed.
 func (p *Pool) Next(maxBytes int64) (blockdev.Handout, error) {
 	for {
-		if err := p.ensureRoom(256); err != nil {
+		r, err := p.getRoom(context.Background(), credit{bytes: sealBytes, frees: true})
+		if err != nil {
 			return blockdev.Handout{}, err
 		}
-		h, sealed, err := p.nextRuns(maxBytes / BlockSize)
+		h, sealed, err := p.nextRuns(r, maxBytes/BlockSize)
 		if err != nil || h.Token != 0 || !sealed {
 			return h, err
 		}
@@ -47,11 +48,18 @@ func (p *Pool) Next(maxBytes int64) (blockdev.Handout, error) {
 	}
 }
 
-func (p *Pool) nextRuns(blocks int64) (h blockdev.Handout, sealed bool, err error) {
+// sealBytes is the room of the seals that one call of Next makes: as many as it has room for.
+const (
+	sealBytes = 64 * oneSeal
+	oneSeal   = 16
+)
+
+func (p *Pool) nextRuns(r *room, blocks int64) (h blockdev.Handout, sealed bool, err error) {
 	p.structure.Lock()
 	defer p.structure.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.within(r)()
 	if err := p.writable(); err != nil {
 		return h, false, err
 	}
@@ -60,7 +68,7 @@ func (p *Pool) nextRuns(blocks int64) (h blockdev.Handout, sealed bool, err erro
 		if j.none && p.demand == 0 || !j.sick.due(now) {
 			continue
 		}
-		if j.readyN == 0 {
+		if j.readyN == 0 && r.left >= oneSeal {
 			did, err := p.sealJob(j)
 			if err != nil {
 				return h, false, err

@@ -174,14 +174,10 @@ func (p *Pool) Extend(bytes int64) error {
 
 // resize runs a change of the pool's size, with room for its records in the journal.
 func (p *Pool) resize(fn func(now time.Time) error) error {
-	for {
-		if done, err := p.tryChange(fn); done || err != nil {
-			return err
-		}
-		if err := p.Checkpoint(); err != nil {
-			return err
-		}
-	}
+	p.mu.Lock()
+	window := int64(len(p.blocks.Unnamed()))
+	p.mu.Unlock()
+	return p.changeIn(credit{bytes: changeBytes + 16*window, frees: true}, fn)
 }
 
 // Reduce gives up the end of the pool, as far as it is clean and promised to nobody: down to least bytes, in steps of unit

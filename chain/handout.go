@@ -2,6 +2,7 @@ package chain
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -194,19 +195,24 @@ func (p *Pool) allInUse(b alloc.BlockID, n int64) error {
 // pool ends it rather than to call something clean that nobody zeroed.
 func (p *Pool) Report(d blockdev.Done, how How) (left blockdev.Done, err error) {
 	for more := true; more && err == nil; more = len(d.Zeroed)+len(d.Failed) > 0 {
-		if err = p.ensureRoom(p.stepBytes()); err == nil {
-			d, err = p.reportSome(d, how)
+		var r *room
+		if r, err = p.getRoom(context.Background(), credit{bytes: reportBytes + p.stepBytes(), frees: true}); err == nil {
+			d, err = p.reportSome(r, d, how)
 		}
 	}
 	return d, err
 }
 
+// reportBytes bounds an erase record without its runs: it has the words of the eraser.
+const reportBytes = 2 << 10
+
 // reportSome takes as much as one record may have, and returns the rest.
-func (p *Pool) reportSome(d blockdev.Done, how How) (blockdev.Done, error) {
+func (p *Pool) reportSome(r *room, d blockdev.Done, how How) (blockdev.Done, error) {
 	p.structure.Lock()
 	defer p.structure.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.within(r)()
 	if err := p.writable(); err != nil {
 		return d, err
 	}

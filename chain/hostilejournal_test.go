@@ -96,6 +96,7 @@ func TestHostileRecords(t *testing.T) {
 // ready seals the job of the volume, so that an erased record of it is the next.
 func (h *victim) ready() uint64 {
 	j := h.p.volJobs[h.v.ino]
+	defer h.p.within(h.p.tryRoom(credit{bytes: oneSeal}))()
 	if err := h.p.do(&recSeal{job: j.id}); err != nil {
 		h.t.Fatal(err)
 	}

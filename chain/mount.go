@@ -1,11 +1,13 @@
 package chain
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
@@ -270,29 +272,19 @@ func (p *Pool) abandonClaims() ([]alloc.Run, error) {
 
 // recover ends what the last process left: claims that it had, snapshots and files that it held open.
 func (p *Pool) recover() error {
-	now := p.opt.Now()
-	if err := p.ensureRoom(1 << 10); err != nil {
-		return err
-	}
-	if err := p.grantPages(structurePages); err != nil && !errors.Is(err, ErrNoSpace) {
-		return err
-	}
-	p.structure.Lock()
-	p.mu.Lock()
-	err := error(nil)
-	if p.blocks.Counts().Claimed > 0 {
-		err = p.do(&recRecover{now})
+	err := p.changeIn(credit{bytes: 32, frees: true}, func(now time.Time) error {
+		if p.blocks.Counts().Claimed == 0 {
+			return nil
+		}
+		return p.do(&recRecover{now})
+	})
+	if err == nil {
+		err = p.destroyOrphans()
 	}
 	if err == nil {
-		err = p.destroyOrphans(now)
+		err = p.reapAll()
 	}
-	p.settleDoomed()
-	p.mu.Unlock()
-	p.structure.Unlock()
 	if err != nil {
-		return err
-	}
-	if err := p.reapAll(); err != nil {
 		return err
 	}
 	return p.Flush()
@@ -313,11 +305,8 @@ func (p *Pool) Close() error {
 		p.journal.Close()
 		return err
 	}
-	var err error
-	if runs := p.blocks.Unnamed(); len(runs) > 0 && p.blocks.WindowReady() == runBlocks(runs) {
-		err = p.do(&recUnclaim{runs})
-	}
 	p.mu.Unlock()
+	err := p.unclaim()
 	if err == nil {
 		err = p.leave()
 	}
@@ -331,6 +320,26 @@ func (p *Pool) Close() error {
 	p.mu.Unlock()
 	p.journal.Close()
 	return err
+}
+
+// unclaim gives back what is claimed and was never named, if that is all that is claimed.
+func (p *Pool) unclaim() error {
+	p.claimMu.Lock() // nobody claims more
+	defer p.claimMu.Unlock()
+	p.mu.Lock()
+	n := int64(len(p.blocks.Unnamed()))
+	p.mu.Unlock()
+	r, err := p.getRoom(context.Background(), credit{bytes: 16 + 16*n, frees: true})
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.within(r)()
+	if runs := p.blocks.Unnamed(); len(runs) > 0 && p.blocks.WindowReady() == runBlocks(runs) && int64(len(runs)) <= n {
+		return p.do(&recUnclaim{runs})
+	}
+	return nil
 }
 
 func runBlocks(rs []alloc.Run) (n int64) {

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,36 +13,34 @@ import (
 // change runs fn under both locks, with room in the journal for what it does. What fn makes is atomic: its records go
 // into one batch. It is durable after the next Flush.
 func (p *Pool) change(fn func(now time.Time) error) error {
-	for {
-		if err := p.pagesForChange(); err != nil {
-			return err
-		}
-		done, err := p.tryChange(fn)
-		if done || err != nil {
-			return err
-		}
-		if err := p.Checkpoint(); err != nil {
-			return err
-		}
+	if err := p.pagesForChange(); err != nil {
+		return err
 	}
+	return p.changeIn(credit{bytes: changeBytes, frees: true}, fn)
 }
 
-// changeBytes bounds the records of one namespace operation; longer ones say what they need.
-const changeBytes = 6 << 10
+// changeBytes bounds the records of one change of the namespace or the structure; longer ones say what they need.
+const changeBytes = 8 << 10
 
-func (p *Pool) tryChange(fn func(now time.Time) error) (bool, error) {
+// inodeBytes bounds the record of an inode's row.
+const inodeBytes = 512
+
+// changeIn is change for what needs more or less room than most, and sees to its pages itself.
+func (p *Pool) changeIn(c credit, fn func(now time.Time) error) error {
+	r, err := p.getRoom(context.Background(), c)
+	if err != nil {
+		return err
+	}
 	p.structure.Lock()
 	defer p.structure.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.within(r)()
 	if err := p.writable(); err != nil {
-		return false, err
-	}
-	if !p.journalHolds(changeBytes) {
-		return false, nil
+		return err
 	}
 	defer p.settleDoomed()
-	return true, fn(p.opt.Now())
+	return fn(p.opt.Now())
 }
 
 // Lookup finds a name in a directory.

@@ -64,22 +64,35 @@ func (p *Pool) grant(ctx context.Context) (bool, error) {
 // The structure lock is held until then: a checkpoint that is cut between would name an extent whose grant a crash
 // could forget.
 func (p *Pool) grantNow(n int64) (got bool, err error) {
-	if err := p.ensureRoom(grantBytes); err != nil {
+	r, err := p.getRoom(context.Background(), p.grantCredit())
+	if err != nil {
 		return false, err
 	}
 	p.structure.Lock()
 	defer p.structure.Unlock()
-	return p.grantHeld(n)
+	return p.grantHeld(r, n)
 }
 
-// grantBytes bounds the records of one grant.
-const grantBytes = 4 << 10
+// grantRuns bounds the runs of one grant, refillRuns that of one while a checkpoint is built.
+const (
+	grantRuns  = 256
+	refillRuns = 64
+)
 
-// grantHeld is grantNow for who holds the structure lock.
-func (p *Pool) grantHeld(n int64) (got bool, err error) {
+// grantCredit is what a grant needs: its batch is written whatever else waits, so its padding is reserved too.
+func (p *Pool) grantCredit() credit { return credit{bytes: grantRuns*16 + p.padding(), frees: true} }
+
+// grantHeld is grantNow for who holds the structure lock, and room for at least refillRuns, which is given back.
+func (p *Pool) grantHeld(r *room, n int64) (got bool, err error) {
 	p.mu.Lock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.giveBack(r, 0)
+	}()
+	p.draw(r)
 	err = p.writable()
-	for i := 0; err == nil && n > 0 && i < grantBytes/16; i++ {
+	for left := min(grantRuns, r.left/16); err == nil && n > 0 && left > 0; left-- {
 		var runs []alloc.Run
 		size := p.extentSize(n)
 		runs, err = p.findClean(size, size)
@@ -89,11 +102,13 @@ func (p *Pool) grantHeld(n int64) (got bool, err error) {
 		err = p.do(&recGrant{runs[0]})
 		got, n = true, n-runs[0].Len
 	}
+	p.drawn()
 	p.mu.Unlock()
 	if err != nil || !got {
 		return false, err
 	}
-	return true, p.Flush()
+	_, err = p.commit(never, always)
+	return true, err
 }
 
 // extentSize is how many blocks a grant of n takes at once: a whole extent, or what is needed where space is short.
@@ -110,12 +125,16 @@ func (p *Pool) grantAhead() error {
 	for {
 		p.mu.Lock()
 		short := p.storeNeed() - int64(p.store.FreePages())
+		var r *room
+		if short > 0 {
+			r = p.tryRoom(p.grantCredit())
+		}
 		p.mu.Unlock()
-		if short <= 0 {
+		if r == nil { // enough, or no room: what lacks is granted while the checkpoint is built
 			return nil
 		}
 		p.structure.Lock()
-		ok, err := p.grantHeld(short)
+		ok, err := p.grantHeld(r, short)
 		p.structure.Unlock()
 		if err != nil || !ok {
 			return err
@@ -168,7 +187,13 @@ func (p *Pool) refill() error {
 	if !p.building {
 		return errNoPages
 	}
-	ok, err := p.grantHeld(1)
+	p.mu.Lock()
+	r := p.endRoom()
+	p.mu.Unlock()
+	if r == nil {
+		return errNoPages
+	}
+	ok, err := p.grantHeld(r, refillRuns)
 	if err == nil && !ok {
 		return errNoPages
 	}

@@ -43,8 +43,8 @@ type Plan struct {
 	named     int64 // blocks
 	held      int64 // blocks that the volume's account holds for it
 	heldRefer int64
-	pages     int64    // that the next checkpoint may need for it
-	log       int64    // journal bytes kept for the records
+	room      *room    // of the journal and the store, for the records; nil: there will be none
+	got       room     // what room is
 	alone     [2]int64 // blocks that it has for itself, or -1
 	lo, hi    int64    // blocks that it touches
 	whole     bool     // all of them alone
@@ -64,7 +64,8 @@ type Need struct {
 	kind   needKind
 	m      meta.Map
 	lb     int64
-	blocks int64 // or bytes of the journal
+	blocks int64
+	room   credit
 	wait   <-chan struct{}
 	why    error // of needExtension: what who asks would be refused with
 }
@@ -103,7 +104,7 @@ func (p *Pool) Fulfil(ctx context.Context, n Need) error {
 	case needBlocks:
 		return p.provide(ctx, n.blocks)
 	case needRoom:
-		return p.freeRing(ctx, n.blocks)
+		return p.waitForRoom(ctx, n.room)
 	case needSpace:
 		return p.findSpace(ctx)
 	case needExtension:
@@ -114,26 +115,6 @@ func (p *Pool) Fulfil(ctx context.Context, n Need) error {
 		}
 	}
 	return nil
-}
-
-// freeRing makes room for bytes of records: by a checkpoint, and where open plans keep the room for theirs, by waiting
-// for one to end.
-func (p *Pool) freeRing(ctx context.Context, bytes int64) error {
-	if err := p.Checkpoint(); err != nil {
-		return err
-	}
-	p.mu.Lock()
-	moved, wait := p.movedLocked(), p.reserved > 0 && !p.roomFor(bytes)
-	p.mu.Unlock()
-	if !wait {
-		return nil
-	}
-	select {
-	case <-moved:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // provide makes blocks of the window ready for a writer: from clean, else by making some clean.
@@ -181,7 +162,7 @@ func (pl *Plan) begin(p *Pool, v *Volume) error {
 	}
 	pl.p, pl.v = p, v
 	pl.Spans, pl.Fill, pl.parts = pl.Spans[:0], pl.Fill[:0], pl.parts[:0]
-	pl.named, pl.held, pl.heldRefer, pl.pages, pl.log, pl.InPlace, pl.write = 0, 0, 0, 0, 0, false, false
+	pl.named, pl.held, pl.heldRefer, pl.room, pl.InPlace, pl.write = 0, 0, 0, nil, false, false
 	return nil
 }
 
@@ -280,7 +261,9 @@ func (pl *Plan) Abort() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if pl.write && len(pl.parts) > 0 && p.failed == nil {
+		p.draw(pl.room)
 		pl.spoil()
+		p.drawn()
 	}
 	pl.close()
 }
@@ -308,11 +291,11 @@ func (pl *Plan) close() {
 		pl.pinned = false
 	}
 	p.namedN -= pl.named
-	p.openPages -= pl.pages
+	p.giveBack(pl.room, 0)
+	pl.room = nil
 	if pl.held != 0 || pl.heldRefer != 0 {
 		p.unhold(pl.v.account, pl.held, pl.heldRefer)
 	}
-	p.reserved -= pl.log
 	if pl.write {
 		v := pl.v
 		for i, o := range v.active {

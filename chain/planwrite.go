@@ -44,12 +44,11 @@ func (v *Volume) PlanWrite(pl *Plan, off, n int64) (Need, error) {
 		return need, err
 	}
 	pl.lay(h, want)
-	if pl.log > 0 { // the records are known now
-		pl.log = recordBytes * int64(2*(len(pl.seen)+len(pl.parts))+4)
+	if pl.room != nil { // the runs are known now
+		p.giveBack(pl.room, planBytes(int64(len(pl.parts)), pl.hi-pl.lo))
 	}
 	pl.write, pl.InPlace = true, want == 0 && p.durable >= h.mapLSN
 	pl.rollbacks = v.rollbacks
-	p.reserved += pl.log
 	pl.pin()
 	v.active = append(v.active, pl)
 	return Need{}, nil
@@ -202,6 +201,8 @@ func (pl *Plan) commitWrite() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer pl.close()
+	p.draw(pl.room)
+	defer p.drawn()
 	if p.failed != nil {
 		return p.failed
 	}
@@ -304,9 +305,8 @@ func (p *Pool) oldRuns(ino Ino, lo, hi int64) ([]oldRun, error) {
 		}
 		m, _ := h.top.bottom()
 		need := Need{kind: needPage, m: m, lb: lb}
-		p.mu.Unlock()
-		_, err := p.maps.Lookup(m, lb, 1)
-		p.mu.Lock()
+		var err error
+		p.unlocked(func() { _, err = p.maps.Lookup(m, lb, 1) })
 		if err != nil && need == last { // not just a page that a checkpoint replaced meanwhile
 			return nil, wrapCorrupt(err)
 		}

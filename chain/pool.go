@@ -82,7 +82,6 @@ type Pool struct {
 	dirtyN    int64 // blocks in jobs that can be zeroed
 	failedN   int64
 	namedN    int64   // claimed blocks in open plans
-	openPages int64   // pages that the next checkpoint may need for open plans
 	cleaned   int64   // blocks erased, by this process
 	freeing   int64   // blocks of dead layers that no walk has sorted yet
 	needN     int64   // pages that the next checkpoint may need for maps
@@ -90,7 +89,7 @@ type Pool struct {
 	pending   []byte
 	lsn       uint64 // records made
 	durable   uint64 // records that are on the device
-	reserved  int64  // journal bytes that open plans may still need
+	room      rooms
 	epochs    epochs
 	moved     chan struct{} // closed when a plan ends; nil while nobody waits
 	written   int64         // bytes of the last checkpoint
@@ -107,12 +106,13 @@ type Pool struct {
 	started  uint64 // commits begun; under mu
 	ended    uint64 // the last one that succeeded
 
-	building bool       // under the structure lock: the store may be given more pages
-	claimMu  sync.Mutex // one claim at a time
-	resizeMu sync.Mutex // one change of the pool's size at a time; taken before all others
-	workMu   sync.Mutex // one checkpoint at a time
-	wake     chan struct{}
-	ready    chan struct{}
+	unpublished *cut       // built, and not on the device: under workMu
+	building    bool       // under the structure lock: the store may be given more pages
+	claimMu     sync.Mutex // one claim at a time
+	resizeMu    sync.Mutex // one change of the pool's size at a time; taken before all others
+	workMu      sync.Mutex // one checkpoint at a time
+	wake        chan struct{}
+	ready       chan struct{}
 }
 
 // Name is the pool's name.
@@ -138,6 +138,9 @@ func (p *Pool) failLocked(err error) error {
 		p.log.Error("pool turned read-only", "pool", p.name, "error", err)
 		p.signal(p.wake)
 		p.signal(p.ready)
+		for _, w := range p.room.waiting {
+			p.signal(w.moved)
+		}
 	}
 	return p.failed
 }

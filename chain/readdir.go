@@ -213,7 +213,7 @@ func (p *Pool) eraseOrphan(ino Ino, now time.Time) error {
 }
 
 // destroyOrphans ends, at a fresh mount, what was unlinked and open when the last process died.
-func (p *Pool) destroyOrphans(now time.Time) error {
+func (p *Pool) destroyOrphans() error {
 	var inos []Ino
 	err := p.cat.scan(rowKey(rowOrphan, 0), func(k meta.Key, _ []byte) bool {
 		if rowKind(k.Hi>>56) != rowOrphan {
@@ -224,7 +224,7 @@ func (p *Pool) destroyOrphans(now time.Time) error {
 	})
 	for _, ino := range inos {
 		if err == nil {
-			err = p.eraseOrphan(ino, now)
+			err = p.change(func(now time.Time) error { return p.eraseOrphan(ino, now) })
 		}
 	}
 	return err

@@ -147,7 +147,7 @@ func TestFullPool(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.mu.Lock()
-		full = !p.journalHolds(changeBytes)
+		full = !p.holds(credit{bytes: changeBytes, frees: true})
 		p.mu.Unlock()
 	}
 	if _, err := v.WriteAt(fill('y', 4096), n*8192); !errors.Is(err, ErrNoSpace) {

@@ -183,7 +183,7 @@ func (v *Volume) writeWithin(fence *Plan, b []byte, off int64, stable bool) (dir
 	return !pl.InPlace || grew, pl.Commit(pl.Len)
 }
 
-func (pl *Plan) grew() bool { return pl.log > 0 }
+func (pl *Plan) grew() bool { return pl.room != nil }
 
 // carryOut moves the bytes of a write.
 func (p *Pool) carryOut(pl *Plan, b []byte, off int64, stable bool) error {

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"context"
 	"errors"
 
 	"slatefs/alloc"
@@ -25,14 +26,17 @@ const (
 
 // claim fills the window: blocks leave clean with a durable record before any plan may name them.
 func (p *Pool) claim() (supply, error) {
-	if err := p.ensureRoom(claimRuns * 16); err != nil {
-		return 0, err
-	}
 	p.claimMu.Lock()
 	defer p.claimMu.Unlock()
+	r, err := p.getRoom(context.Background(), credit{bytes: claimRuns * 16, frees: true})
+	if err != nil {
+		return 0, err
+	}
 	p.mu.Lock()
+	done := p.within(r)
 	room := p.format.window - p.blocks.WindowReady()
 	if err := p.writable(); err != nil || room <= 0 {
+		done()
 		p.mu.Unlock()
 		return supplyFull, err
 	}
@@ -40,6 +44,7 @@ func (p *Pool) claim() (supply, error) {
 	if err == nil && len(runs) > 0 {
 		err = p.do(&recClaim{runs})
 	}
+	done()
 	p.mu.Unlock()
 	if err != nil || len(runs) == 0 {
 		return supplyNone, err
@@ -95,15 +100,4 @@ func (p *Pool) findClean(n, least int64) ([]alloc.Run, error) {
 		return runs, err
 	}
 	return nil, nil
-}
-
-// ensureRoom takes a checkpoint when n bytes of records would touch what the journal keeps for its end.
-func (p *Pool) ensureRoom(n int64) error {
-	p.mu.Lock()
-	room := p.journalHolds(n)
-	p.mu.Unlock()
-	if room {
-		return nil
-	}
-	return p.Checkpoint()
 }

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,13 +36,15 @@ func (p *Pool) sweepStep(force bool) (bool, error) {
 		}
 		return false, err
 	}
-	if err := p.ensureRoom(p.stepBytes()); err != nil {
+	r, err := p.getRoom(context.Background(), credit{bytes: p.stepBytes(), frees: true})
+	if err != nil {
 		return false, err
 	}
 	p.structure.Lock()
 	defer p.structure.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.within(r)()
 	if err := p.writable(); err != nil {
 		return false, err
 	}
@@ -98,7 +101,12 @@ func (p *Pool) deadBelow(n *layer, from omap.Key) (runs []deadRun, next omap.Key
 	if from.Less(lo) {
 		from = lo
 	}
-	return p.commonlyLost(n.children, namelessBelow, from, omap.Key{Hi: uint64(n.id) + 1})
+	runs, next, err = p.commonlyLost(n.children, namelessBelow, from, omap.Key{Hi: uint64(n.id) + 1})
+	if most := p.walkRuns(); err == nil && len(runs) > most { // many lists cut each other's runs into small ones
+		next = entryKey(runs[most].birth, runs[most].dev)
+		runs = runs[:most]
+	}
+	return runs, next, err
 }
 
 // namelessBelow are the children of a nameless layer: what is dead under all of them is dead under it.

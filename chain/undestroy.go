@@ -57,7 +57,7 @@ func (p *Pool) doomedFrees(d *doomed) (n int64) {
 // ErrNoSpace, ErrQuota: what it was promised, or what its directory may use, has no room for it any more.
 func (p *Pool) Undestroy(r Req, id uint64, dir Ino, name string) (Attr, error) {
 	var out Attr
-	err := p.changeWithSpace(func(now time.Time) (Need, error) {
+	err := p.changeWithSpace(changeBytes, func(now time.Time) (Need, error) {
 		d := p.doomed[id]
 		if d == nil {
 			return Need{}, fmt.Errorf("nothing that was destroyed is kept under ID %d: %w", id, ErrNotFound)
@@ -288,16 +288,8 @@ func (p *Pool) sacrificeAfter(before int64) (bool, error) {
 
 // changeWithFew is change for who frees: it asks for the pages that it would like, and goes with few.
 func (p *Pool) changeWithFew(fn func(now time.Time) error) error {
-	for {
-		if err := p.grantPages(structurePages); err != nil && (!errors.Is(err, ErrNoSpace) || p.store.FreePages() < leastPages) {
-			return err
-		}
-		done, err := p.tryChange(fn)
-		if done || err != nil {
-			return err
-		}
-		if err := p.Checkpoint(); err != nil {
-			return err
-		}
+	if err := p.grantPages(structurePages); err != nil && (!errors.Is(err, ErrNoSpace) || p.store.FreePages() < leastPages) {
+		return err
 	}
+	return p.changeIn(credit{bytes: changeBytes, frees: true}, fn)
 }

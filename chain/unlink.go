@@ -148,14 +148,19 @@ func (p *Pool) rehome(dir, to Ino) error {
 	return nil
 }
 
+// maxWho bounds who did something, as it is kept.
+const maxWho = 200
+
 func (r Req) who() string {
-	if r.said != "" {
-		return r.said
+	who := r.said
+	switch {
+	case who != "":
+	case r.Actor != "":
+		who = fmt.Sprintf("uid %d, %s", r.UID, r.Actor)
+	default:
+		who = fmt.Sprintf("uid %d", r.UID)
 	}
-	if r.Actor != "" {
-		return fmt.Sprintf("uid %d, %s", r.UID, r.Actor)
-	}
-	return fmt.Sprintf("uid %d", r.UID)
+	return who[:min(len(who), maxWho)]
 }
 
 // Rmdir removes an empty directory.

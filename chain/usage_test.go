@@ -35,7 +35,7 @@ func TestUsage(t *testing.T) {
 	blocksAt(t, v, 'a', 0, 20)
 	usageOf(t, p, "written", 20, 0, 0, 0)
 	pl := planWrite(t, v, 100*BlockSize, 8*BlockSize)
-	avail, pages := p.Usage().Avail, pl.pages*BlockSize
+	avail, pages := p.Usage().Avail, pl.room.pages*BlockSize
 	pl.Abort() // what it claimed is dirty; it can be made clean, so it is available again
 	usageOf(t, p, "aborted", 20, 8, 0, 0)
 	if got := p.Usage().Avail; got < avail+8*BlockSize || got > avail+8*BlockSize+pages {

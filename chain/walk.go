@@ -1,6 +1,8 @@
 package chain
 
 import (
+	"context"
+
 	"slatefs/alloc"
 	"slatefs/chain/meta"
 )
@@ -78,11 +80,17 @@ func (p *Pool) stepBytes() int64 { return int64(p.walkRuns()+256) * 24 }
 
 // walkStep takes the next runs of a walk to its job, and the pages that it has passed to the store.
 func (p *Pool) walkStep(w *walk) error {
-	if err := p.ensureRoom(p.stepBytes()); err != nil {
+	r, err := p.getRoom(context.Background(), credit{bytes: p.stepBytes(), frees: true})
+	if err != nil {
 		return err
 	}
 	p.structure.Lock()
 	defer p.structure.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.giveBack(r, 0)
+	}()
 	p.mu.Lock()
 	gone := p.walks[w.id] != w // ended by somebody else meanwhile
 	p.mu.Unlock()
@@ -115,6 +123,8 @@ func (p *Pool) walkStep(w *walk) error {
 	rec.next, rec.done = max(next, w.next), done
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.draw(r)
+	defer p.drawn()
 	if err := p.writable(); err != nil {
 		return err
 	}

@@ -204,6 +204,16 @@ func (j *Journal) Room() int64 {
 	return j.roomLocked()
 }
 
+// Takes returns the ring bytes that a batch with a payload of n bytes takes, header and padding included.
+func (j *Journal) Takes(n int64) int64 { return j.ring.batchSize(n) }
+
+// Durable returns the ring bytes of durable batches not released yet: Used without the one being written.
+func (j *Journal) Durable() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.used
+}
+
 // Used returns the ring bytes of batches not released yet, headers and padding and
 // the one being written included.
 func (j *Journal) Used() int64 {

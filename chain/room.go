@@ -1,0 +1,348 @@
+package chain
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"slatefs/chain/fault"
+)
+
+// Room. The journal is a ring, and a checkpoint makes it empty; so whoever makes records must know before he starts that
+// they fit, and that the checkpoint that would make room still fits behind them. A batch of records therefore begins with
+// a reservation of what it may need at most (like the credits of a handle in Linux' jbd2): rooms owns the ring and says
+// yes or no, a room is what one batch has got, do takes each record out of it, and what is left is given back.
+//
+// The invariant, at any instant, under the plan lock:
+//
+//	what waits for the next commit + all open rooms + what a checkpoint needs for its end <= what is free in the ring
+//
+// where a batch that was cut and is being written is free no more, each batch counts with its header and padding, and
+// what a checkpoint needs for its end is the padding of its own batch and some grants of pages while it is built. So
+// journal.Append is never full: a full one is a bug of this process, and said so (fault.Misuse). It holds because
+//
+//   - getRoom and tryRoom give only what leaves the invariant true, and do takes no more than was given (checked, see strictRoom);
+//   - a commit, which turns bytes that wait into a batch with padding, is made only if the invariant holds behind it; where
+//     it does not, Flush takes a checkpoint, whose batch is what was kept free (Pool.commit, Pool.cut);
+//   - a checkpoint waits for no room and for no plan, only for locks whose holders wait for neither.
+//
+// A tail of the ring, an eighth, is only for records that free, erase or finish, which are made under one hold of the
+// plan lock: rooms of plans last as long as the I/O of a stalled device, and must not keep a delete or an erase.
+//
+// # Locks
+//
+// resizeMu | sacrificing > claimMu > a wait for room > workMu > structure > commitMu > mu. So nobody waits for room who
+// holds structure, commitMu, mu or workMu, or a room already. Who needs one under the plan lock takes it with tryRoom,
+// and tells with a Need that there was none. Who waits is served in the order of coming: those that may use the tail wait
+// for each other only, all others for everybody. Who was served and holds nothing, since a Need that was seen to does not,
+// passes those that still wait, and they leave him his bytes until the next checkpoint: he may have given up.
+//
+// # What a batch may take
+//
+// Nothing that grows with what users make may be one batch. What is bounded, and by what:
+//
+//	batch                                     bound
+//	write: commit or abort of a plan          planBytes: 64 for each run, 16 for each block of it
+//	discard, step of                          unmapRuns runs of 16; more than largeDiscard blocks: one recDetach
+//	step of a walk, step of a sweep           stepBytes: walkRuns runs and those of a leaf
+//	claim; release of the window              claimRuns runs of 16; windowBytes: the window is 1/64 of the pool, the ring 1/256
+//	grant of pages                            grantRuns runs of 16
+//	seals of one call of Next                 sealBytes: as many as there is room for
+//	report of erased blocks                   reportBytes and stepBytes: walkRuns runs, the rest in further ones
+//	name made, moved, replaced or removed     changeBytes: 3 rows of names, 5 inodes, an orphan, xattrsAtOnce attributes
+//	attribute set                             changeBytes: MaxXattr and its name, twice
+//	properties set                            maxProp for each, of which there are as many as properties
+//	removal of what has more attributes       an orphan first, then xattrsAtOnce a batch, then the inode (going.go)
+//	removal of a volume: kept snapshots       one a batch, before; open ones: heldBytes, 10 for each of at most MaxLayers
+//	removal of a directory: orphans of it     orphansAtOnce a batch, before
+//	destroy -r, -R, of snapshots              one volume a batch; snapshotsAtOnce snapshots; one merge
+//	snapshot of several volumes at one        one record, 10 for each: ErrTooBig where the ring has no room for it
+//	instant
+//	orphans at a mount, what is kept and      one a batch
+//	overdue
+//	erase log, trim of                        forgetAtOnce keys of 20
+type rooms struct {
+	open    int64     // bytes that open rooms may still take
+	pages   int64     // pages that the next checkpoint may need for open rooms
+	cutting int64     // ring bytes of the batch that was cut and is not written yet
+	spent   *room     // do takes from it; nil: no batch of records is being made
+	waiting []*waiter // who waits for room, first come first
+	passes  int       // who waited with a Need, was served, and will try again: they pass those that wait
+	passing int64     // bytes that those will take
+}
+
+// credit is what a batch of records needs before it starts.
+type credit struct {
+	bytes int64 // of the journal, at most
+	pages int64 // of the store, that the next checkpoint may need for them
+	frees bool  // its records free, erase or finish: it may take the tail
+}
+
+// room is what a batch of records has got. It belongs to one goroutine at a time; the plan lock guards it.
+type room struct{ left, pages int64 }
+
+type waiter struct {
+	frees bool
+	moved chan struct{} // signalled when room was given back and this one is first
+}
+
+// tailBytes of the journal are kept for records that free, erase or finish.
+func (p *Pool) tailBytes() int64 { return p.format.ring / 8 }
+
+// padding bounds what one more batch costs beside its records.
+func (p *Pool) padding() int64 { return p.journal.Takes(0) + int64(p.format.unit) }
+
+// refillBytes is what the grants take that a checkpoint may need while it is built, as records and batches. There is
+// rarely one: what it needs is granted before (grantAhead).
+func (p *Pool) refillBytes() int64 { return 2 * (refillRuns*16 + p.padding()) }
+
+// endBytes is what a checkpoint needs behind all records: it divides what waits from what open rooms will bring.
+func (p *Pool) endBytes() int64 { return p.padding() + p.refillBytes() }
+
+// freeBytes of the ring hold no batch that is needed, and get none that is under way.
+func (p *Pool) freeBytes() int64 { return p.format.ring - p.journal.Durable() - p.room.cutting }
+
+// holds tells whether the invariant stays true with a credit more.
+func (p *Pool) holds(c credit) bool {
+	n := p.journal.Takes(int64(len(p.pending))+p.room.open+c.bytes) + p.endBytes()
+	return n+p.keeps(c) <= p.freeBytes() && p.everHolds(c, int64(len(p.pending))+p.room.open)
+}
+
+// keeps is what a credit must leave.
+func (p *Pool) keeps(c credit) int64 {
+	if c.frees {
+		return 0
+	}
+	return p.tailBytes()
+}
+
+// everHolds tells whether a credit fits beside other bytes when the ring is empty but for what the last checkpoint left.
+func (p *Pool) everHolds(c credit, others int64) bool {
+	return p.journal.Takes(others+c.bytes)+p.endBytes()+p.refillBytes()+p.keeps(c) <= p.format.ring
+}
+
+// getRoom waits until there is room for a credit, and takes it. No lock is held but those before a wait for room, and no
+// room. Errors: ErrTooBig for what never fits, ctx's, or why the pool takes no changes.
+func (p *Pool) getRoom(ctx context.Context, c credit) (*room, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.everHolds(c, 0) {
+		return nil, fmt.Errorf("pool %s: records of %d bytes, a journal of %d: %w", p.name, c.bytes, p.format.ring, ErrTooBig)
+	}
+	w := &waiter{c.frees, make(chan struct{}, 1)}
+	p.room.waiting = append(p.room.waiting, w)
+	defer p.leaveQueue(w)
+	for {
+		if err := p.writable(); err != nil {
+			return nil, err
+		}
+		first := p.firstWaiting(w)
+		if first && p.holds(p.besidePassing(c)) {
+			r := &room{}
+			p.take(r, c)
+			return r, nil
+		}
+		if err := p.awaitRoom(ctx, c, w, first); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// waitForRoom waits until there is room for a credit, and takes none: a Need that was seen to holds nothing.
+func (p *Pool) waitForRoom(ctx context.Context, c credit) error {
+	r, err := p.getRoom(ctx, c)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.giveBack(r, 0)
+	p.room.passes++
+	p.room.passing += c.bytes
+	return nil
+}
+
+// besidePassing is a credit with what those take that were served.
+func (p *Pool) besidePassing(c credit) credit {
+	c.bytes += p.room.passing
+	return c
+}
+
+// passed ends one pass, or all of them.
+func (p *Pool) passed(n int, bytes int64) {
+	p.room.passes -= n
+	p.room.passing -= min(bytes, p.room.passing)
+	if p.room.passes == 0 {
+		p.room.passing = 0
+	}
+}
+
+// awaitRoom does what may make room: who is first takes a checkpoint, if that helps; else it waits for what others give
+// back. The plan lock is given up meanwhile.
+func (p *Pool) awaitRoom(ctx context.Context, c credit, w *waiter, first bool) error {
+	helps := first && p.everHolds(c, p.room.open)
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	if helps {
+		return p.checkpointUnless(func() bool { return p.holds(p.besidePassing(c)) })
+	}
+	select {
+	case <-w.moved:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *Pool) firstWaiting(w *waiter) bool {
+	for _, o := range p.room.waiting {
+		if o == w {
+			return true
+		}
+		if !w.frees || o.frees {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *Pool) leaveQueue(w *waiter) {
+	p.room.waiting = slices.DeleteFunc(p.room.waiting, func(o *waiter) bool { return o == w })
+	p.roomMoved()
+}
+
+// roomMoved wakes who waits first, of all and of those that free. The plan lock is held.
+func (p *Pool) roomMoved() {
+	for i, w := range p.room.waiting {
+		if i == 0 || w.frees {
+			p.signal(w.moved)
+		}
+		if w.frees {
+			return
+		}
+	}
+}
+
+// tryRoom takes room without waiting; nil: there is none, or others wait for some. The plan lock is held.
+func (p *Pool) tryRoom(c credit) *room {
+	var r room
+	if !p.tryRoomFor(&r, c) {
+		return nil
+	}
+	return &r
+}
+
+// tryRoomFor is tryRoom for a room that the caller owns, and allocates nothing.
+func (p *Pool) tryRoomFor(r *room, c credit) bool {
+	pass := p.room.passes > 0
+	if !pass && !p.firstWaiting(&waiter{frees: c.frees}) || !p.holds(c) {
+		return false
+	}
+	if pass {
+		p.passed(1, c.bytes)
+	}
+	p.take(r, c)
+	return true
+}
+
+func (p *Pool) take(r *room, c credit) {
+	p.room.open += c.bytes
+	p.room.pages += c.pages
+	*r = room{c.bytes, c.pages}
+}
+
+// giveBack ends a room, or makes it smaller: keep bytes of it stay. The plan lock is held.
+func (p *Pool) giveBack(r *room, keep int64) {
+	if r == nil {
+		return
+	}
+	if n := r.left - keep; n > 0 {
+		p.room.open -= n
+		r.left -= n
+	}
+	if keep == 0 {
+		p.room.pages -= r.pages
+		r.pages = 0
+	}
+	p.roomMoved()
+}
+
+// draw lets do take from a room, nil where there will be no records, until drawn. The plan lock is held, and must be until
+// then.
+func (p *Pool) draw(r *room) {
+	if p.room.spent != nil {
+		fault.Misuse("journal room: a batch of records began within another")
+	}
+	p.room.spent = r
+}
+
+func (p *Pool) drawn() { p.room.spent = nil }
+
+// within is draw and giveBack for a batch that is made under one hold of the plan lock.
+func (p *Pool) within(r *room) (end func()) {
+	p.draw(r)
+	return func() { p.drawn(); p.giveBack(r, 0) }
+}
+
+// unlocked gives the plan lock up in the middle of a batch, while fn runs.
+func (p *Pool) unlocked(fn func()) {
+	spent := p.room.spent
+	p.room.spent = nil
+	p.mu.Unlock()
+	fn()
+	p.mu.Lock()
+	p.room.spent = spent
+}
+
+// strictRoom: a record that was not reserved ends the process, as any broken invariant. Without it, that is said in the
+// log, and the record takes what nobody has; only where there is nothing left the process ends.
+var strictRoom = invariants
+
+// takeRoom takes n bytes of a record that was just added to what waits.
+func (p *Pool) takeRoom(n int64, kind byte) {
+	r, left := p.room.spent, int64(0)
+	if r != nil {
+		left = max(0, r.left)
+		r.left -= min(n, left)
+		p.room.open -= min(n, left)
+	}
+	if n <= left {
+		return
+	}
+	if strictRoom {
+		fault.Misuse("journal room: a record of kind %d takes %d bytes, %d are reserved", kind, n, left)
+	}
+	p.log.Error("a record takes more of the journal than was reserved", "pool", p.name, "kind", kind, "bytes", n, "reserved", left)
+}
+
+// mayCommit tells whether what waits may become a batch of its own and leave the invariant true.
+func (p *Pool) mayCommit() bool {
+	n := int64(len(p.pending))
+	return n == 0 || p.journal.Takes(n)+p.journal.Takes(p.room.open)+p.endBytes() <= p.freeBytes()
+}
+
+// endRoom is the room of a grant while a checkpoint is built: what was kept for that, and more while the ring has it; nil
+// if it has not.
+func (p *Pool) endRoom() *room {
+	c := credit{bytes: refillRuns * 16}
+	if p.journal.Takes(int64(len(p.pending))+p.room.open+c.bytes)+p.padding() > p.freeBytes() {
+		return nil
+	}
+	r := &room{}
+	p.take(r, c)
+	return r
+}
+
+// checkpointUnless takes a checkpoint if, when its turn has come, that is still wanted: others may have taken one
+// meanwhile.
+func (p *Pool) checkpointUnless(done func() bool) error {
+	p.workMu.Lock()
+	defer p.workMu.Unlock()
+	p.mu.Lock()
+	err, enough := p.failed, done()
+	p.mu.Unlock()
+	if err != nil || enough {
+		return err
+	}
+	return p.checkpointInTurn()
+}
