@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"slatefs/chain"
+	"slatefs/chain/blockdev"
 	"slatefs/chain/lvm"
 )
 
@@ -105,13 +107,32 @@ func (a *app) finishLV(ctx context.Context, p lvPool) error {
 	case strings.HasPrefix(p.intent, tagMaking):
 		err = r.Remove(ctx, p.lv)
 	default:
-		err = r.Tag(ctx, p.lv, nil, ownTags(p.vol))
+		if err = a.wipeTaken(ctx, p); err == nil {
+			err = r.Tag(ctx, p.lv, nil, ownTags(p.vol))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("pool %s on %s is unfinished, and can't be ended: %w", p.Name, p.lv, err)
 	}
 	a.forget(p.UUID)
 	return a.note("pool %s on %s %s", p.Name, p.lv, done)
+}
+
+// wipeTaken takes the superblocks off a volume that was taken for a pool, if they are written already: else it would hold that
+// pool still when its tags are gone.
+func (a *app) wipeTaken(ctx context.Context, p lvPool) error {
+	undo, err := activate(ctx, p.Device, false)
+	if err != nil {
+		return err
+	}
+	dev, err := a.host.openDevice(p.Device, blockdev.Options{})
+	if err != nil {
+		return errors.Join(err, undo())
+	}
+	if _, id, bad := a.identify(dev); bad == nil && id == p.UUID {
+		err = chain.Wipe(dev)
+	}
+	return errors.Join(err, dev.Close(), undo())
 }
 
 // refuseUnfinished refuses a pool on a logical volume that is not whole yet or any more, and finishes one that nobody

@@ -7,11 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
@@ -122,60 +119,23 @@ func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFla
 	st, err := os.Stat(n.device)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
+		if !f.dry {
+			a.clearHalfMade(filepath.Dir(n.device))
+		}
 		return n, errors.Join(n.planFile(f), a.nameFree(ctx, name, n.device))
 	case err != nil:
 		return n, err
 	case f.size.set || f.sparse:
-		return n, usagef("%s: exists, --size and --sparse are for a new file", device)
+		err := usagef("%s: exists, --size and --sparse are for a new file", device)
+		if i, held := a.identifyPath(n.device); held {
+			err = hinted(err, "it holds the pool %s: slatefs mount %s DIR mounts it", i.Name, device)
+		}
+		return n, err
 	}
 	if n.old, err = a.deviceFree(ctx, n.device, st, f.force); err != nil {
 		return n, err
 	}
 	return n, a.nameFree(ctx, name, n.device)
-}
-
-// planFile checks the size of a new file.
-func (n *newPool) planFile(f poolCreateFlags) error {
-	switch {
-	case isDeviceName(n.device):
-		return fmt.Errorf("%s: no such device", n.device)
-	case !f.size.set:
-		return usagef("%s: does not exist; --size makes a new file, as --size 20G", n.device)
-	case f.zeroNow || f.assumeZero:
-		return usagef("%s: --zero-now and --assume-zero are for devices; a new file is zeros", n.device)
-	case f.size.bytes%chain.BlockSize != 0:
-		return usagef("--size %d: must be a multiple of %s", f.size.bytes, formatSize(chain.BlockSize))
-	}
-	n.file = f.size.bytes
-	return errors.Join(bigEnough(n.file), n.roomForFile())
-}
-
-// isDeviceName tells whether a path that is not there could only be a device: it lies below /dev, and on no other file
-// system than /dev itself, as /dev/shm is.
-func isDeviceName(path string) bool {
-	var dev, dir unix.Stat_t
-	if !strings.HasPrefix(path, "/dev/") {
-		return false
-	}
-	err := errors.Join(unix.Stat("/dev", &dev), unix.Stat(filepath.Dir(path), &dir))
-	return err != nil || dev.Dev == dir.Dev
-}
-
-// roomForFile refuses a file of zeros that surely does not fit: writing it would fill the file system before it fails.
-func (n *newPool) roomForFile() error {
-	if n.sparse {
-		return nil
-	}
-	dir := filepath.Dir(n.device)
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return &os.PathError{Op: "statfs", Path: dir, Err: err}
-	}
-	if free := st.Bavail * uint64(st.Frsize); uint64(n.file) > free {
-		return hinted(fmt.Errorf("%s: has %s free, a pool file of %s does not fit", dir, formatSize(int64(free)), formatSize(n.file)),
-			"--sparse makes a file that takes its space when it is written to")
-	}
-	return nil
 }
 
 func bigEnough(bytes int64) error {
@@ -202,14 +162,21 @@ func (a *app) nameFree(ctx context.Context, name, device string) error {
 }
 
 // makePool makes the pool, and a new file for it where wanted, which does not stay if that fails.
+//
+// A pool is there whole or not at all, wherever this process is killed: a file gets its name, a device its superblocks, and a
+// logical volume its last tags when all else is durable. The registry comes last: a pool without an entry is found by its
+// device.
 func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 	id, err := newUUID()
 	if err != nil {
 		return err
 	}
-	if n.lv != nil {
+	switch {
+	case n.lv != nil:
 		err = a.makeOnLV(ctx, n, id)
-	} else {
+	case n.file > 0:
+		err = a.makeInFile(ctx, n, id)
+	default:
 		err = a.makeOnDevice(ctx, n, id)
 	}
 	if err != nil {
@@ -224,61 +191,12 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 	return nil
 }
 
-func (a *app) makeOnDevice(ctx context.Context, n newPool, id uuid) (err error) {
-	var dev *blockdev.File
-	if n.file > 0 {
-		dev, err = a.createFile(ctx, n)
-	} else {
-		dev, err = a.host.openDevice(n.device, blockdev.Options{})
-	}
+// makeOnDevice makes the pool on a device that is there. There is none on it, neither the old one nor the new, before all of
+// the new one is durable.
+func (a *app) makeOnDevice(ctx context.Context, n newPool, id uuid) error {
+	dev, err := a.host.openDevice(n.device, blockdev.Options{})
 	if err != nil {
 		return err
 	}
-	err = errors.Join(a.layPool(ctx, dev, n, id), dev.Close())
-	if err != nil && n.file > 0 {
-		return errors.Join(err, os.Remove(n.device))
-	}
-	return err
-}
-
-// createFile makes a new pool file, and shows progress when that takes long. When ctx ends the file is removed; the
-// process is to end then, for what writes it goes on.
-func (a *app) createFile(ctx context.Context, n newPool) (*blockdev.File, error) {
-	type result struct {
-		f   *blockdev.File
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		f, err := blockdev.Create(n.device, n.file, n.sparse)
-		done <- result{f, err}
-	}()
-	var show *progress
-	t := time.NewTicker(200 * time.Millisecond)
-	defer t.Stop()
-	for start := a.now(); ; {
-		select {
-		case r := <-done:
-			switch {
-			case show == nil:
-			case r.err == nil:
-				return r.f, errors.Join(show.set(n.file, n.file), show.end())
-			default: // as far as it came
-				return r.f, errors.Join(r.err, show.end())
-			}
-			return r.f, r.err
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), os.Remove(n.device))
-		case <-t.C:
-			if show == nil && a.now().Sub(start) > 2*time.Second {
-				show = a.newProgress("zeros")
-				show.start, show.last = start, start // its rate counts the time before it was shown
-			}
-			if st, err := os.Stat(n.device); err == nil && show != nil {
-				if err := show.set(st.Size(), n.file); err != nil {
-					return nil, err
-				}
-			}
-		}
-	}
+	return errors.Join(a.layVeiled(ctx, dev, n, id), dev.Close())
 }

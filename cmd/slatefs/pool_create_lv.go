@@ -153,7 +153,7 @@ func (a *app) layOnLV(ctx context.Context, n newPool, id uuid) error {
 	if err != nil {
 		return errors.Join(err, undo())
 	}
-	return errors.Join(a.layPool(ctx, dev, n, id), dev.Close(), undo())
+	return errors.Join(a.layVeiled(ctx, dev, n, id), dev.Close(), undo())
 }
 
 // lacking is the texts in a that are not in b.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -48,6 +49,9 @@ func (a *app) deviceFree(ctx context.Context, device string, st os.FileInfo, for
 			return old, inUse(l)
 		}
 		err = fmt.Errorf("%s: holds the pool %s", device, name)
+		if !force && !slices.ContainsFunc(a.knownPools(), func(k known) bool { return k.UUID == old }) {
+			return old, hinted(err, "it is not known here, as one that was copied, or whose pool create was killed at its end; slatefs mount %s DIR mounts it, -f makes another one", device)
+		}
 	case !errors.Is(idErr, chain.ErrNotPool) && size >= chain.MinPool:
 		err = fmt.Errorf("%s: holds a pool: %w", device, idErr)
 	case file && st.Size() > 0:
@@ -59,6 +63,16 @@ func (a *app) deviceFree(ctx context.Context, device string, st os.FileInfo, for
 		return old, hinted(err, "-f makes the pool all the same; what is there is lost")
 	}
 	return old, bigEnough(size)
+}
+
+// identifyPath says which pool a device holds; false: none, or it can't be read now.
+func (a *app) identifyPath(device string) (i chain.Identity, ok bool) {
+	dev, err := blockdev.Open(device, blockdev.Options{ReadOnly: true})
+	if err != nil {
+		return i, false
+	}
+	i, err = chain.Identify(dev)
+	return i, errors.Join(err, dev.Close()) == nil
 }
 
 // signature is an error when blkid knows what is on a device.

@@ -11,14 +11,27 @@ import (
 	"slatefs/erase"
 )
 
-// layPool makes an empty pool on an open device.
-func (a *app) layPool(ctx context.Context, dev *blockdev.File, n newPool, id uuid) error {
+// poolDevice is what a pool is laid on: a device, or one that is veiled.
+type poolDevice interface {
+	blockdev.Device
+	erase.Device
+	Path() string
+	Identity() string
+}
+
+// mayLay refuses a device that this pool can't be laid on.
+func mayLay(dev *blockdev.File, n newPool) error {
 	if err := bigEnough(dev.Size()); err != nil {
 		return fmt.Errorf("%s: %w", n.device, err)
 	}
 	if err := offered(dev, n.settings); err != nil {
 		return fmt.Errorf("%s: %w", n.device, err)
 	}
+	return nil
+}
+
+// layPool makes an empty pool on an open device that mayLay allows.
+func (a *app) layPool(ctx context.Context, dev poolDevice, n newPool, id uuid) error {
 	if err := chain.Create(dev, chain.Format{Name: n.name, UUID: id, Zeroed: n.file > 0 || n.zeroed, Now: a.now}); err != nil {
 		return err
 	}
@@ -51,7 +64,7 @@ func giveRoot(p *chain.Pool, r chain.Req, uid, gid uint32) error {
 const eraseStep = 64 << 20
 
 // zeroPool erases all that is dirty, as fast as it goes, and shows progress. What can't be erased is an error.
-func (a *app) zeroPool(ctx context.Context, dev *blockdev.File, p *chain.Pool) (err error) {
+func (a *app) zeroPool(ctx context.Context, dev poolDevice, p *chain.Pool) (err error) {
 	words := chain.How{Program: "slatefs " + version(), Device: deviceName(dev)}
 	e, err := erase.New(dev, logged{p, words}, erase.Config{Clock: erase.NewClock(a.now)})
 	if err != nil {

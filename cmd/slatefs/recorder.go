@@ -31,7 +31,7 @@ func (l logged) Report(d blockdev.Done, how blockdev.How) (left blockdev.Done, e
 }
 
 // deviceName is the path of a device, and what it is whatever path leads to it.
-func deviceName(dev *blockdev.File) string { return dev.Path() + " (" + dev.Identity() + ")" }
+func deviceName(dev poolDevice) string { return dev.Path() + " (" + dev.Identity() + ")" }
 
 // recorder brings each record of the erase log to the system journal. Where there is none it is in the daemon's log.
 type recorder struct {

@@ -100,13 +100,13 @@ func (f *finder) notOurs(arg string) error {
 	if !filepath.IsAbs(abs) {
 		abs = filepath.Join(f.cwd, abs)
 	}
-	err := fmt.Errorf("%s: no pool is mounted there", arg)
+	err := fmt.Errorf("%s: is not where a pool is mounted", arg)
 	if m, _, ok := f.mounts.of(filepath.Clean(abs)); ok {
 		what := "a directory of the " + m.fstype + " on " + m.dir
 		if m.dir == filepath.Clean(abs) {
 			what = "the mountpoint of a " + m.fstype
 		}
-		err = fmt.Errorf("%s: no pool is mounted there, it is %s", arg, what)
+		err = fmt.Errorf("%s: is not where a pool is mounted, it is %s", arg, what)
 	}
 	return hinted(err, "slatefs pool list shows the mounted pools")
 }
