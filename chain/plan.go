@@ -49,6 +49,7 @@ type Plan struct {
 	lo, hi    int64    // blocks that it touches
 	whole     bool     // all of them alone
 	within    *Plan    // whose blocks these are
+	queued    bool     // in the queue of its volume
 	done      chan struct{}
 	seen      []piece // scratch of its making
 }
@@ -160,6 +161,7 @@ func (pl *Plan) begin(p *Pool, v *Volume) error {
 	if pl.open {
 		panic("chain: a plan was made again before its Commit or Abort")
 	}
+	pl.mayBegin(v)
 	pl.p, pl.v = p, v
 	pl.Spans, pl.Fill, pl.parts = pl.Spans[:0], pl.Fill[:0], pl.parts[:0]
 	pl.named, pl.held, pl.heldRefer, pl.room, pl.InPlace, pl.write = 0, 0, 0, nil, false, false

@@ -222,6 +222,7 @@ func TestBlockLocks(t *testing.T) {
 			if err := p.Fulfil(context.Background(), need); err != nil {
 				t.Fatal(err)
 			}
+			part.Quit()
 			write(t, v, fill('p', 512), 512)
 			expect(t, v, 0, append(fill('f', 512), append(fill('p', 512), fill('f', 3072)...)...))
 		})

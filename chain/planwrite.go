@@ -11,11 +11,20 @@ import (
 // PlanWrite plans to write n bytes at off. Blocks that the head owns are written in place; all others go to claimed
 // blocks, whole: Fill says what must be read first. The size grows with Commit.
 //
-// Errors: ErrInvalid, ErrTooBig, ErrNoSpace, ErrReadOnly, ErrGone. Nothing is held unless the need is None.
+// Errors: ErrInvalid, ErrTooBig, ErrNoSpace, ErrReadOnly, ErrGone. Unless the need is None the plan holds nothing but
+// its place in the queue for its blocks: who does not make it again calls Quit. After an error it has none.
 func (v *Volume) PlanWrite(pl *Plan, off, n int64) (Need, error) {
+	v.p.mu.Lock()
+	defer v.p.mu.Unlock()
+	need, err := v.planWrite(pl, off, n)
+	if err != nil {
+		pl.quit()
+	}
+	return need, err
+}
+
+func (v *Volume) planWrite(pl *Plan, off, n int64) (Need, error) {
 	p := v.p
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	h, err := v.usable()
 	if err != nil {
 		return Need{}, err
@@ -50,7 +59,7 @@ func (v *Volume) PlanWrite(pl *Plan, off, n int64) (Need, error) {
 	pl.write, pl.InPlace = true, want == 0 && p.durable >= h.mapLSN
 	pl.rollbacks = v.rollbacks
 	pl.pin()
-	v.active = append(v.active, pl)
+	v.enter(pl)
 	return Need{}, nil
 }
 
@@ -113,54 +122,6 @@ func (pl *Plan) edges(h *layer, off, n int64) (want int64) {
 }
 
 func (pl *Plan) widen(from, to int64) { pl.Off, pl.Len = from, to-from }
-
-// blocked is the block lock: a write that reads first has its block alone, all others share. It waits for every older
-// plan on the block, those from before the last snapshot included, and later ones wait for it.
-func (v *Volume) blocked(pl *Plan) Need {
-	for _, o := range v.active {
-		if o.hi <= pl.lo || pl.hi <= o.lo || o == pl.within {
-			continue
-		}
-		wait := pl.whole || o.whole
-		for i := range 2 {
-			a, b := pl.alone[i], o.alone[i]
-			wait = wait || a >= 0 && o.lo <= a && a < o.hi || b >= 0 && pl.lo <= b && b < pl.hi
-		}
-		if wait {
-			if o.done == nil {
-				o.done = make(chan struct{})
-			}
-			return Need{kind: needPlan, wait: o.done}
-		}
-	}
-	return Need{}
-}
-
-// fence keeps all writes from blocks [lo, hi), once those that were planned before have ended, until the plan that it
-// returns is closed: what takes blocks away would else be undone by a write that it overtook. It pins nothing, since
-// it names nothing.
-func (v *Volume) fence(lo, hi int64) (*Plan, error) {
-	pl := &Plan{}
-	err := v.p.until(func() (Need, error) {
-		v.p.mu.Lock()
-		defer v.p.mu.Unlock()
-		if _, err := v.usable(); err != nil {
-			return Need{}, err
-		}
-		if err := pl.begin(v.p, v); err != nil {
-			return Need{}, err
-		}
-		pl.lo, pl.hi, pl.whole, pl.write = lo, max(hi, lo+1), true, true
-		pl.alone = [2]int64{-1, -1}
-		if need := v.blocked(pl); !need.None() {
-			return need, nil
-		}
-		pl.open = true
-		v.active = append(v.active, pl)
-		return Need{}, nil
-	})
-	return pl, err
-}
 
 // lay turns the pieces into spans and fills, and names claimed blocks for what is not written in place.
 func (pl *Plan) lay(h *layer, want int64) {

@@ -173,6 +173,7 @@ func (v *Volume) writePart(b []byte, off int64, stable bool) (dirty bool, err er
 func (v *Volume) writeWithin(fence *Plan, b []byte, off int64, stable bool) (dirty bool, err error) {
 	pl := Plan{within: fence}
 	if err := v.p.until(func() (Need, error) { return v.PlanWrite(&pl, off, int64(len(b))) }); err != nil {
+		pl.Quit()
 		return false, err
 	}
 	if err := v.p.carryOut(&pl, b, off, stable); err != nil {

@@ -13,6 +13,7 @@ type Volume struct {
 
 	// guarded by the plan lock
 	active    []*Plan // writes that are planned and not ended, for the block locks and for settling
+	waiting   []*Plan // writes and fences that may not begin yet, in the order in which they came (blocklock.go)
 	rollbacks uint64  // a plan from before one leaves no trace
 	gone      bool
 	policy    uint64 // Pool.policies when the policy of its job was looked at

@@ -106,6 +106,7 @@ func (l *eventLoop) fulfilled(s *slot, err error) {
 	case err == nil:
 		l.makePlan(s)
 	case l.gone:
+		s.plan.Quit()
 		l.fail(s, "plan", err)
 	default:
 		l.synchronous(s)
@@ -113,7 +114,9 @@ func (l *eventLoop) fulfilled(s *slot, err error) {
 }
 
 // synchronous serves a request as the classic transport does, on a goroutine that has the slot until it is answered.
+// Its plan gives up its place: the request gets another one there.
 func (l *eventLoop) synchronous(s *slot) {
+	s.plan.Quit()
 	go func() {
 		if s.stage == reading {
 			res, st := l.fs.Read(nil, s.readIn(), s.data[:s.n])
