@@ -276,14 +276,44 @@ func (v *Volume) resize(to func(now int64) int64) error {
 	})
 }
 
-// Truncate sets the size. What is cut off is freed; the rest of the last block is zeroed before a later growth could
-// show it.
+// Truncate sets the size, as truncate(2) does: whoever may write may cut. What is cut off is freed; the rest of the
+// last block is zeroed before a later growth could show it.
 func (v *Volume) Truncate(size int64) error {
+	return v.truncate(size, func() error { return nil })
+}
+
+// Resize is Truncate by a command, which stands beside those who use the volume: one that is open for writing is not
+// made smaller, ErrBusy, unless forced.
+func (v *Volume) Resize(size int64, force bool) error {
+	return v.truncate(size, func() error {
+		v.p.mu.Lock()
+		defer v.p.mu.Unlock()
+		if force {
+			return nil
+		}
+		return v.admitShrink(size)
+	})
+}
+
+// admitShrink finds out whether a command may make the volume so small. The plan lock is held.
+func (v *Volume) admitShrink(size int64) error {
+	h, err := v.usable()
+	if err == nil && size < h.size && v.writers > 0 {
+		err = &BusyError{v.p.pathOf(v.ino), v.readers, v.writers}
+	}
+	return err
+}
+
+// truncate asks admit before a cut, and again when nobody writes any more: who opens later finds what is cut.
+func (v *Volume) truncate(size int64, admit func() error) error {
 	if size < 0 || size > MaxSize {
 		return fmt.Errorf("size %d, the largest is %d: %w", size, MaxSize, ErrTooBig)
 	}
 	now := v.Size()
 	if size < now || size == 0 { // what fallocate did beyond an empty volume ends too
+		if err := admit(); err != nil {
+			return err
+		}
 		if size == 0 {
 			if err := v.keep(false); err != nil {
 				return err
@@ -294,6 +324,9 @@ func (v *Volume) Truncate(size int64) error {
 			return err
 		}
 		defer fence.Abort()
+		if err := admit(); err != nil {
+			return err
+		}
 		now = v.Size()
 		if err := v.zeroEdge(fence, size, min(blocksOf(size)*BlockSize, now)); err != nil {
 			return err

@@ -36,13 +36,16 @@ func (p *Pool) ForecastSet(ino Ino, settings ...Setting) Forecast {
 	return p.trySettings(ino, canonical)
 }
 
-// ForecastResize is for Volume.Truncate to a larger size; a smaller one needs nothing.
-func (p *Pool) ForecastResize(ino Ino, size int64) Forecast {
+// ForecastResize is for Volume.Resize. A smaller size needs nothing but that nobody has it open.
+func (p *Pool) ForecastResize(ino Ino, size int64, force bool) Forecast {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	v, err := p.volume(ino)
 	if err == nil && (size < 0 || size > MaxSize) {
 		err = fmt.Errorf("size %d, the largest is %d: %w", size, MaxSize, ErrTooBig)
+	}
+	if err == nil && !force {
+		err = v.admitShrink(size)
 	}
 	if err != nil {
 		return Forecast{Err: err}

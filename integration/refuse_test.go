@@ -3,6 +3,7 @@ package integration
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,7 @@ func TestWrongArguments(t *testing.T) {
 		{1, "not found", []string{"destroy", p.at("none")}},
 		{1, "exist", []string{"clone", v + "@s", p.at("c")}},
 		{1, "--shrink", []string{"resize", v, "4K"}},
+		{1, "pid", []string{"resize", "--shrink", v, "4K"}},
 		{2, "size", []string{"resize", v, "1Q"}},
 		{1, "exist", []string{"rename", v, p.at("c")}},
 		{2, "unknown", []string{"set", "colour=red", p.mnt}},
@@ -131,6 +133,25 @@ func TestWrongArguments(t *testing.T) {
 	}
 	hold.end()
 	held.end()
+}
+
+// TestShrinkUnderAMount refuses to cut a file system that is mounted from a volume, and names the loop device that has it.
+func TestShrinkUnderAMount(t *testing.T) {
+	needsRoot(t)
+	eachTransport(t, func(t *testing.T, tr string) {
+		p := mountedPool(t, "256M", tr)
+		p.slatefs("create", "--size", "64M", p.at("v"))
+		p.tool("mkfs.ext4", "-q", "-F", p.at("v"))
+		dev := loop(t, p.lab, p.at("v"))
+		must(t, os.MkdirAll(p.path("dir"), 0o755))
+		p.tool("mount", dev, p.path("dir"))
+		p.refuses(1, []string{filepath.Base(dev), "--force"}, "resize", "--shrink", p.at("v"), "32M")
+		must(t, os.WriteFile(filepath.Join(p.path("dir"), "f"), make([]byte, 1<<20), 0o600))
+		p.tool("umount", p.path("dir"))
+		p.tool("losetup", "-d", dev)
+		p.tool("e2fsck", "-fn", p.at("v"))
+		p.slatefs("resize", "--shrink", p.at("v"), "32M")
+	})
 }
 
 // TestTermWithOpenFiles ends a daemon whose files are open: it goes on, refuses new opens, says who holds them, and ends

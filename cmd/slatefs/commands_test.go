@@ -275,6 +275,16 @@ func TestBusy(t *testing.T) {
 	l.refused(exitFailed, "by qemu (pid 12, v, writing), loop3 (v, reading)", "rollback /lab/v@a")
 	l.refused(exitFailed, "hint: close it, or roll back under its users with --force", "rollback /lab/v@a")
 	l.refused(exitFailed, "busy", "destroy -r /lab/v")
+	l.refused(exitFailed, "hint: resize --shrink", "resize /lab/v 4K")
+	l.refused(exitFailed, "by qemu (pid 12, v, writing), loop3 (v, reading)", "resize --shrink /lab/v 4K")
+	l.refused(exitFailed, "hint: close it, or cut it under its users with --force", "resize --shrink /lab/v 4K")
+	l.refused(exitFailed, "busy", "resize -n --shrink /lab/v 4K")
+	l.ok("resize -n --shrink --force /lab/v 4K")
+	if out := l.ok("list -Hp -o volsize /lab/v"); out != "1048576\n" {
+		t.Errorf("a refused shrink left %s", out)
+	}
+	l.ok("resize /lab/v 2M") // growing harms nobody
+	l.ok("resize --shrink --force /lab/v 1M")
 	l.view.err = chain.ErrInvalid // a mount that can't be told does not undo what was done
 	l.ok("rollback --force /lab/v@a")
 	l.pool.ReleaseFile(a.Ino, true)

@@ -8,12 +8,13 @@ import (
 )
 
 func (a *app) resizeCmd() *cobra.Command {
-	var shrink, dry bool
+	var shrink, force, dry bool
 	cmd := &cobra.Command{
-		Use:   "resize [-n] [--shrink] FILE [+]S",
+		Use:   "resize [-n] [--shrink [--force]] FILE [+]S",
 		Short: "Change the size of a volume",
 		Long: `Makes a volume S bytes long, or S longer with +S. What a volume gains reads as zeros. Shrinking must be asked for; what
-is cut off is freed, but for what snapshots hold. refreservation=auto moves with the size.`,
+is cut off is freed, but for what snapshots hold. While the volume is open for writing (a guest, a loop device, a mounted
+file system on one) shrinking is refused, unless forced. refreservation=auto moves with the size.`,
 		Example: `  slatefs resize /mnt/lab/vm.raw 40G
   slatefs resize /mnt/lab/vm.raw +8G
   slatefs resize --shrink /mnt/lab/vm.raw 10G`,
@@ -32,7 +33,7 @@ is cut off is freed, but for what snapshots hold. refreservation=auto moves with
 			if err != nil {
 				return err
 			}
-			list, err := call[[]string](ctx, l, opResize, resizeArgs{o, n, grow, shrink, dry})
+			list, err := call[[]string](ctx, l, opResize, resizeArgs{o, n, grow, shrink, force, dry})
 			if err != nil {
 				return err
 			}
@@ -40,6 +41,7 @@ is cut off is freed, but for what snapshots hold. refreservation=auto moves with
 		}),
 	}
 	cmd.Flags().BoolVar(&shrink, "shrink", false, "the new size may be smaller")
+	cmd.Flags().BoolVar(&force, "force", false, "shrink even while the volume is open for writing")
 	dryFlag(cmd, &dry)
 	return cmd
 }

@@ -60,7 +60,7 @@ func (s *service) truncate(ino chain.Ino, size int64) error {
 }
 
 // resize sets the size of a volume, or grows it by something.
-func (s *service) resize(_ context.Context, _ peer, args resizeArgs) ([]string, error) {
+func (s *service) resize(ctx context.Context, _ peer, args resizeArgs) ([]string, error) {
 	a, err := s.volume(args.Object)
 	if err != nil {
 		return nil, err
@@ -77,10 +77,14 @@ func (s *service) resize(_ context.Context, _ peer, args resizeArgs) ([]string, 
 		return nil, fmt.Errorf("%s: a size of %s: %w", args.Object.Arg, formatSize(want), chain.ErrTooBig)
 	}
 	if args.Dry {
-		return forecastOf(s.pool.ForecastResize(a.Ino, want))
+		return forecastOf(s.pool.ForecastResize(a.Ino, want, args.Force))
 	}
-	if err := s.truncate(a.Ino, want); err != nil {
-		return nil, s.explain(a.Ino, err)
+	v, err := s.pool.Volume(a.Ino)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.patient(ctx, a.Ino, func() error { return v.Resize(want, args.Force) }); err != nil {
+		return nil, hintBusy(s.explain(a.Ino, err), "close it, or cut it under its users with --force")
 	}
 	s.changed(a.Ino)
 	return nil, s.pool.Flush()

@@ -127,7 +127,7 @@ type (
 		Object         object
 		Size           int64
 		Grow, AllowCut bool // by Size; smaller is meant
-		Dry            bool
+		Force, Dry     bool
 	}
 	listArgs struct {
 		Objects   []object
