@@ -207,7 +207,7 @@ func TestSymlinkTargets(t *testing.T) {
 	wantErr(t, "target of a file", err, ErrInvalid)
 	for ino := range targets {
 		ok(t, p.Unlink(Req{}, RootIno, fmt.Sprint(len(targets[ino]))))
-		if _, err := p.Readlink(ino); !errors.Is(err, ErrInvalid) {
+		if _, err := p.Readlink(ino); !errors.Is(err, ErrGone) {
 			t.Errorf("target of a symlink that is gone: %v", err)
 		}
 	}
