@@ -20,7 +20,7 @@ type Options struct {
 	Now        func() time.Time // the clock; required
 	Logger     *slog.Logger     // nil: silent
 	CacheBytes int64            // for map, list and catalog pages; 0: 64 MiB
-	ReadOnly   bool             // nothing is written: for check and dump
+	ReadOnly   bool             // nothing is written: for check, dump and mount -o ro; the journal is replayed in memory
 	Host       *Host            // who holds the pool from now on; nil: nobody, for tools of a device that is nobody else's
 	TakeOver   bool             // even if another host holds it
 	ZeroNow    func(ctx context.Context, bytes int64) (int64, error)
@@ -130,6 +130,9 @@ func (p *Pool) Failed() error {
 	defer p.mu.Unlock()
 	return p.failed
 }
+
+// ReadOnly tells whether the pool was opened for reading only: nothing is written to its device.
+func (p *Pool) ReadOnly() bool { return p.opt.ReadOnly }
 
 // failLocked makes the pool read-only for good. The first error stays.
 func (p *Pool) failLocked(err error) error {

@@ -132,6 +132,14 @@ func (p *Pool) OpenSnap(id LayerID) error {
 
 // ReleaseSnap is the end of OpenSnap. A snapshot that was destroyed meanwhile goes with its last user.
 func (p *Pool) ReleaseSnap(id LayerID) {
+	if p.opt.ReadOnly { // nothing is destroyed
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if l := p.layers[id]; l != nil && l.held > 0 {
+			l.held--
+		}
+		return
+	}
 	err := p.change(func(time.Time) error {
 		l := p.layers[id]
 		if l == nil || l.held == 0 {
@@ -149,9 +157,13 @@ func (p *Pool) ReleaseSnap(id LayerID) {
 }
 
 // OpenFile counts an open file by access mode, so that a destroy knows who is there. ErrBusy is for callers to give.
+// ErrReadOnly: the pool was opened for reading.
 func (p *Pool) OpenFile(ino Ino, write bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if write && p.opt.ReadOnly {
+		return p.writable()
+	}
 	v, err := p.volume(ino)
 	if err != nil {
 		return err
@@ -180,6 +192,9 @@ func (p *Pool) ReleaseFile(ino Ino, write bool) {
 
 // Forget destroys an orphan that nobody uses any more. The kernel has no reference to the inode.
 func (p *Pool) Forget(ino Ino) {
+	if p.opt.ReadOnly {
+		return // the next mount for writing does it
+	}
 	p.mu.Lock()
 	_, orphan, err := p.cat.get(rowKey(rowOrphan, uint64(ino)))
 	p.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"syscall"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 )
 
 // Limits that are negotiated with the kernel.
@@ -40,8 +41,20 @@ func fuseOptions(o MountOptions) *fuse.MountOptions {
 	}
 	if os.Geteuid() == 0 {
 		m.DirectMountStrict, m.AllowOther = true, true
+		m.DirectMountFlags = mountFlags(o)
+	} else if o.ReadOnly {
+		m.Options = append(m.Options, "ro")
 	}
 	return m
+}
+
+// mountFlags are those of mount(2).
+func mountFlags(o MountOptions) uintptr {
+	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
+	if o.ReadOnly {
+		flags |= unix.MS_RDONLY
+	}
+	return flags
 }
 
 // die is called by go-fuse while it recovers from a panic in a handler. The panic goes on, with its stack, and nobody

@@ -30,7 +30,7 @@ func mountDirect(dir string, o *fuse.MountOptions) (int, error) {
 	if o.AllowOther {
 		data = append(data, "allow_other")
 	}
-	if err := unix.Mount(o.FsName, dir, fsType, unix.MS_NOSUID|unix.MS_NODEV, strings.Join(data, ",")); err != nil {
+	if err := unix.Mount(o.FsName, dir, fsType, o.DirectMountFlags, strings.Join(data, ",")); err != nil {
 		return -1, errors.Join(err, unix.Close(fd))
 	}
 	return fd, nil

@@ -3,6 +3,7 @@ package fs
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -28,6 +29,8 @@ type MountOptions struct {
 	FsName     string       // source of the mount; the pool's name if empty
 	Debug      bool         // log every request at level debug
 	Logger     *slog.Logger // nil discards
+	ReadOnly   bool         // mount -o ro; a pool that was opened for reading is always mounted so
+	NonEmpty   bool         // also over a directory that holds something
 	EventLoop  bool         // READ, WRITE and FSYNC by an event loop over io_uring; ErrUnsupported unless root mounts
 }
 
@@ -71,7 +74,11 @@ func Mount(p *chain.Pool, dir string, o MountOptions) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = discard
 	}
+	o.ReadOnly = o.ReadOnly || p.ReadOnly()
 	dir, err := mountPoint(dir, o.FsName)
+	if err == nil && !o.NonEmpty {
+		err = empty(dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("fs: mount: %w", err)
 	}
@@ -187,6 +194,30 @@ func mountPoint(dir, source string) (string, error) {
 	default:
 		return "", fmt.Errorf("%s: mount of pool %s: %w", at, old.source, err)
 	}
+}
+
+// empty is chain.ErrNotEmpty for a directory that holds something, which a mount would hide. What may not be listed is not
+// looked at.
+func empty(dir string) error {
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil //nolint:nilerr // mount(2) says whether that matters
+	}
+	names, err := f.Readdirnames(1)
+	if err := errors.Join(f.Close(), ignoreEOF(err)); err != nil {
+		return err
+	}
+	if len(names) > 0 {
+		return fmt.Errorf("%s: holds %q, which the mount would hide: %w", dir, names[0], chain.ErrNotEmpty)
+	}
+	return nil
+}
+
+func ignoreEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }
 
 // setIOFlusher marks the threads of this process, present and future, as ones that memory reclaim may wait for: they

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -74,15 +75,20 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 	d.recorder = &recorder{pool: d.pool, log: log, send: journalSend()}
 	s.view, s.dir = mountView{d.srv.FS(), d.srv}, d.srv.Dir()
 	d.grower = newGrower(dev, d.pool, d.log)
-	s.grower = d.grower
-	if err := s.grower.configure(); err != nil {
-		return d, err
+	if !d.pool.ReadOnly() {
+		s.grower = d.grower
+		if err := s.grower.configure(); err != nil {
+			return d, err
+		}
 	}
 	ops := s.operations()
 	ops[opInfo] = handler(d.info)
 	ops[opUmount] = handler(d.umount)
 	ops[opExtend] = handler(d.grower.extendOp)
 	ops[opReduce] = handler(d.grower.reduceOp)
+	if d.pool.ReadOnly() {
+		onlyReading(ops, d.live.Name)
+	}
 	if d.control, err = a.host.listenControl(d.live.UUID, ops, log); err != nil {
 		return d, err
 	}
@@ -92,7 +98,7 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 
 // openPool opens the device, takes both locks, and opens the pool.
 func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
-	dev, release, err := a.reach(context.Background(), c.pool, blockdev.Options{}, true)
+	dev, release, err := a.reach(context.Background(), c.pool, blockdev.Options{ReadOnly: c.opts.readOnly}, true)
 	if err != nil {
 		return nil, err
 	}
@@ -115,16 +121,43 @@ func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
 		Socket: a.host.socketPath(id), Version: version(), Log: c.opts.log,
 	}
 	d.sayWhere(a)
-	me, err := a.host.asHolder(d.now())
-	if err != nil {
-		return nil, err
-	}
-	d.pool, err = chain.Open(dev, chain.Options{Now: d.now, Logger: d.log, CacheBytes: c.opts.cache, Host: me, TakeOver: c.take})
-	if err != nil {
+	if err := d.open(dev, c); err != nil {
 		return nil, takeOverHint(err, name)
 	}
 	d.undo = append(d.undo, d.pool.Close)
 	return dev, nil
+}
+
+// open opens the pool: held by this host from then on, or for reading only, which needs that no other host writes to it.
+func (d *daemon) open(dev *blockdev.File, c mountConfig) (err error) {
+	o := chain.Options{Now: d.now, Logger: d.log, CacheBytes: c.opts.cache, ReadOnly: c.opts.readOnly, TakeOver: c.take}
+	if o.ReadOnly {
+		i, err := chain.Identify(dev)
+		if err == nil && !c.take {
+			err = d.host.heldElsewhere(i)
+		}
+		if err != nil {
+			return err
+		}
+	} else if o.Host, err = d.host.asHolder(d.now()); err != nil {
+		return err
+	}
+	d.pool, err = chain.Open(dev, o)
+	return err
+}
+
+// readingOps are the operations of a pool that is mounted for reading.
+var readingOps = []string{opInfo, opUmount, opList, opTree, opGetProps, opJobs, opEraseLog, opCheck, opDump, opAudit, opAuditAt}
+
+// onlyReading refuses all other operations.
+func onlyReading(ops map[string]operation, pool string) {
+	for name := range ops {
+		if !slices.Contains(readingOps, name) {
+			ops[name] = func(context.Context, peer, json.RawMessage) (any, error) {
+				return nil, fmt.Errorf("pool %s is mounted for reading (-o ro): %w", pool, chain.ErrReadOnly)
+			}
+		}
+	}
 }
 
 // startEraser makes the eraser and gives it to the pool for writers that wait.
@@ -142,8 +175,11 @@ func (d *daemon) startEraser(dev *blockdev.File, s *service) (err error) {
 // mount mounts the pool.
 func (d *daemon) mount(c mountConfig) (err error) {
 	o := fs.MountOptions{AllowOther: c.opts.allowOther, FsName: d.live.Name, Debug: c.opts.debug, Logger: d.log}
-	o.EventLoop = c.opts.transport == transportLoop
+	o.EventLoop, o.ReadOnly, o.NonEmpty = c.opts.transport == transportLoop, c.opts.readOnly, c.opts.nonEmpty
 	d.srv, err = fs.Mount(d.pool, c.dir, o)
+	if errors.Is(err, chain.ErrNotEmpty) {
+		return hinted(err, "-o nonempty mounts all the same")
+	}
 	if err != nil {
 		return err
 	}
@@ -164,6 +200,9 @@ func (d *daemon) mount(c mountConfig) (err error) {
 // publish tells clients where the daemon is, now and after its end. The pool is served all the same if that fails.
 func (d *daemon) publish(a *app) {
 	d.sayWhere(a)
+	if _, err := d.host.knownAs(d.live.UUID); err == nil && d.pool.ReadOnly() {
+		return // it may be read through a loop device or a snapshot: that is not its place
+	}
 	if err := a.remember(known{d.live.UUID, d.live.Name, d.live.Device, d.live.Dir}); err != nil {
 		d.warn(a, "the pool is mounted, but its name is not known here after its end", err)
 	}
@@ -190,15 +229,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	defer stop()
 	d.log.Info("mounted", "pool", d.live.Name, "device", d.live.Device, "dir", d.live.Dir, "pid", d.live.PID)
 	d.served = true
-	err := supervise(ctx, []part{
-		d.helper("erase log", d.recorder.run),
-		d.helper("pool", d.whileGood(d.pool.Run)),
-		d.helper("eraser", d.whileGood(d.eraser.Run)),
-		d.helper("watcher", d.watch.run),
-		d.helper("grower", d.grower.run),
-		{"mount", d.serveMount},
-		d.helper("control", d.control.serve),
-	})
+	err := supervise(ctx, d.parts())
 	err = errors.Join(err, d.close())
 	if err != nil {
 		d.log.Error("ended", "pool", d.live.Name, "error", err)
@@ -206,6 +237,23 @@ func (d *daemon) serve(ctx context.Context) error {
 	}
 	d.log.Info("ended", "pool", d.live.Name)
 	return nil
+}
+
+// parts are what runs, in the order of its start. Only the mount may end the daemon.
+func (d *daemon) parts() []part {
+	mount, control := part{"mount", d.serveMount}, d.helper("control", d.control.serve)
+	if d.pool.ReadOnly() {
+		return []part{mount, control}
+	}
+	return []part{
+		d.helper("erase log", d.recorder.run),
+		d.helper("pool", d.whileGood(d.pool.Run)),
+		d.helper("eraser", d.whileGood(d.eraser.Run)),
+		d.helper("watcher", d.watch.run),
+		d.helper("grower", d.grower.run),
+		mount,
+		control,
+	}
 }
 
 // helper is a part that never ends the daemon.
@@ -326,7 +374,7 @@ func (d *daemon) info(context.Context, peer, none) (poolInfo, error) {
 	if err := d.pool.Failed(); err != nil {
 		i.Failed = err.Error()
 	}
-	i.Stuck, i.Troubles = d.grower.stuck(), d.troubles()
+	i.Stuck, i.Troubles, i.Reading = d.grower.stuck(), d.troubles(), d.pool.ReadOnly()
 	return i, nil
 }
 

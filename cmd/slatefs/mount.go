@@ -28,6 +28,8 @@ const defaultCache = 64 << 20
 type mountOptions struct {
 	allowOther bool
 	debug      bool
+	readOnly   bool
+	nonEmpty   bool
 	cache      int64 // bytes
 	transport  string
 	verify     *blockdev.Verify // nil: as the pool has it
@@ -50,6 +52,8 @@ What lies on the device must be the pool that this host knows by NAME. A copy of
 other is there: slatefs pool reguid makes it a pool of its own, --adopt makes it the one that is known.
 
 Options for -o:
+  ro                     for reading: nothing is written to the device, which may be read-only
+  nonempty               also on a directory that holds something
   allow_other            other users may use the mount (always so for root's)
   cache=SIZE             memory for metadata pages, 64M by default
   verify=off|sample|full how much of what was erased is read back, in place of the property erase_verify
@@ -156,7 +160,7 @@ func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) 
 }
 
 // ignoredOptions mean nothing to a mount: they are for fstab, or what we do anyway.
-var ignoredOptions = []string{"rw", "defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "nosuid", "nodev", "dev", "suid", "exec"}
+var ignoredOptions = []string{"defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "nosuid", "nodev", "dev", "suid", "exec"}
 
 func parseMountOptions(opts []string) (o mountOptions, err error) {
 	o = mountOptions{cache: defaultCache, transport: transportClassic}
@@ -167,6 +171,10 @@ func parseMountOptions(opts []string) (o mountOptions, err error) {
 			o.allowOther = true
 		case opt == "debug":
 			o.debug = true
+		case opt == "ro", opt == "rw": // the last one counts
+			o.readOnly = opt == "ro"
+		case opt == "nonempty":
+			o.nonEmpty = true
 		case key == "cache":
 			if o.cache, err = parseSize(val); err == nil && o.cache < 1<<20 {
 				err = usagef("mount option %s: at least 1M", opt)

@@ -16,6 +16,7 @@ import (
 const (
 	stateOnline     = "online"
 	stateReadOnly   = "read-only" // an error made it so
+	stateReading    = "online-ro" // mounted with -o ro
 	stateUnmounted  = "unmounted"
 	stateMissing    = "missing"    // its device is
 	stateReplaced   = "replaced"   // another pool lies on its device, or none
@@ -131,8 +132,11 @@ func withLVs(pools []poolState, lvs []lvPool) []poolState {
 func liveState(ctx context.Context, l live) (poolState, error) {
 	i, err := call[poolInfo](ctx, l, opInfo, none{})
 	p := poolState{Name: l.Name, UUID: l.UUID, State: stateOnline, Device: l.Device, Dir: l.Dir, Info: &i}
-	if i.Failed != "" {
+	switch {
+	case i.Failed != "":
 		p.State = stateReadOnly
+	case i.Reading:
+		p.State = stateReading
 	}
 	return p, err
 }
