@@ -34,8 +34,9 @@ var eraseProperties = []Property{
 when somebody needs them; nobody gets them before they are zero, and they are never called erased`,
 	},
 	{
-		Name: PropLogExport, On: OnPool, Default: "none", Parse: parseExport,
-		Help: `file that gets the records that leave the erase log, as lines of JSON: an absolute path or none`,
+		Name: PropLogExport, On: OnPool, Host: true, Default: "none", Parse: parseExport,
+		Help: `file that gets the records that leave the erase log, as lines of JSON: an absolute path or none.
+Kept on this host, not in the pool`,
 	},
 	{
 		Name: PropDestroyDelay, On: OnPool, Default: "0",

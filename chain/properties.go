@@ -38,6 +38,9 @@ type Property struct {
 	Inherits Scope  // where it is taken from the directory above, unless set
 	Default  string // canonical
 	Bytes    bool   // a value that is a number is printed as a size
+	// Host: the value says what is run or opened on the host that serves the pool. It is kept on that host, never in a pool,
+	// which anybody may have written: a pool takes none, and what one has all the same is passed over.
+	Host bool
 	// Parse checks a value as people write it and returns the canonical text that is kept. on is one scope.
 	Parse func(val string, on Scope) (string, error)
 	Help  string // what it does, for help texts, in lines of at most 95 characters
@@ -77,9 +80,10 @@ volume's size and moves with it. On a directory or pool, auto or none: what new 
 pool as 10%, or 0 for never`,
 	},
 	{
-		Name: PropOnLowSpace, On: OnPool, Parse: func(v string, _ Scope) (string, error) { return v, nil },
+		Name: PropOnLowSpace, On: OnPool, Host: true, Parse: func(v string, _ Scope) (string, error) { return v, nil },
 		Help: `a command for sh that runs, as who mounted the pool, when space gets low; SLATEFS_POOL,
-SLATEFS_MOUNTPOINT, SLATEFS_AVAILABLE and SLATEFS_EVENT (low or short) tell it what happened`,
+SLATEFS_MOUNTPOINT, SLATEFS_AVAILABLE and SLATEFS_EVENT (low or short) tell it what happened.
+Kept on this host, not in the pool`,
 	},
 }, slices.Concat(scrubberProperties, eraseProperties[:], growProperties)...)
 

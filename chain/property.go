@@ -68,6 +68,9 @@ func (p *Pool) prop(ino Ino, name string) (PropValue, error) {
 		return PropValue{Property: d, Value: map[bool]string{false: "off", true: "on"}[n.kept], Set: n.kept}, nil
 	}
 	v := PropValue{Property: d, Value: d.Default}
+	if d.Host { // whatever stands in the pool
+		return v, nil
+	}
 	for at := ino; ; {
 		val, ok, err := p.propRow(at, name)
 		if err != nil {
@@ -87,6 +90,26 @@ func (p *Pool) prop(ino Ino, name string) (PropValue, error) {
 			return PropValue{}, err
 		}
 	}
+}
+
+// Stray are the properties of hosts that stand in the pool all the same, by name: an earlier program put them there, or somebody
+// else. They mean nothing; SetProps takes them away by Inherit.
+func (p *Pool) Stray() (names []string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range properties {
+		if !d.Host {
+			continue
+		}
+		_, ok, err := p.propRow(RootIno, d.Name)
+		if err != nil {
+			return names, err
+		}
+		if ok {
+			names = append(names, d.Name)
+		}
+	}
+	return names, nil
 }
 
 // Properties are kept in the catalog under the hash of their name, as attributes are.
@@ -216,6 +239,8 @@ func (p *Pool) parseSettings(ino Ino, settings []Setting) ([]Setting, error) {
 			err = fmt.Errorf("set twice: %w", ErrInvalid)
 		case s.Inherit:
 			out[i].Value = v.Default
+		case v.Host:
+			err = fmt.Errorf("it is kept on the host: %w", ErrInvalid)
 		default:
 			if out[i].Value, err = v.Parse(s.Value, on); err == nil && len(s.Name)+len(out[i].Value) > maxProp {
 				err = fmt.Errorf("%d bytes, at most %d: %w", len(out[i].Value), maxProp-len(s.Name), ErrTooBig)

@@ -64,14 +64,15 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 	if err != nil {
 		return d, err
 	}
-	s := &service{pool: d.pool, log: log, now: d.now, verify: c.opts.verify}
+	own := d.readSettings(a)
+	s := &service{pool: d.pool, own: own, log: log, now: d.now, verify: c.opts.verify}
 	if err := d.startEraser(dev, s); err != nil {
 		return d, err
 	}
 	if err := d.mount(c); err != nil {
 		return d, err
 	}
-	d.watch = newWatcher(d.pool, d.live.Dir, d.log)
+	d.watch = newWatcher(d.pool, own, d.live.Dir, d.log)
 	d.recorder = &recorder{pool: d.pool, log: log, send: journalSend()}
 	s.view, s.dir = mountView{d.srv.FS(), d.srv}, d.srv.Dir()
 	d.grower = newGrower(dev, d.pool, d.log)
@@ -158,6 +159,23 @@ func onlyReading(ops map[string]operation, pool string) {
 			}
 		}
 	}
+}
+
+// readSettings reads what this host does for the pool, and tells what the pool itself says of that, which means nothing.
+func (d *daemon) readSettings(a *app) *settings {
+	own, err := a.host.readSettings(d.live.UUID)
+	if err != nil {
+		d.warn(a, "what this host does for the pool is not done: its settings cannot be read", err)
+	}
+	stray, err := d.pool.Stray()
+	if err != nil {
+		d.warn(a, "properties", err)
+	}
+	for _, name := range stray {
+		d.warn(a, "a property of the host stands in the pool, and is passed over",
+			fmt.Errorf("slatefs set %s=… %s sets it here, slatefs inherit %s %s takes it out of the pool", name, d.live.Name, name, d.live.Name))
+	}
+	return own
 }
 
 // startEraser makes the eraser and gives it to the pool for writers that wait.

@@ -25,7 +25,7 @@ func (a *app) eraseLogCmd() *cobra.Command {
 		Long: `Shows the erase log of a pool, the oldest first: a record for each job that has ended, and a line for each day and
 volume for what was overwritten and discarded. In each, freed = zeroed + released + failed + kept: kept is what a destroyed
 thing owned and others still showed when it was destroyed. The log lies in the pool and is bounded; what leaves it is
-first appended to the file that the pool's property erase_log_export names. -j has all of a record, UUIDs too.`,
+first appended to the file that erase_log_export names. -j has all of a record, UUIDs too.`,
 		Example: `  slatefs erase log lab
   slatefs erase log --since 2026-11-01 --volume vm.raw lab
   slatefs erase log -j --since 24h lab | jq '.log[].layer_uuids'`,

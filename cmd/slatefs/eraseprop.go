@@ -92,11 +92,7 @@ func (s *service) applyProps() error {
 	if s.verify != nil {
 		set.verify = *s.verify
 	}
-	export, err := s.pool.Prop(chain.RootIno, chain.PropLogExport)
-	if err != nil {
-		return err
-	}
-	s.pool.SetLogExport(logExport(export.Value))
+	s.pool.SetLogExport(logExport(s.own.value(chain.PropLogExport)))
 	if s.grower != nil {
 		if err := s.grower.configure(); err != nil {
 			return err

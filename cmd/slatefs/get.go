@@ -30,7 +30,7 @@ func (a *app) getCmd() *cobra.Command {
 		Use:   "get [-rHpj] [-o FIELD,…] all|PROP[,PROP]… [PATH…]",
 		Short: "Show properties",
 		Long: `Shows properties of volumes, directories and pools, and where each value comes from: local, inherited from a
-directory, or the default. Without a PATH, those of all mounted pools.
+directory, kept on this host, or the default. Without a PATH, those of all mounted pools.
 
 Properties:` + propHelp(everywhere),
 		Example: `  slatefs get all /mnt/lab/vm.raw

@@ -18,20 +18,21 @@ import (
 //	run/UUID.json        what it serves
 //	run/UUID/control.sock
 //	log/NAME.log         of daemons in the background
+//	conf/UUID.conf       what the host does for a pool (settings.go)
 type host struct {
-	state, run, log string
+	state, run, log, conf string
 }
 
-// newHost finds the directories. SLATEFS_STATE_DIR and SLATEFS_RUN_DIR come first, so that tests and labs keep apart
-// from the host's own pools.
+// newHost finds the directories. SLATEFS_STATE_DIR, SLATEFS_RUN_DIR and SLATEFS_CONF_DIR come first, so that tests and labs
+// keep apart from the host's own pools.
 func newHost(env func(string) string, uid int) (host, error) {
-	h := host{state: env("SLATEFS_STATE_DIR"), run: env("SLATEFS_RUN_DIR")}
+	h := host{state: env("SLATEFS_STATE_DIR"), run: env("SLATEFS_RUN_DIR"), conf: env("SLATEFS_CONF_DIR")}
 	if h.state != "" {
-		h.log = filepath.Join(h.state, "log")
+		h.log, h.conf = filepath.Join(h.state, "log"), cmp.Or(h.conf, filepath.Join(h.state, "conf"))
 	}
 	if uid == 0 {
 		h.state, h.run = cmp.Or(h.state, "/var/lib/slatefs"), cmp.Or(h.run, "/run/slatefs")
-		h.log = cmp.Or(h.log, "/var/log/slatefs")
+		h.log, h.conf = cmp.Or(h.log, "/var/log/slatefs"), cmp.Or(h.conf, "/etc/slatefs")
 		return h, h.absolute()
 	}
 	if h.state == "" {
@@ -48,6 +49,16 @@ func newHost(env func(string) string, uid int) (host, error) {
 	}
 	if h.run == "" {
 		h.run = userRunDir(env, uid)
+	}
+	if h.conf == "" {
+		switch base, home := env("XDG_CONFIG_HOME"), env("HOME"); {
+		case base != "":
+			h.conf = filepath.Join(base, "slatefs")
+		case home != "":
+			h.conf = filepath.Join(home, ".config/slatefs")
+		default:
+			h.conf = filepath.Join(h.state, "conf")
+		}
 	}
 	return h, h.absolute()
 }
@@ -68,7 +79,7 @@ func userRunDir(env func(string) string, uid int) string {
 
 // absolute refuses directories that would move with the working directory: the daemon has another one.
 func (h host) absolute() error {
-	for _, dir := range []string{h.state, h.run} {
+	for _, dir := range []string{h.state, h.run, h.conf} {
 		if !filepath.IsAbs(dir) {
 			return fmt.Errorf("%s: must be an absolute path", dir)
 		}
@@ -82,16 +93,24 @@ func owned(dir string, uid int) bool {
 	return unix.Lstat(dir, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && int(st.Uid) == uid
 }
 
-// privateDir makes a directory that only this user may enter, and refuses one that somebody else made.
+// privateDir makes a directory that only this user may enter. One that is there stays as it is, and is refused where somebody
+// else made it, or may make names in it.
 func privateDir(dir string) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	err := os.Mkdir(dir, 0o700)
+	if !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	if !owned(dir, os.Geteuid()) {
+	st, err := os.Lstat(dir)
+	switch {
+	case err != nil:
+		return err
+	case !owned(dir, os.Geteuid()):
 		return fmt.Errorf("%s: is not a directory of user %d", dir, os.Geteuid())
+	case st.Mode().Perm()&0o022 != 0:
+		return hinted(fmt.Errorf("%s: others may write in it, mode %04o", dir, st.Mode().Perm()), "chmod go-w %s, after a look at it", dir)
 	}
-	return os.Chmod(dir, 0o700)
+	return nil
 }

@@ -27,10 +27,12 @@ func TestHostDirectories(t *testing.T) {
 		uid  int
 		want host
 	}{
-		{env(), 0, host{"/var/lib/slatefs", "/run/slatefs", "/var/log/slatefs"}},
-		{env("SLATEFS_STATE_DIR", "/s", "SLATEFS_RUN_DIR", "/r"), 0, host{"/s", "/r", "/s/log"}},
-		{env("HOME", "/h", "XDG_RUNTIME_DIR", "/x"), 12345, host{"/h/.local/state/slatefs", "/x/slatefs", "/h/.local/state/slatefs/log"}},
-		{env("XDG_STATE_HOME", "/h"), 12345, host{"/h/slatefs", filepath.Join(os.TempDir(), "slatefs-12345"), "/h/slatefs/log"}},
+		{env(), 0, host{"/var/lib/slatefs", "/run/slatefs", "/var/log/slatefs", "/etc/slatefs"}},
+		{env("SLATEFS_STATE_DIR", "/s", "SLATEFS_RUN_DIR", "/r"), 0, host{"/s", "/r", "/s/log", "/s/conf"}},
+		{env("SLATEFS_STATE_DIR", "/s", "SLATEFS_CONF_DIR", "/c"), 0, host{"/s", "/run/slatefs", "/s/log", "/c"}},
+		{env("HOME", "/h", "XDG_RUNTIME_DIR", "/x"), 12345, host{"/h/.local/state/slatefs", "/x/slatefs", "/h/.local/state/slatefs/log", "/h/.config/slatefs"}},
+		{env("XDG_STATE_HOME", "/h"), 12345, host{"/h/slatefs", filepath.Join(os.TempDir(), "slatefs-12345"), "/h/slatefs/log", "/h/slatefs/conf"}},
+		{env("HOME", "/h", "XDG_CONFIG_HOME", "/c", "SLATEFS_RUN_DIR", "/r"), 12345, host{"/h/.local/state/slatefs", "/r", "/h/.local/state/slatefs/log", "/c/slatefs"}},
 	} {
 		if got, err := newHost(c.env, c.uid); err != nil || got != c.want {
 			t.Errorf("host is %+v, %v, want %+v", got, err, c.want)
@@ -54,8 +56,19 @@ func TestPrivateDir(t *testing.T) {
 		if err != nil || st.Mode().Perm() != 0o700 {
 			t.Fatalf("mode %v, %v", st.Mode(), err)
 		}
-		if err := os.Chmod(dir, 0o777); err != nil {
+	}
+	// What is there keeps its mode. One that others may write in is not taken.
+	for _, c := range []struct {
+		mode os.FileMode
+		ok   bool
+	}{{0o755, true}, {0o750, true}, {0o777, false}, {0o770, false}, {0o700, true}} {
+		if err := os.Chmod(dir, c.mode); err != nil {
 			t.Fatal(err)
+		}
+		err := privateDir(dir)
+		st, statErr := os.Stat(dir)
+		if (err == nil) != c.ok || statErr != nil || st.Mode().Perm() != c.mode {
+			t.Errorf("a directory of mode %v: %v, and its mode is %v", c.mode, err, st.Mode().Perm())
 		}
 	}
 	link := filepath.Join(t.TempDir(), "link")
@@ -74,7 +87,7 @@ func testHost(t *testing.T) host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(run) })
-	return host{state: t.TempDir(), run: filepath.Join(run, "r"), log: t.TempDir()}
+	return host{state: t.TempDir(), run: filepath.Join(run, "r"), log: t.TempDir(), conf: filepath.Join(t.TempDir(), "conf")}
 }
 
 func TestPoolLock(t *testing.T) {

@@ -31,6 +31,7 @@ type lab struct {
 	pool *chain.Pool
 	view *fakeView
 	live live
+	own  *settings
 	disk *devtest.Disk
 }
 
@@ -101,7 +102,10 @@ func (l *lab) serve(h host) {
 		t.Fatal(err)
 	}
 	l.pool.SetZeroNow(eraser.Now)
-	s := &service{pool: l.pool, eraser: eraser, view: l.view, log: slog.New(slog.DiscardHandler), dir: "/lab", now: l.app.now, dev: l.disk}
+	if l.own, err = h.readSettings(uuid{9}); err != nil {
+		t.Fatal(err)
+	}
+	s := &service{pool: l.pool, own: l.own, eraser: eraser, view: l.view, log: slog.New(slog.DiscardHandler), dir: "/lab", now: l.app.now, dev: l.disk}
 	ops := s.operations()
 	l.live = live{UUID: uuid{9}, Name: "lab", Device: "/nowhere/lab.pool", Dir: "/lab", MountDev: "0:99", PID: 4711, Socket: h.socketPath(uuid{9})}
 	ops[opInfo] = handler(func(context.Context, peer, none) (poolInfo, error) {

@@ -71,8 +71,9 @@ type newPool struct {
 	lv       *newLV // it lies on a logical volume
 	zeroed   bool   // the device reads as zero everywhere
 	zeroNow  bool
-	settings []chain.Setting
-	old      uuid // of the pool that is lost
+	settings []chain.Setting // of the pool
+	ofHost   []chain.Setting // what this host does for it
+	old      uuid            // of the pool that is lost
 }
 
 var poolName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$`)
@@ -106,9 +107,11 @@ func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFla
 		return n, hinted(usagef("%s: is neither a path nor VG/LV", device), "a device starts with / or ./, as ./%s; an LV is VG/LV", device)
 	}
 	n = newPool{name: name, sparse: f.sparse, zeroed: f.assumeZero, zeroNow: f.zeroNow}
-	if n.settings, err = parseSettings(f.props, chain.OnPool); err != nil {
+	settings, err := parseSettings(f.props, chain.OnPool)
+	if err != nil {
 		return n, err
 	}
+	n.ofHost, n.settings = splitSettings(settings)
 	if isLV {
 		n.device = lv.Path()
 		return n, errors.Join(a.planLV(ctx, &n, lv, f), a.nameFree(ctx, name, n.device))
@@ -171,6 +174,14 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 	if err != nil {
 		return err
 	}
+	own, err := a.host.readSettings(id)
+	if err != nil {
+		return err
+	}
+	undo, err := own.change(n.ofHost)
+	if err != nil {
+		return err
+	}
 	switch {
 	case n.lv != nil:
 		err = a.makeOnLV(ctx, n, id)
@@ -180,7 +191,7 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 		err = a.makeOnDevice(ctx, n, id)
 	}
 	if err != nil {
-		return err
+		return errors.Join(err, undo())
 	}
 	if n.old != (uuid{}) {
 		a.gone(n.device)

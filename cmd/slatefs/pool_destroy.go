@@ -122,6 +122,11 @@ func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flag
 		return err
 	}
 	a.gone(end.device)
+	if _, err := a.host.knownAs(end.id); err != nil { // it was no copy
+		if err := removeIfThere(a.host.settingsPath(end.id)); err != nil {
+			a.warnOnce("the pool is gone, but what this host did for it is left: %v", err)
+		}
+	}
 	if text := end.leaves(); text != "" && !flags.erase {
 		if err := a.note("left on %s, not erased: %s", end.device, text); err != nil {
 			return err

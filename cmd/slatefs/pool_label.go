@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -117,6 +118,7 @@ func (a *app) relabelOn(ctx context.Context, ref poolRef, name string, id uuid) 
 	if moves {
 		if k.UUID, k.Name = newID, now; newID != old {
 			a.forget(old)
+			a.moveSettings(old, newID)
 		}
 		err = a.remember(k)
 	}
@@ -124,6 +126,17 @@ func (a *app) relabelOn(ctx context.Context, ref poolRef, name string, id uuid) 
 		_, err = fmt.Fprint(a.stdout, printable("pool %s, UUID %v, was %s, %v\n", now, newID, oldName, old))
 	}
 	return err
+}
+
+// moveSettings gives what the host does for a pool to the pool's new UUID.
+func (a *app) moveSettings(old, now uuid) {
+	err := os.Rename(a.host.settingsPath(old), a.host.settingsPath(now))
+	if err == nil {
+		err = syncDir(a.host.conf)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		a.warnOnce("the pool has a new UUID, and what this host did for it stays with the old one: %v", err)
+	}
 }
 
 // lockCopy takes the lock of a pool, or, where a daemon has it, makes sure that dev is another file than the daemon's, and so a
@@ -170,7 +183,7 @@ func (a *app) poolForgetCmd() *cobra.Command {
 		Use:   "forget NAME|UUID",
 		Short: "Make this host forget a pool",
 		Long: `Takes a pool out of those that this host knows. Nothing is changed on its device, which may be gone; pool import makes it
-known again. A pool on a logical volume is still found by its tags.`,
+known again. A pool on a logical volume is still found by its tags. Settings that this host keeps for the pool stay.`,
 		Example:           `  slatefs pool forget lab`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completePools(0),

@@ -25,6 +25,7 @@ type service struct {
 	now    func() time.Time
 	grower *grower // nil: the pool does not grow
 	dev    eraseDevice
+	own    *settings        // what this host does for the pool
 	verify *blockdev.Verify // the mount option, which goes before the property; nil: not given
 
 	setting  sync.Mutex // one change of properties at a time

@@ -21,13 +21,14 @@ func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]string,
 		return nil, err
 	}
 	if args.Dry {
-		return forecastOf(s.pool.ForecastSet(a.Ino, args.Settings...))
+		_, ofPool := splitSettings(args.Settings)
+		return forecastOf(s.pool.ForecastSet(a.Ino, ofPool...))
 	}
 	if a.Ino == chain.RootIno {
 		s.setting.Lock()
 		defer s.setting.Unlock()
 	}
-	if err := s.pool.SetProps(who.req(opSetProps), a.Ino, args.Settings...); err != nil {
+	if err := s.putProps(who.req(opSetProps), a.Ino, args.Settings); err != nil {
 		return nil, s.explain(a.Ino, err)
 	}
 	if err := s.pool.Flush(); err != nil {
@@ -37,6 +38,40 @@ func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]string,
 		return nil, nil
 	}
 	return nil, s.applyProps()
+}
+
+// putProps sets properties, those of the host in its file, the others in the pool: all or none.
+func (s *service) putProps(r chain.Req, ino chain.Ino, list []chain.Setting) error {
+	var ofHost, ofPool []chain.Setting
+	if ofPool = list; ino == chain.RootIno { // nothing else has properties of the host
+		ofHost, ofPool = splitSettings(list)
+	}
+	undo, err := s.own.change(ofHost)
+	if err != nil {
+		return err
+	}
+	for _, h := range ofHost {
+		if h.Inherit { // from where an earlier program kept it, too
+			ofPool = append(ofPool, h)
+		}
+	}
+	if err := s.pool.SetProps(r, ino, ofPool...); err != nil {
+		return errors.Join(err, undo())
+	}
+	return nil
+}
+
+// prop is a property as it holds, and where it comes from.
+func (s *service) prop(ino chain.Ino, p chain.Property) (val, source string, err error) {
+	v, err := s.pool.Prop(ino, p.Name)
+	if err != nil || !p.Host {
+		return v.Value, v.Source(s.abs), err
+	}
+	val, set := s.own.get(p)
+	if source = "default"; set {
+		source = "host"
+	}
+	return val, source, nil
 }
 
 // getProps reads properties of an object, and of all below it if asked to. No names: all that it can have.
@@ -54,10 +89,10 @@ func (s *service) getProps(ctx context.Context, _ peer, args getArgs) (out []pro
 			if len(args.Names) > 0 && !slices.Contains(args.Names, p.Name) {
 				continue
 			}
-			v, err := s.pool.Prop(ino, p.Name)
+			val, source, err := s.prop(ino, p)
 			switch {
 			case err == nil:
-				out = append(out, propValue{s.abs(ino), p.Name, v.Value, v.Source(s.abs), p.Bytes})
+				out = append(out, propValue{s.abs(ino), p.Name, val, source, p.Bytes})
 			case !errors.Is(err, chain.ErrInvalid) || all && len(args.Names) > 0:
 				return err
 			}

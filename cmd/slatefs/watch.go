@@ -14,10 +14,11 @@ import (
 )
 
 // watcher looks at the space of a pool once a second and tells when it gets low, or promises short: in the log, by a
-// counter, and by the command that the pool's on_low_space says. It tells once, and again only after it was better.
+// counter, and by the command that this host's on_low_space says. It tells once, and again only after it was better.
 type watcher struct {
 	pool   *chain.Pool
-	dir    string // the mountpoint
+	own    *settings // which have the command
+	dir    string    // the mountpoint
 	log    *slog.Logger
 	events *atomic.Int64 // how often it told
 	low    bool
@@ -25,8 +26,8 @@ type watcher struct {
 	hook   outside
 }
 
-func newWatcher(p *chain.Pool, dir string, log *slog.Logger) *watcher {
-	return &watcher{pool: p, dir: dir, log: log, events: atomic.NewInt64(0)}
+func newWatcher(p *chain.Pool, own *settings, dir string, log *slog.Logger) *watcher {
+	return &watcher{pool: p, own: own, dir: dir, log: log, events: atomic.NewInt64(0)}
 }
 
 // hookTime bounds how long the command may take, and hookGrace how long it may go on when it is killed then, or hold its
@@ -81,7 +82,7 @@ func (w *watcher) prop(name string) string {
 func (w *watcher) tell(ctx context.Context, event string, avail int64, args ...any) {
 	w.events.Inc()
 	w.log.Warn("space is "+event, append([]any{"pool", w.pool.Name()}, args...)...)
-	command := w.prop(chain.PropOnLowSpace)
+	command := w.own.value(chain.PropOnLowSpace)
 	if command == "" {
 		return
 	}

@@ -19,7 +19,7 @@ import (
 func TestWatcher(t *testing.T) {
 	l := newLab(t)
 	var logged bytes.Buffer
-	w := newWatcher(l.pool, "/lab", slog.New(slog.NewTextHandler(&logged, nil)))
+	w := newWatcher(l.pool, l.own, "/lab", slog.New(slog.NewTextHandler(&logged, nil)))
 	told := filepath.Join(t.TempDir(), "told")
 	look := func(want int64) {
 		t.Helper()
@@ -61,7 +61,7 @@ func TestWatcher(t *testing.T) {
 // A command that leaves something behind which holds its output does not hold the watcher, nor one that hangs.
 func TestWatcherOutlivesItsCommand(t *testing.T) {
 	l := newLab(t)
-	w := newWatcher(l.pool, "/lab", slog.New(slog.DiscardHandler))
+	w := newWatcher(l.pool, l.own, "/lab", slog.New(slog.DiscardHandler))
 	left := filepath.Join(t.TempDir(), "left")
 	l.ok("set on_low_space=sleep\t1000&echo\t$!>" + left + " low_space=100% lab")
 	w.look(t.Context())
