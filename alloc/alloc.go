@@ -9,6 +9,8 @@
 //     leaves: a block found in another one is an error, and nothing changes.
 //   - Only blocks in use become clean, by Set, which follows a durable erase record.
 //     The one exception is Unclaim, for claimed blocks that no plan ever named.
+//   - Who must do something to a clean block before it leaves clean, without the plan lock,
+//     sets it aside first (SetAside): it stays clean, and nobody else finds or changes it.
 //   - Take, the only way to a writer, hands out blocks of the window: claimed blocks
 //     which no plan has named yet, and only those that are ready, that is whose claim
 //     record is durable. A block leaves the window when it is named and comes back

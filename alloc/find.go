@@ -168,7 +168,7 @@ func (s *search) add(r Run) bool {
 
 // pieces calls fn for each piece of group g, whose states are known, that ps wants.
 func (p *Pool) pieces(g int, ps pass, fn func(Run) bool) {
-	p.runsIn(g, Clean, func(r Run) bool {
+	p.cleanIn(g, func(r Run) bool {
 		if ps.aligned {
 			r = slotsOf(r)
 		}
@@ -180,7 +180,7 @@ func (p *Pool) pieces(g int, ps pass, fn func(Run) bool) {
 func (p *Pool) measure(g int) {
 	gr := &p.groups[g]
 	gr.longest, gr.slots = 0, 0
-	p.runsIn(g, Clean, func(r Run) bool {
+	p.cleanIn(g, func(r Run) bool {
 		gr.longest = max(gr.longest, int32(r.Len))
 		gr.slots = max(gr.slots, int32(slotsOf(r).Len))
 		return true

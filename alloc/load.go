@@ -94,10 +94,10 @@ func (p *Pool) unshun(g int) {
 	}
 }
 
-// Findable returns the number of clean blocks that FindClean may find: all but those of
-// groups that it passes by.
+// Findable returns the number of clean blocks that FindClean may find: all but what is set
+// aside, and what lies in groups that it passes by.
 func (p *Pool) Findable() int64 {
-	n := p.sum[Clean]
+	n := p.sum[Clean] - p.asideN
 	for _, g := range p.shunned {
 		n -= int64(p.groups[g].counts[Clean])
 	}

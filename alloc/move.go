@@ -36,6 +36,9 @@ func (p *Pool) move(op string, r Run, from, to State) error {
 	if err := p.check(r); err != nil {
 		return fmt.Errorf("alloc: %s: %w", op, err)
 	}
+	if a := p.asideIn(r); a.Len > 0 {
+		return fmt.Errorf("alloc: %s: %v, of which %v: %w", op, r, a, ErrAside)
+	}
 	err := p.each(r, func(g, lo, n int) error { return p.verify(g, lo, n, from) })
 	if err != nil {
 		return fmt.Errorf("alloc: %s: %v to %v: %w", op, from, to, err)

@@ -15,6 +15,8 @@ type Pool struct {
 	touched     []int // groups that are changed or cut, each once
 	low         [2]int
 	shunned     []int // groups that FindClean passes by, in no order
+	aside       []Run // clean runs that callers keep for themselves, by address
+	asideN      int64 // blocks of aside
 	misses      int   // pages searched in vain since FindClean last returned runs
 	win         window
 }

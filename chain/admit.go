@@ -45,7 +45,7 @@ func (p *Pool) unpromised() int64 { return p.unused() - p.reserve() - p.ledger.p
 // unused are the blocks that could be handed out, sooner or later.
 func (p *Pool) unused() int64 {
 	c := p.blocks.Counts()
-	return p.blocks.Findable() + c.Claimed - p.namedN + p.dirtyN - p.sickN() + p.freeing + p.doomedN
+	return p.blocks.Findable() + p.blocks.Aside() + c.Claimed - p.namedN + p.dirtyN - p.sickN() + p.freeing + p.doomedN
 }
 
 // available is what can be written below an account: zfs's AVAIL (dsl_dir_space_available, dsl_dataset_space). refer

@@ -56,6 +56,10 @@ func (p *Pool) admitBlocks(v *Volume, pl *Plan, want int64) (Need, error) {
 	if need, err := p.hold(v, pl, want, delta, refer); err != nil || !need.None() {
 		return need, err
 	}
+	if lack := p.pagesLack(); p.host.sparse && lack > 0 {
+		p.letGo(v, pl)
+		return Need{kind: needStore, blocks: lack}, nil
+	}
 	if p.blocks.WindowReady() < want {
 		p.letGo(v, pl)
 		return Need{kind: needBlocks, blocks: want}, nil

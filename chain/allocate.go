@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"slatefs/alloc"
@@ -109,12 +110,13 @@ func (v *Volume) mapHoles(lo, hi, held int64) error {
 	}()
 	for lo < hi {
 		next, n, err := v.mapClean(lo, hi, held)
-		if err != nil {
+		held -= n
+		if err != nil && !errors.Is(err, ErrHostSpace) {
 			return err
 		}
-		held -= n
 		if next == lo {
-			if err := p.reclaim(context.Background(), min(hi-lo, 1<<14), func() bool { return p.claimable() > 0 }); err != nil {
+			look := func() bool { return err == nil && p.claimable() > 0 }
+			if err := p.reclaimAfter(context.Background(), err, min(hi-lo, 1<<14), look); err != nil {
 				return err
 			}
 		}
@@ -128,39 +130,62 @@ func (v *Volume) mapHoles(lo, hi, held int64) error {
 func (v *Volume) mapClean(lo, hi, held int64) (next, n int64, err error) {
 	p := v.p
 	err = p.until(func() (Need, error) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		h, err := v.usable()
-		if err != nil {
-			return Need{}, err
-		}
-		q, miss := h.top.lookup(p.maps, lo, hi-lo)
-		if miss {
-			m, _ := h.top.bottom()
-			return Need{kind: needPage, m: m, lb: lo}, nil
-		}
-		if q.dev != 0 {
-			next = lo + q.n
-			return Need{}, nil
-		}
-		c := credit{bytes: planBytes(1, 0), pages: h.pagesFor(1) - h.need}
-		r := p.tryRoom(c)
-		if r == nil {
-			return Need{kind: needRoom, room: c}, nil
-		}
-		defer p.within(r)()
-		runs, err := p.findClean(min(q.n, p.claimable(), 1<<14), alloc.SlotBlocks)
-		if err != nil || len(runs) == 0 {
-			next = lo
-			return Need{}, err
-		}
-		n = min(runs[0].Len, held) // somebody may have unmapped blocks since they were counted
-		p.unhold(v.account, n, n)
-		p.namedN -= n
-		next = lo + runs[0].Len
-		return Need{}, p.do(&recMap{layer: h.id, lb: lo, n: runs[0].Len, dev: runs[0].Start, clean: true})
+		var need Need
+		next, n = lo, 0
+		_, err := p.takeClean(func() (wish, error) {
+			var q piece
+			var err error
+			if _, q, need, err = v.holeAt(lo, hi); q.dev != 0 {
+				next = lo + q.n
+			}
+			if err != nil || !need.None() || q.dev != 0 {
+				return wish{}, err
+			}
+			return wish{want: min(q.n, 1<<14), may: p.claimable(), least: alloc.SlotBlocks, one: true}, nil
+		}, func(runs []alloc.Run) error {
+			h, q, again, err := v.holeAt(lo, hi) // somebody may have written there since the look
+			if q.dev != 0 {
+				next = lo + q.n
+			}
+			if need = again; err != nil || !need.None() || q.dev != 0 {
+				return err
+			}
+			c := credit{bytes: planBytes(1, 0), pages: h.pagesFor(1) - h.need}
+			room := p.tryRoom(c)
+			if room == nil {
+				need = Need{kind: needRoom, room: c}
+				return nil
+			}
+			defer p.within(room)()
+			r := runs[0]
+			r.Len = min(r.Len, q.n)
+			n = min(r.Len, held) // somebody may have unmapped blocks since they were counted
+			p.unhold(v.account, n, n)
+			p.namedN -= n
+			next = lo + r.Len
+			return p.do(&recMap{layer: h.id, lb: lo, n: r.Len, dev: r.Start, clean: true})
+		})
+		return need, err
 	})
 	return next, n, err
+}
+
+// holeAt is the piece of the volume at lo, at most up to hi, and what must be there before it may be mapped, if it is a
+// hole. The plan lock is held.
+func (v *Volume) holeAt(lo, hi int64) (h *layer, q piece, need Need, err error) {
+	p := v.p
+	if h, err = v.usable(); err != nil {
+		return nil, q, need, err
+	}
+	q, miss := h.top.lookup(p.maps, lo, hi-lo)
+	switch lack := p.pagesLack(); {
+	case miss:
+		m, _ := h.top.bottom()
+		need = Need{kind: needPage, m: m, lb: lo}
+	case q.dev == 0 && p.host.sparse && lack > 0:
+		need = Need{kind: needStore, blocks: lack}
+	}
+	return h, q, need, nil
 }
 
 // keep sets whether the volume is promised its size; on may be refused.

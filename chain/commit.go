@@ -160,8 +160,10 @@ func (p *Pool) keepHouse(ctx context.Context) (did bool, err error) {
 		return false, err
 	}
 	checkpoint := p.wantsCheckpoint() || p.walkWaits()
-	claim := p.blocks.WindowReady() < p.format.window/2 && p.claimable() > 0 && p.writers()
-	grant := p.storeLow()
+	short := p.host.refuse.failing() // the host is asked again now and then, not for each thing that needs it
+	claim := !short && p.blocks.WindowReady() < p.format.window/2 && p.claimable() > 0 && p.writers()
+	grant := !short && p.storeLow()
+	ask := short && p.host.refuse.due(p.opt.Now())
 	walk := p.walkReady()
 	reap := p.reapable() != nil
 	trim := p.logFull()
@@ -172,12 +174,15 @@ func (p *Pool) keepHouse(ctx context.Context) (did bool, err error) {
 		return true, p.Checkpoint()
 	case claim:
 		got, err := p.claim()
-		if err != nil || got == supplyGot {
+		if err != nil && !errors.Is(err, ErrHostSpace) || got == supplyGot {
 			return got == supplyGot, err
 		}
 	}
+	if ask {
+		p.askHost()
+	}
 	if grant {
-		if ok, err := p.grant(ctx); err != nil || ok {
+		if ok, err := p.grant(ctx); err != nil && !errors.Is(err, ErrHostSpace) || ok {
 			return ok, err
 		}
 	}

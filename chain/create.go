@@ -60,6 +60,10 @@ func Create(dev blockdev.Device, f Format) error {
 	}
 	g := f.geometry(dev)
 	first := alloc.Run{Start: alloc.BlockID(superSlots + g.ring/BlockSize), Len: int64(2 * g.extentBlocks)}
+	file, sparse := dev.(sparseFile)
+	if sparse = sparse && file.Sparse(); sparse { // what the pool itself needs must not depend on its host
+		first.Len += min(g.blocks/64, sparseStore) / int64(g.extentBlocks) * int64(g.extentBlocks)
+	}
 	if int64(first.End())+2*int64(g.extentBlocks) > g.blocks {
 		return fmt.Errorf("pool %s: device of %d bytes is too small: %w", f.Name, dev.Size(), ErrInvalid)
 	}
@@ -78,6 +82,11 @@ func Create(dev blockdev.Device, f Format) error {
 			return fmt.Errorf("pool %s: %w", f.Name, err)
 		}
 	}
+	if sparse {
+		if _, err := file.Prepare(0, int64(first.End())*BlockSize); err != nil {
+			return p.hostError(err)
+		}
+	}
 	if err := p.lay(first, f.Zeroed); err != nil {
 		return fmt.Errorf("pool %s: %w", f.Name, err)
 	}
@@ -91,6 +100,9 @@ func Create(dev blockdev.Device, f Format) error {
 	}
 	return nil
 }
+
+// sparseStore bounds, in blocks, what the store of a pool file with holes is given at first: 64 MiB.
+const sparseStore = 64 << 20 / BlockSize
 
 // lay gives every block of a new pool its state: superblocks, ring and first extents are metadata, the rest clean on
 // a device of zeros, else dirty in the job `initial`.

@@ -88,6 +88,7 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 		return p, nil
 	}
 	p.store.Distrust()
+	p.prepareOwn()
 	if o.Host != nil {
 		if err := p.setHost(*o.Host); err != nil {
 			return nil, fmt.Errorf("pool %s: %w", s.name, err)

@@ -84,28 +84,28 @@ func (p *Pool) grantCredit() credit { return credit{bytes: grantRuns*16 + p.padd
 
 // grantHeld is grantNow for who holds the structure lock, and room for at least refillRuns, which is given back.
 func (p *Pool) grantHeld(r *room, n int64) (got bool, err error) {
-	p.mu.Lock()
-	defer func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.giveBack(r, 0)
-	}()
-	p.draw(r)
-	err = p.writable()
-	for left := min(grantRuns, r.left/16); err == nil && n > 0 && left > 0; left-- {
-		var runs []alloc.Run
-		size := p.extentSize(n)
-		runs, err = p.findClean(size, size)
-		if err != nil || len(runs) == 0 {
+	defer p.returnRoom(r)
+	for left := min(grantRuns, r.left/16); n > 0 && left > 0; left-- {
+		var granted int64
+		how, err := p.takeClean(func() (wish, error) {
+			size := p.extentSize(n)
+			return wish{want: size, may: size, least: size, one: true}, p.writable()
+		}, func(runs []alloc.Run) error {
+			p.draw(r)
+			defer p.drawn()
+			granted = runs[0].Len
+			return p.do(&recGrant{runs[0]})
+		})
+		if err != nil && (!got || !errors.Is(err, ErrHostSpace)) {
+			return false, err
+		}
+		if err != nil || how != supplyGot {
 			break
 		}
-		err = p.do(&recGrant{runs[0]})
-		got, n = true, n-runs[0].Len
+		got, n = true, n-granted
 	}
-	p.drawn()
-	p.mu.Unlock()
-	if err != nil || !got {
-		return false, err
+	if !got {
+		return false, nil
 	}
 	_, err = p.commit(never, always)
 	return true, err
@@ -136,6 +136,9 @@ func (p *Pool) grantAhead() error {
 		p.structure.Lock()
 		ok, err := p.grantHeld(r, short)
 		p.structure.Unlock()
+		if errors.Is(err, ErrHostSpace) { // it goes with what there is: writes wait for pages before they need them
+			return nil
+		}
 		if err != nil || !ok {
 			return err
 		}
@@ -162,15 +165,37 @@ func (p *Pool) grantPages(n int) error {
 	return nil
 }
 
+// pagesLack is how many pages the store lacks for a checkpoint with all that open plans may bring. The plan lock is held.
+func (p *Pool) pagesLack() int64 {
+	return p.storeNeed() + p.room.pages + structurePages - int64(p.store.FreePages())
+}
+
+// provideStore gives the store the pages that a write waits for, on a pool file whose host may have no space for them: in
+// new extents, else from what a checkpoint gives back, else from what is erased.
+func (p *Pool) provideStore(ctx context.Context, pages int64) error {
+	got, short := p.grantNow(pages)
+	if short != nil && !errors.Is(short, ErrHostSpace) || got {
+		return short
+	}
+	p.mu.Lock()
+	need := p.needN > 0
+	p.mu.Unlock()
+	if need {
+		return p.Checkpoint()
+	}
+	return p.reclaimAfter(ctx, short, pages, func() bool { return short == nil && p.blocks.Findable() > 0 })
+}
+
 // pagesForChange is grantPages for a change of the namespace or the structure. Where nothing is clean it makes some
 // clean first; in the end it goes with few: a delete must not fail for want of space.
 func (p *Pool) pagesForChange() error {
 	for {
-		err := p.grantPages(structurePages)
-		if !errors.Is(err, ErrNoSpace) {
-			return err
+		short := p.grantPages(structurePages)
+		if !errors.Is(short, ErrNoSpace) {
+			return short
 		}
-		err = p.reclaim(context.Background(), structurePages, func() bool { return p.blocks.Findable() > 0 })
+		look := func() bool { return !errors.Is(short, ErrHostSpace) && p.blocks.Findable() > 0 }
+		err := p.reclaimAfter(context.Background(), short, structurePages, look)
 		if errors.Is(err, ErrNoSpace) && p.store.FreePages() >= leastPages {
 			return nil
 		}

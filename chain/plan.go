@@ -81,6 +81,7 @@ const (
 	needRoom
 	needSpace
 	needExtension
+	needStore
 )
 
 // None tells that the plan is made and pinned.
@@ -106,6 +107,8 @@ func (p *Pool) Fulfil(ctx context.Context, n Need) error {
 		return p.provide(ctx, n.blocks)
 	case needRoom:
 		return p.waitForRoom(ctx, n.room)
+	case needStore:
+		return p.provideStore(ctx, n.blocks)
 	case needSpace:
 		return p.findSpace(ctx)
 	case needExtension:
@@ -122,9 +125,9 @@ func (p *Pool) Fulfil(ctx context.Context, n Need) error {
 func (p *Pool) provide(ctx context.Context, blocks int64) error {
 	enough := func() bool { return p.blocks.WindowReady() >= blocks }
 	for {
-		got, err := p.claim()
-		if err != nil || got == supplyFull {
-			return err
+		got, short := p.claim()
+		if short != nil && !errors.Is(short, ErrHostSpace) || got == supplyFull {
+			return short
 		}
 		p.mu.Lock()
 		there, room := enough(), p.format.window-p.blocks.WindowReady()
@@ -135,8 +138,10 @@ func (p *Pool) provide(ctx context.Context, blocks int64) error {
 		if got == supplyGot {
 			continue
 		}
-		look := func() bool { return enough() || p.claimable() > 0 || p.blocks.WindowWaiting() > 0 }
-		if err := p.reclaim(ctx, max(blocks, min(room, p.format.window/4)), look); err != nil {
+		look := func() bool {
+			return enough() || p.blocks.WindowWaiting() > 0 || short == nil && p.claimable() > 0
+		}
+		if err := p.reclaimAfter(ctx, short, max(blocks, min(room, p.format.window/4)), look); err != nil {
 			return err
 		}
 	}

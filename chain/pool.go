@@ -100,6 +100,8 @@ type Pool struct {
 	demand    int                                         // calls of it that run
 	grower    func(ctx context.Context, lack int64) error // nil: the pool does not grow by itself
 	growable  bool                                        // the grower may be asked
+	host      hostState
+	asideGone chan struct{} // closed when something set aside is put back; nil while nobody waits
 
 	journal  *journal.Journal
 	commitMu sync.Mutex

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -56,6 +57,16 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64, look func() bool) erro
 			return fmt.Errorf("pool %s: %w", p.name, ErrNoSpace)
 		}
 	}
+}
+
+// reclaimAfter is reclaim for who may have been refused by the host: short is ErrHostSpace then. What is erased the host has
+// already, so he goes on with it; where nothing can be erased the host's refusal stands.
+func (p *Pool) reclaimAfter(ctx context.Context, short error, blocks int64, look func() bool) error {
+	err := p.reclaim(ctx, blocks, look)
+	if errors.Is(short, ErrHostSpace) && errors.Is(err, ErrNoSpace) {
+		return short
+	}
+	return err
 }
 
 // waitForDirty tells whether reclaim, which found nothing to do since the record lsn, should look again: something has

@@ -52,6 +52,9 @@ func errnoOf(err error) (errno syscall.Errno, known bool) {
 			return e.errno, true
 		}
 	}
+	if blockdev.HostFull(err) { // whatever bounds the pool file: to a guest it is a full disk
+		return syscall.ENOSPC, true
+	}
 	if errors.As(err, &errno) && errno != 0 {
 		return errno, true
 	}

@@ -220,13 +220,19 @@ func (l *eventLoop) opDone(s *slot, i, n int, err error) {
 	}
 	if err != nil && s.err == nil {
 		s.err = fmt.Errorf("device: %v of %d bytes at %#x: %w", o.kind, len(o.buf), o.off, err)
-		if o.kind == opDsync {
+		if o.kind == opDsync && l.syncLost(err) {
 			s.err = l.pool.FailSync(s.err)
 		}
 	}
 	if s.left--; s.left == 0 {
 		l.stageDone(s)
 	}
+}
+
+// syncLost tells whether the error of an opDsync leaves unknown what is durable.
+func (l *eventLoop) syncLost(err error) bool {
+	dev, ok := l.pool.Device().(interface{ DsyncIsFinal(err error) bool })
+	return !ok || dev.DsyncIsFinal(err)
 }
 
 // stageDone goes on when all operations of a stage have ended.

@@ -65,7 +65,8 @@ type Device interface {
 	// undefined. p is not kept.
 	WriteAt(p []byte, off int64) (n int, err error)
 	// WriteAtDsync is WriteAt, durable on return. An error of the device is as
-	// final as one of Sync: it can't be told which of the two steps failed.
+	// final as one of Sync: it can't be told which of the two steps failed. Only
+	// that a host has no space (HostFull) is the write's alone.
 	WriteAtDsync(p []byte, off int64) (n int, err error)
 	// Zero makes n bytes at off read as zeros, not durably. On error the range
 	// is undefined: it must be taken for not erased.

@@ -73,7 +73,8 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 }
 
 // WriteAtDsync writes all of p at byte off, durably; see Device. Its error is
-// final like that of Sync, unless the range was refused.
+// final like that of Sync, unless the range was refused, or the host had no
+// space for it (HostFull).
 func (f *File) WriteAtDsync(p []byte, off int64) (int, error) {
 	if f.direct {
 		return f.do("write dsync", p, off, true, f.writeDsyncChunk)
@@ -82,6 +83,9 @@ func (f *File) WriteAtDsync(p []byte, off int64) (int, error) {
 	// must be ordered; see syncOnce.
 	return f.do("write dsync", p, off, true, func(p []byte, off int64) error {
 		if err := f.writeChunk(p, off); err != nil {
+			if HostFull(err) { // nothing was synced yet
+				return err
+			}
 			return f.fatal(err)
 		}
 		return f.syncOnce()
@@ -141,11 +145,16 @@ func (f *File) writeDsyncChunk(p []byte, off int64) error {
 	err := whole(p, off, io.ErrShortWrite, func(p []byte, off int64) (int, error) {
 		return unix.Pwritev2(f.fd, [][]byte{p}, off, unix.RWF_DSYNC)
 	})
-	if err != nil {
+	if err != nil && f.DsyncIsFinal(err) {
 		return f.fatal(err)
 	}
-	return nil
+	return err
 }
+
+// DsyncIsFinal tells whether the error of a write with RWF_DSYNC leaves unknown what is durable, as a failed Sync does. It
+// does not where the host had no space for it and no page cache lies between: then nothing of it was written, and nothing
+// else waited for its sync.
+func (f *File) DsyncIsFinal(err error) bool { return f.block || !f.direct || !HostFull(err) }
 
 // whole repeats call until all of p is done. A call that does nothing without
 // an error is the error stuck.

@@ -393,6 +393,9 @@ func (d *daemon) info(context.Context, peer, none) (poolInfo, error) {
 		i.Failed = err.Error()
 	}
 	i.Stuck, i.Troubles, i.Reading = d.grower.stuck(), d.troubles(), d.pool.ReadOnly()
+	if since, err := d.pool.HostShort(); err != nil {
+		i.HostShort = fmt.Sprintf("writes that need new blocks are refused since %s: %v", formatTime(since), err)
+	}
 	return i, nil
 }
 

@@ -25,8 +25,8 @@ type poolCreateFlags struct {
 const poolCreateHelp = `Makes a pool on a block device or logical volume, or in a new file or logical volume of --size. DEVICE starts with / or ./,
 or is VG/LV.
 
-A new file is written with zeros, which takes its time and makes every block ready; with --sparse it is not, and blocks
-cost more on their first write. A device may hold anything, a new logical volume too: all of it is erased first, in the
+A new file is written with zeros, which takes its time and makes every block ready; with --sparse only what the pool
+itself needs is, and all else takes its space on the host when it is first written, if the host has some. A device may hold anything, a new logical volume too: all of it is erased first, in the
 background, and can be used meanwhile. With --zero-now the command waits for that, and shows progress; --assume-zero is for
 those who know that the device reads as zero everywhere: what does not could be read through the pool's volumes.
 A device that is in use is refused; one that holds something needs -f.
@@ -55,7 +55,7 @@ func (a *app) poolCreateCmd() *cobra.Command {
 	cmd.Flags().BoolVarP(&f.dry, "dry-run", "n", false, "only say what would be done")
 	cmd.Flags().StringArrayVarP(&f.props, "property", "o", nil, "set a property, as `PROP=VALUE`")
 	cmd.Flags().Var(&f.size, "size", "size of a new pool file or logical volume, as 20G")
-	cmd.Flags().BoolVar(&f.sparse, "sparse", false, "do not write a new pool file with zeros")
+	cmd.Flags().BoolVar(&f.sparse, "sparse", false, "write only what the pool itself needs of a new pool file")
 	cmd.Flags().BoolVar(&f.zeroNow, "zero-now", false, "erase the device before the command returns")
 	cmd.Flags().BoolVar(&f.assumeZero, "assume-zero", false, "trust that the device reads as zero everywhere")
 	cmd.MarkFlagsMutuallyExclusive("sparse", "zero-now", "assume-zero")

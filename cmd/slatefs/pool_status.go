@@ -138,6 +138,8 @@ func (p poolState) trouble() string {
 		return "promises short by " + formatSize(p.Info.Usage.Short) + "; no new ones are made"
 	case p.Info.Usage.Failed > 0:
 		return formatSize(p.Info.Usage.Failed) + " could not be erased and are not used again; tried again by and by"
+	case p.Info.HostShort != "":
+		return p.Info.HostShort
 	case p.Info.Troubles != "":
 		return p.Info.Troubles + "; tried again by and by"
 	case p.Info.Stuck != "":

@@ -59,6 +59,7 @@ type Disk struct {
 	torn    blockdev.Extent // what the crashing operation wrote
 	grown   int64           // size that the crashing Grow asked for; 0: none
 	fill    byte            // what Grow adds
+	host    *host           // nil: it has space for all of the disk
 }
 
 var _ blockdev.Device = (*Disk)(nil)

@@ -147,6 +147,9 @@ func (d *Disk) do(op Op, apply func()) (n int, err error) {
 		err = d.failed // another operation failed while this one was held
 	}
 	if err == nil {
+		err = d.back(op)
+	}
+	if err == nil {
 		apply()
 		if crashing {
 			d.torn = blockdev.Extent{Off: op.Off, Len: op.Len}

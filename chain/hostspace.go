@@ -1,0 +1,149 @@
+package chain
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"slatefs/alloc"
+	"slatefs/chain/fault"
+)
+
+// A pool file with holes (`pool create --sparse`) is longer than what its host has given to it, and the host may have no
+// more to give: its file system is full, or a quota or a limit of file sizes bounds the file. So every clean block is
+// prepared, written with real zeros, before a record lets it leave clean (takeClean, the only way out of clean). What the
+// host refuses then stays clean, as if nobody had asked; who waits for it is told ErrHostSpace, and nobody else notices.
+// What is written in place lies where blocks were prepared once.
+//
+// The pool's own needs do not wait for the host: superblocks, ring and the store's pages are prepared when the pool is
+// made and when it is opened, and a write that may need more pages than the store has free waits for them (needStore).
+
+// ErrHostSpace: the host below a pool file with holes has no space for it. It is an ErrNoSpace, and passes: the same is
+// tried again whenever somebody asks for it.
+var ErrHostSpace = errors.New("no space left on the host of the pool file")
+
+// hostSpaceError is ErrHostSpace and ErrNoSpace in one, so that the text names only the first.
+type hostSpaceError struct{ error }
+
+func (e hostSpaceError) Is(target error) bool { return target == ErrNoSpace }
+func (e hostSpaceError) Unwrap() error        { return e.error }
+
+// hostError says what the host's refusal is: transient, and of who asked.
+func (p *Pool) hostError(err error) error {
+	return fault.Mark(fault.Transient, hostSpaceError{fmt.Errorf("pool %s: %w: %w", p.name, ErrHostSpace, err)})
+}
+
+// sparseFile is a device whose blocks may be there in name only.
+type sparseFile interface {
+	// Sparse tells whether it may have holes.
+	Sparse() bool
+	// Prepare writes zeros into the holes of n bytes at off, and returns how many bytes from off on are prepared: n, or
+	// less and why.
+	Prepare(off, n int64) (int64, error)
+	// Backed is the first part of n bytes at off that is no hole, with length 0 if there is none.
+	Backed(off, n int64) (at, length int64)
+}
+
+// hostState is what is known of the host of a pool file. The plan lock guards it.
+type hostState struct {
+	sparse bool      // the file has holes
+	refuse backoff   // failing: the host had no space the last time. When the background asks again
+	since  time.Time // when that began
+	run    alloc.Run // what it was asked for
+}
+
+// sparseFile is the device, if it has holes now. No lock is held.
+func (p *Pool) sparseFile() sparseFile {
+	file, ok := p.dev.(sparseFile)
+	ok = ok && file.Sparse()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.host.sparse = ok; ok {
+		return file
+	}
+	p.hostGives()
+	return nil
+}
+
+// HostShort is nil, or what the host of the pool file answered when it was asked for space last, and since when it does.
+func (p *Pool) HostShort() (since time.Time, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.host.since, p.host.refuse.err
+}
+
+// prepareOwn gives the pool's own blocks to a file with holes: one that was made by another program's copy, or before this
+// was done at creation. Where the host has no space the pool is served all the same, and says so.
+func (p *Pool) prepareOwn() {
+	file := p.sparseFile()
+	if file == nil {
+		return
+	}
+	own := append([]alloc.Run{{Start: 0, Len: superSlots + p.format.ring/BlockSize}}, p.store.Extents()...)
+	for _, r := range own {
+		done, err := file.Prepare(int64(r.Start)*BlockSize, r.Len*BlockSize)
+		if err != nil {
+			p.mu.Lock()
+			p.hostRefuses(err, refusedRun(r, done))
+			p.mu.Unlock()
+			return
+		}
+	}
+}
+
+// hostRetry is the longest time between two questions to the host.
+const hostRetry = 30 * time.Second
+
+// hostRefuses notes that the host had no space for a run. The plan lock is held.
+func (p *Pool) hostRefuses(err error, r alloc.Run) {
+	h := &p.host
+	if h.run = r; h.refuse.failing() {
+		h.refuse.err = p.hostError(err)
+		return
+	}
+	h.since = p.opt.Now()
+	p.log.Error("the host has no space for the pool file; writes that need some are refused", "pool", p.name, "error", err)
+	p.askHostLater(err)
+}
+
+// askHostLater notes a try in vain, and sets when the background asks again. The plan lock is held.
+func (p *Pool) askHostLater(err error) {
+	h, now := &p.host.refuse, p.opt.Now()
+	wait := min(h.fail(now, p.hostError(err)), hostRetry)
+	h.at = now.Add(wait)
+	time.AfterFunc(wait, p.poke)
+}
+
+// hostGives notes that the host had space for what was asked. The plan lock is held.
+func (p *Pool) hostGives() {
+	if p.host.refuse.succeed() {
+		p.log.Info("the host has space for the pool file again", "pool", p.name, "had_none_since", p.host.since)
+		p.poke()
+	}
+}
+
+// askHost tries again what the host refused last, so that all is as before when there is space again, also if nobody
+// writes.
+func (p *Pool) askHost() {
+	file := p.sparseFile()
+	if file == nil {
+		return
+	}
+	p.mu.Lock()
+	r := p.host.run
+	if !p.host.refuse.failing() || p.blocks.SetAside(r) != nil { // another was there, and had more luck
+		p.hostGives()
+		p.mu.Unlock()
+		return
+	}
+	p.mu.Unlock()
+	_, err := file.Prepare(int64(r.Start)*BlockSize, r.Len*BlockSize)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.putBack([]alloc.Run{r})
+	if err == nil {
+		p.hostGives()
+		return
+	}
+	p.askHostLater(err)
+}
