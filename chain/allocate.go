@@ -12,8 +12,11 @@ import (
 // cannot be mapped at once is promised: the volume is promised its whole size from then on, until it is truncated to
 // 0. It is refused whole, ErrNoSpace or ErrQuota, when the pool has too little. Durable when it returns.
 func (v *Volume) Allocate(off, n int64, keepSize bool) error {
-	if off < 0 || n <= 0 || off > MaxSize-n {
-		return fmt.Errorf("allocate %d bytes at %d: %w", n, off, ErrInvalid)
+	if err := checkRange("allocate", off, n); err != nil {
+		return err
+	}
+	if n == 0 {
+		return fmt.Errorf("allocate nothing at %d: %w", off, ErrInvalid)
 	}
 	lo, hi := off/BlockSize, blocksOf(off+n)
 	size := off + n
@@ -67,8 +70,8 @@ func (v *Volume) admitAllocation(lo, hi, size int64) (held int64, err error) {
 			p.ledger.hold(v.account, held, held)
 			p.namedN += held
 		}
+		v.mtime = p.opt.Now()
 		if size > h.size {
-			v.mtime = p.opt.Now()
 			if err := p.do(&recResize{h.id, size}); err != nil {
 				return Need{}, err
 			}

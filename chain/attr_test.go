@@ -12,7 +12,7 @@ func TestSetAttr(t *testing.T) {
 	num := func(n uint32) *uint32 { return &n }
 	yes, no := true, false
 	size := int64(12345)
-	when := time.Unix(1_000_000_000, 123456789)
+	when, far := time.Unix(1_000_000_000, 123456789), time.Date(1492, 10, 12, 6, 0, 0, 1, time.UTC)
 	base := newDisk(t, 2<<20)
 	for i, c := range []struct {
 		name string
@@ -28,8 +28,9 @@ func TestSetAttr(t *testing.T) {
 		{"time", SetAttr{Mtime: &when}, func(a *Attr) { a.Mtime = when }},
 		{"immutable", SetAttr{Immutable: &yes}, func(a *Attr) { a.Immutable = true }},
 		{"mutable", SetAttr{Immutable: &no}, func(*Attr) {}},
-		{"all", SetAttr{num(1), num(2), num(3), &size, &when, &yes}, func(a *Attr) {
-			a.Mode, a.UID, a.GID, a.Size, a.Mtime, a.Immutable = 1, 2, 3, size, when, true
+		{"access time", SetAttr{Atime: &when}, func(a *Attr) { a.Atime = when }},
+		{"all", SetAttr{num(1), num(2), num(3), &size, &far, &when, &yes}, func(a *Attr) {
+			a.Mode, a.UID, a.GID, a.Size, a.Atime, a.Mtime, a.Immutable = 1, 2, 3, size, far, when, true
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -75,8 +76,8 @@ func TestSetAttr(t *testing.T) {
 }
 
 func sameAttr(a, b Attr) bool {
-	times := a.Mtime.Equal(b.Mtime) && a.Ctime.Equal(b.Ctime) && a.Btime.Equal(b.Btime)
-	a.Mtime, a.Ctime, a.Btime = b.Mtime, b.Ctime, b.Btime
+	times := a.Mtime.Equal(b.Mtime) && a.Ctime.Equal(b.Ctime) && a.Btime.Equal(b.Btime) && a.Atime.Equal(b.Atime)
+	a.Mtime, a.Ctime, a.Btime, a.Atime = b.Mtime, b.Ctime, b.Btime, b.Atime
 	return times && a == b
 }
 

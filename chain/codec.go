@@ -26,12 +26,28 @@ func (e *encoder) bool(v bool) {
 	}
 }
 
-// time keeps nanoseconds; the zero time is 0.
+// farTime stands before a time that is no number of nanoseconds.
+const farTime = math.MinInt64
+
+// nanos is a time in nanoseconds since 1970, as far as 64 bits hold them: from 1677 to 2262. 0 and farTime mean something
+// else.
+func nanos(t time.Time) (n int64, ok bool) {
+	n = t.UnixNano()
+	return n, n != 0 && n != farTime && time.Unix(0, n).Equal(t)
+}
+
+// time keeps any time to the nanosecond. The zero time is 0, which nothing else is.
 func (e *encoder) time(t time.Time) {
-	if t.IsZero() {
+	n, near := nanos(t)
+	switch {
+	case t.IsZero():
 		e.u(0)
-	} else {
-		e.b = binary.AppendVarint(e.b, t.UnixNano())
+	case near:
+		e.b = binary.AppendVarint(e.b, n)
+	default:
+		e.b = binary.AppendVarint(e.b, farTime)
+		e.b = binary.AppendVarint(e.b, t.Unix())
+		e.u(uint64(t.Nanosecond()))
 	}
 }
 
@@ -119,16 +135,31 @@ func (d *decoder) bytes() []byte {
 func (d *decoder) str() string { return string(d.bytes()) }
 
 func (d *decoder) time() time.Time {
-	v, k := binary.Varint(d.b)
-	if k <= 0 || k > 1 && d.b[k-1] == 0 {
-		d.fail("bad time")
-		return time.Time{}
-	}
-	d.b = d.b[k:]
+	v := d.signed()
 	if v == 0 {
 		return time.Time{}
 	}
-	return time.Unix(0, v)
+	if v != farTime {
+		return time.Unix(0, v)
+	}
+	sec, nsec := d.signed(), d.u()
+	t := time.Unix(sec, int64(nsec))
+	if _, near := nanos(t); nsec >= uint64(time.Second) || near || t.IsZero() {
+		d.fail("bad time")
+		return time.Time{}
+	}
+	return t
+}
+
+// signed is a zigzag varint.
+func (d *decoder) signed() int64 {
+	v, k := binary.Varint(d.b)
+	if k <= 0 || k > 1 && d.b[k-1] == 0 {
+		d.fail("bad time")
+		return 0
+	}
+	d.b = d.b[k:]
+	return v
 }
 
 // len reads a count of things that take at least one byte each.

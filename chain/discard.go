@@ -27,6 +27,7 @@ func (v *Volume) Punch(off, n int64) error {
 	if end, size, err = v.discardRange(off, min(n, end-off)); err != nil || end <= off {
 		return err
 	}
+	v.touch()
 	lo, hi := blocksOf(off), end/BlockSize
 	if end == size && upTo == mapEnd {
 		hi = blocksOf(end)
@@ -43,10 +44,28 @@ func (v *Volume) Punch(off, n int64) error {
 	return v.unmap(lo, hi)
 }
 
+// touch notes that the content was changed now.
+func (v *Volume) touch() {
+	v.p.mu.Lock()
+	defer v.p.mu.Unlock()
+	v.mtime = v.p.opt.Now()
+}
+
+// checkRange refuses [off, off+n) if there can be no such range in a volume: ErrInvalid, or ErrTooBig past the largest size.
+func checkRange(what string, off, n int64) error {
+	switch {
+	case off < 0 || n < 0:
+		return fmt.Errorf("%s %d bytes at %d: %w", what, n, off, ErrInvalid)
+	case off > MaxSize-n:
+		return fmt.Errorf("%s %d bytes at %d, the largest size is %d: %w", what, n, off, MaxSize, ErrTooBig)
+	}
+	return nil
+}
+
 // discardRange cuts a range to the size of the volume.
 func (v *Volume) discardRange(off, n int64) (end, size int64, err error) {
-	if off < 0 || n < 0 || off > MaxSize {
-		return 0, 0, fmt.Errorf("discard of %d bytes at %d: %w", n, off, ErrInvalid)
+	if err := checkRange("discard", off, n); err != nil {
+		return 0, 0, err
 	}
 	v.p.mu.Lock()
 	defer v.p.mu.Unlock()
@@ -54,13 +73,13 @@ func (v *Volume) discardRange(off, n int64) (end, size int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	return min(off+min(n, MaxSize-off), h.size), h.size, nil
+	return min(off+n, h.size), h.size, nil
 }
 
 // ZeroRange is Punch, and extends the size to off+n unless keepSize.
 func (v *Volume) ZeroRange(off, n int64, keepSize bool) error {
-	if off < 0 || n < 0 || off > MaxSize-n {
-		return fmt.Errorf("zero %d bytes at %d, the largest size is %d: %w", n, off, MaxSize, ErrInvalid)
+	if err := checkRange("zero", off, n); err != nil {
+		return err
 	}
 	if err := v.Punch(off, n); err != nil {
 		return err
@@ -96,6 +115,7 @@ func (v *Volume) writeZeros(off, n int64) error {
 		}
 		lo = end
 	}
+	v.touch()
 	return v.grow(off + n)
 }
 

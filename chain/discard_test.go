@@ -94,7 +94,7 @@ func TestDiscardRefused(t *testing.T) {
 	for _, c := range []struct {
 		off, n int64
 		err    error
-	}{{-1, 10, ErrInvalid}, {0, -1, ErrInvalid}, {MaxSize + 1, 1, ErrInvalid}, {0, 0, nil}, {MaxSize, 1, nil}, {1 << 40, 1 << 40, nil}} {
+	}{{-1, 10, ErrInvalid}, {0, -1, ErrInvalid}, {MaxSize + 1, 1, ErrTooBig}, {MaxSize, 1, ErrTooBig}, {0, 0, nil}, {MaxSize - 1, 1, nil}, {1 << 40, 1 << 40, nil}} {
 		wantErr(t, fmt.Sprint(c), v.Punch(c.off, c.n), c.err)
 	}
 	if v.ZeroRange(MaxSize-10, 20, false) == nil {

@@ -18,6 +18,8 @@ type inode struct {
 	parent              Ino // 0: an orphan, unlinked and still open
 	name                string
 	mtime, ctime, btime time.Time
+	atime               time.Time // if atimeSet: reads don't change it
+	atimeSet            bool
 	immutable           bool
 	kept                bool   // preallocated
 	entries             uint64 // of a directory
@@ -28,6 +30,7 @@ type inode struct {
 const (
 	flagImmutable = 1 << iota
 	flagKept
+	flagAtime // the row ends with an access time
 )
 
 func (n *inode) marshal() []byte {
@@ -48,10 +51,16 @@ func (n *inode) marshal() []byte {
 	if n.kept {
 		flags |= flagKept
 	}
+	if n.atimeSet {
+		flags |= flagAtime
+	}
 	e.u(flags)
 	e.u(n.entries)
 	e.u(n.dirs)
 	e.i(n.link)
+	if n.atimeSet {
+		e.time(n.atime)
+	}
 	return e.b
 }
 
@@ -61,12 +70,15 @@ func parseInode(b []byte) (*inode, error) {
 	n.parent, n.name = Ino(d.u()), d.str()
 	n.mtime, n.ctime, n.btime = d.time(), d.time(), d.time()
 	flags := d.u()
-	n.immutable, n.kept = flags&flagImmutable != 0, flags&flagKept != 0
+	n.immutable, n.kept, n.atimeSet = flags&flagImmutable != 0, flags&flagKept != 0, flags&flagAtime != 0
 	n.entries, n.dirs, n.link = d.u(), d.u(), d.i()
+	if n.atimeSet {
+		n.atime = d.time()
+	}
 	if err := d.done(); err != nil {
 		return nil, err
 	}
-	if !n.typ.known() || flags&^(flagImmutable|flagKept) != 0 {
+	if !n.typ.known() || flags&^(flagImmutable|flagKept|flagAtime) != 0 {
 		return nil, fmt.Errorf("inode of type %d, flags %#x: %w", n.typ, flags, ErrCorrupt)
 	}
 	if n.name != "" { // the root and orphans have none
@@ -104,7 +116,7 @@ func (p *Pool) freezeTimes() {
 			continue
 		}
 		n, err := p.inode(ino)
-		if err != nil || !v.mtime.After(n.mtime) {
+		if err != nil {
 			continue
 		}
 		n.mtime, n.ctime = v.mtime, latest(n.ctime, v.mtime)
@@ -124,7 +136,10 @@ func latest(a, b time.Time) time.Time {
 func (p *Pool) attr(ino Ino, n *inode) Attr {
 	a := Attr{
 		Ino: ino, Type: n.typ, Mode: n.mode, UID: n.uid, GID: n.gid, Nlink: 1, Immutable: n.immutable,
-		Mtime: n.mtime, Ctime: n.ctime, Btime: n.btime, Parent: n.parent, Name: n.name,
+		Mtime: n.mtime, Ctime: n.ctime, Btime: n.btime, Atime: n.btime, Parent: n.parent, Name: n.name,
+	}
+	if n.atimeSet {
+		a.Atime = n.atime
 	}
 	switch n.typ {
 	case TypeDir:
@@ -143,10 +158,8 @@ func (p *Pool) attr(ino Ino, n *inode) Attr {
 		if n.kept {
 			a.Blocks += max(0, blocksOf(h.size)-h.own) * BlockSize / 512
 		}
-		if v := p.vols[ino]; v != nil {
-			if v.mtime.After(a.Mtime) {
-				a.Mtime, a.Ctime = v.mtime, latest(a.Ctime, v.mtime)
-			}
+		if v := p.vols[ino]; v != nil && !v.mtime.IsZero() {
+			a.Mtime, a.Ctime = v.mtime, latest(a.Ctime, v.mtime)
 		}
 	}
 	return a

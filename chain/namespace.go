@@ -113,7 +113,7 @@ func (p *Pool) Resolve(path string) (Attr, error) {
 type SetAttr struct {
 	Mode, UID, GID *uint32
 	Size           *int64
-	Mtime          *time.Time
+	Atime, Mtime   *time.Time
 	Immutable      *bool
 }
 
@@ -146,9 +146,12 @@ func (p *Pool) SetAttr(_ Req, ino Ino, s SetAttr) (Attr, error) {
 		}
 		if s.Mtime != nil {
 			n.mtime = *s.Mtime
-			if v := p.vols[ino]; v != nil {
-				v.mtime = time.Time{}
-			}
+		}
+		if v := p.vols[ino]; v != nil && (s.Size != nil || s.Mtime != nil) {
+			v.mtime = time.Time{}
+		}
+		if s.Atime != nil {
+			n.atime, n.atimeSet = *s.Atime, true
 		}
 		if s.Immutable != nil {
 			n.immutable = *s.Immutable

@@ -110,7 +110,7 @@ func (p *Pool) SnapAttr(id LayerID) (Attr, error) {
 }
 
 func (p *Pool) snapAttr(l *layer) (Attr, error) {
-	a := Attr{Ino: l.vol, Type: TypeFile, Mode: 0o400, Nlink: 1, Name: l.name, Mtime: l.created, Ctime: l.created, Btime: l.created}
+	a := Attr{Ino: l.vol, Type: TypeFile, Mode: 0o400, Nlink: 1, Name: l.name, Mtime: l.created, Ctime: l.created, Btime: l.created, Atime: l.created}
 	if n, err := p.inode(l.vol); err == nil {
 		a.UID, a.GID, a.Mode, a.Parent = n.uid, n.gid, n.mode&0o444, n.parent
 	}

@@ -48,6 +48,7 @@ type Attr struct {
 	Size                int64  // bytes
 	Blocks              int64  // units of 512 bytes
 	Mtime, Ctime, Btime time.Time
+	Atime               time.Time // as it was set, else Btime: reading does not change it
 	Immutable           bool
 	Parent              Ino    // of the name; 0 for an orphan
 	Name                string // last component; empty for the root and for orphans

@@ -20,7 +20,7 @@ type Volume struct {
 	readers   int    // opens by access mode
 	writers   int
 	writes    uint64    // ever planned, by this process
-	mtime     time.Time // of the last write; in the inode's row at the next checkpoint
+	mtime     time.Time // of the last write, if that is later than what set the row's; there at the next checkpoint
 	account   *account  // in the ledger; stays when the volume is gone
 	lastDev   uint64    // device block after the last one allocated
 }

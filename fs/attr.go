@@ -58,13 +58,13 @@ func ttl(t chain.FileType) time.Duration {
 	return dirTTL
 }
 
-// fillAttr encodes attributes. There is no access time: it is shown as the time of the last change.
+// fillAttr encodes attributes.
 func fillAttr(node uint64, a chain.Attr, out *fuse.Attr) {
 	*out = fuse.Attr{
 		Ino: node, Size: uint64(a.Size), Blocks: uint64(a.Blocks), Blksize: blockSize,
 		Mode: a.Mode | typeBits(a.Type), Nlink: a.Nlink, Owner: fuse.Owner{Uid: a.UID, Gid: a.GID},
 	}
-	out.SetTimes(&a.Mtime, &a.Mtime, &a.Ctime)
+	out.SetTimes(&a.Atime, &a.Mtime, &a.Ctime)
 }
 
 // fillEntry encodes the answer to a lookup, which counts as one.
@@ -100,7 +100,7 @@ func (f *FS) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse
 	out.Statx = fuse.Statx{
 		Mask: unix.STATX_BASIC_STATS | unix.STATX_BTIME, Blksize: blockSize, Nlink: a.Nlink, Uid: a.UID, Gid: a.GID,
 		Mode: uint16(a.Mode | typeBits(a.Type)), Ino: in.NodeId, Size: uint64(a.Size), Blocks: uint64(a.Blocks),
-		Atime: sxTime(a.Mtime), Btime: sxTime(a.Btime), Ctime: sxTime(a.Ctime), Mtime: sxTime(a.Mtime),
+		Atime: sxTime(a.Atime), Btime: sxTime(a.Btime), Ctime: sxTime(a.Ctime), Mtime: sxTime(a.Mtime),
 	}
 	return fuse.OK
 }
@@ -109,7 +109,7 @@ func sxTime(t time.Time) fuse.SxTime {
 	return fuse.SxTime{Sec: uint64(t.Unix()), Nsec: uint32(t.Nanosecond())}
 }
 
-// SetAttr answers chmod, chown, truncate and utimes. Access times are not kept.
+// SetAttr answers chmod, chown, truncate and utimes.
 func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) fuse.Status {
 	kind, num := split(in.NodeId)
 	if kind != plain {
@@ -147,6 +147,9 @@ func setAttrOf(in *fuse.SetAttrIn) (chain.SetAttr, error) {
 	}
 	if v, ok := in.GetGID(); ok {
 		s.GID = &v
+	}
+	if v, ok := in.GetATime(); ok {
+		s.Atime = &v
 	}
 	if v, ok := in.GetMTime(); ok {
 		s.Mtime = &v

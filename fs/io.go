@@ -43,19 +43,29 @@ func (f *FS) readable(in *fuse.ReadIn) (*openFile, int64, error) {
 	return o, off, err
 }
 
-// writable checks a WRITE of n bytes and finds what it changes, and the byte to begin at. stable: it must be durable
-// when it is answered, by O_DSYNC, which stands for RWF_DSYNC too. What the kernel writes back from an mmap has no
-// open, so no flags.
-func (f *FS) writable(in *fuse.WriteIn, n int) (vol *chain.Volume, off int64, stable bool, err error) {
+// change is what a WRITE asks for.
+type change struct {
+	vol    *chain.Volume
+	off    int64 // the byte to begin at
+	n      int   // bytes to be written: fewer than were sent where the largest size is in the way
+	stable bool  // it must be durable when it is answered, by O_DSYNC, which stands for RWF_DSYNC too
+}
+
+// writable checks a WRITE of n bytes. What the kernel writes back from an mmap has no open, so no flags.
+func (f *FS) writable(in *fuse.WriteIn, n int) (c change, err error) {
 	flags := in.Flags
 	if in.WriteFlags&fuse.WRITE_CACHE != 0 {
 		flags = 0
 	}
-	if vol, err = f.volume(in.NodeId); err != nil {
-		return nil, 0, false, err
+	if c.vol, err = f.volume(in.NodeId); err != nil {
+		return c, err
 	}
-	off, err = rangeOf(in.Offset, uint32(n), flags)
-	return vol, off, flags&unix.O_DSYNC != 0, err
+	c.off, err = rangeOf(in.Offset, uint32(n), flags)
+	if c.n = n; c.off < chain.MaxSize {
+		c.n = int(min(int64(n), chain.MaxSize-c.off))
+	}
+	c.stable = flags&unix.O_DSYNC != 0
+	return c, err
 }
 
 // Read reads. It is short at the end of the file only.
@@ -83,20 +93,20 @@ func (f *FS) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (ui
 	return f.Write(cancel, in, all)
 }
 
-// Write writes all of data or fails.
+// Write writes all of data or fails; it is short at the largest size only.
 func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
-	vol, off, stable, err := f.writable(in, len(data))
+	c, err := f.writable(in, len(data))
 	if err == nil {
-		if stable {
-			_, err = vol.WriteAtSync(data, off)
+		if c.stable {
+			_, err = c.vol.WriteAtSync(data[:c.n], c.off)
 		} else {
-			_, err = vol.WriteAt(data, off)
+			_, err = c.vol.WriteAt(data[:c.n], c.off)
 		}
 	}
 	if err != nil {
 		return 0, f.status("write", &in.InHeader, err)
 	}
-	return uint32(len(data)), fuse.OK
+	return uint32(c.n), fuse.OK
 }
 
 // Lseek finds data and holes; the kernel asks for nothing else.

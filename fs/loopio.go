@@ -46,13 +46,13 @@ func (l *eventLoop) write(s *slot, n int) {
 		l.fail(s, "write", fmt.Errorf("request of %d bytes: %w", n, chain.ErrInvalid))
 		return
 	}
-	vol, off, stable, err := l.fs.writable(in, int(in.Size))
+	c, err := l.fs.writable(in, int(in.Size))
 	if err != nil {
 		l.fail(s, "write", err)
 		return
 	}
-	s.stage, s.vol, s.off, s.n, s.stable, s.tries = writing, vol, off, int(in.Size), stable, 0
-	if s.n == 0 || mayBeZeros(s.data[:s.n], off) {
+	s.stage, s.vol, s.off, s.n, s.stable, s.tries = writing, c.vol, c.off, c.n, c.stable, 0
+	if s.n == 0 || mayBeZeros(s.data[:s.n], s.off) {
 		l.synchronous(s)
 		return
 	}
@@ -126,7 +126,7 @@ func (l *eventLoop) synchronous(s *slot) {
 			}
 			l.reply(s, st, s.data[:n])
 		} else {
-			n, st := l.fs.Write(nil, s.writeIn(), s.data[:s.n])
+			n, st := l.fs.Write(nil, s.writeIn(), s.data[:s.writeIn().Size])
 			l.reply(s, st, s.written(int(n)))
 		}
 		l.mail.post(mail{kind: mailDone, s: s})

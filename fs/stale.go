@@ -165,6 +165,9 @@ func (r *remains) change(ino chain.Ino, s chain.SetAttr) (chain.Attr, bool) {
 	if s.Mtime != nil {
 		d.attr.Mtime = *s.Mtime
 	}
+	if s.Atime != nil {
+		d.attr.Atime = *s.Atime
+	}
 	r.m[ino] = d
 	return d.attr, true
 }
