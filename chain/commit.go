@@ -165,7 +165,7 @@ func (p *Pool) keepHouse(ctx context.Context) (did bool, err error) {
 	grant := !short && p.storeLow()
 	ask := short && p.host.refuse.due(p.opt.Now())
 	walk := p.walkReady()
-	reap := p.reapable() != nil
+	reap := p.reapable() != nil || len(p.going) > 0
 	trim := p.logFull()
 	over := p.overdue()
 	p.mu.Unlock()

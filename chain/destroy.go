@@ -87,9 +87,12 @@ func (p *Pool) notBusy(vols []Ino) error {
 	return nil
 }
 
-// reapAll removes layers that nobody holds any more, one merge at a time: each has the pages that it needs, and rows
+// reapAll ends what is going, and removes layers that nobody holds any more, one merge at a time: each has the pages that it needs, and rows
 // of trees that grew long are merged between.
 func (p *Pool) reapAll() error {
+	if err := p.finishGoing(); err != nil {
+		return err
+	}
 	for {
 		p.mu.Lock()
 		none := p.reapable() == nil
@@ -175,7 +178,8 @@ func (p *Pool) destroyAll(r Req, vols []Ino) error {
 				if at, known := p.lostPlace(ino); known && !r.purge && p.delay() > 0 {
 					return p.doomVolume(ino, n, at, r.who(), now)
 				}
-				return p.erase(r, ino, n, now)
+				at, _ := p.lostPlace(ino)
+				return p.remove(r, ino, n, at, now)
 			}
 			return p.unlink(r, n.parent, nameEntry{n.name, ino, TypeFile}, now)
 		})

@@ -42,6 +42,7 @@ func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
 		wake: make(chan struct{}, 1), ready: make(chan struct{}, 1), zeroNow: o.ZeroNow,
 	}
 	p.today, p.doomed = map[Ino]EraseRecord{}, map[uint64]*doomed{}
+	p.going = map[Ino]struct{}{}
 	p.doomedVols, p.doomedLayers = map[Ino]uint64{}, map[LayerID]uint64{}
 	store.Refill, store.ReadOnly = p.refill, o.ReadOnly
 	store.OnRepair = func(b alloc.BlockID) {

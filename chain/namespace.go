@@ -226,6 +226,9 @@ func (p *Pool) updateDir(dir Ino, d *inode, entries, dirs int64, now time.Time) 
 
 func (p *Pool) directory(dir Ino) (*inode, error) {
 	d, err := p.inode(dir)
+	if err == nil {
+		err = p.notGoing(dir)
+	}
 	if err != nil {
 		return nil, err
 	}

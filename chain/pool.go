@@ -76,6 +76,7 @@ type Pool struct {
 	logState
 	doomedState
 	policyState
+	going     map[Ino]struct{} // inodes that are removed in steps
 	nextLayer LayerID
 	nextJob   uint64
 	nextIno   Ino

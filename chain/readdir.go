@@ -221,10 +221,17 @@ func (p *Pool) eraseOrphan(ino Ino, now time.Time) error {
 		return err
 	}
 	at, known := p.lostPlace(ino)
+	if _, going := p.going[ino]; going {
+		return nil
+	}
+	if known && at.name == "" { // a crash came before its last step
+		p.going[ino] = struct{}{}
+		return nil
+	}
 	if known && n.typ == TypeFile && p.delay() > 0 {
 		return p.doomVolume(ino, n, at, at.who, now)
 	}
-	return p.erase(Req{Actor: "unlinked", said: at.who}, ino, n, now)
+	return p.remove(Req{Actor: "unlinked", said: at.who}, ino, n, at, now)
 }
 
 // destroyOrphans ends, at a fresh mount, what was unlinked and open when the last process died.

@@ -45,7 +45,7 @@ import (
 //	write: commit or abort of a plan          planBytes: 64 for each run, 16 for each block of it
 //	discard, step of                          unmapRuns runs of 16; more than largeDiscard blocks: one recDetach
 //	step of a walk, step of a sweep           stepBytes: walkRuns runs and those of a leaf
-//	claim; release of the window              claimRuns runs of 16; windowBytes: the window is 1/64 of the pool, the ring 1/256
+//	claim; release of the window              claimRuns runs of 16; 16 for each run of the window, 1/64 of the pool
 //	grant of pages                            grantRuns runs of 16
 //	seals of one call of Next                 sealBytes: as many as there is room for
 //	report of erased blocks                   reportBytes and stepBytes: walkRuns runs, the rest in further ones
@@ -53,8 +53,8 @@ import (
 //	attribute set                             changeBytes: MaxXattr and its name, twice
 //	properties set                            maxProp for each, of which there are as many as properties
 //	removal of what has more attributes       an orphan first, then xattrsAtOnce a batch, then the inode (going.go)
-//	removal of a volume: kept snapshots       one a batch, before; open ones: heldBytes, 10 for each of at most MaxLayers
-//	removal of a directory: orphans of it     orphansAtOnce a batch, before
+//	removal of a volume: kept, open snapshots keptAtOnce, heldAtOnce a batch, before (going.go)
+//	removal of a directory: orphans of it     orphansAtOnce a batch, before (going.go)
 //	destroy -r, -R, of snapshots              one volume a batch; snapshotsAtOnce snapshots; one merge
 //	snapshot of several volumes at one        one record, 10 for each: ErrTooBig where the ring has no room for it
 //	instant

@@ -213,7 +213,8 @@ func (p *Pool) endDoomed(id uint64, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if err := p.erase(Req{said: d.who}, d.vol, n, now); err != nil { // while its path is still known
+		at := spot{dir: RootIno, path: d.path}                                // what is kept is charged to the pool
+		if err := p.remove(Req{said: d.who}, d.vol, n, at, now); err != nil { // while its path is still known
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"slatefs/chain/meta"
@@ -54,7 +55,7 @@ func (p *Pool) unlink(r Req, dir Ino, e nameEntry, now time.Time) error {
 			return err
 		}
 	default:
-		if err := p.erase(r, e.ino, n, now); err != nil { // while its path is still known
+		if err := p.remove(r, e.ino, n, at, now); err != nil { // while its path is still known
 			return err
 		}
 	}
@@ -64,21 +65,15 @@ func (p *Pool) unlink(r Req, dir Ino, e nameEntry, now time.Time) error {
 	return p.updateDir(dir, d, -1, -dirCount(e.typ), now)
 }
 
-// erase removes an inode with all it has.
-func (p *Pool) erase(r Req, ino Ino, n *inode, now time.Time) error {
+// erase removes an inode with all it has, its burden, which is light.
+func (p *Pool) erase(r Req, ino Ino, n *inode, b *burden, now time.Time) error {
 	if n.typ == TypeFile {
-		for id, d := range p.doomed { // snapshots of it that are kept go with it
-			if d.vol == ino && d.layer != 0 {
-				if err := p.do(&recPut{key: rowKey(rowDoomed, id)}); err != nil {
-					return err
-				}
-			}
+		if err := p.dropKept(b.kept); err != nil { // snapshots of it that are kept go with it
+			return err
 		}
 		var held []LayerID
-		for _, l := range p.byVol[ino] {
-			if l.held > 0 {
-				held = append(held, l.id)
-			}
+		for _, l := range b.held {
+			held = append(held, l.id)
 		}
 		a := p.ledger.accounts[ino]
 		if err := p.do(&recDestroy{vol: ino, held: held, dir: a.up.ino, when: now, who: r.who()}); err != nil {
@@ -91,29 +86,19 @@ func (p *Pool) erase(r Req, ino Ino, n *inode, now time.Time) error {
 		}
 	}
 	if n.typ == TypeDir {
-		if err := p.rehome(ino, n.parent); err != nil {
+		if err := p.rehome(ino, n.parent, b.orphans); err != nil {
 			return err
 		}
 	}
-	keys := []meta.Key{rowKey(rowInode, uint64(ino))}
-	for _, kind := range []rowKind{rowXattr, rowLink, rowOrphan, rowProperty} {
-		err := p.cat.scan(rowKey(kind, uint64(ino)), func(k meta.Key, _ []byte) bool {
-			if k.Hi != rowKey(kind, uint64(ino)).Hi {
-				return false
-			}
-			keys = append(keys, k)
-			return true
-		})
+	keys := append([]meta.Key{rowKey(rowInode, uint64(ino))}, b.xattrs...)
+	for _, kind := range []rowKind{rowLink, rowOrphan, rowProperty} {
+		ks, err := p.someRows(kind, ino, math.MaxInt) // there are few
 		if err != nil {
-			return wrapCorrupt(err)
-		}
-	}
-	for _, k := range keys {
-		if err := p.do(&recPut{key: k}); err != nil {
 			return err
 		}
+		keys = append(keys, ks...)
 	}
-	return nil
+	return p.dropRows(keys)
 }
 
 // putOrphan notes that an inode has no name any more and is still open: where it was, which is charged for it.
@@ -124,27 +109,30 @@ func (p *Pool) putOrphan(ino Ino, at spot) error {
 
 // rehome charges what a directory is still charged for, when it is removed, to the one above: nameless layers and
 // orphans.
-func (p *Pool) rehome(dir, to Ino) error {
-	a, up := p.ledger.accounts[dir], p.ledger.accounts[to]
+func (p *Pool) rehome(dir, to Ino, orphans []*account) error {
+	a := p.ledger.accounts[dir]
 	if a.held > 0 {
 		if err := p.do(&recHome{dir, to}); err != nil {
 			return err
 		}
 	}
-	if a.kids > 0 {
-		for _, o := range p.ledger.accounts {
-			if o.up != a {
-				continue
-			}
-			at, _ := p.lostPlace(o.ino)
-			at.dir = to
-			if err := p.putOrphan(o.ino, at); err != nil {
-				return err
-			}
-			p.ledger.move(o, up)
-		}
+	if err := p.rehomeOrphans(orphans, to); err != nil {
+		return err
 	}
 	p.ledger.close(a)
+	return nil
+}
+
+// rehomeOrphans charges orphans to another directory.
+func (p *Pool) rehomeOrphans(orphans []*account, to Ino) error {
+	for _, o := range orphans {
+		at, _ := p.lostPlace(o.ino)
+		at.dir = to
+		if err := p.putOrphan(o.ino, at); err != nil {
+			return err
+		}
+		p.ledger.move(o, p.ledger.accounts[to])
+	}
 	return nil
 }
 
@@ -165,7 +153,7 @@ func (r Req) who() string {
 
 // Rmdir removes an empty directory.
 func (p *Pool) Rmdir(r Req, dir Ino, name string) error {
-	return p.change(func(now time.Time) error {
+	err := p.change(func(now time.Time) error {
 		e, err := p.find(dir, name)
 		if err != nil {
 			return err
@@ -178,6 +166,10 @@ func (p *Pool) Rmdir(r Req, dir Ino, name string) error {
 		}
 		return p.answer(r, e.ino)
 	})
+	if err != nil {
+		return err
+	}
+	return p.finishGoing()
 }
 
 func (p *Pool) emptyDir(ino Ino) error {

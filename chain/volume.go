@@ -37,6 +37,9 @@ func (p *Pool) volume(ino Ino) (*Volume, error) {
 		return v, nil
 	}
 	n, err := p.inode(ino)
+	if err == nil {
+		err = p.notGoing(ino)
+	}
 	if err != nil {
 		return nil, err
 	}

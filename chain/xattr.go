@@ -70,6 +70,9 @@ func (p *Pool) SetXattr(_ Req, ino Ino, name string, val []byte, f XattrFlag) er
 		if _, err := p.inode(ino); err != nil {
 			return err
 		}
+		if err := p.notGoing(ino); err != nil {
+			return err
+		}
 		_, _, err := p.xattr(ino, name)
 		switch {
 		case err == nil && f == XattrCreate:

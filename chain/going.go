@@ -1,0 +1,189 @@
+package chain
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"slatefs/chain/meta"
+)
+
+// What has more than one batch of records can take away goes in steps. First it loses its name and becomes an orphan whose
+// row says that it is going: the name in it is empty, so nothing brings it back. Then its attributes go, some at a time,
+// and what else hangs on it; the last step takes the inode. Each step is a batch of its own, and a crash between two is
+// gone on with at the next mount, as all orphans are. Nobody can reach it meanwhile.
+
+// What one batch takes away, beside the inode.
+const (
+	xattrsAtOnce  = 32 // rows of attributes
+	keptAtOnce    = 32 // kept snapshots
+	heldAtOnce    = 16 // open snapshots
+	orphansAtOnce = 2  // orphans that a directory is charged for
+)
+
+// burden is what hangs on an inode: some of each kind, one more than a batch takes if there are more.
+type burden struct {
+	xattrs  []meta.Key
+	kept    []uint64   // IDs of kept snapshots
+	held    []*layer   // open snapshots, which stay until they are closed
+	orphans []*account // of a directory
+}
+
+// burdenOf looks what an inode has. The plan lock is held.
+func (p *Pool) burdenOf(ino Ino, n *inode) (b burden, err error) {
+	b.xattrs, err = p.someRows(rowXattr, ino, xattrsAtOnce+1)
+	if err != nil {
+		return b, err
+	}
+	switch n.typ {
+	case TypeFile:
+		for id, d := range p.doomed {
+			if d.vol == ino && d.layer != 0 && len(b.kept) <= keptAtOnce {
+				b.kept = append(b.kept, id)
+			}
+		}
+		for _, l := range p.byVol[ino] {
+			if l.held > 0 && !l.kept && len(b.held) <= heldAtOnce {
+				b.held = append(b.held, l)
+			}
+		}
+	case TypeDir:
+		if a := p.ledger.accounts[ino]; a.kids > 0 {
+			for _, o := range p.ledger.accounts {
+				if o.up == a && len(b.orphans) <= orphansAtOnce {
+					b.orphans = append(b.orphans, o)
+				}
+			}
+		}
+	case TypeSymlink:
+	}
+	return b, nil
+}
+
+// light: one batch takes it all.
+func (b *burden) light() bool {
+	return len(b.xattrs) <= xattrsAtOnce && len(b.kept) <= keptAtOnce && len(b.held) <= heldAtOnce && len(b.orphans) <= orphansAtOnce
+}
+
+// someRows lists the keys of up to most rows of an inode.
+func (p *Pool) someRows(kind rowKind, ino Ino, most int) (keys []meta.Key, err error) {
+	from := rowKey(kind, uint64(ino))
+	err = p.cat.scan(from, func(k meta.Key, _ []byte) bool {
+		if k.Hi != from.Hi || len(keys) >= most {
+			return false
+		}
+		keys = append(keys, k)
+		return true
+	})
+	return keys, wrapCorrupt(err)
+}
+
+// remove takes an inode away with all it has, or as much as one batch may, and then it is going. at is where it was.
+func (p *Pool) remove(r Req, ino Ino, n *inode, at spot, now time.Time) error {
+	b, err := p.burdenOf(ino, n)
+	if err != nil {
+		return err
+	}
+	if b.light() {
+		return p.erase(r, ino, n, &b, now)
+	}
+	n.parent, n.name, n.ctime = 0, "", now
+	if err := p.putInode(ino, n); err != nil {
+		return err
+	}
+	at.name, at.who = "", r.who()
+	if err := p.putOrphan(ino, at); err != nil {
+		return err
+	}
+	if v := p.vols[ino]; v != nil {
+		v.gone = true
+		delete(p.vols, ino)
+	}
+	p.going[ino] = struct{}{}
+	p.poke()
+	return nil
+}
+
+// finishGoing takes away what is going.
+func (p *Pool) finishGoing() error {
+	for {
+		p.mu.Lock()
+		first := p.firstGoing()
+		p.mu.Unlock()
+		if first == 0 {
+			return nil
+		}
+		if err := p.change(func(now time.Time) error { return p.goStep(first, now) }); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *Pool) firstGoing() (first Ino) {
+	for ino := range p.going {
+		if first == 0 || ino < first {
+			first = ino
+		}
+	}
+	return first
+}
+
+// goStep is one step of what is going. It ends with the inode.
+func (p *Pool) goStep(ino Ino, now time.Time) error {
+	n, err := p.inode(ino)
+	if errors.Is(err, ErrNotFound) {
+		delete(p.going, ino)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	b, err := p.burdenOf(ino, n)
+	at, _ := p.lostPlace(ino)
+	switch {
+	case err != nil:
+		return err
+	case b.light():
+		delete(p.going, ino)
+		n.parent = at.dir // what a directory is still charged for goes where it was
+		return p.erase(Req{said: at.who}, ino, n, &b, now)
+	case len(b.xattrs) > xattrsAtOnce:
+		return p.dropRows(b.xattrs[:xattrsAtOnce])
+	case len(b.kept) > keptAtOnce:
+		return p.dropKept(b.kept[:keptAtOnce])
+	case len(b.held) > heldAtOnce:
+		for _, l := range b.held[:heldAtOnce] {
+			if err := p.do(&recUnname{l.id, true, now, at.who}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return p.rehomeOrphans(b.orphans[:orphansAtOnce], at.dir)
+}
+
+func (p *Pool) dropRows(keys []meta.Key) error {
+	for _, k := range keys {
+		if err := p.do(&recPut{key: k}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Pool) dropKept(ids []uint64) error {
+	for _, id := range ids {
+		if err := p.do(&recPut{key: rowKey(rowDoomed, id)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notGoing is the error for who asks for something that is going.
+func (p *Pool) notGoing(ino Ino) error {
+	if _, going := p.going[ino]; going {
+		return fmt.Errorf("inode %d: is no more: %w", ino, ErrGone)
+	}
+	return nil
+}
