@@ -15,16 +15,17 @@ func (e *Eraser) Run(ctx context.Context) error {
 	// What is half done at the end of ctx is still synced and reported.
 	work := context.WithoutCancel(ctx)
 	b := newBucket(e.clock.Now(), e.bound())
+	e.stats.restart(e.clock.Now())
 	for ctx.Err() == nil && e.dead.Load() == nil {
 		if rest := e.shut(e.clock.Now()); rest > 0 {
 			e.sweepUp(work)
 			e.clock.Sleep(ctx, min(rest, shutNap))
-			b.drain(e.clock.Now())
+			e.anew(b)
 			continue
 		}
 		if e.turn(ctx, work, b) {
 			e.await(ctx)
-			b.drain(e.clock.Now())
+			e.anew(b)
 		}
 	}
 	if err := e.dead.Load(); err != nil {
@@ -44,6 +45,7 @@ func (e *Eraser) turn(ctx, work context.Context, b *bucket) (idle bool) {
 	now := e.clock.Now()
 	if r := e.bound(); r != b.rate {
 		b.set(now, r)
+		e.stats.restart(now)
 	}
 	if e.paused.Load() {
 		return e.rests(ctx, e.sweepUp(work), b)
@@ -79,8 +81,15 @@ func (e *Eraser) rests(ctx context.Context, again time.Time, b *bucket) (idle bo
 		return true
 	}
 	e.clock.Sleep(ctx, min(max(again.Sub(e.clock.Now()), time.Millisecond), napTime))
-	b.drain(e.clock.Now())
+	e.anew(b)
 	return false
+}
+
+// anew begins another stretch of work: nothing was earned while there was none.
+func (e *Eraser) anew(b *bucket) {
+	now := e.clock.Now()
+	b.drain(now)
+	e.stats.restart(now)
 }
 
 // step takes at most n bytes from the queue and zeroes them into the pending

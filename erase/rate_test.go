@@ -178,3 +178,42 @@ func TestSetRateTakesAnything(t *testing.T) {
 		}
 	}
 }
+
+// The rate that is shown is never above the bound that holds: not after it was lowered, not with the first steps, after a
+// pause or an idle hour, nor when a slow device is made up for. With a full queue it is the rate.
+func TestShownRateIsNeverAboveTheBound(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, b *bench) {
+		slow := false
+		b.dev.zeroTime = func(n int64) time.Duration {
+			if slow = !slow; slow {
+				return time.Duration(n * 1e9 / (40 * mib))
+			}
+			return time.Duration(n * 1e9 / (200 * mib))
+		}
+		b.start(t)
+		look := func(what string, d time.Duration) {
+			t.Helper()
+			for range d / (10 * time.Millisecond) {
+				time.Sleep(10 * time.Millisecond)
+				if s := b.Stats(); s.Bound > 0 && s.Current > s.Bound {
+					t.Fatalf("%s: %d bytes/s are shown, the bound is %d", what, s.Current, s.Bound)
+				}
+			}
+		}
+		b.q.add(1, blockdev.Extent{Len: 1 << 40})
+		look("unlimited", 3*time.Second)
+		for _, rate := range []int64{20 * mib, mib, 1, 30 * mib} {
+			b.SetRate(rate)
+			look(fmt.Sprint("rate ", rate), 7*time.Second)
+		}
+		within(t, "shown", float64(b.Stats().Current), 30*mib, 0.02)
+		b.SetPaused(true)
+		look("paused", 3*time.Second)
+		b.SetPaused(false)
+		look("after a pause", 3*time.Second)
+		b.dev.syncTime = 900 * time.Millisecond
+		look("a slow device", 6*time.Second)
+		b.dev.syncTime = 0
+		look("made up for", 6*time.Second)
+	})
+}

@@ -19,7 +19,7 @@ type Stats struct {
 	Pending    int64 // bytes zeroed on the device and not yet reported
 	Kept       int64 // of these, bytes whose report failed and is tried again
 	Trouble    error // why the queue hands out nothing, or takes no report, of the last try; nil: it does
-	Current    int64 // bytes/s that the background wrote over the last seconds
+	Current    int64 // bytes/s that the background wrote over the last seconds of this stretch of work; never above Bound
 	Rate       int64 // upper bound of the background as set, bytes/s; 0 = unlimited
 	Bound      int64 // the one that holds now, which is more while clean blocks are short
 	Paused     bool
@@ -80,7 +80,7 @@ const windowSeconds = 5
 type recorder struct {
 	mu    sync.Mutex
 	s     Stats
-	first time.Time            // of the background's first write
+	first time.Time            // begin of this stretch of work
 	sec   [windowSeconds]int64 // Unix second that each slot counts
 	sum   [windowSeconds]int64 // background bytes written in it
 
@@ -94,6 +94,9 @@ func (e *Eraser) Stats() Stats {
 	defer e.stats.mu.Unlock()
 	s := e.stats.s
 	s.Current = e.stats.currentLocked(now)
+	if bound > 0 { // the last step was paid for before it was written, what a slow device lost is made up for
+		s.Current = min(s.Current, bound)
+	}
 	if s.Trouble == nil {
 		s.Trouble = e.stats.resting
 	}
@@ -132,14 +135,19 @@ func (r *recorder) wrote(now time.Time, bytes int64, demand bool) {
 	if demand {
 		return
 	}
-	if r.first.IsZero() {
-		r.first = now
-	}
 	i := now.Unix() % windowSeconds
 	if r.sec[i] != now.Unix() {
 		r.sec[i], r.sum[i] = now.Unix(), 0
 	}
 	r.sum[i] += bytes
+}
+
+// restart begins a stretch of work: what was written before it tells nothing of its rate.
+func (r *recorder) restart(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.first = now
+	r.sec, r.sum = [windowSeconds]int64{}, [windowSeconds]int64{}
 }
 
 // reported counts what a report made durable; written bytes were pending.
