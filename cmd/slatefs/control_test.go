@@ -135,8 +135,16 @@ func TestEraseWaitLooks(t *testing.T) {
 	if err := w.stuck(); left != 1 || err == nil || !strings.Contains(err.Error(), "7B could not be erased") {
 		t.Errorf("failed job: %d left, %v", left, err)
 	}
-	if err := w.timeout(context.DeadlineExceeded); !strings.Contains(err.Error(), "7B in 1 jobs are not erased yet") {
-		t.Errorf("timeout: %v", err)
+	if s := w.left(eraseInfo{Freeing: 9}, 90*time.Second); s != "time is up: 7B in 1 jobs are not erased after 1m30s, and 9B are freed and in no job yet" {
+		t.Errorf("timeout: %s", s)
+	}
+	_, _, left = w.look(eraseInfo{Dirty: 7, Jobs: []jobInfo{{ID: 3, State: "failed", Error: "page 25: checksum", Freed: 7, Dirty: 7}}})
+	if err := w.stuck(); left != 1 || err == nil || !strings.Contains(err.Error(), "7B could not be erased, and are not used again: page 25: checksum") {
+		t.Errorf("damaged job: %d left, %v", left, err)
+	}
+	_, _, left = w.look(eraseInfo{Dirty: 7, Jobs: []jobInfo{{ID: 3, State: "failing", Error: "EIO", Freed: 7, Dirty: 7}}})
+	if err := w.stuck(); left != 1 || err != nil {
+		t.Errorf("failing job: %d left, %v; it is tried again", left, err)
 	}
 	one := newEraseWait([]uint64{9})
 	if _, _, left := one.look(eraseInfo{Dirty: 5, Jobs: []jobInfo{{ID: 8, Dirty: 5, Freed: 5}}}); left != 0 || one.stuck() != nil {

@@ -18,8 +18,8 @@ func (a *app) eraseStatusCmd() *cobra.Command {
 		Short: "Show what waits to be erased",
 		Long: `Shows by which method a pool is erased, and why by that, and its erase jobs, the oldest first: whose blocks they are, why
 they were freed, how many are not zero yet, and when that will be done as it looks now. States: queued, waiting (for I/O
-that began before), walking (a map is being sorted), erasing, failed (it is tried again), unscheduled (erase=none:
-zeroed only when somebody needs the blocks). -j has counters as well: bytes
+that began before), walking (a map is being sorted), erasing, failing (its list cannot be read now; below the table stands
+why), failed (it is tried again), unscheduled (erase=none: zeroed only when somebody needs the blocks). -j has counters as well: bytes
 by method and by what made somebody zero them, errors by kind, the queue, its oldest job's age, and times of steps.`,
 		Example: `  slatefs erase status lab
   slatefs erase status -Hp /mnt/lab                 # only the jobs, for scripts`,
@@ -60,7 +60,17 @@ func (a *app) printErase(info eraseInfo, f format) error {
 			strconv.FormatUint(j.ID, 10), j.Volume, j.Layer, j.Reason, f.size(j.Dirty + j.Failed), rate, f.end(j.End, a.now()), j.State,
 		}
 	}
-	return f.table(a.stdout, parseColumns("ID VOLUME LAYER REASON >DIRTY >RATE ETA STATE"), rows)
+	if err := f.table(a.stdout, parseColumns("ID VOLUME LAYER REASON >DIRTY >RATE ETA STATE"), rows); err != nil || f.scripted {
+		return err
+	}
+	for _, j := range info.Jobs {
+		if j.Error != "" {
+			if _, err := fmt.Fprintf(a.stdout, "job %d %s: %s\n", j.ID, j.State, escape(j.Error)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // end prints when something will be done: the time of the day, and the date if that is not today's.
@@ -117,6 +127,9 @@ func eraseSummary(info eraseInfo, f format, now time.Time) string {
 	}
 	if info.Unsched > 0 {
 		s += fmt.Sprintf("\n%s are not scheduled (erase=none): they are zeroed when somebody needs them, and never called erased", f.size(info.Unsched))
+	}
+	if info.Trouble != "" {
+		s += "\nit does not go on now: " + escape(info.Trouble)
 	}
 	return s + fmt.Sprintf("\nmethod %s: %s; verify %s\n", info.methodWords(), info.MethodWhy, info.Verify)
 }

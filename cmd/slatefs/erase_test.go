@@ -133,8 +133,15 @@ func TestEraseStatusTable(t *testing.T) {
 		}
 	}
 	_, text, code := l.run("erase wait --timeout 300ms lab")
-	if code != exitFailed || !strings.Contains(text, "slatefs: erasing is paused; slatefs erase resume lab goes on\n") || !strings.Contains(text, "time is up: 1.50M in 2 jobs") {
+	if code != exitFailed || !strings.Contains(text, "slatefs: erasing is paused; slatefs erase resume lab goes on\n") || !strings.Contains(text, "slatefs: error: time is up: 1.50M in 2 jobs are not erased after 300ms\nhint: slatefs erase status lab shows how far it is\n") {
 		t.Errorf("erase wait of a paused pool: %d, %s", code, text)
+	}
+	_, text, code = l.run("erase wait --timeout 1ns lab") // before anything was asked
+	if code != exitFailed || !strings.Contains(text, "slatefs: error: time is up: 1.50M in 2 jobs are not erased after 1ns\n") || strings.Contains(text, "deadline") {
+		t.Errorf("erase wait without time: %d, %s", code, text)
+	}
+	if _, text, code = l.run("erase wait --timeout=-1s lab"); code != exitUsage {
+		t.Errorf("erase wait with a negative time: %d, %s", code, text)
 	}
 	s := l.eraseState()
 	if s.Counters.Queue != 2 || s.Counters.OldestAge <= 0 || len(s.Jobs) != 2 || s.Jobs[0].End != nil {

@@ -39,12 +39,20 @@ could not be erased.`,
 			if err != nil {
 				return err
 			}
+			if timeout < 0 {
+				return usagef("erase wait: --timeout %v: want a time as 90s or 2h", timeout)
+			}
+			within := ctx
 			if timeout > 0 {
 				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeout(ctx, timeout)
+				within, cancel = context.WithTimeout(ctx, timeout)
 				defer cancel()
 			}
-			return a.waitErased(ctx, l, ids)
+			err = a.waitErased(within, l, ids)
+			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+				return a.timeUp(ctx, l, ids, timeout)
+			}
+			return err
 		}),
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "give up after this time, as 90s or 2h")
@@ -59,7 +67,7 @@ func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) 
 	w := newEraseWait(ids)
 	// What is freed without a job yet gets one by this, so that an empty list means what it says.
 	if _, err := call[none](ctx, l, opDrain, none{}); err != nil {
-		return w.timeout(err)
+		return err
 	}
 	show := a.newProgress("erase")
 	defer func() { err = errors.Join(err, show.end(), a.sayReleased(w)) }()
@@ -68,7 +76,7 @@ func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) 
 	for {
 		info, err := call[eraseInfo](ctx, l, opJobs, none{})
 		if err != nil {
-			return w.timeout(err)
+			return err
 		}
 		done, total, left := w.look(info)
 		w.tellSkipped(a.stderr)
@@ -82,7 +90,7 @@ func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) 
 			return nil
 		default: // a sweep may find more
 			if _, err := call[none](ctx, l, opDrain, none{}); err != nil {
-				return w.timeout(err)
+				return err
 			}
 			w.swept = true
 			continue
@@ -92,7 +100,7 @@ func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) 
 		}
 		select {
 		case <-ctx.Done():
-			return w.timeout(ctx.Err())
+			return ctx.Err()
 		case <-t.C:
 		}
 	}
@@ -188,30 +196,52 @@ func (a *app) sayResting(w *eraseWait, info eraseInfo, left int) error {
 	return nil
 }
 
-// stuck is an error when nothing but failed blocks is left.
+// stuck is an error when nothing is left but blocks that could not be erased, or whose job is damaged.
 func (w *eraseWait) stuck() error {
 	var failed int64
+	why := ""
 	for _, j := range w.active {
 		if j.State != "failed" {
 			return nil
 		}
 		failed += j.Failed
+		if j.Error != "" {
+			failed += j.Dirty
+			why = ": " + escape(j.Error)
+		}
 	}
 	if failed == 0 {
 		return nil
 	}
-	return hinted(fmt.Errorf("%s could not be erased, and are not used again", formatSize(failed)),
+	return hinted(fmt.Errorf("%s could not be erased, and are not used again%s", formatSize(failed), why),
 		"the daemon's log has the device's errors; it tries again by itself")
 }
 
-// timeout says what is left when time ran out.
-func (w *eraseWait) timeout(err error) error {
-	if !errors.Is(err, context.DeadlineExceeded) {
-		return err
+// answerTime is how long timeUp waits for the daemon.
+const answerTime = 2 * time.Second
+
+// timeUp says what is left when the time that was given has run out, however far the wait had come.
+func (a *app) timeUp(ctx context.Context, l live, ids []uint64, given time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	info, err := call[eraseInfo](ctx, l, opJobs, none{})
+	if err != nil {
+		return fmt.Errorf("time is up after %v, and what is left is not known: %w", given, err)
 	}
-	var left int64
+	w := newEraseWait(ids)
+	w.look(info)
+	return hinted(errors.New(w.left(info, given)), "slatefs erase status %s shows how far it is", l.Name)
+}
+
+// left is what is left after the given time.
+func (w *eraseWait) left(info eraseInfo, given time.Duration) string {
+	var bytes int64
 	for _, j := range w.active {
-		left += j.Dirty + j.Failed
+		bytes += j.Dirty + j.Failed
 	}
-	return fmt.Errorf("time is up: %s in %d jobs are not erased yet: %w", formatSize(left), len(w.active), err)
+	s := fmt.Sprintf("time is up: %s in %d jobs are not erased after %v", formatSize(bytes), len(w.active), given)
+	if len(w.ids) == 0 && info.Freeing > 0 {
+		s += fmt.Sprintf(", and %s are freed and in no job yet", formatSize(info.Freeing))
+	}
+	return s
 }

@@ -31,7 +31,9 @@ type eraseInfo struct {
 	Verify     string     `json:"verify"`
 	Background int64      `json:"erased_in_background"`
 	Demand     int64      `json:"erased_on_demand"`
-	Released   int64      `json:"released"` // zero, and free, and not erased
+	Released   int64      `json:"released"`          // zero, and free, and not erased
+	Kept       int64      `json:"kept"`              // zero on the device; the pool did not take the report, which is tried again
+	Trouble    string     `json:"trouble,omitempty"` // why nothing is handed out or no report is taken, or why the eraser rests
 	Jobs       []jobInfo  `json:"jobs"`
 
 	Counters eraseCounters `json:"counters"`
@@ -75,8 +77,9 @@ type jobInfo struct {
 	Released int64      `json:"released"`
 	Dirty    int64      `json:"dirty"`
 	Failed   int64      `json:"failed"`
-	Rate     int64      `json:"rate"`          // per second now
-	End      *time.Time `json:"end,omitempty"` // as it looks now; absent: that cannot be said
+	Error    string     `json:"error,omitempty"` // why it is failing, or failed before anything was erased
+	Rate     int64      `json:"rate"`            // per second now
+	End      *time.Time `json:"end,omitempty"`   // as it looks now; absent: that cannot be said
 
 	Kept       int64    `json:"kept"` // part of freed: others still showed it when it was destroyed
 	KeptBy     string   `json:"kept_by,omitempty"`
@@ -113,6 +116,10 @@ func eraseInfoOf(p *chain.Pool, s erase.Stats, now time.Time) eraseInfo {
 	if !s.Opens.IsZero() {
 		i.Opens = &s.Opens
 	}
+	i.Kept = s.Kept
+	if s.Trouble != nil {
+		i.Trouble = s.Trouble.Error()
+	}
 	ahead, current := int64(0), s.Current
 	for _, j := range p.EraseJobs() {
 		if !j.None {
@@ -120,7 +127,7 @@ func eraseInfoOf(p *chain.Pool, s erase.Stats, now time.Time) eraseInfo {
 		}
 		job := jobInfo{
 			ID: j.ID, State: j.State, Volume: j.Volume, Layer: j.Layer, Reason: j.Reason, Since: j.Since,
-			Freed: j.Freed, Erased: j.Erased - j.Released, Released: j.Released, Dirty: j.Dirty, Failed: j.Failed,
+			Freed: j.Freed, Erased: j.Erased - j.Released, Released: j.Released, Dirty: j.Dirty, Failed: j.Failed, Error: j.Error,
 		}
 		if j.State == "erasing" {
 			job.Rate, current = current, 0 // of two that share a sync the first has it
@@ -156,6 +163,7 @@ func countersOf(s erase.Stats) eraseCounters {
 		Methods: map[string]eraseAmounts{}, FailedBytes: s.Failed,
 		Errors: map[string]int64{
 			"zero": s.Errors.Zero, "read": s.Errors.Read, "verify": s.Errors.Verify, "sync": s.Errors.Sync, "report": s.Errors.Report,
+			"next": s.Errors.Next,
 		},
 		Latency: map[string]latencyCounts{"step": latencyOf(s.Step), "sync": latencyOf(s.Sync)},
 	}
