@@ -94,7 +94,7 @@ func (v *Volume) ZeroRange(off, n int64, keepSize bool) error {
 // over a shared one they unmap, over a hole nothing happens.
 func (v *Volume) writeZeros(off, n int64) error {
 	if off > MaxSize-n {
-		return fmt.Errorf("write of %d bytes at %d, the largest size is %d: %w", n, off, MaxSize, ErrTooBig)
+		return fmt.Errorf("write of %d bytes at %d: %w", n, off, sizeTooBig(off+n))
 	}
 	fence, err := v.fence(off/BlockSize, blocksOf(off+n))
 	if err != nil {
@@ -262,7 +262,7 @@ func (v *Volume) detach(lo, hi int64) error {
 // grow raises the size to at least size.
 func (v *Volume) grow(size int64) error {
 	if size > MaxSize {
-		return fmt.Errorf("size %d, the largest is %d: %w", size, MaxSize, ErrTooBig)
+		return sizeTooBig(size)
 	}
 	return v.resize(func(now int64) int64 { return max(now, size) })
 }
@@ -327,7 +327,7 @@ func (v *Volume) admitShrink(size int64) error {
 // truncate asks admit before a cut, and again when nobody writes any more: who opens later finds what is cut.
 func (v *Volume) truncate(size int64, admit func() error) error {
 	if size < 0 || size > MaxSize {
-		return fmt.Errorf("size %d, the largest is %d: %w", size, MaxSize, ErrTooBig)
+		return sizeTooBig(size)
 	}
 	now := v.Size()
 	if size < now || size == 0 { // what fallocate did beyond an empty volume ends too

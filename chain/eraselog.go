@@ -148,8 +148,8 @@ func (j *job) daily() bool { return strings.HasPrefix(j.reason, reasonOverwritte
 
 // logJob writes the record of a job that ends.
 func (p *Pool) logJob(j *job) {
-	if j.daily() || j.freed == 0 && len(j.layers) == 0 {
-		return
+	if j.daily() || j.freed == 0 && (len(j.layers) == 0 || j.who == "") {
+		return // nothing was there, or nobody has destroyed what was
 	}
 	r := logRow{
 		vol: j.vol, volume: j.volume, layer: j.layer, layers: j.layers, reason: j.reason, who: j.who, none: j.none,

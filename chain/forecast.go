@@ -42,7 +42,7 @@ func (p *Pool) ForecastResize(ino Ino, size int64, force bool) Forecast {
 	defer p.mu.Unlock()
 	v, err := p.volume(ino)
 	if err == nil && (size < 0 || size > MaxSize) {
-		err = fmt.Errorf("size %d, the largest is %d: %w", size, MaxSize, ErrTooBig)
+		err = sizeTooBig(size)
 	}
 	if err == nil && !force {
 		err = v.admitShrink(size)
@@ -62,7 +62,7 @@ func (p *Pool) ForecastCreate(dir Ino, name string, size int64, settings ...Sett
 	}
 	to, err := p.newProps(dir, settings)
 	if err == nil && (size < 0 || size > MaxSize) {
-		err = fmt.Errorf("size %d, the largest is %d: %w", size, MaxSize, ErrTooBig)
+		err = sizeTooBig(size)
 	}
 	if err != nil {
 		return Forecast{Err: err}

@@ -159,9 +159,9 @@ func (p *Pool) Extend(bytes int64) error {
 		case r.blocks == old:
 			return nil
 		case r.blocks < old:
-			return fmt.Errorf("pool %s: has %d bytes already, not %d: %w", p.name, old*BlockSize, bytes, ErrInvalid)
+			return fmt.Errorf("pool %s: has %s already, not %s: %w", p.name, FormatSize(old*BlockSize), FormatSize(bytes), ErrInvalid)
 		case r.blocks > maxBlocks:
-			return fmt.Errorf("pool %s: %d bytes, at most %d: %w", p.name, bytes, int64(maxBlocks)*BlockSize, ErrTooBig)
+			return fmt.Errorf("pool %s: %s, at most %s: %w", p.name, FormatSize(bytes), FormatSize(MaxPool), ErrTooBig)
 		}
 		r.clean, r.when = max(r.clean, alloc.BlockID(old)), now
 		return p.do(r)

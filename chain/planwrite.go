@@ -33,7 +33,7 @@ func (v *Volume) planWrite(pl *Plan, off, n int64) (Need, error) {
 		return Need{}, fmt.Errorf("write of %d bytes at %d: %w", n, off, ErrInvalid)
 	}
 	if off > MaxSize-n {
-		return Need{}, fmt.Errorf("write of %d bytes at %d, the largest size is %d: %w", n, off, MaxSize, ErrTooBig)
+		return Need{}, fmt.Errorf("write of %d bytes at %d: %w", n, off, sizeTooBig(off+n))
 	}
 	if err := pl.begin(p, v); err != nil {
 		return Need{}, err

@@ -133,7 +133,7 @@ func sizeOr(words ...string) func(string, Scope) (string, error) {
 		}
 		n, err := ParseSize(v)
 		if err != nil {
-			return "", fmt.Errorf("%w, or %s", err, strings.Join(words, ", "))
+			return "", orElse(err, strings.Join(words, " or "))
 		}
 		if n == 0 {
 			return "none", nil
@@ -149,7 +149,7 @@ func parseRate(v string, _ Scope) (string, error) {
 	}
 	n, err := ParseSize(strings.TrimPrefix(v, "-"))
 	if err != nil {
-		return "", fmt.Errorf("%q: want a size per second as 50M, or 0 for unlimited: %w", v, ErrInvalid)
+		return "", orElse(err, "0 for unlimited (per second, as 50M)")
 	}
 	return strconv.FormatInt(n, 10), nil
 }
@@ -176,7 +176,7 @@ func parseShare(v string, _ Scope) (string, error) {
 	}
 	n, err := ParseSize(v)
 	if err != nil {
-		return "", fmt.Errorf("%w, or a share as 10%%", err)
+		return "", orElse(err, "a share as 10%")
 	}
 	return strconv.FormatInt(n, 10), nil
 }

@@ -28,7 +28,7 @@ func ParseSize(s string) (int64, error) {
 		power = strings.IndexByte(sizeUnits, suffix[0])
 		switch rest := suffix[1:]; {
 		case power > 0 && rest == "B":
-			return bad("use %s%c", digits, sizeUnits[power])
+			return bad("sizes are binary, use %s%c", digits, sizeUnits[power])
 		case power < 0, rest != "" && (rest != "IB" || power == 0):
 			return bad("unknown unit; want one of K, M, G, T, P, as 20G")
 		}
@@ -43,6 +43,19 @@ func ParseSize(s string) (int64, error) {
 		return bad("is above %s", FormatSize(math.MaxInt64))
 	}
 	return n.Num().Int64(), nil
+}
+
+// orElse adds to the refusal of a size what else there may be. err is ErrInvalid, and stays so.
+func orElse(err error, what string) error {
+	return fmt.Errorf("%s, or %s: %w", strings.TrimSuffix(err.Error(), ": "+ErrInvalid.Error()), what, ErrInvalid)
+}
+
+// sizeTooBig refuses a size of a volume.
+func sizeTooBig(size int64) error {
+	if size < 0 {
+		return fmt.Errorf("a size of %d bytes, the largest is %s: %w", uint64(size), FormatSize(MaxSize), ErrTooBig)
+	}
+	return fmt.Errorf("a size of %s, the largest is %s: %w", FormatSize(size), FormatSize(MaxSize), ErrTooBig)
 }
 
 // FormatSize prints bytes as zfs does: three significant digits, no fraction for a whole number of units.

@@ -66,6 +66,9 @@ const MaxPoolName = 200
 // maxBlocks bounds the blocks of a pool: what a run has room for as its address.
 const maxBlocks = 1 << 40
 
+// MaxPool is the largest pool, in bytes.
+const MaxPool = maxBlocks * BlockSize
+
 // maxNumber is the largest number of a layer, job, walk or inode: what a run has room for as its birth.
 const maxNumber = 1<<48 - 1
 

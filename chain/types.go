@@ -62,6 +62,7 @@ type Req struct {
 
 	said  string // who, where it is another who said so before
 	purge bool   // nothing is kept, whatever destroy_delay says
+	undo  bool   // it never was: nobody has destroyed it
 }
 
 // What list, tree and status show. Sizes are in bytes.

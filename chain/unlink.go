@@ -30,6 +30,13 @@ func (p *Pool) Unlink(r Req, dir Ino, name string) error {
 	return p.reapAll()
 }
 
+// Undo is Unlink of what the caller has just made and could not complete: nothing of it is kept for undestroy, and the erase
+// log has no record of it, unless it had blocks.
+func (p *Pool) Undo(r Req, dir Ino, name string) error {
+	r.purge, r.undo = true, true
+	return p.Unlink(r, dir, name)
+}
+
 // unlink takes the name away and what it names with it, or makes that an orphan.
 func (p *Pool) unlink(r Req, dir Ino, e nameEntry, now time.Time) error {
 	d, err := p.directory(dir)
@@ -142,6 +149,8 @@ const maxWho = 200
 func (r Req) who() string {
 	who := r.said
 	switch {
+	case r.undo:
+		return ""
 	case who != "":
 	case r.Actor != "":
 		who = fmt.Sprintf("uid %d, %s", r.UID, r.Actor)

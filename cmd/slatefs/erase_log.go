@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,12 +27,12 @@ thing owned and others still showed when it was destroyed. The log lies in the p
 first appended to the file that erase_log_export names. -j has all of a record, UUIDs too.`,
 		Example: `  slatefs erase log lab
   slatefs erase log --since 2026-11-01 --volume vm.raw lab
-  slatefs erase log -j --since 24h lab | jq '.log[].layer_uuids'`,
+  slatefs erase log -j --since 7d lab | jq '.log[].layer_uuids'`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completePools(0),
 		RunE:              plain(func(ctx context.Context, args []string) error { return a.eraseLog(ctx, args[0], f) }),
 	}
-	cmd.Flags().StringVar(&f.since, "since", "", "only what ended at `TIME` or later: 2026-11-25, 2026-11-25T14:00, or 24h ago")
+	cmd.Flags().StringVar(&f.since, "since", "", "only what ended at `TIME` or later: 2026-11-25, 2026-11-25T14:00, or 7d, that is 7 days ago")
 	cmd.Flags().StringVar(&f.volume, "volume", "", "only this volume's, by `NAME` as it was, or UUID")
 	f.flags(cmd, "Hpj")
 	return cmd
@@ -93,8 +92,8 @@ func (a *app) parseSince(s string) (time.Time, error) {
 			return t, nil
 		}
 	}
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+	if d, err := parseDuration(s); err == nil && d >= 0 {
 		return a.now().Add(-d), nil
 	}
-	return time.Time{}, &usageError{fmt.Errorf("--since %s: want a date as 2026-11-25 or 2026-11-25T14:00, or a duration as 24h", s)}
+	return time.Time{}, usagef("--since %s: want a date as 2026-11-25 or 2026-11-25T14:00, or how long ago, as 24h, 7d or 2w", s)
 }

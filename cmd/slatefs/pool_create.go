@@ -142,8 +142,11 @@ func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFla
 }
 
 func bigEnough(bytes int64) error {
-	if bytes < chain.MinPool {
+	switch {
+	case bytes < chain.MinPool:
 		return fmt.Errorf("%s is too small for a pool, which has at least %s", formatSize(bytes), formatSize(chain.MinPool))
+	case bytes > chain.MaxPool:
+		return fmt.Errorf("%s is too big for a pool, which has at most %s", formatSize(bytes), formatSize(chain.MaxPool))
 	}
 	return nil
 }

@@ -29,7 +29,10 @@ func (n *newPool) planFile(f poolCreateFlags) error {
 		return usagef("--size %d: must be a multiple of %s", f.size.bytes, formatSize(chain.BlockSize))
 	}
 	n.file = f.size.bytes
-	return errors.Join(bigEnough(n.file), n.roomForFile())
+	if err := bigEnough(n.file); err != nil {
+		return err
+	}
+	return n.roomForFile()
 }
 
 // isDeviceName tells whether a path that is not there could only be a device: it lies below /dev, and on no other file

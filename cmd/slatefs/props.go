@@ -50,7 +50,8 @@ func parseSettings(args []string, on chain.Scope) (out []chain.Setting, err erro
 			}
 		}
 		if !slices.Contains(errs, nil) {
-			return nil, usagef("%s=%s: %s", name, val, strings.TrimSuffix(errs[0].Error(), ": "+chain.ErrInvalid.Error()))
+			// That of a volume, the last one, may be the most: a size where others have a word only.
+			return nil, usagef("%s=%s: %s", name, val, strings.TrimSuffix(errs[len(errs)-1].Error(), ": "+chain.ErrInvalid.Error()))
 		}
 		out = append(out, chain.Setting{Name: name, Value: val})
 	}

@@ -97,7 +97,7 @@ func (s *service) clone(_ context.Context, who peer, args cloneArgs) (none, erro
 		return none{}, s.explain(a.Ino, err)
 	}
 	if err := s.pool.SetProps(who.req(opClone), clone.Ino, args.Settings...); err != nil {
-		return none{}, errors.Join(s.explain(clone.Ino, err), s.pool.Unlink(who.req(opClone), to.dir, to.name))
+		return none{}, errors.Join(s.explain(clone.Ino, err), s.pool.Undo(who.req(opClone), to.dir, to.name))
 	}
 	s.changedName(to)
 	return none{}, nil

@@ -27,8 +27,12 @@ func (s *service) create(_ context.Context, who peer, args createArgs) (list []s
 		if err != nil {
 			return nil, err
 		}
+		f := s.pool.ForecastCreate(at.dir, at.name, args.Size, args.Settings...)
+		if f.Err != nil && !errors.Is(f.Err, chain.ErrNoSpace) { // which the background may free
+			return nil, s.explain(0, f.Err)
+		}
 		if args.Dry {
-			one, err := forecastOf(s.pool.ForecastCreate(at.dir, at.name, args.Size, args.Settings...))
+			one, err := forecastOf(f)
 			if err != nil {
 				return nil, err
 			}
@@ -45,7 +49,7 @@ func (s *service) create(_ context.Context, who peer, args createArgs) (list []s
 			err = s.truncate(a.Ino, args.Size)
 		}
 		if err != nil {
-			return nil, errors.Join(s.explain(a.Ino, err), s.pool.Unlink(who.req(opCreate), at.dir, at.name))
+			return nil, errors.Join(s.explain(a.Ino, err), s.pool.Undo(who.req(opCreate), at.dir, at.name))
 		}
 	}
 	return list, s.pool.Flush()
@@ -74,7 +78,7 @@ func (s *service) resize(ctx context.Context, _ peer, args resizeArgs) ([]string
 			"resize --shrink cuts off, and frees, what lies past the new end")
 	}
 	if want < 0 || want > chain.MaxSize {
-		return nil, fmt.Errorf("%s: a size of %s: %w", args.Object.Arg, formatSize(want), chain.ErrTooBig)
+		return nil, fmt.Errorf("%s: a size of %s, the largest is %s: %w", args.Object.Arg, formatSize(want), formatSize(chain.MaxSize), chain.ErrTooBig)
 	}
 	if args.Dry {
 		return forecastOf(s.pool.ForecastResize(a.Ino, want, args.Force))

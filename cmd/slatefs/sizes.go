@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +16,25 @@ func parseSize(s string) (int64, error) {
 		return 0, usagef("%s", strings.TrimSuffix(err.Error(), ": "+chain.ErrInvalid.Error()))
 	}
 	return n, nil
+}
+
+// parseDuration reads a time as Go does, and in days and weeks: 90s, 1h30m, 7d, 2w.
+func parseDuration(s string) (time.Duration, error) {
+	if s != "" {
+		if unit := map[byte]time.Duration{'d': 24 * time.Hour, 'w': 7 * 24 * time.Hour}[s[len(s)-1]]; unit > 0 {
+			const most = 200 * 365 * 24 * time.Hour
+			n, err := strconv.ParseFloat(s[:len(s)-1], 64)
+			if err != nil || !(n >= 0 && n <= float64(most/unit)) {
+				return 0, fmt.Errorf("%q: want a time as 90s, 24h, 7d or 2w", s)
+			}
+			return time.Duration(n * float64(unit)), nil
+		}
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("%q: want a time as 90s, 24h, 7d or 2w", s)
+	}
+	return d, nil
 }
 
 // formatSize prints bytes as zfs does.
