@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // call asks the daemon of a pool for one operation and waits for its end, or ctx's.
@@ -18,7 +20,7 @@ func call[Result any](ctx context.Context, l live, op string, args any) (res Res
 	}
 	r, err := exchange(ctx, l.Socket, request{op, raw, actorOf(ctx)})
 	if err != nil {
-		return res, fmt.Errorf("pool %s: control socket: %w", l.Name, err)
+		return res, notAnswered(ctx, l, op, err)
 	}
 	if r.Error != nil {
 		err := errors.New(r.Error.Text)
@@ -30,14 +32,34 @@ func call[Result any](ctx context.Context, l live, op string, args any) (res Res
 	return res, decode(r.Result, &res)
 }
 
+// notAnswered says why a daemon did not answer, as far as can be told, and what to do.
+func notAnswered(ctx context.Context, l live, op string, err error) error {
+	at := fmt.Sprintf("pool %s: control socket %s", l.Name, l.Socket)
+	switch {
+	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
+		return fmt.Errorf("pool %s: interrupted; %s may be done all the same: %w", l.Name, op, ctx.Err())
+	case ctx.Err() != nil:
+		return fmt.Errorf("pool %s: the daemon, process %d, did not answer in time: %w", l.Name, l.PID, ctx.Err())
+	case errors.Is(err, os.ErrPermission):
+		return hinted(fmt.Errorf("%s: the daemon is another user's", at), "only that user and root may ask it")
+	case !held(l.lock):
+		return hinted(fmt.Errorf("%s: the daemon, process %d, has ended", at, l.PID), "slatefs mount %s DIR mounts the pool again", l.Name)
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("%s: the daemon, process %d, ended the connection without an answer; its log says why", at, l.PID)
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+		return hinted(fmt.Errorf("%s: nobody listens there, though the daemon, process %d, is there: it is just ending, or the socket was removed", at, l.PID),
+			"umount %s ends the daemon", l.Dir)
+	case errors.Is(err, unix.EAGAIN):
+		return fmt.Errorf("%s: too many ask the daemon, process %d, at once", at, l.PID)
+	}
+	return fmt.Errorf("%s: %w", at, err)
+}
+
 // exchange sends a request and reads the reply.
 func exchange(ctx context.Context, socket string, q request) (r reply, err error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", socket)
 	if err != nil {
-		if errors.Is(err, os.ErrPermission) {
-			return r, hinted(err, "the daemon is another user's: only that user and root may ask it")
-		}
 		return r, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) //nolint:errcheck // it only ends the read below
@@ -47,23 +69,13 @@ func exchange(ctx context.Context, socket string, q request) (r reply, err error
 	if err != nil {
 		return r, err
 	}
-	if _, err := conn.Write(append(line, '\n')); err != nil {
-		return r, ended(ctx, err)
-	}
+	_, sent := conn.Write(append(line, '\n')) // a request that is refused half-way has an answer, too
 	line, err = bufio.NewReader(conn).ReadBytes('\n')
-	if errors.Is(err, io.EOF) {
-		return r, ended(ctx, errors.New("the daemon ended before it answered"))
-	}
 	if err != nil {
-		return r, ended(ctx, err)
+		if sent != nil && !errors.Is(err, io.EOF) {
+			err = sent
+		}
+		return r, err
 	}
 	return r, decode(line, &r)
-}
-
-// ended is ctx's error if that was the reason.
-func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
 }

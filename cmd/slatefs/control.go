@@ -38,10 +38,15 @@ func handler[Args, Result any](fn func(context.Context, peer, Args) (Result, err
 	return func(ctx context.Context, who peer, raw json.RawMessage) (any, error) {
 		var args Args
 		if err := decode(raw, &args); err != nil {
-			return nil, fmt.Errorf("control: arguments: %w", err)
+			return nil, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not understand the arguments: %w", version(), err))
 		}
 		return fn(ctx, who, args)
 	}
+}
+
+// otherVersion hints at why a daemon does not know what it is asked.
+func otherVersion(err error) error {
+	return hinted(err, "the daemon and this command are of two versions; umount and mount the pool to have the new one")
 }
 
 // controlServer takes requests on a unix socket.
@@ -137,7 +142,8 @@ func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err err
 		return err
 	}
 	if who.uid != 0 && int(who.uid) != os.Geteuid() {
-		return fmt.Errorf("control: refused user %d, process %d", who.uid, who.pid)
+		err := fmt.Errorf("user %d may not ask this daemon: only root and user %d may", who.uid, os.Geteuid())
+		return errors.Join(err, c.reply(ctx, conn, who, reply{Error: &wireError{Text: err.Error()}}))
 	}
 	if err := conn.SetReadDeadline(time.Now().Add(requestTime)); err != nil {
 		return err
@@ -145,6 +151,10 @@ func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err err
 	in := bufio.NewReader(io.LimitReader(conn, maxRequest))
 	line, err := in.ReadBytes('\n')
 	if err != nil {
+		if errors.Is(err, io.EOF) && len(line) == maxRequest {
+			err = fmt.Errorf("a request has at most %s", formatSize(maxRequest))
+			err = errors.Join(err, c.reply(ctx, conn, who, reply{Error: &wireError{Text: err.Error()}}))
+		}
 		return fmt.Errorf("control: request of process %d: %w", who.pid, err)
 	}
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {
@@ -155,7 +165,11 @@ func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err err
 			cancel()
 		}
 	}()
-	out, err := encode(c.perform(ctx, who, line))
+	return c.reply(ctx, conn, who, c.perform(ctx, who, line))
+}
+
+func (c *controlServer) reply(ctx context.Context, conn *net.UnixConn, who peer, r reply) error {
+	out, err := encode(r)
 	if err != nil {
 		return err
 	}
@@ -181,11 +195,11 @@ func (c *controlServer) perform(ctx context.Context, who peer, line []byte) repl
 func (c *controlServer) dispatch(ctx context.Context, who peer, line []byte) (any, error) {
 	var q request
 	if err := decode(line, &q); err != nil {
-		return nil, fmt.Errorf("control: request: %w", err)
+		return nil, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not understand the request: %w", version(), err))
 	}
 	op, ok := c.ops[q.Op]
 	if !ok {
-		return nil, fmt.Errorf("the daemon (slatefs %s) does not know %q", version(), q.Op)
+		return nil, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not know %q", version(), q.Op))
 	}
 	who.actor = cleanActor(q.Actor)
 	return op(ctx, who, q.Args)

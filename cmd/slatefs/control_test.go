@@ -210,3 +210,60 @@ func TestControlOutlivesEMFILE(t *testing.T) {
 		t.Errorf("the log:\n%s", log.String())
 	}
 }
+
+// What went wrong with the control socket is said in words of daemons.
+func TestControlErrors(t *testing.T) {
+	l := startControl(t, map[string]operation{"one": handler(func(context.Context, peer, [1]int) (int, error) { return 1, nil })})
+	for _, c := range []struct {
+		op         string
+		args       any
+		says, hint string
+	}{
+		{"one", "x", "does not understand the arguments", "two versions"},
+		{"two", none{}, `does not know "two"`, "two versions"},
+		{"one", strings.Repeat("x", maxRequest), "a request has at most 4M", ""},
+	} {
+		_, err := call[int](t.Context(), l, c.op, c.args)
+		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(hintOf(err), c.hint) {
+			t.Errorf("%s: %v, hint %q", c.op, err, hintOf(err))
+		}
+	}
+	gone := live{Name: "lab", Socket: filepath.Join(t.TempDir(), "no"), PID: 7, Dir: "/lab"}
+	if _, err := call[none](t.Context(), gone, "x", none{}); err == nil || !strings.Contains(err.Error(), "the daemon, process 7, has ended") {
+		t.Errorf("ended: %v", err)
+	}
+	h := testHost(t)
+	lock, err := h.lockPool(uuid{7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.lock = h.lockPath(uuid{7})
+	if _, err := call[none](t.Context(), gone, "x", none{}); err == nil || !strings.Contains(err.Error(), "nobody listens there, though the daemon, process 7, is there") ||
+		hintOf(err) != "umount /lab ends the daemon" {
+		t.Errorf("no socket: %v", err)
+	}
+	if err := lock.release(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A daemon that does not answer hides no other pool.
+func TestMuteDaemon(t *testing.T) {
+	l := newLab(t)
+	lock, err := l.app.host.lockPool(uuid{7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lock.publish(live{UUID: uuid{7}, Name: "mute", Dir: "/mute", Device: "/nowhere/mute", Socket: "/nowhere/s", PID: 7}); err != nil {
+		t.Fatal(err)
+	}
+	if out := l.ok("pool list -H"); !strings.Contains(out, "\nmute\t-\t-\t-\t-\t-\tno-answer\t/mute\t") || !strings.Contains(out, "\tonline\t/lab\t") {
+		t.Error(out)
+	}
+	if out := l.ok("pool status -x"); !strings.Contains(out, "state: no-answer\n") || !strings.Contains(out, "trouble: pool mute: control socket /nowhere/s: nobody listens there") {
+		t.Error(out)
+	}
+	if err := lock.release(); err != nil {
+		t.Error(err)
+	}
+}

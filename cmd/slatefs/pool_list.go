@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +18,7 @@ const (
 	stateOnline     = "online"
 	stateReadOnly   = "read-only" // an error made it so
 	stateReading    = "online-ro" // mounted with -o ro
+	stateSilent     = "no-answer" // its daemon is there, and does not say anything
 	stateUnmounted  = "unmounted"
 	stateMissing    = "missing"    // its device is
 	stateReplaced   = "replaced"   // another pool lies on its device, or none
@@ -33,6 +35,7 @@ type poolState struct {
 	Host   string    `json:"held_by,omitempty"`      // of one that is not mounted here
 	VG     *vgState  `json:"volume_group,omitempty"` // that the device is a logical volume of
 	Info   *poolInfo `json:"info,omitempty"`
+	Silent string    `json:"no_answer,omitempty"` // why the daemon could not be asked
 }
 
 // vgState is a volume group as a place to grow. What it has belongs to nobody yet: it is no part of what is available.
@@ -94,11 +97,7 @@ func (a *app) poolStates(ctx context.Context) ([]poolState, error) {
 		if l.Dir == "" {
 			continue // it is just starting
 		}
-		p, err := liveState(ctx, l)
-		if err != nil {
-			return nil, err
-		}
-		pools = append(pools, p)
+		pools = append(pools, liveState(ctx, l))
 	}
 	for _, k := range a.knownPools() {
 		if slices.ContainsFunc(pools, func(p poolState) bool { return p.UUID == k.UUID }) {
@@ -129,16 +128,27 @@ func withLVs(pools []poolState, lvs []lvPool) []poolState {
 	return pools
 }
 
-func liveState(ctx context.Context, l live) (poolState, error) {
+// infoTime is how long a daemon may take to tell its state: one that hangs must not hide the other pools.
+const infoTime = 10 * time.Second
+
+// liveState asks a daemon. One that does not answer is a state, too.
+func liveState(ctx context.Context, l live) poolState {
+	p := poolState{Name: l.Name, UUID: l.UUID, State: stateOnline, Device: l.Device, Dir: l.Dir}
+	ctx, cancel := context.WithTimeout(ctx, infoTime)
+	defer cancel()
 	i, err := call[poolInfo](ctx, l, opInfo, none{})
-	p := poolState{Name: l.Name, UUID: l.UUID, State: stateOnline, Device: l.Device, Dir: l.Dir, Info: &i}
+	if err != nil {
+		p.State, p.Silent = stateSilent, errorText(err)
+		return p
+	}
+	p.Info = &i
 	switch {
 	case i.Failed != "":
 		p.State = stateReadOnly
 	case i.Reading:
 		p.State = stateReading
 	}
-	return p, err
+	return p
 }
 
 // unmountedState looks what lies where a pool was; a zero UUID is any pool's.

@@ -84,9 +84,7 @@ func (a *app) poolsNamed(ctx context.Context, args []string) (pools []poolState,
 		}
 		p := poolState{Name: ref.name, UUID: ref.id, Device: ref.device, State: unmountedState(ref.device, ref.id)}
 		if ref.live != nil {
-			if p, err = liveState(ctx, *ref.live); err != nil {
-				return nil, err
-			}
+			p = liveState(ctx, *ref.live)
 		}
 		pools = append(pools, p)
 	}
@@ -130,6 +128,8 @@ func (p poolState) trouble() string {
 	switch {
 	case p.State == stateMissing:
 		return "its device is missing"
+	case p.Silent != "":
+		return p.Silent
 	case p.Info == nil:
 		return ""
 	case p.Info.Failed != "":
