@@ -400,7 +400,7 @@ func (d *daemon) info(context.Context, peer, none) (poolInfo, error) {
 }
 
 // umount unmounts if nothing is open, or else, if asked to, after the last close.
-func (d *daemon) umount(ctx context.Context, _ peer, args umountArgs) (umountResult, error) {
+func (d *daemon) umount(ctx context.Context, who peer, args umountArgs) (umountResult, error) {
 	n := d.srv.Drain(true)
 	for try := 0; n > 0 && !args.Wait && try < 20 && ctx.Err() == nil; try++ { // as service.patient
 		if holders, err := d.srv.Holders(0); err != nil || len(holders) > 0 {
@@ -410,6 +410,7 @@ func (d *daemon) umount(ctx context.Context, _ peer, args umountArgs) (umountRes
 		n = d.srv.OpenFiles()
 	}
 	if args.Wait {
+		d.log.Info("changed by a command", "command", opUmount, "pool", d.live.Name, "by", who.String(), "wait", true, "open", n)
 		d.requestEnd()
 		return umountResult{n}, nil
 	}
@@ -422,5 +423,6 @@ func (d *daemon) umount(ctx context.Context, _ peer, args umountArgs) (umountRes
 		d.srv.Drain(false)
 		return umountResult{}, hinted(err, "some process has its working directory below %s", d.live.Dir)
 	}
+	d.log.Info("changed by a command", "command", opUmount, "pool", d.live.Name, "by", who.String())
 	return umountResult{}, nil
 }

@@ -34,6 +34,7 @@ func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]string,
 	if err := s.pool.Flush(); err != nil {
 		return nil, err
 	}
+	s.did(who, opSetProps, "on", s.abs(a.Ino), "properties", settingsText(args.Settings))
 	if a.Ino != chain.RootIno {
 		return nil, nil
 	}

@@ -90,7 +90,11 @@ func (s *service) eraseLog(context.Context, peer, none) ([]eraseRecord, error) {
 
 // first puts an erase job before all others.
 func (s *service) first(_ context.Context, who peer, args firstArgs) (none, error) {
-	return none{}, s.pool.EraseFirst(who.req(opFirst), args.ID)
+	err := s.pool.EraseFirst(who.req(opFirst), args.ID)
+	if err == nil {
+		s.did(who, opFirst, "job", args.ID)
+	}
+	return none{}, err
 }
 
 type firstArgs struct{ ID uint64 }

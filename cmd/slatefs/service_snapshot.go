@@ -51,7 +51,15 @@ func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) ([]
 	if args.Dry {
 		return forecastOf(s.pool.ForecastSnapshot(vols, name))
 	}
-	return nil, s.explain(0, s.pool.Snapshot(who.req(opSnapshot), vols, name))
+	if err := s.pool.Snapshot(who.req(opSnapshot), vols, name); err != nil {
+		return nil, s.explain(0, err)
+	}
+	var of []string
+	for _, ino := range vols {
+		of = append(of, s.abs(ino))
+	}
+	s.did(who, opSnapshot, "name", name, "of", several(of))
+	return nil, nil
 }
 
 // rollback makes a volume what a snapshot shows.
@@ -68,6 +76,7 @@ func (s *service) rollback(ctx context.Context, who peer, args rollbackArgs) ([]
 		return nil, hintBusy(s.explain(a.Ino, err), "close it, or roll back under its users with --force")
 	}
 	s.changed(a.Ino)
+	s.did(who, opRollback, "volume", s.abs(a.Ino), "to", snap, "forced", args.Force)
 	return nil, nil
 }
 
@@ -100,6 +109,11 @@ func (s *service) clone(_ context.Context, who peer, args cloneArgs) (none, erro
 		return none{}, errors.Join(s.explain(clone.Ino, err), s.pool.Undo(who.req(opClone), to.dir, to.name))
 	}
 	s.changedName(to)
+	of := s.abs(a.Ino)
+	if snap != "" {
+		of += "@" + snap
+	}
+	s.did(who, opClone, "volume", s.abs(clone.Ino), "of", of, "properties", settingsText(args.Settings))
 	return none{}, nil
 }
 
@@ -143,6 +157,7 @@ func (s *service) destroy(ctx context.Context, who peer, args destroyArgs) (res 
 		}
 	}
 	plan.res.Kept = s.keptSince(last)
+	s.did(who, opDestroy, "destroyed", several(plan.res.Destroyed), "kept", len(plan.res.Kept) > 0)
 	return plan.res, nil
 }
 

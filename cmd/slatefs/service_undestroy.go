@@ -31,6 +31,7 @@ func (s *service) undestroy(_ context.Context, who peer, args undoArgs) (string,
 		return "", s.explain(0, err)
 	}
 	s.changedName(place{a.Parent, a.Name})
+	s.did(who, opUndo, "id", args.ID, "volume", s.abs(a.Ino))
 	return s.abs(a.Ino), nil
 }
 

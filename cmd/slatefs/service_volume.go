@@ -51,6 +51,7 @@ func (s *service) create(_ context.Context, who peer, args createArgs) (list []s
 		if err != nil {
 			return nil, errors.Join(s.explain(a.Ino, err), s.pool.Undo(who.req(opCreate), at.dir, at.name))
 		}
+		s.did(who, opCreate, "volume", s.abs(a.Ino), "size", formatSize(args.Size), "properties", settingsText(args.Settings))
 	}
 	return list, s.pool.Flush()
 }
@@ -64,7 +65,7 @@ func (s *service) truncate(ino chain.Ino, size int64) error {
 }
 
 // resize sets the size of a volume, or grows it by something.
-func (s *service) resize(ctx context.Context, _ peer, args resizeArgs) ([]string, error) {
+func (s *service) resize(ctx context.Context, who peer, args resizeArgs) ([]string, error) {
 	a, err := s.volume(args.Object)
 	if err != nil {
 		return nil, err
@@ -91,6 +92,7 @@ func (s *service) resize(ctx context.Context, _ peer, args resizeArgs) ([]string
 		return nil, hintBusy(s.explain(a.Ino, err), "close it, or cut it under its users with --force")
 	}
 	s.changed(a.Ino)
+	s.did(who, opResize, "volume", s.abs(a.Ino), "from", formatSize(a.Size), "to", formatSize(want))
 	return nil, s.pool.Flush()
 }
 
@@ -104,7 +106,11 @@ func (s *service) rename(_ context.Context, who peer, args renameArgs) (none, er
 		if args.Name == "" {
 			return none{}, fmt.Errorf("%s: is a snapshot, and stays with its volume: give only the new NAME", args.Object.Arg)
 		}
-		return none{}, s.pool.RenameSnapshot(who.req(opRename), a.Ino, snap, args.Name)
+		err := s.pool.RenameSnapshot(who.req(opRename), a.Ino, snap, args.Name)
+		if err == nil {
+			s.did(who, opRename, "snapshot", s.abs(a.Ino)+"@"+snap, "to", args.Name)
+		}
+		return none{}, err
 	}
 	if err := isVolume(args.Object, a); err != nil {
 		return none{}, err
@@ -116,10 +122,12 @@ func (s *service) rename(_ context.Context, who peer, args renameArgs) (none, er
 	if err != nil {
 		return none{}, err
 	}
+	from := s.abs(a.Ino)
 	if err := s.pool.Rename(who.req(opRename), a.Parent, a.Name, to.dir, to.name, chain.RenameNoReplace); err != nil {
 		return none{}, s.explain(a.Ino, err)
 	}
 	s.changedName(place{a.Parent, a.Name})
 	s.changedName(to)
+	s.did(who, opRename, "volume", from, "to", s.abs(a.Ino))
 	return none{}, s.pool.Flush()
 }

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"slatefs/chain"
+)
+
+// String says who asked, for the log.
+func (who peer) String() string {
+	s := fmt.Sprintf("uid %d, process %d", who.uid, who.pid)
+	if who.actor != "" {
+		s += ", " + who.actor
+	}
+	return s
+}
+
+// did logs a change that a command has made: each has one line, which is written when it is done.
+func (s *service) did(who peer, op string, attrs ...any) {
+	s.log.Info("changed by a command", append([]any{"command", op, "pool", s.pool.Name(), "by", who.String()}, attrs...)...)
+}
+
+// settingsText is settings as people type them.
+func settingsText(list []chain.Setting) string {
+	var words []string
+	for _, s := range list {
+		if s.Inherit {
+			words = append(words, "inherit "+s.Name)
+			continue
+		}
+		words = append(words, s.Name+"="+s.Value)
+	}
+	return strings.Join(words, " ")
+}
+
+// several is a list for a line of the log, which names the first of many.
+func several(list []string) string {
+	const most = 10
+	if len(list) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:most], " "), len(list)-most)
+	}
+	return strings.Join(list, " ")
+}
