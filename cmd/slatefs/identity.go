@@ -129,7 +129,7 @@ func (a *app) copyOf(ctx context.Context, id uuid, device string) error {
 func (a *app) stillThere(ctx context.Context, k known) bool {
 	if n, ok := lvArgument(k.Device); ok { // which need not be active
 		pools, err := lvPools(ctx)
-		if p, found := lvByUUID(pools, k.UUID); err != nil || found && p.lv == n {
+		if err != nil || slices.ContainsFunc(lvsOf(pools, k.UUID), func(p lvPool) bool { return p.lv == n }) {
 			return true
 		}
 	}

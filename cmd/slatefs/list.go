@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -218,6 +219,9 @@ func (f *finder) listed(arg string) (live, object, error) {
 		return l, o, err
 	}
 	ref, refErr := f.pool(arg)
+	if refErr != nil && !strings.Contains(arg, "/") && !errors.Is(refErr, errUnknownPool) {
+		err = refErr // a name that is several pools'
+	}
 	if refErr != nil {
 		return l, o, err
 	}

@@ -88,13 +88,28 @@ func lvPools(ctx context.Context, names ...string) (pools []lvPool, err error) {
 	return pools, err
 }
 
-// lvByUUID finds the volume of a pool.
-func lvByUUID(pools []lvPool, id uuid) (lvPool, bool) {
-	i := slices.IndexFunc(pools, func(p lvPool) bool { return p.UUID == id && id != uuid{} })
-	if i < 0 {
-		return lvPool{}, false
+// lvByUUID finds the volume of a pool that is known to lie on device: that one, or where it was renamed the only one that has the
+// pool's UUID. A clone of a volume group has all tags twice: which of two volumes it is then, nobody can say.
+func lvByUUID(pools []lvPool, id uuid, device string) (p lvPool, ok bool) {
+	same := lvsOf(pools, id)
+	if i := slices.IndexFunc(same, func(p lvPool) bool { return p.at(device) }); i >= 0 {
+		return same[i], true
 	}
-	return pools[i], true
+	if len(same) == 1 {
+		return same[0], true
+	}
+	return p, false
+}
+
+// lvsOf are the volumes that have a pool's UUID; more than one: all but one are copies.
+func lvsOf(pools []lvPool, id uuid) []lvPool {
+	return slices.DeleteFunc(slices.Clone(pools), func(p lvPool) bool { return p.UUID != id || id == uuid{} })
+}
+
+// at tells whether a device is the pool's volume.
+func (p lvPool) at(device string) bool {
+	n, ok := lvArgument(device)
+	return device == p.Device || ok && n == p.lv
 }
 
 // lvArgument tells which logical volume a device argument means: VG/LV, or a path. A path that is there means what it
@@ -174,10 +189,16 @@ func (f *finder) named(name string) (poolRef, error) {
 	if err == nil {
 		if _, isLV := lvArgument(k.Device); isLV {
 			pools, err := f.lvs()
-			if p, ok := lvByUUID(pools, k.UUID); ok {
+			p, ok := lvByUUID(pools, k.UUID, k.Device)
+			same := lvsOf(pools, k.UUID)
+			switch {
+			case ok:
 				k.Device = p.Device
-			} else if err != nil {
+			case err != nil:
 				return poolRef{}, err
+			case len(same) > 1:
+				return poolRef{}, hinted(fmt.Errorf("pool %s %s lies on %s, and on %s too: all but one are copies", name, paren(k.UUID), same[0].lv, same[1].lv),
+					"slatefs pool reguid VG/LV makes one a pool of its own")
 			}
 		}
 		return poolRef{device: k.Device, id: k.UUID, name: k.Name}, nil

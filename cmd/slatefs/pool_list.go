@@ -22,6 +22,7 @@ const (
 	stateUnmounted  = "unmounted"
 	stateMissing    = "missing"    // its device is
 	stateReplaced   = "replaced"   // another pool lies on its device, or none
+	stateCopy       = "copy"       // another volume has its UUID too
 	stateUnfinished = "unfinished" // a pool create or pool destroy is at work on it, or was
 )
 
@@ -103,7 +104,7 @@ func (a *app) poolStates(ctx context.Context) ([]poolState, error) {
 		if slices.ContainsFunc(pools, func(p poolState) bool { return p.UUID == k.UUID }) {
 			continue
 		}
-		if _, onLV := lvByUUID(lvs, k.UUID); !onLV {
+		if _, onLV := lvByUUID(lvs, k.UUID, k.Device); !onLV {
 			pools = append(pools, poolState{Name: k.Name, UUID: k.UUID, State: unmountedState(k.Device, k.UUID), Device: k.Device})
 		}
 	}
@@ -115,10 +116,14 @@ func (a *app) poolStates(ctx context.Context) ([]poolState, error) {
 // withLVs adds the pools on logical volumes that are not among others, and their volume groups to all.
 func withLVs(pools []poolState, lvs []lvPool) []poolState {
 	for _, lv := range lvs {
-		i := slices.IndexFunc(pools, func(p poolState) bool { return p.UUID == lv.UUID })
+		copies := len(lvsOf(lvs, lv.UUID)) > 1
+		i := slices.IndexFunc(pools, func(p poolState) bool { return p.UUID == lv.UUID && (!copies || lv.at(p.Device)) })
 		if i < 0 {
 			i = len(pools)
 			pools = append(pools, poolState{Name: lv.Name, UUID: lv.UUID, State: stateUnmounted, Device: lv.Device})
+			if copies {
+				pools[i].State = stateCopy
+			}
 			if lv.intent != "" {
 				pools[i].State = stateUnfinished
 			}

@@ -93,7 +93,7 @@ func (a *app) poolsNamed(ctx context.Context, args []string) (pools []poolState,
 		return pools, a.note("volume groups are not shown: %v", err)
 	}
 	for i := range pools {
-		if lv, ok := lvByUUID(lvs, pools[i].UUID); ok {
+		if lv, ok := lvByUUID(lvs, pools[i].UUID, pools[i].Device); ok {
 			pools[i].VG = &vgState{lv.lv.VG, lv.free}
 			if pools[i].State == stateMissing || pools[i].State == stateReplaced {
 				pools[i].State, pools[i].Device = stateUnmounted, lv.Device

@@ -30,6 +30,7 @@ type finder struct {
 	cwd    string
 	lvs    func() ([]lvPool, error)    // pools on logical volumes; asked for once, when needed
 	byName func(string) (known, error) // of the known ones
+	there  func(known) bool            // whether it may be where it was
 }
 
 func (a *app) finder() (*finder, error) {
@@ -39,7 +40,8 @@ func (a *app) finder() (*finder, error) {
 	}
 	mounts, err := a.mounts()
 	lvs := sync.OnceValues(func() ([]lvPool, error) { return lvPools(context.Background()) })
-	return &finder{a.host, mounts, a.host.daemons(), cwd, lvs, a.named}, err
+	there := func(k known) bool { return a.stillThere(context.Background(), k) }
+	return &finder{a.host, mounts, a.host.daemons(), cwd, lvs, a.named, there}, err
 }
 
 // locate finds the slatefs mount that a path lies on. Symlinks on the way to the mount are followed, below it nothing
@@ -160,9 +162,21 @@ func (f *finder) pool(arg string) (poolRef, error) {
 	case 0:
 		return f.named(arg)
 	case 1:
-		return liveRef(same[0]), nil
+		return liveRef(same[0]), f.onlyOne(same[0])
 	}
 	return poolRef{}, fmt.Errorf("%d pools are named %s, on %s and %s: give the mountpoint", len(same), arg, same[0].Dir, same[1].Dir)
+}
+
+// onlyOne refuses the name of a mounted pool that another pool, which is known here and not mounted, has as well.
+func (f *finder) onlyOne(l live) error {
+	k, err := f.byName(l.Name)
+	switch {
+	case errors.Is(err, errUnknownPool), err == nil && (k.UUID == l.UUID || !f.there(k)):
+		return nil
+	case err != nil:
+		return hinted(err, "%s is the mountpoint of one", l.Dir)
+	}
+	return fmt.Errorf("2 pools are named %s, one mounted on %s, one on %s: give the mountpoint or the device", l.Name, l.Dir, k.Device)
 }
 
 // liveNamed are the mounted pools of a name.

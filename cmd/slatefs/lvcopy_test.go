@@ -1,0 +1,49 @@
+package main
+
+import (
+	"testing"
+
+	"slatefs/chain/lvm"
+)
+
+// A clone of a volume group has the tags of its pools, too: it is not taken for the one that is known.
+func TestCopiesOnLVs(t *testing.T) {
+	lv := func(vg string, id byte) lvPool {
+		n := lvm.Name{VG: vg, LV: "lab"}
+		return lvPool{known: known{UUID: uuid{id}, Name: "lab", Device: n.Path()}, lv: n}
+	}
+	clone, orig, other := lv("vg1", 1), lv("vg0", 1), lv("vg2", 2)
+	all := []lvPool{clone, orig, other}
+	for _, c := range []struct {
+		pools  []lvPool
+		id     byte
+		device string
+		want   string
+	}{
+		{all, 1, "/dev/vg0/lab", "vg0/lab"},
+		{all, 1, "/dev/mapper/vg1-lab", ""}, // not active: nobody knows what that was
+		{all, 1, "/dev/vg9/lab", ""},
+		{all, 2, "/dev/vg9/lab", "vg2/lab"},
+		{all, 0, "/dev/vg0/lab", ""},
+	} {
+		p, ok := lvByUUID(c.pools, uuid{c.id}, c.device)
+		if ok != (c.want != "") || ok && p.lv.String() != c.want {
+			t.Errorf("pool %d on %s is %v, %v, want %q", c.id, c.device, p.lv, ok, c.want)
+		}
+	}
+	f := &finder{
+		lvs:    func() ([]lvPool, error) { return all, nil },
+		byName: func(string) (known, error) { return known{UUID: uuid{1}, Name: "lab", Device: "/dev/vg9/lab"}, nil },
+	}
+	if ref, err := f.named("lab"); err == nil {
+		t.Errorf("one of two copies was taken: %+v", ref)
+	}
+	f.byName = func(string) (known, error) { return known{UUID: uuid{1}, Name: "lab", Device: "/dev/vg0/lab"}, nil }
+	if ref, err := f.named("lab"); err != nil || ref.device != "/dev/vg0/lab" {
+		t.Errorf("%+v, %v", ref, err)
+	}
+	states := withLVs([]poolState{{Name: "lab", UUID: uuid{1}, State: stateOnline, Device: "/dev/vg0/lab"}}, all)
+	if len(states) != 3 || states[0].VG.Name != "vg0" || states[1].Device != "/dev/vg1/lab" || states[1].State != stateCopy || states[2].State != stateUnmounted {
+		t.Errorf("listed: %+v", states)
+	}
+}
