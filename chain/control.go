@@ -136,6 +136,7 @@ func (p *Pool) Rollback(r Req, ino Ino, name string, force bool) error {
 			older = append(older, pl.done)
 		}
 		v.rollbacks++
+		v.beside = true
 		v.mtime = now
 		return p.do(&recRollback{ino, snap.id, now, r.who()})
 	})

@@ -57,7 +57,7 @@ func checkRange(what string, off, n int64) error {
 	case off < 0 || n < 0:
 		return fmt.Errorf("%s %d bytes at %d: %w", what, n, off, ErrInvalid)
 	case off > MaxSize-n:
-		return fmt.Errorf("%s %d bytes at %d, the largest size is %d: %w", what, n, off, MaxSize, ErrTooBig)
+		return fmt.Errorf("%s %d bytes at %d: %w", what, n, off, sizeTooBig(off+n))
 	}
 	return nil
 }
@@ -91,16 +91,19 @@ func (v *Volume) ZeroRange(off, n int64, keepSize bool) error {
 }
 
 // writeZeros is what a write of whole blocks of zeros does, block by block: over an owned block the zeros are written,
-// over a shared one they unmap, over a hole nothing happens.
-func (v *Volume) writeZeros(off, n int64) error {
-	if off > MaxSize-n {
-		return fmt.Errorf("write of %d bytes at %d: %w", n, off, sizeTooBig(off+n))
-	}
-	fence, err := v.fence(off/BlockSize, blocksOf(off+n))
-	if err != nil {
+// over a shared one they unmap, over a hole nothing happens. They are within the fence, or get one.
+func (v *Volume) writeZeros(fence *Plan, off, n int64) error {
+	if err := checkRange("write", off, n); err != nil {
 		return err
 	}
-	defer fence.Abort()
+	if fence == nil {
+		own, err := v.fence(off/BlockSize, blocksOf(off+n))
+		if err != nil {
+			return err
+		}
+		defer own.Abort()
+		fence = own
+	}
 	for lo, hi := off/BlockSize, blocksOf(off+n); lo < hi; {
 		end, mapped, owned, err := v.alike(lo, hi)
 		switch {
@@ -264,10 +267,11 @@ func (v *Volume) grow(size int64) error {
 	if size > MaxSize {
 		return sizeTooBig(size)
 	}
-	return v.resize(func(now int64) int64 { return max(now, size) })
+	return v.resize(func(now int64) int64 { return max(now, size) }, false)
 }
 
-func (v *Volume) resize(to func(now int64) int64) error {
+// resize changes the size; beside: by a command, not through the file.
+func (v *Volume) resize(to func(now int64) int64, beside bool) error {
 	p := v.p
 	return p.until(func() (Need, error) {
 		p.mu.Lock()
@@ -291,7 +295,7 @@ func (v *Volume) resize(to func(now int64) int64) error {
 			return Need{kind: needRoom, room: c}, nil
 		}
 		defer p.within(r)()
-		v.mtime = p.opt.Now()
+		v.mtime, v.beside = p.opt.Now(), v.beside || beside
 		return Need{}, p.do(&recResize{h.id, size})
 	})
 }
@@ -299,7 +303,7 @@ func (v *Volume) resize(to func(now int64) int64) error {
 // Truncate sets the size, as truncate(2) does: whoever may write may cut. What is cut off is freed; the rest of the
 // last block is zeroed before a later growth could show it.
 func (v *Volume) Truncate(size int64) error {
-	return v.truncate(size, func() error { return nil })
+	return v.truncate(size, func() error { return nil }, false)
 }
 
 // Resize is Truncate by a command, which stands beside those who use the volume: one that is open for writing is not
@@ -312,7 +316,7 @@ func (v *Volume) Resize(size int64, force bool) error {
 			return nil
 		}
 		return v.admitShrink(size)
-	})
+	}, true)
 }
 
 // admitShrink finds out whether a command may make the volume so small. The plan lock is held.
@@ -325,7 +329,7 @@ func (v *Volume) admitShrink(size int64) error {
 }
 
 // truncate asks admit before a cut, and again when nobody writes any more: who opens later finds what is cut.
-func (v *Volume) truncate(size int64, admit func() error) error {
+func (v *Volume) truncate(size int64, admit func() error, beside bool) error {
 	if size < 0 || size > MaxSize {
 		return sizeTooBig(size)
 	}
@@ -358,9 +362,9 @@ func (v *Volume) truncate(size int64, admit func() error) error {
 		if err := v.unmapBeyond(blocksOf(now)); err != nil {
 			return err
 		}
-		return v.resize(func(now int64) int64 { return min(now, size) })
+		return v.resize(func(now int64) int64 { return min(now, size) }, beside)
 	}
-	return v.grow(size)
+	return v.resize(func(now int64) int64 { return max(now, size) }, beside)
 }
 
 // unmapBeyond frees what fallocate mapped past the end.

@@ -103,21 +103,21 @@ func (p *Pool) readSpan(s Span, b []byte) error {
 
 // WriteAt writes b at off, and extends the volume where it ends after it. The write is acknowledged when it returns,
 // and durable after the next Flush. Whole blocks of zeros over a hole allocate nothing.
-func (v *Volume) WriteAt(b []byte, off int64) (int, error) { return v.writeAt(b, off, false) }
+func (v *Volume) WriteAt(b []byte, off int64) (int, error) { return v.writeAt(nil, b, off, false) }
 
 // WriteAtSync is WriteAt, durable when it returns.
-func (v *Volume) WriteAtSync(b []byte, off int64) (int, error) { return v.writeAt(b, off, true) }
+func (v *Volume) WriteAtSync(b []byte, off int64) (int, error) { return v.writeAt(nil, b, off, true) }
 
-func (v *Volume) writeAt(b []byte, off int64, stable bool) (int, error) {
+func (v *Volume) writeAt(fence *Plan, b []byte, off int64, stable bool) (int, error) {
 	flush := false
 	for n := 0; n < len(b); {
 		part, zero := nextPart(b[n:min(len(b), n+v.p.largestWrite())], off+int64(n))
 		var dirty bool
 		var err error
 		if zero {
-			dirty, err = true, v.writeZeros(off+int64(n), int64(len(part)))
+			dirty, err = true, v.writeZeros(fence, off+int64(n), int64(len(part)))
 		} else {
-			dirty, err = v.writePart(part, off+int64(n), stable)
+			dirty, err = v.writeWithin(fence, part, off+int64(n), stable)
 		}
 		if err != nil {
 			return n, err
@@ -165,11 +165,7 @@ var zeroBlock [BlockSize]byte
 
 func allZero(b []byte) bool { return b[0] == 0 && string(b) == string(zeroBlock[:len(b)]) }
 
-// writePart writes one piece. dirty: it needs a flush to be durable.
-func (v *Volume) writePart(b []byte, off int64, stable bool) (dirty bool, err error) {
-	return v.writeWithin(nil, b, off, stable)
-}
-
+// writeWithin writes one piece, within a fence unless that is nil. dirty: it needs a flush to be durable.
 func (v *Volume) writeWithin(fence *Plan, b []byte, off int64, stable bool) (dirty bool, err error) {
 	pl := Plan{within: fence}
 	if err := v.p.until(func() (Need, error) { return v.PlanWrite(&pl, off, int64(len(b))) }); err != nil {

@@ -48,6 +48,7 @@ type change struct {
 	vol    *chain.Volume
 	off    int64 // the byte to begin at
 	n      int   // bytes to be written: fewer than were sent where the largest size is in the way
+	append bool  // it goes to the end, which the offset may have missed
 	stable bool  // it must be durable when it is answered, by O_DSYNC, which stands for RWF_DSYNC too
 }
 
@@ -64,7 +65,7 @@ func (f *FS) writable(in *fuse.WriteIn, n int) (c change, err error) {
 	if c.n = n; c.off < chain.MaxSize {
 		c.n = int(min(int64(n), chain.MaxSize-c.off))
 	}
-	c.stable = flags&unix.O_DSYNC != 0
+	c.append, c.stable = flags&unix.O_APPEND != 0, flags&unix.O_DSYNC != 0
 	return c, err
 }
 
@@ -96,17 +97,20 @@ func (f *FS) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (ui
 // Write writes all of data or fails; it is short at the largest size only.
 func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
 	c, err := f.writable(in, len(data))
-	if err == nil {
-		if c.stable {
-			_, err = c.vol.WriteAtSync(data[:c.n], c.off)
-		} else {
-			_, err = c.vol.WriteAt(data[:c.n], c.off)
-		}
+	n := 0
+	switch {
+	case err != nil:
+	case c.append:
+		n, err = c.vol.Append(data, c.off, c.stable)
+	case c.stable:
+		n, err = c.vol.WriteAtSync(data[:c.n], c.off)
+	default:
+		n, err = c.vol.WriteAt(data[:c.n], c.off)
 	}
 	if err != nil {
 		return 0, f.status("write", &in.InHeader, err)
 	}
-	return uint32(c.n), fuse.OK
+	return uint32(n), fuse.OK
 }
 
 // Lseek finds data and holes; the kernel asks for nothing else.

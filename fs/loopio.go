@@ -51,7 +51,7 @@ func (l *eventLoop) write(s *slot, n int) {
 		l.fail(s, "write", err)
 		return
 	}
-	s.stage, s.vol, s.off, s.n, s.stable, s.tries = writing, c.vol, c.off, c.n, c.stable, 0
+	s.stage, s.vol, s.off, s.n, s.append, s.stable, s.tries = writing, c.vol, c.off, c.n, c.append, c.stable, 0
 	if s.n == 0 || mayBeZeros(s.data[:s.n], s.off) {
 		l.synchronous(s)
 		return
@@ -78,13 +78,19 @@ func mayBeZeros(b []byte, off int64) bool {
 func (l *eventLoop) makePlan(s *slot) {
 	var need chain.Need
 	var err error
-	if s.stage == reading {
+	known := true
+	switch {
+	case s.stage == reading:
 		from := s.off &^ (blockSize - 1)
 		need, err = s.src.PlanRead(&s.plan, from, s.off-from+int64(s.n))
-	} else {
+	case s.append:
+		need, known, err = s.vol.PlanAppend(&s.plan, s.off, int64(s.n))
+	default:
 		need, err = s.vol.PlanWrite(&s.plan, s.off, int64(s.n))
 	}
 	switch {
+	case !known:
+		l.synchronous(s)
 	case err == nil && need.None():
 		l.begin(s)
 	case err != nil || s.tries == maxTries:

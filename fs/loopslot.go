@@ -43,6 +43,7 @@ type slot struct {
 	vol    *chain.Volume // of a WRITE
 	off    int64         // what was asked
 	n      int
+	append bool
 	stable bool
 	plan   chain.Plan
 	tries  int      // needs of this plan

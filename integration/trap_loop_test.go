@@ -10,8 +10,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"slatefs/chain/blockdev"
 )
 
 // A reply with a payload is cut silently where its buffer is short: the longest symlink target arrives whole.
@@ -89,6 +92,67 @@ func TestTrap14Notifications(t *testing.T) {
 		size(p.at("v"), -1)
 		size(p.at("x"), 4<<20)
 	})
+}
+
+// A guest reads past the old end as soon as its disk has grown, and asynchronously, for which the kernel relies on the
+// size that it knows.
+func TestTrap14AsynchronousReadsAfterGrowth(t *testing.T) {
+	eachTransport(t, func(t *testing.T, tr string) {
+		p := mountedPool(t, "256M", tr)
+		p.slatefs("create", "--size", "4K", p.at("v"))
+		fd := open(t, p.at("v"), unix.O_RDWR|unix.O_DIRECT)
+		defer closeFD(t, fd)
+		if n := readAsync(t, fd, 0); n != block {
+			t.Errorf("before: %d bytes", n)
+		}
+		p.slatefs("snapshot", p.at("v")+"@small")
+		p.slatefs("resize", p.at("v"), "8M")
+		if n := readAsync(t, fd, 4<<20); n != block {
+			t.Errorf("after it has grown: %d bytes", n)
+		}
+		p.slatefs("snapshot", p.at("v")+"@large")
+		p.slatefs("rollback", "--force", p.at("v")+"@small")
+		p.slatefs("rollback", "--force", p.at("v")+"@large")
+		if n := readAsync(t, fd, 4<<20); n != block {
+			t.Errorf("after a rollback: %d bytes", n)
+		}
+	})
+}
+
+// readAsync reads one block by Linux's own asynchronous I/O, and returns how much came.
+func readAsync(t *testing.T, fd int, off uint64) int64 {
+	t.Helper()
+	call := func(nr uintptr, args ...uintptr) uintptr {
+		t.Helper()
+		args = append(args, make([]uintptr, 6-len(args))...)
+		n, _, e := unix.Syscall6(nr, args[0], args[1], args[2], args[3], args[4], args[5])
+		if e != 0 {
+			t.Fatal(e)
+		}
+		return n
+	}
+	var ctx uintptr
+	call(unix.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&ctx)))
+	defer call(unix.SYS_IO_DESTROY, ctx)
+	buf := blockdev.Aligned(block)
+	cb := &struct { // struct iocb of linux/aio_abi.h; opcode 0 is a read
+		data      uint64
+		key, rw   uint32
+		opcode    uint16
+		prio      int16
+		fd        uint32
+		buf, n    uint64
+		off       uint64
+		reserved  uint64
+		flags, ev uint32
+	}{fd: uint32(fd), buf: uint64(uintptr(unsafe.Pointer(&buf[0]))), n: block, off: off}
+	var event struct {
+		data, obj uint64
+		res, res2 int64
+	}
+	call(unix.SYS_IO_SUBMIT, ctx, 1, uintptr(unsafe.Pointer(&cb)))
+	call(unix.SYS_IO_GETEVENTS, ctx, 1, 1, uintptr(unsafe.Pointer(&event)))
+	return event.res
 }
 
 // FORGET comes in floods when the kernel drops its caches, and after an unmount nothing may be waited for.

@@ -2,10 +2,31 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"slatefs/chain"
 )
+
+// showSize lets the kernel see the size of a volume, or of that of a snapshot, that a command has changed, by a look at
+// the file. The kernel can be told to forget what it knew, but asks only for a stat; until then asynchronous reads of who
+// has the file open end where it ended before. The daemon must not look at its own mount.
+func showSize(l live, o object) {
+	file := filepath.Join(l.Dir, o.Path)
+	if dir := filepath.Dir(file); filepath.Base(dir) == chain.SnapDir {
+		file = filepath.Join(filepath.Dir(dir), filepath.Base(file))
+	}
+	files := []string{file}
+	if i := strings.LastIndexByte(file, '@'); i > 0 {
+		files = append(files, file[:i])
+	}
+	for _, file := range files {
+		_, _ = os.Stat(file) //nolint:errcheck // what was to be done is done, whatever comes of the look
+	}
+}
 
 func (a *app) resizeCmd() *cobra.Command {
 	var shrink, force, dry bool
@@ -37,6 +58,7 @@ file system on one) shrinking is refused, unless forced. refreservation=auto mov
 			if err != nil {
 				return err
 			}
+			showSize(l, o)
 			return a.printForecasts(list)
 		}),
 	}

@@ -30,6 +30,7 @@ refused, unless forced.`,
 			if err != nil {
 				return err
 			}
+			showSize(l, o)
 			return a.printForecasts(list)
 		}),
 	}
