@@ -17,7 +17,7 @@ SOAK_SEEDS ?= 300
 SOAK_CHECKS ?= 50000
 LINT := go tool -modfile=.ci/tools.mod golangci-lint
 
-.PHONY: all build test test-deps lint demo soak bench bench-erase experiment cover fuzz clean help
+.PHONY: all build test mutants test-deps lint demo soak bench bench-erase experiment cover fuzz clean help
 
 all: build ## the same as build
 
@@ -28,12 +28,15 @@ test: ## run the test suites: all, or SUITES="unit race"
 	@.ci/deps || true
 	@.ci/suites $(SUITES)
 
+mutants: ## break the critical lines of .ci/mutants/list, one at a time: a test must notice each
+	@.ci/suites mutants
+
 test-deps: ## install the Debian packages that tests use, where missing (as root)
 	@.ci/deps
 
 lint: ## run the linters (the first run builds them: some minutes)
 	$(LINT) run --allow-serial-runners ./...
-	go vet ./.ci/gotest
+	go vet ./.ci/gotest ./.ci/progress ./.ci/mutants
 	@bad=$$(gofmt -l .ci); [ -z "$$bad" ] || { echo "not gofmt'ed: $$bad"; exit 1; }
 
 demo: build ## show what slatefs does, on a pool file

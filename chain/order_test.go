@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"slatefs/alloc"
 	"slatefs/chain/blockdev/devtest"
 )
 
@@ -258,6 +259,7 @@ func TestFenceExcludes(t *testing.T) {
 	}
 	fence.Abort()
 	ok(t, <-done)
+	later.Quit()
 	write(t, v, fill('n', 4096), 0)
 	expect(t, v, 0, fill('n', 4096))
 }
@@ -380,4 +382,29 @@ func TestSnapshotIsDurable(t *testing.T) {
 	u, err := q.Volume(v.ino)
 	ok(t, err)
 	expect(t, snapOf(t, u, "s"), 0, fill('o', 8192))
+}
+
+// What a job's list says and the groups deny is not handed out to be erased: it may be somebody's.
+func TestDeniedIsNotErased(t *testing.T) {
+	for _, st := range []alloc.State{alloc.Clean, alloc.Meta} {
+		p := openPool(t, newDisk(t, 4<<20))
+		v := mustVolume(t, p, "v", 1<<20)
+		write(t, v, fill('x', 64<<10), 0)
+		shown := planRead(t, v, 0, 64<<10)
+		one := alloc.Run{Start: alloc.BlockID(shown.Spans[0].Dev / BlockSize), Len: 1}
+		shown.Abort()
+		ok(t, v.Punch(0, 64<<10))
+		set := func(from, to alloc.State) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			ok(t, p.blocks.Set(one, from, to))
+		}
+		set(alloc.InUse, st)
+		h, err := p.Next(1 << 20)
+		ok(t, err)
+		if h.Token != 0 {
+			t.Errorf("%v were handed out, of which one is %v", h.Runs, st)
+		}
+		set(st, alloc.InUse)
+	}
 }

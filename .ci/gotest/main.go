@@ -1,7 +1,7 @@
 // Command gotest runs one `go test -json` command as a named suite.
 //
 // The suite has a budget, which is reported beside what it took and ends nothing. What ends a command is no progress
-// for a long time (hang.go): it gets SIGQUIT, so that the tests print what their goroutines wait for.
+// for a long time (.ci/progress): it gets SIGQUIT, so that the tests print what their goroutines wait for.
 //
 // It prints what a reader needs (package lines, the whole output of failed tests), adds one
 // tab-separated line about the suite to the results file (suite, budget, seconds, passed, failed,
@@ -20,6 +20,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"slatefs/.ci/progress"
 )
 
 // allowedSkip is what the message of a skip must contain to be forgiven where CI=true.
@@ -100,21 +102,21 @@ func run(ctx context.Context, c config) (ok bool, err error) {
 func (c config) await(cmd *exec.Cmd, t *tally) (hung bool, err error) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	look := time.NewTicker(max(c.stall/share, 10*time.Millisecond))
+	w := progress.New(c.stall, time.Now())
+	look := time.NewTicker(w.Every())
 	defer look.Stop()
-	w := newWatch(c.stall, time.Now())
 	for {
 		select {
 		case err := <-ended:
 			return false, err
 		case now := <-look.C:
-			if !w.hangs(now, t.lastOutput(), cpuOf(cmd.Process.Pid)) {
+			if !w.Hangs(now, t.lastOutput(), progress.CPU(cmd.Process.Pid)) {
 				continue
 			}
 		}
 		break
 	}
-	fmt.Fprintf(os.Stdout, "gotest: no progress, and no output for %s: SIGQUIT\n", time.Since(w.output).Round(time.Second))
+	fmt.Fprintf(os.Stdout, "gotest: no progress, and no output for %s: SIGQUIT\n", time.Since(t.lastOutput()).Round(time.Second))
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGQUIT) //nolint:errcheck // it has ended
 	defer cmd.Cancel()                                  //nolint:errcheck // what did not listen may still be there
 	select {

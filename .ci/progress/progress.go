@@ -1,4 +1,9 @@
-package main
+// Package progress tells a command that hangs from one that is slow.
+//
+// A hang is found by no progress, never by the clock alone: what is slow on a busy machine is slow and no more.
+// Progress is output (each event of a test is a line of it); while there is none, processor time of the command and its
+// descendants counts too, since a test may be silent for long and a machine may give it little.
+package progress
 
 import (
 	"os"
@@ -8,30 +13,30 @@ import (
 	"time"
 )
 
-// A hang is found by no progress, never by the clock alone: what is slow on a busy machine is slow and no more.
-// Progress is output (each test event is a line of it); while there is none, processor time of the command and its
-// descendants counts too, since a test may be silent for long and a machine may give it little.
-
 // silences is how many stalls a command may be without output, however much it works: a loop without end.
 const silences = 6
 
 // share of a stall that must have been processor time for it to be none.
 const share = 20
 
-// watch judges whether a command makes progress.
-type watch struct {
+// Watch judges whether one command makes progress. One goroutine may use it.
+type Watch struct {
 	stall  time.Duration // without output and without work: a hang
 	output time.Time     // of the last output
 	work   time.Time     // of the last output or work
 	cpu    time.Duration // used by then
 }
 
-func newWatch(stall time.Duration, now time.Time) *watch {
-	return &watch{stall: stall, output: now, work: now}
+// New watches a command that starts now, and hangs when it makes no progress for the time of a stall.
+func New(stall time.Duration, now time.Time) *Watch {
+	return &Watch{stall: stall, output: now, work: now}
 }
 
-// hangs tells whether the command hangs, when its last output was at output and cpu was used in all so far.
-func (w *watch) hangs(now, output time.Time, cpu time.Duration) bool {
+// Every is how often to look.
+func (w *Watch) Every() time.Duration { return max(w.stall/share, 10*time.Millisecond) }
+
+// Hangs tells whether the command hangs, when its last output was at output and cpu was used in all so far.
+func (w *Watch) Hangs(now, output time.Time, cpu time.Duration) bool {
 	if output.After(w.output) {
 		w.output, w.work, w.cpu = output, output, cpu
 	}
@@ -53,8 +58,8 @@ type stat struct {
 	cpu           time.Duration // its own, and that of its children which it has waited for
 }
 
-// cpuOf adds up the processor time of the process group and of what descends from it, ended children included.
-func cpuOf(group int) time.Duration {
+// CPU adds up the processor time of the process group and of what descends from it, ended children included.
+func CPU(group int) time.Duration {
 	all := map[int]stat{}
 	files, _ := filepath.Glob("/proc/[0-9]*/stat") //nolint:errcheck // the pattern is good
 	for _, f := range files {
