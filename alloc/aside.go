@@ -39,6 +39,14 @@ func (p *Pool) PutBack(r Run) {
 // Aside returns the number of blocks that are set aside.
 func (p *Pool) Aside() int64 { return p.asideN }
 
+// AsideEnd returns the first block after all that is set aside, 0 if nothing is.
+func (p *Pool) AsideEnd() BlockID {
+	if len(p.aside) == 0 {
+		return 0
+	}
+	return p.aside[len(p.aside)-1].End()
+}
+
 // asideIn returns the first run set aside that has a block of r, with Len 0 where none has.
 func (p *Pool) asideIn(r Run) Run {
 	if p.asideN == 0 {

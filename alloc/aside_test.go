@@ -18,6 +18,9 @@ func TestSetAside(t *testing.T) {
 			}
 		}
 	}
+	if p.AsideEnd() != 20 {
+		t.Errorf("set aside up to %d", p.AsideEnd())
+	}
 	wantErr(t, p.SetAside(Run{19, 2}), ErrAside)
 	wantErr(t, p.SetAside(Run{39, 2}), ErrState)
 	wantErr(t, p.Claim(Run{0, 5}), ErrAside)

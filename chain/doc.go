@@ -13,7 +13,8 @@
 // # Invariants, and where they live
 //
 //   - Data before map (4): Pool.commit syncs the device, then writes just the records whose data had arrived.
-//   - Durable before clean is left (3): Pool.claim, Volume.mapClean, Pool.grantNow.
+//   - Durable before clean is left (3): Pool.claim, Volume.mapClean, Pool.grantNow. Their blocks are on the host before that:
+//     Pool.takeClean, hostspace.go.
 //   - Free, erase, reuse in that order (5, 11): Pool.Next seals a job, and hands it out when every plan from before is
 //     closed and the seal is durable; Pool.Report applies the erase record, and only a later claim, whose record
 //     follows it, may hand the blocks out.

@@ -211,6 +211,7 @@ func (p *Pool) reduceLocked(least, unit int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	end = max(end, p.blocks.AsideEnd()) // it is clean, and about to be used
 	least = max(blocksOf(least), int64(end), p.format.window, total-max(0, p.free()))
 	step := max(1, unit/BlockSize)
 	if least = (least + step - 1) / step * step; least >= total {

@@ -156,40 +156,64 @@ func TestHostIsAskedAgain(t *testing.T) {
 	}
 }
 
-// While blocks are prepared nobody else gets them: claims, fallocate, the store, a reduction.
-func TestPreparedBlocksAreNobodyElses(t *testing.T) {
-	d := newSparse(t, 8<<20, 8<<20)
-	p := openPool(t, d)
-	v, w := mustVolume(t, p, "v", 1<<20), mustVolume(t, p, "w", 1<<20)
+// holdPrepare begins a write whose claim is held while it prepares its first block.
+func holdPrepare(t *testing.T, p *Pool, d *devtest.Disk, v *Volume) (end func()) {
+	t.Helper()
 	ok(t, p.grantPages(4*structurePages)) // so that the claim is what prepares next
-	come, first := make(chan int64, 1), atomic.Bool{}
+	come, first := make(chan struct{}), atomic.Bool{}
 	release := d.Hold(func(op devtest.Op) bool {
 		if op.Kind != devtest.OpZero || first.Swap(true) {
 			return false
 		}
-		come <- op.Off
+		close(come)
 		return true
 	})
-	defer release()
 	var wg sync.WaitGroup
 	wg.Go(func() { _, _ = v.WriteAt(fill('v', 64<<10), 0) })
+	<-come
+	return func() {
+		release()
+		wg.Wait()
+	}
+}
+
+// While blocks are prepared nobody else gets them: fallocate and the store take others, and all count as available.
+func TestPreparedBlocksAreNobodyElses(t *testing.T) {
+	d := newSparse(t, 8<<20, 8<<20)
+	p := openPool(t, d)
+	v, w := mustVolume(t, p, "v", 1<<20), mustVolume(t, p, "w", 1<<20)
+	ok(t, p.grantPages(4*structurePages))
 	avail := p.Usage().Avail
-	at := <-come // the first block that the claim prepares
+	end := holdPrepare(t, p, d, v)
+	defer end()
 	if got := p.Usage().Avail; got < avail-unit {
 		t.Errorf("%d bytes are available while some are prepared, %d before", got, avail)
 	}
 	ok(t, w.Allocate(0, 64<<10, false))
 	write(t, w, fill('w', 64<<10), 0) // in place: over what fallocate mapped
 	ok(t, p.grantPages(p.store.FreePages()+1))
-	size, err := p.reduceOnly()
-	ok(t, err)
-	if size <= at {
-		t.Errorf("the pool was cut to %d bytes, %d is being prepared", size, at)
-	}
-	release()
-	wg.Wait()
+	end()
 	expect(t, v, 0, fill('v', 64<<10))
 	expect(t, w, 0, fill('w', 64<<10))
+}
+
+// A reduction leaves what is being prepared at the pool's end.
+func TestReduceLeavesWhatIsPrepared(t *testing.T) {
+	d := newSparse(t, 8<<20, 8<<20)
+	p := openPool(t, d)
+	v := mustVolume(t, p, "v", 1<<20)
+	end := holdPrepare(t, p, d, v)
+	defer end()
+	p.mu.Lock()
+	last := int64(p.blocks.AsideEnd()) * BlockSize // nothing behind it is in use yet
+	p.mu.Unlock()
+	size, err := p.reduceOnly()
+	ok(t, err)
+	if size < last || size == 8<<20 {
+		t.Errorf("the pool was cut to %d bytes, those up to %d are being prepared", size, last)
+	}
+	end()
+	expect(t, v, 0, fill('v', 64<<10))
 }
 
 // reduceOnly does what Reduce does, without waiting for claims.
