@@ -17,6 +17,8 @@ type CheckReport struct {
 	Blocks int64    // examined
 	Pages  int
 	Layers int
+	// Of CheckReclaim, bytes: what counted as available or reserved, and what of the pool was clean in the end.
+	Counted, Reclaimed int64
 }
 
 // findings bounds each list: one broken page can cost many blocks their owner.

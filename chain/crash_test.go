@@ -182,6 +182,8 @@ func checkWorld(t *testing.T, w *world, at string, end bool) {
 		}
 	}
 	fatal("check of memory")
+	r, err = CheckReclaim(context.Background(), w.p.dev, Options{Now: w.p.opt.Now, CacheBytes: 1 << 20})
+	fatal("check of what is available")
 	if !end {
 		return
 	}

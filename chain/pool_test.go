@@ -55,9 +55,22 @@ func openPool(t testing.TB, d blockdev.Device) *Pool {
 			if err := p.Close(); err != nil {
 				t.Error(err)
 			}
+			mustReclaim(t, d)
 		}
 	})
 	return p
+}
+
+// mustReclaim proves that what counts as available on a pool that nobody has open can be had.
+func mustReclaim(t testing.TB, d blockdev.Device) {
+	t.Helper()
+	r, err := CheckReclaim(context.Background(), d, Options{Now: newClock().now, CacheBytes: 1 << 20})
+	if err != nil {
+		t.Fatal("check of what is available: ", err)
+	}
+	for _, e := range append(r.Errors, r.Leaks...) {
+		t.Error("check of what is available: ", e)
+	}
 }
 
 func mustCheck(t testing.TB, p *Pool) {

@@ -63,6 +63,9 @@ func TestModel(t *testing.T) {
 		if err := w.m.verify(w.p, true); err != nil {
 			rt.Fatalf("%v\n%s", err, tail(w.trace))
 		}
+		if r, err := CheckReclaim(context.Background(), w.p.dev, Options{Now: w.p.opt.Now}); err != nil || len(r.Errors)+len(r.Leaks) > 0 {
+			rt.Fatalf("check of what is available: %v %v %v\n%s", err, r.Errors, r.Leaks, tail(w.trace))
+		}
 		if err := w.purge(); err != nil {
 			rt.Fatal(err)
 		}

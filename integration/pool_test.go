@@ -129,7 +129,7 @@ func (p *pool) waitEnd(pidfd int) {
 // check checks the pool offline: it must be without a fault.
 func (p *pool) check() {
 	p.t.Helper()
-	if r := p.try("pool", "check", p.device); r.code != 0 {
+	if r := p.try("pool", "check", "--reclaim", p.device); r.code != 0 {
 		p.t.Error(r)
 	}
 }

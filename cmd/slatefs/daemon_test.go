@@ -91,7 +91,7 @@ func TestDaemon(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		l.ok("pool check lab")
+		l.ok("pool check --reclaim lab")
 	}
 }
 

@@ -12,25 +12,30 @@ import (
 )
 
 func (a *app) poolCheckCmd() *cobra.Command {
-	var online bool
+	var online, reclaim bool
 	cmd := &cobra.Command{
-		Use:   "check [--online] POOL",
+		Use:   "check [--online|--reclaim] POOL",
 		Short: "Check a pool's metadata",
 		Long: `Reads all metadata of a pool and checks that it adds up: one owner for each block, nothing lost, every checksum right.
 Nothing is changed. A mounted pool needs --online: the daemon checks it then, and writers may wait.
+With --reclaim it also proves that all that counts as available can be had: in memory, over the device as it is, everything
+that was freed or destroyed is freed and erased to the end, and what is clean then is compared. What would not come is named.
 Exit code 1: something is wrong.`,
 		Example: `  slatefs pool check lab
   slatefs pool check ./lab.pool
-  slatefs pool check --online /mnt/lab`,
+  slatefs pool check --online /mnt/lab
+  slatefs pool check --reclaim lab`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completePools(0),
-		RunE:              plain(func(ctx context.Context, args []string) error { return a.poolCheck(ctx, args[0], online) }),
+		RunE:              plain(func(ctx context.Context, args []string) error { return a.poolCheck(ctx, args[0], online, reclaim) }),
 	}
 	cmd.Flags().BoolVar(&online, "online", false, "check a mounted pool")
+	cmd.Flags().BoolVar(&reclaim, "reclaim", false, "prove as well that what counts as available can be had")
+	cmd.MarkFlagsMutuallyExclusive("online", "reclaim")
 	return cmd
 }
 
-func (a *app) poolCheck(ctx context.Context, arg string, online bool) error {
+func (a *app) poolCheck(ctx context.Context, arg string, online, reclaim bool) error {
 	f, err := a.finder()
 	if err != nil {
 		return err
@@ -46,7 +51,7 @@ func (a *app) poolCheck(ctx context.Context, arg string, online bool) error {
 	case ref.live != nil:
 		r, err = call[*chain.CheckReport](ctx, *ref.live, opCheck, none{})
 	default:
-		r, err = a.checkOffline(ctx, ref)
+		r, err = a.checkOffline(ctx, ref, reclaim)
 	}
 	if err != nil {
 		return err
@@ -54,12 +59,19 @@ func (a *app) poolCheck(ctx context.Context, arg string, online bool) error {
 	return a.printCheck(ref.name, r)
 }
 
-func (a *app) checkOffline(ctx context.Context, ref poolRef) (*chain.CheckReport, error) {
+func (a *app) checkOffline(ctx context.Context, ref poolRef, reclaim bool) (*chain.CheckReport, error) {
 	p, close, err := a.openOffline(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
 	r, err := p.Check(ctx)
+	if err == nil && reclaim {
+		var more *chain.CheckReport
+		if more, err = chain.CheckReclaim(ctx, p.Device(), chain.Options{Now: a.now}); err == nil {
+			more.Errors, more.Leaks = append(r.Errors, more.Errors...), append(r.Leaks, more.Leaks...)
+			r = more
+		}
+	}
 	return r, errors.Join(err, close())
 }
 
@@ -71,6 +83,12 @@ func (a *app) printCheck(name string, r *chain.CheckReport) error {
 	}
 	for _, l := range r.Leaks {
 		if _, err := io.WriteString(a.stdout, printable("leak: %s\n", l)); err != nil {
+			return err
+		}
+	}
+	if r.Counted > 0 {
+		text := printable("pool %s: %s count as available or reserved, %s were clean in the end\n", name, formatSize(r.Counted), formatSize(r.Reclaimed))
+		if _, err := io.WriteString(a.stdout, text); err != nil {
 			return err
 		}
 	}
