@@ -86,22 +86,21 @@ func (c *controlServer) serve(ctx context.Context) error {
 	defer stop()
 	var conns sync.WaitGroup
 	defer conns.Wait()
+	var told time.Time
 	for failed := 0; ; {
 		conn, err := c.listener.Accept()
 		if ctx.Err() != nil {
 			return os.RemoveAll(c.dir)
 		}
 		if err != nil { // of files or of memory there is none just now
-			if failed++; failed == 1 {
+			if failed++; failed == 1 && time.Since(told) > tellAgain {
+				told = time.Now()
 				c.log.Error("commands can't be taken just now; tried again", "error", err)
 			}
 			rest(ctx, min(acceptRest*time.Duration(failed), acceptMost))
 			continue
 		}
-		if failed > 0 {
-			c.log.Info("commands are taken again", "failed", failed)
-			failed = 0
-		}
+		failed = 0
 		conns.Go(func() {
 			if err := c.answer(ctx, conn.(*net.UnixConn)); err != nil {
 				c.log.Warn("control request", "error", err)
@@ -110,10 +109,12 @@ func (c *controlServer) serve(ctx context.Context) error {
 	}
 }
 
-// How long to wait before a connection is taken after one could not: longer each time, up to the second.
+// How long to wait before a connection is taken after one could not: longer each time, up to the second. It is told at most once
+// in tellAgain.
 const (
 	acceptRest = 10 * time.Millisecond
 	acceptMost = time.Second
+	tellAgain  = time.Minute
 )
 
 // rest waits for so long, or until ctx ends.

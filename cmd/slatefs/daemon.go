@@ -122,7 +122,7 @@ func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
 		Socket: a.host.socketPath(id), Version: version(), Log: c.opts.log,
 	}
 	d.sayWhere(a)
-	if err := d.open(dev, c); err != nil {
+	if err := d.open(a, dev, c); err != nil {
 		return nil, takeOverHint(err, name)
 	}
 	d.undo = append(d.undo, d.pool.Close)
@@ -130,7 +130,7 @@ func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
 }
 
 // open opens the pool: held by this host from then on, or for reading only, which needs that no other host writes to it.
-func (d *daemon) open(dev *blockdev.File, c mountConfig) (err error) {
+func (d *daemon) open(a *app, dev *blockdev.File, c mountConfig) (err error) {
 	o := chain.Options{Now: d.now, Logger: d.log, CacheBytes: c.opts.cache, ReadOnly: c.opts.readOnly, TakeOver: c.take}
 	if o.ReadOnly {
 		i, err := chain.Identify(dev)
@@ -141,7 +141,11 @@ func (d *daemon) open(dev *blockdev.File, c mountConfig) (err error) {
 			return err
 		}
 	} else if o.Host, err = d.host.asHolder(d.now()); err != nil {
-		return err
+		if dev.IsBlockDevice() { // which other hosts may reach
+			return err
+		}
+		d.warn(a, "the pool does not say who holds it", err)
+		o.Host = nil
 	}
 	d.pool, err = chain.Open(dev, o)
 	return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -56,6 +57,7 @@ func params(dir string) testscript.Params {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"killdaemon": killDaemon,
 			"eventually": eventually,
+			"hog":        hog,
 		},
 	}
 }
@@ -124,6 +126,25 @@ func killDaemon(ts *testscript.TestScript, _ bool, args []string) {
 		return
 	}
 	ts.Fatalf("no daemon of %s", args[0])
+}
+
+// hog takes all connections that a daemon can have, until its log says that it has none left.
+func hog(ts *testscript.TestScript, _ bool, args []string) {
+	h := host{run: ts.Getenv("SLATEFS_RUN_DIR")}
+	for _, l := range h.daemons() {
+		if l.Name != args[0] {
+			continue
+		}
+		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+			if c, err := net.DialTimeout("unix", l.Socket, 100*time.Millisecond); err == nil {
+				defer func() { _ = c.Close() }()
+			}
+			if b, err := os.ReadFile(l.Log); err == nil && strings.Contains(string(b), "too many open files") {
+				return
+			}
+		}
+	}
+	ts.Fatalf("no daemon of %s runs out of files", args[0])
 }
 
 // eventually runs a command until it succeeds, for ten seconds.
