@@ -55,7 +55,7 @@ could not be erased.`,
 			return err
 		}),
 	}
-	cmd.Flags().DurationVar(&timeout, "timeout", 0, "give up after this time, as 90s or 2h")
+	cmd.Flags().Var((*span)(&timeout), "timeout", "give up after this time, as 90s, 2h or 1d")
 	return cmd
 }
 

@@ -37,6 +37,22 @@ func parseDuration(s string) (time.Duration, error) {
 	return d, nil
 }
 
+// span is a flag that takes a time, as parseDuration does.
+type span time.Duration
+
+// String is the flag's default for help texts, which has none.
+func (s *span) String() string { return "" }
+
+// Type is the flag's word in help texts.
+func (s *span) Type() string { return "TIME" }
+
+// Set parses the flag.
+func (s *span) Set(text string) error {
+	d, err := parseDuration(text)
+	*s = span(d)
+	return err
+}
+
 // formatSize prints bytes as zfs does.
 func formatSize(n int64) string { return chain.FormatSize(n) }
 

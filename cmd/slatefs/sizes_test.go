@@ -37,6 +37,8 @@ func TestSizeTexts(t *testing.T) {
 	l.refused(exitUsage, "as 20G, or auto or none\n", "set refreservation=maybe /lab/v")
 	l.refused(exitUsage, "use 10G, or none\n", "set quota=10GB /lab")
 	l.refused(exitUsage, "use 10G, or 0 for unlimited (per second, as 50M)\n", "set erase_throughput=10GB lab")
+	l.refused(exitUsage, "want a time as 90s, 24h, 7d or 2w\n", "erase wait --timeout soon lab")
+	l.ok("erase wait --timeout 1d lab")
 	l.refused(exitUsage, "as 20G, or a share as 10%\n", "set low_space=some lab")
 	l.refused(exitFailed, "a size of 600T, the largest is 512T: too big\n", "create --size 600T /lab/w")
 	l.refused(exitFailed, "a size of 600T, the largest is 512T: too big\n", "resize /lab/v 600T")
