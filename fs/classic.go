@@ -16,14 +16,8 @@ const (
 	maxInflight   = 96 << 20 // bytes in buffers of requests, of which each takes maxWrite
 )
 
-// fuseOptions are go-fuse's options, for every transport. What is asked for beyond its defaults:
-//
-//   - CAP_ASYNC_DIO: without it the kernel sends the direct I/O of a file one request at a time.
-//   - CAP_DIRECT_IO_ALLOW_MMAP: without it a shared mmap of a volume is ENODEV.
-//   - CAP_ATOMIC_O_TRUNC: OPEN truncates, so that an immutable file or a drain refuses both in one.
-//   - No passthrough and no writeback cache: data must pass by here at once.
-//   - No locks: the kernel's own end with their process.
-//   - No splice: it gives short reads inside a file.
+// fuseOptions are go-fuse's options, for every transport. The capabilities are those of the table in requests.go. There
+// is no splice: it gives short reads inside a file.
 func fuseOptions(o MountOptions) *fuse.MountOptions {
 	level := slog.LevelWarn
 	if o.Debug {
@@ -32,8 +26,8 @@ func fuseOptions(o MountOptions) *fuse.MountOptions {
 	m := &fuse.MountOptions{
 		Name: fsName, FsName: o.FsName, AllowOther: o.AllowOther, Options: []string{"default_permissions"},
 		MaxWrite: maxWrite, MaxBackground: maxBackground, MaxInflightRequestBytes: maxInflight,
-		ExtraCapabilities:    fuse.CAP_ASYNC_DIO | fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_ATOMIC_O_TRUNC,
-		DisabledCapabilities: fuse.CAP_PASSTHROUGH | fuse.CAP_WRITEBACK_CACHE,
+		ExtraCapabilities:    asked(),
+		DisabledCapabilities: ^asked(),
 		DisableSplice:        true,
 		Debug:                o.Debug,
 		Logger:               slog.NewLogLogger(o.Logger.Handler(), level),

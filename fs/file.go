@@ -26,7 +26,7 @@ func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse
 			flags = in.Flags
 		}
 		if err == nil {
-			err = f.open(uint64(a.Ino), flags, r)
+			err = f.open(uint64(a.Ino), flags, in.OpenFlags&fuse.OPEN_KILL_SUIDGID != 0, r)
 		}
 		node = uint64(a.Ino)
 		return a, err
@@ -48,7 +48,7 @@ func (f *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.St
 	if !f.files.begin() {
 		return fuse.EBUSY
 	}
-	if err := f.open(in.NodeId, in.Flags, req(&in.InHeader)); err != nil {
+	if err := f.open(in.NodeId, in.Flags, in.Mode&fuse.OPEN_KILL_SUIDGID != 0, req(&in.InHeader)); err != nil {
 		f.files.end()
 		return f.status("open", &in.InHeader, err)
 	}
@@ -56,12 +56,13 @@ func (f *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.St
 	return fuse.OK
 }
 
-// open makes an open that was begun. On error the open must be ended.
-func (f *FS) open(node uint64, flags uint32, r chain.Req) error {
+// open makes an open that was begun; kill: an O_TRUNC of somebody who may not leave setuid bits behind. On error the open
+// must be ended.
+func (f *FS) open(node uint64, flags uint32, kill bool, r chain.Req) error {
 	kind, num := split(node)
 	switch kind {
 	case plain:
-		return f.openVolume(chain.Ino(num), flags, r)
+		return f.openVolume(chain.Ino(num), flags, kill, r)
 	case snapFile:
 		return f.openSnap(chain.LayerID(num), flags)
 	case snapDir:
@@ -70,16 +71,14 @@ func (f *FS) open(node uint64, flags uint32, r chain.Req) error {
 	return chain.ErrInvalid
 }
 
-// openVolume counts the open in chain, truncates if asked, and makes it known here.
-func (f *FS) openVolume(ino chain.Ino, flags uint32, r chain.Req) (err error) {
-	f.files.flagMu.Lock()
-	defer f.files.flagMu.Unlock()
-	a, err := f.pool.GetAttr(ino)
-	if err != nil {
-		return err
-	}
+// openVolume counts the open in chain, truncates if asked, and makes it known here. No lock is held while it truncates,
+// which waits for writes.
+func (f *FS) openVolume(ino chain.Ino, flags uint32, kill bool, r chain.Req) error {
 	write, trunc := writes(flags), flags&unix.O_TRUNC != 0
+	a, err := f.pool.GetAttr(ino)
 	switch {
+	case err != nil:
+		return err
 	case a.Type == chain.TypeDir:
 		return chain.ErrIsDir
 	case a.Type != chain.TypeFile:
@@ -95,14 +94,28 @@ func (f *FS) openVolume(ino chain.Ino, flags uint32, r chain.Req) (err error) {
 		return err
 	}
 	if trunc {
-		var size int64
-		if _, err := f.pool.SetAttr(r, ino, chain.SetAttr{Size: &size}); err != nil {
-			f.pool.ReleaseFile(ino, write)
-			return err
-		}
+		_, err = f.setAttr(r, ino, chain.SetAttr{Size: new(int64)}, kill)
 	}
-	o := &openFile{node: uint64(ino), data: vol, vol: vol}
+	if err == nil {
+		err = f.know(vol, write)
+	}
+	if err != nil {
+		f.pool.ReleaseFile(ino, write)
+	}
+	return err
+}
+
+// know makes an open known, with what is kept of its inode.
+func (f *FS) know(vol *chain.Volume, write bool) error {
+	f.files.flagMu.Lock()
+	defer f.files.flagMu.Unlock()
+	a, err := f.pool.GetAttr(vol.Ino())
+	if err != nil {
+		return err
+	}
+	o := &openFile{node: uint64(vol.Ino()), data: vol, vol: vol}
 	o.immutable.Store(a.Immutable)
+	o.privileged.Store(privileged(a.Mode))
 	f.files.add(o, write)
 	return nil
 }
@@ -161,6 +174,7 @@ func (f *FS) file(node uint64) (*openFile, error) {
 		}
 		o.data = o.vol
 		o.immutable.Store(a.Immutable)
+		o.privileged.Store(privileged(a.Mode))
 	case snapFile:
 		snap, err := f.pool.Snap(chain.LayerID(num))
 		if err != nil {
@@ -173,8 +187,8 @@ func (f *FS) file(node uint64) (*openFile, error) {
 	return o, nil
 }
 
-// volume finds what a request changes.
-func (f *FS) volume(node uint64) (*chain.Volume, error) {
+// changing finds what a request changes.
+func (f *FS) changing(node uint64) (*openFile, error) {
 	o, err := f.file(node)
 	switch {
 	case err != nil:
@@ -184,10 +198,22 @@ func (f *FS) volume(node uint64) (*chain.Volume, error) {
 	case o.immutable.Load():
 		return nil, chain.ErrPerm
 	}
+	return o, nil
+}
+
+// volume finds what a request changes of which the kernel does not say whether who asks may leave setuid bits behind.
+func (f *FS) volume(h *fuse.InHeader, node uint64) (*chain.Volume, error) {
+	o, err := f.changing(node)
+	if err == nil && h.Uid != 0 && o.privileged.Load() {
+		err = f.dropPrivileges(h, o.vol.Ino())
+	}
+	if err != nil {
+		return nil, err
+	}
 	return o.vol, nil
 }
 
-// refresh reads the immutable flag of an open file again.
+// refresh reads the immutable flag and the mode of an open file again.
 func (f *FS) refresh(ino chain.Ino) error {
 	f.files.flagMu.Lock()
 	defer f.files.flagMu.Unlock()
@@ -198,6 +224,7 @@ func (f *FS) refresh(ino chain.Ino) error {
 	a, err := f.pool.GetAttr(ino)
 	if err == nil {
 		o.immutable.Store(a.Immutable)
+		o.privileged.Store(privileged(a.Mode))
 	}
 	if errors.Is(err, chain.ErrNotFound) {
 		return nil

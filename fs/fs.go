@@ -13,6 +13,9 @@
 //     holds every write that was acknowledged, and stores through mmap count at msync.
 //   - A write on such an open is durable on return when its request says O_DSYNC. The kernel sends no FSYNC for it.
 //   - An O_DIRECT open reads and writes whole sectors of 512 bytes, anything else is EINVAL: qemu probes by that.
+//   - Every capability, request and flag that the kernel has stands in one table, with what is done about it
+//     (requests.go).
+//   - Setuid bits go with a change by who may not keep them (priv.go).
 //   - The immutable flag is enforced here, by EPERM on whatever would change the file; the kernel does not do it.
 //   - chain's errors become errno in one table (errno.go). What it does not know is EIO, and logged.
 //   - A panic ends the process, it is never answered.

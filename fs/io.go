@@ -48,6 +48,7 @@ type change struct {
 	vol    *chain.Volume
 	off    int64 // the byte to begin at
 	n      int   // bytes to be written: fewer than were sent where the largest size is in the way
+	kill   bool  // dropPrivileges comes first
 	append bool  // it goes to the end, which the offset may have missed
 	stable bool  // it must be durable when it is answered, by O_DSYNC, which stands for RWF_DSYNC too
 }
@@ -58,9 +59,11 @@ func (f *FS) writable(in *fuse.WriteIn, n int) (c change, err error) {
 	if in.WriteFlags&fuse.WRITE_CACHE != 0 {
 		flags = 0
 	}
-	if c.vol, err = f.volume(in.NodeId); err != nil {
+	o, err := f.changing(in.NodeId)
+	if err != nil {
 		return c, err
 	}
+	c.vol, c.kill = o.vol, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 && o.privileged.Load()
 	c.off, err = rangeOf(in.Offset, uint32(n), flags)
 	if c.n = n; c.off < chain.MaxSize {
 		c.n = int(min(int64(n), chain.MaxSize-c.off))
@@ -98,6 +101,9 @@ func (f *FS) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (ui
 func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
 	c, err := f.writable(in, len(data))
 	n := 0
+	if err == nil && c.kill {
+		err = f.dropPrivileges(&in.InHeader, c.vol.Ino())
+	}
 	switch {
 	case err != nil:
 	case c.append:
@@ -137,7 +143,7 @@ func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse
 
 // Fallocate answers the modes that the kernel lets through.
 func (f *FS) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
-	vol, err := f.volume(in.NodeId)
+	vol, err := f.volume(&in.InHeader, in.NodeId)
 	if err != nil {
 		return f.status("fallocate", &in.InHeader, err)
 	}
@@ -174,7 +180,7 @@ func (f *FS) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) (ui
 	src, err := f.file(in.NodeId)
 	var dst *chain.Volume
 	if err == nil {
-		dst, err = f.volume(in.NodeIdOut)
+		dst, err = f.volume(&in.InHeader, in.NodeIdOut)
 	}
 	n := uint32(min(in.Len, copyMax))
 	if err == nil {

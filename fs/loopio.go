@@ -52,7 +52,7 @@ func (l *eventLoop) write(s *slot, n int) {
 		return
 	}
 	s.stage, s.vol, s.off, s.n, s.append, s.stable, s.tries = writing, c.vol, c.off, c.n, c.append, c.stable, 0
-	if s.n == 0 || mayBeZeros(s.data[:s.n], s.off) {
+	if s.n == 0 || c.kill || mayBeZeros(s.data[:s.n], s.off) {
 		l.synchronous(s)
 		return
 	}

@@ -24,6 +24,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if path := os.Getenv(changeEnv); path != "" {
+		if err := runChange(path, os.Getenv(changeArg)); err != nil {
+			fmt.Println("error:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if dir := os.Getenv(replaceEnv); dir != "" {
 		if err := runReplace(dir, os.Getenv(replaceArg)); err != nil {
 			fmt.Println("error:", err)

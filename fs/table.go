@@ -65,17 +65,18 @@ type source interface {
 
 // openFile is a volume or snapshot that is open.
 type openFile struct {
-	node      uint64
-	data      source
-	vol       *chain.Volume // nil for a snapshot
-	immutable atomic.Bool
-	readers   int // guarded by files.mu
-	writers   int // guarded by files.mu
+	node       uint64
+	data       source
+	vol        *chain.Volume // nil for a snapshot
+	immutable  atomic.Bool
+	privileged atomic.Bool // its mode has bits that writers take away (priv.go), or may get some just now
+	readers    int         // guarded by files.mu
+	writers    int         // guarded by files.mu
 }
 
 // files holds what is open, by node, so that a request finds its volume with one look.
 type files struct {
-	flagMu sync.Mutex // held while an immutable flag is read or set together with its copy in openFile
+	flagMu sync.Mutex // held while an immutable flag or a mode is read or set together with its copy in openFile
 
 	mu       sync.RWMutex
 	m        map[uint64]*openFile
