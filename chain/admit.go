@@ -56,7 +56,7 @@ func (p *Pool) available(a *account, refer int64) int64 {
 	}
 	n := p.available(a.up, 0) + max(0, a.reservation-a.used)
 	if a.quota > 0 {
-		n = min(n, a.quota-a.used)
+		n = min(n, a.quota-a.bounded())
 	}
 	n += max(0, a.refres-a.head)
 	if a.refquota > 0 {
@@ -75,7 +75,7 @@ func (p *Pool) try(t trial) (f Forecast) {
 	var bounds []bound
 	for _, a := range t.at {
 		for ; a != nil; a = a.up {
-			bounds = append(bounds, bound{a, a.used})
+			bounds = append(bounds, bound{a, a.bounded()})
 		}
 	}
 	before, guests := p.free(), p.unpromised()
@@ -84,9 +84,9 @@ func (p *Pool) try(t trial) (f Forecast) {
 	f = Forecast{What: t.what, Need: (before - after) * BlockSize, Avail: max(0, before) * BlockSize, Why: t.why}
 	f.Meta = f.Need - (guests-p.unpromised())*BlockSize
 	for _, b := range bounds {
-		if b.a.quota > 0 && b.a.used > b.a.quota && b.a.used > b.used {
+		if now := b.a.bounded(); b.a.quota > 0 && now > b.a.quota && now > b.used {
 			f.Err = fmt.Errorf("cannot %s: needs %s%s, the quota of %s leaves %s of %s: %w", t.what,
-				exactSize((b.a.used-b.used)*BlockSize), parens(t.why), p.nameOf(b.a.ino),
+				exactSize((now-b.used)*BlockSize), parens(t.why), p.nameOf(b.a.ino),
 				exactSize(max(0, b.a.quota-b.used)*BlockSize), exactSize(b.a.quota*BlockSize), ErrQuota)
 			break
 		}
@@ -257,7 +257,7 @@ func (p *Pool) boundsAgree(what string, a *account, to props) error {
 		boundName   string
 		name        string
 	}{
-		{to.quota != a.quota, to.quota, a.used, "a quota", "used"},
+		{to.quota != a.quota, to.quota, a.bounded(), "a quota", "used"},
 		{to.quota != a.quota || to.reservation != a.reservation, to.quota, to.reservation, "a quota", "its reservation"},
 		{to.refquota != a.refquota, to.refquota, refer, "a refquota", "referenced"},
 		{to.refquota != a.refquota || refres != a.refres, to.refquota, refres, "a refquota", "its refreservation"},

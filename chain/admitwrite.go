@@ -123,9 +123,9 @@ func (p *Pool) underQuota(v *Volume, delta, refer int64) error {
 	}
 	grows := delta - max(0, a.refres-a.head) // of used, at most; at each level a promise may cover a part
 	for ; a != nil && grows > 0; a = a.up {
-		if a.quota > 0 && a.used+grows > a.quota {
+		if a.quota > 0 && a.bounded()+grows > a.quota {
 			return fmt.Errorf("%s: %s of a quota of %s are used: %w", p.nameOf(a.ino),
-				exactSize(a.used*BlockSize), exactSize(a.quota*BlockSize), ErrQuota)
+				exactSize(a.bounded()*BlockSize), exactSize(a.quota*BlockSize), ErrQuota)
 		}
 		grows -= max(0, a.reservation-a.used)
 	}

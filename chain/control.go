@@ -169,12 +169,12 @@ func (p *Pool) admitRollback(ino Ino, name string, force bool) (v *Volume, snap 
 func (p *Pool) Clone(r Req, ino Ino, snap string, dir Ino, name string) (Attr, error) {
 	var out Attr
 	var older []<-chan struct{}
-	err := p.change(func(now time.Time) error {
+	err := p.grow(func(now time.Time) error {
 		from, err := p.inode(ino)
 		if err != nil {
 			return err
 		}
-		if _, err := p.admitName(dir, name); err != nil { // before anything changes
+		if _, err := p.admitName(dir, name, inodeWords); err != nil { // before anything changes
 			return err
 		}
 		var l *layer

@@ -57,7 +57,7 @@ func (p *Pool) ForecastResize(ino Ino, size int64, force bool) Forecast {
 func (p *Pool) ForecastCreate(dir Ino, name string, size int64, settings ...Setting) Forecast {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, err := p.admitName(dir, name); err != nil {
+	if _, err := p.admitName(dir, name, inodeWords); err != nil {
 		return Forecast{Err: err}
 	}
 	to, err := p.newProps(dir, settings)

@@ -84,6 +84,9 @@ func (p *Pool) remove(r Req, ino Ino, n *inode, at spot, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if n.typ == TypeSymlink {
+		p.moveLink(n, n.parent, 0)
+	}
 	if b.light() {
 		return p.erase(r, ino, n, &b, now)
 	}
@@ -148,7 +151,7 @@ func (p *Pool) goStep(ino Ino, now time.Time) error {
 		n.parent = at.dir // what a directory is still charged for goes where it was
 		return p.erase(Req{said: at.who}, ino, n, &b, now)
 	case len(b.xattrs) > xattrsAtOnce:
-		return p.dropRows(b.xattrs[:xattrsAtOnce])
+		return p.dropAttrs(ino, b.xattrs[:xattrsAtOnce])
 	case len(b.kept) > keptAtOnce:
 		return p.dropKept(b.kept[:keptAtOnce])
 	case len(b.held) > heldAtOnce:
@@ -160,6 +163,23 @@ func (p *Pool) goStep(ino Ino, now time.Time) error {
 		return nil
 	}
 	return p.rehomeOrphans(b.orphans[:orphansAtOnce], at.dir)
+}
+
+// dropAttrs takes rows of attributes of an inode away, and what it is charged for them.
+func (p *Pool) dropAttrs(ino Ino, keys []meta.Key) error {
+	for _, k := range keys {
+		v, _, err := p.cat.get(k)
+		if err != nil {
+			return wrapCorrupt(err)
+		}
+		if a := p.ledger.accounts[ino]; a != nil {
+			p.ledger.addAttr(a, len(v), -1)
+		}
+		if err := p.do(&recPut{key: k}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *Pool) dropRows(keys []meta.Key) error {

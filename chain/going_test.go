@@ -13,10 +13,7 @@ func plantXattrs(t testing.TB, p *Pool, ino Ino, n int) {
 	for i := 0; i < n; {
 		ok(t, p.change(func(now time.Time) error {
 			for range 32 {
-				e := encoder{}
-				e.str(fmt.Sprintf("user.%d", i))
-				e.b = append(e.b, "value"...)
-				if err := p.putLong(xattrKey(ino, fmt.Sprintf("user.%d", i)), e.b); err != nil {
+				if err := p.putXattr(ino, fmt.Sprintf("user.%d", i), []byte("value")); err != nil {
 					return err
 				}
 				i++
@@ -28,6 +25,8 @@ func plantXattrs(t testing.TB, p *Pool, ino Ino, n int) {
 
 func xattrRows(t testing.TB, p *Pool) (n int) {
 	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	ok(t, p.cat.each(rowXattr, func(Ino, []byte) error { n++; return nil }))
 	return n
 }

@@ -91,6 +91,7 @@ func (p *Pool) space(a *account, refer int64) Space {
 	} {
 		*n *= BlockSize
 	}
+	s.Words = a.words
 	return s
 }
 

@@ -27,6 +27,8 @@ type account struct {
 	below int64 // of a directory: what is charged by what is in it
 	size  int64 // of a directory: of all volumes below it
 	kids  int   // of a directory: accounts directly below it
+	// What names and attributes take, in bytes: its own (words.go), with those of all below it, and of its own attributes.
+	own, words, attrs int64
 	// What open plans have been admitted for. It is in held and head already.
 	open, openRefer int64
 
@@ -108,6 +110,7 @@ func (g *ledger) move(a, up *account) {
 	a.up.kids--
 	a.up.below -= a.charged
 	for o := a.up; o != nil; o = o.up {
+		o.words -= a.words
 		o.size -= a.size
 		g.derive(o)
 	}
@@ -115,6 +118,7 @@ func (g *ledger) move(a, up *account) {
 	up.kids++
 	up.below += a.charged
 	for o := up; o != nil; o = o.up {
+		o.words += a.words
 		o.size += a.size
 		g.derive(o)
 	}
@@ -137,6 +141,7 @@ func (g *ledger) open(ino Ino, dir bool, up *account) *account {
 	g.accounts[ino] = a
 	if up != nil {
 		up.kids++
+		g.addWords(a, inodeWords)
 	}
 	return a
 }
@@ -144,6 +149,7 @@ func (g *ledger) open(ino Ino, dir bool, up *account) *account {
 // close ends the account of what was removed. What open plans still hold ends with it.
 func (g *ledger) close(a *account) {
 	a.props, a.held, a.head, a.below = props{}, 0, 0, 0
+	g.addWords(a, -a.own)
 	g.resize(a, 0)
 	g.settle(a)
 	a.up.kids--

@@ -10,14 +10,18 @@ import (
 // buildLedger makes the ledger from what is stored. It reads the rows of all inodes and properties.
 func (p *Pool) buildLedger() (*ledger, error) {
 	g := &ledger{accounts: map[Ino]*account{}}
-	above := map[Ino]Ino{}
+	above, links := map[Ino]Ino{}, map[Ino]int64{}
 	for _, k := range []struct {
 		kind rowKind
 		load func(ino Ino, row []byte) error
 	}{
 		{rowInode, func(ino Ino, row []byte) error {
 			n, err := parseInode(row)
-			if err == nil && n.typ != TypeSymlink {
+			switch {
+			case err != nil:
+			case n.typ == TypeSymlink:
+				links[n.parent] += n.words()
+			default:
 				above[ino] = n.parent
 				g.open(ino, n.typ == TypeDir, nil).kept = n.kept
 			}
@@ -59,7 +63,7 @@ func (p *Pool) buildLedger() (*ledger, error) {
 		}
 	}
 	g.settleAll()
-	return g, nil
+	return g, p.loadWords(g, links)
 }
 
 // link puts every account below its directory, or the root where that is gone.
@@ -99,6 +103,7 @@ func (g *ledger) acyclic() error {
 // settleAll derives all accounts of a new ledger: sizes first, since promises of directories depend on them.
 func (g *ledger) settleAll() {
 	for _, a := range g.accounts {
+		g.addWords(a, inodeWords)
 		for o := a.up; o != nil && !a.dir; o = o.up {
 			o.size += a.size
 		}

@@ -19,6 +19,14 @@ func (p *Pool) change(fn func(now time.Time) error) error {
 	return p.changeIn(credit{bytes: changeBytes, frees: true}, fn)
 }
 
+// grow is change for what makes names or attributes: the tail of the journal is not for it.
+func (p *Pool) grow(fn func(now time.Time) error) error {
+	if err := p.pagesForChange(); err != nil {
+		return err
+	}
+	return p.changeIn(credit{bytes: changeBytes}, fn)
+}
+
 // changeBytes bounds the records of one change of the namespace or the structure; longer ones say what they need.
 const changeBytes = 8 << 10
 
@@ -165,8 +173,8 @@ func (p *Pool) SetAttr(_ Req, ino Ino, s SetAttr) (Attr, error) {
 	return out, err
 }
 
-// admitName tells why a name cannot be made in a directory. The plan lock is held.
-func (p *Pool) admitName(dir Ino, name string) (*inode, error) {
+// admitName tells why a name cannot be made in a directory, for an inode that takes words. The plan lock is held.
+func (p *Pool) admitName(dir Ino, name string, words int64) (*inode, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
@@ -179,15 +187,15 @@ func (p *Pool) admitName(dir Ino, name string) (*inode, error) {
 	} else if !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
-	if p.free() < leastPages {
-		return nil, fmt.Errorf("%s: %w", join(p.pathOf(dir), name), ErrNoSpace)
+	if err := p.roomForName(dir, name, words); err != nil {
+		return nil, err
 	}
 	return d, p.fits(dir, name)
 }
 
 // make adds an inode under a name. The plan lock is held.
 func (p *Pool) make(r Req, dir Ino, name string, n *inode, now time.Time) (Ino, error) {
-	d, err := p.admitName(dir, name)
+	d, err := p.admitName(dir, name, n.words())
 	if err != nil {
 		return 0, err
 	}
@@ -204,7 +212,9 @@ func (p *Pool) make(r Req, dir Ino, name string, n *inode, now time.Time) (Ino, 
 	if err := p.setName(dir, name, ino, n.typ); err != nil {
 		return 0, err
 	}
-	if n.typ != TypeSymlink {
+	if n.typ == TypeSymlink {
+		p.moveLink(n, 0, dir)
+	} else {
 		p.ledger.open(ino, n.typ == TypeDir, p.ledger.accounts[dir])
 	}
 	return ino, p.updateDir(dir, d, 1, dirCount(n.typ), now)
@@ -278,7 +288,7 @@ func (p *Pool) putLong(k meta.Key, v []byte) error {
 
 func (p *Pool) makeAttr(r Req, dir Ino, name string, n *inode, more func(Ino, time.Time) error) (Attr, error) {
 	var out Attr
-	err := p.change(func(now time.Time) error {
+	err := p.grow(func(now time.Time) error {
 		ino, err := p.make(r, dir, name, n, now)
 		if err == nil && more != nil {
 			err = more(ino, now)

@@ -67,8 +67,11 @@ func (p *Pool) Rename(r Req, dir Ino, name string, newDir Ino, newName string, f
 // replaces makes room.
 func (p *Pool) admitMove(dir Ino, from nameEntry, newDir Ino, newName string, to nameEntry) error {
 	a, up := p.ledger.accounts[from.ino], p.ledger.accounts[newDir]
-	if a == nil || up == nil || dir == newDir { // a symlink, or what move refuses
-		return nil
+	if up == nil || dir == newDir {
+		return nil // move refuses what is no directory
+	}
+	if a == nil {
+		return p.admitLink(from.ino, up)
 	}
 	what := fmt.Sprintf("rename %s to %s", p.pathOf(from.ino), join(p.pathOf(newDir), newName))
 	gone := p.ledger.accounts[to.ino]
@@ -87,6 +90,15 @@ func (p *Pool) admitMove(dir Ino, from nameEntry, newDir Ino, newName string, to
 	f := p.tryMove(what, a, up)
 	clear(was, held, head, -frees)
 	return f.Err
+}
+
+// admitLink is admitMove for a symlink, which only has words.
+func (p *Pool) admitLink(ino Ino, up *account) error {
+	n, err := p.inode(ino)
+	if err != nil {
+		return err
+	}
+	return p.roomForWords(up, n.words())
 }
 
 // notBelow refuses to move a directory into itself.
@@ -145,7 +157,7 @@ func (p *Pool) move(dir Ino, e nameEntry, newDir Ino, newName string, now time.T
 	if err := p.setName(newDir, newName, e.ino, e.typ); err != nil {
 		return err
 	}
-	p.moveAccount(e.ino, newDir)
+	p.moveAccount(e.ino, n, dir, newDir)
 	p.policies++
 	nd, err := p.directory(newDir) // it may be dir, as it is now
 	if err != nil {
@@ -154,8 +166,13 @@ func (p *Pool) move(dir Ino, e nameEntry, newDir Ino, newName string, now time.T
 	return p.updateDir(newDir, nd, 1, dirCount(e.typ), now)
 }
 
-func (p *Pool) moveAccount(ino, dir Ino) {
-	if a, up := p.ledger.accounts[ino], p.ledger.accounts[dir]; a != nil && a.up != up {
+// moveAccount charges what was moved to its new directory.
+func (p *Pool) moveAccount(ino Ino, n *inode, from, to Ino) {
+	a, up := p.ledger.accounts[ino], p.ledger.accounts[to]
+	switch {
+	case n.typ == TypeSymlink:
+		p.moveLink(n, from, to)
+	case a != nil && a.up != up:
 		p.ledger.move(a, up)
 	}
 }
@@ -163,13 +180,28 @@ func (p *Pool) moveAccount(ino, dir Ino) {
 // admitExchange is admitMove for two at once.
 func (p *Pool) admitExchange(dir Ino, a nameEntry, newDir Ino, b nameEntry) error {
 	x, y, here, there := p.ledger.accounts[a.ino], p.ledger.accounts[b.ino], p.ledger.accounts[dir], p.ledger.accounts[newDir]
+	m, err := p.inode(a.ino)
+	if err != nil {
+		return err
+	}
+	n, err := p.inode(b.ino)
+	if err != nil {
+		return err
+	}
 	swap := func(one, other *account) func() {
 		return func() {
-			if x != nil {
-				p.ledger.move(x, one)
-			}
-			if y != nil {
-				p.ledger.move(y, other)
+			for _, e := range []struct {
+				a        *account
+				n        *inode
+				from, to *account
+			}{{x, m, other, one}, {y, n, one, other}} {
+				switch {
+				case e.a != nil:
+					p.ledger.move(e.a, e.to)
+				case e.from != nil && e.to != nil:
+					p.ledger.addWords(e.from, -e.n.words())
+					p.ledger.addWords(e.to, e.n.words())
+				}
 			}
 		}
 	}
@@ -190,10 +222,10 @@ func (p *Pool) exchange(dir Ino, a nameEntry, newDir Ino, b nameEntry, now time.
 		return err
 	}
 	for _, s := range []struct {
-		dir  Ino
-		name string
-		e    nameEntry
-	}{{dir, a.name, b}, {newDir, b.name, a}} {
+		from, dir Ino
+		name      string
+		e         nameEntry
+	}{{newDir, dir, a.name, b}, {dir, newDir, b.name, a}} {
 		n, err := p.inode(s.e.ino)
 		if err != nil {
 			return err
@@ -205,7 +237,7 @@ func (p *Pool) exchange(dir Ino, a nameEntry, newDir Ino, b nameEntry, now time.
 		if err := p.setName(s.dir, s.name, s.e.ino, s.e.typ); err != nil {
 			return err
 		}
-		p.moveAccount(s.e.ino, s.dir)
+		p.moveAccount(s.e.ino, n, s.from, s.dir)
 	}
 	change := dirCount(b.typ) - dirCount(a.typ)
 	for _, s := range []struct {

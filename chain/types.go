@@ -82,6 +82,7 @@ type (
 		Avail                                            int64
 		Refreservation, Reservation, Quota, Refquota     int64 // 0: none. Refreservation is what holds: of auto, the size
 		Promised, MetaPromised                           int64 // what Used counts and nobody owns yet, and metadata for it
+		Words                                            int64 // what names and attributes take, of a directory with all below it; in no other number
 	}
 	// VolumeInfo describes a volume.
 	VolumeInfo struct {

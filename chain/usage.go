@@ -83,7 +83,7 @@ func (p *Pool) StatFS(ino Ino) (total, free, avail int64, files, filesFree uint6
 	free = max(avail, min(total, avail+p.ledger.promised))
 	for o := a; o != nil; o = o.up {
 		if o.quota > 0 || o.reservation > 0 {
-			total = min(total, a.used+avail)
+			total = min(total, a.bounded()+avail)
 			free = avail
 			break
 		}

@@ -18,8 +18,12 @@ const (
 	XattrReplace
 )
 
-// MaxXattr bounds the bytes of an attribute's value.
-const MaxXattr = 4 << 10
+// MaxXattr bounds the bytes of an attribute's value, MaxXattrs those of all attributes of an inode, names and values
+// together, as file systems of Linux do. What has more already, from before there was this bound, keeps it.
+const (
+	MaxXattr  = 4 << 10
+	MaxXattrs = 64 << 10
+)
 
 // An attribute's row is its name, then its value, in parts below the name's hash.
 
@@ -58,7 +62,8 @@ func (p *Pool) GetXattr(ino Ino, name string) ([]byte, error) {
 	return v, err
 }
 
-// SetXattr sets a user.* attribute.
+// SetXattr sets a user.* attribute. ErrNoSpace: the inode would have more than MaxXattrs bytes of them, or the pool has no
+// room. ErrQuota: a directory's quota has none.
 func (p *Pool) SetXattr(_ Req, ino Ino, name string, val []byte, f XattrFlag) error {
 	if err := checkXattr(name); err != nil {
 		return err
@@ -66,34 +71,107 @@ func (p *Pool) SetXattr(_ Req, ino Ino, name string, val []byte, f XattrFlag) er
 	if len(val) > MaxXattr {
 		return fmt.Errorf("attribute %s: %d bytes, at most %d: %w", name, len(val), MaxXattr, ErrTooBig)
 	}
-	return p.change(func(now time.Time) error {
-		if _, err := p.inode(ino); err != nil {
+	return p.grow(func(now time.Time) error {
+		_, err := p.inode(ino)
+		if err == nil {
+			err = p.notGoing(ino)
+		}
+		if err != nil {
 			return err
 		}
-		if err := p.notGoing(ino); err != nil {
-			return err
-		}
-		_, _, err := p.xattr(ino, name)
+		_, _, err = p.xattr(ino, name)
+		was := err == nil
 		switch {
-		case err == nil && f == XattrCreate:
+		case was && f == XattrCreate:
 			return fmt.Errorf("inode %d: attribute %s: %w", ino, name, ErrExist)
-		case err != nil && f == XattrReplace:
+		case !was && (f == XattrReplace || !errors.Is(err, ErrNoAttr)):
 			return err
-		case p.free() < leastPages:
-			return fmt.Errorf("inode %d: attribute %s: %w", ino, name, ErrNoSpace)
-		case err == nil:
+		}
+		if err := p.admitXattr(ino, name, val); err != nil {
+			return fmt.Errorf("inode %d: attribute %s: %w", ino, name, err)
+		}
+		if was {
 			if err := p.removeXattr(ino, name); err != nil {
 				return err
 			}
 		}
-		e := encoder{}
-		e.str(name)
-		e.b = append(e.b, val...)
-		if err := p.putLong(xattrKey(ino, name), e.b); err != nil {
+		if err := p.putXattr(ino, name, val); err != nil {
 			return err
 		}
 		return p.changed(ino, now)
 	})
+}
+
+func xattrRow(name string, val []byte) []byte {
+	e := encoder{}
+	e.str(name)
+	return append(e.b, val...)
+}
+
+// rowLens are the lengths of the rows of a value of n bytes.
+func rowLens(n int) (lens []int) {
+	for ; n >= partSize; n -= partSize {
+		lens = append(lens, partSize)
+	}
+	return append(lens, n)
+}
+
+// admitXattr refuses an attribute that there is no room for, with the one that it replaces away.
+func (p *Pool) admitXattr(ino Ino, name string, val []byte) error {
+	old, _, err := p.cat.long(xattrKey(ino, name))
+	if err != nil {
+		return wrapCorrupt(err)
+	}
+	if d := (decoder{b: old}); old != nil && d.str() != name {
+		return fmt.Errorf("it has one of the same hash: %w", ErrNoSpace)
+	}
+	row := xattrRow(name, val)
+	sum, err := p.xattrBytes(ino)
+	if err != nil {
+		return err
+	}
+	if more := int64(len(row) - len(old)); more > 0 && sum+more > MaxXattrs {
+		return fmt.Errorf("%d bytes of attributes, at most %d: %w", sum+more, MaxXattrs, ErrNoSpace)
+	}
+	if p.free() < leastPages {
+		return ErrNoSpace
+	}
+	var words int64
+	for _, n := range rowLens(len(row)) {
+		words += attrWords(n)
+	}
+	if old != nil {
+		for _, n := range rowLens(len(old)) {
+			words -= attrWords(n)
+		}
+	}
+	return p.roomForWords(p.ledger.accounts[ino], words)
+}
+
+// xattrBytes is what an inode's attributes take. Symlinks have no account, and from Linux no attributes either.
+func (p *Pool) xattrBytes(ino Ino) (sum int64, err error) {
+	if a := p.ledger.accounts[ino]; a != nil {
+		return a.attrs, nil
+	}
+	hi := rowKey(rowXattr, uint64(ino)).Hi
+	err = p.cat.scan(meta.Key{Hi: hi}, func(k meta.Key, v []byte) bool {
+		if k.Hi != hi {
+			return false
+		}
+		sum += int64(len(v))
+		return true
+	})
+	return sum, wrapCorrupt(err)
+}
+
+func (p *Pool) putXattr(ino Ino, name string, val []byte) error {
+	row := xattrRow(name, val)
+	if a := p.ledger.accounts[ino]; a != nil {
+		for _, n := range rowLens(len(row)) {
+			p.ledger.addAttr(a, n, 1)
+		}
+	}
+	return p.putLong(xattrKey(ino, name), row)
 }
 
 func (p *Pool) changed(ino Ino, now time.Time) error {
@@ -110,13 +188,11 @@ func (p *Pool) removeXattr(ino Ino, name string) error {
 	if err != nil {
 		return err
 	}
-	k := xattrKey(ino, name)
+	k, keys := xattrKey(ino, name), []meta.Key(nil)
 	for i := range parts {
-		if err := p.do(&recPut{key: meta.Key{Hi: k.Hi, Lo: k.Lo + uint64(i)}}); err != nil {
-			return err
-		}
+		keys = append(keys, meta.Key{Hi: k.Hi, Lo: k.Lo + uint64(i)})
 	}
-	return nil
+	return p.dropAttrs(ino, keys)
 }
 
 // RemoveXattr removes a user.* attribute.
