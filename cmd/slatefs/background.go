@@ -104,7 +104,7 @@ func (a *app) serveBackground(ctx context.Context, c mountConfig, ready *os.File
 
 // startLogged opens the log and starts the daemon. The log is to be flushed, also on error.
 func (a *app) startLogged(c *mountConfig) (d *daemon, log *lateLog, err error) {
-	pools, _ := a.host.pools() //nolint:errcheck // the command that started the daemon has told
+	pools, _ := a.host.pools() // the command that started the daemon has told
 	c.opts.log = a.host.logPath(c.pool.device, pools)
 	f, err := openLog(c.opts.log)
 	if err != nil {

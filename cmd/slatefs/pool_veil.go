@@ -23,7 +23,7 @@ func newVeil(dev *blockdev.File) (*veil, error) {
 
 // lift writes the superblocks, after all else is durable. On return there is a pool, durably.
 func (v *veil) lift() error {
-	if err := v.File.Sync(); err != nil {
+	if err := v.Sync(); err != nil {
 		return err
 	}
 	b := blockdev.Aligned(chain.SuperBytes)
@@ -33,7 +33,7 @@ func (v *veil) lift() error {
 	if _, err := v.File.WriteAt(b, 0); err != nil {
 		return err
 	}
-	return v.File.Sync()
+	return v.Sync()
 }
 
 // ReadAt is blockdev.Device's.

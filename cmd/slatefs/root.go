@@ -142,7 +142,7 @@ func (a *app) completePools(at int) cobra.CompletionFunc {
 		if len(args) != at && at >= 0 {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
-		pools, _ := a.host.pools() //nolint:errcheck // what can't be read has no name
+		pools, _ := a.host.pools() // what can't be read has no name
 		var names []cobra.Completion
 		for _, k := range pools {
 			names = append(names, cobra.CompletionWithDesc(k.Name, escape(k.Device)))
