@@ -117,8 +117,18 @@ func (v *Volume) mapHoles(lo, hi, held int64) error {
 		if err != nil && !errors.Is(err, ErrHostSpace) {
 			return err
 		}
+		if next == lo && err == nil {
+			if some, err := p.unclaimSome(min(hi-lo, 1<<14)); some || err != nil {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+		}
 		if next == lo {
-			look := func() bool { return err == nil && p.claimable() > 0 }
+			look := func() bool {
+				return err == nil && (p.claimable() > 0 || p.blocks.WindowReady()+p.blocks.WindowWaiting() > 0)
+			}
 			if err := p.reclaimAfter(context.Background(), err, min(hi-lo, 1<<14), look); err != nil {
 				return err
 			}

@@ -54,6 +54,26 @@ func (p *Pool) claimInTurn() (claimed []alloc.Run, got supply, err error) {
 	return claimed, got, err
 }
 
+// unclaimSome gives up to n blocks of the window back, for who may take none of it: fallocate, whose blocks are clean.
+// They count as available, so that he may have been promised them. It tells whether there were any.
+func (p *Pool) unclaimSome(n int64) (bool, error) {
+	p.claimMu.Lock() // so that all of the window is ready
+	defer p.claimMu.Unlock()
+	r, err := p.getRoom(context.Background(), credit{bytes: claimRuns * 16, frees: true})
+	if err != nil {
+		return false, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.within(r)()
+	runs := wish{want: n}.cut(p.blocks.Unnamed())
+	runs = runs[:min(len(runs), claimRuns)]
+	if err := p.writable(); err != nil || len(runs) == 0 {
+		return false, err
+	}
+	return true, p.do(&recUnclaim{runs})
+}
+
 // returnRoom gives a room back. The plan lock is not held.
 func (p *Pool) returnRoom(r *room) {
 	p.mu.Lock()

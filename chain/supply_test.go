@@ -122,3 +122,26 @@ func TestUnreadableGroupIsNotAvailable(t *testing.T) {
 		t.Errorf("looking again and again for what cannot be found: %v", err)
 	}
 }
+
+// fallocate is not refused what the window holds: it is counted as available, and nobody has named it.
+func TestAllocateTakesFromTheWindow(t *testing.T) {
+	p := openPool(t, newDisk(t, 8<<20))
+	ok(t, p.grantPages(400))                                                 // so that no clean block is kept for metadata
+	v, huge := mustVolume(t, p, "v", 8<<20), mustVolume(t, p, "huge", 1<<40) // its size can't be promised
+	for off := int64(0); p.claimable() > 0; off += BlockSize {
+		write(t, v, fill('x', BlockSize), off)
+		for got := supplyGot; got == supplyGot; { // the window takes what is left
+			var err error
+			got, err = p.claim()
+			ok(t, err)
+		}
+	}
+	if p.blocks.WindowReady() < 16 || p.claimable() > 8 {
+		t.Fatalf("%d blocks in the window, %d beside it", p.blocks.WindowReady(), p.claimable())
+	}
+	ok(t, huge.Allocate(0, 8*BlockSize, true))
+	if i, err := p.VolumeInfo(huge.ino); err != nil || i.Refer != 8*BlockSize {
+		t.Errorf("%d bytes are mapped, %v", i.Refer, err)
+	}
+	write(t, v, fill('y', BlockSize), 7<<20)
+}
