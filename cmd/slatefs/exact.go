@@ -89,7 +89,7 @@ func mapIn(v reflect.Value, fn func(string) string) {
 			return
 		}
 	}
-	switch v.Kind() {
+	switch v.Kind() { //nolint:exhaustive // the others have no strings in them
 	case reflect.String:
 		v.SetString(fn(v.String()))
 	case reflect.Pointer:

@@ -86,11 +86,11 @@ func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref poolRef, fl
 		return hinted(fmt.Errorf("%s: %w", ref.device, err), "--force destroys what is left of it, --erase --force zeroes the whole device")
 	case err == nil:
 		end.name, end.id = p.Name(), p.UUID()
-		lock, err := a.host.lockPool(end.id) // against the same pool through a loop device
+		unlock, err := a.lockCopy(end.id, dev) // against the same pool through a loop device
 		if err != nil {
 			return errors.Join(err, p.Close())
 		}
-		defer func() { _ = lock.release() }() //nolint:errcheck // it ends with the process
+		defer func() { _ = unlock() }() //nolint:errcheck // it ends with the process
 		usage := p.Usage()
 		end.usage = &usage
 		end.left, err = leftBy(p)

@@ -36,6 +36,8 @@ func (a *app) deviceFree(ctx context.Context, device string, st os.FileInfo, for
 	}
 	size := dev.Size()
 	name, old, idErr := a.identify(dev)
+	l, used := readLive(a.host.lockPath(old)) // through a loop device, or another name
+	used = used && !l.copied(dev)
 	var heldErr error
 	if i, err := chain.Identify(dev); err == nil {
 		heldErr = a.host.heldElsewhere(i)
@@ -45,7 +47,7 @@ func (a *app) deviceFree(ctx context.Context, device string, st os.FileInfo, for
 	}
 	switch {
 	case idErr == nil:
-		if l, ok := readLive(a.host.lockPath(old)); ok { // through a loop device, or another name
+		if used {
 			return old, inUse(l)
 		}
 		err = fmt.Errorf("%s: holds the pool %s", device, name)

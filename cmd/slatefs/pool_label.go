@@ -146,11 +146,15 @@ func (a *app) lockCopy(id uuid, dev *blockdev.File) (unlock func() error, err er
 	if err == nil {
 		return lock.release, nil
 	}
-	l, ok := readLive(a.host.lockPath(id))
-	if ok && !dev.IsBlockDevice() && strings.HasPrefix(l.Identity, "ino-") && l.Identity != dev.Identity() {
+	if l, ok := readLive(a.host.lockPath(id)); ok && l.copied(dev) {
 		return func() error { return nil }, nil
 	}
 	return nil, err
+}
+
+// copied tells that a device with the UUID of a daemon's pool surely is another than the daemon's.
+func (l live) copied(dev *blockdev.File) bool {
+	return !dev.IsBlockDevice() && strings.HasPrefix(l.Identity, "ino-") && l.Identity != dev.Identity()
 }
 
 // relabelLV brings the tags of a pool's logical volume up to date.
