@@ -104,8 +104,10 @@ func (a *app) poolStates(ctx context.Context) ([]poolState, error) {
 		if slices.ContainsFunc(pools, func(p poolState) bool { return p.UUID == k.UUID }) {
 			continue
 		}
-		if _, onLV := lvByUUID(lvs, k.UUID, k.Device); !onLV {
+		if lv, onLV := lvByUUID(lvs, k.UUID, k.Device); !onLV {
 			pools = append(pools, poolState{Name: k.Name, UUID: k.UUID, State: unmountedState(k.Device, k.UUID), Device: k.Device})
+		} else if len(lvsOf(lvs, k.UUID)) > 1 { // others are copies of it
+			pools = append(pools, poolState{Name: k.Name, UUID: k.UUID, State: stateUnmounted, Device: lv.Device})
 		}
 	}
 	pools = withLVs(pools, lvs)
