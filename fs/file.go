@@ -12,32 +12,25 @@ import (
 // writes tells whether open flags give write access.
 func writes(flags uint32) bool { return flags&unix.O_ACCMODE != unix.O_RDONLY }
 
-// Create makes a volume and opens it. Without O_EXCL it opens what a command has made meanwhile.
+// Create makes a volume and opens it. Where a command has made the name since the kernel looked it is ESTALE, unless
+// O_EXCL: the kernel looks again, and checks whether who asks may open what is there.
 func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
 	if !f.files.begin() {
 		return fuse.EBUSY
 	}
-	var node uint64
 	st := f.make("create", &in.InHeader, name, &out.EntryOut, func(r chain.Req, d chain.Attr) (chain.Attr, error) {
 		a, err := f.pool.Create(r, d.Ino, name, in.Mode&0o7777)
-		flags := in.Flags &^ unix.O_TRUNC
 		if errors.Is(err, chain.ErrExist) && in.Flags&unix.O_EXCL == 0 {
-			a, err = f.pool.Lookup(d.Ino, name)
-			flags = in.Flags
+			err = stale
 		}
 		if err == nil {
-			err = f.open(uint64(a.Ino), flags, in.OpenFlags&fuse.OPEN_KILL_SUIDGID != 0, r)
+			err = f.open(uint64(a.Ino), in.Flags&^unix.O_TRUNC, false, r)
 		}
-		node = uint64(a.Ino)
 		return a, err
 	})
 	if st != fuse.OK {
 		f.files.end()
 		return st
-	}
-	// What the entry shows was read before an O_TRUNC.
-	if a, err := f.attr(node); err == nil {
-		fillAttr(node, a, &out.Attr)
 	}
 	out.OpenOut = fuse.OpenOut{OpenFlags: openFlags}
 	return fuse.OK
