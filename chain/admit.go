@@ -31,7 +31,8 @@ type trial struct {
 
 // free is what is or can be made clean and is promised to nobody, in blocks:
 //
-//	clean + claimed and not named + dirty, but of jobs that are failing + freeing + what is destroyed and kept - reserve - promises
+//	clean + claimed and not named + dirty, but of jobs that are failing + freeing, but what walks fail to find
+//	+ what is destroyed and kept - reserve - promises
 //	- the metadata of promises, of open plans and of the next checkpoint, as far as the store has no free pages for it
 func (p *Pool) free() int64 { return p.unpromised() - p.pagesLacking() }
 
@@ -45,7 +46,7 @@ func (p *Pool) unpromised() int64 { return p.unused() - p.reserve() - p.ledger.p
 // unused are the blocks that could be handed out, sooner or later.
 func (p *Pool) unused() int64 {
 	c := p.blocks.Counts()
-	return p.blocks.Findable() + p.blocks.Aside() + c.Claimed - p.namedN + p.dirtyN - p.sickN() + p.freeing + p.doomedN
+	return p.blocks.Findable() + p.blocks.Aside() + c.Claimed - p.namedN + p.dirtyN - p.sickN() + p.freeing - p.stranded() + p.doomedN
 }
 
 // available is what can be written below an account: zfs's AVAIL (dsl_dir_space_available, dsl_dataset_space). refer
@@ -274,7 +275,7 @@ func (p *Pool) boundsAgree(what string, a *account, to props) error {
 // blocks only until what it replaces is freed, or writes in place once the records of its layer are durable. What the
 // next checkpoint may need is an estimate from above, so taking it gives some back.
 func (p *Pool) moreSpace(transient bool) bool {
-	return p.needN > 0 || p.walkWaits() || p.walkReady() != nil || p.sweepable(true) != nil ||
+	return p.needN > 0 || p.walkWaits() || p.walkReady(true) != nil || p.sweepable(true) != nil ||
 		transient && (p.durable < p.lsn || len(p.epochs.open) > 0)
 }
 
@@ -282,7 +283,7 @@ func (p *Pool) moreSpace(transient bool) bool {
 // another plan.
 func (p *Pool) findSpace(ctx context.Context) error {
 	p.mu.Lock()
-	waits, walk, sweep := p.walkWaits() || p.needN > 0, p.walkReady(), p.sweepable(true) != nil
+	waits, walk, sweep := p.walkWaits() || p.needN > 0, p.walkReady(true), p.sweepable(true) != nil
 	flush, moved := p.durable < p.lsn, p.movedLocked()
 	plans := len(p.epochs.open) > 0
 	p.mu.Unlock()

@@ -12,9 +12,13 @@ import (
 )
 
 // do makes a record part of the pool: into the batch that waits for the next commit, then into memory. It takes the room
-// for it from what its batch has reserved (Pool.draw). The plan lock is held; for records that cut or join lists the structure lock too. An error means that memory and journal differ:
-// the pool fails.
+// for it from what its batch has reserved (Pool.draw). The plan lock is held; for records that cut or join lists the
+// structure lock too. What reads pages is prepared before anything changes: an error of that, transient or of one object,
+// leaves all as it was. An error of apply means that memory and journal differ: the pool fails.
 func (p *Pool) do(r record) error {
+	if err := p.prepareRecord(r); err != nil {
+		return err
+	}
 	e := encoder{b: p.pending}
 	e.byte(r.kind())
 	r.encode(&e)
@@ -264,9 +268,7 @@ func (r *recRollback) apply(p *Pool) error {
 	p.newLayer(snap, r.vol, snap.size, r.when)
 	old.head = false
 	j := p.newJob(r.vol, p.pathOf(r.vol), snap.name, reasonRollback, r.who, r.when)
-	if err := p.reap(old, j, false); err != nil {
-		return err
-	}
+	p.reap(old, j, false)
 	p.endJob(j)
 	return nil
 }
@@ -286,9 +288,7 @@ func (r *recUnname) apply(p *Pool) error {
 	if !r.held {
 		p.destroyed(j, l)
 	}
-	if err := p.reap(l, j, true); err != nil {
-		return err
-	}
+	p.reap(l, j, true)
 	p.endJob(j)
 	return nil
 }
@@ -311,9 +311,7 @@ func (r *recReap) apply(p *Pool) error {
 	}
 	l.kept, p.doomedStale = false, true
 	p.touch(l)
-	if err := p.reap(l, j, true); err != nil {
-		return err
-	}
+	p.reap(l, j, true)
 	p.endJob(j)
 	return nil
 }
@@ -337,9 +335,7 @@ func (r *recDestroy) apply(p *Pool) error {
 		if p.layers[all[i].id] == nil || all[i].dead {
 			continue
 		}
-		if err := p.reap(all[i], j, false); err != nil {
-			return err
-		}
+		p.reap(all[i], j, false)
 	}
 	for _, l := range all {
 		if p.layers[l.id] == l && !l.dead {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"slatefs/alloc"
@@ -13,22 +14,42 @@ import (
 )
 
 // builder turns a cut into pages. It works beside readers and writers: what it reads nobody changes (frozen, or under
-// the structure lock), and what it makes is published at its end.
+// the structure lock), and what it makes it keeps to itself until install publishes it. So an error leaves the pool as it
+// was: the store takes the pages back, and the builder is forgotten.
 type builder struct {
-	p     *Pool
-	c     *cut
-	maps  map[*overlay]meta.Map // what a storey settles to
-	lost  map[*layer]*cutList   // the dead lists of the cut
-	freed []meta.Ptr            // map pages; another stack that is built later may still stand on one
+	p       *Pool
+	c       *cut
+	maps    map[*overlay]meta.Map // what a storey settles to
+	lost    map[*layer]*cutList   // the dead lists of the cut
+	freed   []meta.Ptr            // map pages; another stack that is built later may still stand on one
+	groups  map[int]meta.Ptr      // new pages
+	rows    catalog               // of objects, beside the frozen part, which lookups go through
+	parts   map[meta.Key]int      // catalog rows of each object; 0: it is gone
+	singles map[rowKind][]byte
+	drops   []meta.Tree // dead lists of dead layers that are left
 }
 
-// build makes all pages of the cut and publishes them in memory. The structure lock is held. An error leaves memory
-// and pages at odds: the pool fails.
+// build makes all pages of the cut and publishes them in memory, or nothing. The structure lock is held.
 func (p *Pool) build(c *cut) error {
-	b := &builder{p: p, c: c, maps: map[*overlay]meta.Map{}, lost: map[*layer]*cutList{}}
+	b := &builder{
+		p: p, c: c, maps: map[*overlay]meta.Map{}, lost: map[*layer]*cutList{},
+		groups: map[int]meta.Ptr{}, parts: map[meta.Key]int{}, singles: map[rowKind][]byte{},
+	}
 	for i := range c.layers {
 		b.lost[c.layers[i].of] = c.layers[i].lost
 	}
+	p.store.Begin()
+	if err := b.pages(); err != nil {
+		p.store.Undo()
+		return err
+	}
+	b.install()
+	return nil
+}
+
+// pages makes all pages of the cut; the last of them, the store's own, end the transaction.
+func (b *builder) pages() error {
+	p, c := b.p, b.c
 	for i := range c.layers {
 		if _, err := b.settle(c.layers[i].top); err != nil {
 			return fmt.Errorf("map of layer %v: %w", c.layers[i].id, err)
@@ -45,7 +66,7 @@ func (p *Pool) build(c *cut) error {
 	if err := b.lists(); err != nil {
 		return err
 	}
-	edits, err := p.writeGroups(c.images)
+	edits, err := b.writeGroups()
 	if err != nil {
 		return err
 	}
@@ -67,7 +88,6 @@ func (p *Pool) build(c *cut) error {
 		return fmt.Errorf("metadata store: %w", err)
 	}
 	c.super.storeRoot, c.super.groupTable, c.super.catalog = root, table, tree
-	b.install()
 	return nil
 }
 
@@ -281,34 +301,34 @@ func (b *builder) drop() error {
 			left = append(left, t)
 		}
 	}
-	b.c.drops = left
+	b.drops = left
 	return nil
 }
 
 // catalog merges the rows of the cut and what was frozen of the others into the tree.
 func (b *builder) catalog() (meta.Tree, error) {
-	p, rows := b.p, &catalog{} // beside the frozen part, which lookups go through
+	p := b.p
 	for _, k := range b.c.gone {
-		p.dropRow(rows, k)
+		b.dropRow(k)
 	}
 	for i := range b.c.layers {
 		r := &b.c.layers[i]
-		p.storeRow(rows, rowKey(rowLayer, uint64(r.id)), r.marshal(b.mapOf(r.top)))
+		b.storeRow(rowKey(rowLayer, uint64(r.id)), r.marshal(b.mapOf(r.top)))
 	}
 	for i := range b.c.jobs {
 		r := &b.c.jobs[i]
-		p.storeRow(rows, rowKey(rowJob, r.id), r.marshal())
+		b.storeRow(rowKey(rowJob, r.id), r.marshal())
 	}
 	for i := range b.c.walks {
 		r := &b.c.walks[i]
-		p.storeRow(rows, rowKey(rowWalk, r.id), r.marshal(b.mapOf(r.source)))
+		b.storeRow(rowKey(rowWalk, r.id), r.marshal(b.mapOf(r.source)))
 	}
 	for kind, v := range map[rowKind][]byte{
-		rowDrop: marshalTrees(b.c.drops), rowWindow: marshalRuns(b.c.window), rowAnswer: b.c.answers,
+		rowDrop: marshalTrees(b.drops), rowWindow: marshalRuns(b.c.window), rowAnswer: b.c.answers,
 		rowLog: b.c.logCount,
 	} {
 		if last, ok := p.singles[kind]; !ok || !bytes.Equal(last, v) {
-			p.storeRow(rows, rowKey(kind, 0), v)
+			b.storeRow(rowKey(kind, 0), v)
 			p.singles[kind] = v
 		}
 	}
@@ -318,7 +338,7 @@ func (b *builder) catalog() (meta.Tree, error) {
 		return true
 	}
 	p.cat.frozen.Ascend(omap.Key{}, add)
-	rows.fresh.Ascend(omap.Key{}, add)
+	b.rows.fresh.Ascend(omap.Key{}, add)
 	slices.SortFunc(es, func(a, b meta.Edit) int { return compareKeys(a.Key, b.Key) }) // objects and names have keys of their own kinds
 	t, err := p.cat.family.Apply(p.cat.tree, es)
 	if err != nil {
@@ -346,9 +366,18 @@ func (b *builder) install() {
 	for _, l := range b.c.lists() {
 		l.of.trees, l.of.frozen = l.trees, nil
 	}
+	for g, ptr := range b.groups {
+		p.groupPtrs[g] = ptr
+	}
+	for k, n := range b.parts {
+		if p.parts[k] = n; n == 0 {
+			delete(p.parts, k)
+		}
+	}
+	maps.Copy(p.singles, b.singles)
 	p.cat.tree, p.cat.frozen = b.c.super.catalog, nil
-	p.groupTable = b.c.super.groupTable
-	p.drops = append(b.c.drops, p.drops...)
+	p.groupTable, p.groupsCut = b.c.super.groupTable, nil
+	p.drops = append(b.drops, p.drops...)
 }
 
 // errNoPages is what the store's refill answers when the pool has no clean blocks for it.

@@ -137,23 +137,23 @@ func parts(k meta.Key, v []byte) []recPut {
 }
 
 // storeRow writes an object's row outside the journal: at a checkpoint, whose records describe it already. More parts
-// in the last checkpoint's row are deleted. Only the builder calls it.
-func (p *Pool) storeRow(c *catalog, k meta.Key, v []byte) {
+// in the last checkpoint's row are deleted.
+func (b *builder) storeRow(k meta.Key, v []byte) {
 	rows := parts(k, v)
 	for _, r := range rows {
-		c.put(r.key, r.val)
+		b.rows.put(r.key, r.val)
 	}
-	for i := len(rows); i < p.parts[k]; i++ {
-		c.put(meta.Key{Hi: k.Hi, Lo: k.Lo + uint64(i)}, nil)
+	for i := len(rows); i < b.p.parts[k]; i++ {
+		b.rows.put(meta.Key{Hi: k.Hi, Lo: k.Lo + uint64(i)}, nil)
 	}
-	p.parts[k] = len(rows)
+	b.parts[k] = len(rows)
 }
 
-func (p *Pool) dropRow(c *catalog, k meta.Key) {
-	for i := range p.parts[k] {
-		c.put(meta.Key{Hi: k.Hi, Lo: k.Lo + uint64(i)}, nil)
+func (b *builder) dropRow(k meta.Key) {
+	for i := range b.p.parts[k] {
+		b.rows.put(meta.Key{Hi: k.Hi, Lo: k.Lo + uint64(i)}, nil)
 	}
-	delete(p.parts, k)
+	b.parts[k] = 0
 }
 
 // rows calls fn for every object of a kind, its parts joined.

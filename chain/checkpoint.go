@@ -2,11 +2,13 @@ package chain
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/fault"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
@@ -53,18 +55,39 @@ type cutList struct {
 	pages  omap.Map[entry]  // map pages that the build found to belong here; the builder's own
 }
 
+// checkpointTries is how often a checkpoint that somebody waits for is tried before who waits is told.
+const checkpointTries = 3
+
 // Checkpoint writes the state of the pool at one instant, so that the journal before it is not needed any more.
 //
 // Commit first; then the cut, under the plan lock; then its batch N becomes durable; the pages are built beside the
 // old ones, which takes the structure lock and stops no reader or writer; they are published, written and synced;
 // at last the superblock that names them and N is written and synced. What lies on disk is so exactly the records up
 // to N. Pages that the old superblock needs are not touched before that.
+//
+// An error that is not of the pool leaves the old superblock, which is as good as before, and the journal after it. What
+// is transient is tried again at once, since somebody waits.
 func (p *Pool) Checkpoint() error {
 	return p.checkpointUnless(never)
 }
 
-// checkpointInTurn is Checkpoint for who has the turn: workMu is held.
+// checkpointOnce is Checkpoint for who does not wait: it is tried once.
+func (p *Pool) checkpointOnce() error {
+	p.workMu.Lock()
+	defer p.workMu.Unlock()
+	return p.checkpointInTurn()
+}
+
+// checkpointInTurn takes a checkpoint, and notes what became of it. workMu is held.
 func (p *Pool) checkpointInTurn() error {
+	err := p.checkpointLocked()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.noteTry(&p.checkpoints, "the checkpoint", err)
+	return err
+}
+
+func (p *Pool) checkpointLocked() error {
 	if c := p.unpublished; c != nil {
 		if err := p.publish(c); err != nil {
 			return err
@@ -82,20 +105,42 @@ func (p *Pool) checkpointInTurn() error {
 func (p *Pool) checkpoint() error {
 	p.structure.Lock()
 	c, err := p.cut()
-	if err != nil {
-		p.structure.Unlock()
-		return err
+	if err == nil {
+		p.scrub()
+		p.building = true
+		err = p.buildOrThaw(c)
+		p.building = false
 	}
-	p.scrub()
-	p.building = true
-	err = p.build(c)
-	p.building = false
 	p.structure.Unlock()
 	if err != nil {
-		return p.fail(fmt.Errorf("checkpoint %d: %w", c.super.generation, err))
+		return err
 	}
 	return p.publish(c)
 }
+
+// buildOrThaw makes the pages of a cut, or the pool as if there had been none.
+func (p *Pool) buildOrThaw(c *cut) error {
+	err := p.build(c)
+	if p.unbuilt = err != nil; err == nil {
+		return nil
+	}
+	err = fmt.Errorf("checkpoint %d: %w", c.super.generation, wrapCorrupt(err))
+	switch {
+	case errors.Is(err, meta.ErrNoPages), errors.Is(err, errNoPages):
+		err = fault.Mark(fault.Transient, err) // there may be some the next time
+	case p.store.Err() != nil, fault.Of(err) == fault.Refused:
+		return p.fail(err) // what is in memory contradicts itself
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.thaw(c)
+	return err
+}
+
+// errRoomInUse: a cut that comes to nothing takes the padding of its batch from the ring, and there is one kept for the
+// next. So after one, the others wait until what waits can be written as any batch, or until no room is open: then their
+// batches are empty, and none is written.
+var errRoomInUse = errors.New("the journal's room is in use")
 
 // cut takes the state and makes the batch that ends it durable. The structure lock is held.
 func (p *Pool) cut() (*cut, error) {
@@ -108,7 +153,11 @@ func (p *Pool) cut() (*cut, error) {
 	}
 	if err := p.settleGroups(); err != nil {
 		defer p.mu.Unlock()
-		return nil, p.failLocked(err)
+		return nil, wrapCorrupt(err)
+	}
+	if p.unbuilt && len(p.pending) > 0 && p.room.open > 0 && !p.mayCommit() {
+		defer p.mu.Unlock()
+		return nil, fault.Mark(fault.Transient, errRoomInUse)
 	}
 	c := p.freeze()
 	batch, lsn, gen := p.cutBatch(true), p.lsn, p.super.generation
@@ -116,22 +165,17 @@ func (p *Pool) cut() (*cut, error) {
 	number := p.started
 	p.mu.Unlock()
 
-	err := p.dev.Sync()
-	if err == nil {
-		err = p.stillHeld()
-	}
-	if err == nil {
-		// An empty batch is written too: it proves, if the superblock of this generation should be lost, that it was.
-		c.at, err = p.append(gen, batch)
-	}
-	if err != nil {
-		return nil, p.fail(err)
-	}
-	c.super.at = c.at
+	at, err := p.makeDurable(gen, batch, true)
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.room.cutting = 0
+	if err != nil {
+		p.pending = append(batch, p.pending...)
+		p.thaw(c)
+		return nil, err
+	}
+	c.at, c.super.at = at, at
 	p.durable, p.ended = lsn, number
-	p.mu.Unlock()
 	return c, nil
 }
 
@@ -189,9 +233,65 @@ func (c *cut) lists() (out []*cutList) {
 	return out
 }
 
+func (l *list) thaw() {
+	if l.frozen != nil {
+		l.fresh.Join(l.frozen)
+		l.frozen = nil
+	}
+}
+
+// thaw undoes freeze: what was frozen goes back to what has changed since. Everything that the cut would have written is
+// changed again. The structure lock is held since freeze, and the plan lock now.
+func (p *Pool) thaw(c *cut) {
+	p.drops = append(c.drops, p.drops...)
+	p.spent = append(c.spent, p.spent...)
+	p.gone = append(c.gone, p.gone...)
+	for i := range c.layers {
+		r := &c.layers[i]
+		l := r.of
+		l.top.swallow(r.top)
+		p.touch(l)
+		if l.head {
+			p.noteNeed(l)
+		}
+	}
+	for _, l := range c.lists() {
+		l.of.thaw()
+	}
+	for i := range c.jobs {
+		p.jobs[c.jobs[i].id].dirty = true
+	}
+	for i := range c.walks {
+		p.walks[c.walks[i].id].dirty = true
+	}
+	if z := p.cat.frozen; z != nil {
+		p.cat.fresh.Ascend(omap.Key{}, func(k omap.Key, v []byte) bool {
+			z.Set(k, v)
+			return true
+		})
+		p.cat.fresh, p.cat.frozen = *z, nil
+	}
+}
+
+// swallow makes the storey below part of this one, so that cuts which come to nothing leave no storeys behind. The one
+// below belongs to the same head, and nothing else stands on it.
+func (o *overlay) swallow(below *overlay) {
+	if o.under != below || o.settled || below.settled || o.layer != below.layer || o.kind != storeyEntries || below.kind != storeyEntries {
+		return
+	}
+	o.entries.Ascend(omap.Key{}, func(k omap.Key, q piece) bool {
+		below.set(start(k), q)
+		return true
+	})
+	o.under, o.entries = below.under, below.entries
+}
+
+// publish makes the built pages durable. What is in memory names them already; they are read from memory until they
 // publish makes the built pages durable. What is in memory names them already; they are read from memory until they
 // are written. On error the pool goes on with the old superblock, and the next checkpoint is this one, written again: another
-// cut would take more of the journal each time, and give nothing back.
+// cut would take more of the journal each time, and give nothing back. So also where the superblock's write failed and was
+// done all the same: nothing that either of the two needs is reused before this one is durable, and the journal holds all
+// that follows the older one.
 func (p *Pool) publish(c *cut) error {
 	p.unpublished = c
 	pages := int64(p.store.DirtyPages())
@@ -203,10 +303,10 @@ func (p *Pool) publish(c *cut) error {
 	}
 	b, err := c.super.marshal()
 	if err != nil {
-		return err
-	}
-	if err := p.stillHeld(); err != nil {
 		return p.fail(err)
+	}
+	if err := p.mustHold(); err != nil {
+		return err
 	}
 	slot := 1 - p.slot
 	if _, err := p.dev.WriteAt(b, int64(slot)*BlockSize); err != nil {
@@ -265,10 +365,13 @@ func (p *Pool) loadGroup(g int) error {
 	return p.blocks.Load(g, v.([]byte)[:p.format.groupBlocks/4])
 }
 
-// Rows of the group table. A row with Lo 0 covers n groups in one state; one with Lo 1 overrides it for its group.
-func (p *Pool) writeGroups(images []alloc.Image) ([]meta.Edit, error) {
-	out := p.dropGroups(images)
-	for _, img := range images {
+// writeGroups makes the pages of the groups that changed, and the edits of their rows.
+//
+// Rows of the group table: a row with Lo 0 covers n groups in one state; one with Lo 1 overrides it for its group.
+func (b *builder) writeGroups() ([]meta.Edit, error) {
+	p := b.p
+	out := p.dropGroups(b.c.images)
+	for _, img := range b.c.images {
 		old := p.groupPtrs[img.Group]
 		var ptr meta.Ptr
 		if !img.Uniform {
@@ -282,7 +385,7 @@ func (p *Pool) writeGroups(images []alloc.Image) ([]meta.Edit, error) {
 		if !old.IsNil() {
 			p.store.Free(old)
 		}
-		p.groupPtrs[img.Group] = ptr
+		b.groups[img.Group] = ptr
 		out = append(out, meta.Edit{
 			Key: meta.Key{Hi: uint64(img.Group), Lo: 1},
 			Val: groupRow{n: 1, state: img.State, counts: img.Counts, ptr: ptr}.marshal(),

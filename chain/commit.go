@@ -1,17 +1,16 @@
 package chain
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"slatefs/chain/fault"
 	"slatefs/chain/journal"
 )
 
 // Flush makes everything durable that was acknowledged before the call: data first, then the records that name it.
-// Concurrent calls share one commit. An error is final, the pool is read-only.
+// Concurrent calls share one commit. An error of the pool is final, the pool is read-only. After a transient one, all that
+// was to become durable still waits for the next call.
 func (p *Pool) Flush() error {
 	p.mu.Lock()
 	since := p.started
@@ -58,23 +57,37 @@ func (p *Pool) commit(done, may func() bool) (bool, error) {
 	batch := p.cutBatch(false)
 	p.mu.Unlock()
 
-	if err := p.dev.Sync(); err != nil {
-		return false, p.fail(fmt.Errorf("sync of the device: %w", err))
-	}
-	if err := p.stillHeld(); err != nil {
-		return false, p.fail(err)
-	}
-	if len(batch) > 0 {
-		if _, err := p.append(gen, batch); err != nil {
-			return false, p.fail(err)
-		}
-	}
+	_, err := p.makeDurable(gen, batch, false)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.room.cutting = 0
+	if err != nil {
+		p.pending = append(batch, p.pending...)
+		return false, err
+	}
 	p.ended, p.durable = number, lsn
 	p.poke()
 	return true, nil
+}
+
+// makeDurable syncs what the records of a batch name, and writes the batch; an empty one only for a checkpoint's cut: it
+// proves, if the superblock of this generation should be lost, that it was. A cut that came to nothing has proved that. The commit lock is held. A lost sync or
+// journal write is of the pool, which has failed then. Any other error leaves the journal as it was.
+func (p *Pool) makeDurable(gen uint64, batch []byte, cut bool) (at journal.Pos, err error) {
+	if err := p.dev.Sync(); err != nil {
+		return at, p.fail(fmt.Errorf("sync of the device: %w", err))
+	}
+	if err := p.mustHold(); err != nil {
+		return at, err
+	}
+	if len(batch) == 0 && (!cut || p.unbuilt && p.lastGen == gen) {
+		return p.last, nil
+	}
+	if at, err = p.append(gen, batch); err != nil {
+		return at, p.fail(err)
+	}
+	p.last, p.lastGen = at, gen
+	return at, nil
 }
 
 // cutBatch takes the records that wait, which are a batch from now on; an empty one too where it is written. Commit lock
@@ -117,99 +130,4 @@ func (p *Pool) deepest() (depth int) {
 		}
 	}
 	return depth
-}
-
-// Run keeps house until ctx is done: it claims blocks ahead, takes checkpoints, walks and sweeps. An error is final.
-func (p *Pool) Run(ctx context.Context) error {
-	for {
-		did, err := p.keepHouse(ctx)
-		if err != nil {
-			return err
-		}
-		if did && ctx.Err() == nil {
-			continue
-		}
-		if err := p.rest(ctx); err != nil {
-			return nil //nolint:nilerr // it is ctx's
-		}
-	}
-}
-
-// rest returns when there may be work, or with ctx's error.
-func (p *Pool) rest(ctx context.Context) error {
-	var due <-chan time.Time
-	if d, any := p.untilOverdue(); any {
-		t := time.NewTimer(d)
-		defer t.Stop()
-		due = t.C
-	}
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-p.wake:
-	case <-due:
-	}
-	return nil
-}
-
-// keepHouse does one piece of background work, and tells whether there was any.
-func (p *Pool) keepHouse(ctx context.Context) (did bool, err error) {
-	p.mu.Lock()
-	if err := p.writable(); err != nil {
-		p.mu.Unlock()
-		return false, err
-	}
-	checkpoint := p.wantsCheckpoint() || p.walkWaits()
-	short := p.host.refuse.failing() // the host is asked again now and then, not for each thing that needs it
-	claim := !short && p.blocks.WindowReady() < p.format.window/2 && p.claimable() > 0 && p.writers()
-	grant := !short && p.storeLow()
-	ask := short && p.host.refuse.due(p.opt.Now())
-	walk := p.walkReady()
-	reap := p.reapable() != nil || len(p.going) > 0
-	trim := p.logFull()
-	over := p.overdue()
-	p.mu.Unlock()
-	switch {
-	case checkpoint:
-		return true, p.Checkpoint()
-	case claim:
-		got, err := p.claim()
-		if err != nil && !errors.Is(err, ErrHostSpace) || got == supplyGot {
-			return got == supplyGot, err
-		}
-	}
-	if ask {
-		p.askHost()
-	}
-	if grant {
-		if ok, err := p.grant(ctx); err != nil && !errors.Is(err, ErrHostSpace) || ok {
-			return ok, err
-		}
-	}
-	if reap {
-		if err := p.reapAll(); err != nil && !errors.Is(err, ErrNoSpace) {
-			return true, err
-		}
-	}
-	if over != 0 {
-		if err := p.expire(over); !errors.Is(err, ErrNoSpace) {
-			return true, err
-		}
-	}
-	if trim {
-		return true, p.trimLog()
-	}
-	if walk != nil {
-		return true, p.walkStep(walk)
-	}
-	return p.sweepStep(false)
-}
-
-func (p *Pool) writers() bool {
-	for _, v := range p.vols {
-		if v.writes > 0 {
-			return true
-		}
-	}
-	return false
 }

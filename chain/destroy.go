@@ -87,12 +87,13 @@ func (p *Pool) notBusy(vols []Ino) error {
 	return nil
 }
 
-// reapAll ends what is going, and removes layers that nobody holds any more, one merge at a time: each has the pages that it needs, and rows
-// of trees that grew long are merged between.
+// reapAll ends what is going, and removes layers that nobody holds any more, one merge at a time: each has the pages that
+// it needs, and rows of trees that grew long are merged between. What cannot be removed now stays for a later try.
 func (p *Pool) reapAll() error {
 	if err := p.finishGoing(); err != nil {
 		return err
 	}
+	looked := map[*layer]bool{} // at a long row, which is as short as it can be now
 	for {
 		p.mu.Lock()
 		none := p.reapable() == nil
@@ -106,13 +107,19 @@ func (p *Pool) reapAll() error {
 			if l == nil {
 				return nil
 			}
-			if long = len(l.children) == 1 && len(l.children[0].lost.trees)+len(l.lost.trees) > maxRow; long {
+			if long = !looked[l] && len(l.children) == 1 && len(l.children[0].lost.trees)+len(l.lost.trees) > maxRow; long {
+				looked[l] = true
 				p.touch(l)
 				p.touch(l.children[0])
 				return nil
 			}
 			more = true
-			return p.do(&recReap{l.id, now})
+			err := p.do(&recReap{layer: l.id, when: now})
+			p.noteTry(&l.going, fmt.Sprintf("taking away layer %v, which nobody holds", l.id), err)
+			if passing(err) { // it stays for a later try, and keeps no other
+				return nil
+			}
+			return err
 		})
 		if err == nil && long {
 			err, more = p.Checkpoint(), true
@@ -126,10 +133,11 @@ func (p *Pool) reapAll() error {
 // maxRow bounds the trees of one list: a checkpoint merges longer rows into one tree.
 const maxRow = 4
 
-// reapable is the oldest layer that nobody holds any more, or nil. The plan lock is held.
+// reapable is the oldest layer that nobody holds any more, and whose time to be tried has come, or nil. The plan lock is
+// held.
 func (p *Pool) reapable() (first *layer) {
 	for l := range p.nameless {
-		if l.held == 0 && !p.doomedLayer(l) && (l.kept || len(l.children) < 2) && (first == nil || l.id < first.id) {
+		if p.mayTry(&l.going) && l.held == 0 && !p.doomedLayer(l) && (l.kept || len(l.children) < 2) && (first == nil || l.id < first.id) {
 			first = l
 		}
 	}

@@ -27,5 +27,28 @@
 //   - A hole in the journal does not open: journal.Open. A superblock that was lost does not: Pool.replay.
 //   - Everything that a change of structure does to blocks is in layer.go: reap, bury, mergeDown; job.go has walks.
 //
+// # Errors
+//
+// What an error is stands in one table, chain/fault, and is decided where it is made: blockdev marks what the device or the
+// host could not, meta says of a page whether it is damaged or was not read, wrapCorrupt marks what contradicts itself,
+// failLocked what is of the pool. Nobody else decides; who receives an error asks fault.Of.
+//
+//	where                                   transient, of one object                        of the pool
+//	--------------------------------------  ----------------------------------------------  -----------------------------
+//	housekeeping (Run, chore)               noted and tried again with a back-off           rests; Run does not end
+//	a walk, a sweep, a layer that goes,     its own back-off: it keeps no other; what it    -
+//	  what was destroyed and has had its    would free is not available meanwhile
+//	  time, an erase job                    (Usage.Stranded, Usage.Troubles)
+//	a record that reads pages (prepare)     refused before anything has changed             -
+//	a checkpoint                            all taken back (Store.Undo, thaw); the old      lost sync, lost journal
+//	                                        superblock stays; tried again                   write
+//	a commit that cannot see who holds the  the records wait for the next one               another host holds it
+//	  pool (mustHold)
+//	who waits for space (reclaim)           the next means is tried                         told
+//	who reads or writes those bytes         told: EIO                                       reads go on, ErrReadOnly
+//
+// What contradicts what this process knows (a record that cannot be applied, a page freed twice) is of the pool: memory and
+// journal differ. What only a bug of this process can bring about is fault.Misuse.
+//
 // Check walks all of it, and runs at the end of every test.
 package chain

@@ -41,6 +41,7 @@ type doomed struct {
 	when  time.Time
 	until time.Time
 	who   string
+	try   backoff // to end it
 }
 
 func (d *doomed) marshal() []byte {
@@ -81,6 +82,7 @@ func (p *Pool) noteDoomed(id uint64, v []byte) error {
 			if d.layer == 0 {
 				delete(p.doomedVols, d.vol)
 			}
+			p.forgetTry(&d.try)
 			delete(p.doomed, id)
 		}
 		return nil
@@ -204,11 +206,12 @@ func (p *Pool) settleDoomed() {
 	}
 }
 
-// countDoomed is what the end of all that is doomed but one thing would free, in blocks.
+// countDoomed is what the end of all that is doomed but one thing would free, in blocks. What cannot be ended now is not
+// counted on.
 func (p *Pool) countDoomed(except uint64) (total int64) {
 	x := &fall{p: p, gone: map[*layer]bool{}, lower: true}
 	for id, d := range p.doomed {
-		if id == except {
+		if id == except || d.try.failing() {
 			continue
 		}
 		if d.layer != 0 {

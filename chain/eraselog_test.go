@@ -251,10 +251,11 @@ func TestEraseLogBound(t *testing.T) {
 // house does all the background work that is due.
 func house(t testing.TB, p *Pool) {
 	t.Helper()
-	for did := true; did; {
-		var err error
-		did, err = p.keepHouse(t.Context())
-		ok(t, err)
+	for p.keepHouse(t.Context()) {
+	}
+	ok(t, p.Failed())
+	if len(p.troubles) > 0 {
+		t.Fatalf("could not be done: %+v", p.Usage().Troubles)
 	}
 }
 

@@ -202,6 +202,12 @@ func (p *Pool) EraseJobs() []JobInfo {
 			if fault.Of(j.sick.err) == fault.Object {
 				i.State = "failed"
 			}
+		case p.failingWalk(j) != nil:
+			err := p.failingWalk(j).try.err
+			i.State, i.Error = "failing", err.Error()
+			if fault.Of(err) == fault.Object && j.dirtyBlocks() == 0 {
+				i.State = "failed"
+			}
 		case j.none && j.lent.out == 0 && j.walks == 0:
 			i.State = "unscheduled"
 		case j.lent.out > 0:
@@ -249,7 +255,7 @@ func (p *Pool) Erasing() map[Ino]Erasing {
 func (p *Pool) EraseDrain(ctx context.Context) error {
 	for ctx.Err() == nil {
 		p.mu.Lock()
-		waits, walk := p.walkWaits(), p.walkReady()
+		waits, walk := p.walkWaits(), p.walkReady(false)
 		p.mu.Unlock()
 		switch {
 		case waits:

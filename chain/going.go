@@ -102,7 +102,7 @@ func (p *Pool) remove(r Req, ino Ino, n *inode, at spot, now time.Time) error {
 		v.gone = true
 		delete(p.vols, ino)
 	}
-	p.going[ino] = struct{}{}
+	p.going[ino] = &backoff{}
 	p.poke()
 	return nil
 }
@@ -116,15 +116,29 @@ func (p *Pool) finishGoing() error {
 		if first == 0 {
 			return nil
 		}
-		if err := p.change(func(now time.Time) error { return p.goStep(first, now) }); err != nil {
+		if err := p.change(func(now time.Time) error { return p.noteGoing(first, p.goStep(first, now)) }); err != nil {
 			return err
 		}
 	}
 }
 
+// noteGoing notes how a step ended of what is going. What cannot be done now keeps nothing else that is going.
+func (p *Pool) noteGoing(ino Ino, err error) error {
+	b := p.going[ino]
+	if b == nil { // gone
+		return err
+	}
+	p.noteTry(b, "the removal of "+p.pathOf(ino), err)
+	if passing(err) {
+		return nil
+	}
+	return err
+}
+
+// firstGoing is the first of what is going whose time to be tried has come.
 func (p *Pool) firstGoing() (first Ino) {
-	for ino := range p.going {
-		if first == 0 || ino < first {
+	for ino, b := range p.going {
+		if p.mayTry(b) && (first == 0 || ino < first) {
 			first = ino
 		}
 	}
@@ -135,6 +149,7 @@ func (p *Pool) firstGoing() (first Ino) {
 func (p *Pool) goStep(ino Ino, now time.Time) error {
 	n, err := p.inode(ino)
 	if errors.Is(err, ErrNotFound) {
+		p.forgetTry(p.going[ino])
 		delete(p.going, ino)
 		return nil
 	}
@@ -147,6 +162,7 @@ func (p *Pool) goStep(ino Ino, now time.Time) error {
 	case err != nil:
 		return err
 	case b.light():
+		p.forgetTry(p.going[ino])
 		delete(p.going, ino)
 		n.parent = at.dir // what a directory is still charged for goes where it was
 		return p.erase(Req{said: at.who}, ino, n, &b, now)

@@ -109,7 +109,6 @@ func (p *Pool) dropGroups(images []alloc.Image) (out []meta.Edit) {
 			out = append(out, meta.Edit{Key: meta.Key{Hi: uint64(c.group), Lo: 1}, Delete: true})
 		}
 	}
-	p.groupsCut = nil
 	return out
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"slatefs/chain/blockdev"
+	"slatefs/chain/fault"
 )
 
 // A pool that several hosts can reach is held by one of them: who opened it for writing stands in both superblocks, from
@@ -88,8 +89,8 @@ func (p *Pool) holder() Host {
 
 // leave makes sure that the pool is this host's still, before its last checkpoints say that it is nobody's.
 func (p *Pool) leave() error {
-	if err := p.stillHeld(); err != nil {
-		return p.fail(err)
+	if err := p.mustHold(); err != nil {
+		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -126,6 +127,23 @@ func (p *Pool) writeSuper(s *superblock) error {
 	p.super, p.slot = *s, slot
 	return nil
 }
+
+// mustHold fails the pool when it is another host's now. That it cannot be read whose it is fails nothing: who wanted to
+// know must not go on, and may ask again.
+func (p *Pool) mustHold() (err error) {
+	for range holdTries {
+		if err = p.stillHeld(); fault.Of(err) != fault.Transient {
+			break
+		}
+	}
+	if err != nil && fault.Of(err) != fault.Transient {
+		return p.fail(err)
+	}
+	return err
+}
+
+// holdTries is how often the superblocks are read before nobody knows whose the pool is.
+const holdTries = 3
 
 // stillHeld reads the superblocks again: an error when another host has taken the pool over. Both were this host's when it
 // opened the pool, so one that is not is a successor's.

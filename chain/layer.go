@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"slatefs/alloc"
+	"slatefs/chain/fault"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 )
@@ -50,6 +51,9 @@ type layer struct {
 	sweepNext omap.Key
 	sweepGen  uint64
 	sweepSum  uint64
+
+	going backoff // to take it away, when nobody holds it
+	sweep backoff
 
 	mapLSN  uint64 // the last record that maps blocks: until it is durable nothing is durable by being written in place
 	older   int64  // the smallest size that a crash may bring back, until the record sizeLSN is durable
@@ -138,6 +142,8 @@ func (p *Pool) forgetLayer(l *layer) {
 	delete(p.layers, l.id)
 	delete(p.dirtyLayers, l)
 	delete(p.nameless, l)
+	p.forgetTry(&l.going)
+	p.forgetTry(&l.sweep)
 	p.gone = append(p.gone, rowKey(rowLayer, uint64(l.id)))
 }
 
@@ -183,7 +189,7 @@ func (p *Pool) replaced(l *layer, r oldRun, j *job) error {
 // It is the rule of design and format: no child, its blocks are freed by a walk; one child, it is merged into it; more,
 // it stays nameless. A merge cuts trees, and there is one at most: what can be merged besides stays for a recReap
 // (Pool.reapAll), which sees to it first that the store has the pages.
-func (p *Pool) reap(l *layer, j *job, merge bool) error {
+func (p *Pool) reap(l *layer, j *job, merge bool) {
 	for l != nil && l.nameless() {
 		parent := l.parent
 		switch {
@@ -191,14 +197,14 @@ func (p *Pool) reap(l *layer, j *job, merge bool) error {
 			p.bury(l, j)
 			l = parent
 		case len(l.children) == 1 && merge:
-			return p.mergeDown(l, j)
+			p.mergeDown(l, j)
+			return
 		default:
 			p.nameless[l] = struct{}{}
 			p.touch(l)
-			return nil
+			return
 		}
 	}
-	return nil
 }
 
 // bury ends a layer that nothing hangs on: a walk frees what it owns. What its dead list names others still show.
@@ -209,6 +215,8 @@ func (p *Pool) bury(l *layer, j *job) {
 	}
 	p.charge(l, -l.own)
 	l.dead, l.parent = true, nil
+	p.forgetTry(&l.going)
+	p.forgetTry(&l.sweep)
 	delete(p.nameless, l)
 	p.leaveVolume(l)
 	p.drops = append(p.drops, l.lost.trees...)
@@ -221,22 +229,21 @@ func (p *Pool) bury(l *layer, j *job) {
 
 // mergeDown gives l's blocks to its only child c. Of what c had lost, the births in l's range are nobody's now: they
 // become dirty; l's own dead list joins c's. No block moves and no stamp changes.
-func (p *Pool) mergeDown(l *layer, j *job) error {
-	c, parent := l.children[0], l.parent
-	upper, err := c.lost.cutAt(p.lists, l.floor()+1)
-	if err != nil {
-		return err
+func (p *Pool) mergeDown(l *layer, j *job) {
+	c, parent, m := l.children[0], l.parent, p.merge
+	if m == nil || m.from != l || m.into != c {
+		fault.Misuse("a merge is prepared before its record: layer %v into %v", l.id, c.id)
 	}
+	upper := c.lost.cutAt(l.floor()+1, m.below, m.upper)
 	p.joinJob(j, &upper, c.lostHere)
 	gives := l.own - c.lostHere
 	p.owns(l, -l.own)
 	p.owns(c, gives)
 	c.lost.join(&l.lost)
 	c.parent = parent
-	for _, o := range slices.Concat(c.children, []*layer{c}) { // c's range grew downwards, and c has another parent
-		if err := p.countLost(o); err != nil {
-			return err
-		}
+	for _, o := range slices.Concat(c.children, []*layer{c}) {
+		o.lostHere = m.lost[o]
+		p.touch(o)
 	}
 	if parent != nil {
 		for i, o := range parent.children {
@@ -256,17 +263,6 @@ func (p *Pool) mergeDown(l *layer, j *job) error {
 	p.leaveVolume(l)
 	p.forgetLayer(l)
 	p.touch(c)
-	return nil
-}
-
-// countLost counts what l has lost of its parent anew: O(height) pages.
-func (p *Pool) countLost(l *layer) (err error) {
-	l.lostHere = 0
-	if l.parent != nil {
-		l.lostHere, err = l.lost.weigh(p.lists, l.parent.floor(), l.parent.id)
-	}
-	p.touch(l)
-	return err
 }
 
 // pageGone takes a map page out of what l shows: freed, or into its dead list.

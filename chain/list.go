@@ -13,7 +13,7 @@ import (
 // content of an erase job. It is a short row of trees on disk and what came since in memory. A block stands in one
 // list only, once; so the parts never overlap.
 //
-// Adding is O(log n) and reads nothing. cutAt and join change trees: the structure lock is held.
+// Adding is O(log n) and reads nothing. splitAt, gather and join change trees: the structure lock is held.
 type list struct {
 	trees  []meta.Tree
 	fresh  omap.Map[entry]
@@ -86,27 +86,12 @@ func (l *list) add(birth LayerID, b alloc.BlockID, e entry) {
 
 func (l *list) empty() bool { return len(l.trees) == 0 && l.fresh.Len() == 0 && l.frozen == nil }
 
-// cutAt takes the entries with births from b on out of the list and returns them. O(height) pages a tree are
-// rewritten. On error the list must not be used any more.
-func (l *list) cutAt(f *meta.Family, b LayerID) (upper list, err error) {
+// cutAt takes the entries with births from b on out of the list and returns them. The trees were split by splitAt.
+func (l *list) cutAt(b LayerID, below, above []meta.Tree) (upper list) {
 	l.edits++
-	k := omap.Key{Hi: uint64(b)}
-	var below []meta.Tree
-	for _, t := range l.trees {
-		lo, hi, err := f.Cut(t, meta.Key(k))
-		if err != nil {
-			return list{}, err
-		}
-		if lo.Entries > 0 {
-			below = append(below, lo)
-		}
-		if hi.Entries > 0 {
-			upper.trees = append(upper.trees, hi)
-		}
-	}
-	l.trees = below
-	upper.fresh = *l.fresh.CutAt(k)
-	return upper, nil
+	l.trees, upper.trees = below, above
+	upper.fresh = *l.fresh.CutAt(omap.Key{Hi: uint64(b)})
+	return upper
 }
 
 // join moves all of o into l.

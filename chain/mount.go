@@ -41,8 +41,9 @@ func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
 		nextLayer: s.lastLayer, nextJob: s.lastJob, nextIno: s.lastIno,
 		wake: make(chan struct{}, 1), ready: make(chan struct{}, 1), zeroNow: o.ZeroNow,
 	}
+	p.chores, p.troubles, p.failing = p.newChores(), map[*backoff]string{}, map[*walk]struct{}{}
 	p.today, p.doomed = map[Ino]EraseRecord{}, map[uint64]*doomed{}
-	p.going = map[Ino]struct{}{}
+	p.going = map[Ino]*backoff{}
 	p.doomedVols, p.doomedLayers = map[Ino]uint64{}, map[LayerID]uint64{}
 	store.Refill, store.ReadOnly = p.refill, o.ReadOnly
 	store.OnRepair = func(b alloc.BlockID) {
@@ -245,6 +246,9 @@ func (p *Pool) replay() error {
 		}
 		return decodeRecords(b.Payload, func(r record) error {
 			p.lsn++
+			if err := p.prepareRecord(r); err != nil {
+				return err
+			}
 			return r.apply(p)
 		})
 	})

@@ -76,44 +76,53 @@ type Pool struct {
 	logState
 	doomedState
 	policyState
-	going     map[Ino]struct{} // inodes that are removed in steps
-	nextLayer LayerID
-	nextJob   uint64
-	nextIno   Ino
-	dirtyN    int64 // blocks in jobs that can be zeroed
-	failedN   int64
-	namedN    int64   // claimed blocks in open plans
-	cleaned   int64   // blocks erased, by this process
-	freeing   int64   // blocks of dead layers that no walk has sorted yet
-	needN     int64   // pages that the next checkpoint may need for maps
-	ledger    *ledger // nil until the journal has been replayed
-	pending   []byte
-	lsn       uint64 // records made
-	durable   uint64 // records that are on the device
-	room      rooms
-	epochs    epochs
-	moved     chan struct{} // closed when a plan ends; nil while nobody waits
-	written   int64         // bytes of the last checkpoint
-	failed    error         // the pool is read-only since then
-	closed    bool
-	leaving   bool // checkpoints say that nobody holds the pool
-	zeroNow   func(ctx context.Context, bytes int64) (int64, error)
-	demand    int                                         // calls of it that run
-	grower    func(ctx context.Context, lack int64) error // nil: the pool does not grow by itself
-	growable  bool                                        // the grower may be asked
-	host      hostState
-	asideGone chan struct{} // closed when something set aside is put back; nil while nobody waits
+	going       map[Ino]*backoff // inodes that are removed in steps
+	nextLayer   LayerID
+	nextJob     uint64
+	nextIno     Ino
+	dirtyN      int64 // blocks in jobs that can be zeroed
+	failedN     int64
+	namedN      int64   // claimed blocks in open plans
+	cleaned     int64   // blocks erased, by this process
+	freeing     int64   // blocks of dead layers that no walk has sorted yet
+	needN       int64   // pages that the next checkpoint may need for maps
+	ledger      *ledger // nil until the journal has been replayed
+	pending     []byte
+	lsn         uint64 // records made
+	durable     uint64 // records that are on the device
+	room        rooms
+	epochs      epochs
+	moved       chan struct{} // closed when a plan ends; nil while nobody waits
+	written     int64         // bytes of the last checkpoint
+	failed      error         // the pool is read-only since then
+	closed      bool
+	checkpoints backoff
+	chores      []*chore            // only Run's are tried
+	troubles    map[*backoff]string // what is failing
+	failing     map[*walk]struct{}
+	merge       *merge      // prepared for the record that is being made
+	last        journal.Pos // the last batch, and the generation in it; under commitMu
+	lastGen     uint64
+	unbuilt     bool // the last cut came to nothing
+	leaving     bool // checkpoints say that nobody holds the pool
+	zeroNow     func(ctx context.Context, bytes int64) (int64, error)
+	demand      int                                         // calls of it that run
+	grower      func(ctx context.Context, lack int64) error // nil: the pool does not grow by itself
+	growable    bool                                        // the grower may be asked
+	host        hostState
+	asideGone   chan struct{} // closed when something set aside is put back; nil while nobody waits
 
 	journal  *journal.Journal
 	commitMu sync.Mutex
 	started  uint64 // commits begun; under mu
 	ended    uint64 // the last one that succeeded
 
-	unpublished *cut       // built, and not on the device: under workMu
-	building    bool       // under the structure lock: the store may be given more pages
-	claimMu     sync.Mutex // one claim at a time
-	resizeMu    sync.Mutex // one change of the pool's size at a time; taken before all others
-	workMu      sync.Mutex // one checkpoint at a time
+	unpublished *cut        // built, and not on the device: under workMu
+	building    bool        // under the structure lock: the store may be given more pages
+	claimMu     sync.Mutex  // one claim at a time
+	unready     []alloc.Run // claimed, and the record is not known to be durable; under claimMu
+	resizeMu    sync.Mutex  // one change of the pool's size at a time; taken before all others
+	workMu      sync.Mutex  // one checkpoint at a time
 	wake        chan struct{}
 	ready       chan struct{}
 }
@@ -137,7 +146,9 @@ func (p *Pool) Failed() error {
 // ReadOnly tells whether the pool was opened for reading only: nothing is written to its device.
 func (p *Pool) ReadOnly() bool { return p.opt.ReadOnly }
 
-// failLocked makes the pool read-only for good. The first error stays.
+// failLocked makes the pool read-only for good: by it, and by nothing else, an error becomes one of the pool. It is for a
+// lost sync, a lost journal write, another host's pool, and for what is in memory and contradicts itself. The first error
+// stays.
 func (p *Pool) failLocked(err error) error {
 	if p.failed == nil {
 		p.failed = fault.Mark(fault.Pool, fmt.Errorf("pool %s is read-only: %w", p.name, errors.Join(ErrReadOnly, err)))

@@ -225,7 +225,7 @@ func (p *Pool) eraseOrphan(ino Ino, now time.Time) error {
 		return nil
 	}
 	if known && at.name == "" { // a crash came before its last step
-		p.going[ino] = struct{}{}
+		p.going[ino] = &backoff{}
 		return nil
 	}
 	if known && n.typ == TypeFile && p.delay() > 0 {

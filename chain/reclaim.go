@@ -8,22 +8,30 @@ import (
 
 // reclaim makes blocks clean for somebody who looked for some in vain: it erases on demand, else walks, else sweeps. look
 // tells whether he should look again, because others made some clean, or gave some back, since; it is called under the plan
-// lock. ErrNoSpace: there is nothing to look for, and nothing left that could become clean.
+// lock. What cannot be done now because the device could not, or because something is damaged, is not his fault: the next
+// means is tried. ErrNoSpace: there is nothing to look for, and nothing left that could become clean.
 func (p *Pool) reclaim(ctx context.Context, blocks int64, look func() bool) error {
+	var could error // not be done
+	skip := func(err error) bool {
+		if passing(err) {
+			could = err
+		}
+		return err == nil || passing(err)
+	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		p.mu.Lock()
 		zero, dirty, cleaned, lsn := p.demanded(), p.dirtyN, p.cleaned, p.lsn
-		waits, walk, there := p.walkWaits(), p.walkReady(), look()
+		waits, walk, there := p.walkWaits(), p.walkReady(true), look()
 		p.mu.Unlock()
 		if there {
 			return nil
 		}
 		if dirty > 0 && zero != nil {
 			n, err := zero(ctx, blocks*BlockSize)
-			if err != nil || n > 0 {
+			if n > 0 || !skip(err) {
 				return err
 			}
 			p.mu.Lock()
@@ -33,15 +41,21 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64, look func() bool) erro
 				return nil
 			}
 		}
-		switch {
-		case waits:
-			if err := p.Checkpoint(); err != nil {
+		waits = waits && could == nil
+		if waits {
+			if err := p.Checkpoint(); !skip(err) {
 				return err
 			}
+		}
+		switch {
+		case waits && could == nil:
 		case walk != nil:
-			return p.walkStep(walk)
+			if err := p.walkStep(walk); err == nil || !skip(err) {
+				return err
+			}
+			fallthrough
 		default:
-			if did, err := p.sweepStep(true); err != nil || did {
+			if did, err := p.sweepStep(true); did || !skip(err) {
 				return err
 			}
 			again, err := p.waitForDirty(ctx, lsn, zero != nil, look)
@@ -51,8 +65,11 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64, look func() bool) erro
 			if again {
 				continue
 			}
-			if did, err := p.sacrifice(); err != nil || did {
+			if did, err := p.sacrifice(); did || !skip(err) {
 				return err
+			}
+			if could != nil {
+				return fmt.Errorf("pool %s: %w: some cannot be freed now: %v", p.name, ErrNoSpace, could) //nolint:errorlint // why, not what
 			}
 			return fmt.Errorf("pool %s: %w", p.name, ErrNoSpace)
 		}

@@ -344,5 +344,10 @@ func (p *Pool) checkpointUnless(done func() bool) error {
 	if err != nil || enough {
 		return err
 	}
-	return p.checkpointInTurn()
+	for range checkpointTries {
+		if err = p.checkpointInTurn(); fault.Of(err) != fault.Transient {
+			break
+		}
+	}
+	return err
 }

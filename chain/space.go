@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"slatefs/alloc"
+	"slatefs/chain/fault"
 )
 
 // reserve serves destroy, unmap, erase and checkpoint only, so that a full pool can still free.
@@ -19,19 +20,20 @@ func (p *Pool) claim() (supply, error) {
 	p.claimMu.Lock()
 	defer p.claimMu.Unlock()
 	claimed, got, err := p.claimInTurn()
-	if err != nil || got != supplyGot {
+	if p.unready = append(p.unready, claimed...); err != nil || len(p.unready) == 0 {
 		return got, err
 	}
 	if err := p.Flush(); err != nil {
-		return 0, err
+		return 0, err // they are ready when a later call has made the record durable
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, r := range claimed {
+	for _, r := range p.unready {
 		if err := p.blocks.Ready(r); err != nil {
-			return 0, p.failLocked(err)
+			fault.Misuse("a claim is made ready once: %v", err)
 		}
 	}
+	p.unready = nil
 	return supplyGot, nil
 }
 

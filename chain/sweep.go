@@ -52,24 +52,38 @@ func (p *Pool) sweepStep(force bool) (bool, error) {
 	if l == nil {
 		return false, nil
 	}
+	return true, p.sweep(l)
+}
+
+// sweep takes one step. That a list cannot be read is this layer's alone, and no error: it is tried again.
+func (p *Pool) sweep(l *layer) error {
 	runs, next, err := p.deadBelow(l, l.sweepNext)
+	sum := l.lostBelow()
+	if err == nil && len(runs) > 0 {
+		err = p.do(&recSweep{layer: l.id, when: p.opt.Now(), runs: runs})
+	}
+	err = wrapCorrupt(err)
+	p.noteTry(&l.sweep, fmt.Sprintf("the sweep of layer %v, which only clones hold", l.id), err)
 	if err != nil {
-		return false, p.failLocked(fmt.Errorf("sweep of layer %v: %w", l.id, wrapCorrupt(err)))
+		if passing(err) {
+			return nil
+		}
+		return err
 	}
 	l.sweepNext = next
 	if next == lastKey {
-		l.sweepNext, l.sweepGen, l.sweepSum = omap.Key{}, p.super.generation, l.lostBelow()
+		l.sweepNext, l.sweepGen, l.sweepSum = omap.Key{}, p.super.generation, sum
 	}
-	if len(runs) > 0 {
-		return true, p.do(&recSweep{l.id, p.opt.Now(), runs})
-	}
-	return true, nil
+	return nil
 }
 
-// sweepable is a nameless layer below which a list has grown since it was swept.
+// sweepable is a nameless layer below which a list has grown since it was swept, and whose time to be tried has come.
 func (p *Pool) sweepable(force bool) *layer {
 	var first *layer
 	for l := range p.nameless {
+		if !p.mayTry(&l.sweep) {
+			continue
+		}
 		due := l.sweepNext != omap.Key{} || l.sweepSum != l.lostBelow() && (force || l.sweepGen != p.super.generation)
 		if due && l.nameless() && len(l.children) > 1 && (first == nil || l.id < first.id) {
 			first = l
@@ -253,68 +267,40 @@ func (r *recSweep) apply(p *Pool) error {
 	}
 	l.swept = true
 	p.touch(l)
-	return p.unlist(l, r.runs)
+	p.unlist(l, r.runs)
+	return nil
 }
 
-// unlist takes runs out of every dead list below n.
-func (p *Pool) unlist(n *layer, runs []deadRun) error {
+// unlist takes runs, which were gathered in memory, out of every dead list below n.
+func (p *Pool) unlist(n *layer, runs []deadRun) {
 	for _, c := range n.children {
-		took, err := c.lost.remove(p.lists, runs)
-		if err != nil {
-			return err
-		}
-		if took > 0 {
-			p.touch(c)
-			if err := p.countLost(c); err != nil {
-				return err
+		for _, r := range runs {
+			took := carve(&c.lost.fresh, r)
+			if took == 0 {
+				continue
 			}
+			c.lost.edits++
+			if r.birth > n.floor() {
+				c.lostHere -= took
+			}
+			p.touch(c)
 		}
 		if c.nameless() { // its map shows them still
 			c.swept = true
 			p.touch(c)
-			if err := p.unlist(c, runs); err != nil {
-				return err
-			}
+			p.unlist(c, runs)
 		}
 	}
-	return nil
 }
 
-// remove takes runs of blocks out of the list, wherever its entries begin, and returns how many blocks it had of them.
-func (l *list) remove(f *meta.Family, runs []deadRun) (took int64, err error) {
-	for i, t := range l.trees {
-		one := list{trees: []meta.Tree{t}}
-		es, n, err := one.without(f, runs)
-		if err != nil {
-			return took, err
-		}
-		if len(es) > 0 {
-			if l.trees[i], err = f.Apply(t, es); err != nil {
-				return took, err
-			}
-		}
-		took += n
-	}
-	l.edits++
-	memory := list{fresh: l.fresh}
-	es, n, err := memory.without(f, runs)
-	for _, e := range es {
-		if e.Delete {
-			l.fresh.Delete(omap.Key(e.Key))
-		} else if v, err := parseEntry(e.Val); err == nil {
-			l.fresh.Set(omap.Key(e.Key), v)
-		}
-	}
-	return took + n, err
-}
-
-// without makes the edits that take runs out of a list: the entries that they touch are loaded, carved and compared.
-func (l *list) without(f *meta.Family, runs []deadRun) (es []meta.Edit, took int64, err error) {
+// without makes the edits that take runs out of a list: the entries that they touch are loaded, carved and compared. had is
+// what the list had of the runs.
+func (l *list) without(f *meta.Family, runs []deadRun) (es []meta.Edit, had []deadRun, err error) {
 	var was, is omap.Map[entry]
 	for _, r := range runs {
 		from := entryKey(r.birth, r.dev)
 		if k, ok, err := l.before(f, from); err != nil {
-			return nil, 0, err
+			return nil, nil, err
 		} else if ok {
 			from = k
 		}
@@ -330,11 +316,13 @@ func (l *list) without(f *meta.Family, runs []deadRun) (es []meta.Edit, took int
 			return true
 		})
 		if err != nil {
-			return nil, 0, err
+			return nil, nil, err
 		}
-		took += carve(&is, r)
+		carve(&is, r)
 	}
+	var all []deadRun
 	was.Ascend(omap.Key{}, func(k omap.Key, e entry) bool {
+		all = append(all, deadRun{alloc.BlockID(k.Lo), e.n, LayerID(k.Hi)})
 		if _, ok := is.Get(k); !ok {
 			es = append(es, meta.Edit{Key: meta.Key(k), Delete: true})
 		}
@@ -352,7 +340,7 @@ func (l *list) without(f *meta.Family, runs []deadRun) (es []meta.Edit, took int
 		}
 		return 1
 	})
-	return es, took, nil
+	return es, intersect(all, runs), nil
 }
 
 // carve takes a run out of entries and returns how many blocks of it they had.

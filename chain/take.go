@@ -5,6 +5,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/fault"
 )
 
 // supply is how a look for clean blocks ended. That it brought none has two reasons, which ask for opposite things.
@@ -90,7 +91,7 @@ func (t *taker) find(look func() (wish, error), take func(runs []alloc.Run) erro
 		}
 		for _, r := range runs {
 			if err := p.blocks.SetAside(r); err != nil {
-				return nil, 0, p.failLocked(err)
+				fault.Misuse("what was found clean can be set aside: %v", err)
 			}
 			t.mine = append(t.mine, r)
 		}

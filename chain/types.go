@@ -136,6 +136,8 @@ type (
 		Repairs                                                                                                  int64
 		Destroyed                                                                                                int64 // part of Live, and of Avail: destroyed and kept, at least so much
 		Unscheduled                                                                                              int64 // part of Dirty: of jobs with erase=none
+		Stranded                                                                                                 int64 // part of Freeing, and not available: what walks fail to find
+		Troubles                                                                                                 []Trouble
 	}
 )
 

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -203,6 +204,34 @@ func (p *Pool) expire(id uint64) error {
 	return err
 }
 
+// expireOne ends the first of what is doomed and has had its time. One that can't be ended keeps no other, and its space is
+// not counted on meanwhile.
+func (p *Pool) expireOne(context.Context) (bool, error) {
+	p.mu.Lock()
+	id := p.overdue()
+	d := p.doomed[id]
+	p.mu.Unlock()
+	if d == nil {
+		return false, nil
+	}
+	return p.noteDoomedTry(d, p.expire(id)) == nil, nil
+}
+
+// noteDoomedTry notes what became of the try to end something that is doomed, and returns err.
+func (p *Pool) noteDoomedTry(d *doomed, err error) error {
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := d.try.failing()
+	p.noteTry(&d.try, "the end of "+d.what()+", which was destroyed", err)
+	if was != d.try.failing() {
+		p.doomedStale = true
+		p.settleDoomed()
+	}
+	return err
+}
+
 func (p *Pool) endDoomed(id uint64, now time.Time) error {
 	d := p.doomed[id]
 	if d == nil { // another was faster
@@ -221,9 +250,12 @@ func (p *Pool) endDoomed(id uint64, now time.Time) error {
 	return p.do(&recPut{key: rowKey(rowDoomed, id)})
 }
 
-// firstDoomed is the first of what is doomed by a time; 0: there is none.
+// firstDoomed is the first of what is doomed by a time, and may be tried; 0: there is none.
 func (p *Pool) firstDoomed(by func(*doomed) time.Time) (first uint64, at time.Time) {
 	for id, d := range p.doomed {
+		if !p.mayTry(&d.try) {
+			continue
+		}
 		if t := by(d); first == 0 || t.Before(at) || t.Equal(at) && id < first {
 			first, at = id, t
 		}
@@ -242,10 +274,8 @@ func (p *Pool) overdue() uint64 {
 	return 0
 }
 
-// untilOverdue is how long the first of what is doomed is kept.
+// untilOverdue is how long the first of what is doomed is kept. The plan lock is held.
 func (p *Pool) untilOverdue() (d time.Duration, any bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	id, at := p.firstDoomed((*doomed).end)
 	if id == 0 {
 		return 0, false
@@ -280,9 +310,12 @@ func (p *Pool) sacrificeAfter(before int64) (bool, error) {
 		p.sacrificed++
 		return p.endDoomed(id, now)
 	})
-	if err == nil {
+	if p.noteDoomedTry(d, err) == nil {
 		p.log.Warn("what was destroyed goes before its time: its space is needed", "pool", p.name, "id", id, "what", d.what(),
 			"destroyed", d.when, "would_go", d.until)
+	}
+	if passing(err) { // the next one may do
+		return true, nil
 	}
 	return err == nil, err
 }

@@ -8,14 +8,14 @@ func (p *Pool) Usage() Usage {
 	u := Usage{
 		Total: p.blocks.Total(), Clean: c.Clean, Claimed: c.Claimed, Dirty: p.dirtyN, Freeing: p.freeing,
 		Failed: p.failedN, Meta: c.Meta, Live: c.InUse - p.dirtyN - p.failedN - p.freeing,
-		Reserve: p.reserve(),
+		Reserve: p.reserve(), Stranded: p.stranded(), Troubles: p.troubleList(),
 	}
 	if g := p.ledger; g != nil {
 		u.Promised, u.MetaPromised, u.Avail, u.Short = g.promised, g.meta, max(0, p.free()), p.short()
 	}
 	for _, n := range []*int64{
 		&u.Total, &u.Live, &u.Clean, &u.Claimed, &u.Dirty, &u.Freeing, &u.Failed, &u.Meta, &u.Reserve, &u.Promised, &u.MetaPromised,
-		&u.Avail, &u.Short,
+		&u.Avail, &u.Short, &u.Stranded,
 	} {
 		*n *= BlockSize
 	}

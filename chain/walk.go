@@ -1,7 +1,9 @@
 package chain
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 
 	"slatefs/alloc"
 	"slatefs/chain/meta"
@@ -18,7 +20,7 @@ type walk struct {
 	next   int64 // logical block; below it all blocks are sorted
 	pages  int64 // below it all pages are given back; what is on disk may be behind next after a crash
 	dirty  bool
-	stuck  bool // a page of the source cannot be read
+	try    backoff // failing: a page of the source cannot be read
 }
 
 func (p *Pool) newWalk(l *layer, source *overlay, j *job, burial bool) *walk {
@@ -32,6 +34,7 @@ func (p *Pool) newWalk(l *layer, source *overlay, j *job, burial bool) *walk {
 
 func (p *Pool) endWalk(w *walk) {
 	delete(p.walks, w.id)
+	p.noteWalk(w, nil)
 	w.job.walks--
 	w.job.dirty = true
 	p.gone = append(p.gone, rowKey(rowWalk, w.id))
@@ -62,14 +65,75 @@ func (p *Pool) walkWaits() bool {
 	return false
 }
 
-// walkReady is the oldest walk that can go on, or nil. The plan lock is held.
-func (p *Pool) walkReady() (first *walk) {
+// walkReady is the oldest walk that can go on, or nil. Of those that failed it is one whose time has come; for who waits
+// for space, also one that has not failed often. The plan lock is held.
+func (p *Pool) walkReady(waits bool) (first *walk) {
 	for _, w := range p.walks {
-		if w.source.settled && !w.stuck && (first == nil || w.id < first.id) {
+		if w.source.settled && (first == nil || w.id < first.id) && (p.mayTry(&w.try) || waits && w.try.tries < triesForWaiter) {
 			first = w
 		}
 	}
 	return first
+}
+
+// triesForWaiter is how often what fails is tried at once for somebody who waits.
+const triesForWaiter = 3
+
+// noteWalk notes how a step of a walk ended. The plan lock is held.
+func (p *Pool) noteWalk(w *walk, err error) {
+	p.noteTry(&w.try, fmt.Sprintf("walk %d, which finds what %s freed", w.id, cmp.Or(w.job.volume, "nobody")), err)
+	if w.try.failing() {
+		p.failing[w] = struct{}{}
+	} else {
+		delete(p.failing, w)
+	}
+}
+
+// failingWalk is a walk that cannot bring a job its blocks now, or nil.
+func (p *Pool) failingWalk(j *job) *walk {
+	for w := range p.failing {
+		if w.job == j {
+			return w
+		}
+	}
+	return nil
+}
+
+// stranded are the blocks that were freed, and that no walk can find now, because it fails or because the checkpoint does
+// that it waits for: they are not available. The plan lock is held.
+func (p *Pool) stranded() (n int64) {
+	if len(p.failing) == 0 && !p.checkpoints.failing() {
+		return 0
+	}
+	seen := map[*layer]bool{}
+	add := func(w *walk) {
+		if l := w.layer; l.dead && !seen[l] {
+			seen[l] = true
+			n += l.own
+		}
+	}
+	for w := range p.failing {
+		add(w)
+	}
+	if p.checkpoints.failing() {
+		for _, w := range p.walks {
+			if !w.source.settled {
+				add(w)
+			}
+		}
+	}
+	return n
+}
+
+// walkOne takes a step of a walk that is ready, and tells whether there was one.
+func (p *Pool) walkOne(context.Context) (bool, error) {
+	p.mu.Lock()
+	w := p.walkReady(false)
+	p.mu.Unlock()
+	if w == nil {
+		return false, nil
+	}
+	return true, p.walkStep(w)
 }
 
 // walkRuns bounds the runs of one step and so its record.
@@ -78,7 +142,8 @@ func (p *Pool) walkRuns() int { return int(min(1024, p.format.ring/512)) }
 // stepBytes bounds the record of one step of a walk or a sweep.
 func (p *Pool) stepBytes() int64 { return int64(p.walkRuns()+256) * 24 }
 
-// walkStep takes the next runs of a walk to its job, and the pages that it has passed to the store.
+// walkStep takes the next runs of a walk to its job, and the pages that it has passed to the store. That the map cannot be
+// read is the walk's alone, and no error: its blocks stay as they are until a later try.
 func (p *Pool) walkStep(w *walk) error {
 	r, err := p.getRoom(context.Background(), credit{bytes: p.stepBytes(), frees: true})
 	if err != nil {
@@ -112,12 +177,10 @@ func (p *Pool) walkStep(w *walk) error {
 			}
 		},
 		func(ptr meta.Ptr) { passed = append(passed, ptr) })
-	if err != nil { // its blocks stay as they are, the rest of the pool goes on
+	if err != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		w.stuck = true
-		p.log.Error("blocks that were freed cannot be found, and stay unerased", "pool", p.name,
-			"walk", w.id, "volume", w.job.volume, "block", w.pages, "error", wrapCorrupt(err))
+		p.noteWalk(w, wrapCorrupt(err))
 		return nil
 	}
 	rec.next, rec.done = max(next, w.next), done
@@ -128,6 +191,7 @@ func (p *Pool) walkStep(w *walk) error {
 	if err := p.writable(); err != nil {
 		return err
 	}
+	p.noteWalk(w, nil)
 	for _, ptr := range passed {
 		p.pageGone(w.layer, ptr)
 	}

@@ -176,7 +176,8 @@ func (w *world) create() error {
 
 func (w *world) erase() error {
 	for i := 0; i < 4; i++ {
-		if _, err := w.p.keepHouse(w.ctx()); err != nil {
+		w.p.keepHouse(w.ctx())
+		if err := w.p.Failed(); err != nil {
 			return err
 		}
 	}

@@ -166,6 +166,18 @@ func (m *Map[V]) Delete(k Key) bool {
 	return false
 }
 
+// Clone is a copy that shares nothing with m. The values are copied as they are.
+func (m *Map[V]) Clone() *Map[V] { return &Map[V]{root: clone(m.root), n: m.n, seed: m.seed} }
+
+func clone[V any](n *node[V]) *node[V] {
+	if n == nil {
+		return nil
+	}
+	c := *n
+	c.left, c.right = clone(n.left), clone(n.right)
+	return &c
+}
+
 // Ascend calls fn for every entry from the key from on, in order, until fn returns false. fn must not change the map.
 func (m *Map[V]) Ascend(from Key, fn func(Key, V) bool) { ascend(m.root, from, fn) }
 

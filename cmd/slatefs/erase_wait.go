@@ -210,8 +210,12 @@ func (w *eraseWait) stuck() error {
 			why = ": " + escape(j.Error)
 		}
 	}
-	if failed == 0 {
+	switch {
+	case len(w.active) == 0:
 		return nil
+	case failed == 0:
+		return hinted(fmt.Errorf("what %d jobs freed cannot be found: a page of metadata is damaged", len(w.active)),
+			"slatefs pool check says which; the blocks are not used again")
 	}
 	return hinted(fmt.Errorf("%s could not be erased, and are not used again%s", formatSize(failed), why),
 		"the daemon's log has the device's errors; it tries again by itself")

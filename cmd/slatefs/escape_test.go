@@ -100,7 +100,7 @@ func TestExactMessages(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got poolInfo
-	if err := decode(b, &got); err != nil || got != m {
+	if err := decode(b, &got); err != nil || !reflect.DeepEqual(got, m) {
 		t.Errorf("%+v\nbecame %+v, %v", m, got, err)
 	}
 	set := setArgs{Object: object{Arg: "/lab/\xe9", Path: "\xe9"}, Settings: []chain.Setting{{Name: "quota", Value: "\xfe"}, {Inherit: true}}}

@@ -142,6 +142,9 @@ func (p poolState) trouble() string {
 		return p.Info.HostShort
 	case p.Info.Troubles != "":
 		return p.Info.Troubles + "; tried again by and by"
+	case len(p.Info.Usage.Troubles) > 0:
+		t := p.Info.Usage.Troubles[0]
+		return fmt.Sprintf("%s failed %d times and is tried again: %s", t.What, t.Tries, t.Error)
 	case p.Info.Stuck != "":
 		return "it wanted to grow: " + p.Info.Stuck
 	case p.Info.Usage.Repairs > 0:
@@ -201,6 +204,7 @@ func (p poolState) printUsage(f format, line func(key, text string, args ...any)
 		{"claimed", u.Claimed},
 		{"dirty", u.Dirty},
 		{"freeing", u.Freeing},
+		{"stranded", u.Stranded},
 		{"failed", u.Failed},
 		{"reserve", u.Reserve},
 		{"promised", u.Promised},
@@ -208,6 +212,9 @@ func (p poolState) printUsage(f format, line func(key, text string, args ...any)
 		{"meta prom.", u.MetaProm},
 		{"available", u.Avail},
 	} {
+		if n.bytes == 0 && n.key == "stranded" {
+			continue
+		}
 		line(n.key, "%s", f.size(n.bytes))
 	}
 	line("journal", "%s of %s, generation %d", f.size(u.JournalUse), f.size(u.Journal), u.Generation)

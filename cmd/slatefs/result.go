@@ -17,6 +17,7 @@ type usage struct {
 	Claimed    int64  `json:"claimed"`
 	Dirty      int64  `json:"dirty"`
 	Freeing    int64  `json:"freeing"`
+	Stranded   int64  `json:"stranded"` // part of freeing, and not available: it cannot be found now
 	Failed     int64  `json:"failed"`
 	Reserve    int64  `json:"reserve"`
 	Promised   int64  `json:"promised"`
@@ -31,11 +32,30 @@ type usage struct {
 	JournalUse int64  `json:"journal_used"`
 	Journal    int64  `json:"journal_size"`
 	Repairs    int64  `json:"repairs"`
+
+	Troubles []trouble `json:"troubles,omitempty"` // what could not be done in the background
+}
+
+// trouble is something that is tried again by itself.
+type trouble struct {
+	What  string    `json:"what"`
+	Tries int       `json:"tries"`
+	Next  time.Time `json:"next"`
+	Kind  string    `json:"kind"`
+	Error string    `json:"error"`
+}
+
+func troublesOf(ts []chain.Trouble) (out []trouble) {
+	for _, t := range ts {
+		out = append(out, trouble(t))
+	}
+	return out
 }
 
 func usageOf(u chain.Usage) usage {
 	return usage{
 		Total: u.Total, Live: u.Live, Meta: u.Meta, Clean: u.Clean, Claimed: u.Claimed, Dirty: u.Dirty, Freeing: u.Freeing,
+		Stranded: u.Stranded, Troubles: troublesOf(u.Troubles),
 		Failed: u.Failed, Reserve: u.Reserve, Kept: u.Destroyed, Promised: u.Promised, MetaProm: u.MetaPromised, Short: u.Short, Avail: u.Avail, Volumes: u.Volumes, Snapshots: u.Snapshots,
 		Layers: u.Layers, Generation: u.Generation, JournalUse: u.JournalUsed, Journal: u.JournalSize, Repairs: u.Repairs,
 	}
