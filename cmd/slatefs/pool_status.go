@@ -82,11 +82,11 @@ func (a *app) poolsNamed(ctx context.Context, args []string) (pools []poolState,
 		if err != nil {
 			return nil, err
 		}
-		p := poolState{Name: ref.name, UUID: ref.id, Device: ref.device, State: unmountedState(ref.device, ref.id)}
-		if ref.live != nil {
-			p = liveState(ctx, *ref.live)
+		if ref.live != nil { // its device is not looked at: it may answer nothing
+			pools = append(pools, liveState(ctx, *ref.live))
+			continue
 		}
-		pools = append(pools, p)
+		pools = append(pools, poolState{Name: ref.name, UUID: ref.id, Device: ref.device, State: unmountedState(ref.device, ref.id)})
 	}
 	lvs, err := find.lvs()
 	if err != nil {
