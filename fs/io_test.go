@@ -207,7 +207,7 @@ func testUnlinkedFileLivesUntilItsLastClose(t *testing.T, v variant) {
 		t.Errorf("orphan: %v", err)
 	}
 	must(t, unix.Close(fd))
-	for range 200 {
+	for end := time.Now().Add(patience); time.Now().Before(end); {
 		if _, err = p.GetAttr(a.Ino); err != nil {
 			return
 		}

@@ -103,7 +103,7 @@ func testDrain(t *testing.T, v variant) {
 	must(t, unix.Close(fd))
 	select {
 	case <-s.Drained():
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("not drained after the last close")
 	}
 	must(t, s.Unmount())

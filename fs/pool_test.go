@@ -18,6 +18,9 @@ import (
 	"slatefs/chain/blockdev"
 )
 
+// patience is how long a test waits for what a busy machine may take long for.
+const patience = 5 * time.Minute
+
 const poolBytes = 96 << 20
 
 // logBuffer collects log lines.
@@ -133,11 +136,11 @@ func mountOn(t testing.TB, p *chain.Pool, dir string, o MountOptions) *Server {
 		t.Fatal(err)
 	}
 	go s.Serve()
-	hung := time.AfterFunc(time.Minute, func() { abort(t, s) })
+	hung := time.AfterFunc(3*patience, func() { abort(t, s) })
 	t.Cleanup(func() {
 		hung.Stop()
-		for i := 0; i < 50; i++ { // RELEASE comes after close(2) has returned
-			if err = s.Unmount(); err == nil {
+		for end := time.Now().Add(patience); ; { // RELEASE comes after close(2) has returned
+			if err = s.Unmount(); err == nil || !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
 				break
 			}
 			time.Sleep(20 * time.Millisecond)
@@ -149,7 +152,7 @@ func mountOn(t testing.TB, p *chain.Pool, dir string, o MountOptions) *Server {
 		}
 		select {
 		case <-s.Done():
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Error("the server does not end after the unmount")
 			abort(t, s)
 		}

@@ -105,7 +105,7 @@ func TestGuestTwoHosts(t *testing.T) {
 		t.Errorf("the host that lost the pool acknowledged a flush: %s", out)
 	}
 	var status string
-	for end := time.Now().Add(time.Minute); !strings.Contains(status, "state: read-only") && time.Now().Before(end); time.Sleep(time.Second) {
+	for end := time.Now().Add(patience); !strings.Contains(status, "state: read-only") && time.Now().Before(end); time.Sleep(time.Second) {
 		status = two.ok("slatefs pool status vms")
 	}
 	if !strings.Contains(status, "taken over by host one") {

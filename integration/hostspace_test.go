@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -122,7 +121,7 @@ func hostWithoutSpace(t *testing.T, h hostLimit, tr string) {
 	must(t, unix.Fsync(promised))
 	_, err = unix.Pwrite(a, stamped(1<<20, 0, end, 7), end)
 	must(t, err)
-	eventually(t, "the reason is gone", time.Minute, func() bool {
+	eventually(t, "the reason is gone", patience, func() bool {
 		return strings.Contains(p.slatefs("pool", "status", "-x", p.name), "all pools are healthy")
 	})
 	if now := p.pid(); now != pid {

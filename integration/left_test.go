@@ -21,10 +21,10 @@ type leftover struct {
 // String names it.
 func (l leftover) String() string { return l.what }
 
-// leftBelow finds what has to do with files below dir, and does not go away within some seconds: a daemon gives the
+// leftBelow finds what has to do with files below dir, and does not go away by itself: a daemon gives the
 // pool back before its process ends.
 func leftBelow(dir string) (list []leftover, err error) {
-	for range 60 {
+	for range 1200 { // a minute
 		if list, err = mountsBelow(dir); err != nil {
 			return nil, err
 		}

@@ -6,10 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"slatefs/.ci/progress"
 )
 
 // pool is one pool of a lab.
@@ -17,7 +20,7 @@ type pool struct {
 	*lab
 	name, device, mnt string
 	opts              string // of mount, for -o
-	watch             *time.Timer
+	watch             *watchdog
 }
 
 // newPool makes a pool in a new sparse file.
@@ -43,18 +46,49 @@ func mountedPool(t *testing.T, size, opts string) *pool {
 	return p
 }
 
-// watchdogTime is how long a mount may be there before it is taken for one that hangs.
-const watchdogTime = 2 * time.Minute
+// watchdogTime is how long the tests may make no progress while a pool is mounted, before its mount is taken for one that
+// hangs. It is less than what the suite takes for a hang: whoever is stuck in a request of the mount can't be ended.
+const watchdogTime = 4 * time.Minute
+
+// watchdog aborts a mount when nothing happens any more. Stop ends it.
+type watchdog struct {
+	once sync.Once
+	stop chan struct{}
+}
+
+func (p *pool) newWatchdog() *watchdog {
+	d := &watchdog{stop: make(chan struct{})}
+	go func() {
+		now := time.Now()
+		w := progress.New(watchdogTime, now)
+		look := time.NewTicker(w.Every())
+		defer look.Stop()
+		for {
+			select {
+			case <-d.stop:
+				return
+			case now = <-look.C:
+			}
+			// These tests say little: their work is what counts.
+			if w.Stuck(now, progress.CPU(unix.Getpgrp())) {
+				p.t.Errorf("%s: nothing happens any more: aborted", p.mnt)
+				p.abort()
+				return
+			}
+		}
+	}()
+	return d
+}
+
+// Stop ends the watchdog, once or more often.
+func (d *watchdog) Stop() { d.once.Do(func() { close(d.stop) }) }
 
 // mount mounts the pool in the background until the end of the test, and tells how long that took.
 func (p *pool) mount() time.Duration {
 	p.t.Helper()
 	r := p.try("mount", "-o", p.opts, p.name, p.mnt)
 	p.ok(r)
-	watch := time.AfterFunc(watchdogTime, func() {
-		p.t.Errorf("%s: mounted for %v: aborted", p.mnt, watchdogTime)
-		p.abort()
-	})
+	watch := p.newWatchdog()
 	p.watch = watch
 	p.t.Cleanup(func() {
 		watch.Stop() // this mount's, whatever was mounted after it
@@ -120,7 +154,7 @@ func (p *pool) kill() {
 func (p *pool) waitEnd(pidfd int) {
 	p.t.Helper()
 	fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
-	eventually(p.t, "the daemon's end", 20*time.Second, func() bool {
+	eventually(p.t, "the daemon's end", patience, func() bool {
 		n, err := unix.Poll(fds, 100)
 		return err == nil && n > 0
 	})

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -167,7 +166,7 @@ func TestTermWithOpenFiles(t *testing.T) {
 		defer closeFD(t, pidfd)
 		must(t, unix.Kill(info.Daemon.PID, unix.SIGTERM))
 		holder := fmt.Sprintf("pid %d, v, writing", hold.cmd.Process.Pid)
-		eventually(t, "the log names the holder", 10*time.Second, func() bool {
+		eventually(t, "the log names the holder", patience, func() bool {
 			return strings.Contains(string(read(t, info.Daemon.Log)), holder)
 		})
 		if got := hold.do("still served"); got != "wrote: <nil>" {

@@ -29,10 +29,8 @@ func TestScale(t *testing.T) {
 		s = scale{pool: "10T", volumes: 100, size: 200 << 30, allocated: 80 << 30, snapshots: 1100, writes: 16}
 	}
 	l := newLab(t)
-	l.limit = time.Hour
 	p := l.newPool("big", s.pool, "")
 	p.mount()
-	p.watch.Reset(10 * time.Hour)
 	p.slatefs("set", "erase_throughput=0", p.mnt)
 	s.report(p, "empty")
 	s.allocate(p)
@@ -122,7 +120,6 @@ func (s scale) checkpoint(p *pool) {
 func (s scale) remount(p *pool, end func()) time.Duration {
 	end()
 	took := p.mount()
-	p.watch.Reset(10 * time.Hour)
 	return took.Round(time.Millisecond)
 }
 

@@ -40,13 +40,18 @@ func (w *Watch) Hangs(now, output time.Time, cpu time.Duration) bool {
 	if output.After(w.output) {
 		w.output, w.work, w.cpu = output, output, cpu
 	}
+	return w.Stuck(now, cpu) || now.Sub(w.output) >= silences*w.stall
+}
+
+// Stuck is Hangs of a command that has no output: only work counts.
+func (w *Watch) Stuck(now time.Time, cpu time.Duration) bool {
 	if cpu < w.cpu { // children that had worked have ended
 		w.cpu = cpu
 	}
 	if cpu-w.cpu >= w.stall/share {
 		w.work, w.cpu = now, cpu
 	}
-	return now.Sub(w.work) >= w.stall || now.Sub(w.output) >= silences*w.stall
+	return now.Sub(w.work) >= w.stall
 }
 
 // tick is the unit of times in /proc/PID/stat: USER_HZ, 100 on all that Go runs on.

@@ -120,7 +120,7 @@ func killDaemon(ts *testscript.TestScript, _ bool, args []string) {
 			continue
 		}
 		ts.Check(unix.Kill(l.PID, unix.SIGKILL))
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		ts.Check(waitGone(ctx, l))
 		return
@@ -135,7 +135,7 @@ func hog(ts *testscript.TestScript, _ bool, args []string) {
 		if l.Name != args[0] {
 			continue
 		}
-		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 			if c, err := net.DialTimeout("unix", l.Socket, 100*time.Millisecond); err == nil {
 				defer func() { _ = c.Close() }()
 			}
@@ -147,13 +147,16 @@ func hog(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Fatalf("no daemon of %s runs out of files", args[0])
 }
 
-// eventually runs a command until it succeeds, for ten seconds.
+// patience is how long a test waits for what a busy machine may take long for.
+const patience = 5 * time.Minute
+
+// eventually runs a command until it succeeds.
 func eventually(ts *testscript.TestScript, neg bool, args []string) {
 	var err error
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if err = ts.Exec(args[0], args[1:]...); (err != nil) == neg {
 			return
 		}
 	}
-	ts.Fatalf("%s: not within ten seconds: %v", strings.Join(args, " "), fmt.Sprint(err))
+	ts.Fatalf("%s: not within %v: %v", strings.Join(args, " "), patience, fmt.Sprint(err))
 }

@@ -258,7 +258,7 @@ func answers(t *testing.T, dir string) time.Duration {
 			{"slatefs", "erase", "status", "vms"},
 			{"slatefs", "pool", "list"},
 		} {
-			ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			if out, err := exec.CommandContext(ctx, c[0], c[1:]...).CombinedOutput(); err != nil {
 				t.Errorf("%v on a stalled device: %v\n%s", c, err, out)
 			}
