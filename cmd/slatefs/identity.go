@@ -143,10 +143,11 @@ func (a *app) stillThere(ctx context.Context, k known) bool {
 	return true
 }
 
-// remember makes a pool known as what lies on its device. What else was known to lie there is gone, and that is told.
+// remember makes a pool known as what lies on its device. What else was known to lie there is gone, and that is told. Other places
+// are not looked at: one may be on a file system that does not answer.
 func (a *app) remember(k known) error {
 	for _, other := range a.knownPools() {
-		if other.UUID != k.UUID && (other.Device == k.Device || sameDevice(other.Device, k.Device)) {
+		if other.UUID != k.UUID && other.Device == k.Device {
 			a.warnOnce("pool %s %v, which was known to lie on %s, is forgotten: pool %s lies there", other.Name, paren(other.UUID), other.Device, k.Name)
 			if err := a.host.forget(other.UUID); err != nil {
 				return err
@@ -156,11 +157,11 @@ func (a *app) remember(k known) error {
 	return a.host.register(k)
 }
 
-// gone forgets what is known to lie on a device that holds no pool any more. A copy's end is not the pool's: what is known to
+// gone forgets a pool that was on a device, and what else is known to lie there. A copy's end is not the pool's: what is known to
 // lie elsewhere stays.
-func (a *app) gone(device string) {
+func (a *app) gone(id uuid, device string) {
 	for _, k := range a.knownPools() {
-		if k.Device == device || sameDevice(k.Device, device) {
+		if k.Device == device || k.UUID == id && sameDevice(k.Device, device) {
 			a.forget(k.UUID)
 		}
 	}

@@ -197,7 +197,7 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 		return errors.Join(err, undo())
 	}
 	if n.old != (uuid{}) {
-		a.gone(n.device)
+		a.gone(n.old, n.device)
 	}
 	if err := a.remember(known{UUID: id, Name: n.name, Device: n.device}); err != nil {
 		a.warnOnce("the pool is made, but its name is not known here: %v; slatefs mount %s DIR finds it by its device", err, n.device)

@@ -121,7 +121,7 @@ func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flag
 	if err := chain.Wipe(dev); err != nil {
 		return err
 	}
-	a.gone(end.device)
+	a.gone(end.id, end.device)
 	if _, err := a.host.knownAs(end.id); err != nil { // it was no copy
 		if err := removeIfThere(a.host.settingsPath(end.id)); err != nil {
 			a.warnOnce("the pool is gone, but what this host did for it is left: %v", err)
