@@ -327,6 +327,11 @@ func (c *checker) jobs() {
 		dirty += j.dirtyBlocks()
 		failed += j.badN
 	}
+	for _, j := range c.p.jobs {
+		if o, ok := c.p.order.Get(j.orderKey()); !ok || o != j || c.p.order.Len() != len(c.p.jobs) {
+			c.r.bad("erase job %d of %d has no place in their order, of %d", j.id, len(c.p.jobs), c.p.order.Len())
+		}
+	}
 	if dirty != c.p.dirtyN || failed != c.p.failedN {
 		c.r.bad("%d blocks are dirty and %d failed, counted %d and %d", dirty, failed, c.p.dirtyN, c.p.failedN)
 	}

@@ -1,11 +1,8 @@
 package chain
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"slatefs/chain/blockdev"
@@ -64,8 +61,13 @@ func (p *Pool) nextRuns(r *room, blocks int64) (h blockdev.Handout, sealed bool,
 		return h, false, err
 	}
 	now := p.opt.Now()
-	for _, j := range p.jobsInOrder() {
-		if j.none && p.demand == 0 || !j.sick.due(now) {
+	for at := (omap.Key{}); ; {
+		k, j, ok := p.order.Ceil(at) // a seal may end a job
+		if !ok || j.none && p.demand == 0 {
+			break
+		}
+		at = k.Next()
+		if !j.sick.due(now) {
 			continue
 		}
 		if j.readyN == 0 && r.left >= oneSeal {
@@ -88,15 +90,39 @@ func (p *Pool) nextRuns(r *room, blocks int64) (h blockdev.Handout, sealed bool,
 	return blockdev.Handout{}, sealed, nil
 }
 
+// maxRank bounds ranks; a pool that is asked for a first job a million times a second reaches it in 146,000 years.
+const maxRank = 1 << 62
+
+// orderKey is a job's place in the order: those of erase=none last, else the highest rank first, else the oldest.
+func (j *job) orderKey() omap.Key {
+	k := omap.Key{Hi: maxRank - j.rank, Lo: j.id}
+	if j.none {
+		k.Hi |= 1 << 63
+	}
+	return k
+}
+
+// place changes what a job's place in the order depends on. A job is placed when it is made or loaded.
+func (p *Pool) place(j *job, change func()) {
+	p.order.Delete(j.orderKey())
+	change()
+	p.order.Set(j.orderKey(), j)
+}
+
+// topRank is the highest rank of all.
+func (p *Pool) topRank() (top uint64) {
+	for _, from := range []omap.Key{{}, {Hi: 1 << 63}} {
+		if _, j, ok := p.order.Ceil(from); ok {
+			top = max(top, j.rank)
+		}
+	}
+	return top
+}
+
 // jobsInOrder lists the jobs in the order in which they are erased.
 func (p *Pool) jobsInOrder() []*job {
-	js := slices.Collect(maps.Values(p.jobs))
-	slices.SortFunc(js, func(a, b *job) int {
-		if a.none != b.none {
-			return map[bool]int{true: 1, false: -1}[a.none]
-		}
-		return cmp.Or(cmp.Compare(b.rank, a.rank), cmp.Compare(a.id, b.id))
-	})
+	js := make([]*job, 0, p.order.Len())
+	p.order.Ascend(omap.Key{}, func(_ omap.Key, j *job) bool { js = append(js, j); return true })
 	return js
 }
 
@@ -127,11 +153,9 @@ func (r *recFirst) apply(p *Pool) error {
 	if j == nil {
 		return fmt.Errorf("erase job %d goes first: %w", r.job, ErrCorrupt)
 	}
-	top := uint64(0)
-	for _, o := range p.jobs {
-		top = max(top, o.rank)
-	}
-	j.rank, j.dirty = top+1, true
+	top := p.topRank()
+	p.place(j, func() { j.rank = top + 1 })
+	j.dirty = true
 	return nil
 }
 

@@ -90,6 +90,7 @@ func (p *Pool) newJob(vol Ino, volume, layer, reason, who string, when time.Time
 	j := &job{id: p.nextJob, vol: vol, volume: volume, layer: layer, reason: reason, who: who, since: when, cursor: lastKey}
 	j.none = p.unscheduled(vol)
 	p.jobs[j.id] = j
+	p.place(j, func() {})
 	if reason == reasonOverwritten {
 		p.volJobs[vol] = j
 	}
@@ -153,6 +154,7 @@ func (p *Pool) endJob(j *job) {
 	p.spend(&j.ready)
 	p.spend(&j.fresh)
 	delete(p.jobs, j.id)
+	p.order.Delete(j.orderKey())
 	delete(p.sick, j)
 	if p.volJobs[j.vol] == j {
 		delete(p.volJobs, j.vol)

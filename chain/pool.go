@@ -13,6 +13,7 @@ import (
 	"slatefs/chain/fault"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
+	"slatefs/chain/omap"
 )
 
 // Options are what a pool is opened with.
@@ -63,6 +64,7 @@ type Pool struct {
 	heads       map[Ino]*layer
 	vols        map[Ino]*Volume // those in use
 	jobs        map[uint64]*job
+	order       omap.Map[*job]    // the same, as they are erased
 	sick        map[*job]struct{} // those that are failing
 	handouts    map[blockdev.Token]*handout
 	lastToken   blockdev.Token

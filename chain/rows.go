@@ -234,10 +234,11 @@ func (p *Pool) loadJob(id uint64, b []byte) error {
 	if err := d.done(); err != nil {
 		return err
 	}
-	if total := p.blocks.Total(); id > p.nextJob || j.freshN > total || j.readyN > total || j.badN > total || j.kept > total {
+	if total := p.blocks.Total(); id > p.nextJob || j.freshN > total || j.readyN > total || j.badN > total || j.kept > total || j.rank > maxRank {
 		return fmt.Errorf("erase job %d above %d, or of %d+%d+%d blocks: %w", id, p.nextJob, j.freshN, j.readyN, j.badN, ErrCorrupt)
 	}
 	p.jobs[id] = j
+	p.place(j, func() {})
 	p.dirtyN += j.dirtyBlocks()
 	p.failedN += j.badN
 	if j.reason == reasonOverwritten {

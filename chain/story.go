@@ -143,7 +143,7 @@ func (p *Pool) jobFor(l *layer, name, reason string, when time.Time) *job {
 	}
 	j := p.newJob(vol, path, name, reason, l.who, when)
 	if l.vol == 0 {
-		j.none = l.was.none
+		p.place(j, func() { j.none = l.was.none })
 	}
 	return j
 }
