@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"slatefs/alloc"
+	"slatefs/chain/fault"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 )
@@ -27,6 +28,7 @@ type builder struct {
 	parts   map[meta.Key]int      // catalog rows of each object; 0: it is gone
 	singles map[rowKind][]byte
 	drops   []meta.Tree // dead lists of dead layers that are left
+	spent   []list      // what of the worked-off lists could not be read
 }
 
 // build makes all pages of the cut and publishes them in memory, or nothing. The structure lock is held.
@@ -152,43 +154,76 @@ func (b *builder) pageGone(l *layer, ptr meta.Ptr) {
 }
 
 // lists merges what was frozen into the trees, and gives back the pages of what was worked off.
+//
+// A tree that cannot be read, now or ever, is left as it is: its neighbour in the row, or a new one, takes what is to be
+// added, and its pages go back at a later checkpoint. So one damaged list stops no checkpoint. Each change of one tree
+// takes place whole or not at all (meta.Family).
 func (b *builder) lists() error {
 	for i := range b.c.layers {
-		if err := b.merge(b.c.layers[i].lost); err != nil {
-			return fmt.Errorf("dead list of layer %v: %w", b.c.layers[i].id, err)
+		if err := b.merge(b.c.layers[i].lost, fmt.Sprintf("dead list of layer %v", b.c.layers[i].id)); err != nil {
+			return err
 		}
 	}
 	for i := range b.c.jobs {
 		r := &b.c.jobs[i]
-		err := b.trim(r.ready, r.cursor)
-		for _, l := range []*cutList{r.fresh, r.ready, r.bad} {
-			if err == nil {
-				err = b.merge(l)
-			}
+		who := fmt.Sprintf("erase job %d", r.id)
+		if err := b.trim(r.ready, r.cursor, who); err != nil {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("erase job %d: %w", r.id, err)
+		for _, l := range []*cutList{r.fresh, r.ready, r.bad} {
+			if err := b.merge(l, who); err != nil {
+				return err
+			}
 		}
 	}
 	for i := range b.c.spent {
-		if err := b.p.jobPages(&b.c.spent[i]); err != nil {
-			return fmt.Errorf("worked-off list: %w", err)
+		if err := b.giveBack(&b.c.spent[i]); err != nil {
+			return err
 		}
 	}
 	return b.drop()
 }
 
-// merge brings what a list had in memory, and the pages that the build found for it, into its first tree.
-func (b *builder) merge(l *cutList) (err error) {
+// later tells whether what failed on a list is left to a later checkpoint: a page of it could not be read. Anything else
+// is the checkpoint's.
+func (b *builder) later(who string, err error) bool {
+	if k := fault.Of(wrapCorrupt(err)); k != fault.Transient && k != fault.Object || errors.Is(err, meta.ErrNoPages) {
+		return false
+	}
+	b.p.log.Warn("a list cannot be read; the checkpoint leaves it as it is", "pool", b.p.name, "list", who, "error", err)
+	return true
+}
+
+// merge brings what a list had in memory, and the pages that the build found for it, into its first tree that can be read.
+func (b *builder) merge(l *cutList, who string) error {
 	if es := mergedEdits(edits(l.frozen), edits(&l.pages)); len(es) > 0 {
-		if len(l.trees) == 0 {
-			l.trees = append(l.trees, meta.Tree{})
+		if err := b.insert(l, es, who); err != nil {
+			return fmt.Errorf("%s: %w", who, err)
 		}
-		if l.trees[0], err = b.p.lists.Apply(l.trees[0], es); err != nil {
+	}
+	ts, err := b.shorten(l.trees, who)
+	if err != nil {
+		return fmt.Errorf("%s: %w", who, err)
+	}
+	l.trees = ts
+	return nil
+}
+
+func (b *builder) insert(l *cutList, es []meta.Edit, who string) error {
+	for i, t := range l.trees {
+		t, err := b.p.lists.Apply(t, es)
+		if err == nil {
+			l.trees[i] = t
+			return nil
+		}
+		if !b.later(who, err) {
 			return err
 		}
 	}
-	l.trees, err = b.shorten(l.trees)
+	t, err := b.p.lists.Apply(meta.Tree{}, es)
+	if err == nil {
+		l.trees = append(l.trees, t)
+	}
 	return err
 }
 
@@ -205,10 +240,11 @@ func mergedEdits(x, y []meta.Edit) []meta.Edit {
 func compareKeys(a, b meta.Key) int { return cmp.Or(cmp.Compare(a.Hi, b.Hi), cmp.Compare(a.Lo, b.Lo)) }
 
 // shorten merges a row of trees that joins made long into its largest one.
-func (b *builder) shorten(ts []meta.Tree) ([]meta.Tree, error) {
-	if len(ts) <= maxRow/2 {
-		return ts, nil
+func (b *builder) shorten(row []meta.Tree, who string) ([]meta.Tree, error) {
+	if len(row) <= maxRow/2 {
+		return row, nil
 	}
+	ts := slices.Clone(row)
 	slices.SortFunc(ts, func(x, y meta.Tree) int { return cmp.Compare(y.Entries, x.Entries) })
 	rest := list{trees: ts[1:]}
 	var es []meta.Edit
@@ -216,70 +252,97 @@ func (b *builder) shorten(ts []meta.Tree) ([]meta.Tree, error) {
 		es = append(es, meta.Edit{Key: meta.Key(k), Val: e.marshal()})
 		return true
 	})
-	if err != nil {
-		return ts, err
+	var one meta.Tree
+	if err == nil {
+		one, err = b.p.lists.Apply(ts[0], es)
 	}
-	one, err := b.p.lists.Apply(ts[0], es)
-	if err != nil {
-		return ts, err
+	switch {
+	case err == nil:
+	case b.later(who, err):
+		return row, nil
+	default:
+		return nil, err
 	}
-	for _, t := range ts[1:] {
-		if _, err := b.p.lists.TrimBelow(t, meta.Key(lastKey)); err != nil {
-			return ts, err
-		}
-	}
+	b.drops = append(b.drops, ts[1:]...) // their entries are in one; the pages go back
 	return []meta.Tree{one}, nil
 }
 
 // trim takes what lies below the cursor out of a job's list; an entry that the cursor divides loses its front.
-func (b *builder) trim(l *cutList, cursor omap.Key) error {
-	p := b.p
-	part := func(k omap.Key, e entry) (omap.Key, entry, bool) {
-		if !e.page && k.Hi == cursor.Hi && k.Lo+uint64(e.n) > cursor.Lo {
-			return cursor, entry{n: e.n - int64(cursor.Lo-k.Lo)}, true
-		}
-		return k, e, false
-	}
+func (b *builder) trim(l *cutList, cursor omap.Key, who string) error {
 	keep := &omap.Map[entry]{}
-	l.frozen.Ascend(omap.Key{}, func(k omap.Key, e entry) bool {
-		if k.Less(cursor) {
-			if e.page {
-				p.store.FreeAddr(alloc.BlockID(k.Lo))
-				return true
-			}
-			var ok bool
-			if k, e, ok = part(k, e); !ok {
-				return true
-			}
-		}
-		keep.Set(k, e)
-		return true
-	})
+	b.free(split(l.frozen.Ascend, cursor, keep, true))
 	var ts []meta.Tree
 	for _, t := range l.trees {
-		row := list{trees: []meta.Tree{t}}
-		err := row.ascend(p.lists, omap.Key{}, func(k omap.Key, e entry) bool {
-			if !k.Less(cursor) {
-				return false
-			}
-			if e.page {
-				p.store.FreeAddr(alloc.BlockID(k.Lo))
-			} else if k, e, ok := part(k, e); ok {
-				keep.Set(k, e)
-			}
-			return true
-		})
-		if err != nil {
-			return err
+		var front omap.Map[entry]
+		row, short := list{trees: []meta.Tree{t}}, t
+		var err error
+		pages := split(func(from omap.Key, fn func(omap.Key, entry) bool) { err = row.ascend(b.p.lists, from, fn) }, cursor, &front, false)
+		if err == nil {
+			short, err = b.p.lists.TrimBelow(t, meta.Key(cursor))
 		}
-		if t, err = p.lists.TrimBelow(t, meta.Key(cursor)); err != nil {
-			return err
+		switch {
+		case err == nil:
+			b.free(pages)
+			keep.Join(&front)
+		case b.later(who, err): // the cursor says what of it is worked off
+			short = t
+		default:
+			return fmt.Errorf("%s: %w", who, err)
 		}
-		if t.Entries > 0 {
-			ts = append(ts, t)
+		if short.Entries > 0 {
+			ts = append(ts, short)
 		}
 	}
 	l.frozen, l.trees = keep, ts
+	return nil
+}
+
+// split lists the map pages below a cursor, and puts into keep what the cursor leaves of the entry that it divides; and,
+// if all, what lies above.
+func split(ascend func(omap.Key, func(omap.Key, entry) bool), cursor omap.Key, keep *omap.Map[entry], all bool) (pages []alloc.BlockID) {
+	ascend(omap.Key{}, func(k omap.Key, e entry) bool {
+		switch {
+		case !k.Less(cursor):
+			if all {
+				keep.Set(k, e)
+			}
+			return all
+		case e.page:
+			pages = append(pages, alloc.BlockID(k.Lo))
+		case k.Hi == cursor.Hi && k.Lo+uint64(e.n) > cursor.Lo:
+			keep.Set(cursor, entry{n: e.n - int64(cursor.Lo-k.Lo)})
+		}
+		return true
+	})
+	return pages
+}
+
+func (b *builder) free(pages []alloc.BlockID) {
+	for _, a := range pages {
+		b.p.store.FreeAddr(a)
+	}
+}
+
+// giveBack gives back the map pages in a list that nobody needs any more, and then the pages of the list itself. Of a tree
+// that cannot be read that is tried again by the next checkpoint of this process. After that its pages are leaks, which
+// check finds.
+func (b *builder) giveBack(l *list) error {
+	b.free(split(l.ascendMemory, lastKey, &omap.Map[entry]{}, false))
+	for _, t := range l.trees {
+		row, err := list{trees: []meta.Tree{t}}, error(nil)
+		pages := split(func(from omap.Key, fn func(omap.Key, entry) bool) { err = row.ascend(b.p.lists, from, fn) }, lastKey, &omap.Map[entry]{}, false)
+		if err == nil {
+			_, err = b.p.lists.TrimBelow(t, meta.Key(lastKey))
+		}
+		switch {
+		case err == nil:
+			b.free(pages)
+		case b.later("worked off", err):
+			b.spent = append(b.spent, list{trees: []meta.Tree{t}})
+		default:
+			return fmt.Errorf("worked-off list: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -289,13 +352,16 @@ const dropPages = 4096
 func (b *builder) drop() error {
 	var left []meta.Tree
 	room := dropPages
-	for _, t := range b.c.drops {
+	for _, t := range slices.Concat(b.c.drops, b.drops) {
 		if room > 0 {
-			n, err := 0, error(nil)
-			if t, n, err = b.p.lists.DropSome(t, room); err != nil {
+			short, n, err := b.p.lists.DropSome(t, room)
+			switch {
+			case err == nil:
+				t = short
+				room -= n
+			case !b.later("dropped", err):
 				return fmt.Errorf("dropped list: %w", err)
 			}
-			room -= n
 		}
 		if t.Entries > 0 {
 			left = append(left, t)
@@ -378,6 +444,7 @@ func (b *builder) install() {
 	p.cat.tree, p.cat.frozen = b.c.super.catalog, nil
 	p.groupTable, p.groupsCut = b.c.super.groupTable, nil
 	p.drops = append(b.drops, p.drops...)
+	p.spent = append(b.spent, p.spent...)
 }
 
 // errNoPages is what the store's refill answers when the pool has no clean blocks for it.

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"slatefs/alloc"
-	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 )
 
@@ -168,23 +166,4 @@ func (p *Pool) spend(l *list) {
 		p.spent = append(p.spent, *l)
 	}
 	*l = list{}
-}
-
-// jobPages gives back the map pages in a list that nobody needs any more, and then the pages of the list itself.
-func (p *Pool) jobPages(l *list) error {
-	err := l.ascend(p.lists, omap.Key{}, func(k omap.Key, e entry) bool {
-		if e.page {
-			p.store.FreeAddr(alloc.BlockID(k.Lo))
-		}
-		return true
-	})
-	if err != nil {
-		return err
-	}
-	for _, t := range l.trees {
-		if _, err := p.lists.TrimBelow(t, meta.Key(lastKey)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
