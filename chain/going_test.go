@@ -100,7 +100,7 @@ func TestRemovalInStepsThenCrash(t *testing.T) {
 		p, err := Open(d, Options{Now: newClock().now, CacheBytes: 1 << 20})
 		ok(t, err)
 		d.CrashAt(k)
-		_ = removeSlowly(p, "f", func() {}) //nolint:errcheck // the power is cut
+		_ = removeSlowly(p, "f", func() {}) // the power is cut
 		d = d.Crash(rand.New(rand.NewPCG(uint64(k), 1)))
 		p = openPool(t, d)
 		a, err := p.Lookup(RootIno, "f")

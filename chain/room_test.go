@@ -99,7 +99,7 @@ func TestRoomMisuse(t *testing.T) {
 			p.pending = make([]byte, p.format.ring)
 			p.mu.Unlock()
 			defer p.mu.Lock()
-			_, _ = p.commit(never, always) //nolint:errcheck // it does not return
+			_, _ = p.commit(never, always) // it does not return
 		},
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -318,7 +318,7 @@ func eraseModel(t *testing.T, seed uint64) {
 		r.story(seed*10 + round)
 		if !r.d.Crashed() && round < 3 {
 			r.d.CrashAt(r.d.Ops() + 1)
-			_ = r.p.Flush() //nolint:errcheck // it crashes
+			_ = r.p.Flush() // it crashes
 		}
 		if round < 3 {
 			r.stop()
@@ -326,7 +326,7 @@ func eraseModel(t *testing.T, seed uint64) {
 	}
 	r.drained()
 	for i := range modelVolumes {
-		_ = r.p.Unlink(chain.Req{}, chain.RootIno, fmt.Sprint("v", i)) //nolint:errcheck // it may be gone already
+		_ = r.p.Unlink(chain.Req{}, chain.RootIno, fmt.Sprint("v", i)) // it may be gone already
 	}
 	r.drained()
 	t.Logf("seed %d: %+v", seed, r.e.Stats().Errors)

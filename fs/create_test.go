@@ -48,7 +48,7 @@ func testCreateBesideCommands(t *testing.T, v variant) {
 		default:
 		}
 		fd, err := unix.Open(filepath.Join(s.Dir(), "v"), unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o644)
-		switch err { //nolint:errorlint // an errno
+		switch err {
 		case nil:
 			must(t, unix.Close(fd))
 		case unix.ESTALE: // it was destroyed before the first look and made before the second: the kernel takes no third
