@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"slatefs/chain"
 )
 
 // startControl serves operations until the test's end.
@@ -265,5 +267,18 @@ func TestMuteDaemon(t *testing.T) {
 	}
 	if err := lock.release(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A device that answers nothing hides no pool either.
+func TestMuteDevice(t *testing.T) {
+	gone := make(chan struct{})
+	defer close(gone)
+	_, err := within("/dev/mute", time.Millisecond, func(string) (chain.Identity, error) {
+		<-gone
+		return chain.Identity{}, nil
+	})
+	if !errors.Is(err, errSilent) || err.Error() != "/dev/mute: does not answer" {
+		t.Errorf("%v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -71,8 +72,37 @@ type peeked struct {
 func (p peeked) Size() int64 { return p.size }
 
 // peek looks at the superblocks of a device or file, without a lock, and changes nothing: to tell what lies there, not to
-// work on it. What is neither a block device nor a regular file is not opened.
-func peek(path string) (i chain.Identity, err error) {
+// work on it. What is neither a block device nor a regular file is not opened. errSilent: it answers nothing.
+func peek(path string) (chain.Identity, error) { return within(path, peekTime, peekAt) }
+
+// peekTime is how long a device may take to show its superblocks: one that hangs must not hide the others.
+const peekTime = 10 * time.Second
+
+// errSilent is for a device that does not answer in time.
+var errSilent = errors.New("does not answer")
+
+// within looks at a device, and leaves the look alone when it takes too long.
+func within(path string, limit time.Duration, look func(string) (chain.Identity, error)) (chain.Identity, error) {
+	type seen struct {
+		i   chain.Identity
+		err error
+	}
+	done := make(chan seen, 1)
+	go func() {
+		i, err := look(path)
+		done <- seen{i, err}
+	}()
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case s := <-done:
+		return s.i, s.err
+	case <-t.C:
+		return chain.Identity{}, fmt.Errorf("%s: %w", path, errSilent)
+	}
+}
+
+func peekAt(path string) (i chain.Identity, err error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return i, err

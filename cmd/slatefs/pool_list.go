@@ -18,7 +18,7 @@ const (
 	stateOnline     = "online"
 	stateReadOnly   = "read-only" // an error made it so
 	stateReading    = "online-ro" // mounted with -o ro
-	stateSilent     = "no-answer" // its daemon is there, and does not say anything
+	stateSilent     = "no-answer" // its daemon is there, and does not say anything; or its device does not
 	stateUnmounted  = "unmounted"
 	stateMissing    = "missing"    // its device is
 	stateReplaced   = "replaced"   // another pool lies on its device, or none
@@ -87,7 +87,9 @@ func (a *app) poolList(ctx context.Context, f format) error {
 
 // poolStates asks the daemons, and adds the known pools that have none, and those that only LVM knows.
 func (a *app) poolStates(ctx context.Context) ([]poolState, error) {
-	lvs, err := lvPools(ctx)
+	asking, cancel := context.WithTimeout(ctx, listTime)
+	defer cancel()
+	lvs, err := lvPools(asking)
 	if err != nil {
 		if err := a.note("pools on logical volumes may be missing: %v", err); err != nil {
 			return nil, err
@@ -135,6 +137,9 @@ func withLVs(pools []poolState, lvs []lvPool) []poolState {
 	return pools
 }
 
+// listTime is how long a list of pools waits for LVM, which may wait for locks and devices of its own.
+const listTime = 30 * time.Second
+
 // infoTime is how long a daemon may take to tell its state: one that hangs must not hide the other pools.
 const infoTime = 10 * time.Second
 
@@ -160,10 +165,14 @@ func liveState(ctx context.Context, l live) poolState {
 
 // unmountedState looks what lies where a pool was; a zero UUID is any pool's.
 func unmountedState(device string, id uuid) string {
-	if _, err := os.Stat(device); err != nil {
+	i, err := peek(device)
+	var failed *os.PathError
+	switch {
+	case errors.Is(err, errSilent):
+		return stateSilent
+	case errors.As(err, &failed) && failed.Op == "stat":
 		return stateMissing
 	}
-	i, err := peek(device)
 	if id != (uuid{}) && (err == nil && i.UUID != id || errors.Is(err, chain.ErrNotPool)) {
 		return stateReplaced
 	}

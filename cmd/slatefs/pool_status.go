@@ -130,6 +130,8 @@ func (p poolState) trouble() string {
 		return "its device is missing"
 	case p.Silent != "":
 		return p.Silent
+	case p.State == stateSilent:
+		return "its device does not answer"
 	case p.Info == nil:
 		return ""
 	case p.Info.Failed != "":
