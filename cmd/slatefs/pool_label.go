@@ -29,21 +29,23 @@ stays.`,
 			if err := chain.CheckPoolName(args[1]); err != nil || !poolName.MatchString(args[1]) {
 				return usagef("pool name %q: want letters, digits, and - _ . : inside, at most 100", args[1])
 			}
-			return a.relabel(ctx, args[0], args[1], uuid{})
+			return a.relabel(ctx, args[0], newLabel{name: args[1]})
 		}),
 	}
 }
 
 func (a *app) poolReguidCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:   "reguid DEVICE",
+	var take bool
+	cmd := &cobra.Command{
+		Use:   "reguid [--take-over] DEVICE",
 		Short: "Make a copy of a pool a pool of its own",
 		Long: `Gives the pool on a device a new UUID, as a copy of a pool needs one: two with the same are refused on a host. The pool must
 not be mounted; of a copy that is a file the original may be. Its name stays, see pool rename. The UUIDs of its volumes and
 snapshots follow from the pool's, and are new as well, also in what its erase log tells.
 
 What this host knows of the pool (its name, its settings) goes with the new UUID, unless it is known to lie elsewhere: then
-the device has a copy, and is not known until it is mounted or imported.`,
+the device has a copy, and is not known until it is mounted or imported. A copy of a pool that was mounted on another host says
+that this host holds it: --take-over is for those who know that it is a copy.`,
 		Example: `  slatefs pool reguid ./copy.pool
   slatefs pool reguid vg0/restored`,
 		Args: arguments(1, 1),
@@ -55,13 +57,22 @@ the device has a copy, and is not known until it is mounted or imported.`,
 			if err != nil {
 				return err
 			}
-			return a.relabel(ctx, args[0], "", id)
+			return a.relabel(ctx, args[0], newLabel{id: id, take: take})
 		}),
 	}
+	cmd.Flags().BoolVar(&take, "take-over", false, "even if another host holds the pool, of which this is a copy")
+	return cmd
 }
 
-// relabel gives a pool that is not mounted another name or UUID; what is empty or zero stays.
-func (a *app) relabel(ctx context.Context, arg, name string, id uuid) error {
+// newLabel is what a pool gets; what is empty or zero stays.
+type newLabel struct {
+	name string
+	id   uuid
+	take bool // even if another host holds it
+}
+
+// relabel gives a pool that is not mounted another name or UUID.
+func (a *app) relabel(ctx context.Context, arg string, n newLabel) error {
 	f, err := a.finder()
 	if err != nil {
 		return err
@@ -76,15 +87,15 @@ func (a *app) relabel(ctx context.Context, arg, name string, id uuid) error {
 	if err := a.refuseUnfinished(ctx, f, ref); err != nil {
 		return err
 	}
-	if name != "" {
-		if err := a.nameFree(ctx, name, ref.device); err != nil {
+	if n.name != "" {
+		if err := a.nameFree(ctx, n.name, ref.device); err != nil {
 			return err
 		}
 	}
-	return a.relabelOn(ctx, ref, name, id)
+	return a.relabelOn(ctx, ref, n)
 }
 
-func (a *app) relabelOn(ctx context.Context, ref poolRef, name string, id uuid) (err error) {
+func (a *app) relabelOn(ctx context.Context, ref poolRef, n newLabel) (err error) {
 	dev, release, err := a.reach(ctx, ref, blockdev.Options{}, false)
 	if err != nil {
 		return err
@@ -105,7 +116,11 @@ func (a *app) relabelOn(ctx context.Context, ref poolRef, name string, id uuid) 
 	if err != nil {
 		return err
 	}
-	if err := chain.Relabel(dev, chain.Options{Now: a.now, Host: me}, name, id); err != nil {
+	err = chain.Relabel(dev, chain.Options{Now: a.now, Host: me, TakeOver: n.take}, n.name, n.id)
+	switch {
+	case errors.Is(err, chain.ErrHeld) && n.id != (uuid{}):
+		return hinted(err, "if this is a copy of that pool: slatefs pool reguid --take-over %s", ref.device)
+	case err != nil:
 		return takeOverHint(err, oldName)
 	}
 	now, newID, err := a.identify(dev)
