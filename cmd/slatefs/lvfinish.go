@@ -21,19 +21,8 @@ func (a *app) intentOf(intent string) (string, error) {
 
 // markEnding writes down that the pool on a device is to end, if that is a logical volume of a pool.
 func (a *app) markEnding(ctx context.Context, device string) error {
-	n, ok := lvArgument(device)
-	if !ok {
-		return nil
-	}
-	r, err := lvm.Find()
-	if errors.Is(err, lvm.ErrMissing) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	v, _, err := r.Volume(ctx, n)
-	if err != nil || !v.Tagged(tagPool) {
+	r, n, _, err := taggedLV(ctx, device)
+	if r == nil {
 		return err
 	}
 	intent, err := a.intentOf(tagEnding)
@@ -41,6 +30,27 @@ func (a *app) markEnding(ctx context.Context, device string) error {
 		return err
 	}
 	return r.Tag(ctx, n, []string{intent}, nil)
+}
+
+// taggedLV is the logical volume of a pool that lies at a device, and what runs lvm2 for it; nil: there is none, or an
+// error.
+func taggedLV(ctx context.Context, device string) (*lvm.Runner, lvm.Name, lvm.Volume, error) {
+	n, ok := lvArgument(device)
+	if !ok {
+		return nil, n, lvm.Volume{}, nil
+	}
+	r, err := lvm.Find()
+	if errors.Is(err, lvm.ErrMissing) {
+		return nil, n, lvm.Volume{}, nil
+	}
+	if err != nil {
+		return nil, n, lvm.Volume{}, err
+	}
+	v, _, err := r.Volume(ctx, n)
+	if err != nil || !v.Tagged(tagPool) {
+		return nil, n, v, err
+	}
+	return r, n, v, nil
 }
 
 // endLV ends a logical volume whose pool is gone: one that was made for it is removed, any other loses the tags and stays.

@@ -12,7 +12,6 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
-	"slatefs/chain/lvm"
 )
 
 func (a *app) poolRenameCmd() *cobra.Command {
@@ -174,19 +173,8 @@ func (l live) copied(dev *blockdev.File) bool {
 
 // relabelLV brings the tags of a pool's logical volume up to date.
 func (a *app) relabelLV(ctx context.Context, device, name string, id uuid) error {
-	n, ok := lvArgument(device)
-	if !ok {
-		return nil
-	}
-	r, err := lvm.Find()
-	if errors.Is(err, lvm.ErrMissing) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	v, _, err := r.Volume(ctx, n)
-	if err != nil || !v.Tagged(tagPool) {
+	r, n, v, err := taggedLV(ctx, device)
+	if r == nil {
 		return err
 	}
 	tags := []string{tagUUID + id.String(), tagName + name}
