@@ -337,7 +337,7 @@ func (p *Pool) changeWithSpace(bytes int64, fn func(now time.Time) (Need, error)
 		var need Need
 		err := p.pagesForChange()
 		if err == nil {
-			err = p.changeIn(credit{bytes: bytes}, func(now time.Time) (err error) {
+			err = p.changeIn(credit{bytes: bytes, pages: changePages}, func(now time.Time) (err error) {
 				need, err = fn(now)
 				return err
 			})

@@ -18,6 +18,7 @@ type catalog struct {
 	tree   meta.Tree
 	fresh  omap.Map[[]byte]
 	frozen *omap.Map[[]byte] // what a checkpoint is merging into the tree; nil otherwise
+	bytes  int64             // of the values in fresh
 }
 
 type rowKind uint8
@@ -60,7 +61,22 @@ func (c *catalog) get(k meta.Key) ([]byte, bool, error) {
 }
 
 // put stores a row; nil deletes it.
-func (c *catalog) put(k meta.Key, v []byte) { c.fresh.Set(omap.Key(k), v) }
+func (c *catalog) put(k meta.Key, v []byte) {
+	old, _ := c.fresh.Get(omap.Key(k))
+	c.bytes += int64(len(v) - len(old))
+	c.fresh.Set(omap.Key(k), v)
+}
+
+// pages bounds the pages that the rows which changed, and so many others, will need, with twins: each may lie in a leaf of
+// its own, and a leaf of the tree holds two rows at least; new rows may fill leaves by half.
+func (c *catalog) pages(others int64) int64 {
+	n := int64(c.fresh.Len()) + others
+	if n == 0 {
+		return 0
+	}
+	leaves := min(n, int64(c.tree.Entries)/2+1) + c.bytes/(BlockSize/2)
+	return 2 * (leaves + leaves/8 + int64(c.tree.Height) + 1)
+}
 
 // scan calls fn for every row from k on while fn returns true.
 func (c *catalog) scan(k meta.Key, fn func(meta.Key, []byte) bool) error {

@@ -211,7 +211,7 @@ func (p *Pool) freeze() *cut {
 	}
 	c.answers, c.logCount = p.answers.marshal(), p.marshalLogCount()
 	frozen := p.cat.fresh
-	p.cat.frozen, p.cat.fresh = &frozen, omap.Map[[]byte]{}
+	p.cat.frozen, p.cat.fresh, p.cat.bytes = &frozen, omap.Map[[]byte]{}, 0
 	return c
 }
 
@@ -269,7 +269,11 @@ func (p *Pool) thaw(c *cut) {
 			z.Set(k, v)
 			return true
 		})
-		p.cat.fresh, p.cat.frozen = *z, nil
+		p.cat.fresh, p.cat.frozen, p.cat.bytes = *z, nil, 0
+		p.cat.fresh.Ascend(omap.Key{}, func(_ omap.Key, v []byte) bool {
+			p.cat.bytes += int64(len(v))
+			return true
+		})
 	}
 }
 

@@ -16,7 +16,7 @@ func (p *Pool) change(fn func(now time.Time) error) error {
 	if err := p.pagesForChange(); err != nil {
 		return err
 	}
-	return p.changeIn(credit{bytes: changeBytes, frees: true}, fn)
+	return p.changeIn(credit{bytes: changeBytes, pages: changePages, frees: true}, fn)
 }
 
 // grow is change for what makes names or attributes: the tail of the journal is not for it.
@@ -24,31 +24,51 @@ func (p *Pool) grow(fn func(now time.Time) error) error {
 	if err := p.pagesForChange(); err != nil {
 		return err
 	}
-	return p.changeIn(credit{bytes: changeBytes}, fn)
+	return p.changeIn(credit{bytes: changeBytes, pages: changePages}, fn)
 }
 
 // changeBytes bounds the records of one change of the namespace or the structure; longer ones say what they need.
 const changeBytes = 8 << 10
 
+// changePages is what one change usually lets the next checkpoint need; structurePages are beside it.
+const changePages = 16
+
 // inodeBytes bounds the record of an inode's row.
 const inodeBytes = 512
 
-// changeIn is change for what needs more or less room than most, and sees to its pages itself.
+// changeIn is change for what needs more or less room than most, and sees itself to what it takes from the store at once.
 func (p *Pool) changeIn(c credit, fn func(now time.Time) error) error {
-	r, err := p.getRoom(context.Background(), c)
-	if err != nil {
-		return err
+	for tries := 0; ; tries++ {
+		r, err := p.getRoom(context.Background(), c)
+		if err != nil {
+			return err
+		}
+		short, err := p.changeWith(r, tries < 3, fn)
+		if err != nil || !short {
+			return err
+		}
+		if err := p.pagesForRows(); err != nil {
+			return err
+		}
 	}
+}
+
+// changeWith makes a change in a room, which is given back. short: it has done nothing, since others have taken pages that
+// the next checkpoint needs; unless it may not be picky.
+func (p *Pool) changeWith(r *room, picky bool, fn func(now time.Time) error) (short bool, err error) {
 	p.structure.Lock()
 	defer p.structure.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.within(r)()
 	if err := p.writable(); err != nil {
-		return err
+		return false, err
+	}
+	if picky && p.pagesShort() {
+		return true, nil
 	}
 	defer p.settleDoomed()
-	return fn(p.opt.Now())
+	return false, fn(p.opt.Now())
 }
 
 // Lookup finds a name in a directory.

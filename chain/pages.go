@@ -186,9 +186,42 @@ func (p *Pool) provideStore(ctx context.Context, pages int64) error {
 	return p.reclaimAfter(ctx, short, pages, func() bool { return short == nil && p.blocks.Findable() > 0 })
 }
 
+// rowPages are the pages that the next checkpoint needs for rows: of the catalog, of layers and jobs. They are no part of
+// storeNeed, which decides what is granted ahead and what is available: a store never becomes smaller, and rows come back
+// with a checkpoint.
+func (p *Pool) rowPages() int64 {
+	return p.cat.pages(int64(2*len(p.dirtyLayers) + len(p.gone)))
+}
+
+// pagesShort: with a change more the next checkpoint might need pages that are not there, and the pool has too little to
+// grant them while it is built. A checkpoint now needs fewer.
+func (p *Pool) pagesShort() bool {
+	rows := p.rowPages()
+	if rows == 0 {
+		return false
+	}
+	free := int64(p.store.FreePages() + p.store.ScrubPages())
+	lacking := p.storeNeed() + p.room.pages + rows + structurePages - free
+	return lacking > 0 && p.blocks.Counts().Clean < p.reserve()+2*lacking
+}
+
+// pagesForRows takes a checkpoint where a change more might leave too few pages for the next one.
+func (p *Pool) pagesForRows() error {
+	p.mu.Lock()
+	short := p.pagesShort()
+	p.mu.Unlock()
+	if !short {
+		return nil
+	}
+	return p.checkpointUnless(func() bool { return !p.pagesShort() })
+}
+
 // pagesForChange is grantPages for a change of the namespace or the structure. Where nothing is clean it makes some
 // clean first; in the end it goes with few: a delete must not fail for want of space.
 func (p *Pool) pagesForChange() error {
+	if err := p.pagesForRows(); err != nil {
+		return err
+	}
 	for {
 		short := p.grantPages(structurePages)
 		if !errors.Is(short, ErrNoSpace) {

@@ -37,6 +37,13 @@ import (
 // for each other only, all others for everybody. Who was served and holds nothing, since a Need that was seen to does not,
 // passes those that still wait, and they leave him his bytes until the next checkpoint: he may have given up.
 //
+// # Pages
+//
+// The second currency of a room are pages of the metadata store. What maps will need is known for each head (needN) and
+// granted ahead; what open rooms may add is in rooms.pages, and both leave what is available. Rows come and go with each
+// checkpoint and are not granted ahead: where the pool has few clean blocks left, a change that might leave the next
+// checkpoint short takes one first (pagesShort), so that no checkpoint lacks pages: that would be the end of the pool.
+//
 // # What a batch may take
 //
 // Nothing that grows with what users make may be one batch. What is bounded, and by what:

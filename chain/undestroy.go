@@ -322,8 +322,11 @@ func (p *Pool) sacrificeAfter(before int64) (bool, error) {
 
 // changeWithFew is change for who frees: it asks for the pages that it would like, and goes with few.
 func (p *Pool) changeWithFew(fn func(now time.Time) error) error {
+	if err := p.pagesForRows(); err != nil {
+		return err
+	}
 	if err := p.grantPages(structurePages); err != nil && (!errors.Is(err, ErrNoSpace) || p.store.FreePages() < leastPages) {
 		return err
 	}
-	return p.changeIn(credit{bytes: changeBytes, frees: true}, fn)
+	return p.changeIn(credit{bytes: changeBytes, pages: changePages, frees: true}, fn)
 }

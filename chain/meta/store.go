@@ -232,6 +232,16 @@ func (s *Store) FreePages() int {
 	return s.free
 }
 
+// ScrubPages is the number of pages that Scrub makes free.
+func (s *Store) ScrubPages() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.ext {
+		n += e.hold.count()
+	}
+	return n
+}
+
 // UsedPages is the number of pages in use, every copy counted, the free map's
 // own pages included.
 func (s *Store) UsedPages() int {
