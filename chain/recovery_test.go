@@ -137,7 +137,7 @@ func TestFullPool(t *testing.T) {
 	if _, err := p.Create(Req{}, RootIno, "more", 0o600); !errors.Is(err, ErrNoSpace) {
 		t.Errorf("create on a full pool: %v", err)
 	}
-	mustSnapshot(t, v, "s") // costs nothing
+	mustSnapshot(t, v, "s")     // costs nothing
 	for full := false; !full; { // now the ring, without a checkpoint
 		p.mu.Lock()
 		done := p.within(p.tryRoom(credit{bytes: 64, frees: true}))

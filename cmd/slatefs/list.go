@@ -40,6 +40,8 @@ Columns, by zfs's names:
   refreservation, reservation, quota, refquota
                      the properties (see slatefs set --help); of refreservation=auto, the size
   metapromised       metadata that is promised along with a promise of space
+  metadata           what its files, links and attributes take by themselves, with all below it; in no other column, but
+                     a directory's quota bounds it together with used
   freeing            freed, and not in an erase job yet
   erasing            freed, and not erased yet
   origin             the snapshot that a clone was made of

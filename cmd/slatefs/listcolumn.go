@@ -35,6 +35,7 @@ var listColumns = []listColumn{
 	{name: "quota", number: func(r row) *int64 { return r.Quota }, orNone: true},
 	{name: "refquota", number: func(r row) *int64 { return r.Refquota }, orNone: true},
 	{name: "metapromised", number: func(r row) *int64 { return r.MetaProm }},
+	{name: "metadata", number: func(r row) *int64 { return r.Metadata }},
 	{name: "freeing", number: func(r row) *int64 { return r.Freeing }},
 	{name: "erasing", number: func(r row) *int64 { return r.Erasing }},
 	{name: "origin", text: func(r row) string { return r.Origin }},

@@ -79,6 +79,7 @@ type row struct {
 	Quota     *int64     `json:"quota,omitempty"` // 0: none
 	Refquota  *int64     `json:"refquota,omitempty"`
 	MetaProm  *int64     `json:"metapromised,omitempty"` // metadata that its promises may need
+	Metadata  *int64     `json:"metadata,omitempty"`     // of inodes and attributes, with all below
 	Freeing   *int64     `json:"freeing,omitempty"`
 	Erasing   *int64     `json:"erasing,omitempty"`
 	Snapshots *int64     `json:"snapshot_count,omitempty"`

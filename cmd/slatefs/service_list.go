@@ -127,6 +127,7 @@ func (l *lister) dirRow(ino chain.Ino) error {
 // space fills what volumes, directories and the pool have in common.
 func (r *row) space(s *chain.Space) {
 	r.Used, r.Avail, r.UsedDS, r.UsedRef, r.MetaProm = &s.Used, &s.Avail, &s.UsedDS, &s.UsedRefreserv, &s.MetaPromised
+	r.Metadata = &s.Words
 }
 
 // volume lists a volume and its snapshots, as far as their types are wanted.
