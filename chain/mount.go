@@ -290,6 +290,10 @@ func (p *Pool) recover() error {
 	if err == nil {
 		err = p.reapAll()
 	}
+	if errors.Is(err, ErrNoSpace) { // what nobody uses any more stays: a full pool opens, so that something can be deleted
+		p.log.Warn("what the last mount left is not taken away: there is no space for it", "pool", p.name, "error", err)
+		err = nil
+	}
 	if err != nil {
 		return err
 	}
