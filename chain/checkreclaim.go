@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 
-	"slatefs/alloc"
 	"slatefs/chain/blockdev"
 )
 
@@ -170,41 +169,25 @@ func because(err error) string {
 	return ": " + err.Error()
 }
 
-// find looks for every clean block, as who takes them would, and names groups in which they cannot be found.
+// find counts the clean blocks that can be found, and names groups in which they cannot be.
 func (c *reclaimer) find() {
 	p := c.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for g := range p.blocks.Groups() {
-		first := alloc.BlockID(g) * alloc.BlockID(p.format.groupBlocks)
-		if n := p.blocks.GroupCounts(g).Clean; n > 0 {
-			if err := p.loadGroupOf(first); err != nil {
-				c.r.bad("group %d: %d clean blocks cannot be found: %v", g, n, err)
-			}
+		n := p.blocks.GroupCounts(g).Clean
+		if n == 0 || p.blocks.Loaded(g) {
+			continue
+		}
+		if err := p.loadGroup(g); err != nil {
+			p.blocks.Shun(g)
+			c.r.bad("group %d: %d clean blocks cannot be found: %v", g, n, err)
+		}
+		if g%maxGroupsLoaded == 0 {
+			p.unloadGroups()
 		}
 	}
-	var aside []alloc.Run
-	for {
-		runs, err := p.findClean(p.blocks.Total(), 1)
-		if err != nil {
-			c.r.bad("looking for clean blocks: %v", err)
-		}
-		if err != nil || len(runs) == 0 {
-			break
-		}
-		for _, r := range runs {
-			if err := p.blocks.SetAside(r); err != nil {
-				c.r.bad("clean blocks %v: %v", r, err)
-				continue
-			}
-			aside = append(aside, r)
-		}
-	}
-	c.found = runBlocks(aside)
-	if left := p.blocks.Counts().Clean - c.found; left > 0 {
-		c.r.bad("%d clean blocks cannot be found", left)
-	}
-	p.putBack(aside)
+	c.found = p.blocks.Findable()
 }
 
 // compare compares what was found with what was counted.

@@ -18,8 +18,8 @@ import (
 // The pool's own needs do not wait for the host: superblocks, ring and the store's pages are prepared when the pool is
 // made and when it is opened, and a write that may need more pages than the store has free waits for them (needStore).
 
-// ErrHostSpace says that the host below a pool file with holes has no space for it. It is an ErrNoSpace, and passes: the same is
-// tried again whenever somebody asks for it.
+// ErrHostSpace is told when the host below a pool file with holes has no space for it. It is an ErrNoSpace, and passes: the
+// same is tried again whenever somebody asks for it.
 var ErrHostSpace = errors.New("no space left on the host of the pool file")
 
 // hostSpaceError is ErrHostSpace and ErrNoSpace in one, so that the text names only the first.
