@@ -223,7 +223,12 @@ func (p *Pool) reportSome(r *room, d blockdev.Done, how How) (blockdev.Done, err
 	j := h.job
 	now := p.opt.Now()
 	if err := p.logReadable(j, now); err != nil {
+		j.mute = true
 		return d, p.ailing(j, err)
+	}
+	if j.mute { // what was wrong with it was that
+		j.mute = false
+		p.well(j)
 	}
 	rest := d
 	var zeroed, failed []oldRun

@@ -37,6 +37,7 @@ type job struct {
 	retryAt time.Time       // of bad
 	retries int
 	sick    backoff // its lists cannot be read
+	mute    bool    // sick, for its day in the log could not be read
 	dirty   bool
 	story   // what its record in the erase log will say besides
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"slatefs/alloc"
+	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/fault"
 )
@@ -204,4 +205,44 @@ func TestEndedListThatCannotBeRead(t *testing.T) {
 		t.Error("the list is not given back")
 	}
 	mustCheck(t, p)
+}
+
+// The line of the log that a report is to be added to cannot be read: nothing of the report is taken, the job is failing, and
+// the same report is taken when the line can be read.
+func TestReportWhoseLogCannotBeRead(t *testing.T) {
+	p, d, js := coldJobs(t)
+	daily := js[0]
+	if !daily.daily() {
+		t.Fatalf("%+v", daily)
+	}
+	tok, runs := lend(t, p, 2*BlockSize)
+	if jobOfToken(p, tok) != daily.id {
+		t.Fatal("another job")
+	}
+	zeroThem(t, p, runs)
+	clean := p.Clean()
+	p.store.SetCacheBytes(0)
+	d.Fail(func(op devtest.Op) error {
+		if op.Kind == devtest.OpRead {
+			return fault.Mark(fault.Transient, syscall.EIO)
+		}
+		return nil
+	})
+	left, err := p.Report(blockdev.Done{Token: tok, Zeroed: runs}, How{})
+	if fault.Of(err) != fault.Transient || len(left.Zeroed) != len(runs) || p.Clean() != clean {
+		t.Errorf("%v, left %+v, %d clean, were %d", err, left, p.Clean(), clean)
+	}
+	if i := stateOf(p, daily.id); i.State != "failing" {
+		t.Errorf("%+v", i)
+	}
+	d.Fail(nil)
+	p.store.SetCacheBytes(1 << 20)
+	left, err = p.Report(left, How{})
+	ok(t, err)
+	if i := stateOf(p, daily.id); i.State != "queued" || len(left.Zeroed) > 0 || p.Clean() != clean+extentBytes(runs) {
+		t.Errorf("%+v, left %+v", i, left)
+	}
+	ok(t, p.Failed())
+	eraseAll(t, p)
+	usageOf(t, p, "all", 30, 0, 0, 0)
 }
