@@ -16,6 +16,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/fault"
 	"slatefs/erase"
 )
 
@@ -340,8 +341,9 @@ func (r *rig) story(seed uint64) {
 	r.d.Fail(func(op devtest.Op) error {
 		mu.Lock()
 		defer mu.Unlock()
-		if op.Kind == devtest.OpZero && zero.IntN(12) == 0 {
-			return syscall.EIO
+		switch {
+		case op.Kind == devtest.OpZero && zero.IntN(12) == 0, op.Kind == devtest.OpRead && zero.IntN(60) == 0:
+			return fault.Mark(fault.Transient, syscall.EIO)
 		}
 		return nil
 	})
@@ -358,7 +360,7 @@ func (r *rig) story(seed uint64) {
 
 // fine tells whether an error is part of the story.
 func (r *rig) fine(what string, err error) {
-	if err != nil && !errors.Is(err, chain.ErrNoSpace) && !errors.Is(err, chain.ErrNotFound) && !r.d.Crashed() {
+	if err != nil && fault.Of(err) != fault.Transient && !errors.Is(err, chain.ErrNoSpace) && !errors.Is(err, chain.ErrNotFound) && !r.d.Crashed() {
 		r.t.Errorf("%s: %v", what, err)
 	}
 }
