@@ -23,7 +23,10 @@ func (v *Volume) appendAt(off, size int64) int64 {
 func (v *Volume) PlanAppend(pl *Plan, off, n int64) (need Need, known bool, err error) {
 	v.p.mu.Lock()
 	defer v.p.mu.Unlock()
-	if h := v.head(); h != nil && v.appendAt(off, h.size) != off || v.beside {
+	if h := v.head(); h != nil {
+		v.appendAt(off, h.size) // which may show that the end is known again
+	}
+	if v.beside {
 		pl.quit()
 		return Need{}, false, nil
 	}

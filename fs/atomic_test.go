@@ -137,7 +137,7 @@ func opens(flags int) func(string) error {
 
 // runReplace is the process: each use in a loop beside the replacing, and a line for each that failed.
 func runReplace(dir, how string) error {
-	const times = 400
+	const times = 200
 	r := replacements(dir)[how]
 	if err := r.replace(0); err != nil {
 		return err
