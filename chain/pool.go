@@ -33,7 +33,8 @@ const defaultCache = 64 << 20
 //
 // Two locks order everything. The structure lock serialises what cuts trees: destroys, rollbacks, walk steps, sweep
 // steps and the build of a checkpoint. The plan lock, taken after it, guards all state in memory; it is held for
-// microseconds, and while a page is read only where a control operation finds it gone from the cache.
+// microseconds, and while a page is read only where a control operation finds it gone from the cache. The order of
+// all locks, and where a wait for room of the journal stands among them, is in room.go.
 type Pool struct {
 	dev    blockdev.Device
 	opt    Options
