@@ -200,9 +200,13 @@ func (p *Pool) pagesShort() bool {
 	if rows == 0 {
 		return false
 	}
-	free := int64(p.store.FreePages() + p.store.ScrubPages())
-	lacking := p.storeNeed() + p.room.pages + rows + structurePages - free
-	return lacking > 0 && p.blocks.Counts().Clean < p.reserve()+2*lacking
+	need := p.storeNeed() + p.room.pages + rows + structurePages
+	spare := p.blocks.Counts().Clean - p.reserve()
+	if spare >= 2*need { // mostly; what follows looks at every extent
+		return false
+	}
+	lacking := need - int64(p.store.FreePages()+p.store.ScrubPages())
+	return lacking > 0 && spare < 2*lacking
 }
 
 // pagesForRows takes a checkpoint where a change more might leave too few pages for the next one.
