@@ -49,5 +49,5 @@ func killed(t *testing.T, d time.Duration, line string) {
 	must(t, cmd.Start())
 	kill := time.AfterFunc(d, func() { _ = cmd.Process.Kill() })
 	defer kill.Stop()
-	_ = cmd.Wait() //nolint:errcheck // it was killed, or not
+	_ = cmd.Wait() // it was killed, or not
 }
