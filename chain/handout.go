@@ -103,7 +103,10 @@ func (p *Pool) handOut(j *job, n int64) (blockdev.Handout, error) {
 			err = p.allInUse(r.dev, r.n)
 		}
 	}
-	if err != nil || len(runs) == 0 {
+	if err == nil && len(runs) == 0 {
+		err = fmt.Errorf("%d blocks are queued, and its list has none of them: %w", j.readyN-j.lent.out, ErrCorrupt)
+	}
+	if err != nil {
 		return blockdev.Handout{}, err
 	}
 	p.lastToken++

@@ -1,9 +1,11 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
+	"slatefs/chain/fault"
 	"slatefs/chain/omap"
 )
 
@@ -119,7 +121,10 @@ func (p *Pool) joinJob(j *job, l *list, n int64) {
 // ailing notes that a job's lists, or its day in the log, cannot be read now: it is passed by until its back-off is over,
 // and what it would make clean is not available meanwhile. It returns err, as it is marked.
 func (p *Pool) ailing(j *job, err error) error {
-	err = fmt.Errorf("erase job %d: %w", j.id, wrapCorrupt(err))
+	if err = wrapCorrupt(err); errors.Is(err, ErrCorrupt) {
+		err = fault.Mark(fault.Object, err)
+	}
+	err = fmt.Errorf("erase job %d: %w", j.id, err)
 	wait := j.sick.fail(p.opt.Now(), err)
 	p.sick[j] = struct{}{}
 	time.AfterFunc(wait, p.poke)

@@ -9,6 +9,7 @@ import (
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/fault"
+	"slatefs/chain/omap"
 )
 
 // coldJobs is dirtied with its lists on the device and not in memory; the jobs in their order.
@@ -245,4 +246,43 @@ func TestReportWhoseLogCannotBeRead(t *testing.T) {
 	ok(t, p.Failed())
 	eraseAll(t, p)
 	usageOf(t, p, "all", 30, 0, 0, 0)
+}
+
+// What a list says and the groups, or its count, deny is damage of that job: it is failed, nothing of it is zeroed, and the
+// others go on.
+func TestJobThatContradictsIsFailed(t *testing.T) {
+	for what, spoil := range map[string]func(p *Pool, j *job) (mend func()){
+		"a block of it is clean": func(p *Pool, j *job) func() {
+			var run alloc.Run
+			ok(t, j.fresh.ascend(p.lists, omap.Key{}, func(k omap.Key, e entry) bool {
+				run = alloc.Run{Start: alloc.BlockID(k.Lo), Len: 1}
+				return e.page
+			}))
+			ok(t, p.blocks.Set(run, alloc.InUse, alloc.Clean))
+			return func() { ok(t, p.blocks.Set(run, alloc.Clean, alloc.InUse)) }
+		},
+		"its list is empty": func(_ *Pool, j *job) func() {
+			was := j.fresh
+			j.fresh = list{}
+			return func() { j.ready = was }
+		},
+	} {
+		p, _, _ := dirtied(t)
+		j := p.jobsInOrder()[1]
+		mend := spoil(p, j)
+		for range 10 {
+			_, err := eraseSome(p, 1<<20)
+			ok(t, err)
+		}
+		if i := stateOf(p, j.id); i.State != "failed" || !strings.Contains(i.Error, ErrCorrupt.Error()) || i.Erased != 0 {
+			t.Errorf("%s: %+v", what, i)
+		}
+		if left := p.EraseJobs(); len(left) != 1 || p.Failed() != nil {
+			t.Errorf("%s: %+v, pool %v", what, left, p.Failed())
+		}
+		mend()
+		p.opt.Now = later(p.opt.Now)
+		eraseAll(t, p)
+		mustCheck(t, p)
+	}
 }
