@@ -3,6 +3,7 @@ package chain
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -187,4 +188,15 @@ func TestKeptBelowALongPath(t *testing.T) {
 	if d := p.Destroyed(); len(d) != 1 || !strings.HasSuffix(d[0].Volume, "/"+strings.Repeat("f", MaxName)) {
 		t.Errorf("%+v", d)
 	}
+}
+
+// What can be no more than one record, and does not fit the journal, is refused before anything changed.
+func TestSnapshotOfTooManyAtOnce(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	v := mustVolume(t, p, "v", 64<<10)
+	many := slices.Repeat([]Ino{v.ino}, 10_000)
+	if err := p.Snapshot(Req{}, many, "s"); !errors.Is(err, ErrTooBig) || !strings.Contains(err.Error(), "snapshot of 10000 volumes") {
+		t.Errorf("%v", err)
+	}
+	mustSnapshot(t, v, "s")
 }
