@@ -48,8 +48,9 @@ experiment: build ## the published Proxmox experiment: a row of the README's tab
 bench-erase: build ## erase against dd, and against a running fio, as ratios (as root)
 	METHOD=$(METHOD) SLATEFS=$(CURDIR)/bin/slatefs integration/bench-erase.sh
 
-soak: ## crash, model and scale tests for hours: other seeds each time, a crash at every operation; a stall of 2 minutes
+soak: ## crash, model and scale tests for hours: other seeds each time, a crash and a fault at every operation; a stall of 2 minutes
 	go test ./chain -count=1 -failfast -timeout=0 -v -run 'TestCrash$$' -crash.long -crash.seeds=$(SOAK_SEEDS) -crash.first=$$(date +%s)
+	go test ./chain -count=1 -failfast -timeout=0 -v -run TestPassingFaults -faults.every
 	go test ./chain -count=1 -failfast -timeout=0 -run TestModel -rapid.checks=$(SOAK_CHECKS)
 	SLATEFS_SCALE=full go test ./integration -count=1 -timeout=0 -v -run Scale
 	SLATEFS_STALL=2m go test ./integration -count=1 -timeout=0 -v -run 'TestGuest$$' -inside TestStalled

@@ -103,3 +103,33 @@ func (p *Pool) Findable() int64 {
 	}
 	return n
 }
+
+// Condemn gives group g, whose page is damaged, another one, by which nothing is clean: all blocks are in use but those of
+// meta, which are metadata, and what has changed since the lost page says otherwise. So nothing that may hold anything is
+// ever handed out. It returns how many clean blocks that gives up. A group that is loaded or uniform is left alone.
+func (p *Pool) Condemn(g int, meta []Run) (clean int64) {
+	gr := &p.groups[g]
+	if gr.uniform || gr.loaded() {
+		return 0
+	}
+	pg := newPage(p.groupBlocks, p.size(g), InUse)
+	first, end := int64(p.first(g)), int64(p.first(g))+int64(p.size(g))
+	for _, r := range meta {
+		if lo, hi := max(int64(r.Start), first), min(int64(r.End()), end); lo < hi {
+			pg.fill(int(lo-first), int(hi-lo), Meta)
+		}
+	}
+	for _, d := range gr.deltas() {
+		pg.fill(int(d.lo), int(d.n), d.to)
+	}
+	was, is := gr.tally(), pg.count(p.size(g))
+	for s := range is {
+		p.sum[s] += is[s] - was[s]
+		gr.counts[s] = int32(is[s])
+	}
+	gr.body = &body{page: pg}
+	p.touch(g)
+	p.gained(g)
+	p.settle(g)
+	return was[Clean] - is[Clean]
+}

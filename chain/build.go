@@ -28,6 +28,7 @@ type builder struct {
 	parts   map[meta.Key]int      // catalog rows of each object; 0: it is gone
 	singles map[rowKind][]byte
 	drops   []meta.Tree // dead lists of dead layers that are left
+	damages []string    // what damaged pages touch
 	spent   []list      // what of the worked-off lists could not be read
 }
 
@@ -116,11 +117,11 @@ func (b *builder) settle(o *overlay) (meta.Map, error) {
 			pieces = append(pieces, meta.Piece{Start: start(k), Len: q.n, Dev: q.dev, Birth: uint64(q.birth), Mapped: q.dev != 0})
 			return true
 		})
-		if m, err = b.p.maps.Apply(m, pieces, uint64(o.layer.id), dead); err != nil {
+		if m, err = b.mapsOf(o.layer).Apply(m, pieces, uint64(o.layer.id), dead); err != nil {
 			return m, err
 		}
 	case storeyRest, storeyWindow:
-		rest, window, err := b.p.maps.Cut(m, o.lo, o.hi, uint64(o.layer.id), dead)
+		rest, window, err := b.mapsOf(o.layer).Cut(m, o.lo, o.hi, uint64(o.layer.id), dead)
 		if err != nil {
 			return m, err
 		}
@@ -135,6 +136,24 @@ func (b *builder) settle(o *overlay) (meta.Map, error) {
 	b.maps[o] = m
 	return m, nil
 }
+
+// mapsOf changes the maps of a layer. What a damaged page held is lost, and answers EIO from now on; the rest of the map is
+// built, and all other maps are.
+func (b *builder) mapsOf(l *layer) *meta.Maps {
+	ms := *b.p.maps
+	ms.OnLost = func(base int64, bits uint8, err error) {
+		b.damage("volume %d, layer %v: blocks %d to %d: %v", l.vol, l.id, base, base+1<<bits, err)
+	}
+	return &ms
+}
+
+// damage notes what a damaged page keeps the build from doing for one object. Nobody else notices.
+func (b *builder) damage(format string, args ...any) {
+	b.damages = append(b.damages, fmt.Sprintf(format, args...))
+}
+
+// damaged: the page is, and waiting for it helps nobody.
+func damaged(err error) bool { return fault.Of(wrapCorrupt(err)) == fault.Object }
 
 // pageGone is Pool.pageGone for the builder: what goes to a dead list goes to that of the cut, for a layer that wrote
 // pages is in it.
@@ -189,6 +208,9 @@ func (b *builder) lists() error {
 func (b *builder) later(who string, err error) bool {
 	if k := fault.Of(wrapCorrupt(err)); k != fault.Transient && k != fault.Object || errors.Is(err, meta.ErrNoPages) {
 		return false
+	}
+	if damaged(err) {
+		b.damage("%s: %v", who, err)
 	}
 	b.p.log.Warn("a list cannot be read; the checkpoint leaves it as it is", "pool", b.p.name, "list", who, "error", err)
 	return true
@@ -395,7 +417,7 @@ func (b *builder) catalog() (meta.Tree, error) {
 	} {
 		if last, ok := p.singles[kind]; !ok || !bytes.Equal(last, v) {
 			b.storeRow(rowKey(kind, 0), v)
-			p.singles[kind] = v
+			b.singles[kind] = v
 		}
 	}
 	var es []meta.Edit
@@ -442,6 +464,9 @@ func (b *builder) install() {
 	}
 	maps.Copy(p.singles, b.singles)
 	p.cat.tree, p.cat.frozen = b.c.super.catalog, nil
+	for _, d := range b.damages {
+		p.noteDamage(d)
+	}
 	p.groupTable, p.groupsCut = b.c.super.groupTable, nil
 	p.drops = append(b.drops, p.drops...)
 	p.spent = append(b.spent, p.spent...)

@@ -361,12 +361,23 @@ func (p *Pool) unloadGroups() {
 	}
 }
 
+// loadGroup reads the page of a group. The plan lock is held. One that is damaged takes the clean blocks of its group out of
+// use: nobody knows which they are.
 func (p *Pool) loadGroup(g int) error {
 	v, err := p.store.Get(p.groupPtrs[g], func(b []byte) (any, error) { return b, nil })
-	if err != nil {
-		return fmt.Errorf("group %d: %w", g, err)
+	if err == nil {
+		err = p.blocks.Load(g, v.([]byte)[:p.format.groupBlocks/4])
 	}
-	return p.blocks.Load(g, v.([]byte)[:p.format.groupBlocks/4])
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("group %d: %w", g, err)
+	if p.opt.ReadOnly || !damaged(err) || p.writable() != nil {
+		return err
+	}
+	n := p.blocks.Condemn(g, p.store.Extents())
+	p.noteDamage(fmt.Sprintf("%d clean blocks are not used any more: %v", n, err))
+	return nil
 }
 
 // writeGroups makes the pages of the groups that changed, and the edits of their rows.

@@ -42,6 +42,9 @@ func CheckReclaim(ctx context.Context, dev blockdev.Device, o Options) (*CheckRe
 		c.r.bad("while reclaiming: %v", failed)
 		return c.r, nil
 	}
+	for _, d := range p.Usage().Damages {
+		c.r.bad("while reclaiming: %s", d)
+	}
 	after, err := p.Check(ctx)
 	if err != nil {
 		c.r.bad("after reclaiming: %v", err)

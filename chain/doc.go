@@ -49,6 +49,23 @@
 //	who waits for space (reclaim)           the next means is tried                         told
 //	who reads or writes those bytes         told: EIO                                       reads go on, ErrReadOnly
 //
+// What a damaged page touches, that is, one of which no copy has the content that its pointer vouches for:
+//
+//	page of           who notices                                             what a checkpoint does that needs it
+//	----------------  ------------------------------------------------------  ---------------------------------------------
+//	a map             its region answers EIO, for good: what was written      names it with a checksum that no page has, so
+//	                  there since is lost with it; what the volume owns       that nothing older is ever seen there again
+//	                  there stays in use when it is destroyed                 (meta.Maps.OnLost); all else is built
+//	a dead list       the layer is not merged or swept                        puts what is new into another tree of the row
+//	a list of a job   the job is failing                                      the same; leaves the worked-off part
+//	a group           its clean blocks are in use for good                    writes a page by which nothing is clean
+//	the catalog,      names and attributes in it answer EIO                   is held: it is tried again, shown, and the
+//	the group table                                                           journal and the old superblock stay good. When
+//	                                                                          the journal is full, changes are refused;
+//	                                                                          reads, and writes in place, go on
+//
+// All of them but the leaves of maps have two copies. What is lost is named in Usage.Damages and in the log.
+//
 // What contradicts what this process knows (a record that cannot be applied, a page freed twice) is of the pool: memory and
 // journal differ. What only a bug of this process can bring about is fault.Misuse.
 //

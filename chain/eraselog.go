@@ -2,7 +2,6 @@ package chain
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -439,9 +438,6 @@ func (p *Pool) trimLog() error {
 			rec.keys = append(rec.keys, o.key)
 		}
 		if err := p.change(func(time.Time) error { return p.do(&rec) }); err != nil {
-			if errors.Is(err, ErrNoSpace) {
-				return nil // not now
-			}
 			return err
 		}
 	}

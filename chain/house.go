@@ -36,6 +36,7 @@ func (p *Pool) newChores() []*chore {
 		}},
 		{name: "what was destroyed and has had its time", due: func() bool { return p.overdue() != 0 }, do: p.expireOne},
 		{name: "the erase log", due: p.logFull, do: func(context.Context) (bool, error) { return true, p.trimLog() }},
+		{name: "groups of blocks", due: func() bool { return p.shunnedDue() >= 0 }, do: p.readShunned},
 		{name: "walks", due: func() bool { return p.walkReady(false) != nil }, do: p.walkOne},
 		{name: "sweeps", due: func() bool { return p.sweepable(false) != nil }, do: func(context.Context) (bool, error) {
 			return p.sweepStep(false)
@@ -202,4 +203,54 @@ func (p *Pool) troubleList() (out []Trouble) {
 	}
 	slices.SortFunc(out, func(a, b Trouble) int { return cmp.Or(cmp.Compare(b.Tries, a.Tries), cmp.Compare(a.What, b.What)) })
 	return out
+}
+
+// noteDamage names something that a damaged page touches. The plan lock is held.
+func (p *Pool) noteDamage(what string) {
+	if p.damages[what] {
+		return
+	}
+	p.damages[what] = true
+	p.log.Error("metadata is damaged", "pool", p.name, "what", what)
+}
+
+// shun passes by a group whose page cannot be read now: its clean blocks are not available until it can be. The plan lock is
+// held.
+func (p *Pool) shun(g int, err error) {
+	b := p.shunned[g]
+	if b == nil {
+		b = &backoff{}
+		p.shunned[g] = b
+	}
+	p.noteTry(b, fmt.Sprintf("reading group %d of the blocks", g), wrapCorrupt(err))
+	p.blocks.Shun(g)
+}
+
+// shunnedDue is a group that is passed by and may be tried again, or -1. The plan lock is held.
+func (p *Pool) shunnedDue() int {
+	for g, b := range p.shunned {
+		if p.mayTry(b) {
+			return g
+		}
+	}
+	return -1
+}
+
+// readShunned tries to read a group that is passed by.
+func (p *Pool) readShunned(context.Context) (bool, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.shunnedDue()
+	if g < 0 {
+		return false, nil
+	}
+	if g < p.blocks.Groups() { // else it went with the pool's end
+		if err := p.loadGroup(g); err != nil {
+			p.shun(g, err)
+			return true, nil
+		}
+	}
+	p.noteTry(p.shunned[g], fmt.Sprintf("reading group %d of the blocks", g), nil)
+	delete(p.shunned, g)
+	return true, nil
 }

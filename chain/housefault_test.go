@@ -41,7 +41,7 @@ func newSick(t *testing.T) *sick {
 	})
 	t.Cleanup(func() {
 		x.bad = 0
-		if p.Failed() == nil {
+		if p.Failed() == nil && !p.closed {
 			mustCheck(t, p)
 			ok(t, p.Close())
 		}
@@ -241,5 +241,32 @@ func TestFailingLists(t *testing.T) {
 	expect(t, cv, 0, fill('c', BlockSize))
 	if len(x.d.Find(fill('a', BlockSize))) == 0 {
 		t.Fatal("what both still show is gone")
+	}
+}
+
+// A group whose page cannot be read gives no blocks, and none that are counted on, until it can be.
+func TestShunnedGroup(t *testing.T) {
+	x := newSick(t)
+	v := mustVolume(t, x.Pool, "v", 4<<20)
+	write(t, v, fill('v', 800*BlockSize), 0)
+	for i := range int64(50) {
+		ok(t, v.Punch((100+i*4)*BlockSize, 2*BlockSize))
+	}
+	eraseAll(t, x.Pool)
+	ok(t, x.Checkpoint())
+	x.forget()
+	x.blocks.Unload(nil)
+	avail := x.Usage().Avail
+	x.bad = devtest.OpRead
+	x.mu.Lock()
+	_, err := x.findClean(x.blocks.Total(), 1)
+	x.mu.Unlock()
+	ok(t, err)
+	if u := x.Usage(); len(u.Troubles) == 0 || u.Avail >= avail {
+		t.Fatalf("%d available, before %d; %+v", u.Avail, avail, u.Troubles)
+	}
+	x.heal(0)
+	if u := x.Usage(); u.Avail != avail {
+		t.Fatalf("%d available, before %d", u.Avail, avail)
 	}
 }

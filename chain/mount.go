@@ -41,6 +41,7 @@ func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
 		nextLayer: s.lastLayer, nextJob: s.lastJob, nextIno: s.lastIno,
 		wake: make(chan struct{}, 1), ready: make(chan struct{}, 1), zeroNow: o.ZeroNow,
 	}
+	p.damages, p.shunned = map[string]bool{}, map[int]*backoff{}
 	p.chores, p.troubles, p.failing = p.newChores(), map[*backoff]string{}, map[*walk]struct{}{}
 	p.today, p.doomed = map[Ino]EraseRecord{}, map[uint64]*doomed{}
 	p.going = map[Ino]*backoff{}
@@ -113,8 +114,12 @@ func Wipe(dev blockdev.Device) error {
 	return dev.Sync()
 }
 
-// wrapCorrupt makes the sentinels of the packages below this one's. What is corrupt is one object's fault.
+// wrapCorrupt makes the sentinels of the packages below this one's. What is corrupt is one object's fault, unless it made
+// the pool fail.
 func wrapCorrupt(err error) error {
+	if fault.Of(err) == fault.Pool {
+		return err
+	}
 	for _, e := range []error{meta.ErrCorrupt, journal.ErrCorrupt, alloc.ErrCorrupt, alloc.ErrState, alloc.ErrRange, alloc.ErrNamed} {
 		if errors.Is(err, e) {
 			return fault.Mark(fault.Object, fmt.Errorf("%w: %w", ErrCorrupt, err))

@@ -19,7 +19,7 @@ import (
 // A device that fails once, or a few times in a row, at any one of its operations: no volume but the one whose bytes were
 // asked for notices, the pool does not fail, and in the end all is freed and erased.
 
-var everyOp = flag.Bool("every-op", false, "let each operation fail, instead of every so many")
+var everyOp = flag.Bool("faults.every", false, "let each operation fail, instead of every so many")
 
 var errPassing = errors.New("input/output error, this time")
 

@@ -103,8 +103,10 @@ type Pool struct {
 	chores      []*chore            // only Run's are tried
 	troubles    map[*backoff]string // what is failing
 	failing     map[*walk]struct{}
-	merge       *merge      // prepared for the record that is being made
-	last        journal.Pos // the last batch, and the generation in it; under commitMu
+	shunned     map[int]*backoff // groups whose pages cannot be read
+	damages     map[string]bool  // what damaged pages touch, as far as it was met
+	merge       *merge           // prepared for the record that is being made
+	last        journal.Pos      // the last batch, and the generation in it; under commitMu
 	lastGen     uint64
 	unbuilt     bool // the last cut came to nothing
 	leaving     bool // checkpoints say that nobody holds the pool

@@ -208,8 +208,7 @@ func (p *Pool) findClean(n, least int64) ([]alloc.Run, error) {
 		var u *alloc.UnloadedError
 		if errors.As(err, &u) {
 			if err := p.loadGroup(u.Group); err != nil {
-				p.log.Error("a group of blocks cannot be used", "pool", p.name, "group", u.Group, "error", err)
-				p.blocks.Shun(u.Group)
+				p.shun(u.Group, err)
 			}
 			continue
 		}

@@ -138,6 +138,7 @@ type (
 		Unscheduled                                                                                              int64 // part of Dirty: of jobs with erase=none
 		Stranded                                                                                                 int64 // part of Freeing, and not available: what walks fail to find
 		Troubles                                                                                                 []Trouble
+		Damages                                                                                                  []string // what damaged pages of metadata touch, as far as this process met them
 	}
 )
 

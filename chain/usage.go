@@ -1,5 +1,10 @@
 package chain
 
+import (
+	"maps"
+	"slices"
+)
+
 // Usage is the state of the pool in bytes.
 func (p *Pool) Usage() Usage {
 	p.mu.Lock()
@@ -8,7 +13,7 @@ func (p *Pool) Usage() Usage {
 	u := Usage{
 		Total: p.blocks.Total(), Clean: c.Clean, Claimed: c.Claimed, Dirty: p.dirtyN, Freeing: p.freeing,
 		Failed: p.failedN, Meta: c.Meta, Live: c.InUse - p.dirtyN - p.failedN - p.freeing,
-		Reserve: p.reserve(), Stranded: p.stranded(), Troubles: p.troubleList(),
+		Reserve: p.reserve(), Stranded: p.stranded(), Troubles: p.troubleList(), Damages: slices.Sorted(maps.Keys(p.damages)),
 	}
 	if g := p.ledger; g != nil {
 		u.Promised, u.MetaPromised, u.Avail, u.Short = g.promised, g.meta, max(0, p.free()), p.short()

@@ -149,4 +149,12 @@ func isMapBits(bits uint8) bool {
 //
 // Maps has no state. Any number of readers may run beside one writer (the caller's
 // structure lock); they see the roots that were given to them.
-type Maps struct{ Store *Store }
+type Maps struct {
+	Store *Store
+	// OnLost: a change that must read a damaged page goes on without it. What its
+	// region holds is lost, and what the change would have set there too: the map
+	// names the page with a checksum that no page has, so that nothing old is ever
+	// seen there again. It is told once, when all else is done, of the region of bits
+	// at base. Nil: a damaged page is an error.
+	OnLost func(base int64, bits uint8, err error)
+}

@@ -1,6 +1,9 @@
 package meta
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // mapOp is one change of a map. It takes effect as a whole: until it is finished, no
 // page that it replaces is reported, and if it fails, the pages that it made are freed.
@@ -9,6 +12,30 @@ type mapOp struct {
 	layer uint64 // birth of the pages made
 	made  []Ptr
 	dead  []Ptr // replaced or dropped
+	lost  []lostRegion
+}
+
+// lostRegion is a region whose page is damaged.
+type lostRegion struct {
+	base int64
+	bits uint8
+	err  error
+}
+
+// lostSum is the checksum in a pointer to what is lost.
+const lostSum = ^uint64(0)
+
+// lose makes e the entry of a lost region, if err says that its page is damaged and the
+// caller goes on without.
+func (o *mapOp) lose(e *mapEntry, base int64, bits uint8, err error) bool {
+	if o.ms.OnLost == nil || !errors.Is(err, ErrCorrupt) {
+		return false
+	}
+	if e.ptr.Sum != lostSum {
+		e.ptr.Sum = lostSum
+		o.lost = append(o.lost, lostRegion{base, bits, err})
+	}
+	return true
 }
 
 // finish ends the change and passes on its error.
@@ -21,6 +48,9 @@ func (o *mapOp) finish(err error, dead func(Ptr)) error {
 	}
 	for _, p := range o.dead {
 		dead(p)
+	}
+	for _, l := range o.lost {
+		o.ms.OnLost(l.base, l.bits, l.err)
 	}
 	return nil
 }
@@ -101,6 +131,9 @@ func (o *mapOp) set(e mapEntry, ebits uint8, base int64, bits uint8, ps []Piece)
 	if !grow && e.kind == slotInner {
 		var err error
 		if old, err = o.ms.inner(&e, base, bits); err != nil {
+			if o.lose(&e, base, bits, err) {
+				return e, nil
+			}
 			return mapEntry{}, err
 		}
 	}
@@ -146,6 +179,9 @@ func (o *mapOp) drop(e *mapEntry, base int64, bits uint8) error {
 	}
 	n, err := o.ms.inner(e, base, bits)
 	if err != nil {
+		if o.lose(e, base, bits, err) { // what lies below stays in use: nobody knows what it is
+			return nil
+		}
 		return err
 	}
 	return n.each(o.drop)

@@ -33,8 +33,12 @@ func (o *mapOp) cut(e mapEntry, base int64, bits uint8, lo, hi int64) (rest, cut
 	case bits == mapRegionBits:
 		return o.cutRegion(&e, base, lo, hi)
 	}
+	lost := len(o.lost)
 	old, err := o.ms.inner(&e, base, bits)
 	if err != nil {
+		if o.lose(&e, base, bits, err) {
+			return e, mapHole, nil
+		}
 		return mapEntry{}, mapEntry{}, err
 	}
 	r, c := *old, *old
@@ -47,7 +51,7 @@ func (o *mapOp) cut(e mapEntry, base int64, bits uint8, lo, hi int64) (rest, cut
 	}
 	r.sum()
 	c.sum()
-	if c.count == 0 {
+	if c.count == 0 && len(o.lost) == lost {
 		return e, mapHole, nil
 	}
 	if r.count == 0 {
@@ -63,8 +67,12 @@ func (o *mapOp) cut(e mapEntry, base int64, bits uint8, lo, hi int64) (rest, cut
 
 // cutRegion is cut for a region of 13 bits which is not inside or outside as a whole.
 func (o *mapOp) cutRegion(e *mapEntry, base, lo, hi int64) (rest, cut mapEntry, err error) {
+	lost := len(o.lost)
 	us, err := o.units(e, base)
 	if err != nil {
+		if o.lose(e, base, mapRegionBits, err) {
+			return *e, mapHole, nil
+		}
 		return mapEntry{}, mapEntry{}, err
 	}
 	rs, cs := make([]mapUnit, len(us)), make([]mapUnit, len(us))
@@ -76,7 +84,7 @@ func (o *mapOp) cutRegion(e *mapEntry, base, lo, hi int64) (rest, cut mapEntry, 
 		rn += rs[i].count()
 		cn += cs[i].count()
 	}
-	if cn == 0 {
+	if cn == 0 && len(o.lost) == lost {
 		return *e, mapHole, nil
 	}
 	if rn == 0 {
@@ -110,6 +118,9 @@ func (o *mapOp) cutUnit(u *mapUnit, lo, hi int64) (rest, cut mapUnit, err error)
 	}
 	ps, err := o.load(u)
 	if err != nil {
+		if o.lose(&u.e, u.base, u.bits, err) {
+			return *u, none, nil
+		}
 		return mapUnit{}, mapUnit{}, err
 	}
 	in := overlay(ps, nil, lo, hi)

@@ -63,6 +63,9 @@ func (o *mapOp) load(u *mapUnit) ([]Piece, error) {
 func (o *mapOp) setRegion(e *mapEntry, base int64, ps []Piece) (mapEntry, error) {
 	us, err := o.units(e, base)
 	if err != nil {
+		if o.lose(e, base, mapRegionBits, err) {
+			return *e, nil
+		}
 		return mapEntry{}, err
 	}
 	changed := false
@@ -76,7 +79,12 @@ func (o *mapOp) setRegion(e *mapEntry, base int64, ps []Piece) (mapEntry, error)
 		var old []Piece
 		if !whole {
 			if old, err = o.load(u); err != nil {
-				return mapEntry{}, err
+				was := len(o.lost)
+				if !o.lose(&u.e, u.base, u.bits, err) {
+					return mapEntry{}, err
+				}
+				changed = changed || len(o.lost) > was
+				continue
 			}
 		}
 		now := overlay(old, sub, u.base, u.end())

@@ -144,6 +144,8 @@ func (p poolState) trouble() string {
 		return p.Info.HostShort
 	case p.Info.Troubles != "":
 		return p.Info.Troubles + "; tried again by and by"
+	case len(p.Info.Usage.Damages) > 0:
+		return "metadata is damaged: " + strings.Join(p.Info.Usage.Damages, "; ")
 	case len(p.Info.Usage.Troubles) > 0:
 		t := p.Info.Usage.Troubles[0]
 		return fmt.Sprintf("%s failed %d times and is tried again: %s", t.What, t.Tries, t.Error)

@@ -34,6 +34,7 @@ type usage struct {
 	Repairs    int64  `json:"repairs"`
 
 	Troubles []trouble `json:"troubles,omitempty"` // what could not be done in the background
+	Damages  []string  `json:"damages,omitempty"`  // what damaged pages of metadata touch, as far as they were met
 }
 
 // trouble is something that is tried again by itself.
@@ -55,7 +56,7 @@ func troublesOf(ts []chain.Trouble) (out []trouble) {
 func usageOf(u chain.Usage) usage {
 	return usage{
 		Total: u.Total, Live: u.Live, Meta: u.Meta, Clean: u.Clean, Claimed: u.Claimed, Dirty: u.Dirty, Freeing: u.Freeing,
-		Stranded: u.Stranded, Troubles: troublesOf(u.Troubles),
+		Stranded: u.Stranded, Troubles: troublesOf(u.Troubles), Damages: u.Damages,
 		Failed: u.Failed, Reserve: u.Reserve, Kept: u.Destroyed, Promised: u.Promised, MetaProm: u.MetaPromised, Short: u.Short, Avail: u.Avail, Volumes: u.Volumes, Snapshots: u.Snapshots,
 		Layers: u.Layers, Generation: u.Generation, JournalUse: u.JournalUsed, Journal: u.JournalSize, Repairs: u.Repairs,
 	}
