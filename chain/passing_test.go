@@ -374,7 +374,8 @@ func TestFaultsOfThePool(t *testing.T) {
 		x.class, x.from, x.burst, x.ends = classPool, k, 1, true
 		func() {
 			defer func() {
-				if r := recover(); r != errEnded {
+				r := recover()
+				if err, _ := r.(error); !errors.Is(err, errEnded) {
 					panic(r)
 				}
 			}()
