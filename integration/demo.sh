@@ -6,9 +6,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:/usr/sbin:/sbin" LC_ALL=C
 
-here=$(mktemp -d "${TMPDIR:-/tmp}/slatefs-demo.XXXXXX")
+here=$(mktemp -d "${TMPDIR:-/tmp}/demo.XXXXXX")
 mnt=$here/mnt file=$here/demo.pool
-export SLATEFS_STATE_DIR=$here/state SLATEFS_RUN_DIR=$here/run
+export SLATEFS_STATE_DIR=$here/state SLATEFS_RUN_DIR=$here/r # short: names of sockets are
 
 cleanup() {
   local code=$?

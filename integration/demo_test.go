@@ -14,7 +14,7 @@ import (
 // has been resumed, with progress shown between. No process of it takes more than 200 MiB of memory.
 func TestDemo(t *testing.T) {
 	needs(t, "mke2fs", "qemu-img", "e2fsck", "debugfs")
-	dir := t.TempDir()
+	dir := newLab(t).dir
 	cmd := exec.Command("bash", "demo.sh")
 	cmd.Env = append(os.Environ(), "SLATEFS="+program, "TMPDIR="+dir)
 	text, err := cmd.CombinedOutput()
