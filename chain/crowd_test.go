@@ -211,7 +211,7 @@ func TestFullPoolChangesNames(t *testing.T) {
 				if err := p.Snapshot(Req{}, []Ino{v.ino}, fmt.Sprint("s", i)); err != nil && !errors.Is(err, ErrNoSpace) {
 					t.Fatal(err)
 				}
-				_, _ = v.WriteAt(fill('y', BlockSize), rng.Int64N(256<<20)) //nolint:errcheck // it may be refused
+				_, _ = v.WriteAt(fill('y', BlockSize), rng.Int64N(256<<20)) // it may be refused
 			}
 			ok(t, p.Checkpoint())
 			t.Logf("%d files, %d of %d pages free, %d blocks clean", len(inos), p.store.FreePages(), p.store.UsedPages(), p.Usage().Clean/BlockSize)
