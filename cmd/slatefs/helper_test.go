@@ -46,11 +46,16 @@ func TestHelperIsStartedAgain(t *testing.T) {
 
 // The end does not wait for a helper that rests, and keeps the error of its end.
 func TestHelperEnds(t *testing.T) {
-	over := part{"mount", func(context.Context) error { return errOver }}
 	rests := &helper{name: "rests", log: slog.New(slog.DiscardHandler), wait: time.Hour, run: func(context.Context) error { return errors.New("boom") }}
 	late := &helper{name: "late", log: rests.log, wait: time.Hour, run: func(ctx context.Context) error {
 		<-ctx.Done()
 		return errors.New("sync failed")
+	}}
+	over := part{"mount", func(ctx context.Context) error {
+		for why, _ := rests.trouble(); why == "" && ctx.Err() == nil; why, _ = rests.trouble() {
+			time.Sleep(time.Millisecond)
+		}
+		return errOver
 	}}
 	if err := supervise(t.Context(), []part{{rests.name, rests.keep}, {late.name, late.keep}, over}); err == nil || err.Error() != "late: sync failed" {
 		t.Errorf("supervise returns %v", err)

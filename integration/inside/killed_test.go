@@ -14,6 +14,7 @@ import (
 func TestKilledCreateOnLV(t *testing.T) {
 	newVG(t, "vg0", "/dev/vda")
 	run(t, "lvm", "lvcreate", "-q", "-y", "-n", "old", "-L", "64M", "-W", "n", "vg0")
+	run(t, "dd", "if=/dev/zero", "of=/dev/vg0/old", "bs=1M", "count=64", "conv=fsync") // other tests had the disk before
 	for _, args := range []string{"--size 64M vms vg0/vms", "--assume-zero vms vg0/old"} {
 		line := "pool create -o erase_throughput=7M " + args
 		var took time.Duration
