@@ -129,8 +129,11 @@ func parseGroup(vg map[string]string, lvs []map[string]string) (g Group, err err
 	attr := vg["vg_attr"]
 	g.Shared = len(attr) > 5 && attr[5] != '-'
 	g.Missing = vg["vg_missing_pv_count"] != "0"
-	for field, to := range map[string]*int64{"vg_size": &g.Size, "vg_free": &g.Free, "vg_extent_size": &g.Extent} {
-		if *to, err = parseBytes(vg, field); err != nil {
+	for _, f := range []struct {
+		name string
+		to   *int64
+	}{{"vg_size", &g.Size}, {"vg_free", &g.Free}, {"vg_extent_size", &g.Extent}} {
+		if *f.to, err = parseBytes(vg, f.name); err != nil {
 			return g, err
 		}
 	}
