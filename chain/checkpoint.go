@@ -291,7 +291,6 @@ func (o *overlay) swallow(below *overlay) {
 }
 
 // publish makes the built pages durable. What is in memory names them already; they are read from memory until they
-// publish makes the built pages durable. What is in memory names them already; they are read from memory until they
 // are written. On error the pool goes on with the old superblock, and the next checkpoint is this one, written again: another
 // cut would take more of the journal each time, and give nothing back. So also where the superblock's write failed and was
 // done all the same: nothing that either of the two needs is reused before this one is durable, and the journal holds all
