@@ -7,10 +7,13 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/erase"
 )
 
 // beside is one actor of TestBesideCheckpoints: what it does in each round.
@@ -20,62 +23,70 @@ type beside struct {
 }
 
 // besideCheckpoints is how many are taken while the actors go on.
-const besideCheckpoints = 60
+const besideCheckpoints = 200
 
 // Checkpoints are taken without a pause while everything that changes a pool goes on: a cut is a copy, and so nothing
 // that is built from it changes under the build. Under the race detector this finds a row of the cut that follows a
 // pointer into what lives on: of a layer that a snapshot freezes, of a job that is being erased, of a list that others
 // read.
 func TestBesideCheckpoints(t *testing.T) {
+	t.Run("no faults", func(t *testing.T) { besideCheckpointsRun(t, 0) })
+	t.Run("faults", func(t *testing.T) { besideCheckpointsRun(t, 50) })
+}
+
+// besideCheckpointsRun lets one in so many operations of the device fail, but syncs and writes of the journal, which are the
+// pool's; 0: none. Whoever is told so goes on, and in the end all is erased.
+func besideCheckpointsRun(t *testing.T, faults uint64) {
 	d := newDisk(t, 32<<20)
-	d.Fail(func(devtest.Op) error { // no fault: whoever waits for the device lets the others run
-		for range 50 {
-			runtime.Gosched()
-		}
-		return nil
-	})
-	p, err := Open(d, Options{Now: time.Now, CacheBytes: 64 << 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.SetZeroNow(func(context.Context, int64) (int64, error) { return 0, nil }) // the eraser below does it
+	var ahead atomic.Int64 // so that what is tried again later need not be waited for
+	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	p, err := Open(d, Options{Now: now, CacheBytes: 64 << 10})
+	ok(t, err)
+	e, err := erase.New(d, erasing{p}, erase.Config{Method: blockdev.Overwrite, Clock: erase.NewClock(now)})
+	ok(t, err)
+	p.SetZeroNow(e.Now)
 	vols := make([]*Volume, 3)
 	for i := range vols {
 		vols[i] = mustVolume(t, p, fmt.Sprintf("v%d", i), 1<<20)
 	}
+	at := poolPlace{p.format.ringOff, p.format.ring}
+	var ops, failed atomic.Uint64
+	var well atomic.Bool
+	d.Fail(func(o devtest.Op) error {
+		for range 50 { // whoever waits for the device lets the others run
+			runtime.Gosched()
+		}
+		if faults == 0 || well.Load() || at.class(o) == classPool || ops.Add(1)%faults != 0 {
+			return nil
+		}
+		failed.Add(1)
+		return errPassing
+	})
+
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var house, actors sync.WaitGroup
-	house.Go(func() {
-		if err := p.Run(ctx); err != nil {
-			t.Error("housekeeping: ", err)
-		}
-	})
-	house.Go(func() {
-		for ctx.Err() == nil {
-			if err := p.Checkpoint(); err != nil {
-				t.Error("checkpoint: ", err)
-				return
+	for name, run := range map[string]func(context.Context) error{
+		"housekeeping": p.Run, "eraser": e.Run, "checkpoints": func(ctx context.Context) error {
+			for ctx.Err() == nil {
+				if err := p.Checkpoint(); err != nil && !errors.Is(err, errPassing) {
+					return err
+				}
 			}
-		}
-	})
-	house.Go(func() {
-		for ctx.Err() == nil {
-			if _, err := eraseSome(p, 1<<20); err != nil {
-				t.Error("eraser: ", err)
-				return
+			return nil
+		},
+	} {
+		house.Go(func() {
+			if err := run(ctx); err != nil || ctx.Err() == nil {
+				t.Errorf("%s ended: %v", name, err)
 			}
-			select {
-			case <-ctx.Done():
-			case <-p.Ready():
-			}
-		}
-	})
+		})
+	}
 	for n, a := range besides(p, vols) {
 		actors.Go(func() {
 			rng := rand.New(rand.NewPCG(7, uint64(n)))
 			for i := 0; p.Usage().Generation < besideCheckpoints && p.Failed() == nil; i++ {
-				if err := a.do(rng, i); err != nil && !isAnswer(err) {
+				if err := a.do(rng, i); err != nil && !isAnswer(err) && !errors.Is(err, errPassing) {
 					t.Errorf("%s %d: %v", a.name, i, err)
 					return
 				}
@@ -83,16 +94,19 @@ func TestBesideCheckpoints(t *testing.T) {
 		})
 	}
 	actors.Wait()
+	well.Store(true)
 	stop()
 	house.Wait()
 	if err := p.Failed(); err != nil {
 		t.Fatal(err)
 	}
+	if faults > 0 && failed.Load() == 0 {
+		t.Error("no operation failed")
+	}
+	ahead.Add(int64(2 * time.Hour)) // the longest back-off is over
 	eraseAll(t, p)
 	mustCheck(t, p)
-	if err := p.Close(); err != nil {
-		t.Error(err)
-	}
+	ok(t, p.Close())
 }
 
 // isAnswer tells what an actor may be answered because of what the others did.
