@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/atomic"
+
 	"slatefs/chain/blockdev"
 )
 
@@ -39,7 +41,7 @@ type fakeDev struct {
 	short   int64             // of what it zeroes, the bytes that it does; 0: all
 
 	zeroTime func(n int64) time.Duration
-	syncTime time.Duration
+	syncTime atomic.Duration
 	zero     func(off, n int64) error // fault hooks, may be nil
 	read     func(p []byte, off int64) (int, error)
 	sync     func() error
@@ -91,7 +93,7 @@ func (d *fakeDev) Zero(off, n int64, m blockdev.Method) error {
 }
 
 func (d *fakeDev) Sync() error {
-	time.Sleep(d.syncTime)
+	time.Sleep(d.syncTime.Load())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.sync != nil {

@@ -56,6 +56,13 @@ func (q *fakeQueue) add(job uint64, runs ...blockdev.Extent) {
 	}
 }
 
+// with looks at the queue or changes it, while the eraser may be at work.
+func (q *fakeQueue) with(fn func()) {
+	q.st.Lock()
+	defer q.st.Unlock()
+	fn()
+}
+
 func (q *fakeQueue) Ready() <-chan struct{} { return q.ready }
 
 // enter is called by all that may not overlap.
@@ -125,12 +132,13 @@ func (q *fakeQueue) take(tok blockdev.Token, x blockdev.Extent) {
 
 func (q *fakeQueue) Report(d blockdev.Done, how blockdev.How) (left blockdev.Done, err error) {
 	defer q.enter()()
-	job, rerr := q.jobOf(d.Token), error(nil)
-	if q.fault != nil {
-		rerr = q.fault(job)
-	}
-	if rerr != nil {
-		return d, rerr
+	var job uint64
+	var sick func(uint64) error
+	q.with(func() { job, sick = q.owner[d.Token], q.fault })
+	if sick != nil {
+		if err := sick(job); err != nil {
+			return d, err
+		}
 	}
 	for _, x := range d.Zeroed {
 		if n := q.dev.dirty(x); n > 0 && q.dev.data != nil {
@@ -146,12 +154,6 @@ func (q *fakeQueue) Report(d blockdev.Done, how blockdev.How) (left blockdev.Don
 	return blockdev.Done{}, nil
 }
 
-func (q *fakeQueue) jobOf(tok blockdev.Token) uint64 {
-	q.st.Lock()
-	defer q.st.Unlock()
-	return q.owner[tok]
-}
-
 func (q *fakeQueue) GiveBack(tok blockdev.Token) {
 	defer q.enter()()
 	q.st.Lock()
@@ -162,8 +164,10 @@ func (q *fakeQueue) GiveBack(tok blockdev.Token) {
 
 func (q *fakeQueue) Flush() error {
 	defer q.enter()()
-	if q.stop != nil {
-		if err := q.stop(); err != nil {
+	var stop func() error
+	q.with(func() { stop = q.stop })
+	if stop != nil {
+		if err := stop(); err != nil {
 			return err
 		}
 	}

@@ -42,7 +42,7 @@ func TestRateIsExactAndABound(t *testing.T) {
 						b.dev.zeroTime = func(n int64) time.Duration {
 							return time.Duration(float64(n) / float64(rate) / 4 * 1e9)
 						}
-						b.dev.syncTime = min(250*time.Millisecond, time.Duration(flushBytes*1e9/4/rate))
+						b.dev.syncTime.Store(min(250*time.Millisecond, time.Duration(flushBytes*1e9/4/rate)))
 					}
 					bytes := wholeBlocks(rate * 30)
 					b.q.add(1, blockdev.Extent{Len: bytes})
@@ -211,9 +211,9 @@ func TestShownRateIsNeverAboveTheBound(t *testing.T) {
 		look("paused", 3*time.Second)
 		b.SetPaused(false)
 		look("after a pause", 3*time.Second)
-		b.dev.syncTime = 900 * time.Millisecond
+		b.dev.syncTime.Store(900 * time.Millisecond)
 		look("a slow device", 6*time.Second)
-		b.dev.syncTime = 0
+		b.dev.syncTime.Store(0)
 		look("made up for", 6*time.Second)
 	})
 }

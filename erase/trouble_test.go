@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/atomic"
+
 	"slatefs/chain/blockdev"
 	"slatefs/chain/fault"
 )
@@ -14,9 +16,9 @@ import (
 // What the queue does not take is kept, and reported when it does; nothing is zeroed twice, and other jobs go on.
 func TestReportThatFailsIsTriedAgain(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, b *bench) {
-		sick := true
+		var well atomic.Bool
 		b.q.fault = func(job uint64) error {
-			if job == 1 && sick {
+			if job == 1 && !well.Load() {
 				return fault.Mark(fault.Transient, errFake)
 			}
 			return nil
@@ -36,7 +38,7 @@ func TestReportThatFailsIsTriedAgain(t *testing.T) {
 		if n := b.dev.total(); n != 200*blockBytes {
 			t.Errorf("%d bytes zeroed: something twice", n)
 		}
-		sick = false
+		well.Store(true)
 		time.Sleep(lastRetry)
 		if s := b.Stats(); s.Background != 200*blockBytes || s.Kept+s.Pending != 0 || s.Trouble != nil {
 			t.Errorf("after the trouble: %+v", s)
@@ -53,9 +55,9 @@ func TestReportThatFailsIsTriedAgain(t *testing.T) {
 // No more is zeroed than may be kept while no report is taken, in the background and on demand; Now says why.
 func TestKeptIsBounded(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, b *bench) {
-		sick := true
+		var well atomic.Bool
 		b.q.fault = func(uint64) error {
-			if sick {
+			if !well.Load() {
 				return fault.Mark(fault.Transient, errFake)
 			}
 			return nil
@@ -72,7 +74,7 @@ func TestKeptIsBounded(t *testing.T) {
 		if n := b.dev.total(); n > flushBytes+maxStepBytes {
 			t.Errorf("%d bytes zeroed for nothing", n)
 		}
-		sick = false
+		well.Store(true)
 		if n, err := b.Now(t.Context(), blockBytes); n < flushBytes || err != nil { // before its time: somebody waits
 			t.Errorf("Now = %d, %v", n, err)
 		}
@@ -94,9 +96,11 @@ func TestReportThatIsRefusedIsGivenBack(t *testing.T) {
 			b.q.add(2, ext(1000, 100))
 			b.start(t)
 			time.Sleep(time.Minute)
-			if len(b.q.back) != 1 || b.q.back[0].job != 1 || total(b.q.back[0].zeroed) != 100*blockBytes || len(b.q.out) != 0 {
-				t.Errorf("%v: given back %+v, handed out still %v", kind, b.q.back, b.q.out)
-			}
+			b.q.with(func() {
+				if len(b.q.back) != 1 || b.q.back[0].job != 1 || total(b.q.back[0].zeroed) != 100*blockBytes || len(b.q.out) != 0 {
+					t.Errorf("%v: given back %+v, handed out still %v", kind, b.q.back, b.q.out)
+				}
+			})
 			if s := b.Stats(); s.Background != 100*blockBytes || s.Kept+s.Pending != 0 || s.Errors.Report != 1 {
 				t.Errorf("%v: %+v", kind, s)
 			}
@@ -111,13 +115,15 @@ func TestNextThatFailsIsTriedAgain(t *testing.T) {
 			b.q.add(1, blockdev.Extent{Len: 100 * mib})
 			b.start(t)
 			time.Sleep(500*time.Millisecond + 1)
-			sick := true
-			b.q.next = func() error {
-				if sick {
-					return fault.Mark(kind, errFake)
+			var well atomic.Bool
+			b.q.with(func() {
+				b.q.next = func() error {
+					if !well.Load() {
+						return fault.Mark(kind, errFake)
+					}
+					return nil
 				}
-				return nil
-			}
+			})
 			time.Sleep(10 * time.Second)
 			s := b.Stats()
 			if s.Background == 0 || s.Pending != 0 || !errors.Is(s.Trouble, errFake) || s.Errors.Next < 3 || s.Errors.Next > 6 {
@@ -126,7 +132,7 @@ func TestNextThatFailsIsTriedAgain(t *testing.T) {
 			if n, err := b.Now(t.Context(), 1); n != 0 || !errors.Is(err, errFake) {
 				t.Errorf("%v: Now = %d, %v", kind, n, err)
 			}
-			sick = false
+			well.Store(true)
 			b.drained(t, 100*mib)
 			if s := b.Stats(); s.Trouble != nil {
 				t.Errorf("%v: %v", kind, s.Trouble)
@@ -156,12 +162,14 @@ func TestPoolErrorsAreFinal(t *testing.T) {
 			default:
 			}
 			writes := len(b.dev.log())
-			b.q.next, b.q.fault, b.q.stop = nil, nil, nil // too late
+			b.q.with(func() { b.q.next, b.q.fault, b.q.stop = nil, nil, nil }) // too late
 			b.q.add(2, ext(1000, 100))
 			time.Sleep(time.Hour)
-			if len(b.dev.log()) != writes || len(b.q.reports) != 0 {
-				t.Errorf("%s: it goes on", what)
-			}
+			b.q.with(func() {
+				if len(b.dev.log()) != writes || len(b.q.reports) != 0 {
+					t.Errorf("%s: it goes on", what)
+				}
+			})
 			if _, err := b.Now(t.Context(), 1); !errors.Is(err, errFake) || !errors.Is(b.Stats().Trouble, errFake) {
 				t.Errorf("%s: Now: %v, %+v", what, err, b.Stats())
 			}
@@ -182,10 +190,12 @@ func TestFlushThatFailsIsTriedAgain(t *testing.T) {
 		if s := b.Stats(); s.Background != 0 || s.Kept != 100*blockBytes {
 			t.Errorf("%+v", s)
 		}
-		b.q.stop = nil
+		b.q.with(func() { b.q.stop = nil })
 		time.Sleep(2 * lastRetry)
-		if s := b.Stats(); s.Background != 100*blockBytes || s.Kept+s.Pending != 0 || len(b.q.reports) != 1 {
-			t.Errorf("%+v, %d reports", s, len(b.q.reports))
-		}
+		b.q.with(func() {
+			if s := b.Stats(); s.Background != 100*blockBytes || s.Kept+s.Pending != 0 || len(b.q.reports) != 1 {
+				t.Errorf("%+v, %d reports", s, len(b.q.reports))
+			}
+		})
 	})
 }
