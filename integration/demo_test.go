@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,8 +16,8 @@ import (
 func TestDemo(t *testing.T) {
 	needs(t, "mke2fs", "qemu-img", "e2fsck", "debugfs")
 	dir := newLab(t).dir
-	cmd := exec.Command("bash", "demo.sh")
-	cmd.Env = append(os.Environ(), "SLATEFS="+program, "TMPDIR="+dir)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"=demo", "SLATEFS="+program, "TMPDIR="+dir)
 	text, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
@@ -38,6 +39,7 @@ func TestDemo(t *testing.T) {
 		`(?m)^   the daemon took at most (\d+) MiB of memory$`,
 		`(?m)^pool demo: 0 errors, 0 leaks$`,
 		`(?m)^demo: all is as it should be`,
+		`(?m)^the largest process took (\d+) MiB$`,
 	} {
 		at := regexp.MustCompile(step).FindSubmatchIndex(rest)
 		if at == nil {
@@ -48,7 +50,7 @@ func TestDemo(t *testing.T) {
 		}
 		rest = rest[at[1]:]
 	}
-	var n [4]int64
+	var n [5]int64
 	for i := range n {
 		n[i], err = strconv.ParseInt(string(found[i]), 10, 64)
 		must(t, err)
@@ -56,12 +58,22 @@ func TestDemo(t *testing.T) {
 	if min(n[0], n[1], n[2]) < 16384 {
 		t.Errorf("marks of what was thrown away, while erasing is paused: %d; want those of 64 MiB each", n[:3])
 	}
-	largest := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
-	t.Logf("the largest process took %d MiB, the daemon %d MiB", largest, n[3])
-	if max(largest, n[3]) > 200 {
-		t.Errorf("the largest process of the demo took %d MiB, its daemon %d MiB; want 200 at most", largest, n[3])
+	if max(n[3], n[4]) > 200 {
+		t.Errorf("the daemon of the demo took %d MiB, its largest process %d MiB; want 200 at most", n[3], n[4])
 	}
 	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
+}
+
+// demoChild runs the demo and prints what memory the largest process of it took. It is a process of its own, for a program
+// is charged with what the process that started it had: the tests', much.
+func demoChild([]string) error {
+	cmd := exec.Command("bash", "demo.sh")
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
+	if err := cmd.Run(); err != nil {
+		return err
+	}
+	fmt.Printf("the largest process took %d MiB\n", cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss>>10)
+	return nil
 }

@@ -36,6 +36,7 @@ var children = map[string]func(args []string) error{
 	"map":       mapChild,
 	"hold":      holdChild,
 	"interrupt": interruptChild,
+	"demo":      demoChild,
 }
 
 func TestMain(m *testing.M) {
