@@ -23,7 +23,7 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64, look func() bool) erro
 			return err
 		}
 		p.mu.Lock()
-		zero, dirty, cleaned, lsn := p.demanded(), p.dirtyN, p.cleaned, p.lsn
+		zero, dirty, cleaned, since := p.demanded(), p.dirtyN, p.cleaned, moment{p.lsn, p.movedLocked()}
 		waits, walk, there := p.walkWaits(), p.walkReady(true), look()
 		p.mu.Unlock()
 		if there {
@@ -58,7 +58,7 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64, look func() bool) erro
 			if did, err := p.sweepStep(true); did || !skip(err) {
 				return err
 			}
-			again, err := p.waitForDirty(ctx, lsn, zero != nil, look)
+			again, err := p.waitForDirty(ctx, since, zero != nil, look)
 			if err != nil {
 				return err
 			}
@@ -86,17 +86,36 @@ func (p *Pool) reclaimAfter(ctx context.Context, short error, blocks int64, look
 	return err
 }
 
-// waitForDirty tells whether reclaim, which found nothing to do since the record lsn, should look again: something has
-// changed meanwhile, or a plan that may still have touched what is dirty has ended, for which it waits.
-func (p *Pool) waitForDirty(ctx context.Context, lsn uint64, erases bool, look func() bool) (again bool, err error) {
+// moment is when reclaim looked: the last record, and what is closed when a plan ends after it.
+type moment struct {
+	lsn   uint64
+	moved <-chan struct{}
+}
+
+// waitForDirty tells whether reclaim, which found nothing to do since a moment, should look again: something has changed
+// meanwhile, or what kept dirty blocks from being erased has ended. That may be a plan that can still touch them, for which
+// it waits and which leaves no record, or a record that was not durable.
+func (p *Pool) waitForDirty(ctx context.Context, since moment, erases bool, look func() bool) (again bool, err error) {
 	p.mu.Lock()
-	changed, pinned, moved := p.lsn != lsn || look(), p.dirtyN > 0 && erases && len(p.epochs.open) > 0, p.movedLocked()
+	changed, dirty := p.lsn != since.lsn || look(), erases && p.dirtyN > p.sickN()
+	pinned, unsettled := len(p.epochs.open) > 0, p.durable < since.lsn
 	p.mu.Unlock()
-	if changed || !pinned {
+	switch {
+	case changed || !dirty:
 		return changed, nil
+	case unsettled:
+		return true, p.Flush()
 	}
 	select {
-	case <-moved:
+	case <-since.moved:
+		return true, nil
+	default:
+		if !pinned {
+			return false, nil
+		}
+	}
+	select {
+	case <-since.moved:
 		return true, nil
 	case <-ctx.Done():
 		return false, ctx.Err()

@@ -145,3 +145,39 @@ func TestAllocateTakesFromTheWindow(t *testing.T) {
 	}
 	write(t, v, fill('y', BlockSize), 7<<20)
 }
+
+// A plan that kept dirty blocks from being erased, and ends after the eraser had looked and before the writer concludes
+// that nothing is left, leaves no record. The writer looks again.
+func TestNoSpaceIsNotToldWhenAPlanHasEnded(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	v := mustVolume(t, p, "v", 4<<20)
+	write(t, v, fill('x', 32*BlockSize), 0)
+	var reader Plan
+	need, err := v.PlanRead(&reader, 0, BlockSize)
+	if err != nil || !need.None() {
+		t.Fatalf("%+v, %v", need, err)
+	}
+	ok(t, v.Punch(16*BlockSize, 16*BlockSize)) // dirty, and the reader may see them
+	ok(t, p.Flush())
+	inVain := 0
+	p.SetZeroNow(func(_ context.Context, n int64) (int64, error) {
+		p.mu.Lock()
+		lsn := p.lsn
+		p.mu.Unlock()
+		done, err := eraseSome(p, n)
+		p.mu.Lock()
+		same := p.lsn == lsn
+		p.mu.Unlock()
+		if done == 0 && same {
+			if inVain++; inVain == 1 {
+				reader.Abort()
+			}
+		}
+		return done, err
+	})
+	before := p.cleaned
+	ok(t, p.reclaim(t.Context(), 1, func() bool { return p.cleaned > before }))
+	if inVain == 0 {
+		t.Error("the plan held nothing up")
+	}
+}
