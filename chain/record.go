@@ -357,36 +357,24 @@ func (r *recErased) encode(e *encoder) {
 	e.key(r.upTo)
 	e.runs(r.zeroed)
 	e.runs(r.failed)
-	e.time(r.when)
-	e.bool(r.told)
-	if r.told {
-		e.how(r.how)
-	}
+	e.told(r.when, r.told, r.how)
 }
 
 func (r *recErased) decode(d *decoder) {
 	r.job, r.upTo, r.zeroed, r.failed = d.u(), d.key(), d.runs(), d.runs()
-	if r.when, r.told = d.time(), d.bool(); r.told {
-		r.how = d.how()
-	}
+	r.when, r.told, r.how = d.told()
 }
 
 func (r *recApart) encode(e *encoder) {
 	e.u(r.job)
 	e.old(r.zeroed)
 	e.old(r.failed)
-	e.time(r.when)
-	e.bool(r.told)
-	if r.told {
-		e.how(r.how)
-	}
+	e.told(r.when, r.told, r.how)
 }
 
 func (r *recApart) decode(d *decoder) {
 	r.job, r.zeroed, r.failed = d.u(), d.old(), d.old()
-	if r.when, r.told = d.time(), d.bool(); r.told {
-		r.how = d.how()
-	}
+	r.when, r.told, r.how = d.told()
 }
 
 func (r *recSeal) encode(e *encoder) { e.u(r.job); e.bool(r.bad) }

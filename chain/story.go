@@ -53,6 +53,22 @@ func (e *encoder) how(h How) {
 	e.bool(h.Releases)
 }
 
+// told ends the record of a report: when it was made, and how, where that is not what the last one said.
+func (e *encoder) told(when time.Time, told bool, how How) {
+	e.time(when)
+	e.bool(told)
+	if told {
+		e.how(how)
+	}
+}
+
+func (d *decoder) told() (when time.Time, told bool, how How) {
+	if when, told = d.time(), d.bool(); told {
+		how = d.how()
+	}
+	return when, told, how
+}
+
 func (d *decoder) how() How { return How{d.str(), d.str(), d.str(), d.str(), d.bool()} }
 
 func (e *encoder) layers(ids []LayerID) {
