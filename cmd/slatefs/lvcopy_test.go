@@ -43,7 +43,8 @@ func TestCopiesOnLVs(t *testing.T) {
 		t.Errorf("%+v, %v", ref, err)
 	}
 	states := withLVs([]poolState{{Name: "lab", UUID: uuid{1}, State: stateOnline, Device: "/dev/vg0/lab"}}, all)
-	if len(states) != 3 || states[0].VG.Name != "vg0" || states[1].Device != "/dev/vg1/lab" || states[1].State != stateCopy || states[2].State != stateUnmounted {
+	if len(states) != 3 || states[0].VG.Name != "vg0" || states[1].Device != "/dev/vg1/lab" ||
+		states[1].State != stateCopy || states[2].State != stateUnmounted {
 		t.Errorf("listed: %+v", states)
 	}
 }

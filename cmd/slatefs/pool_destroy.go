@@ -44,16 +44,9 @@ func (a *app) poolDestroyCmd() *cobra.Command {
 }
 
 func (a *app) poolDestroy(ctx context.Context, arg string, flags poolDestroyFlags) error {
-	f, err := a.finder()
+	_, ref, err := a.unmounted(arg)
 	if err != nil {
 		return err
-	}
-	ref, err := f.pool(arg)
-	if err != nil {
-		return err
-	}
-	if ref.live != nil {
-		return hinted(inUse(*ref.live), "slatefs umount %s", ref.live.Dir)
 	}
 	dev, release, err := a.reach(ctx, ref, blockdev.Options{}, false)
 	if errors.Is(err, os.ErrNotExist) && ref.id != (uuid{}) && flags.force && !flags.dry {

@@ -72,16 +72,9 @@ type newLabel struct {
 
 // relabel gives a pool that is not mounted another name or UUID.
 func (a *app) relabel(ctx context.Context, arg string, n newLabel) error {
-	f, err := a.finder()
+	f, ref, err := a.unmounted(arg)
 	if err != nil {
 		return err
-	}
-	ref, err := f.pool(arg)
-	if err != nil {
-		return err
-	}
-	if ref.live != nil {
-		return hinted(inUse(*ref.live), "slatefs umount %s", ref.live.Dir)
 	}
 	if err := a.refuseUnfinished(ctx, f, ref); err != nil {
 		return err

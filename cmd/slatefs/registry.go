@@ -154,7 +154,8 @@ func (a *app) named(name string) (known, error) {
 	case 1:
 		return list[0], nil
 	}
-	return known{}, fmt.Errorf("%d pools are named %s, on %s and %s: give the device, as %s", len(list), name, list[0].Device, list[1].Device, list[0].Device)
+	return known{}, fmt.Errorf("%d pools are named %s, on %s and %s: give the device, as %s",
+		len(list), name, list[0].Device, list[1].Device, list[0].Device)
 }
 
 var errUnknownPool = errors.New("no pool of that name is known here")

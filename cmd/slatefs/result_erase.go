@@ -108,7 +108,8 @@ func (i jobInfo) of(j chain.JobInfo) jobInfo {
 func eraseInfoOf(p *chain.Pool, s erase.Stats, now time.Time) eraseInfo {
 	u := p.Usage()
 	i := eraseInfo{
-		Pool: p.Name(), PoolUUID: uuid(p.UUID()).String(), Unsched: u.Unscheduled, Dirty: u.Dirty, Freeing: u.Freeing, Failed: u.Failed, Clean: u.Clean,
+		Pool: p.Name(), PoolUUID: uuid(p.UUID()).String(),
+		Unsched: u.Unscheduled, Dirty: u.Dirty, Freeing: u.Freeing, Failed: u.Failed, Clean: u.Clean,
 		Rate: s.Rate, Bound: s.Bound, Current: s.Current, Paused: s.Paused, Window: s.Window.String(),
 		MethodSet: s.Want.String(), Method: s.Method.String(), MethodWhy: s.Why, Verify: s.Verify.String(),
 		Background: s.Background, Demand: s.Demand, Released: s.Released, Jobs: []jobInfo{}, Counters: countersOf(s),

@@ -141,6 +141,19 @@ type poolRef struct {
 	name   string
 }
 
+// unmounted finds a pool that a command is to have for itself: one that is mounted is refused, with the way out.
+func (a *app) unmounted(arg string) (*finder, poolRef, error) {
+	f, err := a.finder()
+	if err != nil {
+		return nil, poolRef{}, err
+	}
+	ref, err := f.pool(arg)
+	if err == nil && ref.live != nil {
+		err = hinted(inUse(*ref.live), "slatefs umount %s", ref.live.Dir)
+	}
+	return f, ref, err
+}
+
 // pool finds a POOL: by name, mountpoint, a path below it, or device.
 func (f *finder) pool(arg string) (poolRef, error) {
 	if isPath(arg) {
