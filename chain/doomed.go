@@ -246,30 +246,6 @@ func (p *Pool) doomedInOrder() []uint64 {
 	})
 }
 
-// recRevive: a snapshot that was destroyed has its name, or another one, again.
-type recRevive struct {
-	layer LayerID
-	name  string
-}
-
-func (*recRevive) kind() byte          { return kindRevive }
-func (r *recRevive) encode(e *encoder) { e.u(uint64(r.layer)); e.str(r.name) }
-func (r *recRevive) decode(d *decoder) { r.layer, r.name = LayerID(d.u()), d.str() }
-
-func (r *recRevive) apply(p *Pool) error {
-	l, err := p.layer(r.layer)
-	if err != nil {
-		return err
-	}
-	if err := checkSnapName(r.name); err != nil || !l.kept || l.head || l.dead || l.vol == 0 {
-		return fmt.Errorf("layer %v, kept %v, becomes %q: %w", l.id, l.kept, r.name, ErrCorrupt)
-	}
-	l.named, l.kept, l.name = true, false, r.name
-	delete(p.nameless, l)
-	p.touch(l)
-	return nil
-}
-
 // doomedRows checks that what is kept is there.
 func (c *checker) doomedRows() {
 	p, n := c.p, 0

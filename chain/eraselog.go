@@ -338,51 +338,6 @@ func (p *Pool) logFrom(from meta.Key, n int, fn func(meta.Key, *logRow), more fu
 	return inner
 }
 
-// recForget: records leave the erase log, by the keys of their rows.
-type recForget struct{ keys []meta.Key }
-
-func (*recForget) kind() byte { return kindForget }
-
-func (r *recForget) encode(e *encoder) {
-	e.u(uint64(len(r.keys)))
-	for _, k := range r.keys {
-		e.key(k)
-	}
-}
-
-func (r *recForget) decode(d *decoder) {
-	for range d.lenOf(2) {
-		r.keys = append(r.keys, d.key())
-	}
-}
-
-func (r *recForget) apply(p *Pool) error {
-	for _, k := range r.keys {
-		kind := rowKind(k.Hi >> 56)
-		if kind != rowLog && kind != rowDaily || kind == rowLog && (k.Lo != 0 || k.Hi == rowKey(rowLog, 0).Hi) {
-			return fmt.Errorf("row %x leaves the erase log: %w", k, ErrCorrupt)
-		}
-		gone := false
-		for ; ; k.Lo++ {
-			_, ok, err := p.cat.get(k)
-			if err != nil {
-				return wrapCorrupt(err)
-			}
-			if !ok {
-				break
-			}
-			p.cat.put(k, nil)
-			if gone = true; kind == rowDaily {
-				break
-			}
-		}
-		if gone {
-			p.logN--
-		}
-	}
-	return nil
-}
-
 // logBound is how many records stay: the log takes about a hundredth of a small pool, and 16,384 records at most.
 func (p *Pool) logBound() int64 { return min(max(p.blocks.Total()/32, 32), 1<<14) }
 

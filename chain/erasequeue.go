@@ -141,24 +141,6 @@ func (p *Pool) EraseFirst(_ Req, id uint64) error {
 	return p.Flush()
 }
 
-// recFirst: a job goes before all others.
-type recFirst struct{ job uint64 }
-
-func (*recFirst) kind() byte          { return kindFirst }
-func (r *recFirst) encode(e *encoder) { e.u(r.job) }
-func (r *recFirst) decode(d *decoder) { r.job = d.u() }
-
-func (r *recFirst) apply(p *Pool) error {
-	j := p.jobs[r.job]
-	if j == nil {
-		return fmt.Errorf("erase job %d goes first: %w", r.job, ErrCorrupt)
-	}
-	top := p.topRank()
-	p.place(j, func() { j.rank = top + 1 })
-	j.dirty = true
-	return nil
-}
-
 // sealJob makes what a job collected its ready part, or what failed, when its time has come.
 func (p *Pool) sealJob(j *job) (bool, error) {
 	switch {

@@ -63,8 +63,8 @@ func FuzzRecords(f *testing.F) {
 		all = append(all, b...)
 	}
 	f.Add(all)
-	f.Add([]byte{kindClaim, 0xff, 0xff, 0xff, 0xff, 0x7f})
-	f.Add([]byte{kindMap, 1, 0x80, 0x00, 1, 0, 2, 0, 0}) // an integer that is longer than it must be; a bool that is 2
+	f.Add([]byte{kindOf(&recClaim{}), 0xff, 0xff, 0xff, 0xff, 0x7f})
+	f.Add([]byte{kindOf(&recMap{}), 1, 0x80, 0x00, 1, 0, 2, 0, 0}) // an integer that is longer than it must be; a bool that is 2
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func goldenSuper() superblock {
 
 func encodeRecord(r record) []byte {
 	e := encoder{}
-	e.byte(r.kind())
+	e.byte(kindOf(r))
 	r.encode(&e)
 	return e.b
 }
@@ -222,7 +223,7 @@ func TestGoldenRecords(t *testing.T) {
 	seen := map[byte]bool{}
 	for _, r := range goldenRecords() {
 		b := encodeRecord(r.rec)
-		seen[r.rec.kind()] = true
+		seen[kindOf(r.rec)] = true
 		lines = append(lines, fmt.Sprintf("%s %x", r.name, b))
 		rs, err := decodeAll(b)
 		if err != nil || len(rs) != 1 || !reflect.DeepEqual(rs[0], r.rec) {
@@ -294,5 +295,33 @@ func TestGoldenRows(t *testing.T) {
 		if err != nil || !bytes.Equal(again, r.val) {
 			t.Errorf("%s: %x\nread and written: %x, %v", r.name, r.val, again, err)
 		}
+	}
+}
+
+// TestFormatTellsRecords: the table of records in docs/format.md has the kinds of the program, by number and name.
+func TestFormatTellsRecords(t *testing.T) {
+	doc, err := os.ReadFile("../docs/format.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(doc), "\n### Records\n")
+	told := map[int]string{}
+	for line := range strings.Lines(section) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 {
+			continue
+		}
+		if n, err := strconv.Atoi(strings.TrimSpace(cells[1])); err == nil {
+			told[n] = strings.TrimSpace(cells[2])
+		}
+	}
+	for n, k := range kinds {
+		if told[n] != k.name {
+			t.Errorf("record kind %d is %q, in docs/format.md %q", n, k.name, told[n])
+		}
+		delete(told, n)
+	}
+	for n, name := range told {
+		t.Errorf("docs/format.md tells of record kind %d, %q, and there is none", n, name)
 	}
 }

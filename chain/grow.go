@@ -14,67 +14,6 @@ import (
 // anything there; but what a pool file gains is durable zeros, and clean. What it gives up is clean, and no record, page or
 // plan names it any more. Ring, window and groups keep their sizes.
 
-// recExtend: the pool has that many blocks, more than before. Those from clean on are zero on the device.
-type recExtend struct {
-	blocks int64
-	clean  alloc.BlockID
-	when   time.Time
-}
-
-// recReduce: the pool has that many blocks, fewer than before. The others were clean.
-type recReduce struct{ blocks int64 }
-
-func (*recExtend) kind() byte { return kindExtend }
-func (*recReduce) kind() byte { return kindReduce }
-
-func (r *recExtend) encode(e *encoder) { e.i(r.blocks); e.u(uint64(r.clean)); e.time(r.when) }
-func (r *recExtend) decode(d *decoder) {
-	r.blocks, r.clean, r.when = d.i(), alloc.BlockID(d.u()), d.time()
-}
-
-func (r *recReduce) encode(e *encoder) { e.i(r.blocks) }
-func (r *recReduce) decode(d *decoder) { r.blocks = d.i() }
-
-func (r *recExtend) apply(p *Pool) error {
-	old := p.blocks.Total()
-	if r.blocks <= old || r.blocks > maxBlocks || int64(r.clean) < old || int64(r.clean) > r.blocks {
-		return fmt.Errorf("pool of %d blocks extended to %d, clean from %d: %w", old, r.blocks, r.clean, ErrCorrupt)
-	}
-	if r.blocks*BlockSize > p.dev.Size() {
-		return fmt.Errorf("pool extended to %d bytes, its device has %d: %w", r.blocks*BlockSize, p.dev.Size(), ErrCorrupt)
-	}
-	p.setTotal(r.blocks)
-	if n := int64(r.clean) - old; n > 0 {
-		p.addToJob(p.newJob(0, "", "", reasonInitial, "", r.when), oldRun{dev: alloc.BlockID(old), n: n})
-	}
-	if n := r.blocks - int64(r.clean); n > 0 {
-		return p.blocks.Set(alloc.Run{Start: r.clean, Len: n}, alloc.InUse, alloc.Clean)
-	}
-	return nil
-}
-
-func (r *recReduce) apply(p *Pool) error {
-	old := p.blocks.Total()
-	if r.blocks >= old || r.blocks < p.format.window || int64(p.storeEnd()) > r.blocks {
-		return fmt.Errorf("pool of %d blocks reduced to %d: %w", old, r.blocks, ErrCorrupt)
-	}
-	err := p.loadGroupOf(alloc.BlockID(r.blocks))
-	if err == nil {
-		err = p.blocks.Set(alloc.Run{Start: alloc.BlockID(r.blocks), Len: old - r.blocks}, alloc.Clean, alloc.InUse)
-	}
-	if err == nil {
-		err = p.blocks.Shrink(r.blocks)
-	}
-	if err != nil {
-		return err
-	}
-	for g := p.blocks.Groups(); g < len(p.groupPtrs); g++ {
-		p.groupsCut = append(p.groupsCut, cutGroup{g, p.groupPtrs[g]})
-	}
-	p.setTotal(r.blocks)
-	return nil
-}
-
 // setTotal tells everybody how many blocks the pool has. Structure and plan lock are held.
 func (p *Pool) setTotal(blocks int64) {
 	if blocks > p.blocks.Total() {

@@ -77,7 +77,7 @@ func TestHostileRecords(t *testing.T) {
 		refused(t, name, d)
 	}
 	for name, batch := range map[string][]byte{
-		"kind 0": {0}, "kind 200": {200, 1, 2}, "cut short": {kindMap, 1}, "2^40 runs": {kindClaim, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40},
+		"kind 0": {0}, "kind 200": {200, 1, 2}, "cut short": {kindOf(&recMap{}), 1}, "2^40 runs": {kindOf(&recClaim{}), 0x80, 0x80, 0x80, 0x80, 0x80, 0x40},
 	} {
 		d, _ := closedPool(t)
 		p, err := Open(d, Options{Now: newClock().now})

@@ -191,3 +191,31 @@ func edits(m *omap.Map[entry]) []meta.Edit {
 	})
 	return out
 }
+
+// oldRun is a run that a map no longer shows.
+type oldRun struct {
+	dev   alloc.BlockID
+	n     int64
+	birth LayerID
+}
+
+func (e *encoder) old(rs []oldRun) {
+	e.u(uint64(len(rs)))
+	for _, r := range rs {
+		e.u(uint64(r.dev))
+		e.i(r.n)
+		e.u(uint64(r.birth))
+	}
+}
+
+func (d *decoder) old() []oldRun {
+	n := d.lenOf(3)
+	if n == 0 {
+		return nil
+	}
+	rs := make([]oldRun, 0, n)
+	for range n {
+		rs = append(rs, oldRun{alloc.BlockID(d.u()), d.i(), LayerID(d.u())})
+	}
+	return rs
+}

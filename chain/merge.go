@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"slatefs/alloc"
 	"slatefs/chain/meta"
 )
 
@@ -40,22 +39,6 @@ func (p *Pool) prepareRecord(r record) error {
 		return fmt.Errorf("pool %s: %w: %w", p.name, ErrNoSpace, err)
 	}
 	return wrapCorrupt(err)
-}
-
-func (r *recReap) prepare(p *Pool) error { return p.prepareReap(p.layers[r.layer]) }
-
-func (r *recUnname) prepare(p *Pool) error {
-	if r.held {
-		return nil
-	}
-	return p.prepareReap(p.layers[r.layer])
-}
-
-func (r *recReduce) prepare(p *Pool) error {
-	if r.blocks <= 0 || r.blocks >= p.blocks.Total() {
-		return nil // apply refuses it
-	}
-	return p.loadGroupOf(alloc.BlockID(r.blocks))
 }
 
 // prepareReap prepares the merge that reap will come to when l loses what held it, if any: l's own, or that of its parent,
@@ -118,14 +101,6 @@ func (l *list) splitAt(f *meta.Family, b LayerID) (below, upper []meta.Tree, err
 	}
 	l.trees = slices.Concat(below, upper)
 	return below, upper, nil
-}
-
-// prepare brings the runs of a sweep from the trees of all lists below the layer to what waits in memory.
-func (r *recSweep) prepare(p *Pool) error {
-	if l := p.layers[r.layer]; l != nil {
-		return p.gather(l, r.runs)
-	}
-	return nil
 }
 
 func (p *Pool) gather(n *layer, runs []deadRun) error {

@@ -321,7 +321,7 @@ func TestCrashBetweenTheRecordsOfAShrink(t *testing.T) {
 		steps = len(rs)
 		e := encoder{}
 		for _, r := range rs[:k] {
-			e.byte(r.kind())
+			e.byte(kindOf(r))
 			r.encode(&e)
 		}
 		all := p.pending

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"slatefs/alloc"
 	"slatefs/chain/meta"
@@ -242,33 +241,6 @@ func intersect(a, b []deadRun) (out []deadRun) {
 		}
 	}
 	return out
-}
-
-// recSweep: blocks of a nameless layer that none of its descendants sees.
-type recSweep struct {
-	layer LayerID
-	when  time.Time
-	runs  []deadRun
-}
-
-func (r *recSweep) encode(e *encoder) { e.u(uint64(r.layer)); e.time(r.when); e.old(r.runs) }
-func (r *recSweep) decode(d *decoder) { r.layer, r.when, r.runs = LayerID(d.u()), d.time(), d.old() }
-
-func (r *recSweep) apply(p *Pool) error {
-	l, err := p.layer(r.layer)
-	if err != nil {
-		return err
-	}
-	j := p.jobFor(l, l.name, reasonSwept, r.when)
-	j.layers = append(j.layers, l.id)
-	for _, o := range r.runs {
-		p.owns(l, -o.n)
-		p.addToJob(j, o)
-	}
-	l.swept = true
-	p.touch(l)
-	p.unlist(l, r.runs)
-	return nil
 }
 
 // unlist takes runs, which were gathered in memory, out of every dead list below n.

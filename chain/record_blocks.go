@@ -1,0 +1,169 @@
+package chain
+
+import (
+	"fmt"
+	"slatefs/alloc"
+	"time"
+)
+
+// recClaim: clean blocks are handed to the window.
+type recClaim struct{ runs []alloc.Run }
+
+func (r *recClaim) encode(e *encoder) { e.runs(r.runs) }
+
+func (r *recClaim) decode(d *decoder) { r.runs = d.runs() }
+
+func (r *recClaim) apply(p *Pool) error {
+	for _, run := range r.runs {
+		if err := p.blocks.Claim(run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recUnclaim: blocks of the window that no plan ever named are clean again.
+type recUnclaim struct{ runs []alloc.Run }
+
+func (r *recUnclaim) encode(e *encoder) { e.runs(r.runs) }
+
+func (r *recUnclaim) decode(d *decoder) { r.runs = d.runs() }
+
+func (r *recUnclaim) apply(p *Pool) error {
+	for _, run := range r.runs {
+		if err := p.blocks.Unclaim(run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recGrant: clean blocks go to the metadata store.
+type recGrant struct{ run alloc.Run }
+
+func (r *recGrant) encode(e *encoder) { e.u(uint64(r.run.Start)); e.i(r.run.Len) }
+
+func (r *recGrant) decode(d *decoder) {
+	r.run = alloc.Run{Start: alloc.BlockID(d.u()), Len: d.i()}
+}
+
+func (r *recGrant) apply(p *Pool) error {
+	if err := p.blocks.Set(r.run, alloc.Clean, alloc.Meta); err != nil {
+		return err
+	}
+	if err := p.store.AddExtent(r.run); err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return nil
+}
+
+// recDirty: claimed blocks that a plan named and did not map are dirty.
+type recDirty struct {
+	vol  Ino
+	runs []alloc.Run
+}
+
+func (r *recDirty) encode(e *encoder) { e.u(uint64(r.vol)); e.runs(r.runs) }
+
+func (r *recDirty) decode(d *decoder) { r.vol, r.runs = Ino(d.u()), d.runs() }
+
+func (r *recDirty) apply(p *Pool) error {
+	j := p.volJobs[r.vol]
+	for _, run := range r.runs {
+		if err := p.blocks.Use(run); err != nil {
+			return err
+		}
+		if j == nil {
+			return fmt.Errorf("volume %d: block %d is dirty without a job: %w", r.vol, run.Start, ErrCorrupt)
+		}
+		p.addToJob(j, oldRun{dev: run.Start, n: run.Len})
+	}
+	return nil
+}
+
+// recRecover: after a crash, all that is claimed is dirty.
+type recRecover struct{ when time.Time }
+
+func (r *recRecover) encode(e *encoder) { e.time(r.when) }
+
+func (r *recRecover) decode(d *decoder) { r.when = d.time() }
+
+func (r *recRecover) apply(p *Pool) error {
+	runs, err := p.abandonClaims()
+	if err != nil {
+		return err
+	}
+	j := p.newJob(0, "", "", reasonRecovery, "", r.when)
+	for _, run := range runs {
+		p.addToJob(j, oldRun{dev: run.Start, n: run.Len})
+	}
+	p.endJob(j)
+	return nil
+}
+
+// recExtend: the pool has that many blocks, more than before. Those from clean on are zero on the device.
+type recExtend struct {
+	blocks int64
+	clean  alloc.BlockID
+	when   time.Time
+}
+
+func (r *recExtend) encode(e *encoder) { e.i(r.blocks); e.u(uint64(r.clean)); e.time(r.when) }
+
+func (r *recExtend) decode(d *decoder) {
+	r.blocks, r.clean, r.when = d.i(), alloc.BlockID(d.u()), d.time()
+}
+
+func (r *recExtend) apply(p *Pool) error {
+	old := p.blocks.Total()
+	if r.blocks <= old || r.blocks > maxBlocks || int64(r.clean) < old || int64(r.clean) > r.blocks {
+		return fmt.Errorf("pool of %d blocks extended to %d, clean from %d: %w", old, r.blocks, r.clean, ErrCorrupt)
+	}
+	if r.blocks*BlockSize > p.dev.Size() {
+		return fmt.Errorf("pool extended to %d bytes, its device has %d: %w", r.blocks*BlockSize, p.dev.Size(), ErrCorrupt)
+	}
+	p.setTotal(r.blocks)
+	if n := int64(r.clean) - old; n > 0 {
+		p.addToJob(p.newJob(0, "", "", reasonInitial, "", r.when), oldRun{dev: alloc.BlockID(old), n: n})
+	}
+	if n := r.blocks - int64(r.clean); n > 0 {
+		return p.blocks.Set(alloc.Run{Start: r.clean, Len: n}, alloc.InUse, alloc.Clean)
+	}
+	return nil
+}
+
+// recReduce: the pool has that many blocks, fewer than before. The others were clean.
+type recReduce struct{ blocks int64 }
+
+func (r *recReduce) encode(e *encoder) { e.i(r.blocks) }
+
+func (r *recReduce) decode(d *decoder) { r.blocks = d.i() }
+
+func (r *recReduce) apply(p *Pool) error {
+	old := p.blocks.Total()
+	if r.blocks >= old || r.blocks < p.format.window || int64(p.storeEnd()) > r.blocks {
+		return fmt.Errorf("pool of %d blocks reduced to %d: %w", old, r.blocks, ErrCorrupt)
+	}
+	err := p.loadGroupOf(alloc.BlockID(r.blocks))
+	if err == nil {
+		err = p.blocks.Set(alloc.Run{Start: alloc.BlockID(r.blocks), Len: old - r.blocks}, alloc.Clean, alloc.InUse)
+	}
+	if err == nil {
+		err = p.blocks.Shrink(r.blocks)
+	}
+	if err != nil {
+		return err
+	}
+	for g := p.blocks.Groups(); g < len(p.groupPtrs); g++ {
+		p.groupsCut = append(p.groupsCut, cutGroup{g, p.groupPtrs[g]})
+	}
+	p.setTotal(r.blocks)
+	return nil
+}
+
+func (r *recReduce) prepare(p *Pool) error {
+	if r.blocks <= 0 || r.blocks >= p.blocks.Total() {
+		return nil // apply refuses it
+	}
+	return p.loadGroupOf(alloc.BlockID(r.blocks))
+}

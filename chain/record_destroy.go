@@ -1,0 +1,232 @@
+package chain
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// recUnname: a snapshot loses its name and goes as far as its children let it; held: not before recReap.
+type recUnname struct {
+	layer LayerID
+	held  bool
+	when  time.Time
+	who   string
+}
+
+func (r *recUnname) encode(e *encoder) {
+	e.u(uint64(r.layer))
+	e.bool(r.held)
+	e.time(r.when)
+	e.str(r.who)
+}
+
+func (r *recUnname) decode(d *decoder) {
+	r.layer, r.held, r.when, r.who = LayerID(d.u()), d.bool(), d.time(), d.str()
+}
+
+func (r *recUnname) apply(p *Pool) error {
+	l, err := p.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	if !l.named {
+		return fmt.Errorf("layer %v loses a name that it has not: %w", l.id, ErrCorrupt)
+	}
+	j := p.newJob(l.vol, p.pathOf(l.vol), l.name, reasonSnapshot, r.who, r.when)
+	l.named, l.kept, l.who = false, r.held, r.who // the name stays, for the job
+	p.nameless[l] = struct{}{}
+	p.touch(l)
+	if !r.held {
+		p.destroyed(j, l)
+	}
+	p.reap(l, j, true)
+	p.endJob(j)
+	return nil
+}
+
+// recReap: a nameless layer that nothing holds any more goes.
+type recReap struct {
+	layer LayerID
+	when  time.Time
+}
+
+func (r *recReap) encode(e *encoder) { e.u(uint64(r.layer)); e.time(r.when) }
+
+func (r *recReap) decode(d *decoder) { r.layer, r.when = LayerID(d.u()), d.time() }
+
+func (r *recReap) apply(p *Pool) error {
+	l, err := p.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	reason := reasonSwept
+	switch {
+	case l.kept && l.name == "":
+		reason = reasonVolume
+	case l.kept:
+		reason = reasonSnapshot
+	}
+	j := p.jobFor(l, l.name, reason, r.when)
+	if l.kept {
+		p.destroyed(j, l)
+	}
+	l.kept, p.doomedStale = false, true
+	p.touch(l)
+	p.reap(l, j, true)
+	p.endJob(j)
+	return nil
+}
+
+// recSweep: blocks of a nameless layer that none of its descendants sees.
+type recSweep struct {
+	layer LayerID
+	when  time.Time
+	runs  []deadRun
+}
+
+func (r *recSweep) encode(e *encoder) { e.u(uint64(r.layer)); e.time(r.when); e.old(r.runs) }
+
+func (r *recSweep) decode(d *decoder) { r.layer, r.when, r.runs = LayerID(d.u()), d.time(), d.old() }
+
+func (r *recSweep) apply(p *Pool) error {
+	l, err := p.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	j := p.jobFor(l, l.name, reasonSwept, r.when)
+	j.layers = append(j.layers, l.id)
+	for _, o := range r.runs {
+		p.owns(l, -o.n)
+		p.addToJob(j, o)
+	}
+	l.swept = true
+	p.touch(l)
+	p.unlist(l, r.runs)
+	return nil
+}
+
+// recDestroy: a volume goes with all its snapshots.
+type recDestroy struct {
+	vol  Ino
+	held []LayerID // open .snap files
+	dir  Ino       // that layers which clones hold are charged to from then on
+	when time.Time
+	who  string
+}
+
+func (r *recDestroy) encode(e *encoder) {
+	e.u(uint64(r.vol))
+	e.u(uint64(len(r.held)))
+	for _, l := range r.held {
+		e.u(uint64(l))
+	}
+	e.u(uint64(r.dir))
+	e.time(r.when)
+	e.str(r.who)
+}
+
+func (r *recDestroy) decode(d *decoder) {
+	r.vol = Ino(d.u())
+	for range d.len() {
+		r.held = append(r.held, LayerID(d.u()))
+	}
+	r.dir, r.when, r.who = Ino(d.u()), d.time(), d.str()
+}
+
+func (r *recDestroy) apply(p *Pool) error {
+	j := p.newJob(r.vol, p.pathOf(r.vol), "", reasonVolume, r.who, r.when)
+	p.endPromises(r.vol)
+	all := slices.Clone(p.byVol[r.vol])
+	slices.SortFunc(all, func(a, b *layer) int { return cmp.Compare(a.id, b.id) }) // walks are numbered in this order
+	mine := map[*layer]bool{}                                                      // a nameless layer was destroyed before, or never anybody's
+	for _, l := range all {
+		mine[l] = l.head || l.named || l.kept
+		l.head, l.named, l.who = false, false, r.who
+		l.kept = l.kept || slices.Contains(r.held, l.id)
+		p.nameless[l] = struct{}{}
+		p.touch(l)
+	}
+	delete(p.heads, r.vol)
+	p.doomedStale = true
+	for i := len(all) - 1; i >= 0; i-- {
+		if p.layers[all[i].id] == nil || all[i].dead {
+			continue
+		}
+		p.reap(all[i], j, false)
+	}
+	for _, l := range all {
+		if p.layers[l.id] == l && !l.dead {
+			// Clones hold it: it goes as far as they let it in a reap record of its own, whose job says what they keep.
+			l.kept, l.was = mine[l], origin{r.vol, j.volume, j.none}
+			p.charge(l, -l.own)
+			l.vol, l.dir = 0, r.dir
+			p.charge(l, l.own)
+			p.byVol[0] = append(p.byVol[0], l)
+		}
+	}
+	delete(p.byVol, r.vol)
+	p.endJob(j)
+	return nil
+}
+
+// recHome: nameless layers that are charged to a directory are charged to another.
+type recHome struct{ dir, to Ino }
+
+func (r *recHome) encode(e *encoder) { e.u(uint64(r.dir)); e.u(uint64(r.to)) }
+
+func (r *recHome) decode(d *decoder) { r.dir, r.to = Ino(d.u()), Ino(d.u()) }
+
+func (r *recHome) apply(p *Pool) error {
+	for _, l := range p.byVol[0] {
+		if l.dir == r.dir {
+			p.charge(l, -l.own)
+			l.dir = r.to
+			p.charge(l, l.own)
+			p.touch(l)
+		}
+	}
+	return nil
+}
+
+// recRevive: a snapshot that was destroyed has its name, or another one, again.
+type recRevive struct {
+	layer LayerID
+	name  string
+}
+
+func (r *recRevive) encode(e *encoder) { e.u(uint64(r.layer)); e.str(r.name) }
+
+func (r *recRevive) decode(d *decoder) { r.layer, r.name = LayerID(d.u()), d.str() }
+
+func (r *recRevive) apply(p *Pool) error {
+	l, err := p.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	if err := checkSnapName(r.name); err != nil || !l.kept || l.head || l.dead || l.vol == 0 {
+		return fmt.Errorf("layer %v, kept %v, becomes %q: %w", l.id, l.kept, r.name, ErrCorrupt)
+	}
+	l.named, l.kept, l.name = true, false, r.name
+	delete(p.nameless, l)
+	p.touch(l)
+	return nil
+}
+
+// prepare brings the runs of a sweep from the trees of all lists below the layer to what waits in memory.
+func (r *recSweep) prepare(p *Pool) error {
+	if l := p.layers[r.layer]; l != nil {
+		return p.gather(l, r.runs)
+	}
+	return nil
+}
+
+func (r *recUnname) prepare(p *Pool) error {
+	if r.held {
+		return nil
+	}
+	return p.prepareReap(p.layers[r.layer])
+}
+
+func (r *recReap) prepare(p *Pool) error { return p.prepareReap(p.layers[r.layer]) }

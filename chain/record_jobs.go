@@ -1,0 +1,216 @@
+package chain
+
+import (
+	"fmt"
+	"slatefs/alloc"
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
+	"slices"
+	"time"
+)
+
+// recJob: the job that collects what a volume overwrites and discards.
+type recJob struct {
+	vol  Ino
+	when time.Time
+}
+
+func (r *recJob) encode(e *encoder) { e.u(uint64(r.vol)); e.time(r.when) }
+
+func (r *recJob) decode(d *decoder) { r.vol, r.when = Ino(d.u()), d.time() }
+
+func (r *recJob) apply(p *Pool) error {
+	p.newJob(r.vol, p.pathOf(r.vol), "", reasonOverwritten, "", r.when)
+	return nil
+}
+
+// recSeal: what a job collected (or what failed) is the next to be erased.
+type recSeal struct {
+	job uint64
+	bad bool
+}
+
+func (r *recSeal) encode(e *encoder) { e.u(r.job); e.bool(r.bad) }
+
+func (r *recSeal) decode(d *decoder) { r.job, r.bad = d.u(), d.bool() }
+
+func (r *recSeal) apply(p *Pool) error {
+	j := p.jobs[r.job]
+	if j == nil || j.readyN != 0 {
+		return fmt.Errorf("seal of erase job %d: %w", r.job, ErrCorrupt)
+	}
+	p.spend(&j.ready)
+	j.cursor, j.apart, j.lent = omap.Key{}, omap.Map[int64]{}, lending{}
+	if r.bad {
+		j.ready, j.readyN = j.bad, j.badN
+		j.bad, j.badN = list{}, 0
+		p.failedN -= j.readyN
+		p.dirtyN += j.readyN
+	} else {
+		j.ready, j.readyN = j.fresh, j.freshN
+		j.fresh, j.freshN = list{}, 0
+	}
+	j.epoch, j.lsn = p.epochs.seal(), p.lsn
+	j.dirty = true
+	p.endJob(j)
+	return nil
+}
+
+// recErased: runs of a job are zero, others failed; the job has been worked off up to the key. How they were zeroed
+// is told when it is not as this process told before.
+type recErased struct {
+	job            uint64
+	upTo           meta.Key
+	zeroed, failed []alloc.Run
+	when           time.Time
+	told           bool
+	how            How
+}
+
+func (r *recErased) encode(e *encoder) {
+	e.u(r.job)
+	e.key(r.upTo)
+	e.runs(r.zeroed)
+	e.runs(r.failed)
+	e.told(r.when, r.told, r.how)
+}
+
+func (r *recErased) decode(d *decoder) {
+	r.job, r.upTo, r.zeroed, r.failed = d.u(), d.key(), d.runs(), d.runs()
+	r.when, r.told, r.how = d.told()
+}
+
+func (r *recErased) apply(p *Pool) error {
+	j := p.jobs[r.job]
+	if j == nil {
+		return fmt.Errorf("erase job %d: %w", r.job, ErrCorrupt)
+	}
+	j.cursor = omap.Key(r.upTo)
+	j.apart = *j.apart.CutAt(j.cursor)
+	return p.workOff(j, r.zeroed, r.failed, r.when, r.told, r.how)
+}
+
+// recApart: the same of runs that lie above the cursor, which stays where it is. They are named by their births, too.
+type recApart struct {
+	job            uint64
+	zeroed, failed []oldRun
+	when           time.Time
+	told           bool
+	how            How
+}
+
+func (r *recApart) encode(e *encoder) {
+	e.u(r.job)
+	e.old(r.zeroed)
+	e.old(r.failed)
+	e.told(r.when, r.told, r.how)
+}
+
+func (r *recApart) decode(d *decoder) {
+	r.job, r.zeroed, r.failed = d.u(), d.old(), d.old()
+	r.when, r.told, r.how = d.told()
+}
+
+func (r *recApart) apply(p *Pool) error {
+	j := p.jobs[r.job]
+	if j == nil {
+		return fmt.Errorf("erase job %d: %w", r.job, ErrCorrupt)
+	}
+	for _, o := range slices.Concat(r.zeroed, r.failed) {
+		j.apart.Set(entryKey(o.birth, o.dev), o.n)
+	}
+	return p.workOff(j, plainRuns(r.zeroed), plainRuns(r.failed), r.when, r.told, r.how)
+}
+
+// recFirst: a job goes before all others.
+type recFirst struct{ job uint64 }
+
+func (r *recFirst) encode(e *encoder) { e.u(r.job) }
+
+func (r *recFirst) decode(d *decoder) { r.job = d.u() }
+
+func (r *recFirst) apply(p *Pool) error {
+	j := p.jobs[r.job]
+	if j == nil {
+		return fmt.Errorf("erase job %d goes first: %w", r.job, ErrCorrupt)
+	}
+	top := p.topRank()
+	p.place(j, func() { j.rank = top + 1 })
+	j.dirty = true
+	return nil
+}
+
+// recForget: records leave the erase log, by the keys of their rows.
+type recForget struct{ keys []meta.Key }
+
+func (r *recForget) encode(e *encoder) {
+	e.u(uint64(len(r.keys)))
+	for _, k := range r.keys {
+		e.key(k)
+	}
+}
+
+func (r *recForget) decode(d *decoder) {
+	for range d.lenOf(2) {
+		r.keys = append(r.keys, d.key())
+	}
+}
+
+func (r *recForget) apply(p *Pool) error {
+	for _, k := range r.keys {
+		kind := rowKind(k.Hi >> 56)
+		if kind != rowLog && kind != rowDaily || kind == rowLog && (k.Lo != 0 || k.Hi == rowKey(rowLog, 0).Hi) {
+			return fmt.Errorf("row %x leaves the erase log: %w", k, ErrCorrupt)
+		}
+		gone := false
+		for ; ; k.Lo++ {
+			_, ok, err := p.cat.get(k)
+			if err != nil {
+				return wrapCorrupt(err)
+			}
+			if !ok {
+				break
+			}
+			p.cat.put(k, nil)
+			if gone = true; kind == rowDaily {
+				break
+			}
+		}
+		if gone {
+			p.logN--
+		}
+	}
+	return nil
+}
+
+// workOff takes a report into a job: what is zero is clean, what failed waits in bad.
+func (p *Pool) workOff(j *job, zeroed, failed []alloc.Run, when time.Time, told bool, how How) error {
+	for _, run := range zeroed {
+		if err := p.blocks.Set(run, alloc.InUse, alloc.Clean); err != nil {
+			return err
+		}
+		if run.Len > j.readyN {
+			return fmt.Errorf("erase job %d: %d blocks erased of %d: %w", j.id, run.Len, j.readyN, ErrCorrupt)
+		}
+		j.readyN -= run.Len
+		j.erased += run.Len
+		p.dirtyN -= run.Len
+		p.cleaned += run.Len
+	}
+	for _, run := range failed {
+		if run.Len <= 0 || run.Len > j.readyN || run.Start >= alloc.BlockID(p.blocks.Total()) {
+			return fmt.Errorf("erase job %d: failed at %d+%d, %d queued: %w", j.id, run.Start, run.Len, j.readyN, ErrCorrupt)
+		}
+		j.bad.add(0, run.Start, entry{n: run.Len})
+		j.readyN -= run.Len
+		j.badN += run.Len
+		p.dirtyN -= run.Len
+		p.failedN += run.Len
+	}
+	j.dirty = true
+	if err := p.zeroedBy(j, runBlocks(zeroed), when, told, how); err != nil {
+		return err
+	}
+	p.endJob(j)
+	return nil
+}

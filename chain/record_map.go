@@ -1,0 +1,175 @@
+package chain
+
+import (
+	"fmt"
+	"slatefs/alloc"
+	"time"
+)
+
+// recMap: n logical blocks of a head from lb on now lie at dev (0: they are a hole). clean: they came straight
+// from clean, as fallocate maps them, not through the window. What they showed before is in old.
+type recMap struct {
+	layer LayerID
+	lb, n int64
+	dev   alloc.BlockID
+	clean bool
+	old   []oldRun
+	size  int64 // the layer's size afterwards, if larger; bytes
+}
+
+func (r *recMap) encode(e *encoder) {
+	e.u(uint64(r.layer))
+	e.i(r.lb)
+	e.i(r.n)
+	e.u(uint64(r.dev))
+	e.bool(r.clean)
+	e.old(r.old)
+	e.i(r.size)
+}
+
+func (r *recMap) decode(d *decoder) {
+	r.layer, r.lb, r.n, r.dev, r.clean = LayerID(d.u()), d.i(), d.i(), alloc.BlockID(d.u()), d.bool()
+	r.old, r.size = d.old(), d.i()
+}
+
+func (r *recMap) apply(p *Pool) error {
+	l, err := p.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	if r.n <= 0 || r.n > mapEnd || r.lb > mapEnd-r.n || r.size > MaxSize || !l.head {
+		return fmt.Errorf("layer %v: map record of %d blocks, head %v: %w", l.id, r.n, l.head, ErrCorrupt)
+	}
+	l.top.set(r.lb, piece{n: r.n, dev: r.dev, birth: birthOf(r.dev, l.id)})
+	if r.dev != 0 {
+		run := alloc.Run{Start: r.dev, Len: r.n}
+		if r.clean {
+			err = p.blocks.Set(run, alloc.Clean, alloc.InUse)
+			l.fence, l.fenceLSN = l.id, p.lsn // no plan may name it before the record is durable
+		} else {
+			err = p.blocks.Use(run)
+		}
+		if err != nil {
+			return err
+		}
+		p.owns(l, r.n)
+		l.refer += r.n
+		l.mapLSN = p.lsn
+	}
+	for _, o := range r.old {
+		l.refer -= o.n
+		if err := p.replaced(l, o, p.volJobs[l.vol]); err != nil {
+			return err
+		}
+	}
+	if r.size > l.size {
+		p.setSize(l, r.size)
+	}
+	p.touch(l)
+	p.noteNeed(l)
+	return nil
+}
+
+// recDetach: blocks [lo, hi) of a head are cut off in one piece, mapped of them; a walk sorts them.
+type recDetach struct {
+	layer          LayerID
+	lo, hi, mapped int64
+	when           time.Time
+}
+
+func (r *recDetach) encode(e *encoder) {
+	e.u(uint64(r.layer))
+	e.i(r.lo)
+	e.i(r.hi)
+	e.i(r.mapped)
+	e.time(r.when)
+}
+
+func (r *recDetach) decode(d *decoder) {
+	r.layer, r.lo, r.hi, r.mapped, r.when = LayerID(d.u()), d.i(), d.i(), d.i(), d.time()
+}
+
+func (r *recDetach) apply(p *Pool) error {
+	l, err := p.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	if r.lo < 0 || r.hi <= r.lo || r.hi > mapEnd || !l.head {
+		return fmt.Errorf("layer %v: detach of blocks %d to %d: %w", l.id, r.lo, r.hi, ErrCorrupt)
+	}
+	below := l.top
+	rest := &overlay{layer: l, under: below, kind: storeyRest, lo: r.lo, hi: r.hi}
+	window := &overlay{layer: l, under: below, kind: storeyWindow, lo: r.lo, hi: r.hi, pair: rest}
+	rest.pair = window
+	l.top = &overlay{layer: l, under: rest}
+	l.refer -= r.mapped
+	j := p.newJob(l.vol, p.pathOf(l.vol), "", reasonOverwritten+" in one piece", "", r.when)
+	p.newWalk(l, window, j, false)
+	p.touch(l)
+	return nil
+}
+
+// recWalk: a walk has taken runs from what was cut off, and stands at next.
+type recWalk struct {
+	walk uint64
+	next int64
+	runs []oldRun
+	done bool
+}
+
+func (r *recWalk) encode(e *encoder) { e.u(r.walk); e.i(r.next); e.old(r.runs); e.bool(r.done) }
+
+func (r *recWalk) decode(d *decoder) {
+	r.walk, r.next, r.runs, r.done = d.u(), d.i(), d.old(), d.bool()
+}
+
+func (r *recWalk) apply(p *Pool) error {
+	w := p.walks[r.walk]
+	if w == nil {
+		return fmt.Errorf("walk %d: %w", r.walk, ErrCorrupt)
+	}
+	for _, o := range r.runs {
+		if err := p.replaced(w.layer, o, w.job); err != nil {
+			return err
+		}
+	}
+	w.next, w.dirty, w.job.dirty = r.next, true, true
+	switch {
+	case !r.done:
+	case p.journal == nil: // replay: the pages that it gave back were in memory only; it goes over them again
+		w.next = mapEnd
+	default:
+		p.endWalk(w)
+	}
+	return nil
+}
+
+// recResize: size of a head, bytes.
+type recResize struct {
+	layer LayerID
+	size  int64
+}
+
+func (r *recResize) encode(e *encoder) { e.u(uint64(r.layer)); e.i(r.size) }
+
+func (r *recResize) decode(d *decoder) { r.layer, r.size = LayerID(d.u()), d.i() }
+
+func (r *recResize) apply(p *Pool) error {
+	l, err := p.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	if r.size > MaxSize || !l.head {
+		return fmt.Errorf("layer %v: size %d, head %v: %w", l.id, r.size, l.head, ErrCorrupt)
+	}
+	p.setSize(l, r.size)
+	p.touch(l)
+	return nil
+}
+
+func birthOf(dev alloc.BlockID, id LayerID) LayerID {
+	if dev == 0 {
+		return 0
+	}
+	return id
+}

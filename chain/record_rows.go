@@ -1,0 +1,69 @@
+package chain
+
+import (
+	"fmt"
+	"slatefs/chain/meta"
+)
+
+// recPut: a row of the catalog; nil deletes it.
+type recPut struct {
+	key meta.Key
+	val []byte
+}
+
+func (r *recPut) encode(e *encoder) {
+	e.key(r.key)
+	e.bool(r.val != nil)
+	if r.val != nil {
+		e.bytes(r.val)
+	}
+}
+
+func (r *recPut) decode(d *decoder) {
+	r.key = d.key()
+	if d.bool() {
+		r.val = append([]byte{}, d.bytes()...)
+	}
+}
+
+func (r *recPut) apply(p *Pool) error {
+	kind := rowKind(r.key.Hi >> 56)
+	switch kind {
+	case rowInode, rowName, rowLink, rowXattr, rowProperty, rowOrphan:
+	case rowDoomed:
+		if err := p.noteDoomed(r.key.Hi&(1<<56-1), r.val); err != nil {
+			return err
+		}
+	case rowLayer, rowJob, rowWalk, rowDrop, rowWindow, rowAnswer, rowLog, rowDaily: // the checkpoint's, and the log's
+		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)
+	default:
+		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)
+	}
+	if len(r.val) > meta.MaxValue {
+		return fmt.Errorf("row %x of %d bytes: %w", r.key, len(r.val), ErrCorrupt)
+	}
+	p.cat.put(r.key, r.val)
+	if kind == rowInode { // its number is taken, whatever becomes of it
+		p.nextIno = max(p.nextIno, Ino(r.key.Hi&(1<<56-1)))
+	}
+	return nil
+}
+
+// recAnswer: the request with this FUSE unique was carried out with this errno. A successor of the daemon answers
+// it from here instead of doing it again.
+type recAnswer struct {
+	unique uint64
+	errno  uint32
+	ino    Ino
+}
+
+func (r *recAnswer) encode(e *encoder) { e.u(r.unique); e.u(uint64(r.errno)); e.u(uint64(r.ino)) }
+
+func (r *recAnswer) decode(d *decoder) {
+	r.unique, r.errno, r.ino = d.u(), d.u32(), Ino(d.u())
+}
+
+func (r *recAnswer) apply(p *Pool) error {
+	p.answers.add(*r)
+	return nil
+}

@@ -1,0 +1,143 @@
+package chain
+
+import (
+	"fmt"
+	"time"
+)
+
+// recHead: a new volume's first layer; its parent is the snapshot that it is cloned from, or 0.
+type recHead struct {
+	vol    Ino
+	parent LayerID
+	size   int64
+	when   time.Time
+}
+
+func (r *recHead) encode(e *encoder) {
+	e.u(uint64(r.vol))
+	e.u(uint64(r.parent))
+	e.i(r.size)
+	e.time(r.when)
+}
+
+func (r *recHead) decode(d *decoder) {
+	r.vol, r.parent, r.size, r.when = Ino(d.u()), LayerID(d.u()), d.i(), d.time()
+}
+
+func (r *recHead) apply(p *Pool) error {
+	var parent *layer
+	if r.parent != 0 {
+		var err error
+		if parent, err = p.layer(r.parent); err != nil {
+			return err
+		}
+	}
+	if r.size > MaxSize || p.heads[r.vol] != nil || parent != nil && (parent.head || parent.dead) {
+		return fmt.Errorf("head of volume %d, %d bytes, parent %v: %w", r.vol, r.size, r.parent, ErrCorrupt)
+	}
+	p.newLayer(parent, r.vol, r.size, r.when)
+	return nil
+}
+
+// recFreeze: heads become snapshots at one instant, each with a new head above it. No name: nameless, for a clone.
+type recFreeze struct {
+	vols []Ino
+	name string
+	when time.Time
+	who  string
+}
+
+func (r *recFreeze) encode(e *encoder) {
+	e.u(uint64(len(r.vols)))
+	for _, v := range r.vols {
+		e.u(uint64(v))
+	}
+	e.str(r.name)
+	e.time(r.when)
+	e.str(r.who)
+}
+
+func (r *recFreeze) decode(d *decoder) {
+	for range d.len() {
+		r.vols = append(r.vols, Ino(d.u()))
+	}
+	r.name, r.when, r.who = d.str(), d.time(), d.str()
+}
+
+func (r *recFreeze) apply(p *Pool) error {
+	if err := checkSnapName(r.name); r.name != "" && err != nil {
+		return fmt.Errorf("%w: %w", err, ErrCorrupt)
+	}
+	for _, v := range r.vols {
+		old := p.heads[v]
+		if old == nil {
+			return fmt.Errorf("freeze of volume %d: %w", v, ErrCorrupt)
+		}
+		old.head, old.named, old.name, old.created, old.who = false, r.name != "", r.name, r.when, r.who
+		p.newLayer(old, v, old.size, r.when)
+		if old.nameless() {
+			p.nameless[old] = struct{}{}
+		}
+		p.touch(old)
+	}
+	return nil
+}
+
+// recRollback: a new head on a snapshot; the old head is dead.
+type recRollback struct {
+	vol  Ino
+	snap LayerID
+	when time.Time
+	who  string
+}
+
+func (r *recRollback) encode(e *encoder) {
+	e.u(uint64(r.vol))
+	e.u(uint64(r.snap))
+	e.time(r.when)
+	e.str(r.who)
+}
+
+func (r *recRollback) decode(d *decoder) {
+	r.vol, r.snap, r.when, r.who = Ino(d.u()), LayerID(d.u()), d.time(), d.str()
+}
+
+func (r *recRollback) apply(p *Pool) error {
+	snap, err := p.layer(r.snap)
+	if err != nil {
+		return err
+	}
+	old := p.heads[r.vol]
+	if old == nil || snap.head || snap.dead {
+		return fmt.Errorf("rollback of volume %d: %w", r.vol, ErrCorrupt)
+	}
+	p.newLayer(snap, r.vol, snap.size, r.when)
+	old.head = false
+	j := p.newJob(r.vol, p.pathOf(r.vol), snap.name, reasonRollback, r.who, r.when)
+	p.reap(old, j, false)
+	p.endJob(j)
+	return nil
+}
+
+// recRename: name of a snapshot.
+type recRename struct {
+	layer LayerID
+	name  string
+}
+
+func (r *recRename) encode(e *encoder) { e.u(uint64(r.layer)); e.str(r.name) }
+
+func (r *recRename) decode(d *decoder) { r.layer, r.name = LayerID(d.u()), d.str() }
+
+func (r *recRename) apply(p *Pool) error {
+	l, err := p.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	if err := checkSnapName(r.name); err != nil || !l.named {
+		return fmt.Errorf("layer %v, named %v, becomes %q: %w", l.id, l.named, r.name, ErrCorrupt)
+	}
+	l.name = r.name
+	p.touch(l)
+	return nil
+}
