@@ -66,11 +66,7 @@ func (a *app) startBackground(ctx context.Context, c mountConfig, opts []string)
 	if m.Error == nil {
 		return cmd.Process.Release()
 	}
-	err = errors.New(m.Error.Text)
-	if m.Error.Hint != "" {
-		return hinted(err, "%s", m.Error.Hint)
-	}
-	return err
+	return m.Error.err()
 }
 
 func notEOF(err error) error {

@@ -12,26 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// call asks the daemon of a pool for one operation and waits for its end, or ctx's.
-func call[Result any](ctx context.Context, l live, op string, args any) (res Result, err error) {
-	raw, err := encode(args)
-	if err != nil {
-		return res, err
-	}
-	r, err := exchange(ctx, l.Socket, request{op, raw, actorOf(ctx)})
-	if err != nil {
-		return res, notAnswered(ctx, l, op, err)
-	}
-	if r.Error != nil {
-		err := errors.New(r.Error.Text)
-		if r.Error.Hint != "" {
-			return res, hinted(err, "%s", r.Error.Hint)
-		}
-		return res, err
-	}
-	return res, decode(r.Result, &res)
-}
-
 // notAnswered says why a daemon did not answer, as far as can be told, and what to do.
 func notAnswered(ctx context.Context, l live, op string, err error) error {
 	at := fmt.Sprintf("pool %s: control socket %s", l.Name, l.Socket)

@@ -34,7 +34,7 @@ Properties for -o:` + propHelp(chain.OnVolume),
 			if err != nil {
 				return err
 			}
-			_, err = call[none](ctx, l, opClone, cloneArgs{objs[0], objs[1], settings})
+			_, err = opClone.call(ctx, l, cloneArgs{objs[0], objs[1], settings})
 			return err
 		}),
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,21 +26,8 @@ const maxSocketPath = 107
 type peer struct {
 	uid, gid, pid uint32
 
-	actor string // as the client says
-}
-
-// operation answers one request: args is JSON, and so is the result.
-type operation func(ctx context.Context, who peer, args json.RawMessage) (any, error)
-
-// handler makes an operation of a typed function.
-func handler[Args, Result any](fn func(context.Context, peer, Args) (Result, error)) operation {
-	return func(ctx context.Context, who peer, raw json.RawMessage) (any, error) {
-		var args Args
-		if err := decode(raw, &args); err != nil {
-			return nil, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not understand the arguments: %w", version(), err))
-		}
-		return fn(ctx, who, args)
-	}
+	op    string // that is asked for
+	actor string // for whom, as the client says
 }
 
 // otherVersion hints at why a daemon does not know what it is asked.
@@ -53,7 +39,7 @@ func otherVersion(err error) error {
 type controlServer struct {
 	listener net.Listener
 	dir      string // private, holds the socket
-	ops      map[string]operation
+	ops      operations
 	log      *slog.Logger
 }
 
@@ -62,7 +48,7 @@ func (h host) socketPath(id uuid) string { return filepath.Join(h.run, id.String
 
 // listenControl binds the control socket. The caller holds the pool's lock, so that a socket which is there already is
 // a dead daemon's.
-func (h host) listenControl(id uuid, ops map[string]operation, log *slog.Logger) (*controlServer, error) {
+func (h host) listenControl(id uuid, ops operations, log *slog.Logger) (*controlServer, error) {
 	path := h.socketPath(id)
 	if err := privateDir(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("control: %w", err)
@@ -202,8 +188,8 @@ func (c *controlServer) dispatch(ctx context.Context, who peer, line []byte) (an
 	if !ok {
 		return nil, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not know %q", version(), q.Op))
 	}
-	who.actor = cleanActor(q.Actor)
-	return op(ctx, who, q.Args)
+	who.op, who.actor = q.Op, cleanActor(q.Actor)
+	return op.answer(ctx, who, q.Args)
 }
 
 // peerOf asks the kernel who connected.

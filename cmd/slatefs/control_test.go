@@ -18,7 +18,7 @@ import (
 )
 
 // startControl serves operations until the test's end.
-func startControl(t *testing.T, ops map[string]operation) live {
+func startControl(t *testing.T, ops operations) live {
 	t.Helper()
 	h := testHost(t)
 	c, err := h.listenControl(uuid{1}, ops, slog.New(slog.DiscardHandler))
@@ -40,28 +40,36 @@ func startControl(t *testing.T, ops map[string]operation) live {
 	return live{Name: "lab", Socket: h.socketPath(uuid{1})}
 }
 
+// Operations of the tests.
+var (
+	opAdd    = op[[2]int, int]{name: "add"}
+	opRefuse = op[none, none]{name: "refuse"}
+	opWait   = op[none, none]{name: "wait"}
+	opNope   = op[none, none]{name: "nope"}
+)
+
 func TestControl(t *testing.T) {
-	l := startControl(t, map[string]operation{
-		"add": handler(func(_ context.Context, who peer, args [2]int) (int, error) {
-			if int(who.uid) != os.Geteuid() || int(who.pid) != os.Getpid() {
-				t.Errorf("peer is %+v", who)
-			}
-			return args[0] + args[1], nil
-		}),
-		"refuse": handler(func(context.Context, peer, none) (none, error) {
-			return none{}, hinted(errors.New("no"), "say yes")
-		}),
+	ops := operations{}
+	handle(ops, opAdd, func(_ context.Context, who peer, args [2]int) (int, error) {
+		if int(who.uid) != os.Geteuid() || int(who.pid) != os.Getpid() || who.op != "add" {
+			t.Errorf("peer is %+v", who)
+		}
+		return args[0] + args[1], nil
 	})
-	if n, err := call[int](t.Context(), l, "add", [2]int{2, 3}); err != nil || n != 5 {
+	handle(ops, opRefuse, func(context.Context, peer, none) (none, error) {
+		return none{}, hinted(errors.New("no"), "say yes")
+	})
+	l := startControl(t, ops)
+	if n, err := opAdd.call(t.Context(), l, [2]int{2, 3}); err != nil || n != 5 {
 		t.Errorf("2 + 3 = %d, %v", n, err)
 	}
-	if _, err := call[none](t.Context(), l, "refuse", none{}); err == nil || err.Error() != "no" || hintOf(err) != "say yes" {
+	if _, err := opRefuse.call(t.Context(), l, none{}); err == nil || err.Error() != "no" || hintOf(err) != "say yes" {
 		t.Errorf("refused with %v, hint %q", err, hintOf(err))
 	}
-	if _, err := call[none](t.Context(), l, "nope", none{}); err == nil || !strings.Contains(err.Error(), `does not know "nope"`) {
+	if _, err := opNope.call(t.Context(), l, none{}); err == nil || !strings.Contains(err.Error(), `does not know "nope"`) {
 		t.Errorf("unknown operation: %v", err)
 	}
-	if _, err := call[int](t.Context(), l, "add", "text"); err == nil || !strings.Contains(err.Error(), "arguments") {
+	if _, err := (op[string, int]{name: "add"}).call(t.Context(), l, "text"); err == nil || !strings.Contains(err.Error(), "arguments") {
 		t.Errorf("wrong arguments: %v", err)
 	}
 	st, err := os.Stat(filepath.Dir(l.Socket))
@@ -73,18 +81,20 @@ func TestControl(t *testing.T) {
 // A client that goes away cancels what it asked for.
 func TestControlHangup(t *testing.T) {
 	began, ended := make(chan struct{}), make(chan struct{})
-	l := startControl(t, map[string]operation{"wait": handler(func(ctx context.Context, _ peer, _ none) (none, error) {
+	ops := operations{}
+	handle(ops, opWait, func(ctx context.Context, _ peer, _ none) (none, error) {
 		close(began)
 		<-ctx.Done()
 		close(ended)
 		return none{}, ctx.Err()
-	})})
+	})
+	l := startControl(t, ops)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		<-began
 		cancel()
 	}()
-	if _, err := call[none](ctx, l, "wait", none{}); !errors.Is(err, context.Canceled) {
+	if _, err := opWait.call(ctx, l, none{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("call returns %v", err)
 	}
 	<-ended
@@ -92,7 +102,7 @@ func TestControlHangup(t *testing.T) {
 
 // Garbage, and a client that says nothing, harm nobody; the server ends without waiting for them.
 func TestControlBadClients(t *testing.T) {
-	l := startControl(t, map[string]operation{})
+	l := startControl(t, operations{})
 	for _, line := range []string{"garbage\n", "{}", ""} {
 		c, err := net.Dial("unix", l.Socket)
 		if err != nil {
@@ -103,14 +113,14 @@ func TestControlBadClients(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = c.Close() })
 	}
-	if _, err := call[none](t.Context(), l, "x", none{}); err == nil {
+	if _, err := opNope.call(t.Context(), l, none{}); err == nil {
 		t.Error("an unknown operation is answered")
 	}
 }
 
 func TestCallWithoutDaemon(t *testing.T) {
 	l := live{Name: "lab", Socket: filepath.Join(t.TempDir(), "no")}
-	if _, err := call[none](t.Context(), l, "x", none{}); err == nil || !strings.Contains(err.Error(), "pool lab: control socket") {
+	if _, err := opNope.call(t.Context(), l, none{}); err == nil || !strings.Contains(err.Error(), "pool lab: control socket") {
 		t.Errorf("call returns %v", err)
 	}
 }
@@ -192,7 +202,8 @@ func (l *poorListener) Accept() (net.Conn, error) {
 func TestControlOutlivesEMFILE(t *testing.T) {
 	h := testHost(t)
 	var log bytes.Buffer
-	ops := map[string]operation{"one": handler(func(context.Context, peer, none) (int, error) { return 1, nil })}
+	ops := operations{}
+	handle(ops, opAdd, func(context.Context, peer, [2]int) (int, error) { return 1, nil })
 	c, err := h.listenControl(uuid{1}, ops, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -201,7 +212,7 @@ func TestControlOutlivesEMFILE(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- c.serve(ctx) }()
-	if n, err := call[int](t.Context(), live{Name: "lab", Socket: h.socketPath(uuid{1})}, "one", none{}); err != nil || n != 1 {
+	if n, err := opAdd.call(t.Context(), live{Name: "lab", Socket: h.socketPath(uuid{1})}, [2]int{}); err != nil || n != 1 {
 		t.Errorf("%d, %v", n, err)
 	}
 	cancel()
@@ -215,23 +226,24 @@ func TestControlOutlivesEMFILE(t *testing.T) {
 
 // What went wrong with the control socket is said in words of daemons.
 func TestControlErrors(t *testing.T) {
-	l := startControl(t, map[string]operation{"one": handler(func(context.Context, peer, [1]int) (int, error) { return 1, nil })})
+	ops := operations{}
+	handle(ops, opAdd, func(context.Context, peer, [2]int) (int, error) { return 1, nil })
+	l := startControl(t, ops)
 	for _, c := range []struct {
-		op         string
-		args       any
+		op, args   string
 		says, hint string
 	}{
-		{"one", "x", "does not understand the arguments", "two versions"},
-		{"two", none{}, `does not know "two"`, "two versions"},
-		{"one", strings.Repeat("x", maxRequest), "a request has at most 4M", ""},
+		{"add", "x", "does not understand the arguments", "two versions"},
+		{"two", "", `does not know "two"`, "two versions"},
+		{"add", strings.Repeat("x", maxRequest), "a request has at most 4M", ""},
 	} {
-		_, err := call[int](t.Context(), l, c.op, c.args)
+		_, err := (op[string, int]{name: c.op}).call(t.Context(), l, c.args)
 		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(hintOf(err), c.hint) {
 			t.Errorf("%s: %v, hint %q", c.op, err, hintOf(err))
 		}
 	}
 	gone := live{Name: "lab", Socket: filepath.Join(t.TempDir(), "no"), PID: 7, Dir: "/lab"}
-	if _, err := call[none](t.Context(), gone, "x", none{}); err == nil || !strings.Contains(err.Error(), "the daemon, process 7, has ended") {
+	if _, err := opNope.call(t.Context(), gone, none{}); err == nil || !strings.Contains(err.Error(), "the daemon, process 7, has ended") {
 		t.Errorf("ended: %v", err)
 	}
 	h := testHost(t)
@@ -240,7 +252,7 @@ func TestControlErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone.lock = h.lockPath(uuid{7})
-	if _, err := call[none](t.Context(), gone, "x", none{}); err == nil || !strings.Contains(err.Error(), "nobody listens there, though the daemon, process 7, is there") ||
+	if _, err := opNope.call(t.Context(), gone, none{}); err == nil || !strings.Contains(err.Error(), "nobody listens there, though the daemon, process 7, is there") ||
 		hintOf(err) != "umount /lab ends the daemon" {
 		t.Errorf("no socket: %v", err)
 	}

@@ -56,7 +56,7 @@ func (a *app) create(ctx context.Context, files []string, args createArgs) (err 
 	umask := unix.Umask(0)
 	unix.Umask(umask)
 	args.Mode = uint32(0o666 &^ umask)
-	list, err := call[[]string](ctx, l, opCreate, args)
+	list, err := opCreate.call(ctx, l, args)
 	if err != nil {
 		return err
 	}

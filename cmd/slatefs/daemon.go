@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -82,13 +81,14 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 			return d, err
 		}
 	}
-	ops := s.operations()
-	ops[opInfo] = handler(d.info)
-	ops[opUmount] = handler(d.umount)
-	ops[opExtend] = handler(d.grower.extendOp)
-	ops[opReduce] = handler(d.grower.reduceOp)
+	ops := operations{}
+	s.handleAll(ops)
+	handle(ops, opInfo, d.info)
+	handle(ops, opUmount, d.umount)
+	handle(ops, opExtend, d.grower.extendOp)
+	handle(ops, opReduce, d.grower.reduceOp)
 	if d.pool.ReadOnly() {
-		onlyReading(ops, d.live.Name)
+		ops.onlyReading(fmt.Errorf("pool %s is mounted for reading (-o ro): %w", d.live.Name, chain.ErrReadOnly))
 	}
 	if d.control, err = a.host.listenControl(d.live.UUID, ops, log); err != nil {
 		return d, err
@@ -149,20 +149,6 @@ func (d *daemon) open(a *app, dev *blockdev.File, c mountConfig) (err error) {
 	}
 	d.pool, err = chain.Open(dev, o)
 	return err
-}
-
-// readingOps are the operations of a pool that is mounted for reading.
-var readingOps = []string{opInfo, opUmount, opList, opTree, opGetProps, opJobs, opEraseLog, opCheck, opDump, opAudit, opAuditAt}
-
-// onlyReading refuses all other operations.
-func onlyReading(ops map[string]operation, pool string) {
-	for name := range ops {
-		if !slices.Contains(readingOps, name) {
-			ops[name] = func(context.Context, peer, json.RawMessage) (any, error) {
-				return nil, fmt.Errorf("pool %s is mounted for reading (-o ro): %w", pool, chain.ErrReadOnly)
-			}
-		}
-	}
 }
 
 // readSettings reads what this host does for the pool, and tells what the pool itself says of that, which means nothing.
@@ -414,7 +400,7 @@ func (d *daemon) umount(ctx context.Context, who peer, args umountArgs) (umountR
 		n = d.srv.OpenFiles()
 	}
 	if args.Wait {
-		d.log.Info("changed by a command", "command", opUmount, "pool", d.live.Name, "by", who.String(), "wait", true, "open", n)
+		d.log.Info("changed by a command", "command", who.op, "pool", d.live.Name, "by", who.String(), "wait", true, "open", n)
 		d.requestEnd()
 		return umountResult{n}, nil
 	}
@@ -427,6 +413,6 @@ func (d *daemon) umount(ctx context.Context, who peer, args umountArgs) (umountR
 		d.srv.Drain(false)
 		return umountResult{}, hinted(err, "some process has its working directory below %s", d.live.Dir)
 	}
-	d.log.Info("changed by a command", "command", opUmount, "pool", d.live.Name, "by", who.String())
+	d.log.Info("changed by a command", "command", who.op, "pool", d.live.Name, "by", who.String())
 	return umountResult{}, nil
 }

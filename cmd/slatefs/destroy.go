@@ -60,7 +60,7 @@ func (a *app) destroy(ctx context.Context, arg string, f destroyFlags) error {
 		return err
 	}
 	args := destroyArgs{Object: o, Snapshots: f.snapshots, Clones: f.clones, Deferred: f.deferred, DryRun: f.dryRun, Now: f.now}
-	res, err := call[destroyResult](ctx, l, opDestroy, args)
+	res, err := opDestroy.call(ctx, l, args)
 	if err != nil {
 		return err
 	}

@@ -17,8 +17,8 @@ func (who peer) String() string {
 }
 
 // did logs a change that a command has made: each has one line, which is written when it is done.
-func (s *service) did(who peer, op string, attrs ...any) {
-	s.log.Info("changed by a command", append([]any{"command", op, "pool", s.pool.Name(), "by", who.String()}, attrs...)...)
+func (s *service) did(who peer, attrs ...any) {
+	s.log.Info("changed by a command", append([]any{"command", who.op, "pool", s.pool.Name(), "by", who.String()}, attrs...)...)
 }
 
 // settingsText is settings as people type them.

@@ -99,13 +99,13 @@ func (a *app) auditOffline(ctx context.Context, ref poolRef) (info auditInfo, er
 // auditOnline lets the daemon do it, and asks how far it is.
 func (a *app) auditOnline(ctx context.Context, l live) (auditInfo, error) {
 	where := func(ctx context.Context) (done, total int64) {
-		p, err := call[[2]int64](ctx, l, opAuditAt, none{})
+		p, err := opAuditAt.call(ctx, l, none{})
 		if err != nil {
 			return 0, 0 // only progress
 		}
 		return p[0], p[1]
 	}
-	return slowly(ctx, a, "audit", where, func(ctx context.Context) (auditInfo, error) { return call[auditInfo](ctx, l, opAudit, none{}) })
+	return slowly(ctx, a, "audit", where, func(ctx context.Context) (auditInfo, error) { return opAudit.call(ctx, l, none{}) })
 }
 
 // slowTime is after how long a command shows progress.

@@ -68,11 +68,11 @@ func (a *app) certificate(ctx context.Context, asked []string, pool, file string
 	if err != nil {
 		return err
 	}
-	recs, err := call[[]eraseRecord](ctx, l, opEraseLog, none{})
+	recs, err := opEraseLog.call(ctx, l, none{})
 	if err != nil {
 		return err
 	}
-	info, err := call[eraseInfo](ctx, l, opJobs, none{})
+	info, err := opJobs.call(ctx, l, none{})
 	if err != nil {
 		return err
 	}

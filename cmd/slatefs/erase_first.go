@@ -25,7 +25,7 @@ are those of erase status.`,
 			if err != nil {
 				return err
 			}
-			_, err = call[none](ctx, l, opFirst, firstArgs{id})
+			_, err = opFirst.call(ctx, l, firstArgs{id})
 			return err
 		}),
 	}

@@ -47,7 +47,7 @@ func (a *app) eraseLog(ctx context.Context, pool string, f eraseLogFlags) error 
 	if err != nil {
 		return err
 	}
-	recs, err := call[[]eraseRecord](ctx, l, opEraseLog, none{})
+	recs, err := opEraseLog.call(ctx, l, none{})
 	if err != nil {
 		return err
 	}

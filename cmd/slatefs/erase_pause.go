@@ -32,7 +32,7 @@ one zeroed: nothing is handed out that is not zero.`,
 			return err
 		}
 		set := setArgs{Object: object{Path: "/", Arg: args[0]}, Settings: []chain.Setting{{Name: chain.PropPaused, Value: value}}}
-		_, err = call[[]string](ctx, l, opSetProps, set)
+		_, err = opSetProps.call(ctx, l, set)
 		return err
 	})
 	return cmd

@@ -30,7 +30,7 @@ by method and by what made somebody zero them, errors by kind, the queue, its ol
 			if err != nil {
 				return err
 			}
-			info, err := call[eraseInfo](ctx, l, opJobs, none{})
+			info, err := opJobs.call(ctx, l, none{})
 			if err != nil {
 				return err
 			}

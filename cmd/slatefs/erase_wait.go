@@ -66,7 +66,7 @@ const pollTime = 100 * time.Millisecond
 func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) {
 	w := newEraseWait(ids)
 	// What is freed without a job yet gets one by this, so that an empty list means what it says.
-	if _, err := call[none](ctx, l, opDrain, none{}); err != nil {
+	if _, err := opDrain.call(ctx, l, none{}); err != nil {
 		return err
 	}
 	show := a.newProgress("erase")
@@ -74,7 +74,7 @@ func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) 
 	t := time.NewTicker(pollTime)
 	defer t.Stop()
 	for {
-		info, err := call[eraseInfo](ctx, l, opJobs, none{})
+		info, err := opJobs.call(ctx, l, none{})
 		if err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) 
 		case w.swept || len(ids) > 0:
 			return nil
 		default: // a sweep may find more
-			if _, err := call[none](ctx, l, opDrain, none{}); err != nil {
+			if _, err := opDrain.call(ctx, l, none{}); err != nil {
 				return err
 			}
 			w.swept = true
@@ -228,7 +228,7 @@ const answerTime = 2 * time.Second
 func (a *app) timeUp(ctx context.Context, l live, ids []uint64, given time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	info, err := call[eraseInfo](ctx, l, opJobs, none{})
+	info, err := opJobs.call(ctx, l, none{})
 	if err != nil {
 		return fmt.Errorf("time is up after %v, and what is left is not known: %w", given, err)
 	}

@@ -64,7 +64,7 @@ func TestLongSnapshotNames(t *testing.T) {
 	l.ok("rename " + at + " short")
 	l.ok("rename /lab/" + file + "@short " + snap)
 	pair := object{Arg: at, Path: file, Snap: snap}
-	rows, err := call[[]row](t.Context(), l.live, opList, listArgs{Objects: []object{pair}, Types: []string{typeSnapshot}})
+	rows, err := opList.call(t.Context(), l.live, listArgs{Objects: []object{pair}, Types: []string{typeSnapshot}})
 	if err != nil || len(rows) != 1 || rows[0].Name != at {
 		t.Errorf("the pair is %+v, %v", rows, err)
 	}

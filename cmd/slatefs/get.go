@@ -96,7 +96,7 @@ func (a *app) propRows(ctx context.Context, names, paths []string, recursive boo
 		if err != nil {
 			return nil, err
 		}
-		values, err := call[[]propValue](ctx, l, opGetProps, getArgs{Object: o, Names: names, Recursive: recursive})
+		values, err := opGetProps.call(ctx, l, getArgs{Object: o, Names: names, Recursive: recursive})
 		if err != nil {
 			return nil, err
 		}

@@ -171,14 +171,14 @@ func (g *grower) nextStep(total, free, unit, lack int64) (int64, error) {
 // extendOp is the operation of the control protocol.
 func (g *grower) extendOp(ctx context.Context, who peer, args extendArgs) (r poolSize, err error) {
 	r.Before, r.After, err = g.extend(ctx, args)
-	g.told(who, opExtend, r)
+	g.told(who, r)
 	return r, err
 }
 
 // told logs what a command has made of the pool's size, also one that failed on its way.
-func (g *grower) told(who peer, op string, r poolSize) {
+func (g *grower) told(who peer, r poolSize) {
 	if r.After != r.Before {
-		g.log.Info("changed by a command", "command", op, "pool", g.pool.Name(), "by", who.String(), "from", formatSize(r.Before), "to", formatSize(r.After))
+		g.log.Info("changed by a command", "command", who.op, "pool", g.pool.Name(), "by", who.String(), "from", formatSize(r.Before), "to", formatSize(r.After))
 	}
 }
 
@@ -239,7 +239,7 @@ func (g *grower) change(ctx context.Context, size func(total, free, unit int64) 
 // reduceOp is the operation of the control protocol.
 func (g *grower) reduceOp(ctx context.Context, who peer, args reduceArgs) (r poolSize, err error) {
 	r.Before, r.After, err = g.reduce(ctx, args.Least)
-	g.told(who, opReduce, r)
+	g.told(who, r)
 	return r, err
 }
 

@@ -106,9 +106,10 @@ func (l *lab) serve(h host) {
 		t.Fatal(err)
 	}
 	s := &service{pool: l.pool, own: l.own, eraser: eraser, view: l.view, log: slog.New(slog.DiscardHandler), dir: "/lab", now: l.app.now, dev: l.disk}
-	ops := s.operations()
+	ops := operations{}
+	s.handleAll(ops)
 	l.live = live{UUID: uuid{9}, Name: "lab", Device: "/nowhere/lab.pool", Dir: "/lab", MountDev: "0:99", PID: 4711, Socket: h.socketPath(uuid{9})}
-	ops[opInfo] = handler(func(context.Context, peer, none) (poolInfo, error) {
+	handle(ops, opInfo, func(context.Context, peer, none) (poolInfo, error) {
 		return poolInfo{Live: l.live, Usage: usageOf(l.pool.Usage())}, nil
 	})
 	lock, err := h.lockPool(uuid{9})
@@ -124,7 +125,7 @@ func (l *lab) serve(h host) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	ops[opUmount] = handler(func(context.Context, peer, umountArgs) (umountResult, error) {
+	handle(ops, opUmount, func(context.Context, peer, umountArgs) (umountResult, error) {
 		cancel()
 		return umountResult{}, nil
 	})

@@ -193,7 +193,7 @@ func (a *app) listRows(ctx context.Context, paths, types []string, recursive boo
 			if l.Dir == "" {
 				continue // it is just starting
 			}
-			more, err := call[[]row](ctx, l, opList, listArgs{Types: types, Recursive: true})
+			more, err := opList.call(ctx, l, listArgs{Types: types, Recursive: true})
 			if err != nil {
 				return nil, err
 			}
@@ -205,7 +205,7 @@ func (a *app) listRows(ctx context.Context, paths, types []string, recursive boo
 		if err != nil {
 			return nil, err
 		}
-		more, err := call[[]row](ctx, l, opList, listArgs{Objects: []object{o}, Types: types, Recursive: recursive})
+		more, err := opList.call(ctx, l, listArgs{Objects: []object{o}, Types: types, Recursive: recursive})
 		if err != nil {
 			return nil, err
 		}

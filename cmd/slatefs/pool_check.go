@@ -49,7 +49,7 @@ func (a *app) poolCheck(ctx context.Context, arg string, online, reclaim bool) e
 	case ref.live != nil && !online:
 		return hinted(fmt.Errorf("pool %s is mounted on %s", ref.name, ref.live.Dir), "pool check --online checks it while it is in use")
 	case ref.live != nil:
-		r, err = call[*chain.CheckReport](ctx, *ref.live, opCheck, none{})
+		r, err = opCheck.call(ctx, *ref.live, none{})
 	default:
 		r, err = a.checkOffline(ctx, ref, reclaim)
 	}

@@ -33,7 +33,7 @@ use the -j of other commands. A pool that is not mounted is opened read-only.`,
 				return err
 			}
 			if ref.live != nil {
-				text, err := call[string](ctx, *ref.live, opDump, none{})
+				text, err := opDump.call(ctx, *ref.live, none{})
 				if err != nil {
 					return err
 				}

@@ -42,7 +42,7 @@ func (a *app) poolExtendCmd() *cobra.Command {
 				}
 				e = extendArgs{n, more}
 			}
-			return a.resizePool(ctx, args[0], opExtend, e, func(ctx context.Context, g *grower) (r poolSize, err error) {
+			return resizePool(ctx, a, args[0], opExtend, e, func(ctx context.Context, g *grower) (r poolSize, err error) {
 				return g.extendOp(ctx, peer{}, e)
 			})
 		}),
@@ -66,7 +66,7 @@ to S, or as far as it goes. Nothing is moved for that; what is promised to volum
 				return usagef("pool reduce: give --min or --size")
 			}
 			r := reduceArgs{least.bytes}
-			return a.resizePool(ctx, args[0], opReduce, r, func(ctx context.Context, g *grower) (poolSize, error) {
+			return resizePool(ctx, a, args[0], opReduce, r, func(ctx context.Context, g *grower) (poolSize, error) {
 				return g.reduceOp(ctx, peer{}, r)
 			})
 		}),
@@ -77,7 +77,9 @@ to S, or as far as it goes. Nothing is moved for that; what is promised to volum
 }
 
 // resizePool changes the size of a pool: through its daemon, or, if it is not mounted, here.
-func (a *app) resizePool(ctx context.Context, arg, op string, args any, here func(context.Context, *grower) (poolSize, error)) error {
+func resizePool[Args any](ctx context.Context, a *app, arg string, o op[Args, poolSize], args Args,
+	here func(context.Context, *grower) (poolSize, error),
+) error {
 	f, err := a.finder()
 	if err != nil {
 		return err
@@ -88,7 +90,7 @@ func (a *app) resizePool(ctx context.Context, arg, op string, args any, here fun
 	}
 	var r poolSize
 	if ref.live != nil {
-		r, err = call[poolSize](ctx, *ref.live, op, args)
+		r, err = o.call(ctx, *ref.live, args)
 	} else if err = a.refuseUnfinished(ctx, f, ref); err == nil {
 		r, err = a.resizeOffline(ctx, ref, here)
 	}

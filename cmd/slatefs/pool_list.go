@@ -148,7 +148,7 @@ func liveState(ctx context.Context, l live) poolState {
 	p := poolState{Name: l.Name, UUID: l.UUID, State: stateOnline, Device: l.Device, Dir: l.Dir}
 	ctx, cancel := context.WithTimeout(ctx, infoTime)
 	defer cancel()
-	i, err := call[poolInfo](ctx, l, opInfo, none{})
+	i, err := opInfo.call(ctx, l, none{})
 	if err != nil {
 		p.State, p.Silent = stateSilent, errorText(err)
 		return p

@@ -34,7 +34,7 @@ func (a *app) rename(ctx context.Context, from, to string) error {
 	if other, n, err := f.object(to); err == nil && other.UUID == l.UUID {
 		args.New = n
 	}
-	_, err = call[none](ctx, l, opRename, args)
+	_, err = opRename.call(ctx, l, args)
 	return err
 }
 

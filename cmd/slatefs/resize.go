@@ -54,7 +54,7 @@ file system on one) shrinking is refused, unless forced. refreservation=auto mov
 			if err != nil {
 				return err
 			}
-			list, err := call[[]string](ctx, l, opResize, resizeArgs{o, n, grow, shrink, force, dry})
+			list, err := opResize.call(ctx, l, resizeArgs{o, n, grow, shrink, force, dry})
 			if err != nil {
 				return err
 			}

@@ -26,7 +26,7 @@ refused, unless forced.`,
 			if err != nil {
 				return err
 			}
-			list, err := call[[]string](ctx, l, opRollback, rollbackArgs{o, force, dry})
+			list, err := opRollback.call(ctx, l, rollbackArgs{o, force, dry})
 			if err != nil {
 				return err
 			}

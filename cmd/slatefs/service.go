@@ -50,21 +50,33 @@ type mountView struct {
 // Holders tells who has a volume or its snapshots open.
 func (m mountView) Holders(ino chain.Ino) ([]fs.Holder, error) { return m.srv.Holders(ino) }
 
-// operations are those of the control protocol that work on the pool.
-func (s *service) operations() map[string]operation {
-	return map[string]operation{
-		opCreate: handler(s.create), opResize: handler(s.resize), opRename: handler(s.rename),
-		opSnapshot: handler(s.snapshot), opRollback: handler(s.rollback), opClone: handler(s.clone), opDestroy: handler(s.destroy),
-		opList: handler(s.list), opTree: handler(s.tree),
-		opSetProps: handler(s.setProps), opGetProps: handler(s.getProps),
-		opJobs: handler(s.jobs), opDrain: handler(s.drain), opEraseLog: handler(s.eraseLog), opFirst: handler(s.first), opUndo: handler(s.undestroy),
-		opCheck: handler(s.check), opDump: handler(s.dump),
-		opAudit: handler(s.audit), opAuditAt: handler(s.auditWhere),
-	}
+// handleAll answers the operations that work on the pool.
+func (s *service) handleAll(ops operations) {
+	handle(ops, opCreate, s.create)
+	handle(ops, opResize, s.resize)
+	handle(ops, opRename, s.rename)
+	handle(ops, opSnapshot, s.snapshot)
+	handle(ops, opRollback, s.rollback)
+	handle(ops, opClone, s.clone)
+	handle(ops, opDestroy, s.destroy)
+	handle(ops, opUndo, s.undestroy)
+	handle(ops, opList, s.list)
+	handle(ops, opTree, s.tree)
+	handle(ops, opSetProps, s.setProps)
+	handle(ops, opGetProps, s.getProps)
+	handle(ops, opJobs, s.jobs)
+	handle(ops, opDrain, s.drain)
+	handle(ops, opFirst, s.first)
+	handle(ops, opEraseLog, s.eraseLog)
+	handle(ops, opCheck, s.check)
+	handle(ops, opDump, s.dump)
+	handle(ops, opAudit, s.audit)
+	handle(ops, opAuditAt, s.auditWhere)
 }
 
-func (who peer) req(op string) chain.Req {
-	r := chain.Req{UID: who.uid, GID: who.gid, PID: who.pid, Actor: "slatefs " + op}
+// req is who asks, and for what, as the pool notes it.
+func (who peer) req() chain.Req {
+	r := chain.Req{UID: who.uid, GID: who.gid, PID: who.pid, Actor: "slatefs " + who.op}
 	if who.actor != "" {
 		r.Actor += ", " + who.actor
 	}

@@ -28,13 +28,13 @@ func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]string,
 		s.setting.Lock()
 		defer s.setting.Unlock()
 	}
-	if err := s.putProps(who.req(opSetProps), a.Ino, args.Settings); err != nil {
+	if err := s.putProps(who.req(), a.Ino, args.Settings); err != nil {
 		return nil, s.explain(a.Ino, err)
 	}
 	if err := s.pool.Flush(); err != nil {
 		return nil, err
 	}
-	s.did(who, opSetProps, "on", s.abs(a.Ino), "properties", settingsText(args.Settings))
+	s.did(who, "on", s.abs(a.Ino), "properties", settingsText(args.Settings))
 	if a.Ino != chain.RootIno {
 		return nil, nil
 	}

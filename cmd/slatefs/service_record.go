@@ -9,13 +9,6 @@ import (
 	"slatefs/chain"
 )
 
-// Operations on the erase queue and its log.
-const (
-	opEraseLog = "erase-log" // none -> []eraseRecord
-	opFirst    = "first"     // firstArgs -> none
-	opUndo     = "undestroy" // undoArgs -> string, the path
-)
-
 // eraseRecord is a record of the erase log as -j, exports and the system journal have it. Numbers are bytes:
 // freed = zeroed + released + failed + kept.
 type eraseRecord struct {
@@ -90,9 +83,9 @@ func (s *service) eraseLog(context.Context, peer, none) ([]eraseRecord, error) {
 
 // first puts an erase job before all others.
 func (s *service) first(_ context.Context, who peer, args firstArgs) (none, error) {
-	err := s.pool.EraseFirst(who.req(opFirst), args.ID)
+	err := s.pool.EraseFirst(who.req(), args.ID)
 	if err == nil {
-		s.did(who, opFirst, "job", args.ID)
+		s.did(who, "job", args.ID)
 	}
 	return none{}, err
 }

@@ -51,14 +51,14 @@ func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) ([]
 	if args.Dry {
 		return forecastOf(s.pool.ForecastSnapshot(vols, name))
 	}
-	if err := s.pool.Snapshot(who.req(opSnapshot), vols, name); err != nil {
+	if err := s.pool.Snapshot(who.req(), vols, name); err != nil {
 		return nil, s.explain(0, err)
 	}
 	var of []string
 	for _, ino := range vols {
 		of = append(of, s.abs(ino))
 	}
-	s.did(who, opSnapshot, "name", name, "of", several(of))
+	s.did(who, "name", name, "of", several(of))
 	return nil, nil
 }
 
@@ -71,12 +71,12 @@ func (s *service) rollback(ctx context.Context, who peer, args rollbackArgs) ([]
 	if args.Dry {
 		return forecastOf(s.pool.ForecastRollback(a.Ino, snap, args.Force))
 	}
-	err = s.patient(ctx, a.Ino, func() error { return s.pool.Rollback(who.req(opRollback), a.Ino, snap, args.Force) })
+	err = s.patient(ctx, a.Ino, func() error { return s.pool.Rollback(who.req(), a.Ino, snap, args.Force) })
 	if err != nil {
 		return nil, hintBusy(s.explain(a.Ino, err), "close it, or roll back under its users with --force")
 	}
 	s.changed(a.Ino)
-	s.did(who, opRollback, "volume", s.abs(a.Ino), "to", snap, "forced", args.Force)
+	s.did(who, "volume", s.abs(a.Ino), "to", snap, "forced", args.Force)
 	return nil, nil
 }
 
@@ -101,19 +101,19 @@ func (s *service) clone(_ context.Context, who peer, args cloneArgs) (none, erro
 	if err != nil {
 		return none{}, err
 	}
-	clone, err := s.pool.Clone(who.req(opClone), a.Ino, snap, to.dir, to.name)
+	clone, err := s.pool.Clone(who.req(), a.Ino, snap, to.dir, to.name)
 	if err != nil {
 		return none{}, s.explain(a.Ino, err)
 	}
-	if err := s.pool.SetProps(who.req(opClone), clone.Ino, args.Settings...); err != nil {
-		return none{}, errors.Join(s.explain(clone.Ino, err), s.pool.Undo(who.req(opClone), to.dir, to.name))
+	if err := s.pool.SetProps(who.req(), clone.Ino, args.Settings...); err != nil {
+		return none{}, errors.Join(s.explain(clone.Ino, err), s.pool.Undo(who.req(), to.dir, to.name))
 	}
 	s.changedName(to)
 	of := s.abs(a.Ino)
 	if snap != "" {
 		of += "@" + snap
 	}
-	s.did(who, opClone, "volume", s.abs(clone.Ino), "of", of, "properties", settingsText(args.Settings))
+	s.did(who, "volume", s.abs(clone.Ino), "of", of, "properties", settingsText(args.Settings))
 	return none{}, nil
 }
 
@@ -141,9 +141,9 @@ func (s *service) destroy(ctx context.Context, who peer, args destroyArgs) (res 
 	}
 	last := max(s.lastJob(), s.lastKept())
 	if snap == "" {
-		err = s.patient(ctx, a.Ino, func() error { return s.pool.DestroyVolume(who.req(opDestroy), a.Ino, o) })
+		err = s.patient(ctx, a.Ino, func() error { return s.pool.DestroyVolume(who.req(), a.Ino, o) })
 	} else {
-		err = s.patient(ctx, a.Ino, func() error { return s.pool.DestroySnapshots(who.req(opDestroy), a.Ino, names, o) })
+		err = s.patient(ctx, a.Ino, func() error { return s.pool.DestroySnapshots(who.req(), a.Ino, names, o) })
 	}
 	if err != nil {
 		return res, s.explain(a.Ino, err)
@@ -157,7 +157,7 @@ func (s *service) destroy(ctx context.Context, who peer, args destroyArgs) (res 
 		}
 	}
 	plan.res.Kept = s.keptSince(last)
-	s.did(who, opDestroy, "destroyed", several(plan.res.Destroyed), "kept", len(plan.res.Kept) > 0)
+	s.did(who, "destroyed", several(plan.res.Destroyed), "kept", len(plan.res.Kept) > 0)
 	return plan.res, nil
 }
 

@@ -23,7 +23,7 @@ func (s *service) undestroy(_ context.Context, who peer, args undoArgs) (string,
 			return "", err
 		}
 	}
-	a, err := s.pool.Undestroy(who.req(opUndo), args.ID, at.dir, at.name)
+	a, err := s.pool.Undestroy(who.req(), args.ID, at.dir, at.name)
 	switch {
 	case errors.Is(err, chain.ErrExist):
 		return "", hinted(err, "slatefs undestroy %d %s NEWNAME", args.ID, s.dir)
@@ -31,7 +31,7 @@ func (s *service) undestroy(_ context.Context, who peer, args undoArgs) (string,
 		return "", s.explain(0, err)
 	}
 	s.changedName(place{a.Parent, a.Name})
-	s.did(who, opUndo, "id", args.ID, "volume", s.abs(a.Ino))
+	s.did(who, "id", args.ID, "volume", s.abs(a.Ino))
 	return s.abs(a.Ino), nil
 }
 

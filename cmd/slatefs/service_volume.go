@@ -39,19 +39,19 @@ func (s *service) create(_ context.Context, who peer, args createArgs) (list []s
 			list = append(list, one...)
 			continue
 		}
-		a, err := s.pool.Create(who.req(opCreate), at.dir, at.name, args.Mode)
+		a, err := s.pool.Create(who.req(), at.dir, at.name, args.Mode)
 		if err != nil {
 			return nil, s.explain(0, err)
 		}
 		s.changedName(at)
-		err = s.pool.SetProps(who.req(opCreate), a.Ino, args.Settings...)
+		err = s.pool.SetProps(who.req(), a.Ino, args.Settings...)
 		if err == nil {
 			err = s.truncate(a.Ino, args.Size)
 		}
 		if err != nil {
-			return nil, errors.Join(s.explain(a.Ino, err), s.pool.Undo(who.req(opCreate), at.dir, at.name))
+			return nil, errors.Join(s.explain(a.Ino, err), s.pool.Undo(who.req(), at.dir, at.name))
 		}
-		s.did(who, opCreate, "volume", s.abs(a.Ino), "size", formatSize(args.Size), "properties", settingsText(args.Settings))
+		s.did(who, "volume", s.abs(a.Ino), "size", formatSize(args.Size), "properties", settingsText(args.Settings))
 	}
 	return list, s.pool.Flush()
 }
@@ -92,7 +92,7 @@ func (s *service) resize(ctx context.Context, who peer, args resizeArgs) ([]stri
 		return nil, hintBusy(s.explain(a.Ino, err), "close it, or cut it under its users with --force")
 	}
 	s.changed(a.Ino)
-	s.did(who, opResize, "volume", s.abs(a.Ino), "from", formatSize(a.Size), "to", formatSize(want))
+	s.did(who, "volume", s.abs(a.Ino), "from", formatSize(a.Size), "to", formatSize(want))
 	return nil, s.pool.Flush()
 }
 
@@ -106,9 +106,9 @@ func (s *service) rename(_ context.Context, who peer, args renameArgs) (none, er
 		if args.Name == "" {
 			return none{}, fmt.Errorf("%s: is a snapshot, and stays with its volume: give only the new NAME", args.Object.Arg)
 		}
-		err := s.pool.RenameSnapshot(who.req(opRename), a.Ino, snap, args.Name)
+		err := s.pool.RenameSnapshot(who.req(), a.Ino, snap, args.Name)
 		if err == nil {
-			s.did(who, opRename, "snapshot", s.abs(a.Ino)+"@"+snap, "to", args.Name)
+			s.did(who, "snapshot", s.abs(a.Ino)+"@"+snap, "to", args.Name)
 		}
 		return none{}, err
 	}
@@ -123,11 +123,11 @@ func (s *service) rename(_ context.Context, who peer, args renameArgs) (none, er
 		return none{}, err
 	}
 	from := s.abs(a.Ino)
-	if err := s.pool.Rename(who.req(opRename), a.Parent, a.Name, to.dir, to.name, chain.RenameNoReplace); err != nil {
+	if err := s.pool.Rename(who.req(), a.Parent, a.Name, to.dir, to.name, chain.RenameNoReplace); err != nil {
 		return none{}, s.explain(a.Ino, err)
 	}
 	s.changedName(place{a.Parent, a.Name})
 	s.changedName(to)
-	s.did(who, opRename, "volume", from, "to", s.abs(a.Ino))
+	s.did(who, "volume", from, "to", s.abs(a.Ino))
 	return none{}, s.pool.Flush()
 }

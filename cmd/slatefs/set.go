@@ -56,7 +56,7 @@ func (a *app) setProps(ctx context.Context, paths []string, settings []chain.Set
 		if err != nil {
 			return err
 		}
-		list, err := call[[]string](ctx, l, opSetProps, setArgs{o, settings, dry})
+		list, err := opSetProps.call(ctx, l, setArgs{o, settings, dry})
 		if err == nil {
 			err = a.printForecasts(list)
 		}

@@ -32,7 +32,7 @@ may be overwritten: the smaller one of the two must be available.`,
 			if err != nil {
 				return err
 			}
-			list, err := call[[]string](ctx, l, opSnapshot, snapshotArgs{objs, recursive, dry})
+			list, err := opSnapshot.call(ctx, l, snapshotArgs{objs, recursive, dry})
 			if err != nil {
 				return err
 			}

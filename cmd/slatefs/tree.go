@@ -29,7 +29,7 @@ one that clones still need. For a directory, all chains in it and below.`,
 			if err != nil {
 				return err
 			}
-			trees, err := call[[]treeInfo](ctx, l, opTree, o)
+			trees, err := opTree.call(ctx, l, o)
 			if err != nil {
 				return err
 			}

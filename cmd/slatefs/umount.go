@@ -51,7 +51,7 @@ func (a *app) umount(ctx context.Context, arg string, wait bool) error {
 	if err != nil {
 		return err
 	}
-	res, err := call[umountResult](ctx, l, opUmount, umountArgs{wait})
+	res, err := opUmount.call(ctx, l, umountArgs{wait})
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ is kept. If the name is taken it is refused; NEWNAME is another one, or for a vo
 					return err
 				}
 			}
-			_, err = call[string](ctx, l, opUndo, q)
+			_, err = opUndo.call(ctx, l, q)
 			return err
 		}),
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"time"
 
 	"slatefs/chain"
@@ -29,30 +30,14 @@ type wireError struct {
 	Hint string `json:"hint,omitempty"`
 }
 
-// The operations, each with its arguments and its result.
-const (
-	opInfo     = "info"     // none -> poolInfo
-	opUmount   = "umount"   // umountArgs -> umountResult
-	opCreate   = "create"   // createArgs -> []string, forecasts
-	opSnapshot = "snapshot" // snapshotArgs -> []string, forecasts
-	opRollback = "rollback" // rollbackArgs -> []string, forecasts
-	opClone    = "clone"    // cloneArgs -> none
-	opDestroy  = "destroy"  // destroyArgs -> destroyResult
-	opRename   = "rename"   // renameArgs -> none
-	opResize   = "resize"   // resizeArgs -> []string, forecasts
-	opList     = "list"     // listArgs -> []row
-	opTree     = "tree"     // object -> []treeInfo
-	opSetProps = "set"      // setArgs -> []string, forecasts
-	opGetProps = "get"      // getArgs -> []propValue
-	opJobs     = "jobs"     // none -> eraseInfo
-	opDrain    = "drain"    // none -> none
-	opCheck    = "check"    // none -> chain.CheckReport
-	opExtend   = "extend"   // extendArgs -> poolSize
-	opReduce   = "reduce"   // reduceArgs -> poolSize
-	opDump     = "dump"     // none -> string
-	opAudit    = "audit"    // none -> auditInfo
-	opAuditAt  = "audit-at" // none -> bytes done, and in all
-)
+// err is the error again.
+func (w *wireError) err() error {
+	err := errors.New(w.Text)
+	if w.Hint != "" {
+		return hinted(err, "%s", w.Hint)
+	}
+	return err
+}
 
 // none is what an operation without arguments or result has.
 type none struct{}
