@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"slatefs/chain/size"
 )
 
 // Admission. What promises or takes space is tried on the ledger first, under one hold of the plan lock, and refused
@@ -87,8 +89,8 @@ func (p *Pool) try(t trial) (f Forecast) {
 	for _, b := range bounds {
 		if now := b.a.bounded(); b.a.quota > 0 && now > b.a.quota && now > b.used {
 			f.Err = fmt.Errorf("cannot %s: needs %s%s, the quota of %s leaves %s of %s: %w", t.what,
-				exactSize((now-b.used)*BlockSize), parens(t.why), p.nameOf(b.a.ino),
-				exactSize(max(0, b.a.quota-b.used)*BlockSize), exactSize(b.a.quota*BlockSize), ErrQuota)
+				size.Exact((now-b.used)*BlockSize), parens(t.why), p.nameOf(b.a.ino),
+				size.Exact(max(0, b.a.quota-b.used)*BlockSize), size.Exact(b.a.quota*BlockSize), ErrQuota)
 			break
 		}
 	}
@@ -105,14 +107,14 @@ func (f *Forecast) refuse() error {
 
 func (f *Forecast) numbers() string {
 	guests := f.Need - f.Meta
-	text := "needs " + exactSize(guests) + parens(f.Why)
+	text := "needs " + size.Exact(guests) + parens(f.Why)
 	switch {
 	case f.Need < 0:
-		text = "gives back " + exactSize(-f.Need) + parens(f.Why)
+		text = "gives back " + size.Exact(-f.Need) + parens(f.Why)
 	case f.Meta > 0:
-		text += fmt.Sprintf(" and %s for metadata", exactSize(f.Meta))
+		text += fmt.Sprintf(" and %s for metadata", size.Exact(f.Meta))
 	}
-	return fmt.Sprintf("%s, %s available", text, exactSize(f.Avail))
+	return fmt.Sprintf("%s, %s available", text, size.Exact(f.Avail))
 }
 
 // String is a forecast as people read it.
@@ -136,11 +138,11 @@ func (a *account) promise() string {
 	case a.refres == 0:
 		return "no refreservation"
 	case a.auto:
-		return exactSize(a.refres*BlockSize) + " refreservation, its size"
+		return size.Exact(a.refres*BlockSize) + " refreservation, its size"
 	case a.refres > a.refreservation:
-		return exactSize(a.refres*BlockSize) + " preallocated"
+		return size.Exact(a.refres*BlockSize) + " preallocated"
 	}
-	return exactSize(a.refres*BlockSize) + " refreservation"
+	return size.Exact(a.refres*BlockSize) + " refreservation"
 }
 
 // trySnapshot: what is written now is promised once more, up to the refreservation (dsl_dataset_snapshot_reserve_space:
@@ -158,12 +160,12 @@ func (p *Pool) trySnapshot(vols []Ino, name string) Forecast {
 		written += a.head
 		t.why = a.promise()
 		if a.refres > 0 {
-			t.why = fmt.Sprintf("min of %s written, %s", exactSize(a.head*BlockSize), a.promise())
+			t.why = fmt.Sprintf("min of %s written, %s", size.Exact(a.head*BlockSize), a.promise())
 		}
 	}
 	if len(vols) > 1 {
 		t.what = fmt.Sprintf("snapshot %d volumes at @%s", len(vols), name)
-		t.why = fmt.Sprintf("of each the smaller one of what is written, %s in all, and its refreservation", exactSize(written*BlockSize))
+		t.why = fmt.Sprintf("of each the smaller one of what is written, %s in all, and its refreservation", size.Exact(written*BlockSize))
 	}
 	t.change = func() {
 		for i, a := range t.at {
@@ -205,14 +207,14 @@ func (p *Pool) tryRollback(v *Volume, snap *layer) Forecast {
 }
 
 // tryResize: a promise of the size moves with it.
-func (p *Pool) tryResize(v *Volume, size int64) Forecast {
+func (p *Pool) tryResize(v *Volume, bytes int64) Forecast {
 	a, was, why := v.account, v.account.size, ""
 	if a.auto || a.kept {
 		why = "its refreservation moves with its size"
 	}
 	return p.try(trial{
-		what: fmt.Sprintf("resize %s to %s", p.pathOf(v.ino), exactSize(size)), why: why, at: []*account{a},
-		change: func() { p.ledger.resize(a, blocksOf(size)) },
+		what: fmt.Sprintf("resize %s to %s", p.pathOf(v.ino), size.Exact(bytes)), why: why, at: []*account{a},
+		change: func() { p.ledger.resize(a, blocksOf(bytes)) },
 		undo:   func() { p.ledger.resize(a, was) },
 	})
 }
@@ -264,8 +266,8 @@ func (p *Pool) boundsAgree(what string, a *account, to props) error {
 		{to.refquota != a.refquota || refres != a.refres, to.refquota, refres, "a refquota", "its refreservation"},
 	} {
 		if c.changed && c.bound > 0 && c.bound < c.than {
-			return fmt.Errorf("cannot %s: %s of %s is less than %s, %s: %w", what, c.boundName, exactSize(c.bound*BlockSize),
-				c.name, exactSize(c.than*BlockSize), ErrQuota)
+			return fmt.Errorf("cannot %s: %s of %s is less than %s, %s: %w", what, c.boundName, size.Exact(c.bound*BlockSize),
+				c.name, size.Exact(c.than*BlockSize), ErrQuota)
 		}
 	}
 	return nil

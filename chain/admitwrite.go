@@ -2,6 +2,8 @@ package chain
 
 import (
 	"fmt"
+
+	"slatefs/chain/size"
 )
 
 // planBytes bounds what a write's records take in the journal: one for each of its runs, with what each of its blocks may
@@ -102,7 +104,7 @@ func (p *Pool) hold(v *Volume, pl *Plan, want, delta, refer int64) (Need, error)
 		pages := pl.room.pages
 		p.letGo(v, pl)
 		err = fmt.Errorf("%s: write of %d bytes: needs %s and %s for metadata, %s available: %w", p.pathOf(v.ino), pl.Len,
-			exactSize(want*BlockSize), exactSize(pages*BlockSize), exactSize(p.available(a, h.refer)*BlockSize), ErrNoSpace)
+			size.Exact(want*BlockSize), size.Exact(pages*BlockSize), size.Exact(p.available(a, h.refer)*BlockSize), ErrNoSpace)
 	}
 	return p.orMore(err, delta < want, want+max(0, -p.free()))
 }
@@ -119,13 +121,13 @@ func (p *Pool) underQuota(v *Volume, delta, refer int64) error {
 	a := v.account
 	if bound := a.refquota; refer > 0 && bound > 0 && v.head().refer+a.openRefer+refer > bound {
 		return fmt.Errorf("%s: refers to %s of a refquota of %s: %w", p.pathOf(v.ino),
-			exactSize((v.head().refer+a.openRefer)*BlockSize), exactSize(bound*BlockSize), ErrQuota)
+			size.Exact((v.head().refer+a.openRefer)*BlockSize), size.Exact(bound*BlockSize), ErrQuota)
 	}
 	grows := delta - max(0, a.refres-a.head) // of used, at most; at each level a promise may cover a part
 	for ; a != nil && grows > 0; a = a.up {
 		if a.quota > 0 && a.bounded()+grows > a.quota {
 			return fmt.Errorf("%s: %s of a quota of %s are used: %w", p.nameOf(a.ino),
-				exactSize(a.bounded()*BlockSize), exactSize(a.quota*BlockSize), ErrQuota)
+				size.Exact(a.bounded()*BlockSize), size.Exact(a.quota*BlockSize), ErrQuota)
 		}
 		grows -= max(0, a.reservation-a.used)
 	}

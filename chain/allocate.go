@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"slatefs/alloc"
+	"slatefs/chain/size"
 )
 
 // Allocate is fallocate(2): every hole in [off, off+n) gets clean blocks, which read zero because they are zero. What
@@ -85,17 +86,17 @@ func (v *Volume) admitAllocation(lo, hi, size int64) (held int64, err error) {
 }
 
 // tryAllocation: the volume at a size, with blocks more, or preallocated.
-func (p *Pool) tryAllocation(v *Volume, size, blocks int64, kept bool) Forecast {
+func (p *Pool) tryAllocation(v *Volume, bytes, blocks int64, kept bool) Forecast {
 	a, g := v.account, p.ledger
 	was, wasKept := a.size, a.kept
 	t := trial{
-		what: fmt.Sprintf("allocate %s in %s", exactSize(blocks*BlockSize), p.pathOf(v.ino)), at: []*account{a},
-		change: func() { g.hold(a, blocks, blocks); p.namedN += blocks; g.resize(a, blocksOf(size)) },
+		what: fmt.Sprintf("allocate %s in %s", size.Exact(blocks*BlockSize), p.pathOf(v.ino)), at: []*account{a},
+		change: func() { g.hold(a, blocks, blocks); p.namedN += blocks; g.resize(a, blocksOf(bytes)) },
 		undo:   func() { g.hold(a, -blocks, -blocks); p.namedN -= blocks; g.resize(a, was) },
 	}
 	if kept {
-		t.what = fmt.Sprintf("preallocate %s of %s", exactSize(size), p.pathOf(v.ino))
-		t.change = func() { a.kept = true; g.resize(a, blocksOf(size)); g.settle(a) }
+		t.what = fmt.Sprintf("preallocate %s of %s", size.Exact(bytes), p.pathOf(v.ino))
+		t.change = func() { a.kept = true; g.resize(a, blocksOf(bytes)); g.settle(a) }
 		t.undo = func() { a.kept = wasKept; g.resize(a, was); g.settle(a) }
 	}
 	return p.try(t)

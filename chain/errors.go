@@ -3,6 +3,8 @@ package chain
 import (
 	"errors"
 	"fmt"
+
+	"slatefs/chain/size"
 )
 
 // What a pool refuses, by kind. Every error of this package that is not a device's own wraps one of them; the text
@@ -55,3 +57,11 @@ func (e *BusyError) Error() string {
 
 // Is makes it an ErrBusy.
 func (e *BusyError) Is(target error) bool { return target == ErrBusy }
+
+// sizeTooBig refuses a size of a volume.
+func sizeTooBig(bytes int64) error {
+	if bytes < 0 {
+		return fmt.Errorf("a size of %d bytes, the largest is %s: %w", uint64(bytes), size.Format(MaxSize), ErrTooBig)
+	}
+	return fmt.Errorf("a size of %s, the largest is %s: %w", size.Format(bytes), size.Format(MaxSize), ErrTooBig)
+}

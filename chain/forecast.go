@@ -2,6 +2,8 @@ package chain
 
 import (
 	"fmt"
+
+	"slatefs/chain/size"
 )
 
 // What an operation would need, by the very trial that admits it. Nothing changes. Err of a forecast is what the
@@ -54,15 +56,15 @@ func (p *Pool) ForecastResize(ino Ino, size int64, force bool) Forecast {
 }
 
 // ForecastCreate is for Create, SetProps and a Truncate to the size.
-func (p *Pool) ForecastCreate(dir Ino, name string, size int64, settings ...Setting) Forecast {
+func (p *Pool) ForecastCreate(dir Ino, name string, bytes int64, settings ...Setting) Forecast {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, err := p.admitName(dir, name, inodeWords); err != nil {
 		return Forecast{Err: err}
 	}
 	to, err := p.newProps(dir, settings)
-	if err == nil && (size < 0 || size > MaxSize) {
-		err = sizeTooBig(size)
+	if err == nil && (bytes < 0 || bytes > MaxSize) {
+		err = sizeTooBig(bytes)
 	}
 	if err != nil {
 		return Forecast{Err: err}
@@ -71,14 +73,14 @@ func (p *Pool) ForecastCreate(dir Ino, name string, size int64, settings ...Sett
 	var a *account
 	like := account{props: to, refres: to.refreservation}
 	if to.auto {
-		like.refres = blocksOf(size)
+		like.refres = blocksOf(bytes)
 	}
 	return p.try(trial{
-		what: fmt.Sprintf("create %s of %s", join(p.pathOf(dir), name), exactSize(size)), why: like.promise(), at: []*account{up},
+		what: fmt.Sprintf("create %s of %s", join(p.pathOf(dir), name), size.Exact(bytes)), why: like.promise(), at: []*account{up},
 		change: func() {
 			a = g.open(p.nextIno+1, false, up)
 			a.props = to
-			g.resize(a, blocksOf(size))
+			g.resize(a, blocksOf(bytes))
 		},
 		undo: func() { g.close(a) },
 	})

@@ -8,6 +8,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/meta"
+	"slatefs/chain/size"
 )
 
 // A pool grows and shrinks at its end. What it gains is dirty, in a job of its own like a new pool's: a device may hold
@@ -97,9 +98,9 @@ func (p *Pool) Extend(bytes int64) error {
 		case r.blocks == old:
 			return nil
 		case r.blocks < old:
-			return fmt.Errorf("pool %s: has %s already, not %s: %w", p.name, FormatSize(old*BlockSize), FormatSize(bytes), ErrInvalid)
+			return fmt.Errorf("pool %s: has %s already, not %s: %w", p.name, size.Format(old*BlockSize), size.Format(bytes), ErrInvalid)
 		case r.blocks > maxBlocks:
-			return fmt.Errorf("pool %s: %s, at most %s: %w", p.name, FormatSize(bytes), FormatSize(MaxPool), ErrTooBig)
+			return fmt.Errorf("pool %s: %s, at most %s: %w", p.name, size.Format(bytes), size.Format(MaxPool), ErrTooBig)
 		}
 		r.clean, r.when = max(r.clean, alloc.BlockID(old)), now
 		return p.do(r)

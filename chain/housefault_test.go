@@ -10,6 +10,7 @@ import (
 
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/fault"
+	"slatefs/chain/size"
 )
 
 // sick is a pool whose metadata pages, and nothing else, cannot be read or written while bad says so.
@@ -106,7 +107,7 @@ func testFailingWalk(t *testing.T, settled bool, state string) {
 		return
 	}
 	err := x.SetProps(Req{}, other.ino, Setting{Name: propRefreservation, Value: fmt.Sprint(u.Avail + u.Stranded/2)})
-	if !errors.Is(err, ErrNoSpace) || !strings.Contains(err.Error(), exactSize(u.Avail)+" available") {
+	if !errors.Is(err, ErrNoSpace) || !strings.Contains(err.Error(), size.Exact(u.Avail)+" available") {
 		t.Fatalf("a promise that counts on what is stranded (%d of %d): %v", u.Stranded, u.Avail, err)
 	}
 	if err := x.SetProps(Req{}, other.ino, Setting{Name: propRefreservation, Value: fmt.Sprint(u.Avail / 2 / BlockSize * BlockSize)}); err != nil {

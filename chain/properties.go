@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"slatefs/chain/size"
 )
 
 // Scope says what a property can be set on. The pool is the root directory.
@@ -115,6 +117,11 @@ func PropertyNamed(name string) (Property, error) {
 	return properties[i], nil
 }
 
+// orElse makes the refusal of a size one of this package, and adds to it what else there may be.
+func orElse(err error, what string) error {
+	return fmt.Errorf("%s, or %s: %w", strings.TrimSuffix(err.Error(), ": "+size.ErrInvalid.Error()), what, ErrInvalid)
+}
+
 // oneOf takes a word of a few.
 func oneOf(words ...string) func(string, Scope) (string, error) {
 	return func(v string, _ Scope) (string, error) {
@@ -131,7 +138,7 @@ func sizeOr(words ...string) func(string, Scope) (string, error) {
 		if slices.Contains(words, v) {
 			return v, nil
 		}
-		n, err := ParseSize(v)
+		n, err := size.Parse(v)
 		if err != nil {
 			return "", orElse(err, strings.Join(words, " or "))
 		}
@@ -147,7 +154,7 @@ func parseRate(v string, _ Scope) (string, error) {
 	if v == "none" {
 		return "0", nil
 	}
-	n, err := ParseSize(strings.TrimPrefix(v, "-"))
+	n, err := size.Parse(strings.TrimPrefix(v, "-"))
 	if err != nil {
 		return "", orElse(err, "0 for unlimited (per second, as 50M)")
 	}
@@ -174,7 +181,7 @@ func parseShare(v string, _ Scope) (string, error) {
 		}
 		return strconv.Itoa(n) + "%", nil
 	}
-	n, err := ParseSize(v)
+	n, err := size.Parse(v)
 	if err != nil {
 		return "", orElse(err, "a share as 10%")
 	}

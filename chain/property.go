@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"slatefs/chain/meta"
+	"slatefs/chain/size"
 )
 
 // PropValue is a property as it holds for an inode.
@@ -186,7 +187,7 @@ func (p *Pool) trySettings(ino Ino, settings []Setting) Forecast {
 // readable prints a canonical value with its size as people write it.
 func readable(val string) string {
 	if n, err := strconv.ParseInt(val, 10, 64); err == nil {
-		return FormatSize(n)
+		return size.Format(n)
 	}
 	return val
 }

@@ -2,6 +2,8 @@ package chain
 
 import (
 	"fmt"
+
+	"slatefs/chain/size"
 )
 
 // What users' names, links and attributes take in the catalog: their words. It is metadata, so no column of zfs's counts
@@ -49,7 +51,7 @@ func (p *Pool) roomForWords(a *account, n int64) error {
 		more := (a.words+n)/BlockSize - a.words/BlockSize
 		if a.dir && a.quota > 0 && more > 0 && a.bounded()+more > a.quota {
 			return fmt.Errorf("%s: needs %s for names and attributes; of a quota of %s, %s are used, %s of them by names and attributes: %w",
-				p.nameOf(a.ino), exactSize(n), exactSize(a.quota*BlockSize), exactSize(a.used*BlockSize+a.words), exactSize(a.words), ErrQuota)
+				p.nameOf(a.ino), size.Exact(n), size.Exact(a.quota*BlockSize), size.Exact(a.used*BlockSize+a.words), size.Exact(a.words), ErrQuota)
 		}
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 
 func (a *app) createCmd() *cobra.Command {
 	var (
-		sz    size
+		sz    sizeFlag
 		props []string
 		dry   bool
 	)

@@ -12,6 +12,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/lvm"
+	"slatefs/chain/size"
 )
 
 // grower makes a pool and its device larger or smaller: when told to, and, as far as the pool's properties say, by itself,
@@ -127,12 +128,12 @@ func (g *grower) step(ctx context.Context, lack int64) error {
 	g.state.Lock()
 	defer g.state.Unlock()
 	if err == nil {
-		g.log.Info("the pool has grown by itself", "pool", g.pool.Name(), "from", chain.FormatSize(before), "to", chain.FormatSize(after))
+		g.log.Info("the pool has grown by itself", "pool", g.pool.Name(), "from", size.Format(before), "to", size.Format(after))
 		g.failed, g.retry = "", time.Time{}
 		return nil
 	}
 	if err.Error() != g.failed {
-		g.log.Warn("the pool wanted to grow, and goes on with what it has", "pool", g.pool.Name(), "size", chain.FormatSize(before), "error", err)
+		g.log.Warn("the pool wanted to grow, and goes on with what it has", "pool", g.pool.Name(), "size", size.Format(before), "error", err)
 	}
 	g.failed, g.retry = err.Error(), time.Now().Add(retryTime)
 	return err
@@ -150,7 +151,7 @@ func (g *grower) nextStep(total, free, unit, lack int64) (int64, error) {
 	}
 	if most > 0 && total+by > most {
 		if by = most - total; by < max(unit, chain.BlockSize) {
-			return 0, fmt.Errorf("it has %s of an autoextend_max of %s", chain.FormatSize(total), chain.FormatSize(most))
+			return 0, fmt.Errorf("it has %s of an autoextend_max of %s", size.Format(total), size.Format(most))
 		}
 		if unit > 0 {
 			by = by / unit * unit
@@ -158,12 +159,12 @@ func (g *grower) nextStep(total, free, unit, lack int64) (int64, error) {
 	}
 	if unit > 0 && free < by {
 		if by = free / unit * unit; by == 0 {
-			return 0, fmt.Errorf("volume group %s: has %s free", g.lv.VG, chain.FormatSize(free))
+			return 0, fmt.Errorf("volume group %s: has %s free", g.lv.VG, size.Format(free))
 		}
 	}
 	if by < lack {
-		return 0, fmt.Errorf("pool %s: %s more are needed, and %s can be had: %w", g.pool.Name(), chain.FormatSize(lack),
-			chain.FormatSize(by), chain.ErrNoSpace)
+		return 0, fmt.Errorf("pool %s: %s more are needed, and %s can be had: %w", g.pool.Name(), size.Format(lack),
+			size.Format(by), chain.ErrNoSpace)
 	}
 	return (total + by) / chain.BlockSize * chain.BlockSize, nil
 }

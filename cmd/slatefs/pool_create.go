@@ -19,7 +19,7 @@ type poolCreateFlags struct {
 	force, dry, sparse  bool
 	assumeZero, zeroNow bool
 	props               []string
-	size                size
+	size                sizeFlag
 }
 
 const poolCreateHelp = `Makes a pool on a block device or logical volume, or in a new file or logical volume of --size. DEVICE starts with / or ./,

@@ -50,7 +50,7 @@ func (a *app) poolExtendCmd() *cobra.Command {
 }
 
 func (a *app) poolReduceCmd() *cobra.Command {
-	var least size
+	var least sizeFlag
 	var most bool
 	cmd := &cobra.Command{
 		Use:   "reduce --min|--size S POOL",

@@ -6,14 +6,14 @@ import (
 	"strings"
 	"time"
 
-	"slatefs/chain"
+	"slatefs/chain/size"
 )
 
-// parseSize reads a size in bytes, as chain.ParseSize does; a bad one is a usage error.
+// parseSize reads a size in bytes, as size.Parse does; a bad one is a usage error.
 func parseSize(s string) (int64, error) {
-	n, err := chain.ParseSize(s)
+	n, err := size.Parse(s)
 	if err != nil {
-		return 0, usagef("%s", strings.TrimSuffix(err.Error(), ": "+chain.ErrInvalid.Error()))
+		return 0, usagef("%s", strings.TrimSuffix(err.Error(), ": "+size.ErrInvalid.Error()))
 	}
 	return n, nil
 }
@@ -54,22 +54,22 @@ func (s *span) Set(text string) error {
 }
 
 // formatSize prints bytes as zfs does.
-func formatSize(n int64) string { return chain.FormatSize(n) }
+func formatSize(n int64) string { return size.Format(n) }
 
-// size is a flag that takes a size.
-type size struct {
+// sizeFlag is a flag that takes a size.
+type sizeFlag struct {
 	bytes int64
 	set   bool
 }
 
 // String is the flag's default for help texts, which has none.
-func (s *size) String() string { return "" }
+func (s *sizeFlag) String() string { return "" }
 
 // Type is the flag's word in help texts.
-func (s *size) Type() string { return "SIZE" }
+func (s *sizeFlag) Type() string { return "SIZE" }
 
 // Set parses the flag.
-func (s *size) Set(text string) (err error) {
+func (s *sizeFlag) Set(text string) (err error) {
 	s.bytes, err = parseSize(text)
 	s.set = err == nil
 	return err

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/atomic"
 
 	"slatefs/chain"
+	"slatefs/chain/size"
 )
 
 // watcher looks at the space of a pool once a second and tells when it gets low, or promises short: in the log, by a
@@ -57,14 +58,14 @@ func (w *watcher) look(ctx context.Context) {
 	switch {
 	case avail < limit && !w.low:
 		w.low = true
-		w.tell(ctx, "low", avail, "available", chain.FormatSize(avail), "low_space", chain.FormatSize(limit))
+		w.tell(ctx, "low", avail, "available", size.Format(avail), "low_space", size.Format(limit))
 	case avail >= limit+limit/8:
 		w.low = false
 	}
 	switch {
 	case short > 0 && !w.short:
 		w.short = true
-		w.tell(ctx, "short", avail, "promises_short_by", chain.FormatSize(short))
+		w.tell(ctx, "short", avail, "promises_short_by", size.Format(short))
 	case short == 0:
 		w.short = false
 	}
