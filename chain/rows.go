@@ -73,7 +73,7 @@ const (
 	flagNamed
 	flagDead
 	flagSwept
-	flagHeld
+	flagLayerKept
 )
 
 // layerRow is a layer as the cut of a checkpoint found it. The map and the dead list come from the build.
@@ -106,7 +106,7 @@ func rowOf(l *layer) layerRow {
 	if l.parent != nil {
 		r.parent = l.parent.id
 	}
-	for f, on := range map[uint64]bool{flagHead: l.head, flagNamed: l.named, flagDead: l.dead, flagSwept: l.swept, flagHeld: l.kept} {
+	for f, on := range map[uint64]bool{flagHead: l.head, flagNamed: l.named, flagDead: l.dead, flagSwept: l.swept, flagLayerKept: l.kept} {
 		if on {
 			r.flags |= f
 		}
@@ -151,7 +151,7 @@ func (p *Pool) loadLayer(id LayerID, b []byte) (parent LayerID, err error) {
 	l.vol, l.name = Ino(d.u()), d.str()
 	flags := d.u()
 	l.head, l.named, l.dead = flags&flagHead != 0, flags&flagNamed != 0, flags&flagDead != 0
-	l.swept, l.kept = flags&flagSwept != 0, flags&flagHeld != 0
+	l.swept, l.kept = flags&flagSwept != 0, flags&flagLayerKept != 0
 	l.died, l.size, l.own, l.refer, l.lostHere = LayerID(d.u()), d.i(), d.i(), d.i(), d.i()
 	l.created, l.who = d.time(), d.str()
 	m := d.mapRoot()
@@ -164,7 +164,7 @@ func (p *Pool) loadLayer(id LayerID, b []byte) (parent LayerID, err error) {
 	switch {
 	case parent >= id, l.head && l.dead, l.head && l.named, l.size > MaxSize, id > p.nextLayer:
 		return 0, fmt.Errorf("layer %v: parent %v, size %d, flags %x: %w", id, parent, l.size, flags, ErrCorrupt)
-	case flags&^(flagHead|flagNamed|flagDead|flagSwept|flagHeld) != 0:
+	case flags&^(flagHead|flagNamed|flagDead|flagSwept|flagLayerKept) != 0:
 		return 0, fmt.Errorf("layer %v: flags %#x: %w", id, flags, ErrCorrupt)
 	case l.own > p.blocks.Total(), l.refer > mapEnd, l.lostHere > p.blocks.Total():
 		return 0, fmt.Errorf("layer %v: owns %d blocks, refers to %d, lost %d: %w", id, l.own, l.refer, l.lostHere, ErrCorrupt)
