@@ -83,7 +83,7 @@ func (a *app) serveBackground(ctx context.Context, c mountConfig, ready *os.File
 	defer log.flush()
 	var m readyMessage
 	if err != nil {
-		m.Error = &wireError{errorText(err), hintOf(err)}
+		m.Error = wireErrorOf(err)
 	}
 	line, jsonErr := encode(m)
 	if jsonErr == nil {

@@ -32,8 +32,14 @@ type peer struct {
 
 // otherVersion hints at why a daemon does not know what it is asked.
 func otherVersion(err error) error {
-	return hinted(err, "the daemon and this command are of two versions; umount and mount the pool to have the new one")
+	return hinted(otherVersionError{err}, "the daemon and this command are of two versions; umount and mount the pool to have the new one")
 }
+
+// otherVersionError is errOtherVersion, without its words in the text.
+type otherVersionError struct{ error }
+
+func (e otherVersionError) Is(target error) bool { return target == errOtherVersion }
+func (e otherVersionError) Unwrap() error        { return e.error }
 
 // controlServer takes requests on a unix socket.
 type controlServer struct {
@@ -130,7 +136,7 @@ func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err err
 	}
 	if who.uid != 0 && int(who.uid) != os.Geteuid() {
 		err := fmt.Errorf("user %d may not ask this daemon: only root and user %d may", who.uid, os.Geteuid())
-		return errors.Join(err, c.reply(ctx, conn, who, reply{Error: &wireError{Text: err.Error()}}))
+		return errors.Join(err, c.reply(ctx, conn, who, reply{Error: wireErrorOf(err)}))
 	}
 	if err := conn.SetReadDeadline(time.Now().Add(requestTime)); err != nil {
 		return err
@@ -140,7 +146,7 @@ func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err err
 	if err != nil {
 		if errors.Is(err, io.EOF) && len(line) == maxRequest {
 			err = fmt.Errorf("a request has at most %s", formatSize(maxRequest))
-			err = errors.Join(err, c.reply(ctx, conn, who, reply{Error: &wireError{Text: err.Error()}}))
+			err = errors.Join(err, c.reply(ctx, conn, who, reply{Error: wireErrorOf(err)}))
 		}
 		return fmt.Errorf("control: request of process %d: %w", who.pid, err)
 	}
@@ -170,11 +176,11 @@ func (c *controlServer) reply(ctx context.Context, conn *net.UnixConn, who peer,
 func (c *controlServer) perform(ctx context.Context, who peer, line []byte) reply {
 	res, err := c.dispatch(ctx, who, line)
 	if err != nil {
-		return reply{Error: &wireError{errorText(err), hintOf(err)}}
+		return reply{Error: wireErrorOf(err)}
 	}
 	raw, err := encode(res)
 	if err != nil {
-		return reply{Error: &wireError{Text: err.Error()}}
+		return reply{Error: wireErrorOf(err)}
 	}
 	return reply{Result: raw}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"time"
 
 	"slatefs/chain"
@@ -22,21 +21,6 @@ type request struct {
 type reply struct {
 	Error  *wireError      `json:"error,omitempty"`
 	Result json.RawMessage `json:"result,omitempty"`
-}
-
-// wireError is an error as it travels: its texts.
-type wireError struct {
-	Text string `json:"text"`
-	Hint string `json:"hint,omitempty"`
-}
-
-// err is the error again.
-func (w *wireError) err() error {
-	err := errors.New(w.Text)
-	if w.Hint != "" {
-		return hinted(err, "%s", w.Hint)
-	}
-	return err
 }
 
 // none is what an operation without arguments or result has.
