@@ -270,20 +270,3 @@ func TestRunThatIsNotWholeBlocksIsMisuse(t *testing.T) {
 		})
 	}
 }
-
-func TestProgressLine(t *testing.T) {
-	for _, c := range []struct {
-		bytes   int64
-		elapsed time.Duration
-		want    string
-	}{
-		{524288000, 10000220800, "524288000 B 500.0 MB 10.00 s 52427642 B/s 50.00 MB/s"},
-		{524288000, 10 * time.Second, "524288000 B 500.0 MB 10.00 s 52428800 B/s 50.00 MB/s"},
-		{0, 0, "0 B 0.0 MB 0.00 s 0 B/s 0.00 MB/s"},
-		{1 << 40, time.Hour, "1099511627776 B 1048576.0 MB 3600.00 s 305419896 B/s 291.27 MB/s"},
-	} {
-		if got := ProgressLine(c.bytes, c.elapsed); got != c.want {
-			t.Errorf("got  %s\nwant %s", got, c.want)
-		}
-	}
-}

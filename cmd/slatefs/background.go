@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // readyMessage is what the daemon tells the process that started it, as a line of JSON.
@@ -60,7 +62,7 @@ func (a *app) startBackground(ctx context.Context, c mountConfig, opts []string)
 		return fmt.Errorf("the daemon ended before the pool was mounted: %w", errors.Join(cmd.Wait(), notEOF(err)))
 	}
 	var m readyMessage
-	if err := decode(line, &m); err != nil {
+	if err := show.Decode(line, &m); err != nil {
 		return fmt.Errorf("start the daemon: %w", err)
 	}
 	if m.Error == nil {
@@ -85,7 +87,7 @@ func (a *app) serveBackground(ctx context.Context, c mountConfig, ready *os.File
 	if err != nil {
 		m.Error = wireErrorOf(err)
 	}
-	line, jsonErr := encode(m)
+	line, jsonErr := show.Encode(m)
 	if jsonErr == nil {
 		_, jsonErr = ready.Write(append(line, '\n'))
 	}
@@ -93,7 +95,7 @@ func (a *app) serveBackground(ctx context.Context, c mountConfig, ready *os.File
 		d.log.Warn("the process that started the daemon is gone", "error", err)
 	}
 	if err != nil {
-		return errQuiet // the parent prints it
+		return show.ErrQuiet // the parent prints it
 	}
 	return d.serve(ctx)
 }

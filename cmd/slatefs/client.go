@@ -10,6 +10,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // notAnswered says why a daemon did not answer, as far as can be told, and what to do.
@@ -21,13 +23,13 @@ func notAnswered(ctx context.Context, l live, op string, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("pool %s: the daemon, process %d, did not answer in time: %w", l.Name, l.PID, ctx.Err())
 	case errors.Is(err, os.ErrPermission):
-		return hinted(fmt.Errorf("%s: the daemon is another user's", at), "only that user and root may ask it")
+		return show.Hinted(fmt.Errorf("%s: the daemon is another user's", at), "only that user and root may ask it")
 	case !held(l.lock):
-		return hinted(fmt.Errorf("%s: the daemon, process %d, has ended", at, l.PID), "slatefs mount %s DIR mounts the pool again", l.Name)
+		return show.Hinted(fmt.Errorf("%s: the daemon, process %d, has ended", at, l.PID), "slatefs mount %s DIR mounts the pool again", l.Name)
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%s: the daemon, process %d, ended the connection without an answer; its log says why", at, l.PID)
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
-		return hinted(fmt.Errorf("%s: nobody listens there, though the daemon, process %d, is there: it is just ending, or the socket was removed", at, l.PID),
+		return show.Hinted(fmt.Errorf("%s: nobody listens there, though the daemon, process %d, is there: it is just ending, or the socket was removed", at, l.PID),
 			"umount %s ends the daemon", l.Dir)
 	case errors.Is(err, unix.EAGAIN):
 		return fmt.Errorf("%s: too many ask the daemon, process %d, at once", at, l.PID)
@@ -45,7 +47,7 @@ func exchange(ctx context.Context, socket string, q request) (r reply, err error
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) //nolint:errcheck // it only ends the read below
 	defer stop()
 	defer func() { _ = conn.Close() }() //nolint:errcheck // the reply is there, or an error
-	line, err := encode(q)
+	line, err := show.Encode(q)
 	if err != nil {
 		return r, err
 	}
@@ -57,5 +59,5 @@ func exchange(ctx context.Context, socket string, q request) (r reply, err error
 		}
 		return r, err
 	}
-	return r, decode(line, &r)
+	return r, show.Decode(line, &r)
 }

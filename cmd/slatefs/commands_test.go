@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs"
 )
 
@@ -35,8 +36,8 @@ func TestStory(t *testing.T) {
 	if out := l.ok("list -H -o origin,clones -t all /lab/c.raw /lab/vm.raw@clean"); out != "/lab/vm.raw@clean\t-\n-\t/lab/c.raw,/lab/now.raw\n" {
 		t.Errorf("origin and clones:\n%s", out)
 	}
-	l.refused(exitFailed, "has clones", "destroy -r /lab/vm.raw")
-	l.refused(exitFailed, "hint: destroy -R takes the clones along", "destroy /lab/vm.raw@clean")
+	l.refused(show.ExitFailed, "has clones", "destroy -r /lab/vm.raw")
+	l.refused(show.ExitFailed, "hint: destroy -R takes the clones along", "destroy /lab/vm.raw@clean")
 	l.ok("destroy --wait /lab/now.raw")
 	if out, want := l.ok("destroy -Rvp /lab/vm.raw"), "destroy\t/lab/vm.raw@clean\ndestroy\t/lab/c.raw\ndestroy\t/lab/vm.raw\nreclaim\t262144\n"; out != want {
 		t.Errorf("destroy says\n%s\nwant\n%s", out, want)
@@ -70,13 +71,13 @@ func TestSnapshots(t *testing.T) {
 	if out := strings.ReplaceAll(l.ok("list -H -r -o name -t snapshot /lab"), "\n", " "); out != want {
 		t.Errorf("snapshots: %s\nwant       %s", out, want)
 	}
-	l.refused(exitFailed, "/lab/a@b: want FILE@NAME", "snapshot /lab/a@b") // it exists as a whole
-	l.refused(exitFailed, "already exists", "snapshot /lab/a@one")
-	l.refused(exitFailed, "under one name, s or t", "snapshot /lab/a@s /lab/a@b@t")
-	l.refused(exitFailed, "not found", "snapshot /lab/nope@s")
-	l.refused(exitFailed, "not on a slatefs mount", "snapshot /labs@s")
+	l.refused(show.ExitFailed, "/lab/a@b: want FILE@NAME", "snapshot /lab/a@b") // it exists as a whole
+	l.refused(show.ExitFailed, "already exists", "snapshot /lab/a@one")
+	l.refused(show.ExitFailed, "under one name, s or t", "snapshot /lab/a@s /lab/a@b@t")
+	l.refused(show.ExitFailed, "not found", "snapshot /lab/nope@s")
+	l.refused(show.ExitFailed, "not on a slatefs mount", "snapshot /labs@s")
 	l.mkdir("empty")
-	l.refused(exitFailed, "hint: snapshot -r looks below", "snapshot /lab/empty@s")
+	l.refused(show.ExitFailed, "hint: snapshot -r looks below", "snapshot /lab/empty@s")
 
 	l.ok("rename /lab/a@one uno")
 	l.ok("rename /lab/a@two @dos")
@@ -86,13 +87,13 @@ func TestSnapshots(t *testing.T) {
 		t.Errorf("after rename and destroy: %s", out)
 	}
 	l.ok("list /lab/.snap/a@tres")
-	l.refused(exitFailed, "stays with its volume", "rename /lab/a@tres /lab/z@q")
-	l.refused(exitFailed, "not found", "destroy /lab/a@tres,nope")
-	l.refused(exitFailed, "not found", "rollback /lab/a@nope")
-	l.refused(exitFailed, "is no snapshot", "rollback /lab/a")
-	l.refused(exitFailed, "hint: destroy -r", "destroy /lab/a")
-	l.refused(exitFailed, "directory", "destroy /lab/images")
-	l.refused(exitFailed, "not found", "list /lab/a@nope")
+	l.refused(show.ExitFailed, "stays with its volume", "rename /lab/a@tres /lab/z@q")
+	l.refused(show.ExitFailed, "not found", "destroy /lab/a@tres,nope")
+	l.refused(show.ExitFailed, "not found", "rollback /lab/a@nope")
+	l.refused(show.ExitFailed, "is no snapshot", "rollback /lab/a")
+	l.refused(show.ExitFailed, "hint: destroy -r", "destroy /lab/a")
+	l.refused(show.ExitFailed, "directory", "destroy /lab/images")
+	l.refused(show.ExitFailed, "not found", "list /lab/a@nope")
 	l.ok("destroy -r /lab/a")
 }
 
@@ -110,24 +111,24 @@ func TestVolumes(t *testing.T) {
 	size(10 << 20)
 	l.ok("resize /lab/v +512k")
 	size(10<<20 + 512<<10)
-	l.refused(exitFailed, "hint: resize --shrink", "resize /lab/v 1M")
+	l.refused(show.ExitFailed, "hint: resize --shrink", "resize /lab/v 1M")
 	l.ok("resize --shrink /lab/v 1M")
 	size(1 << 20)
-	l.refused(exitFailed, "too big", "resize /lab/v 7E")
-	l.refused(exitUsage, "use 1G", "resize /lab/v 1GB")
+	l.refused(show.ExitFailed, "too big", "resize /lab/v 7E")
+	l.refused(show.ExitUsage, "use 1G", "resize /lab/v 1GB")
 
-	l.refused(exitFailed, "already exists", "create --size 1M /lab/v")
-	l.refused(exitFailed, "hint: mkdir /lab/no", "create --size 1M /lab/no/v")
-	l.refused(exitFailed, "already exists", "create --size 1M /lab")
-	l.refused(exitUsage, "--size is missing", "create /lab/w")
-	l.refused(exitUsage, "erase_throughput is a property of a pool", "create -o erase_throughput=1G --size 1M /lab/w")
-	l.refused(exitUsage, "use 1G", "create -o quota=1GB --size 1M /lab/w")
+	l.refused(show.ExitFailed, "already exists", "create --size 1M /lab/v")
+	l.refused(show.ExitFailed, "hint: mkdir /lab/no", "create --size 1M /lab/no/v")
+	l.refused(show.ExitFailed, "already exists", "create --size 1M /lab")
+	l.refused(show.ExitUsage, "--size is missing", "create /lab/w")
+	l.refused(show.ExitUsage, "erase_throughput is a property of a pool", "create -o erase_throughput=1G --size 1M /lab/w")
+	l.refused(show.ExitUsage, "use 1G", "create -o quota=1GB --size 1M /lab/w")
 
 	l.ok("rename /lab/v /lab/d/w")
 	l.ok("create --size 1M /lab/v")
-	l.refused(exitFailed, "already exists", "rename /lab/v /lab/d/w")
-	l.refused(exitFailed, "not in its pool", "rename /lab/v elsewhere")
-	l.refused(exitFailed, "is a directory", "rename /lab/d /lab/e")
+	l.refused(show.ExitFailed, "already exists", "rename /lab/v /lab/d/w")
+	l.refused(show.ExitFailed, "not in its pool", "rename /lab/v elsewhere")
+	l.refused(show.ExitFailed, "is a directory", "rename /lab/d /lab/e")
 	if out := l.ok("list -H -o name -r lab"); out != "/lab\n/lab/d\n/lab/d/w\n/lab/v\n" {
 		t.Errorf("list: %s", out)
 	}
@@ -158,10 +159,10 @@ func TestListOrders(t *testing.T) {
 	if len(head) != len(listColumns) {
 		t.Errorf("all columns are %v", head)
 	}
-	l.refused(exitUsage, "hint: columns are name, type", "list -o nam")
-	l.refused(exitUsage, `column ""`, "list --sort=")
-	l.refused(exitUsage, "want volume, snapshot", "list -t disk")
-	l.refused(exitFailed, "not on a slatefs mount", "list nolab")
+	l.refused(show.ExitUsage, "hint: columns are name, type", "list -o nam")
+	l.refused(show.ExitUsage, `column ""`, "list --sort=")
+	l.refused(show.ExitUsage, "want volume, snapshot", "list -t disk")
+	l.refused(show.ExitFailed, "not on a slatefs mount", "list nolab")
 }
 
 func TestJSON(t *testing.T) {
@@ -176,7 +177,7 @@ func TestJSON(t *testing.T) {
 		if err := json.Unmarshal([]byte(l.ok(line)), &m); err != nil || m[key] == nil {
 			t.Errorf("%s: %v, no %s", line, err, key)
 		}
-		var v outputVersion
+		var v show.OutputVersion
 		if err := json.Unmarshal(m["output_version"], &v); err != nil || v.Major != 1 || !strings.HasPrefix("slatefs "+line, v.Command) {
 			t.Errorf("%s: output_version %+v, %v", line, v, err)
 		}
@@ -223,20 +224,20 @@ func TestProperties(t *testing.T) {
 	if out := l.ok("get all /lab/d/v"); !strings.Contains(out, "refquota") || strings.Contains(out, "erase_throughput") {
 		t.Error(out)
 	}
-	l.refused(exitUsage, "property \"compression\" is unknown", "set compression=on /lab")
-	l.refused(exitUsage, "is unknown", "get colour /lab")
-	l.refused(exitUsage, "is unknown", "inherit colour /lab")
-	l.refused(exitUsage, "want name, property, value or source", "get -o color quota /lab")
-	l.refused(exitFailed, "quota is a property of a directory or volume", "get quota /lab")
-	l.refused(exitFailed, "erase_throughput is a property of a pool", "set erase_throughput=1M /lab/d")
-	l.refused(exitUsage, "as 50M", "set erase_throughput=fast /lab")
-	l.refused(exitUsage, "usage: slatefs set", "set /lab /lab")
-	l.refused(exitUsage, "usage: slatefs set", "set erase_throughput=1 erase_throughput=2")
-	l.refused(exitFailed, "is not on a slatefs mount", "get all nolab")
+	l.refused(show.ExitUsage, "property \"compression\" is unknown", "set compression=on /lab")
+	l.refused(show.ExitUsage, "is unknown", "get colour /lab")
+	l.refused(show.ExitUsage, "is unknown", "inherit colour /lab")
+	l.refused(show.ExitUsage, "want name, property, value or source", "get -o color quota /lab")
+	l.refused(show.ExitFailed, "quota is a property of a directory or volume", "get quota /lab")
+	l.refused(show.ExitFailed, "erase_throughput is a property of a pool", "set erase_throughput=1M /lab/d")
+	l.refused(show.ExitUsage, "as 50M", "set erase_throughput=fast /lab")
+	l.refused(show.ExitUsage, "usage: slatefs set", "set /lab /lab")
+	l.refused(show.ExitUsage, "usage: slatefs set", "set erase_throughput=1 erase_throughput=2")
+	l.refused(show.ExitFailed, "is not on a slatefs mount", "get all nolab")
 	l.ok("create --size 1M /lab/w")
 	l.ok("snapshot /lab/w@a")
-	l.refused(exitFailed, "a snapshot has no properties", "get all /lab/w@a")
-	l.refused(exitFailed, "a snapshot has no properties", "set quota=1G /lab/w@a")
+	l.refused(show.ExitFailed, "a snapshot has no properties", "get all /lab/w@a")
+	l.refused(show.ExitFailed, "a snapshot has no properties", "set quota=1G /lab/w@a")
 }
 
 func TestTree(t *testing.T) {
@@ -257,7 +258,7 @@ func TestTree(t *testing.T) {
 	if one := l.ok("tree /lab/w"); one != got {
 		t.Errorf("the tree from a clone is another:\n%s", one)
 	}
-	l.refused(exitFailed, "not found", "tree /lab/x")
+	l.refused(show.ExitFailed, "not found", "tree /lab/x")
 }
 
 func TestBusy(t *testing.T) {
@@ -272,13 +273,13 @@ func TestBusy(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.view.holders = []fs.Holder{{PID: 12, Comm: "qemu", Path: "v", Write: true}, {Loop: "loop3", Path: "v"}}
-	l.refused(exitFailed, "by qemu (pid 12, v, writing), loop3 (v, reading)", "rollback /lab/v@a")
-	l.refused(exitFailed, "hint: close it, or roll back under its users with --force", "rollback /lab/v@a")
-	l.refused(exitFailed, "busy", "destroy -r /lab/v")
-	l.refused(exitFailed, "hint: resize --shrink", "resize /lab/v 4K")
-	l.refused(exitFailed, "by qemu (pid 12, v, writing), loop3 (v, reading)", "resize --shrink /lab/v 4K")
-	l.refused(exitFailed, "hint: close it, or cut it under its users with --force", "resize --shrink /lab/v 4K")
-	l.refused(exitFailed, "busy", "resize -n --shrink /lab/v 4K")
+	l.refused(show.ExitFailed, "by qemu (pid 12, v, writing), loop3 (v, reading)", "rollback /lab/v@a")
+	l.refused(show.ExitFailed, "hint: close it, or roll back under its users with --force", "rollback /lab/v@a")
+	l.refused(show.ExitFailed, "busy", "destroy -r /lab/v")
+	l.refused(show.ExitFailed, "hint: resize --shrink", "resize /lab/v 4K")
+	l.refused(show.ExitFailed, "by qemu (pid 12, v, writing), loop3 (v, reading)", "resize --shrink /lab/v 4K")
+	l.refused(show.ExitFailed, "hint: close it, or cut it under its users with --force", "resize --shrink /lab/v 4K")
+	l.refused(show.ExitFailed, "busy", "resize -n --shrink /lab/v 4K")
 	l.ok("resize -n --shrink --force /lab/v 4K")
 	if out := l.ok("list -Hp -o volsize /lab/v"); out != "1048576\n" {
 		t.Errorf("a refused shrink left %s", out)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // maxRequest bounds the line that a client may send, in bytes.
@@ -32,7 +34,7 @@ type peer struct {
 
 // otherVersion hints at why a daemon does not know what it is asked.
 func otherVersion(err error) error {
-	return hinted(otherVersionError{err}, "the daemon and this command are of two versions; umount and mount the pool to have the new one")
+	return show.Hinted(otherVersionError{err}, "the daemon and this command are of two versions; umount and mount the pool to have the new one")
 }
 
 // otherVersionError is errOtherVersion, without its words in the text.
@@ -145,7 +147,7 @@ func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err err
 	line, err := in.ReadBytes('\n')
 	if err != nil {
 		if errors.Is(err, io.EOF) && len(line) == maxRequest {
-			err = fmt.Errorf("a request has at most %s", formatSize(maxRequest))
+			err = fmt.Errorf("a request has at most %s", show.FormatSize(maxRequest))
 			err = errors.Join(err, c.reply(ctx, conn, who, reply{Error: wireErrorOf(err)}))
 		}
 		return fmt.Errorf("control: request of process %d: %w", who.pid, err)
@@ -162,7 +164,7 @@ func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err err
 }
 
 func (c *controlServer) reply(ctx context.Context, conn *net.UnixConn, who peer, r reply) error {
-	out, err := encode(r)
+	out, err := show.Encode(r)
 	if err != nil {
 		return err
 	}
@@ -178,7 +180,7 @@ func (c *controlServer) perform(ctx context.Context, who peer, line []byte) repl
 	if err != nil {
 		return reply{Error: wireErrorOf(err)}
 	}
-	raw, err := encode(res)
+	raw, err := show.Encode(res)
 	if err != nil {
 		return reply{Error: wireErrorOf(err)}
 	}
@@ -187,7 +189,7 @@ func (c *controlServer) perform(ctx context.Context, who peer, line []byte) repl
 
 func (c *controlServer) dispatch(ctx context.Context, who peer, line []byte) (any, error) {
 	var q request
-	if err := decode(line, &q); err != nil {
+	if err := show.Decode(line, &q); err != nil {
 		return nil, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not understand the request: %w", version(), err))
 	}
 	op, ok := c.ops[q.Op]

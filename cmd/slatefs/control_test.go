@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // startControl serves operations until the test's end.
@@ -57,14 +58,14 @@ func TestControl(t *testing.T) {
 		return args[0] + args[1], nil
 	})
 	handle(ops, opRefuse, func(context.Context, peer, none) (none, error) {
-		return none{}, hinted(errors.New("no"), "say yes")
+		return none{}, show.Hinted(errors.New("no"), "say yes")
 	})
 	l := startControl(t, ops)
 	if n, err := opAdd.call(t.Context(), l, [2]int{2, 3}); err != nil || n != 5 {
 		t.Errorf("2 + 3 = %d, %v", n, err)
 	}
-	if _, err := opRefuse.call(t.Context(), l, none{}); err == nil || err.Error() != "no" || hintOf(err) != "say yes" {
-		t.Errorf("refused with %v, hint %q", err, hintOf(err))
+	if _, err := opRefuse.call(t.Context(), l, none{}); err == nil || err.Error() != "no" || show.HintOf(err) != "say yes" {
+		t.Errorf("refused with %v, hint %q", err, show.HintOf(err))
 	}
 	if _, err := opNope.call(t.Context(), l, none{}); err == nil || !strings.Contains(err.Error(), `does not know "nope"`) {
 		t.Errorf("unknown operation: %v", err)
@@ -164,26 +165,6 @@ func TestEraseWaitLooks(t *testing.T) {
 	}
 }
 
-func TestProgressLines(t *testing.T) {
-	var b strings.Builder
-	at := time.Unix(0, 0)
-	a := &app{stderr: &b, now: func() time.Time { return at }}
-	p := a.newProgress("erase")
-	for i := range int64(13) {
-		at = time.Unix(i, 0)
-		if err := p.set(i<<20, 12<<20); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := p.end(); err != nil {
-		t.Fatal(err)
-	}
-	want := "10485760 B 10.0 MB 10.00 s 1048576 B/s 1.00 MB/s\n12582912 B 12.0 MB 12.00 s 1048576 B/s 1.00 MB/s\n"
-	if b.String() != want {
-		t.Errorf("progress:\n%swant\n%s", b.String(), want)
-	}
-}
-
 // poorListener has no files for a while.
 type poorListener struct {
 	net.Listener
@@ -238,8 +219,8 @@ func TestControlErrors(t *testing.T) {
 		{"add", strings.Repeat("x", maxRequest), "a request has at most 4M", ""},
 	} {
 		_, err := (op[string, int]{name: c.op}).call(t.Context(), l, c.args)
-		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(hintOf(err), c.hint) {
-			t.Errorf("%s: %v, hint %q", c.op, err, hintOf(err))
+		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(show.HintOf(err), c.hint) {
+			t.Errorf("%s: %v, hint %q", c.op, err, show.HintOf(err))
 		}
 	}
 	gone := live{Name: "lab", Socket: filepath.Join(t.TempDir(), "no"), PID: 7, Dir: "/lab"}
@@ -253,7 +234,7 @@ func TestControlErrors(t *testing.T) {
 	}
 	gone.lock = h.lockPath(uuid{7})
 	if _, err := opNope.call(t.Context(), gone, none{}); err == nil || !strings.Contains(err.Error(), "nobody listens there, though the daemon, process 7, is there") ||
-		hintOf(err) != "umount /lab ends the daemon" {
+		show.HintOf(err) != "umount /lab ends the daemon" {
 		t.Errorf("no socket: %v", err)
 	}
 	if err := lock.release(); err != nil {

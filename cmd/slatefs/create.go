@@ -7,11 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 func (a *app) createCmd() *cobra.Command {
 	var (
-		sz    sizeFlag
+		sz    show.Size
 		props []string
 		dry   bool
 	)
@@ -28,14 +29,14 @@ Properties for -o:` + propHelp(chain.OnVolume),
   qemu-img create -f raw /mnt/lab/c.raw 20G        # the same`,
 		Args: arguments(1, -1),
 		RunE: plain(func(ctx context.Context, args []string) error {
-			if !sz.set {
-				return usagef("create: --size is missing, as in --size 20G")
+			if !sz.Given {
+				return show.Usagef("create: --size is missing, as in --size 20G")
 			}
 			settings, err := parseSettings(props, chain.OnVolume)
 			if err != nil {
 				return err
 			}
-			return a.create(ctx, args, createArgs{Size: sz.bytes, Settings: settings, Dry: dry})
+			return a.create(ctx, args, createArgs{Size: sz.Bytes, Settings: settings, Dry: dry})
 		}),
 	}
 	cmd.Flags().Var(&sz, "size", "size of each volume, as 20G")

@@ -13,6 +13,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 	"slatefs/fs"
 )
@@ -186,7 +187,7 @@ func (d *daemon) mount(c mountConfig) (err error) {
 	o.EventLoop, o.ReadOnly, o.NonEmpty = c.opts.transport == transportLoop, c.opts.readOnly, c.opts.nonEmpty
 	d.srv, err = fs.Mount(d.pool, c.dir, o)
 	if errors.Is(err, chain.ErrNotEmpty) {
-		return hinted(err, "-o nonempty mounts all the same")
+		return show.Hinted(err, "-o nonempty mounts all the same")
 	}
 	if err != nil {
 		return err
@@ -384,7 +385,7 @@ func (d *daemon) info(context.Context, peer, none) (poolInfo, error) {
 	}
 	i.Stuck, i.Troubles, i.Reading = d.grower.stuck(), d.troubles(), d.pool.ReadOnly()
 	if since, err := d.pool.HostShort(); err != nil {
-		i.HostShort = fmt.Sprintf("writes that need new blocks are refused since %s: %v", formatTime(since), err)
+		i.HostShort = fmt.Sprintf("writes that need new blocks are refused since %s: %v", show.FormatTime(since), err)
 	}
 	return i, nil
 }
@@ -406,12 +407,12 @@ func (d *daemon) umount(ctx context.Context, who peer, args umountArgs) (umountR
 	}
 	if n > 0 {
 		d.srv.Drain(false)
-		return umountResult{}, hinted(fmt.Errorf("%s: busy: open by %s", d.live.Dir, holdersText(d.srv.Holders(0))),
+		return umountResult{}, show.Hinted(fmt.Errorf("%s: busy: open by %s", d.live.Dir, holdersText(d.srv.Holders(0))),
 			"slatefs umount --wait %s refuses new opens and ends after the last close", d.live.Dir)
 	}
 	if err := d.srv.Unmount(); err != nil {
 		d.srv.Drain(false)
-		return umountResult{}, hinted(err, "some process has its working directory below %s", d.live.Dir)
+		return umountResult{}, show.Hinted(err, "some process has its working directory below %s", d.live.Dir)
 	}
 	d.log.Info("changed by a command", "command", who.op, "pool", d.live.Name, "by", who.String())
 	return umountResult{}, nil

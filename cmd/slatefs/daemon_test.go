@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 func TestPools(t *testing.T) {
@@ -33,15 +35,15 @@ func TestPools(t *testing.T) {
 			t.Errorf("dump lacks %q:\n%s", want, out)
 		}
 	}
-	l.refused(exitFailed, "hint: pool check --online", "pool check lab")
-	l.refused(exitFailed, "hint: slatefs umount /lab", "pool destroy --force lab")
-	l.refused(exitFailed, "is mounted on /lab by process 4711", "mount lab /mnt")
-	l.refused(exitUsage, "unknown", "mount -o foo lab /mnt")
-	l.refused(exitFailed, "no pool of that name", "pool check nolab")
-	l.refused(exitFailed, "/dev/vg/lab: no such file or directory", "pool check vg/lab")
-	l.refused(exitUsage, "neither a name, nor a path, nor VG/LV", "pool check vg/lab/x")
-	l.refused(exitFailed, "no such file", "pool check ./nolab")
-	l.refused(exitUsage, `"x" is not the ID`, "erase wait x lab")
+	l.refused(show.ExitFailed, "hint: pool check --online", "pool check lab")
+	l.refused(show.ExitFailed, "hint: slatefs umount /lab", "pool destroy --force lab")
+	l.refused(show.ExitFailed, "is mounted on /lab by process 4711", "mount lab /mnt")
+	l.refused(show.ExitUsage, "unknown", "mount -o foo lab /mnt")
+	l.refused(show.ExitFailed, "no pool of that name", "pool check nolab")
+	l.refused(show.ExitFailed, "/dev/vg/lab: no such file or directory", "pool check vg/lab")
+	l.refused(show.ExitUsage, "neither a name, nor a path, nor VG/LV", "pool check vg/lab/x")
+	l.refused(show.ExitFailed, "no such file", "pool check ./nolab")
+	l.refused(show.ExitUsage, `"x" is not the ID`, "erase wait x lab")
 	l.ok("erase wait 99 lab")
 	names, _, _ := l.run("__complete pool check ")
 	if !strings.Contains(names, "lab\t/nowhere/lab.pool\n") {

@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // destroyFlags are the flags of destroy.
 type destroyFlags struct {
 	snapshots, clones, deferred, verbose, wait, dryRun, now bool
-	format
+	show.Format
 }
 
 const destroyHelp = `Destroys a volume, or snapshots of one. It returns at once; what is freed is erased in the background, and nothing gets
@@ -46,7 +48,7 @@ func (a *app) destroyCmd() *cobra.Command {
 	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "say what was destroyed, and what that frees")
 	cmd.Flags().BoolVar(&f.now, "now", false, "keep nothing, whatever destroy_delay says")
 	cmd.Flags().BoolVar(&f.wait, "wait", false, "wait until it is erased")
-	f.flags(cmd, "p")
+	f.Flags(cmd, "p")
 	return cmd
 }
 
@@ -68,12 +70,12 @@ func (a *app) destroy(ctx context.Context, arg string, f destroyFlags) error {
 		return a.printForecast(res, f)
 	}
 	if f.verbose {
-		if err := printDestroyed(a.stdout, res, f.exact); err != nil {
+		if err := printDestroyed(a.stdout, res, f.Exact); err != nil {
 			return err
 		}
 	}
 	if f.wait && len(res.Kept) > 0 {
-		_, _ = fmt.Fprintf(a.stderr, "kept until %s, and not erased before; destroy --now keeps nothing\n", formatTime(*res.Kept[0].Goes)) //nolint:errcheck // a remark
+		_, _ = fmt.Fprintf(a.stderr, "kept until %s, and not erased before; destroy --now keeps nothing\n", show.FormatTime(*res.Kept[0].Goes)) //nolint:errcheck // a remark
 	}
 	if !f.wait || len(res.Jobs) == 0 {
 		return nil
@@ -86,21 +88,21 @@ func printDestroyed(w io.Writer, res destroyResult, parsable bool) error {
 	var b strings.Builder
 	for _, name := range res.Destroyed {
 		if parsable {
-			b.WriteString("destroy\t" + escape(name) + "\n")
+			b.WriteString("destroy\t" + show.Escape(name) + "\n")
 		} else {
-			b.WriteString("destroyed " + escape(name) + "\n")
+			b.WriteString("destroyed " + show.Escape(name) + "\n")
 		}
 	}
 	for _, k := range res.Kept {
 		if !parsable {
-			b.WriteString(printable("kept %s until %s, as ID %d\n", k.Name, formatTime(*k.Goes), *k.ID))
+			b.WriteString(show.Printable("kept %s until %s, as ID %d\n", k.Name, show.FormatTime(*k.Goes), *k.ID))
 		}
 	}
 	switch {
 	case parsable:
 		fmt.Fprintf(&b, "reclaim\t%d\n", res.Reclaim)
 	case len(res.Kept) == 0:
-		fmt.Fprintf(&b, "reclaims %s\n", formatSize(res.Reclaim))
+		fmt.Fprintf(&b, "reclaims %s\n", show.FormatSize(res.Reclaim))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -113,13 +115,13 @@ func (a *app) printForecast(res destroyResult, f destroyFlags) error {
 	}
 	var b strings.Builder
 	for _, name := range res.Destroyed {
-		if f.exact {
-			b.WriteString("destroy\t" + escape(name) + "\n")
+		if f.Exact {
+			b.WriteString("destroy\t" + show.Escape(name) + "\n")
 		} else {
-			b.WriteString("would destroy " + escape(name) + "\n")
+			b.WriteString("would destroy " + show.Escape(name) + "\n")
 		}
 	}
-	if f.exact {
+	if f.Exact {
 		fmt.Fprintf(&b, "reclaim\t%d\n", res.Forecast.Frees)
 	} else {
 		b.WriteString(res.Forecast.text(a.now()) + "\n")
@@ -130,9 +132,9 @@ func (a *app) printForecast(res destroyResult, f destroyFlags) error {
 
 // text is a forecast in a line.
 func (d *destroyForecast) text(now time.Time) string {
-	s := "would free " + formatSize(d.Frees)
+	s := "would free " + show.FormatSize(d.Frees)
 	if d.Kept > 0 {
-		s += printable(" (of %s; %s is still seen by %s)", formatSize(d.Frees+d.Kept), formatSize(d.Kept), strings.Join(d.SeenBy, ", "))
+		s += show.Printable(" (of %s; %s is still seen by %s)", show.FormatSize(d.Frees+d.Kept), show.FormatSize(d.Kept), strings.Join(d.SeenBy, ", "))
 	}
 	erased := d.Frees - d.None
 	switch {
@@ -142,13 +144,13 @@ func (d *destroyForecast) text(now time.Time) string {
 	case d.Done == nil:
 		s += "; erase at an unlimited rate"
 	default:
-		s += fmt.Sprintf("; erase at %s/s done about %s", formatSize(d.Rate), clockTime(*d.Done, now, "15:04"))
+		s += fmt.Sprintf("; erase at %s/s done about %s", show.FormatSize(d.Rate), show.ClockTime(*d.Done, now, "15:04"))
 	}
 	if d.Delay != "" {
 		s += fmt.Sprintf("; all that after it was kept for %s", d.Delay)
 	}
 	if d.None > 0 {
-		s += fmt.Sprintf("; %s are not erased (erase=none)", formatSize(d.None))
+		s += fmt.Sprintf("; %s are not erased (erase=none)", show.FormatSize(d.None))
 	}
 	return s
 }

@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // destroy -nv says what the destroy then frees, and changes nothing.
@@ -33,7 +35,7 @@ func TestDestroyForecast(t *testing.T) {
 	if out := l.ok("destroy -n /lab/none.raw"); out != "" || l.first("none.raw") != 4 {
 		t.Errorf("destroy -n says %q, and left %d", out, l.first("none.raw"))
 	}
-	l.refused(exitFailed, "has clones", "destroy -rnv /lab/vm.raw")
+	l.refused(show.ExitFailed, "has clones", "destroy -rnv /lab/vm.raw")
 	before := l.pool.Usage().Live
 	l.ok("set erase_throughput=0 lab")
 	if out, want := l.ok("destroy -rdnvp /lab/vm.raw"), "destroy\t/lab/vm.raw@clean\ndestroy\t/lab/vm.raw\nreclaim\t196608\n"; out != want {

@@ -12,10 +12,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 func (a *app) eraseAuditCmd() *cobra.Command {
-	var f format
+	var f show.Format
 	cmd := &cobra.Command{
 		Use:   "audit [-pj] POOL",
 		Short: "Read the device, and report what should be zero and is not",
@@ -30,7 +31,7 @@ goes to stderr if it takes longer than two seconds.`,
 		ValidArgsFunction: a.completePools(0),
 		RunE:              plain(func(ctx context.Context, args []string) error { return a.audit(ctx, args[0], f) }),
 	}
-	f.flags(cmd, "pj")
+	f.Flags(cmd, "pj")
 	return cmd
 }
 
@@ -52,7 +53,7 @@ func auditInfoOf(pool string, r *chain.AuditReport) auditInfo {
 	return i
 }
 
-func (a *app) audit(ctx context.Context, arg string, f format) error {
+func (a *app) audit(ctx context.Context, arg string, f show.Format) error {
 	find, err := a.finder()
 	if err != nil {
 		return err
@@ -70,13 +71,13 @@ func (a *app) audit(ctx context.Context, arg string, f format) error {
 	if err != nil {
 		return err
 	}
-	if f.json {
-		err = writeJSON(a.stdout, "slatefs erase audit", "audit", info)
+	if f.JSON {
+		err = show.WriteJSON(a.stdout, "slatefs erase audit", "audit", info)
 	} else {
 		err = info.print(a.stdout, f)
 	}
 	if err == nil && len(info.Found)+len(info.Unread) > 0 {
-		return errQuiet
+		return show.ErrQuiet
 	}
 	return err
 }
@@ -123,23 +124,23 @@ func slowly[T any](ctx context.Context, a *app, name string, where func(context.
 		res, err := do(ctx)
 		ended <- result{res, err}
 	}()
-	var show *progress
+	var bar *show.Progress
 	t := time.NewTicker(2 * pollTime)
 	defer t.Stop()
 	for {
 		select {
 		case r := <-ended:
-			if show != nil {
-				r.err = errors.Join(r.err, show.set(where(ctx)), show.end())
+			if bar != nil {
+				r.err = errors.Join(r.err, bar.Set(where(ctx)), bar.End())
 			}
 			return r.res, r.err
 		case <-t.C:
-			if show == nil && a.now().Sub(start) > slowTime {
-				show = a.newProgress(name)
-				show.start, show.last = start, start
+			if bar == nil && a.now().Sub(start) > slowTime {
+				bar = show.NewProgress(a.stderr, a.now, name)
+				bar.Began(start)
 			}
-			if show != nil {
-				if err := show.set(where(ctx)); err != nil {
+			if bar != nil {
+				if err := bar.Set(where(ctx)); err != nil {
 					return res, err
 				}
 			}
@@ -158,7 +159,7 @@ func (m *progressMark) set(done, total int64) {
 func (m *progressMark) get(context.Context) (done, total int64) { return m.done.Load(), m.total.Load() }
 
 // print shows what was found: addresses first, what was read last.
-func (i auditInfo) print(w io.Writer, f format) error {
+func (i auditInfo) print(w io.Writer, f show.Format) error {
 	var b strings.Builder
 	for _, at := range i.Found {
 		fmt.Fprintf(&b, "residue: block at byte %d (%#x) is not zero and in no erase job\n", at, at)
@@ -167,13 +168,13 @@ func (i auditInfo) print(w io.Writer, f format) error {
 		fmt.Fprintf(&b, "residue: and %d blocks more\n", i.More)
 	}
 	for _, text := range i.Unread {
-		b.WriteString(printable("unreadable: %s\n", text))
+		b.WriteString(show.Printable("unreadable: %s\n", text))
 	}
-	b.WriteString(printable("pool %s: read %s that are free", i.Pool, f.size(i.Clean)))
+	b.WriteString(show.Printable("pool %s: read %s that are free", i.Pool, f.Size(i.Clean)))
 	if i.Lost > 0 {
-		fmt.Fprintf(&b, ", %s that nothing owns", f.size(i.Lost))
+		fmt.Fprintf(&b, ", %s that nothing owns", f.Size(i.Lost))
 	}
-	fmt.Fprintf(&b, ", %s in erase jobs (%s not zero yet): ", f.size(i.Queued), f.size(i.NotYet))
+	fmt.Fprintf(&b, ", %s in erase jobs (%s not zero yet): ", f.Size(i.Queued), f.Size(i.NotYet))
 	if n := int64(len(i.Found)) + i.More; n+int64(len(i.Unread)) == 0 {
 		b.WriteString("no residue\n")
 	} else {

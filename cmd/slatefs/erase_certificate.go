@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // certificate is what can be shown of a thing's end.
@@ -39,7 +40,7 @@ sectors, snapshots of an array or of the host's file system, thin pools) is outs
 
 func (a *app) eraseCertificateCmd() *cobra.Command {
 	var (
-		f    format
+		f    show.Format
 		file string
 	)
 	cmd := &cobra.Command{
@@ -59,11 +60,11 @@ job is open or has failed blocks the certificate says so, and the exit code is 1
 		}),
 	}
 	cmd.Flags().StringVarP(&file, "output", "o", "", "write to `FILE`, with mode 0600; it must not exist")
-	f.flags(cmd, "j")
+	f.Flags(cmd, "j")
 	return cmd
 }
 
-func (a *app) certificate(ctx context.Context, asked []string, pool, file string, f format) error {
+func (a *app) certificate(ctx context.Context, asked []string, pool, file string, f show.Format) error {
 	l, err := a.mountedPool(pool)
 	if err != nil {
 		return err
@@ -81,8 +82,8 @@ func (a *app) certificate(ctx context.Context, asked []string, pool, file string
 		return err
 	}
 	var b bytes.Buffer
-	if f.json {
-		err = writeJSON(&b, "slatefs erase certificate", "certificate", c)
+	if f.JSON {
+		err = show.WriteJSON(&b, "slatefs erase certificate", "certificate", c)
 	} else {
 		_, err = b.WriteString(c.text())
 	}
@@ -90,7 +91,7 @@ func (a *app) certificate(ctx context.Context, asked []string, pool, file string
 		err = a.put(file, b.Bytes())
 	}
 	if err == nil && len(c.Open) > 0 {
-		return hinted(fmt.Errorf("not all is erased: %s are queued and %s failed", formatSize(c.Queued), formatSize(c.Failed)),
+		return show.Hinted(fmt.Errorf("not all is erased: %s are queued and %s failed", show.FormatSize(c.Queued), show.FormatSize(c.Failed)),
 			"slatefs erase wait %s", pool)
 	}
 	return err
@@ -144,7 +145,7 @@ func (a *app) newCertificate(asked []string, recs []eraseRecord, info eraseInfo)
 	}
 	for _, q := range asked {
 		if !found[q] {
-			return nil, hinted(fmt.Errorf("%s: neither the erase log nor a job knows it", q),
+			return nil, show.Hinted(fmt.Errorf("%s: neither the erase log nor a job knows it", q),
 				"slatefs erase log -j %s shows IDs and UUIDs; what is older was exported, if erase_log_export is set", info.Pool)
 		}
 	}
@@ -164,7 +165,7 @@ func (c *certificate) add(r eraseRecord) {
 
 func (c *certificate) text() string {
 	var b strings.Builder
-	b.WriteString(printable("CERTIFICATE OF ERASE\nmade %s, for %s\n\n"+eraseClaim+"\n\n", c.Made.Format(time.RFC3339), strings.Join(c.Asked, ", ")))
+	b.WriteString(show.Printable("CERTIFICATE OF ERASE\nmade %s, for %s\n\n"+eraseClaim+"\n\n", c.Made.Format(time.RFC3339), strings.Join(c.Asked, ", ")))
 	fmt.Fprintf(&b, "freed            %s\nerased           %s\n", exactly(c.Freed), exactly(c.Erased))
 	for _, l := range []struct {
 		n    int64
@@ -184,13 +185,13 @@ func (c *certificate) text() string {
 		r.describe(&b)
 	}
 	for _, j := range c.Open {
-		b.WriteString(printable("\njob %d            open: %s\nvolume           %s\nfreed            %s at %s, by %s\nqueued           %s, failed %s\n",
+		b.WriteString(show.Printable("\njob %d            open: %s\nvolume           %s\nfreed            %s at %s, by %s\nqueued           %s, failed %s\n",
 			j.ID, j.State, subject(j.Volume, j.Layer), exactly(j.Freed), j.Since.Format(time.RFC3339), quoteNone(j.Who), exactly(j.Dirty), exactly(j.Failed)))
 	}
 	return b.String()
 }
 
-func exactly(n int64) string { return fmt.Sprintf("%d bytes (%s)", n, formatSize(n)) }
+func exactly(n int64) string { return fmt.Sprintf("%d bytes (%s)", n, show.FormatSize(n)) }
 
 func quoteNone(s string) string {
 	if s == "" {
@@ -202,7 +203,7 @@ func quoteNone(s string) string {
 // describe prints a record.
 func (e eraseRecord) describe(w io.Writer) {
 	line := func(name, format string, args ...any) {
-		_, _ = fmt.Fprintf(w, "%-16s %s\n", name, printable(format, args...)) //nolint:errcheck // into memory
+		_, _ = fmt.Fprintf(w, "%-16s %s\n", name, show.Printable(format, args...)) //nolint:errcheck // into memory
 	}
 	if e.ID != 0 {
 		line("job", "%d: %s", e.ID, e.Reason)

@@ -5,6 +5,8 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 func (a *app) eraseFirstCmd() *cobra.Command {
@@ -19,7 +21,7 @@ are those of erase status.`,
 		RunE: plain(func(ctx context.Context, args []string) error {
 			id, err := strconv.ParseUint(args[0], 10, 64)
 			if err != nil {
-				return usagef("erase first: %q is not the ID of a job", args[0])
+				return show.Usagef("erase first: %q is not the ID of a job", args[0])
 			}
 			l, err := a.mountedPool(args[1])
 			if err != nil {

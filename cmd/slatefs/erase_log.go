@@ -8,12 +8,14 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // eraseLogFlags are the flags of erase log.
 type eraseLogFlags struct {
 	since, volume string
-	format
+	show.Format
 }
 
 func (a *app) eraseLogCmd() *cobra.Command {
@@ -34,7 +36,7 @@ first appended to the file that erase_log_export names. -j has all of a record, 
 	}
 	cmd.Flags().StringVar(&f.since, "since", "", "only what ended at `TIME` or later: 2026-11-25, 2026-11-25T14:00, or 7d, that is 7 days ago")
 	cmd.Flags().StringVar(&f.volume, "volume", "", "only this volume's, by `NAME` as it was, or UUID")
-	f.flags(cmd, "Hpj")
+	f.Flags(cmd, "Hpj")
 	return cmd
 }
 
@@ -55,8 +57,8 @@ func (a *app) eraseLog(ctx context.Context, pool string, f eraseLogFlags) error 
 		other := f.volume != "" && f.volume != r.Volume && !strings.EqualFold(f.volume, r.VolumeUUID)
 		return other || !since.IsZero() && r.ended().Before(since)
 	})
-	if f.json {
-		return writeJSON(a.stdout, "slatefs erase log", "log", recs)
+	if f.JSON {
+		return show.WriteJSON(a.stdout, "slatefs erase log", "log", recs)
 	}
 	rows := make([][]string, len(recs))
 	for i, r := range recs {
@@ -68,10 +70,10 @@ func (a *app) eraseLog(ctx context.Context, pool string, f eraseLogFlags) error 
 			note = strings.TrimPrefix(note+", not called erased", ", ")
 		}
 		rows[i] = []string{
-			id, f.time(r.ended()), f.size(r.Freed), f.size(r.Erased), f.size(r.Kept), note, r.Who, r.Reason, subject(r.Volume, r.Snapshot),
+			id, f.Time(r.ended()), f.Size(r.Freed), f.Size(r.Erased), f.Size(r.Kept), note, r.Who, r.Reason, subject(r.Volume, r.Snapshot),
 		}
 	}
-	return f.table(a.stdout, parseColumns("ID ENDED >FREED >ZEROED >KEPT METHOD WHO REASON VOLUME"), rows)
+	return f.Table(a.stdout, show.Columns("ID ENDED >FREED >ZEROED >KEPT METHOD WHO REASON VOLUME"), rows)
 }
 
 // ended is when the last block was zeroed, or else when all was kept.
@@ -92,8 +94,8 @@ func (a *app) parseSince(s string) (time.Time, error) {
 			return t, nil
 		}
 	}
-	if d, err := parseDuration(s); err == nil && d >= 0 {
+	if d, err := show.ParseDuration(s); err == nil && d >= 0 {
 		return a.now().Add(-d), nil
 	}
-	return time.Time{}, usagef("--since %s: want a date as 2026-11-25 or 2026-11-25T14:00, or how long ago, as 24h, 7d or 2w", s)
+	return time.Time{}, show.Usagef("--since %s: want a date as 2026-11-25 or 2026-11-25T14:00, or how long ago, as 24h, 7d or 2w", s)
 }

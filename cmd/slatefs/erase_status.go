@@ -9,10 +9,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 func (a *app) eraseStatusCmd() *cobra.Command {
-	var f format
+	var f show.Format
 	cmd := &cobra.Command{
 		Use:   "status [-Hpj] POOL",
 		Short: "Show what waits to be erased",
@@ -37,15 +38,15 @@ by method and by what made somebody zero them, errors by kind, the queue, its ol
 			return a.printErase(info, f)
 		}),
 	}
-	f.flags(cmd, "Hpj")
+	f.Flags(cmd, "Hpj")
 	return cmd
 }
 
-func (a *app) printErase(info eraseInfo, f format) error {
-	if f.json {
-		return writeJSON(a.stdout, "slatefs erase status", "erase", info)
+func (a *app) printErase(info eraseInfo, f show.Format) error {
+	if f.JSON {
+		return show.WriteJSON(a.stdout, "slatefs erase status", "erase", info)
 	}
-	if !f.scripted {
+	if !f.Scripted {
 		if _, err := fmt.Fprint(a.stdout, eraseSummary(info, f, a.now())); err != nil || len(info.Jobs) == 0 {
 			return err
 		}
@@ -54,18 +55,18 @@ func (a *app) printErase(info eraseInfo, f format) error {
 	for i, j := range info.Jobs {
 		rate := ""
 		if j.Rate > 0 {
-			rate = f.size(j.Rate) + "/s"
+			rate = f.Size(j.Rate) + "/s"
 		}
 		rows[i] = []string{
-			strconv.FormatUint(j.ID, 10), j.Volume, j.Layer, j.Reason, f.size(j.Dirty + j.Failed), rate, f.end(j.End, a.now()), j.State,
+			strconv.FormatUint(j.ID, 10), j.Volume, j.Layer, j.Reason, f.Size(j.Dirty + j.Failed), rate, f.End(j.End, a.now()), j.State,
 		}
 	}
-	if err := f.table(a.stdout, parseColumns("ID VOLUME LAYER REASON >DIRTY >RATE ETA STATE"), rows); err != nil || f.scripted {
+	if err := f.Table(a.stdout, show.Columns("ID VOLUME LAYER REASON >DIRTY >RATE ETA STATE"), rows); err != nil || f.Scripted {
 		return err
 	}
 	for _, j := range info.Jobs {
 		if j.Error != "" {
-			if _, err := fmt.Fprintf(a.stdout, "job %d %s: %s\n", j.ID, j.State, escape(j.Error)); err != nil {
+			if _, err := fmt.Fprintf(a.stdout, "job %d %s: %s\n", j.ID, j.State, show.Escape(j.Error)); err != nil {
 				return err
 			}
 		}
@@ -73,28 +74,8 @@ func (a *app) printErase(info eraseInfo, f format) error {
 	return nil
 }
 
-// end prints when something will be done: the time of the day, and the date if that is not today's.
-func (f *format) end(t *time.Time, now time.Time) string {
-	switch {
-	case t == nil:
-		return ""
-	case f.exact:
-		return strconv.FormatInt(t.Unix(), 10)
-	}
-	return clockTime(*t, now, time.TimeOnly)
-}
-
-// clockTime prints a time of today by layout, and another with its date.
-func clockTime(t, now time.Time, layout string) string {
-	t, now = t.Local(), now.Local()
-	if t.Year() != now.Year() || t.YearDay() != now.YearDay() {
-		layout = "Jan _2 15:04"
-	}
-	return t.Format(layout)
-}
-
 // eraseSummary is what stands above the jobs.
-func eraseSummary(info eraseInfo, f format, now time.Time) string {
+func eraseSummary(info eraseInfo, f show.Format, now time.Time) string {
 	left := info.Dirty + info.Freeing - info.Unsched
 	s := fmt.Sprintf("pool %s: ", info.Pool)
 	what := "to erase"
@@ -103,33 +84,33 @@ func eraseSummary(info eraseInfo, f format, now time.Time) string {
 	}
 	switch {
 	case left+info.Failed == 0 && info.Released > 0:
-		s += fmt.Sprintf("nothing is left to erase, but %s were released since the mount, and released is not erased", f.size(info.Released))
+		s += fmt.Sprintf("nothing is left to erase, but %s were released since the mount, and released is not erased", f.Size(info.Released))
 	case left+info.Failed == 0:
 		s += "everything freed is erased"
 	case left == 0:
 	case info.Paused:
-		s += fmt.Sprintf("%s %s, paused", f.size(left), what)
+		s += fmt.Sprintf("%s %s, paused", f.Size(left), what)
 	case info.Opens != nil:
-		s += fmt.Sprintf("%s %s, outside the window %s", f.size(left), what, info.Window)
+		s += fmt.Sprintf("%s %s, outside the window %s", f.Size(left), what, info.Window)
 	case info.Bound == 0:
-		s += fmt.Sprintf("%s %s, unlimited rate, now %s/s", f.size(left), what, f.size(info.Current))
+		s += fmt.Sprintf("%s %s, unlimited rate, now %s/s", f.Size(left), what, f.Size(info.Current))
 	default:
-		s += fmt.Sprintf("%s %s at %s/s at most, now %s/s", f.size(left), what, f.size(info.Bound), f.size(info.Current))
+		s += fmt.Sprintf("%s %s at %s/s at most, now %s/s", f.Size(left), what, f.Size(info.Bound), f.Size(info.Current))
 	}
 	if info.End != nil {
-		s += ", done about " + f.end(info.End, now)
+		s += ", done about " + f.End(info.End, now)
 	}
 	if info.Failed > 0 && left > 0 {
 		s += "; "
 	}
 	if info.Failed > 0 {
-		s += fmt.Sprintf("%s failed to erase: they are tried again, and not used before", f.size(info.Failed))
+		s += fmt.Sprintf("%s failed to erase: they are tried again, and not used before", f.Size(info.Failed))
 	}
 	if info.Unsched > 0 {
-		s += fmt.Sprintf("\n%s are not scheduled (erase=none): they are zeroed when somebody needs them, and never called erased", f.size(info.Unsched))
+		s += fmt.Sprintf("\n%s are not scheduled (erase=none): they are zeroed when somebody needs them, and never called erased", f.Size(info.Unsched))
 	}
 	if info.Trouble != "" {
-		s += "\nit does not go on now: " + escape(info.Trouble)
+		s += "\nit does not go on now: " + show.Escape(info.Trouble)
 	}
 	return s + fmt.Sprintf("\nmethod %s: %s; verify %s\n", info.methodWords(), info.MethodWhy, info.Verify)
 }

@@ -15,6 +15,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 )
 
@@ -66,7 +67,7 @@ func TestEraseProperties(t *testing.T) {
 	for set, want := range map[string]string{
 		"erase_method=release": "not a method of this device", // it has zeroout, unmap and overwrite
 	} {
-		l.refused(exitFailed, want, "set "+set+" lab")
+		l.refused(show.ExitFailed, want, "set "+set+" lab")
 	}
 	if s := l.eraseState(); s.Method != "unmap" {
 		t.Errorf("a refusal changed the method to %s", s.Method)
@@ -75,7 +76,7 @@ func TestEraseProperties(t *testing.T) {
 		"erase_method=shred": "want auto, zeroout", "erase_verify=on": "want off, sample or full", "erase_window=1-5": "as 01:00-05:00",
 		"erase_paused=1": "want on or off", "erase_reserve=much": "want", "erase_idle_throughput=fast": "as 50M",
 	} {
-		l.refused(exitUsage, want, "set "+set+" lab")
+		l.refused(show.ExitUsage, want, "set "+set+" lab")
 	}
 	l.ok("erase resume lab")
 	if out := l.ok("get -H erase_paused lab"); out != "/lab\terase_paused\toff\tlocal\n" {
@@ -133,14 +134,14 @@ func TestEraseStatusTable(t *testing.T) {
 		}
 	}
 	_, text, code := l.run("erase wait --timeout 300ms lab")
-	if code != exitFailed || !strings.Contains(text, "slatefs: erasing is paused; slatefs erase resume lab goes on\n") || !strings.Contains(text, "slatefs: error: time is up: 1.50M in 2 jobs are not erased after 300ms\nhint: slatefs erase status lab shows how far it is\n") {
+	if code != show.ExitFailed || !strings.Contains(text, "slatefs: erasing is paused; slatefs erase resume lab goes on\n") || !strings.Contains(text, "slatefs: error: time is up: 1.50M in 2 jobs are not erased after 300ms\nhint: slatefs erase status lab shows how far it is\n") {
 		t.Errorf("erase wait of a paused pool: %d, %s", code, text)
 	}
 	_, text, code = l.run("erase wait --timeout 1ns lab") // before anything was asked
-	if code != exitFailed || !strings.Contains(text, "slatefs: error: time is up: 1.50M in 2 jobs are not erased after 1ns\n") || strings.Contains(text, "deadline") {
+	if code != show.ExitFailed || !strings.Contains(text, "slatefs: error: time is up: 1.50M in 2 jobs are not erased after 1ns\n") || strings.Contains(text, "deadline") {
 		t.Errorf("erase wait without time: %d, %s", code, text)
 	}
-	if _, text, code = l.run("erase wait --timeout=-1s lab"); code != exitUsage {
+	if _, text, code = l.run("erase wait --timeout=-1s lab"); code != show.ExitUsage {
 		t.Errorf("erase wait with a negative time: %d, %s", code, text)
 	}
 	s := l.eraseState()
@@ -207,7 +208,7 @@ func TestFailClosed(t *testing.T) {
 			l.disk.Fail(c.hook(l, at))
 			l.ok("erase resume lab")
 			_, text, code := l.run("erase wait --timeout 60s lab")
-			if code != exitFailed || !strings.Contains(text, "4K could not be erased, and are not used again") {
+			if code != show.ExitFailed || !strings.Contains(text, "4K could not be erased, and are not used again") {
 				t.Errorf("erase wait: %d, %s", code, text)
 			}
 			u := l.pool.Usage()
@@ -272,12 +273,12 @@ func TestAudit(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, text, code := l.run("erase audit lab")
-	if want := fmt.Sprintf("residue: block at byte %d (%#x) is not zero and in no erase job\n", at, at); code != exitFailed || text != "" || !strings.HasPrefix(out, want) || !strings.HasSuffix(out, ": 1 blocks of residue, 0 unreadable\n") {
+	if want := fmt.Sprintf("residue: block at byte %d (%#x) is not zero and in no erase job\n", at, at); code != show.ExitFailed || text != "" || !strings.HasPrefix(out, want) || !strings.HasSuffix(out, ": 1 blocks of residue, 0 unreadable\n") {
 		t.Errorf("exit code %d\n%s%s", code, out, text)
 	}
 	var got struct{ Audit auditInfo }
 	out, _, code = l.run("erase audit -j lab")
-	if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitFailed || !slices.Equal(got.Audit.Found, []int64{at}) || got.Audit.Pool != "lab" || got.Audit.Clean == 0 {
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != show.ExitFailed || !slices.Equal(got.Audit.Found, []int64{at}) || got.Audit.Pool != "lab" || got.Audit.Clean == 0 {
 		t.Errorf("exit code %d, %v\n%s", code, err, out)
 	}
 	if err := errors.Join(l.disk.Zero(at, chain.BlockSize, blockdev.Overwrite), l.disk.Sync()); err != nil {

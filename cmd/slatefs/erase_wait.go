@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 func (a *app) eraseWaitCmd() *cobra.Command {
@@ -31,7 +32,7 @@ could not be erased.`,
 			for _, arg := range args[:len(args)-1] {
 				id, err := strconv.ParseUint(arg, 10, 64)
 				if err != nil {
-					return usagef("erase wait: %q is not the ID of a job", arg)
+					return show.Usagef("erase wait: %q is not the ID of a job", arg)
 				}
 				ids = append(ids, id)
 			}
@@ -40,7 +41,7 @@ could not be erased.`,
 				return err
 			}
 			if timeout < 0 {
-				return usagef("erase wait: --timeout %v: want a time as 90s or 2h", timeout)
+				return show.Usagef("erase wait: --timeout %v: want a time as 90s or 2h", timeout)
 			}
 			within := ctx
 			if timeout > 0 {
@@ -55,7 +56,7 @@ could not be erased.`,
 			return err
 		}),
 	}
-	cmd.Flags().Var((*span)(&timeout), "timeout", "give up after this time, as 90s, 2h or 1d")
+	cmd.Flags().Var((*show.Span)(&timeout), "timeout", "give up after this time, as 90s, 2h or 1d")
 	return cmd
 }
 
@@ -69,8 +70,8 @@ func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) 
 	if _, err := opDrain.call(ctx, l, none{}); err != nil {
 		return err
 	}
-	show := a.newProgress("erase")
-	defer func() { err = errors.Join(err, show.end(), a.sayReleased(w)) }()
+	bar := show.NewProgress(a.stderr, a.now, "erase")
+	defer func() { err = errors.Join(err, bar.End(), a.sayReleased(w)) }()
 	t := time.NewTicker(pollTime)
 	defer t.Stop()
 	for {
@@ -80,7 +81,7 @@ func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) 
 		}
 		done, total, left := w.look(info)
 		w.tellSkipped(a.stderr)
-		if err := errors.Join(show.set(done, total), a.sayResting(w, info, left)); err != nil {
+		if err := errors.Join(bar.Set(done, total), a.sayResting(w, info, left)); err != nil {
 			return err
 		}
 		switch {
@@ -176,7 +177,7 @@ func (w *eraseWait) look(info eraseInfo) (done, total int64, left int) {
 // sayReleased tells what of it was not erased.
 func (a *app) sayReleased(w *eraseWait) error {
 	if n := w.released.last - w.released.first; n > 0 {
-		return a.note("%s were released, and released is not erased: what they held is left on the disk below", formatSize(n))
+		return a.note("%s were released, and released is not erased: what they held is left on the disk below", show.FormatSize(n))
 	}
 	return nil
 }
@@ -191,7 +192,7 @@ func (a *app) sayResting(w *eraseWait, info eraseInfo, left int) error {
 		return a.note("erasing is paused; slatefs erase resume %s goes on", info.Pool)
 	case info.Opens != nil:
 		w.told = true
-		return a.note("the window %s opens %s; slatefs set erase_window=none %s goes on at once", info.Window, formatTime(*info.Opens), info.Pool)
+		return a.note("the window %s opens %s; slatefs set erase_window=none %s goes on at once", info.Window, show.FormatTime(*info.Opens), info.Pool)
 	}
 	return nil
 }
@@ -207,17 +208,17 @@ func (w *eraseWait) stuck() error {
 		failed += j.Failed
 		if j.Error != "" {
 			failed += j.Dirty
-			why = ": " + escape(j.Error)
+			why = ": " + show.Escape(j.Error)
 		}
 	}
 	switch {
 	case len(w.active) == 0:
 		return nil
 	case failed == 0:
-		return hinted(fmt.Errorf("what %d jobs freed cannot be found: a page of metadata is damaged", len(w.active)),
+		return show.Hinted(fmt.Errorf("what %d jobs freed cannot be found: a page of metadata is damaged", len(w.active)),
 			"slatefs pool check says which; the blocks are not used again")
 	}
-	return hinted(fmt.Errorf("%s could not be erased, and are not used again%s", formatSize(failed), why),
+	return show.Hinted(fmt.Errorf("%s could not be erased, and are not used again%s", show.FormatSize(failed), why),
 		"the daemon's log has the device's errors; it tries again by itself")
 }
 
@@ -234,7 +235,7 @@ func (a *app) timeUp(ctx context.Context, l live, ids []uint64, given time.Durat
 	}
 	w := newEraseWait(ids)
 	w.look(info)
-	return hinted(errors.New(w.left(info, given)), "slatefs erase status %s shows how far it is", l.Name)
+	return show.Hinted(errors.New(w.left(info, given)), "slatefs erase status %s shows how far it is", l.Name)
 }
 
 // left is what is left after the given time.
@@ -243,9 +244,9 @@ func (w *eraseWait) left(info eraseInfo, given time.Duration) string {
 	for _, j := range w.active {
 		bytes += j.Dirty + j.Failed
 	}
-	s := fmt.Sprintf("time is up: %s in %d jobs are not erased after %v", formatSize(bytes), len(w.active), given)
+	s := fmt.Sprintf("time is up: %s in %d jobs are not erased after %v", show.FormatSize(bytes), len(w.active), given)
 	if len(w.ids) == 0 && info.Freeing > 0 {
-		s += fmt.Sprintf(", and %s are freed and in no job yet", formatSize(info.Freeing))
+		s += fmt.Sprintf(", and %s are freed and in no job yet", show.FormatSize(info.Freeing))
 	}
 	return s
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // FILE@NAME is a snapshot, and the name of a volume: what a command wants decides, or it is refused.
@@ -19,15 +21,15 @@ func TestSnapshotOrVolume(t *testing.T) {
 	if b := l.first("vm"); b != 1 {
 		t.Errorf("rolled back to %d", b)
 	}
-	l.refused(exitFailed, "/lab/vm@2: want FILE@NAME, and this is a name that exists, and would be the snapshot 2 of /lab/vm\nhint: /lab/.snap/vm@2 means",
+	l.refused(show.ExitFailed, "/lab/vm@2: want FILE@NAME, and this is a name that exists, and would be the snapshot 2 of /lab/vm\nhint: /lab/.snap/vm@2 means",
 		"snapshot /lab/vm@2")
 	l.ok("snapshot /lab/.snap/vm@2")
 	l.ok("snapshot /lab/vm@1@s")
 	if out := l.ok("list -H -t snapshot -o name -r /lab"); out != "/lab/vm@1\n/lab/vm@2\n/lab/vm@1@s\n" {
 		t.Errorf("snapshots: %q", out)
 	}
-	l.refused(exitFailed, "/lab/x@y: is no snapshot, want FILE@NAME", "rollback /lab/x@y")
-	l.refused(exitFailed, "/lab/x@y: want FILE@NAME or DIR@NAME", "snapshot /lab/x@y")
+	l.refused(show.ExitFailed, "/lab/x@y: is no snapshot, want FILE@NAME", "rollback /lab/x@y")
+	l.refused(show.ExitFailed, "/lab/x@y: want FILE@NAME or DIR@NAME", "snapshot /lab/x@y")
 
 	// A snapshot stands in no volume's.
 	l.ok("resize /lab/vm@1 3M")
@@ -39,7 +41,7 @@ func TestSnapshotOrVolume(t *testing.T) {
 	// Where both can be meant, neither is.
 	both := "/lab/vm@1: is the name of a volume, and the snapshot 1 of /lab/vm\nhint: /lab/.snap/vm@1 means the snapshot; "
 	for _, line := range []string{"destroy /lab/vm@1", "destroy -n /lab/vm@1", "clone /lab/vm@1 /lab/c", "rename /lab/vm@1 z", "list /lab/vm@1", "tree /lab/vm@1"} {
-		l.refused(exitFailed, both, line)
+		l.refused(show.ExitFailed, both, line)
 	}
 	l.ok("list /lab/vm /lab/vm@1@s")
 }
@@ -69,8 +71,8 @@ func TestLongSnapshotNames(t *testing.T) {
 		t.Errorf("the pair is %+v, %v", rows, err)
 	}
 	l.ok("destroy " + at + " -d")
-	l.refused(exitFailed, "name of 256 bytes, at most 255", "create --size 1M /lab/"+file+"f")
-	l.refused(exitFailed, "name of 256 bytes, at most 255", "resize /lab/"+file+"f 1M")
+	l.refused(show.ExitFailed, "name of 256 bytes, at most 255", "create --size 1M /lab/"+file+"f")
+	l.refused(show.ExitFailed, "name of 256 bytes, at most 255", "resize /lab/"+file+"f 1M")
 }
 
 // A name that is half of one.
@@ -84,7 +86,7 @@ func TestFindReadings(t *testing.T) {
 	if out := l.ok("list -Hr -t snapshot -o name"); out != "/lab/d/v@x\n/lab/d@x/v@s\n" {
 		t.Errorf("snapshots: %q", out)
 	}
-	l.refused(exitFailed, "/lab/d@x/w: not found", "destroy /lab/d@x/w")
+	l.refused(show.ExitFailed, "/lab/d@x/w: not found", "destroy /lab/d@x/w")
 	s := &service{pool: l.pool}
 	for _, o := range []object{{Path: "d/v@"}, {Path: "@"}, {Path: "@x"}, {Path: ".snap/@"}, {Path: ".snap"}, {Path: "no/v@x"}} {
 		if a, snap, err := s.find(o, either); err == nil && snap != "" && a.Ino == 0 {

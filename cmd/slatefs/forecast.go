@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // forecastOf turns a forecast of the pool into what is shown, or into the refusal.
@@ -24,7 +25,7 @@ func dryFlag(cmd *cobra.Command, dry *bool) {
 // printForecasts prints what would be done; without a dry run there is nothing.
 func (a *app) printForecasts(list []string) error {
 	for _, text := range list {
-		if _, err := fmt.Fprintln(a.stdout, escape(text)); err != nil {
+		if _, err := fmt.Fprintln(a.stdout, show.Escape(text)); err != nil {
 			return err
 		}
 	}

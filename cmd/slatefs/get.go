@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // propRow is a line of get. Value is canonical: sizes are numbers of bytes.
@@ -21,7 +23,7 @@ type propRow struct {
 type getFlags struct {
 	recursive bool
 	fields    []string
-	format
+	show.Format
 }
 
 func (a *app) getCmd() *cobra.Command {
@@ -41,7 +43,7 @@ Properties:` + propHelp(everywhere),
 	}
 	cmd.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "what is below PATH as well")
 	cmd.Flags().StringSliceVarP(&f.fields, "fields", "o", []string{"name", "property", "value", "source"}, "columns, as `FIELD,…`: name, property, value, source")
-	f.flags(cmd, "Hpj")
+	f.Flags(cmd, "Hpj")
 	return cmd
 }
 
@@ -56,25 +58,25 @@ func (a *app) get(ctx context.Context, props string, paths []string, f getFlags)
 		}
 	}
 	for _, field := range f.fields {
-		if _, ok := (propRow{}).field(field, &f.format); !ok {
-			return usagef("get: -o %s: want name, property, value or source", field)
+		if _, ok := (propRow{}).field(field, &f.Format); !ok {
+			return show.Usagef("get: -o %s: want name, property, value or source", field)
 		}
 	}
 	rows, err := a.propRows(ctx, names, paths, f.recursive)
 	if err != nil {
 		return err
 	}
-	if f.json {
-		return writeJSON(a.stdout, "slatefs get", "properties", rows)
+	if f.JSON {
+		return show.WriteJSON(a.stdout, "slatefs get", "properties", rows)
 	}
 	cells := make([][]string, len(rows))
 	for i, r := range rows {
 		for _, field := range f.fields {
-			cell, _ := r.field(field, &f.format)
+			cell, _ := r.field(field, &f.Format)
 			cells[i] = append(cells[i], cell)
 		}
 	}
-	return f.table(a.stdout, parseColumns(strings.ToUpper(strings.Join(f.fields, " "))), cells)
+	return f.Table(a.stdout, show.Columns(strings.ToUpper(strings.Join(f.fields, " "))), cells)
 }
 
 // propRows asks the daemons.
@@ -108,7 +110,7 @@ func (a *app) propRows(ctx context.Context, names, paths []string, recursive boo
 }
 
 // field is one cell; ok tells whether there is such a field.
-func (r propRow) field(name string, f *format) (cell string, ok bool) {
+func (r propRow) field(name string, f *show.Format) (cell string, ok bool) {
 	switch name {
 	case "name":
 		return r.Name, true
@@ -118,7 +120,7 @@ func (r propRow) field(name string, f *format) (cell string, ok bool) {
 		return r.Source, true
 	case "value":
 		if n, err := strconv.ParseInt(r.Value, 10, 64); err == nil && r.bytes && n > 0 {
-			return f.size(n), true
+			return f.Size(n), true
 		}
 		return r.Value, true
 	}

@@ -13,6 +13,7 @@ import (
 	"slatefs/chain/blockdev"
 	"slatefs/chain/lvm"
 	"slatefs/chain/size"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // grower makes a pool and its device larger or smaller: when told to, and, as far as the pool's properties say, by itself,
@@ -179,7 +180,7 @@ func (g *grower) extendOp(ctx context.Context, who peer, args extendArgs) (r poo
 // told logs what a command has made of the pool's size, also one that failed on its way.
 func (g *grower) told(who peer, r poolSize) {
 	if r.After != r.Before {
-		g.log.Info("changed by a command", "command", who.op, "pool", g.pool.Name(), "by", who.String(), "from", formatSize(r.Before), "to", formatSize(r.After))
+		g.log.Info("changed by a command", "command", who.op, "pool", g.pool.Name(), "by", who.String(), "from", show.FormatSize(r.Before), "to", show.FormatSize(r.After))
 	}
 }
 
@@ -192,11 +193,11 @@ func (g *grower) extend(ctx context.Context, args extendArgs) (before, after int
 		}
 		switch {
 		case size == 0 && !g.dev.IsBlockDevice():
-			return 0, usagef("a pool file has no size but the pool's: give one, as +10G")
+			return 0, show.Usagef("a pool file has no size but the pool's: give one, as +10G")
 		case size != 0 && size < total:
-			return 0, fmt.Errorf("pool %s has %s already", g.pool.Name(), formatSize(total))
+			return 0, fmt.Errorf("pool %s has %s already", g.pool.Name(), show.FormatSize(total))
 		case size-total > free && unit > 0:
-			return 0, fmt.Errorf("volume group %s: has %s free, %s more do not fit", g.lv.VG, formatSize(free), formatSize(size-total))
+			return 0, fmt.Errorf("volume group %s: has %s free, %s more do not fit", g.lv.VG, show.FormatSize(free), show.FormatSize(size-total))
 		}
 		return size, nil
 	})

@@ -13,6 +13,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/lvm"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // stuckLVM is a grower whose lvm2 writes a line for each command, and answers none before the test's end.
@@ -67,7 +68,7 @@ func TestWritersDoNotWaitForLVM(t *testing.T) {
 	if _, err := v.WriteAt(make([]byte, 4096), 0); err != nil {
 		t.Error(err)
 	}
-	l.refused(exitFailed, "growing takes long", "set refreservation=auto /lab/v")
+	l.refused(show.ExitFailed, "growing takes long", "set refreservation=auto /lab/v")
 	if n := started(); n != 1 {
 		t.Errorf("%d commands were started", n)
 	}

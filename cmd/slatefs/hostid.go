@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // machineID tells this host from others that reach the same disks: /etc/machine-id, or, where there is none, a number that
@@ -65,5 +66,5 @@ func takeOverHint(err error, pool string) error {
 	if !errors.Is(err, chain.ErrHeld) {
 		return err
 	}
-	return hinted(err, "unmount it there; or, once that host is surely off or fenced, slatefs mount --take-over %s DIR", pool)
+	return show.Hinted(err, "unmount it there; or, once that host is surely off or fenced, slatefs mount --take-over %s DIR", pool)
 }

@@ -14,6 +14,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // What the host remembers of a pool is where it was: files are moved, devices change their names, and what lies there now may
@@ -53,10 +54,10 @@ func (r poolRef) lies(dev *blockdev.File) error {
 	case errors.Is(err, chain.ErrNotPool):
 		there = "no pool"
 	case err != nil:
-		return hinted(fmt.Errorf("pool %s %s is expected on %s, and whether it lies there cannot be told: %w", r.name, paren(r.id), dev.Path(), err),
+		return show.Hinted(fmt.Errorf("pool %s %s is expected on %s, and whether it lies there cannot be told: %w", r.name, paren(r.id), dev.Path(), err),
 			"a path means what lies there, as %s", dev.Path())
 	}
-	return hinted(fmt.Errorf("pool %s %s is expected on %s, and %s lies there: %w", r.name, paren(r.id), dev.Path(), there, errOtherPool),
+	return show.Hinted(fmt.Errorf("pool %s %s is expected on %s, and %s lies there: %w", r.name, paren(r.id), dev.Path(), there, errOtherPool),
 		"slatefs pool import -d %s finds pools that were moved, slatefs pool forget %v forgets this one; a path means what lies there", filepath.Dir(dev.Path()), r.id)
 }
 
@@ -151,7 +152,7 @@ func (a *app) copyOf(ctx context.Context, id uuid, device string) error {
 	if err != nil || k.Device == device || sameDevice(k.Device, device) || !a.stillThere(ctx, k) {
 		return nil // it was moved, or is new here
 	}
-	return hinted(fmt.Errorf("pool %s %s lies on %s, and on %s too: one of them is a copy", k.Name, paren(id), k.Device, device),
+	return show.Hinted(fmt.Errorf("pool %s %s lies on %s, and on %s too: one of them is a copy", k.Name, paren(id), k.Device, device),
 		"slatefs pool reguid %s makes that a pool of its own; with --adopt it is the pool from now on, and %s the copy", device, k.Device)
 }
 

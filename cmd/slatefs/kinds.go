@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // What a pool refuses, by kind. Errors of a daemon's are of these kinds on both sides of the socket: errors.Is finds in the client
@@ -84,7 +85,7 @@ type wireError struct {
 
 // wireErrorOf makes an error travel.
 func wireErrorOf(err error) *wireError {
-	w := &wireError{Text: errorText(err), Hint: hintOf(err)}
+	w := &wireError{Text: show.ErrorText(err), Hint: show.HintOf(err)}
 	for _, k := range kinds {
 		if errors.Is(err, k.err) {
 			w.Kinds = append(w.Kinds, k.name)
@@ -102,7 +103,7 @@ func (w *wireError) err() error {
 		}
 	}
 	if w.Hint != "" {
-		return hinted(e, "%s", w.Hint)
+		return show.Hinted(e, "%s", w.Hint)
 	}
 	return e
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 var opFail = op[int, none]{name: "fail"}
@@ -29,13 +31,13 @@ func TestKindsTravel(t *testing.T) {
 	var errs []error
 	l := failing(t, &errs)
 	for _, k := range kinds {
-		errs = append(errs, k.err, fmt.Errorf("pool lab: %w", k.err), hinted(fmt.Errorf("a: %w", k.err), "do %s", k.name))
+		errs = append(errs, k.err, fmt.Errorf("pool lab: %w", k.err), show.Hinted(fmt.Errorf("a: %w", k.err), "do %s", k.name))
 	}
 	errs = append(errs, errors.New("of no kind"), os.ErrNotExist, context.Canceled)
 	for n, want := range errs {
 		_, got := opFail.call(t.Context(), l, n)
-		if got == nil || got.Error() != want.Error() || hintOf(got) != hintOf(want) {
-			t.Errorf("%v, hint %q; want %v, %q", got, hintOf(got), want, hintOf(want))
+		if got == nil || got.Error() != want.Error() || show.HintOf(got) != show.HintOf(want) {
+			t.Errorf("%v, hint %q; want %v, %q", got, show.HintOf(got), want, show.HintOf(want))
 		}
 		sameKinds(t, got, want)
 		if errors.Is(got, os.ErrNotExist) || errors.Is(got, context.Canceled) {
@@ -77,8 +79,8 @@ func TestMixedKindsTravel(t *testing.T) {
 // A kind of another version's is no kind here: the text is left.
 func TestUnknownKind(t *testing.T) {
 	err := (&wireError{Text: "x", Hint: "y", Kinds: []string{"of 2031", "busy"}}).err()
-	if err.Error() != "x" || hintOf(err) != "y" || !errors.Is(err, errBusy) || errors.Is(err, errNoSpace) {
-		t.Errorf("%v, hint %q", err, hintOf(err))
+	if err.Error() != "x" || show.HintOf(err) != "y" || !errors.Is(err, errBusy) || errors.Is(err, errNoSpace) {
+		t.Errorf("%v, hint %q", err, show.HintOf(err))
 	}
 }
 

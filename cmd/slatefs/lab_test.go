@@ -15,6 +15,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 	"slatefs/fs"
 )
@@ -154,7 +155,7 @@ func (l *lab) run(line string) (stdout, stderr string, code int) {
 	l.out.Reset()
 	l.text.Reset()
 	err := l.app.execute(l.t.Context(), strings.Split(line, " "))
-	code = report(&l.text, err)
+	code = show.Report(&l.text, err)
 	return l.out.String(), l.text.String(), code
 }
 
@@ -162,7 +163,7 @@ func (l *lab) run(line string) (stdout, stderr string, code int) {
 func (l *lab) ok(line string) string {
 	l.t.Helper()
 	out, text, code := l.run(line)
-	if code != exitDone {
+	if code != show.ExitDone {
 		l.t.Fatalf("slatefs %s: exit code %d\n%s", line, code, text)
 	}
 	return out

@@ -8,6 +8,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // A copy of a pool that another host has mounted says that it is held; whether it is a copy only people know.
@@ -28,8 +29,8 @@ func TestReguidOfHeldCopy(t *testing.T) {
 	if err := errors.Join(err, dev.Close()); err != nil { // as after a crash of that host
 		t.Fatal(err)
 	}
-	l.refused(exitFailed, `is held by host evil\012host\033 (machine 0100`, "pool rename "+file+" other")
-	l.refused(exitFailed, "hint: if this is a copy of that pool: slatefs pool reguid --take-over "+file, "pool reguid "+file)
+	l.refused(show.ExitFailed, `is held by host evil\012host\033 (machine 0100`, "pool rename "+file+" other")
+	l.refused(show.ExitFailed, "hint: if this is a copy of that pool: slatefs pool reguid --take-over "+file, "pool reguid "+file)
 	l.ok("pool reguid --take-over " + file)
 	if now, err := peek(file); err != nil || now.UUID == i.UUID || now.Name != "lab" || !now.Host.None() {
 		t.Errorf("it is %+v, %v", now, err)

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // listFlags are the flags of list.
@@ -14,7 +16,7 @@ type listFlags struct {
 	recursive        bool
 	columns, types   []string
 	sortUp, sortDown []string
-	format
+	show.Format
 }
 
 const listHelp = `Lists volumes: those in a directory, with -r also below it; a file itself; FILE@NAME a snapshot. Without a PATH, all that
@@ -77,7 +79,7 @@ func (a *app) listCmd() *cobra.Command {
 	cmd.Flags().StringSliceVarP(&f.types, "type", "t", nil, "`TYPE` of rows: volume, snapshot, directory, pool, all, or destroyed")
 	cmd.Flags().StringArrayVarP(&f.sortUp, "sort", "s", nil, "sort by the column `COL`")
 	cmd.Flags().StringArrayVarP(&f.sortDown, "sort-descending", "S", nil, "sort by the column `COL`, the greatest first")
-	f.flags(cmd, "Hpj")
+	f.Flags(cmd, "Hpj")
 	return cmd
 }
 
@@ -91,20 +93,20 @@ func (a *app) list(ctx context.Context, paths []string, f listFlags) error {
 		return err
 	}
 	slices.SortStableFunc(rows, order)
-	if f.json {
-		return writeJSON(a.stdout, "slatefs list", "rows", rows)
+	if f.JSON {
+		return show.WriteJSON(a.stdout, "slatefs list", "rows", rows)
 	}
-	heads := make([]column, len(cols))
+	heads := make([]show.Column, len(cols))
 	for i, c := range cols {
-		heads[i] = column{strings.ToUpper(c.short), c.number != nil}
+		heads[i] = show.Column{Head: strings.ToUpper(c.short), Right: c.number != nil}
 	}
 	cells := make([][]string, len(rows))
 	for i, r := range rows {
 		for _, c := range cols {
-			cells[i] = append(cells[i], c.cell(&f.format, r))
+			cells[i] = append(cells[i], c.cell(&f.Format, r))
 		}
 	}
-	return f.table(a.stdout, heads, cells)
+	return f.Table(a.stdout, heads, cells)
 }
 
 // parse checks columns, types and order.
@@ -175,7 +177,7 @@ func parseTypes(names []string) ([]string, error) {
 		case typeDestroyed:
 			types = append(types, typeDestroyed)
 		default:
-			return nil, usagef("list: -t %s: want volume, snapshot, directory, pool, destroyed or all", n)
+			return nil, show.Usagef("list: -t %s: want volume, snapshot, directory, pool, destroyed or all", n)
 		}
 	}
 	return types, nil

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // listColumn is a column of list: one of number, text and when is set.
@@ -69,7 +71,7 @@ func columnSet(name string) []string {
 func columnNamed(name string) (listColumn, error) {
 	i := slices.IndexFunc(listColumns, func(c listColumn) bool { return c.name == name || c.short == name && name != "" })
 	if i < 0 {
-		return listColumn{}, hinted(usagef("list: column %q is unknown", name), "columns are %s", strings.Join(allColumns(), ", "))
+		return listColumn{}, show.Hinted(show.Usagef("list: column %q is unknown", name), "columns are %s", strings.Join(allColumns(), ", "))
 	}
 	c := listColumns[i]
 	c.short = cmp.Or(c.short, c.name)
@@ -77,13 +79,13 @@ func columnNamed(name string) (listColumn, error) {
 }
 
 // cell prints the column of a row; empty: it has none.
-func (c listColumn) cell(f *format, r row) string {
+func (c listColumn) cell(f *show.Format, r row) string {
 	switch {
 	case c.text != nil:
 		return c.text(r)
 	case c.when != nil:
 		if t := c.when(r); t != nil {
-			return f.time(*t)
+			return f.Time(*t)
 		}
 		return ""
 	}
@@ -95,7 +97,7 @@ func (c listColumn) cell(f *format, r row) string {
 	case c.count:
 		return strconv.FormatInt(*n, 10)
 	default:
-		return f.size(*n)
+		return f.Size(*n)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // live is what the daemon of a pool says of itself, in a file beside the lock that it holds.
@@ -87,7 +88,7 @@ func inUse(l live) error {
 
 // publish says what the daemon serves.
 func (p *poolLock) publish(l live) error {
-	b, err := encode(l)
+	b, err := show.Encode(l)
 	if err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func readLive(path string) (l live, ok bool) {
 	}
 	b, err := os.ReadFile(livePath(path))
 	l.lock = path
-	return l, err == nil && decode(b, &l) == nil
+	return l, err == nil && show.Decode(b, &l) == nil
 }
 
 // held tells whether somebody holds a lock file, without taking it even for a moment.

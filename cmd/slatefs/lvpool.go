@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"slatefs/chain/lvm"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // What the tags of a logical volume say of the pool on it. They are LVM's own metadata: any host that sees the volume
@@ -197,7 +198,7 @@ func (f *finder) named(name string) (poolRef, error) {
 			case err != nil:
 				return poolRef{}, err
 			case len(same) > 1:
-				return poolRef{}, hinted(fmt.Errorf("pool %s %s lies on %s, and on %s too: all but one are copies", name, paren(k.UUID), same[0].lv, same[1].lv),
+				return poolRef{}, show.Hinted(fmt.Errorf("pool %s %s lies on %s, and on %s too: all but one are copies", name, paren(k.UUID), same[0].lv, same[1].lv),
 					"slatefs pool reguid VG/LV makes one a pool of its own")
 			}
 		}

@@ -13,7 +13,7 @@
 //   - Commands never touch a file below a mount: a path is matched against the mount table and resolved by the daemon
 //     (target.go). Nor does the daemon, which would wait for itself.
 //   - A pool's name means its UUID: what lies on a device is compared before anything is done to it (identity.go).
-//   - Names and paths are bytes: taken as typed, kept exactly (exact.go), escaped once, where they are shown (escape.go).
+//   - Names and paths are bytes: taken as typed, kept exactly and escaped once, where they are shown (internal/show).
 //   - Nothing that a pool says is run, or opened as a path, on the host (settings.go).
 //   - Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 refused or failed, 2 usage.
 package main
@@ -24,11 +24,13 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
-	os.Exit(report(os.Stderr, err))
+	os.Exit(show.Report(os.Stderr, err))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // How requests of the kernel are served.
@@ -176,19 +177,19 @@ func parseMountOptions(opts []string) (o mountOptions, err error) {
 		case opt == "nonempty":
 			o.nonEmpty = true
 		case key == "cache":
-			if o.cache, err = parseSize(val); err == nil && o.cache < 1<<20 {
-				err = usagef("mount option %s: at least 1M", opt)
+			if o.cache, err = show.ParseSize(val); err == nil && o.cache < 1<<20 {
+				err = show.Usagef("mount option %s: at least 1M", opt)
 			}
 		case key == "transport" && slices.Contains([]string{transportLoop, transportClassic}, val):
 			o.transport = val
 		case key == "verify":
 			v, bad := blockdev.ParseVerify(val)
 			if o.verify = &v; bad != nil {
-				err = usagef("mount option verify: %v", bad)
+				err = show.Usagef("mount option verify: %v", bad)
 			}
 		case slices.Contains(ignoredOptions, opt), strings.HasPrefix(opt, "x-"):
 		default:
-			err = hinted(usagef("mount option %q is unknown", opt), "slatefs mount --help lists them")
+			err = show.Hinted(show.Usagef("mount option %q is unknown", opt), "slatefs mount --help lists them")
 		}
 		if err != nil {
 			return o, err

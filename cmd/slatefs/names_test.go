@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs"
 )
 
@@ -40,8 +41,8 @@ func TestNamesAreBytes(t *testing.T) {
 	if out := l.ok("get -H -o name,value refquota /lab/" + exact); out != "/lab/caf\\351.raw\tnone\n" {
 		t.Errorf("get prints %q", out)
 	}
-	l.refused(exitFailed, `/lab/no\351: not found`, "destroy /lab/no\xe9")
-	l.refused(exitFailed, `caf\351.raw: has clones: \377`, "destroy -r /lab/"+exact)
+	l.refused(show.ExitFailed, `/lab/no\351: not found`, "destroy /lab/no\xe9")
+	l.refused(show.ExitFailed, `caf\351.raw: has clones: \377`, "destroy -r /lab/"+exact)
 	if out := l.ok("destroy -rdnv /lab/" + exact); !strings.Contains(out, "would destroy /lab/caf\\351.raw@s\n") || !strings.Contains(out, `seen by clone \377`) {
 		t.Errorf("destroy -n prints %q", out)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // op is an operation of the control protocol: what it is called on the wire, and the types of its arguments and its result. A
@@ -59,7 +60,7 @@ func handle[Args, Result any](ops operations, o op[Args, Result], fn func(contex
 	}
 	ops[o.name] = operation{o.reads, func(ctx context.Context, who peer, raw json.RawMessage) (any, error) {
 		var args Args
-		if err := decode(raw, &args); err != nil {
+		if err := show.Decode(raw, &args); err != nil {
 			return nil, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not understand the arguments: %w", version(), err))
 		}
 		return fn(ctx, who, args)
@@ -77,7 +78,7 @@ func (ops operations) onlyReading(err error) {
 
 // call asks the daemon of a pool for the operation and waits for its end, or ctx's.
 func (o op[Args, Result]) call(ctx context.Context, l live, args Args) (res Result, err error) {
-	raw, err := encode(args)
+	raw, err := show.Encode(args)
 	if err != nil {
 		return res, err
 	}
@@ -88,5 +89,5 @@ func (o op[Args, Result]) call(ctx context.Context, l live, args Args) (res Resu
 	if r.Error != nil {
 		return res, r.Error.err()
 	}
-	return res, decode(r.Result, &res)
+	return res, show.Decode(r.Result, &res)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 func (a *app) poolCheckCmd() *cobra.Command {
@@ -47,7 +48,7 @@ func (a *app) poolCheck(ctx context.Context, arg string, online, reclaim bool) e
 	var r *chain.CheckReport
 	switch {
 	case ref.live != nil && !online:
-		return hinted(fmt.Errorf("pool %s is mounted on %s", ref.name, ref.live.Dir), "pool check --online checks it while it is in use")
+		return show.Hinted(fmt.Errorf("pool %s is mounted on %s", ref.name, ref.live.Dir), "pool check --online checks it while it is in use")
 	case ref.live != nil:
 		r, err = opCheck.call(ctx, *ref.live, none{})
 	default:
@@ -77,26 +78,26 @@ func (a *app) checkOffline(ctx context.Context, ref poolRef, reclaim bool) (*cha
 
 func (a *app) printCheck(name string, r *chain.CheckReport) error {
 	for _, e := range r.Errors {
-		if _, err := io.WriteString(a.stdout, printable("error: %s\n", e)); err != nil {
+		if _, err := io.WriteString(a.stdout, show.Printable("error: %s\n", e)); err != nil {
 			return err
 		}
 	}
 	for _, l := range r.Leaks {
-		if _, err := io.WriteString(a.stdout, printable("leak: %s\n", l)); err != nil {
+		if _, err := io.WriteString(a.stdout, show.Printable("leak: %s\n", l)); err != nil {
 			return err
 		}
 	}
 	if r.Counted > 0 {
-		text := printable("pool %s: %s count as available or reserved, %s were clean in the end\n", name, formatSize(r.Counted), formatSize(r.Reclaimed))
+		text := show.Printable("pool %s: %s count as available or reserved, %s were clean in the end\n", name, show.FormatSize(r.Counted), show.FormatSize(r.Reclaimed))
 		if _, err := io.WriteString(a.stdout, text); err != nil {
 			return err
 		}
 	}
-	if _, err := io.WriteString(a.stdout, printable("pool %s: %d errors, %d leaks\n", name, len(r.Errors), len(r.Leaks))); err != nil {
+	if _, err := io.WriteString(a.stdout, show.Printable("pool %s: %d errors, %d leaks\n", name, len(r.Errors), len(r.Leaks))); err != nil {
 		return err
 	}
 	if len(r.Errors)+len(r.Leaks) > 0 {
-		return errQuiet
+		return show.ErrQuiet
 	}
 	return nil
 }

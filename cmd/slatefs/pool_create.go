@@ -12,6 +12,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // poolCreateFlags are the flags of pool create.
@@ -19,7 +20,7 @@ type poolCreateFlags struct {
 	force, dry, sparse  bool
 	assumeZero, zeroNow bool
 	props               []string
-	size                sizeFlag
+	size                show.Size
 }
 
 const poolCreateHelp = `Makes a pool on a block device or logical volume, or in a new file or logical volume of --size. DEVICE starts with / or ./,
@@ -87,11 +88,11 @@ func (a *app) poolCreate(ctx context.Context, name, device string, f poolCreateF
 		what := "on " + n.device
 		switch {
 		case n.lv != nil && n.lv.bytes > 0:
-			what = fmt.Sprintf("on a new logical volume %s of %s", n.lv.name, formatSize(n.lv.bytes))
+			what = fmt.Sprintf("on a new logical volume %s of %s", n.lv.name, show.FormatSize(n.lv.bytes))
 		case n.file > 0:
-			what = fmt.Sprintf("in a new file %s of %s", n.device, formatSize(n.file))
+			what = fmt.Sprintf("in a new file %s of %s", n.device, show.FormatSize(n.file))
 		}
-		_, err := fmt.Fprint(a.stdout, printable("would create pool %s %s\n", n.name, what))
+		_, err := fmt.Fprint(a.stdout, show.Printable("would create pool %s %s\n", n.name, what))
 		return err
 	}
 	return a.makePool(ctx, n)
@@ -100,11 +101,11 @@ func (a *app) poolCreate(ctx context.Context, name, device string, f poolCreateF
 // planPool checks all that can be checked before anything is changed.
 func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFlags) (n newPool, err error) {
 	if !poolName.MatchString(name) {
-		return n, usagef("pool name %q: want letters, digits, and - _ . : inside, at most 100", name)
+		return n, show.Usagef("pool name %q: want letters, digits, and - _ . : inside, at most 100", name)
 	}
 	lv, isLV := lvArgument(device)
 	if !isLV && !isPath(device) {
-		return n, hinted(usagef("%s: is neither a path nor VG/LV", device), "a device starts with / or ./, as ./%s; an LV is VG/LV", device)
+		return n, show.Hinted(show.Usagef("%s: is neither a path nor VG/LV", device), "a device starts with / or ./, as ./%s; an LV is VG/LV", device)
 	}
 	n = newPool{name: name, sparse: f.sparse, zeroed: f.assumeZero, zeroNow: f.zeroNow}
 	settings, err := parseSettings(f.props, chain.OnPool)
@@ -128,10 +129,10 @@ func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFla
 		return n, errors.Join(n.planFile(f), a.nameFree(ctx, name, n.device))
 	case err != nil:
 		return n, err
-	case f.size.set || f.sparse:
-		err := usagef("%s: exists, --size and --sparse are for a new file", device)
+	case f.size.Given || f.sparse:
+		err := show.Usagef("%s: exists, --size and --sparse are for a new file", device)
 		if i, held := a.identifyPath(n.device); held {
-			err = hinted(err, "it holds the pool %s: slatefs mount %s DIR mounts it", i.Name, device)
+			err = show.Hinted(err, "it holds the pool %s: slatefs mount %s DIR mounts it", i.Name, device)
 		}
 		return n, err
 	}
@@ -144,9 +145,9 @@ func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFla
 func bigEnough(bytes int64) error {
 	switch {
 	case bytes < chain.MinPool:
-		return fmt.Errorf("%s is too small for a pool, which has at least %s", formatSize(bytes), formatSize(chain.MinPool))
+		return fmt.Errorf("%s is too small for a pool, which has at least %s", show.FormatSize(bytes), show.FormatSize(chain.MinPool))
 	case bytes > chain.MaxPool:
-		return fmt.Errorf("%s is too big for a pool, which has at most %s", formatSize(bytes), formatSize(chain.MaxPool))
+		return fmt.Errorf("%s is too big for a pool, which has at most %s", show.FormatSize(bytes), show.FormatSize(chain.MaxPool))
 	}
 	return nil
 }
@@ -159,7 +160,7 @@ func (a *app) nameFree(ctx context.Context, name, device string) error {
 			continue
 		}
 		if a.stillThere(ctx, k) {
-			return hinted(fmt.Errorf("a pool %s exists, on %s", name, k.Device), "take another name, or slatefs pool destroy %s", name)
+			return show.Hinted(fmt.Errorf("a pool %s exists, on %s", name, k.Device), "take another name, or slatefs pool destroy %s", name)
 		}
 		a.warnOnce("pool %s %s, which was known to lie on %s, is forgotten: it is not there any more", k.Name, paren(k.UUID), k.Device)
 		a.forget(k.UUID)

@@ -14,6 +14,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // planFile checks the size of a new file.
@@ -21,14 +22,14 @@ func (n *newPool) planFile(f poolCreateFlags) error {
 	switch {
 	case isDeviceName(n.device):
 		return fmt.Errorf("%s: no such device", n.device)
-	case !f.size.set:
-		return usagef("%s: does not exist; --size makes a new file, as --size 20G", n.device)
+	case !f.size.Given:
+		return show.Usagef("%s: does not exist; --size makes a new file, as --size 20G", n.device)
 	case f.zeroNow || f.assumeZero:
-		return usagef("%s: --zero-now and --assume-zero are for devices; a new file is zeros", n.device)
-	case f.size.bytes%chain.BlockSize != 0:
-		return usagef("--size %d: must be a multiple of %s", f.size.bytes, formatSize(chain.BlockSize))
+		return show.Usagef("%s: --zero-now and --assume-zero are for devices; a new file is zeros", n.device)
+	case f.size.Bytes%chain.BlockSize != 0:
+		return show.Usagef("--size %d: must be a multiple of %s", f.size.Bytes, show.FormatSize(chain.BlockSize))
 	}
-	n.file = f.size.bytes
+	n.file = f.size.Bytes
 	if err := bigEnough(n.file); err != nil {
 		return err
 	}
@@ -57,7 +58,7 @@ func (n *newPool) roomForFile() error {
 		return &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
 	if free := st.Bavail * uint64(st.Frsize); uint64(n.file) > free {
-		return hinted(fmt.Errorf("%s: has %s free, a pool file of %s does not fit", dir, formatSize(int64(free)), formatSize(n.file)),
+		return show.Hinted(fmt.Errorf("%s: has %s free, a pool file of %s does not fit", dir, show.FormatSize(int64(free)), show.FormatSize(n.file)),
 			"--sparse makes a file that takes its space when it is written to")
 	}
 	return nil
@@ -119,7 +120,7 @@ func (a *app) clearHalfMade(dir string) {
 		case err != nil:
 			a.warnOnce("a pool create that was killed has left %s: %v", path, err)
 		case size >= 0:
-			a.warnOnce("a pool create was killed, what it left is removed: %s, %s", path, formatSize(size))
+			a.warnOnce("a pool create was killed, what it left is removed: %s, %s", path, show.FormatSize(size))
 		}
 	}
 }
@@ -163,29 +164,29 @@ func (a *app) createFile(ctx context.Context, path string, n newPool) (*blockdev
 		f, err := blockdev.Create(path, n.file, n.sparse)
 		done <- result{f, err}
 	}()
-	var show *progress
+	var bar *show.Progress
 	t := time.NewTicker(200 * time.Millisecond)
 	defer t.Stop()
 	for start := a.now(); ; {
 		select {
 		case r := <-done:
 			switch {
-			case show == nil:
+			case bar == nil:
 			case r.err == nil:
-				return r.f, errors.Join(show.set(n.file, n.file), show.end())
+				return r.f, errors.Join(bar.Set(n.file, n.file), bar.End())
 			default: // as far as it came
-				return r.f, errors.Join(r.err, show.end())
+				return r.f, errors.Join(r.err, bar.End())
 			}
 			return r.f, r.err
 		case <-ctx.Done():
 			return nil, errors.Join(ctx.Err(), removeIfThere(path))
 		case <-t.C:
-			if show == nil && a.now().Sub(start) > 2*time.Second {
-				show = a.newProgress("zeros")
-				show.start, show.last = start, start // its rate counts the time before it was shown
+			if bar == nil && a.now().Sub(start) > 2*time.Second {
+				bar = show.NewProgress(a.stderr, a.now, "zeros")
+				bar.Began(start) // its rate counts the time before it was shown
 			}
-			if st, err := os.Stat(path); err == nil && show != nil {
-				if err := show.set(st.Size(), n.file); err != nil {
+			if st, err := os.Stat(path); err == nil && bar != nil {
+				if err := bar.Set(st.Size(), n.file); err != nil {
 					return nil, err
 				}
 			}

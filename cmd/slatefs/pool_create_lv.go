@@ -12,6 +12,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/lvm"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // newLV is the logical volume of a pool that is to be made.
@@ -37,7 +38,7 @@ var wholeVolumes = []string{"linear", "striped", "mirror", "raid", "raid1", "rai
 // planLV checks all that can be checked before anything is changed.
 func (a *app) planLV(ctx context.Context, n *newPool, name lvm.Name, f poolCreateFlags) error {
 	if f.sparse {
-		return usagef("%s: --sparse is for a new pool file", name)
+		return show.Usagef("%s: --sparse is for a new pool file", name)
 	}
 	r, err := lvm.Find()
 	if err != nil {
@@ -49,22 +50,22 @@ func (a *app) planLV(ctx context.Context, n *newPool, name lvm.Name, f poolCreat
 	}
 	g, err := r.Group(ctx, name.VG)
 	if err != nil {
-		return hinted(err, "%s is taken for VG/LV; a path starts with / or ./", name)
+		return show.Hinted(err, "%s is taken for VG/LV; a path starts with / or ./", name)
 	}
 	if v, ok := g.Volume(name.LV); ok {
 		return a.planOldLV(ctx, n, v, f)
 	}
 	switch {
-	case !f.size.set:
-		return usagef("logical volume %s: does not exist; --size makes it, as --size 20G", name)
-	case f.size.bytes%chain.BlockSize != 0:
-		return usagef("--size %d: must be a multiple of %s", f.size.bytes, formatSize(chain.BlockSize))
+	case !f.size.Given:
+		return show.Usagef("logical volume %s: does not exist; --size makes it, as --size 20G", name)
+	case f.size.Bytes%chain.BlockSize != 0:
+		return show.Usagef("--size %d: must be a multiple of %s", f.size.Bytes, show.FormatSize(chain.BlockSize))
 	case g.Missing:
 		return fmt.Errorf("volume group %s: a physical volume is missing", g.Name)
 	}
-	n.lv.bytes = (f.size.bytes + g.Extent - 1) / g.Extent * g.Extent
+	n.lv.bytes = (f.size.Bytes + g.Extent - 1) / g.Extent * g.Extent
 	if n.lv.bytes > g.Free {
-		return fmt.Errorf("volume group %s: has %s free, a logical volume of %s does not fit", g.Name, formatSize(g.Free), formatSize(n.lv.bytes))
+		return fmt.Errorf("volume group %s: has %s free, a logical volume of %s does not fit", g.Name, show.FormatSize(g.Free), show.FormatSize(n.lv.bytes))
 	}
 	n.growByItself()
 	return bigEnough(n.lv.bytes)
@@ -83,8 +84,8 @@ func (n *newPool) growByItself() {
 // planOldLV checks a volume that is there: of a kind that a pool can lie on, not in use, and, unless forced, without a
 // signature that blkid knows.
 func (a *app) planOldLV(ctx context.Context, n *newPool, v lvm.Volume, f poolCreateFlags) (err error) {
-	if f.size.set {
-		return usagef("logical volume %s: exists, --size is for a new one", v.Name)
+	if f.size.Given {
+		return show.Usagef("logical volume %s: exists, --size is for a new one", v.Name)
 	}
 	for _, layout := range strings.Split(v.Layout, ",") {
 		if !slices.Contains(wholeVolumes, layout) {

@@ -10,6 +10,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 const poolDestroyHelp = `Destroys a pool that is not mounted: its device is no pool any more. A pool file is left for you to remove;
@@ -76,7 +77,7 @@ func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref poolRef, fl
 	case errors.Is(err, chain.ErrNotPool):
 		return fmt.Errorf("%s: %w", ref.device, err)
 	case err != nil && !flags.force:
-		return hinted(fmt.Errorf("%s: %w", ref.device, err), "--force destroys what is left of it, --erase --force zeroes the whole device")
+		return show.Hinted(fmt.Errorf("%s: %w", ref.device, err), "--force destroys what is left of it, --erase --force zeroes the whole device")
 	case err == nil:
 		end.name, end.id = p.Name(), p.UUID()
 		unlock, err := a.lockCopy(end.id, dev) // against the same pool through a loop device
@@ -95,7 +96,7 @@ func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref poolRef, fl
 		return err
 	}
 	if flags.dry {
-		_, err := fmt.Fprintln(a.stdout, escape(end.forecast(flags)))
+		_, err := fmt.Fprintln(a.stdout, show.Escape(end.forecast(flags)))
 		return err
 	}
 	return a.endPool(ctx, dev, end, flags)
@@ -148,7 +149,7 @@ func (e poolEnd) leaves() string {
 	if u.Volumes == 0 && u.Live+dirty == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d volumes, %s in use and %s freed", u.Volumes, formatSize(u.Live), formatSize(dirty))
+	return fmt.Sprintf("%d volumes, %s in use and %s freed", u.Volumes, show.FormatSize(u.Live), show.FormatSize(dirty))
 }
 
 // allowed refuses to leave bytes of volumes behind.
@@ -157,7 +158,7 @@ func (e poolEnd) allowed(flags poolDestroyFlags) error {
 	if flags.erase || flags.force || text == "" {
 		return nil
 	}
-	return hinted(fmt.Errorf("pool %s: would leave on %s, not erased: %s", e.name, e.device, text), "--erase zeroes that first, --force leaves it")
+	return show.Hinted(fmt.Errorf("pool %s: would leave on %s, not erased: %s", e.name, e.device, text), "--erase zeroes that first, --force leaves it")
 }
 
 // forecast is what -n says.
@@ -169,11 +170,11 @@ func (e poolEnd) forecast(flags poolDestroyFlags) string {
 	text := e.leaves()
 	switch {
 	case flags.erase && e.usage == nil:
-		return fmt.Sprintf("%s, and zero the whole device, %s", s, formatSize(e.left.bytes()+chain.SuperBytes))
+		return fmt.Sprintf("%s, and zero the whole device, %s", s, show.FormatSize(e.left.bytes()+chain.SuperBytes))
 	case flags.erase && text != "":
-		return fmt.Sprintf("%s, and zero %s: %s, and metadata", s, formatSize(e.left.bytes()+chain.SuperBytes), text)
+		return fmt.Sprintf("%s, and zero %s: %s, and metadata", s, show.FormatSize(e.left.bytes()+chain.SuperBytes), text)
 	case flags.erase:
-		return fmt.Sprintf("%s, and zero %s of metadata", s, formatSize(e.left.bytes()+chain.SuperBytes))
+		return fmt.Sprintf("%s, and zero %s of metadata", s, show.FormatSize(e.left.bytes()+chain.SuperBytes))
 	case text != "":
 		return fmt.Sprintf("%s, and leave, not erased: %s", s, text)
 	}

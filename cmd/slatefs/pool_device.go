@@ -14,6 +14,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // deviceFree refuses a device, or an existing file, that is in use, always, and one that holds something, unless
@@ -52,17 +53,17 @@ func (a *app) deviceFree(ctx context.Context, device string, st os.FileInfo, for
 		}
 		err = fmt.Errorf("%s: holds the pool %s", device, name)
 		if !force && !slices.ContainsFunc(a.knownPools(), func(k known) bool { return k.UUID == old }) {
-			return old, hinted(err, "it is not known here, as one that was copied, or whose pool create was killed at its end; slatefs mount %s DIR mounts it, -f makes another one", device)
+			return old, show.Hinted(err, "it is not known here, as one that was copied, or whose pool create was killed at its end; slatefs mount %s DIR mounts it, -f makes another one", device)
 		}
 	case !errors.Is(idErr, chain.ErrNotPool) && size >= chain.MinPool:
 		err = fmt.Errorf("%s: holds a pool: %w", device, idErr)
 	case file && st.Size() > 0:
-		err = fmt.Errorf("%s: exists, with %s in it", device, formatSize(st.Size()))
+		err = fmt.Errorf("%s: exists, with %s in it", device, show.FormatSize(st.Size()))
 	case !file:
 		err = a.signature(ctx, device)
 	}
 	if err != nil && !force {
-		return old, hinted(err, "-f makes the pool all the same; what is there is lost")
+		return old, show.Hinted(err, "-f makes the pool all the same; what is there is lost")
 	}
 	return old, bigEnough(size)
 }

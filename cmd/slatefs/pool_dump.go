@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 func (a *app) poolDumpCmd() *cobra.Command {
@@ -53,7 +54,7 @@ use the -j of other commands. A pool that is not mounted is opened read-only.`,
 func dumpPool(ctx context.Context, w io.Writer, p *chain.Pool) error {
 	var b strings.Builder
 	u := p.Usage()
-	b.WriteString(printable("pool %s\n  uuid %v\n  generation %d\n  journal %d of %d bytes\n", p.Name(), uuid(p.UUID()), u.Generation, u.JournalUsed, u.JournalSize))
+	b.WriteString(show.Printable("pool %s\n  uuid %v\n  generation %d\n  journal %d of %d bytes\n", p.Name(), uuid(p.UUID()), u.Generation, u.JournalUsed, u.JournalSize))
 	fmt.Fprintf(&b, "space, bytes\n  total %d\n  live %d\n  metadata %d\n  clean %d\n  claimed %d\n  dirty %d\n  freeing %d\n  failed %d\n",
 		u.Total, u.Live, u.Meta, u.Clean, u.Claimed, u.Dirty, u.Freeing, u.Failed)
 	fmt.Fprintf(&b, "  reserve %d\n  promised %d\n  available %d\n", u.Reserve, u.Promised, u.Avail)
@@ -66,8 +67,8 @@ func dumpPool(ctx context.Context, w io.Writer, p *chain.Pool) error {
 	jobs := p.EraseJobs()
 	fmt.Fprintf(&b, "erase jobs %d\n", len(jobs))
 	for _, j := range jobs {
-		b.WriteString(printable("  job %d %s \"%s\" of \"%s\": freed %d dirty %d erased %d failed %d since %s\n",
-			j.ID, j.State, j.Reason, subject(j.Volume, j.Layer), j.Freed, j.Dirty, j.Erased, j.Failed, formatTime(j.Since)))
+		b.WriteString(show.Printable("  job %d %s \"%s\" of \"%s\": freed %d dirty %d erased %d failed %d since %s\n",
+			j.ID, j.State, j.Reason, subject(j.Volume, j.Layer), j.Freed, j.Dirty, j.Erased, j.Failed, show.FormatTime(j.Since)))
 	}
 	_, err = io.WriteString(w, b.String())
 	return err
@@ -79,9 +80,9 @@ func (s *service) dumpVolume(b *strings.Builder, ino chain.Ino) error {
 	if err != nil {
 		return err
 	}
-	b.WriteString(printable("  volume %s inode %d mode %04o size %d used %d refer %d promised %d", s.abs(ino), uint64(ino), i.Mode, i.Size, i.Used, i.Refer, i.Promised))
+	b.WriteString(show.Printable("  volume %s inode %d mode %04o size %d used %d refer %d promised %d", s.abs(ino), uint64(ino), i.Mode, i.Size, i.Used, i.Refer, i.Promised))
 	if i.Origin != "" {
-		b.WriteString(printable(" origin %s", i.Origin))
+		b.WriteString(show.Printable(" origin %s", i.Origin))
 	}
 	b.WriteString("\n")
 	layers, err := s.pool.Tree(ino)
@@ -96,7 +97,7 @@ func (s *service) dumpVolume(b *strings.Builder, ino chain.Ino) error {
 		case l.Nameless:
 			kind = "nameless"
 		}
-		b.WriteString(printable("    layer %v parent %v %s size %d written %d refer %d %s\n", l.ID, l.Parent, kind, l.Size, l.Written, l.Refer, formatTime(l.Created)))
+		b.WriteString(show.Printable("    layer %v parent %v %s size %d written %d refer %d %s\n", l.ID, l.Parent, kind, l.Size, l.Written, l.Refer, show.FormatTime(l.Created)))
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 )
 
@@ -134,13 +135,13 @@ func (a *app) eraseAll(ctx context.Context, dev endDevice, l leftovers) error {
 			}
 			q.runs = part
 			if _, err = e.Now(ctx, extentBytes(part)); err == nil && q.failed > 0 {
-				err = fmt.Errorf("%s on %s could not be zeroed, or do not read as zeros", formatSize(q.failed), dev.Path())
+				err = fmt.Errorf("%s on %s could not be zeroed, or do not read as zeros", show.FormatSize(q.failed), dev.Path())
 			}
 		}
 		return struct{}{}, err
 	})
 	if err != nil {
-		return hinted(errors.Join(err, ctx.Err()), "not all is erased, and the pool is still called one: see to the device, and do it again")
+		return show.Hinted(errors.Join(err, ctx.Err()), "not all is erased, and the pool is still called one: see to the device, and do it again")
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 const poolExtendHelp = `Makes a pool larger: to S, or by S with +S, or, without a size, as large as its device is. Of a logical volume LVM is asked
@@ -33,12 +34,12 @@ func (a *app) poolExtendCmd() *cobra.Command {
 			var e extendArgs
 			if len(args) == 2 {
 				text, more := strings.CutPrefix(args[1], "+")
-				n, err := parseSize(text)
+				n, err := show.ParseSize(text)
 				if err != nil {
 					return err
 				}
 				if n%chain.BlockSize != 0 || n == 0 {
-					return usagef("size %s: must be a multiple of %s", args[1], formatSize(chain.BlockSize))
+					return show.Usagef("size %s: must be a multiple of %s", args[1], show.FormatSize(chain.BlockSize))
 				}
 				e = extendArgs{n, more}
 			}
@@ -50,7 +51,7 @@ func (a *app) poolExtendCmd() *cobra.Command {
 }
 
 func (a *app) poolReduceCmd() *cobra.Command {
-	var least sizeFlag
+	var least show.Size
 	var most bool
 	cmd := &cobra.Command{
 		Use:   "reduce --min|--size S POOL",
@@ -62,10 +63,10 @@ to S, or as far as it goes. Nothing is moved for that; what is promised to volum
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completePools(0),
 		RunE: plain(func(ctx context.Context, args []string) error {
-			if most == least.set {
-				return usagef("pool reduce: give --min or --size")
+			if most == least.Given {
+				return show.Usagef("pool reduce: give --min or --size")
 			}
-			r := reduceArgs{least.bytes}
+			r := reduceArgs{least.Bytes}
 			return resizePool(ctx, a, args[0], opReduce, r, func(ctx context.Context, g *grower) (poolSize, error) {
 				return g.reduceOp(ctx, peer{}, r)
 			})
@@ -98,9 +99,9 @@ func resizePool[Args any](ctx context.Context, a *app, arg string, o op[Args, po
 		return err
 	}
 	if r.Before == r.After {
-		return a.note("pool %s: stays as it is, %s", ref.name, formatSize(r.After))
+		return a.note("pool %s: stays as it is, %s", ref.name, show.FormatSize(r.After))
 	}
-	_, err = fmt.Fprint(a.stdout, printable("pool %s: %s, was %s\n", ref.name, formatSize(r.After), formatSize(r.Before)))
+	_, err = fmt.Fprint(a.stdout, show.Printable("pool %s: %s, was %s\n", ref.name, show.FormatSize(r.After), show.FormatSize(r.Before)))
 	return err
 }
 

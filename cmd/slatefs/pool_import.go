@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // States of pools that were found.
@@ -34,7 +36,7 @@ type foundPool struct {
 type importFlags struct {
 	dir   string
 	adopt bool
-	format
+	show.Format
 }
 
 func (a *app) poolImportCmd() *cobra.Command {
@@ -58,20 +60,20 @@ Nothing is changed on a device.`,
 			case len(args) == 1:
 				return a.importPool(ctx, list, args[0], f.adopt)
 			case f.adopt:
-				return usagef("pool import: --adopt wants a NAME or UUID")
-			case f.json:
-				return writeJSON(a.stdout, "slatefs pool import", "pools", list)
+				return show.Usagef("pool import: --adopt wants a NAME or UUID")
+			case f.JSON:
+				return show.WriteJSON(a.stdout, "slatefs pool import", "pools", list)
 			}
 			rows := make([][]string, len(list))
 			for i, p := range list {
-				rows[i] = []string{p.Name, p.UUID.String(), f.size(p.Size), p.State, p.Device}
+				rows[i] = []string{p.Name, p.UUID.String(), f.Size(p.Size), p.State, p.Device}
 			}
-			return f.table(a.stdout, parseColumns("NAME UUID >SIZE STATE DEVICE"), rows)
+			return f.Table(a.stdout, show.Columns("NAME UUID >SIZE STATE DEVICE"), rows)
 		}),
 	}
 	cmd.Flags().StringVarP(&f.dir, "directory", "d", "", "look at the files and devices in `DIR`, not at block devices")
 	cmd.Flags().BoolVar(&f.adopt, "adopt", false, "take a copy for the pool, in place of the one that is known")
-	f.flags(cmd, "Hpj")
+	f.Flags(cmd, "Hpj")
 	return cmd
 }
 
@@ -164,9 +166,9 @@ func (a *app) importPool(ctx context.Context, list []foundPool, which string, ad
 	list = slices.DeleteFunc(list, func(p foundPool) bool { return p.Name != which && (idErr != nil || p.UUID != id) })
 	switch {
 	case len(list) == 0:
-		return hinted(fmt.Errorf("%s: no such pool is found that this host does not know", which), "slatefs pool import -d DIR looks at the files in DIR")
+		return show.Hinted(fmt.Errorf("%s: no such pool is found that this host does not know", which), "slatefs pool import -d DIR looks at the files in DIR")
 	case len(list) > 1 && list[0].UUID == list[1].UUID:
-		return hinted(fmt.Errorf("pool %s %s lies on %s, and on %s too: one of them is a copy", list[0].Name, paren(list[0].UUID), list[0].Device, list[1].Device),
+		return show.Hinted(fmt.Errorf("pool %s %s lies on %s, and on %s too: one of them is a copy", list[0].Name, paren(list[0].UUID), list[0].Device, list[1].Device),
 			"slatefs pool reguid %s makes that a pool of its own", list[1].Device)
 	case len(list) > 1:
 		return fmt.Errorf("%d pools are named %s, on %s and %s: give the UUID, %v or %v", len(list), which,
@@ -178,7 +180,7 @@ func (a *app) importPool(ctx context.Context, list []foundPool, which string, ad
 	}
 	for _, k := range a.knownPools() {
 		if k.Name == p.Name && k.UUID != p.UUID && a.stillThere(ctx, k) {
-			return hinted(fmt.Errorf("a pool %s is known, on %s", k.Name, k.Device), "slatefs pool rename %s NEWNAME", p.Device)
+			return show.Hinted(fmt.Errorf("a pool %s is known, on %s", k.Name, k.Device), "slatefs pool rename %s NEWNAME", p.Device)
 		}
 	}
 	k, _ := a.host.knownAs(p.UUID) //nolint:errcheck // where it was mounted last stays, if that is known

@@ -12,6 +12,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 func (a *app) poolRenameCmd() *cobra.Command {
@@ -26,7 +27,7 @@ stays.`,
 		ValidArgsFunction: a.completePools(0),
 		RunE: plain(func(ctx context.Context, args []string) error {
 			if err := chain.CheckPoolName(args[1]); err != nil || !poolName.MatchString(args[1]) {
-				return usagef("pool name %q: want letters, digits, and - _ . : inside, at most 100", args[1])
+				return show.Usagef("pool name %q: want letters, digits, and - _ . : inside, at most 100", args[1])
 			}
 			return a.relabel(ctx, args[0], newLabel{name: args[1]})
 		}),
@@ -50,7 +51,7 @@ that this host holds it: --take-over is for those who know that it is a copy.`,
 		Args: arguments(1, 1),
 		RunE: plain(func(ctx context.Context, args []string) error {
 			if !isPath(args[0]) && !strings.Contains(args[0], "/") {
-				return hinted(usagef("%s: is no device", args[0]), "a path starts with / or ./; an LV is VG/LV")
+				return show.Hinted(show.Usagef("%s: is no device", args[0]), "a path starts with / or ./; an LV is VG/LV")
 			}
 			id, err := newUUID()
 			if err != nil {
@@ -111,7 +112,7 @@ func (a *app) relabelOn(ctx context.Context, ref poolRef, n newLabel) (err error
 	err = chain.Relabel(dev, chain.Options{Now: a.now, Host: me, TakeOver: n.take}, n.name, n.id)
 	switch {
 	case errors.Is(err, chain.ErrHeld) && n.id != (uuid{}):
-		return hinted(err, "if this is a copy of that pool: slatefs pool reguid --take-over %s", ref.device)
+		return show.Hinted(err, "if this is a copy of that pool: slatefs pool reguid --take-over %s", ref.device)
 	case err != nil:
 		return takeOverHint(err, oldName)
 	}
@@ -130,7 +131,7 @@ func (a *app) relabelOn(ctx context.Context, ref poolRef, n newLabel) (err error
 		err = a.remember(k)
 	}
 	if err == nil {
-		_, err = fmt.Fprint(a.stdout, printable("pool %s, UUID %v, was %s, %v\n", now, newID, oldName, old))
+		_, err = fmt.Fprint(a.stdout, show.Printable("pool %s, UUID %v, was %s, %v\n", now, newID, oldName, old))
 	}
 	return err
 }
@@ -193,7 +194,7 @@ known again. A pool on a logical volume is still found by its tags. Settings tha
 				return err
 			}
 			if l, ok := readLive(a.host.lockPath(k.UUID)); ok {
-				return hinted(inUse(l), "slatefs umount %s", l.Dir)
+				return show.Hinted(inUse(l), "slatefs umount %s", l.Dir)
 			}
 			return a.host.forget(k.UUID)
 		}),
@@ -210,7 +211,7 @@ func (a *app) knownOne(arg string) (known, error) {
 	same := slices.DeleteFunc(a.knownPools(), func(k known) bool { return k.Name != arg })
 	switch len(same) {
 	case 0:
-		return known{}, hinted(fmt.Errorf("%s: %w", arg, errUnknownPool), "slatefs pool list shows the known ones")
+		return known{}, show.Hinted(fmt.Errorf("%s: %w", arg, errUnknownPool), "slatefs pool list shows the known ones")
 	case 1:
 		return same[0], nil
 	}

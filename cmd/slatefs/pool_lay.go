@@ -8,6 +8,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 )
 
@@ -71,21 +72,21 @@ func (a *app) zeroPool(ctx context.Context, dev poolDevice, p *chain.Pool) (err 
 		return err
 	}
 	total := p.Usage().Dirty
-	show := a.newProgress("zeros")
-	defer func() { err = errors.Join(err, show.end()) }()
+	bar := show.NewProgress(a.stderr, a.now, "zeros")
+	defer func() { err = errors.Join(err, bar.End()) }()
 	for {
 		n, err := e.Now(ctx, eraseStep)
 		if err != nil {
 			return err
 		}
 		u := p.Usage()
-		if err := show.set(total-u.Dirty-u.Failed, total); err != nil {
+		if err := bar.Set(total-u.Dirty-u.Failed, total); err != nil {
 			return err
 		}
 		switch {
 		case u.Dirty > 0 && n > 0:
 		case u.Dirty+u.Failed > 0:
-			return fmt.Errorf("%s: %s could not be erased", dev.Path(), formatSize(u.Dirty+u.Failed))
+			return fmt.Errorf("%s: %s could not be erased", dev.Path(), show.FormatSize(u.Dirty+u.Failed))
 		default:
 			return nil
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // States of pools.
@@ -46,7 +47,7 @@ type vgState struct {
 }
 
 func (a *app) poolListCmd() *cobra.Command {
-	var f format
+	var f show.Format
 	cmd := &cobra.Command{
 		Use:   "list [-Hpj]",
 		Short: "List the pools that this host knows",
@@ -58,31 +59,31 @@ a pool that grows; anybody may take it, so AVAIL has nothing of it.`,
 		Args: arguments(0, 0),
 		RunE: plain(func(ctx context.Context, _ []string) error { return a.poolList(ctx, f) }),
 	}
-	f.flags(cmd, "Hpj")
+	f.Flags(cmd, "Hpj")
 	return cmd
 }
 
-func (a *app) poolList(ctx context.Context, f format) error {
+func (a *app) poolList(ctx context.Context, f show.Format) error {
 	pools, err := a.poolStates(ctx)
 	if err != nil {
 		return err
 	}
-	if f.json {
-		return writeJSON(a.stdout, "slatefs pool list", "pools", pools)
+	if f.JSON {
+		return show.WriteJSON(a.stdout, "slatefs pool list", "pools", pools)
 	}
 	rows := make([][]string, len(pools))
 	for i, p := range pools {
 		r := []string{p.Name, "", "", "", "", "", p.State, p.Dir, p.Device}
 		if p.VG != nil {
-			r[5] = f.size(p.VG.Free)
+			r[5] = f.Size(p.VG.Free)
 		}
 		if p.Info != nil {
 			u := p.Info.Usage
-			r[1], r[2], r[3], r[4] = f.size(u.Total), f.size(u.Live), f.size(u.Dirty+u.Freeing+u.Failed), f.size(u.Avail)
+			r[1], r[2], r[3], r[4] = f.Size(u.Total), f.Size(u.Live), f.Size(u.Dirty+u.Freeing+u.Failed), f.Size(u.Avail)
 		}
 		rows[i] = r
 	}
-	return f.table(a.stdout, parseColumns("NAME >SIZE >LIVE >DIRTY >AVAIL >VGFREE STATE MOUNTPOINT DEVICE"), rows)
+	return f.Table(a.stdout, show.Columns("NAME >SIZE >LIVE >DIRTY >AVAIL >VGFREE STATE MOUNTPOINT DEVICE"), rows)
 }
 
 // poolStates asks the daemons, and adds the known pools that have none, and those that only LVM knows.
@@ -150,7 +151,7 @@ func liveState(ctx context.Context, l live) poolState {
 	defer cancel()
 	i, err := opInfo.call(ctx, l, none{})
 	if err != nil {
-		p.State, p.Silent = stateSilent, errorText(err)
+		p.State, p.Silent = stateSilent, show.ErrorText(err)
 		return p
 	}
 	p.Info = &i

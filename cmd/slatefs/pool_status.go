@@ -10,11 +10,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 func (a *app) poolStatusCmd() *cobra.Command {
 	var (
-		f        format
+		f        show.Format
 		troubled bool
 	)
 	cmd := &cobra.Command{
@@ -29,11 +30,11 @@ A pool that is not mounted is opened read-only.`,
 		RunE:              plain(func(ctx context.Context, args []string) error { return a.poolStatus(ctx, args, troubled, f) }),
 	}
 	cmd.Flags().BoolVarP(&troubled, "trouble", "x", false, "only pools with a problem")
-	f.flags(cmd, "j")
+	f.Flags(cmd, "j")
 	return cmd
 }
 
-func (a *app) poolStatus(ctx context.Context, args []string, troubled bool, f format) error {
+func (a *app) poolStatus(ctx context.Context, args []string, troubled bool, f show.Format) error {
 	pools, err := a.poolsNamed(ctx, args)
 	if err != nil {
 		return err
@@ -49,8 +50,8 @@ func (a *app) poolStatus(ctx context.Context, args []string, troubled bool, f fo
 			shown = append(shown, p)
 		}
 	}
-	if f.json {
-		return writeJSON(a.stdout, "slatefs pool status", "pools", shown)
+	if f.JSON {
+		return show.WriteJSON(a.stdout, "slatefs pool status", "pools", shown)
 	}
 	if len(shown) == 0 {
 		text := "no pools are known here"
@@ -108,7 +109,7 @@ func (a *app) lookInto(ctx context.Context, p *poolState) error {
 	pool, close, err := a.openOffline(ctx, poolRef{device: p.Device, id: p.UUID, name: p.Name})
 	for _, known := range []error{errOtherPool, chain.ErrCorrupt, chain.ErrNotPool, chain.ErrVersion, chain.ErrFeature} {
 		if errors.Is(err, known) {
-			p.Info = &poolInfo{Failed: errorText(err)}
+			p.Info = &poolInfo{Failed: show.ErrorText(err)}
 			return nil
 		}
 	}
@@ -137,9 +138,9 @@ func (p poolState) trouble() string {
 	case p.Info.Failed != "":
 		return p.Info.Failed
 	case p.Info.Usage.Short > 0:
-		return "promises short by " + formatSize(p.Info.Usage.Short) + "; no new ones are made"
+		return "promises short by " + show.FormatSize(p.Info.Usage.Short) + "; no new ones are made"
 	case p.Info.Usage.Failed > 0:
-		return formatSize(p.Info.Usage.Failed) + " could not be erased and are not used again; tried again by and by"
+		return show.FormatSize(p.Info.Usage.Failed) + " could not be erased and are not used again; tried again by and by"
 	case p.Info.HostShort != "":
 		return p.Info.HostShort
 	case p.Info.Troubles != "":
@@ -158,12 +159,12 @@ func (p poolState) trouble() string {
 }
 
 // print shows a pool in a block of lines.
-func (p poolState) print(w io.Writer, f format, gap bool) error {
+func (p poolState) print(w io.Writer, f show.Format, gap bool) error {
 	var b strings.Builder
 	if gap {
 		b.WriteString("\n")
 	}
-	line := func(key, text string, args ...any) { fmt.Fprintf(&b, "%11s: %s\n", key, printable(text, args...)) }
+	line := func(key, text string, args ...any) { fmt.Fprintf(&b, "%11s: %s\n", key, show.Printable(text, args...)) }
 	line("pool", "%s", p.Name)
 	if p.UUID != (uuid{}) {
 		line("uuid", "%v", p.UUID)
@@ -177,11 +178,11 @@ func (p poolState) print(w io.Writer, f format, gap bool) error {
 		line("held by", "%s", p.Host)
 	}
 	if p.VG != nil {
-		line("VG", "%s, could give %s more", p.VG.Name, f.size(p.VG.Free))
+		line("VG", "%s, could give %s more", p.VG.Name, f.Size(p.VG.Free))
 	}
 	if i := p.Info; i != nil && i.Live.Dir != "" {
 		line("mountpoint", "%s", i.Live.Dir)
-		line("daemon", "process %d since %s, %d files open", i.Live.PID, formatTime(i.Live.Started), i.OpenFiles)
+		line("daemon", "process %d since %s, %d files open", i.Live.PID, show.FormatTime(i.Live.Started), i.OpenFiles)
 		if i.Live.Log != "" {
 			line("log", "%s", i.Live.Log)
 		}
@@ -194,7 +195,7 @@ func (p poolState) print(w io.Writer, f format, gap bool) error {
 }
 
 // printUsage shows what the blocks are used for.
-func (p poolState) printUsage(f format, line func(key, text string, args ...any)) {
+func (p poolState) printUsage(f show.Format, line func(key, text string, args ...any)) {
 	u := p.Info.Usage
 	line("holds", "%d volumes, %d snapshots, %d layers", u.Volumes, u.Snapshots, u.Layers)
 	for _, n := range []struct {
@@ -219,7 +220,7 @@ func (p poolState) printUsage(f format, line func(key, text string, args ...any)
 		if n.bytes == 0 && n.key == "stranded" {
 			continue
 		}
-		line(n.key, "%s", f.size(n.bytes))
+		line(n.key, "%s", f.Size(n.bytes))
 	}
-	line("journal", "%s of %s, generation %d", f.size(u.JournalUse), f.size(u.Journal), u.Generation)
+	line("journal", "%s of %s, generation %d", f.Size(u.JournalUse), f.Size(u.Journal), u.Generation)
 }

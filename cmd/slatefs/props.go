@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // propHelp describes the properties of some scopes for help texts.
@@ -33,14 +34,14 @@ func parseSettings(args []string, on chain.Scope) (out []chain.Setting, err erro
 	for _, arg := range args {
 		name, val, ok := strings.Cut(arg, "=")
 		if !ok {
-			return nil, usagef("%s: want PROP=VALUE", arg)
+			return nil, show.Usagef("%s: want PROP=VALUE", arg)
 		}
 		p, err := propNamed(name)
 		if err != nil {
 			return nil, err
 		}
 		if p.On&on == 0 {
-			return nil, usagef("%s is a property of %v", name, p.On)
+			return nil, show.Usagef("%s is a property of %v", name, p.On)
 		}
 		var errs []error
 		for s := chain.OnPool; s <= chain.OnVolume; s <<= 1 {
@@ -51,7 +52,7 @@ func parseSettings(args []string, on chain.Scope) (out []chain.Setting, err erro
 		}
 		if !slices.Contains(errs, nil) {
 			// That of a volume, the last one, may be the most: a size where others have a word only.
-			return nil, usagef("%s=%s: %s", name, val, strings.TrimSuffix(errs[len(errs)-1].Error(), ": "+chain.ErrInvalid.Error()))
+			return nil, show.Usagef("%s=%s: %s", name, val, strings.TrimSuffix(errs[len(errs)-1].Error(), ": "+chain.ErrInvalid.Error()))
 		}
 		out = append(out, chain.Setting{Name: name, Value: val})
 	}
@@ -66,7 +67,7 @@ func propNamed(name string) (chain.Property, error) {
 		for _, p := range chain.Properties() {
 			names = append(names, p.Name)
 		}
-		return p, hinted(usagef("property %q is unknown", name), "properties are %s", strings.Join(names, ", "))
+		return p, show.Hinted(show.Usagef("property %q is unknown", name), "properties are %s", strings.Join(names, ", "))
 	}
 	return p, err
 }

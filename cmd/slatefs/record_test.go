@@ -14,6 +14,7 @@ import (
 	"go.uber.org/atomic"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // records is erase log -j.
@@ -76,13 +77,13 @@ func TestEraseRecords(t *testing.T) {
 		open = j.ID
 	}
 	out, errText, code := l.run("erase certificate " + jsonNumber(open) + " lab")
-	if code != exitFailed || !strings.Contains(errText, "64K are queued") || !strings.Contains(out, "NOT ERASED YET   65536 bytes") {
+	if code != show.ExitFailed || !strings.Contains(errText, "64K are queued") || !strings.Contains(out, "NOT ERASED YET   65536 bytes") {
 		t.Errorf("certificate of an open job: exit code %d\n%s%s", code, out, errText)
 	}
 	l.ok("erase first " + jsonNumber(open) + " lab")
-	l.refused(exitFailed, "not found", "erase first 4711 lab")
-	l.refused(exitUsage, "is not the ID of a job", "erase first x lab")
-	l.refused(exitFailed, "neither the erase log nor a job knows it", "erase certificate 4711 lab")
+	l.refused(show.ExitFailed, "not found", "erase first 4711 lab")
+	l.refused(show.ExitUsage, "is not the ID of a job", "erase first x lab")
+	l.refused(show.ExitFailed, "neither the erase log nor a job knows it", "erase certificate 4711 lab")
 
 	file := filepath.Join(t.TempDir(), "certificate")
 	l.ok("erase certificate -j -o " + file + " " + jsonNumber(r.ID) + " " + r.VolumeUUID + " lab")
@@ -98,7 +99,7 @@ func TestEraseRecords(t *testing.T) {
 	if err := json.Unmarshal(b, &c); err != nil || !c.Certificate.Complete || c.Certificate.Erased != 32*chain.BlockSize || len(c.Certificate.Records) != 1 {
 		t.Errorf("%v: %s", err, b)
 	}
-	l.refused(exitFailed, "file exists", "erase certificate -o "+file+" "+jsonNumber(r.ID)+" lab")
+	l.refused(show.ExitFailed, "file exists", "erase certificate -o "+file+" "+jsonNumber(r.ID)+" lab")
 }
 
 func jsonNumber(n uint64) string {
@@ -125,7 +126,7 @@ func TestEraseLogFilters(t *testing.T) {
 			t.Errorf("erase log %s: %d records, want %d", flags, len(got), want)
 		}
 	}
-	l.refused(exitUsage, "want a date", "erase log --since yesterday lab")
+	l.refused(show.ExitUsage, "want a date", "erase log --since yesterday lab")
 }
 
 // Each record goes to the system journal, and what leaves the log to the file that is named.
@@ -151,7 +152,7 @@ func TestRecorder(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "export")
 	l.ok("set erase_log_export=" + file + " lab")
-	l.refused(exitUsage, "want an absolute path", "set erase_log_export=x lab")
+	l.refused(show.ExitUsage, "want an absolute path", "set erase_log_export=x lab")
 	recs, err := l.pool.EraseLog()
 	if err != nil {
 		t.Fatal(err)

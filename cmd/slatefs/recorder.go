@@ -15,6 +15,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // logged is the pool as the eraser's queue: what is reported goes into the erase log with how it was done.
@@ -100,13 +101,13 @@ func (r *recorder) toJournal(e eraseRecord) error {
 
 // text is a record in a line.
 func (e eraseRecord) text() string {
-	s := printable("pool %s: %s of %s: freed %s, zeroed %s", e.Pool, e.Reason, quoteEmpty(subject(e.Volume, e.Snapshot)),
-		formatSize(e.Freed), formatSize(e.Erased))
+	s := show.Printable("pool %s: %s of %s: freed %s, zeroed %s", e.Pool, e.Reason, quoteEmpty(subject(e.Volume, e.Snapshot)),
+		show.FormatSize(e.Freed), show.FormatSize(e.Erased))
 	if e.Kept > 0 {
-		s += printable(", %s still seen by %s", formatSize(e.Kept), e.KeptBy)
+		s += show.Printable(", %s still seen by %s", show.FormatSize(e.Kept), e.KeptBy)
 	}
 	if e.Released > 0 {
-		s += fmt.Sprintf(", %s only released", formatSize(e.Released))
+		s += fmt.Sprintf(", %s only released", show.FormatSize(e.Released))
 	}
 	if e.Policy == chain.EraseNone {
 		s += ", erase=none: not called erased"
@@ -123,7 +124,7 @@ func quoteEmpty(s string) string {
 
 // fields are a record's for the system journal.
 func (e eraseRecord) fields() map[string]string {
-	whole, err := publicJSON(e)
+	whole, err := show.PublicJSON(e)
 	if err != nil {
 		whole = []byte(err.Error())
 	}
@@ -146,7 +147,7 @@ func logExport(path string) func([]chain.EraseRecord) error {
 		defer func() { err = errors.Join(err, f.Close()) }()
 		w := bufio.NewWriter(f)
 		for _, r := range recs {
-			line, err := publicJSON(eraseRecordOf(r))
+			line, err := show.PublicJSON(eraseRecordOf(r))
 			if err != nil {
 				return err
 			}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // known is a pool that was made or mounted on this host; it need not be there any more.
@@ -26,7 +28,7 @@ func (h host) register(k known) error {
 	if err := os.MkdirAll(h.poolDir(), 0o755); err != nil {
 		return fmt.Errorf("register pool %s: %w", k.Name, err)
 	}
-	b, err := encode(k)
+	b, err := show.Encode(k)
 	if err != nil {
 		return err
 	}
@@ -111,7 +113,7 @@ func readKnown(path string) (k known, err error) {
 	if len(b) == 0 {
 		return k, fmt.Errorf("%s: is empty", path)
 	}
-	if err := decode(b, &k); err != nil {
+	if err := show.Decode(b, &k); err != nil {
 		return k, fmt.Errorf("%s: is no entry of the registry: %w", path, err)
 	}
 	return k, nil
@@ -150,7 +152,7 @@ func (a *app) named(name string) (known, error) {
 	}
 	switch len(list) {
 	case 0:
-		return known{}, hinted(fmt.Errorf("%s: %w", name, errUnknownPool), "slatefs pool list shows the known ones; a path starts with / or ./")
+		return known{}, show.Hinted(fmt.Errorf("%s: %w", name, errUnknownPool), "slatefs pool list shows the known ones; a path starts with / or ./")
 	case 1:
 		return list[0], nil
 	}

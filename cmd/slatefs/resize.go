@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // showSize lets the kernel see the size of a volume, or of that of a snapshot, that a command has changed, by a look at
@@ -42,7 +43,7 @@ file system on one) shrinking is refused, unless forced. refreservation=auto mov
 		Args: arguments(2, 2),
 		RunE: plain(func(ctx context.Context, args []string) error {
 			text, grow := strings.CutPrefix(args[1], "+")
-			n, err := parseSize(text)
+			n, err := show.ParseSize(text)
 			if err != nil {
 				return err
 			}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // app is what commands work with.
@@ -39,9 +41,9 @@ func (a *app) execute(ctx context.Context, args []string) error {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	cmd, err := root.ExecuteContextC(ctx)
-	var u *usageError
+	var u *show.UsageError
 	if errors.As(err, &u) {
-		err = hinted(err, "see %s --help", cmd.CommandPath())
+		err = show.Hinted(err, "see %s --help", cmd.CommandPath())
 	}
 	return err
 }
@@ -83,7 +85,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
 		cmd.SetContext(withActor(cmd.Context(), cmd.Flag("actor").Value.String()))
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &show.UsageError{Err: err} })
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	cobra.EnableCommandSorting = false
 	root.AddCommand(
@@ -109,11 +111,11 @@ func plainUse(cmd *cobra.Command) {
 // needCommand answers a command that only has sub-commands.
 func needCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return usagef("%s: which command?", cmd.CommandPath())
+		return show.Usagef("%s: which command?", cmd.CommandPath())
 	}
-	err := usagef("%s: unknown command %q", cmd.CommandPath(), args[0])
+	err := show.Usagef("%s: unknown command %q", cmd.CommandPath(), args[0])
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return hinted(err, "did you mean %s %s?", cmd.CommandPath(), near[0])
+		return show.Hinted(err, "did you mean %s %s?", cmd.CommandPath(), near[0])
 	}
 	return err
 }
@@ -130,7 +132,7 @@ func group(use, short, example string, subs ...*cobra.Command) *cobra.Command {
 func arguments(least, most int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) < least || most >= 0 && len(args) > most {
-			return usagef("usage: %s", cmd.UseLine())
+			return show.Usagef("usage: %s", cmd.UseLine())
 		}
 		return nil
 	}
@@ -145,7 +147,7 @@ func (a *app) completePools(at int) cobra.CompletionFunc {
 		pools, _ := a.host.pools() // what can't be read has no name
 		var names []cobra.Completion
 		for _, k := range pools {
-			names = append(names, cobra.CompletionWithDesc(k.Name, escape(k.Device)))
+			names = append(names, cobra.CompletionWithDesc(k.Name, show.Escape(k.Device)))
 		}
 		return names, cobra.ShellCompDirectiveDefault
 	}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // TestMain makes this binary the command `slatefs` of scripts, and its daemons, as well.
@@ -23,7 +25,7 @@ func TestMain(m *testing.M) {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 		stop()
-		os.Exit(report(os.Stderr, err))
+		os.Exit(show.Report(os.Stderr, err))
 	}})
 }
 

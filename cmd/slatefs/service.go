@@ -11,6 +11,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 	"slatefs/fs"
 )
@@ -109,7 +110,7 @@ func (s *service) free(o object) (place, error) {
 	}
 	a, err := s.pool.Resolve(dir)
 	if err != nil {
-		return place{}, hinted(fmt.Errorf("%s: its directory: %w", o.Arg, err), "mkdir %s", path.Dir(o.Arg))
+		return place{}, show.Hinted(fmt.Errorf("%s: its directory: %w", o.Arg, err), "mkdir %s", path.Dir(o.Arg))
 	}
 	if _, err := s.pool.Lookup(a.Ino, name); err == nil {
 		return place{}, fmt.Errorf("%s: %w", o.Arg, chain.ErrExist)
@@ -169,11 +170,11 @@ func (s *service) explain(ino chain.Ino, err error) error {
 	case errors.As(err, &busy):
 		return fmt.Errorf("%w, by %s", err, holdersText(s.view.Holders(s.busyIno(busy, ino))))
 	case errors.Is(err, chain.ErrHasSnapshots):
-		return hinted(err, "destroy -r takes the snapshots along")
+		return show.Hinted(err, "destroy -r takes the snapshots along")
 	case errors.Is(err, chain.ErrHasClones):
-		return hinted(err, "destroy -R takes the clones along, -d lets them live")
+		return show.Hinted(err, "destroy -R takes the clones along, -d lets them live")
 	case errors.Is(err, chain.ErrNoSpace):
-		return hinted(err, "slatefs erase status %s shows what is still being erased", s.dir)
+		return show.Hinted(err, "slatefs erase status %s shows what is still being erased", s.dir)
 	}
 	return err
 }

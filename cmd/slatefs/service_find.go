@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // FILE@NAME is a snapshot, and may be the name of a volume as well. What a command can mean decides: one that wants a snapshot
@@ -95,7 +96,7 @@ func (s *service) hasSnapshot(a chain.Attr, list string) bool {
 // ambiguous refuses an object that has two meanings.
 func (o object) ambiguous() error {
 	file, snap, _ := cutLast(o.Arg, '@')
-	return hinted(fmt.Errorf("%s: is the name of a volume, and the snapshot %s of %s", o.Arg, snap, file),
+	return show.Hinted(fmt.Errorf("%s: is the name of a volume, and the snapshot %s of %s", o.Arg, snap, file),
 		"%s means the snapshot; for the volume use rm(1), or give it another name with mv(1)",
 		path.Join(path.Dir(o.Arg), chain.SnapDir, path.Base(o.Arg)))
 }
@@ -103,7 +104,7 @@ func (o object) ambiguous() error {
 // twoVolumes refuses to make a snapshot when two volumes can be meant.
 func (o object) twoVolumes() error {
 	file, snap, _ := cutLast(o.Arg, '@')
-	return hinted(fmt.Errorf("%s: want FILE@NAME, and this is a name that exists, and would be the snapshot %s of %s", o.Arg, snap, file),
+	return show.Hinted(fmt.Errorf("%s: want FILE@NAME, and this is a name that exists, and would be the snapshot %s of %s", o.Arg, snap, file),
 		"%s means the snapshot of %s; one of what exists is %s@NAME", path.Join(path.Dir(o.Arg), chain.SnapDir, path.Base(o.Arg)), file, o.Arg)
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // snapshot freezes volumes under one name, at one instant. DIR@NAME means the volumes in DIR.
@@ -45,7 +46,7 @@ func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) ([]
 			return nil, err
 		}
 		if len(vols) == before {
-			return nil, hinted(fmt.Errorf("%s: no volumes in that directory", o.Arg), "snapshot -r looks below it as well")
+			return nil, show.Hinted(fmt.Errorf("%s: no volumes in that directory", o.Arg), "snapshot -r looks below it as well")
 		}
 	}
 	if args.Dry {
@@ -83,7 +84,7 @@ func (s *service) rollback(ctx context.Context, who peer, args rollbackArgs) ([]
 // hintBusy hints at the way out of what is busy.
 func hintBusy(err error, hint string) error {
 	if errors.Is(err, chain.ErrBusy) {
-		return hinted(err, "%s", hint)
+		return show.Hinted(err, "%s", hint)
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // undoArgs say what to bring back, and under which name if not its own: a name, or for a volume a path.
@@ -26,7 +27,7 @@ func (s *service) undestroy(_ context.Context, who peer, args undoArgs) (string,
 	a, err := s.pool.Undestroy(who.req(), args.ID, at.dir, at.name)
 	switch {
 	case errors.Is(err, chain.ErrExist):
-		return "", hinted(err, "slatefs undestroy %d %s NEWNAME", args.ID, s.dir)
+		return "", show.Hinted(err, "slatefs undestroy %d %s NEWNAME", args.ID, s.dir)
 	case err != nil:
 		return "", s.explain(0, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // entries lists a directory by name.
@@ -51,7 +52,7 @@ func (s *service) create(_ context.Context, who peer, args createArgs) (list []s
 		if err != nil {
 			return nil, errors.Join(s.explain(a.Ino, err), s.pool.Undo(who.req(), at.dir, at.name))
 		}
-		s.did(who, "volume", s.abs(a.Ino), "size", formatSize(args.Size), "properties", settingsText(args.Settings))
+		s.did(who, "volume", s.abs(a.Ino), "size", show.FormatSize(args.Size), "properties", settingsText(args.Settings))
 	}
 	return list, s.pool.Flush()
 }
@@ -75,11 +76,11 @@ func (s *service) resize(ctx context.Context, who peer, args resizeArgs) ([]stri
 		want += a.Size
 	}
 	if want < a.Size && !args.AllowCut {
-		return nil, hinted(fmt.Errorf("%s: has %s, %s is less", args.Object.Arg, formatSize(a.Size), formatSize(want)),
+		return nil, show.Hinted(fmt.Errorf("%s: has %s, %s is less", args.Object.Arg, show.FormatSize(a.Size), show.FormatSize(want)),
 			"resize --shrink cuts off, and frees, what lies past the new end")
 	}
 	if want < 0 || want > chain.MaxSize {
-		return nil, fmt.Errorf("%s: a size of %s, the largest is %s: %w", args.Object.Arg, formatSize(want), formatSize(chain.MaxSize), chain.ErrTooBig)
+		return nil, fmt.Errorf("%s: a size of %s, the largest is %s: %w", args.Object.Arg, show.FormatSize(want), show.FormatSize(chain.MaxSize), chain.ErrTooBig)
 	}
 	if args.Dry {
 		return forecastOf(s.pool.ForecastResize(a.Ino, want, args.Force))
@@ -92,7 +93,7 @@ func (s *service) resize(ctx context.Context, who peer, args resizeArgs) ([]stri
 		return nil, hintBusy(s.explain(a.Ino, err), "close it, or cut it under its users with --force")
 	}
 	s.changed(a.Ino)
-	s.did(who, "volume", s.abs(a.Ino), "from", formatSize(a.Size), "to", formatSize(want))
+	s.did(who, "volume", s.abs(a.Ino), "from", show.FormatSize(a.Size), "to", show.FormatSize(want))
 	return nil, s.pool.Flush()
 }
 

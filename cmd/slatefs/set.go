@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 const everywhere = chain.OnPool | chain.OnDir | chain.OnVolume
@@ -36,7 +37,7 @@ func (a *app) set(ctx context.Context, args []string, dry bool) error {
 		n++
 	}
 	if n == 0 || n == len(args) {
-		return usagef("usage: slatefs set PROP=VALUE… PATH…")
+		return show.Usagef("usage: slatefs set PROP=VALUE… PATH…")
 	}
 	settings, err := parseSettings(args[:n], everywhere)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // Some properties of a pool say what is run or opened on the host that serves it, by root if root mounts it. They are the
@@ -52,7 +53,7 @@ func (h host) readSettings(id uuid) (*settings, error) {
 			continue
 		}
 		name, text, _ := strings.Cut(line, "=")
-		val, err := unescape(text)
+		val, err := show.Unescape(text)
 		if err == nil {
 			val, err = hostValue(name, val)
 		}
@@ -121,9 +122,9 @@ func ownAlone(path string, stat func(string) (os.FileInfo, error)) error {
 	case !st.IsDir() && !st.Mode().IsRegular():
 		return fmt.Errorf("%s: is no file: %w", path, errUnsafe)
 	case owner != 0 && owner != os.Geteuid():
-		return hinted(fmt.Errorf("%s: is user %d's: %w", path, owner, errUnsafe), "chown %d %s, after a look at it", os.Geteuid(), path)
+		return show.Hinted(fmt.Errorf("%s: is user %d's: %w", path, owner, errUnsafe), "chown %d %s, after a look at it", os.Geteuid(), path)
 	case st.Mode().Perm()&0o022 != 0:
-		return hinted(fmt.Errorf("%s: has mode %04o: %w", path, st.Mode().Perm(), errUnsafe), "chmod go-w %s, after a look at it", path)
+		return show.Hinted(fmt.Errorf("%s: has mode %04o: %w", path, st.Mode().Perm(), errUnsafe), "chmod go-w %s, after a look at it", path)
 	}
 	return nil
 }
@@ -189,7 +190,7 @@ func (s *settings) write(values map[string]string) error {
 	var b bytes.Buffer
 	b.WriteString("# What this host does for the pool of this UUID. slatefs set and inherit write it anew.\n")
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		b.WriteString(name + "=" + escape(values[name]) + "\n")
+		b.WriteString(name + "=" + show.Escape(values[name]) + "\n")
 	}
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o755); err != nil {
 		return err

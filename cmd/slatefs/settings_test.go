@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // What the host does for a pool is in a file of the host, and shown as such.
@@ -39,11 +40,11 @@ func TestHostSettings(t *testing.T) {
 		t.Errorf("the pool has %q, %v", names, err)
 	}
 	l.ok("create --size 1M /lab/v")
-	l.refused(exitFailed, "is a property of a pool", "set on_low_space=x /lab/v")
+	l.refused(show.ExitFailed, "is a property of a pool", "set on_low_space=x /lab/v")
 
 	// All or none.
-	l.refused(exitFailed, "at most", "set on_low_space="+strings.Repeat("x", maxSetting+1)+" low_space=7% lab")
-	l.refused(exitFailed, "overwrite", "set on_low_space=other erase_method=release low_space=7% erase_method=unmap lab")
+	l.refused(show.ExitFailed, "at most", "set on_low_space="+strings.Repeat("x", maxSetting+1)+" low_space=7% lab")
+	l.refused(show.ExitFailed, "overwrite", "set on_low_space=other erase_method=release low_space=7% erase_method=unmap lab")
 	if out := l.ok("get -H -o value on_low_space,low_space lab"); out != "5%\na\\011b\\\\c\\012d=\\351\n" {
 		t.Errorf("get prints %q", out)
 	}
@@ -72,7 +73,7 @@ func TestUnsafeSettings(t *testing.T) {
 		"unknown name":     {func() error { return os.WriteFile(path, []byte("x=y\n"), 0o600) }, chain.ErrInvalid},
 		"property of pool": {func() error { return os.WriteFile(path, []byte("low_space=1%\n"), 0o600) }, chain.ErrInvalid},
 		"no path":          {func() error { return os.WriteFile(path, []byte("erase_log_export=x\n"), 0o600) }, chain.ErrInvalid},
-		"no escape":        {func() error { return os.WriteFile(path, []byte("on_low_space=\\x\n"), 0o600) }, errEscape},
+		"no escape":        {func() error { return os.WriteFile(path, []byte("on_low_space=\\x\n"), 0o600) }, show.ErrEscape},
 		"too large":        {func() error { return os.WriteFile(path, make([]byte, maxSettings+1), 0o600) }, nil},
 	} {
 		if err := errors.Join(os.RemoveAll(h.conf), os.Mkdir(h.conf, 0o755)); err != nil {

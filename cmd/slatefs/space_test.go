@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // What a promise does to the columns, how refusals read, and that a forecast says the same as what follows it.
@@ -33,15 +35,15 @@ func TestSpaceCommands(t *testing.T) {
 	}
 	l.ok("set quota=40M /lab/d")
 	for _, cmd := range []string{"snapshot -n /lab/d/v@b", "snapshot /lab/d/v@b"} {
-		l.refused(exitFailed, "cannot snapshot d/v@b: needs 16.0M (min of 16.0M written, 20.0M refreservation, its size), "+
+		l.refused(show.ExitFailed, "cannot snapshot d/v@b: needs 16.0M (min of 16.0M written, 20.0M refreservation, its size), "+
 			"the quota of d leaves 12.0M of 40.0M: quota exceeded", cmd)
 	}
 	l.ok("inherit quota /lab/d")
-	l.refused(exitFailed, "cannot set refreservation=60M on thin: needs 60.", "set -n refreservation=60M /lab/thin")
-	l.refused(exitFailed, "available: no space left in the pool", "set refreservation=60M /lab/thin")
-	l.refused(exitFailed, "cannot set quota=1M on d: a quota of 1.0M is less than used, 28.0M", "set quota=1M /lab/d")
-	l.refused(exitFailed, "cannot create big of 60.0M: needs", "create -n -o refreservation=auto --size 60M /lab/big")
-	l.refused(exitFailed, "cannot resize d/v to 80.0M: needs", "resize /lab/d/v 80M")
+	l.refused(show.ExitFailed, "cannot set refreservation=60M on thin: needs 60.", "set -n refreservation=60M /lab/thin")
+	l.refused(show.ExitFailed, "available: no space left in the pool", "set refreservation=60M /lab/thin")
+	l.refused(show.ExitFailed, "cannot set quota=1M on d: a quota of 1.0M is less than used, 28.0M", "set quota=1M /lab/d")
+	l.refused(show.ExitFailed, "cannot create big of 60.0M: needs", "create -n -o refreservation=auto --size 60M /lab/big")
+	l.refused(show.ExitFailed, "cannot resize d/v to 80.0M: needs", "resize /lab/d/v 80M")
 	if out := l.ok("resize -n /lab/d/v +1M"); !strings.HasPrefix(out, "would resize d/v to 21.0M: needs 1") {
 		t.Error(out)
 	}
@@ -58,8 +60,8 @@ func TestSpaceCommands(t *testing.T) {
 	if out := l.ok("list -H -o name,refreserv,reserv,quota,refquota -t volume -r /lab"); out != "/lab/d/v\t20M\tnone\tnone\tnone\n/lab/thin\tnone\tnone\tnone\tnone\n" {
 		t.Error(out)
 	}
-	l.refused(exitFailed, "cannot set refreservation=60M on c", "clone -o refreservation=60M /lab/thin /lab/c")
-	l.refused(exitFailed, "not found", "list /lab/c")
+	l.refused(show.ExitFailed, "cannot set refreservation=60M on c", "clone -o refreservation=60M /lab/thin /lab/c")
+	l.refused(show.ExitFailed, "not found", "list /lab/c")
 	l.ok("clone -o refreservation=auto /lab/thin /lab/c")
 	space("-t volume /lab/c", "/lab/c 20M 0B 0B 20M 0B")
 	l.ok("destroy /lab/c")

@@ -13,6 +13,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/lvm"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // object names a volume, snapshot or directory to the daemon.
@@ -94,7 +95,7 @@ func (f *finder) daemon(m mountEntry) (live, error) {
 			return l, nil
 		}
 	}
-	return live{}, hinted(fmt.Errorf("%s: the daemon of this mount is dead, or another user's", m.dir),
+	return live{}, show.Hinted(fmt.Errorf("%s: the daemon of this mount is dead, or another user's", m.dir),
 		"slatefs mount %s %s mounts it again", m.source, m.dir)
 }
 
@@ -115,7 +116,7 @@ func (f *finder) object(arg string) (live, object, error) {
 		l, err := f.daemon(top)
 		return l, object{Arg: arg, Path: root, Snap: snap}, err
 	}
-	return live{}, object{}, hinted(fmt.Errorf("%s: is not on a slatefs mount", arg), "slatefs pool list shows the mounted pools")
+	return live{}, object{}, show.Hinted(fmt.Errorf("%s: is not on a slatefs mount", arg), "slatefs pool list shows the mounted pools")
 }
 
 // objects finds several that must lie in one pool.
@@ -126,7 +127,7 @@ func (f *finder) objects(args []string) (l live, objs []object, err error) {
 			return l, nil, err
 		}
 		if i > 0 && one.UUID != l.UUID {
-			return l, nil, usagef("%s and %s lie in two pools, %s and %s", args[0], arg, l.Name, one.Name)
+			return l, nil, show.Usagef("%s and %s lie in two pools, %s and %s", args[0], arg, l.Name, one.Name)
 		}
 		l, objs = one, append(objs, o)
 	}
@@ -149,7 +150,7 @@ func (a *app) unmounted(arg string) (*finder, poolRef, error) {
 	}
 	ref, err := f.pool(arg)
 	if err == nil && ref.live != nil {
-		err = hinted(inUse(*ref.live), "slatefs umount %s", ref.live.Dir)
+		err = show.Hinted(inUse(*ref.live), "slatefs umount %s", ref.live.Dir)
 	}
 	return f, ref, err
 }
@@ -166,7 +167,7 @@ func (f *finder) pool(arg string) (poolRef, error) {
 	if strings.Contains(arg, "/") {
 		lv, ok := lvArgument(arg)
 		if !ok {
-			return poolRef{}, hinted(usagef("%s: is neither a name, nor a path, nor VG/LV", arg), "a path starts with / or ./")
+			return poolRef{}, show.Hinted(show.Usagef("%s: is neither a name, nor a path, nor VG/LV", arg), "a path starts with / or ./")
 		}
 		return f.volume(arg, lv)
 	}
@@ -187,7 +188,7 @@ func (f *finder) onlyOne(l live) error {
 	case errors.Is(err, errUnknownPool), err == nil && (k.UUID == l.UUID || !f.there(k)):
 		return nil
 	case err != nil:
-		return hinted(err, "%s is the mountpoint of one", l.Dir)
+		return show.Hinted(err, "%s is the mountpoint of one", l.Dir)
 	}
 	return fmt.Errorf("2 pools are named %s, one mounted on %s, one on %s: give the mountpoint or the device", l.Name, l.Dir, k.Device)
 }
@@ -206,7 +207,7 @@ func (f *finder) volume(arg string, lv lvm.Name) (poolRef, error) {
 	_, device := os.Stat(lv.Path())
 	_, file := os.Stat(arg)
 	if device != nil && file == nil {
-		return ref, hinted(fmt.Errorf("%s: is taken for VG/LV, and there is no such logical volume", arg), "a path starts with / or ./, as ./%s", arg)
+		return ref, show.Hinted(fmt.Errorf("%s: is taken for VG/LV, and there is no such logical volume", arg), "a path starts with / or ./, as ./%s", arg)
 	}
 	return ref, nil
 }
@@ -240,7 +241,7 @@ func (f *finder) device(path string) (poolRef, error) {
 // mounted is the daemon of a pool, or an error if it is not mounted.
 func (r poolRef) mounted() (live, error) {
 	if r.live == nil {
-		return live{}, hinted(fmt.Errorf("pool %s is not mounted", r.name), "slatefs mount %s DIR", r.name)
+		return live{}, show.Hinted(fmt.Errorf("pool %s is not mounted", r.name), "slatefs mount %s DIR", r.name)
 	}
 	return *r.live, nil
 }

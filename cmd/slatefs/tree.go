@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 func (a *app) treeCmd() *cobra.Command {
@@ -66,8 +67,8 @@ type treeDrawing struct {
 
 // draw draws a layer and what is above it. A line of history without branches stays in its column.
 func (d *treeDrawing) draw(l chain.LayerInfo, lead, rest string) {
-	fmt.Fprintf(&d.b, "%s%s  size %s  written %s  refer %s  %s\n", lead, escape(d.title(l)),
-		formatSize(l.Size), formatSize(l.Written), formatSize(l.Refer), formatTime(l.Created))
+	fmt.Fprintf(&d.b, "%s%s  size %s  written %s  refer %s  %s\n", lead, show.Escape(d.title(l)),
+		show.FormatSize(l.Size), show.FormatSize(l.Written), show.FormatSize(l.Refer), show.FormatTime(l.Created))
 	for i, id := range l.Children {
 		switch {
 		case len(l.Children) == 1:

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 func (a *app) umountCmd() *cobra.Command {
@@ -68,7 +70,7 @@ func (a *app) umount(ctx context.Context, arg string, wait bool) error {
 func (f *finder) mountpoint(arg string) (m mountEntry, ok bool, err error) {
 	m, rel, ok := f.locate(arg)
 	if ok && rel != strings.TrimPrefix(m.root, "/") {
-		err = hinted(fmt.Errorf("%s: is no mountpoint, it lies in the pool that is mounted on %s", arg, m.dir), "slatefs umount %s unmounts that pool", m.dir)
+		err = show.Hinted(fmt.Errorf("%s: is no mountpoint, it lies in the pool that is mounted on %s", arg, m.dir), "slatefs umount %s unmounts that pool", m.dir)
 	}
 	return m, ok, err
 }
@@ -78,7 +80,7 @@ func (f *finder) ending(arg string, m mountEntry, ok bool) (live, error) {
 	if ok {
 		l, err := f.daemon(m)
 		if err == nil && l.Dir != m.dir {
-			err = hinted(fmt.Errorf("%s: is a bind mount of the pool that is mounted on %s", arg, l.Dir), "umount %s takes it away, slatefs umount %s the pool", arg, l.Dir)
+			err = show.Hinted(fmt.Errorf("%s: is a bind mount of the pool that is mounted on %s", arg, l.Dir), "umount %s takes it away, slatefs umount %s the pool", arg, l.Dir)
 		}
 		return l, err
 	}
@@ -108,7 +110,7 @@ func (f *finder) notOurs(arg string) error {
 		}
 		err = fmt.Errorf("%s: is not where a pool is mounted, it is %s", arg, what)
 	}
-	return hinted(err, "slatefs pool list shows the mounted pools")
+	return show.Hinted(err, "slatefs pool list shows the mounted pools")
 }
 
 // isDead tells a mount that its daemon has left.
@@ -145,6 +147,6 @@ func waitGone(ctx context.Context, l live) error {
 
 // note tells something on stderr. Texts among the arguments are escaped.
 func (a *app) note(format string, args ...any) error {
-	_, err := io.WriteString(a.stderr, printable("slatefs: "+format+"\n", args...))
+	_, err := io.WriteString(a.stderr, show.Printable("slatefs: "+format+"\n", args...))
 	return err
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 func (a *app) undestroyCmd() *cobra.Command {
@@ -25,7 +27,7 @@ is kept. If the name is taken it is refused; NEWNAME is another one, or for a vo
 		RunE: plain(func(ctx context.Context, args []string) error {
 			id, err := strconv.ParseUint(args[0], 10, 64)
 			if err != nil {
-				return usagef("undestroy: %q is not an ID; list -t destroyed shows them", args[0])
+				return show.Usagef("undestroy: %q is not an ID; list -t destroyed shows them", args[0])
 			}
 			find, err := a.finder()
 			if err != nil {

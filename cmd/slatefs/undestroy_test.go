@@ -5,14 +5,16 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // What is destroyed is kept, listed, and comes back.
 func TestUndestroyCommand(t *testing.T) {
 	l := newLab(t)
 	l.ok("set destroy_delay=7d lab")
-	l.refused(exitUsage, "want a time", "set destroy_delay=soon lab")
-	l.refused(exitUsage, "is a property of a pool", "create --size 1M -o destroy_delay=1h /lab/x")
+	l.refused(show.ExitUsage, "want a time", "set destroy_delay=soon lab")
+	l.refused(show.ExitUsage, "is a property of a pool", "create --size 1M -o destroy_delay=1h /lab/x")
 	l.mkdir("d")
 	l.ok("create --size 1M /lab/d/vm.raw")
 	l.write("d/vm.raw", 0, 64, 1)
@@ -43,11 +45,11 @@ func TestUndestroyCommand(t *testing.T) {
 	if out := l.ok("pool status lab"); !strings.Contains(out, "destroyed: ") {
 		t.Errorf("pool status:\n%s", out)
 	}
-	l.refused(exitUsage, "is not an ID", "undestroy x lab")
-	l.refused(exitFailed, "nothing that was destroyed is kept under ID 4711", "undestroy 4711 lab")
+	l.refused(show.ExitUsage, "is not an ID", "undestroy x lab")
+	l.refused(show.ExitFailed, "nothing that was destroyed is kept under ID 4711", "undestroy 4711 lab")
 	l.ok("create --size 1M /lab/d/vm.raw")
-	l.refused(exitFailed, "hint: slatefs undestroy", fmt.Sprintf("undestroy %d lab", *r.ID))
-	l.refused(exitFailed, "already exists", fmt.Sprintf("undestroy %d lab /lab/d/vm.raw", *r.ID))
+	l.refused(show.ExitFailed, "hint: slatefs undestroy", fmt.Sprintf("undestroy %d lab", *r.ID))
+	l.refused(show.ExitFailed, "already exists", fmt.Sprintf("undestroy %d lab /lab/d/vm.raw", *r.ID))
 	l.ok(fmt.Sprintf("undestroy %d lab old.raw", *r.ID))
 	if b := l.first("d/old.raw"); b != 2 {
 		t.Errorf("it begins with %d", b)
@@ -64,7 +66,7 @@ func TestUndestroyCommand(t *testing.T) {
 	}
 	l.ok("undestroy " + id + " lab @again")
 	l.ok("list /lab/d/old.raw@again")
-	if _, text, code := l.run("destroy --wait /lab/d/old.raw@again"); code != exitDone || !strings.Contains(text, "kept until") {
+	if _, text, code := l.run("destroy --wait /lab/d/old.raw@again"); code != show.ExitDone || !strings.Contains(text, "kept until") {
 		t.Errorf("destroy --wait: %s", text)
 	}
 	l.ok("destroy -r --now --wait /lab/d/old.raw")

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // Low space is told once, by log, counter and command, and again only after it was better.
@@ -30,7 +32,7 @@ func TestWatcher(t *testing.T) {
 	}
 	look(0)
 	l.ok("set on_low_space=printenv|grep\tSLATEFS|sort>>" + told + " lab") // one word for the lab's command lines
-	l.refused(exitUsage, "want 0% to 100%", "set low_space=101% lab")
+	l.refused(show.ExitUsage, "want 0% to 100%", "set low_space=101% lab")
 	l.ok("set low_space=100% lab")
 	look(1)
 	look(1)

@@ -1,4 +1,4 @@
-package main
+package show
 
 import (
 	"encoding/base64"
@@ -8,10 +8,22 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
+)
 
-	"slatefs/chain"
+// line and prop are as the results of list and get are.
+type (
+	line struct {
+		Name   string   `json:"name"`
+		Used   *int64   `json:"used"`
+		Clones []string `json:"clones,omitempty"`
+	}
+	prop struct {
+		Name     string `json:"name"`
+		Property string `json:"property"`
+		Value    string `json:"value"`
+		Source   string `json:"source"`
+	}
 )
 
 func TestEscape(t *testing.T) {
@@ -29,15 +41,15 @@ func TestEscape(t *testing.T) {
 		{`\351`, `\\351`},
 		{"", ""},
 	} {
-		if got := escape(c.in); got != c.want {
+		if got := Escape(c.in); got != c.want {
 			t.Errorf("%q is shown as %s, want %s", c.in, got, c.want)
 		}
-		if back, err := unescape(c.want); err != nil || back != c.in {
+		if back, err := Unescape(c.want); err != nil || back != c.in {
 			t.Errorf("%s is %q, %v, want %q", c.want, back, err, c.in)
 		}
 	}
 	for _, bad := range []string{`\`, `\a`, `\12`, `\400`, `\128`, `a\ `} {
-		if out, err := unescape(bad); !errors.Is(err, errEscape) {
+		if out, err := Unescape(bad); !errors.Is(err, ErrEscape) {
 			t.Errorf("%s is taken for %q, %v", bad, out, err)
 		}
 	}
@@ -48,23 +60,23 @@ func FuzzEscape(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		shown := escape(s)
-		if back, err := unescape(shown); err != nil || back != s {
+		shown := Escape(s)
+		if back, err := Unescape(shown); err != nil || back != s {
 			t.Fatalf("%q is shown as %q, which is %q, %v", s, shown, back, err)
 		}
 		if strings.IndexFunc(strings.ReplaceAll(strings.ReplaceAll(shown, `\`, ""), "\ufffd", ""), hidden) >= 0 || !utf8.ValidString(shown) {
 			t.Fatalf("%q is shown as %q", s, shown)
 		}
-		in := map[string]row{s: {Name: s, Clones: []string{s, "x", s}}}
-		b, err := encode(in)
+		in := map[string]line{s: {Name: s, Clones: []string{s, "x", s}}}
+		b, err := Encode(in)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var out map[string]row
-		if err := decode(b, &out); err != nil || !reflect.DeepEqual(in, out) {
+		var out map[string]line
+		if err := Decode(b, &out); err != nil || !reflect.DeepEqual(in, out) {
 			t.Fatalf("%+v went as %s and came as %+v, %v", in, b, out, err)
 		}
-		public, err := publicJSON(row{Name: s, Clones: []string{s, "x"}})
+		public, err := PublicJSON(line{Name: s, Clones: []string{s, "x"}})
 		if err != nil || !json.Valid(public) || strings.IndexFunc(string(public), func(r rune) bool { return r != '\\' && r != '\ufffd' && hidden(r) }) >= 0 {
 			t.Fatalf("%q: %q, %v", s, public, err)
 		}
@@ -89,57 +101,21 @@ func nameOf(t *testing.T, public []byte) string {
 	return r.Name
 }
 
-// Every string of every message is exact, and all else as encoding/json has it.
-func TestExactMessages(t *testing.T) {
-	when := time.Date(2026, 11, 25, 1, 2, 3, 4, time.UTC)
-	id := uuid{1, 2, 3}
-	zero := int64(0)
-	m := poolInfo{Live: live{UUID: id, Name: "lab", Device: "/srv/\xff\x00.pool", Dir: "\x00", Started: when}, Stuck: "\xe9"}
-	b, err := encode(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got poolInfo
-	if err := decode(b, &got); err != nil || !reflect.DeepEqual(got, m) {
-		t.Errorf("%+v\nbecame %+v, %v", m, got, err)
-	}
-	set := setArgs{Object: object{Arg: "/lab/\xe9", Path: "\xe9"}, Settings: []chain.Setting{{Name: "quota", Value: "\xfe"}, {Inherit: true}}}
-	b, err = encode(set)
-	var back setArgs
-	if err := errors.Join(err, decode(b, &back)); err != nil || !reflect.DeepEqual(set, back) {
-		t.Errorf("%+v became %+v, %v", set, back, err)
-	}
-	list := destroyResult{Destroyed: []string{"a\xff"}, Kept: []row{{Name: "\xee", Used: &zero, Goes: &when}}, Forecast: &destroyForecast{SeenBy: []string{"\xed"}}}
-	b, err = encode(list)
-	var all destroyResult
-	if err := errors.Join(err, decode(b, &all)); err != nil || !reflect.DeepEqual(list, all) {
-		t.Errorf("%+v became %+v, %v", list, all, err)
-	}
-	if list.Destroyed[0] != "a\xff" || list.Kept[0].Name != "\xee" {
-		t.Error("encoding has changed the message")
-	}
-	var none *chain.CheckReport
-	b, err = encode(none)
-	if err := errors.Join(err, decode(b, &none)); err != nil || none != nil || string(b) != "null" {
-		t.Errorf("nothing became %s, %+v, %v", b, none, err)
-	}
-}
-
 func TestPublicJSON(t *testing.T) {
 	for _, c := range []struct {
 		in   any
 		want string
 	}{
-		{propRow{Name: "/lab/Zürich\n<\\>", Property: "quota"}, `{"name":"/lab/Zürich\n<\\>","property":"quota","value":"","source":""}`},
-		{propRow{Name: "/lab/caf\xe9"}, `{"name":"/lab/caf\\351","name_bytes":"` + base64.StdEncoding.EncodeToString([]byte("/lab/caf\xe9")) +
+		{prop{Name: "/lab/Zürich\n<\\>", Property: "quota"}, `{"name":"/lab/Zürich\n<\\>","property":"quota","value":"","source":""}`},
+		{prop{Name: "/lab/caf\xe9"}, `{"name":"/lab/caf\\351","name_bytes":"` + base64.StdEncoding.EncodeToString([]byte("/lab/caf\xe9")) +
 			`","property":"","value":"","source":""}`},
-		{propRow{Name: "\u009b\u202e\U000e0001"}, `{"name":"\u009b\u202e\udb40\udc01","property":"","value":"","source":""}`},
+		{prop{Name: "\u009b\u202e\U000e0001"}, `{"name":"\u009b\u202e\udb40\udc01","property":"","value":"","source":""}`},
 		{map[string]any{"rows": []any{1.5, nil, true, "x"}}, `{"rows":[1.5,null,true,"x"]}`},
 		{map[string][]string{"clones": {"x", "\xff"}}, `{"clones":["x","\\377"],"clones_bytes":[null,"/w=="]}`},
-		{eraseRecord{ID: 1 << 63}.ID, "9223372036854775808"},
+		{uint64(1 << 63), "9223372036854775808"},
 		{[]string{}, "[]"},
 	} {
-		if got, err := publicJSON(c.in); err != nil || string(got) != c.want {
+		if got, err := PublicJSON(c.in); err != nil || string(got) != c.want {
 			t.Errorf("%#v is published as %s, %v\nwant %s", c.in, got, err, c.want)
 		}
 	}
@@ -155,14 +131,14 @@ func TestErrorText(t *testing.T) {
 		{errors.Join(a, b), "a\nb; c"},
 		{fmt.Errorf("x: %w", errors.Join(a, nil, b)), "x: a\nb; c"},
 		{fmt.Errorf("x: %w, %w", errors.Join(b, b), a), "x: c; c, a\nb"},
-		{hinted(usagef("y: %w", errors.Join(b, b)), "h"), "y: c; c"},
+		{Hinted(Usagef("y: %w", errors.Join(b, b)), "h"), "y: c; c"},
 	} {
-		if got := errorText(c.err); got != c.want {
+		if got := ErrorText(c.err); got != c.want {
 			t.Errorf("%q, want %q", got, c.want)
 		}
 	}
 	var out strings.Builder
-	report(&out, hinted(errors.New("/lab/a\nslatefs: done\x1b[2J: not found"), "see /lab/a\nb"))
+	Report(&out, Hinted(errors.New("/lab/a\nslatefs: done\x1b[2J: not found"), "see /lab/a\nb"))
 	if got := out.String(); got != `slatefs: error: /lab/a\012slatefs: done\033[2J: not found`+"\n"+`hint: see /lab/a\012b`+"\n" {
 		t.Errorf("an error is shown as %q", got)
 	}

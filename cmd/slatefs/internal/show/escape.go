@@ -1,4 +1,4 @@
-package main
+package show
 
 import (
 	"errors"
@@ -11,9 +11,9 @@ import (
 // A name in a pool, and a path to one, is any string of bytes. It is taken as it is typed, travels and is kept byte for byte
 // (exact.go), and is escaped once, where it is shown: so that none moves a terminal's cursor, ends a line, or makes a column.
 
-// escape makes a text fit for a terminal, a line and a column: what is not printable, and each byte that is not UTF-8,
-// becomes \ooo, three octal digits a byte, and a backslash becomes two. unescape undoes it; printf(1) does as well.
-func escape(s string) string {
+// Escape makes a text fit for a terminal, a line and a column: what is not printable, and each byte that is not UTF-8,
+// becomes \ooo, three octal digits a byte, and a backslash becomes two. Unescape undoes it; printf(1) does as well.
+func Escape(s string) string {
 	if strings.IndexFunc(s, hidden) < 0 {
 		return s
 	}
@@ -35,14 +35,14 @@ func escape(s string) string {
 	return b.String()
 }
 
-// hidden tells what escape changes. A U+FFFD may be one that is there, or a byte that is not UTF-8: escape looks.
+// hidden tells what Escape changes. A U+FFFD may be one that is there, or a byte that is not UTF-8: Escape looks.
 func hidden(r rune) bool { return r == '\\' || r == utf8.RuneError || !unicode.IsPrint(r) }
 
-// errEscape is for what escape does not make.
-var errEscape = errors.New(`want two backslashes for one, or \ and three octal digits of a byte`)
+// ErrEscape is for what Escape does not make.
+var ErrEscape = errors.New(`want two backslashes for one, or \ and three octal digits of a byte`)
 
-// unescape is the text that escape was given.
-func unescape(s string) (string, error) {
+// Unescape is the text that Escape was given; ErrEscape if Escape makes no such text.
+func Unescape(s string) (string, error) {
 	var b strings.Builder
 	for {
 		i := strings.IndexByte(s, '\\')
@@ -57,24 +57,24 @@ func unescape(s string) (string, error) {
 			continue
 		}
 		if len(s) < 3 || s[0] < '0' || s[0] > '3' || s[1] < '0' || s[1] > '7' || s[2] < '0' || s[2] > '7' {
-			return "", errEscape
+			return "", ErrEscape
 		}
 		b.WriteByte((s[0]-'0')<<6 | (s[1]-'0')<<3 | (s[2] - '0'))
 		s = s[3:]
 	}
 }
 
-// printable is fmt.Sprintf for what is shown: texts among the arguments are escaped, the format is ours.
-func printable(format string, args ...any) string {
+// Printable is fmt.Sprintf for what is shown: texts among the arguments are escaped, the format is ours.
+func Printable(format string, args ...any) string {
 	shown := make([]any, len(args))
 	for i, a := range args {
 		switch a := a.(type) {
 		case string:
-			shown[i] = escape(a)
+			shown[i] = Escape(a)
 		case error:
-			shown[i] = escape(errorText(a))
+			shown[i] = Escape(ErrorText(a))
 		case fmt.Stringer:
-			shown[i] = escape(a.String())
+			shown[i] = Escape(a.String())
 		default:
 			shown[i] = a
 		}
@@ -82,15 +82,15 @@ func printable(format string, args ...any) string {
 	return fmt.Sprintf(format, shown...)
 }
 
-// errorText is err.Error() in one line: errors that were joined are divided by "; ".
-func errorText(err error) string {
+// ErrorText is err.Error() in one line: errors that were joined are divided by "; ".
+func ErrorText(err error) string {
 	switch e := err.(type) { //nolint:errorlint // it walks the tree itself
 	case interface{ Unwrap() []error }:
 		parts, texts := e.Unwrap(), []string{}
 		whole := []string{}
 		for _, p := range parts {
 			whole = append(whole, p.Error())
-			texts = append(texts, errorText(p))
+			texts = append(texts, ErrorText(p))
 		}
 		if text := err.Error(); text != strings.Join(whole, "\n") {
 			for i := range whole {
@@ -101,7 +101,7 @@ func errorText(err error) string {
 		return strings.Join(texts, "; ")
 	case interface{ Unwrap() error }:
 		if in := e.Unwrap(); in != nil {
-			return strings.Replace(err.Error(), in.Error(), errorText(in), 1)
+			return strings.Replace(err.Error(), in.Error(), ErrorText(in), 1)
 		}
 	}
 	return err.Error()

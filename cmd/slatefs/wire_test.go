@@ -1,0 +1,47 @@
+package main
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/show"
+)
+
+// Every string of every message is exact, and all else as encoding/json has it.
+func TestExactMessages(t *testing.T) {
+	when := time.Date(2026, 11, 25, 1, 2, 3, 4, time.UTC)
+	id := uuid{1, 2, 3}
+	zero := int64(0)
+	m := poolInfo{Live: live{UUID: id, Name: "lab", Device: "/srv/\xff\x00.pool", Dir: "\x00", Started: when}, Stuck: "\xe9"}
+	b, err := show.Encode(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got poolInfo
+	if err := show.Decode(b, &got); err != nil || !reflect.DeepEqual(got, m) {
+		t.Errorf("%+v\nbecame %+v, %v", m, got, err)
+	}
+	set := setArgs{Object: object{Arg: "/lab/\xe9", Path: "\xe9"}, Settings: []chain.Setting{{Name: "quota", Value: "\xfe"}, {Inherit: true}}}
+	b, err = show.Encode(set)
+	var back setArgs
+	if err := errors.Join(err, show.Decode(b, &back)); err != nil || !reflect.DeepEqual(set, back) {
+		t.Errorf("%+v became %+v, %v", set, back, err)
+	}
+	list := destroyResult{Destroyed: []string{"a\xff"}, Kept: []row{{Name: "\xee", Used: &zero, Goes: &when}}, Forecast: &destroyForecast{SeenBy: []string{"\xed"}}}
+	b, err = show.Encode(list)
+	var all destroyResult
+	if err := errors.Join(err, show.Decode(b, &all)); err != nil || !reflect.DeepEqual(list, all) {
+		t.Errorf("%+v became %+v, %v", list, all, err)
+	}
+	if list.Destroyed[0] != "a\xff" || list.Kept[0].Name != "\xee" {
+		t.Error("encoding has changed the message")
+	}
+	var none *chain.CheckReport
+	b, err = show.Encode(none)
+	if err := errors.Join(err, show.Decode(b, &none)); err != nil || none != nil || string(b) != "null" {
+		t.Errorf("nothing became %s, %+v, %v", b, none, err)
+	}
+}
