@@ -114,14 +114,14 @@ func (b *builder) settle(o *overlay) (meta.Map, error) {
 		}
 		pieces := make([]meta.Piece, 0, o.entries.Len())
 		o.entries.Ascend(omap.Key{}, func(k omap.Key, q piece) bool {
-			pieces = append(pieces, meta.Piece{Start: start(k), Len: q.n, Dev: q.dev, Birth: uint64(q.birth), Mapped: q.dev != 0})
+			pieces = append(pieces, meta.Piece{Start: start(k), Len: q.n, Dev: q.dev, Birth: q.birth, Mapped: q.dev != 0})
 			return true
 		})
-		if m, err = b.mapsOf(o.layer).Apply(m, pieces, uint64(o.layer.id), dead); err != nil {
+		if m, err = b.mapsOf(o.layer).Apply(m, pieces, o.layer.id, dead); err != nil {
 			return m, err
 		}
 	case storeyRest, storeyWindow:
-		rest, window, err := b.mapsOf(o.layer).Cut(m, o.lo, o.hi, uint64(o.layer.id), dead)
+		rest, window, err := b.mapsOf(o.layer).Cut(m, o.lo, o.hi, o.layer.id, dead)
 		if err != nil {
 			return m, err
 		}
@@ -160,13 +160,13 @@ func damaged(err error) bool { return fault.Of(wrapCorrupt(err)) == fault.Object
 func (b *builder) pageGone(l *layer, ptr meta.Ptr) {
 	l = l.now()
 	switch {
-	case LayerID(ptr.Birth) > l.floor():
+	case ptr.Birth > l.floor():
 		b.freed = append(b.freed, ptr)
 	case l.dead: // others show it
 	default:
 		for _, a := range []alloc.BlockID{ptr.Addr, ptr.Twin} {
 			if a != 0 {
-				b.lost[l].pages.Set(entryKey(LayerID(ptr.Birth), a), entry{page: true, n: 1})
+				b.lost[l].pages.Set(entryKey(ptr.Birth, a), entry{page: true, n: 1})
 			}
 		}
 	}

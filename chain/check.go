@@ -346,8 +346,8 @@ func (c *checker) walkPieces(w *walk, who string, fn func(piece)) {
 	for from, done := w.next, false; !done; {
 		var err error
 		from, done, err = c.p.maps.Step(w.source.base, from, 1<<20,
-			func(ptr meta.Ptr) bool { return LayerID(ptr.Birth) > w.layer.died },
-			func(q meta.Piece) { fn(piece{q.Len, q.Dev, LayerID(q.Birth)}) }, func(meta.Ptr) {})
+			func(ptr meta.Ptr) bool { return ptr.Birth > w.layer.died },
+			func(q meta.Piece) { fn(piece{q.Len, q.Dev, q.Birth}) }, func(meta.Ptr) {})
 		if err != nil {
 			c.r.bad("%s: %v", who, err)
 			return

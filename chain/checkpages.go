@@ -51,7 +51,7 @@ func (c *checker) mapPages(o *overlay, enter func(meta.Ptr) bool, who string) {
 func (c *checker) walkPages(w *walk, who string) {
 	m, _ := w.source.bottom()
 	err := c.p.maps.Pages(m, func(ptr meta.Ptr, base int64, bits uint8) (bool, error) {
-		if base+1<<bits <= w.pages || w.burial && LayerID(ptr.Birth) <= w.layer.died {
+		if base+1<<bits <= w.pages || w.burial && ptr.Birth <= w.layer.died {
 			return false, nil
 		}
 		if c.pages[ptr.Addr] != "map" {

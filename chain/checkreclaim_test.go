@@ -107,7 +107,7 @@ func TestCheckReclaimNamesWhatDoesNotCome(t *testing.T) {
 					continue
 				}
 				var page meta.Ptr
-				enter := func(ptr meta.Ptr) bool { return !w.burial || LayerID(ptr.Birth) > w.layer.died }
+				enter := func(ptr meta.Ptr) bool { return !w.burial || ptr.Birth > w.layer.died }
 				_, _, err := p.maps.Step(w.source.base, w.pages, 1<<20, enter, func(meta.Piece) {}, func(ptr meta.Ptr) { page = ptr })
 				ok(t, err)
 				if page.IsNil() {

@@ -85,7 +85,7 @@ func (h *victim) name(dir Ino, as string, e nameEntry) {
 }
 
 // leaf gives a layer a map of one leaf page with these runs: start, blocks, device block, birth.
-func (h *victim) leaf(l *layer, birth, count uint64, runs ...[4]uint64) {
+func (h *victim) leaf(l *layer, birth LayerID, count uint64, runs ...[4]uint64) {
 	page := blockdev.Aligned(BlockSize)
 	meta.Header{Kind: meta.KindMapLeaf, Count: uint16(len(runs)), Tag: 13}.Marshal(page)
 	for i, r := range runs {

@@ -91,25 +91,25 @@ var hostileMaps = map[string]func(*victim){
 	"overlapping runs":         func(h *victim) { h.leaf(h.other(), 4, 16, [4]uint64{0, 8, 300, 4}, [4]uint64{4, 8, 320, 4}) },
 	"runs out of order":        func(h *victim) { h.leaf(h.other(), 4, 16, [4]uint64{100, 8, 300, 4}, [4]uint64{4, 8, 320, 4}) },
 	"a run on block 0":         func(h *victim) { h.leaf(h.other(), 4, 8, [4]uint64{0, 8, 0, 4}) },
-	"a run on the superblocks": func(h *victim) { h.leaf(h.other(), uint64(h.other().id), 1, [4]uint64{0, 1, 1, uint64(h.other().id)}) },
+	"a run on the superblocks": func(h *victim) { h.leaf(h.other(), h.other().id, 1, [4]uint64{0, 1, 1, uint64(h.other().id)}) },
 	"a run beyond the pool": func(h *victim) {
-		h.leaf(h.other(), uint64(h.other().id), 8, [4]uint64{0, 8, 5000, uint64(h.other().id)})
+		h.leaf(h.other(), h.other().id, 8, [4]uint64{0, 8, 5000, uint64(h.other().id)})
 	},
 	"a run across the end": func(h *victim) {
-		h.leaf(h.other(), uint64(h.other().id), 8, [4]uint64{0, 8, 1020, uint64(h.other().id)})
+		h.leaf(h.other(), h.other().id, 8, [4]uint64{0, 8, 1020, uint64(h.other().id)})
 	},
 	"a run beyond its region": func(h *victim) {
-		h.leaf(h.other(), uint64(h.other().id), 8, [4]uint64{8190, 8, 300, uint64(h.other().id)})
+		h.leaf(h.other(), h.other().id, 8, [4]uint64{8190, 8, 300, uint64(h.other().id)})
 	},
 	"a run younger than layer": func(h *victim) { h.leaf(h.other(), 1<<40, 8, [4]uint64{0, 8, 300, 1 << 40}) },
 	"a run younger than page":  func(h *victim) { h.leaf(h.other(), 1, 8, [4]uint64{0, 8, 300, 5}) },
-	"a run born in no layer":   func(h *victim) { h.leaf(h.other(), uint64(h.other().id), 8, [4]uint64{0, 8, 300, 0}) },
+	"a run born in no layer":   func(h *victim) { h.leaf(h.other(), h.other().id, 8, [4]uint64{0, 8, 300, 0}) },
 	"a count that is not so": func(h *victim) {
-		h.leaf(h.other(), uint64(h.other().id), 9, [4]uint64{0, 8, 300, uint64(h.other().id)})
+		h.leaf(h.other(), h.other().id, 9, [4]uint64{0, 8, 300, uint64(h.other().id)})
 	},
-	"a leaf of no run": func(h *victim) { h.leaf(h.other(), uint64(h.other().id), 1) },
+	"a leaf of no run": func(h *victim) { h.leaf(h.other(), h.other().id, 1) },
 	"a block twice in a map": func(h *victim) {
-		h.leaf(h.other(), uint64(h.other().id), 16, [4]uint64{0, 8, 300, 4}, [4]uint64{8, 8, 304, 4})
+		h.leaf(h.other(), h.other().id, 16, [4]uint64{0, 8, 300, 4}, [4]uint64{8, 8, 304, 4})
 	},
 	"a root run beyond":         func(h *victim) { h.root(h.other(), 5000) },
 	"a root run far beyond":     func(h *victim) { h.root(h.other(), 1<<37) },

@@ -269,13 +269,13 @@ func (p *Pool) mergeDown(l *layer, j *job) {
 func (p *Pool) pageGone(l *layer, ptr meta.Ptr) {
 	l = l.now()
 	switch {
-	case LayerID(ptr.Birth) > l.floor():
+	case ptr.Birth > l.floor():
 		p.store.Free(ptr)
 	case l.dead: // others show it
 	default:
 		for _, a := range []alloc.BlockID{ptr.Addr, ptr.Twin} {
 			if a != 0 {
-				l.lost.add(LayerID(ptr.Birth), a, entry{page: true, n: 1})
+				l.lost.add(ptr.Birth, a, entry{page: true, n: 1})
 			}
 		}
 		p.touch(l)

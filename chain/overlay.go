@@ -129,7 +129,7 @@ func (o *overlay) lookup(maps *meta.Maps, lb, max int64) (p piece, miss bool) {
 	}
 	p = piece{n: q.Len}
 	if q.Mapped {
-		p.dev, p.birth = q.Dev, LayerID(q.Birth)
+		p.dev, p.birth = q.Dev, q.Birth
 	}
 	return p, false
 }

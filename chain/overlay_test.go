@@ -32,7 +32,7 @@ func overlayBase(t *testing.T, blocks int64) (*Pool, *overlay, []shown) {
 		ok(t, err)
 		for i := range q.Len {
 			if q.Mapped {
-				want[lb+i] = shown{q.Dev + alloc.BlockID(i), LayerID(q.Birth)}
+				want[lb+i] = shown{q.Dev + alloc.BlockID(i), q.Birth}
 			}
 		}
 		lb += q.Len

@@ -1,7 +1,6 @@
 package chain
 
 import (
-	"fmt"
 	"time"
 
 	"slatefs/alloc"
@@ -18,7 +17,7 @@ type Ino uint64
 const RootIno Ino = 1
 
 // LayerID numbers layers in the order of their making; it is also the birth of what is written to them. It has 48 bits.
-type LayerID uint64
+type LayerID = meta.Birth
 
 // MaxLayers bounds the layers of one line of history.
 const MaxLayers = 4096
@@ -143,6 +142,3 @@ type (
 )
 
 func blocksOf(bytes int64) int64 { return (bytes + BlockSize - 1) / BlockSize }
-
-// String prints the id with a fixed width.
-func (id LayerID) String() string { return fmt.Sprintf("%012x", uint64(id)) }

@@ -164,7 +164,7 @@ func (p *Pool) walkStep(w *walk) error {
 	}
 	rec, passed := recWalk{walk: w.id}, []meta.Ptr(nil)
 	next, done, err := p.maps.Step(w.source.base, w.pages, p.walkRuns(),
-		func(ptr meta.Ptr) bool { return !w.burial || LayerID(ptr.Birth) > w.layer.died },
+		func(ptr meta.Ptr) bool { return !w.burial || ptr.Birth > w.layer.died },
 		func(q meta.Piece) {
 			if skip := w.next - q.Start; skip > 0 { // sorted before a crash; only its page is left
 				if skip >= q.Len {
@@ -172,8 +172,8 @@ func (p *Pool) walkStep(w *walk) error {
 				}
 				q.Dev, q.Len = q.Dev+alloc.BlockID(skip), q.Len-skip
 			}
-			if !w.burial || LayerID(q.Birth) > w.layer.died {
-				rec.runs = append(rec.runs, oldRun{q.Dev, q.Len, LayerID(q.Birth)})
+			if !w.burial || q.Birth > w.layer.died {
+				rec.runs = append(rec.runs, oldRun{q.Dev, q.Len, q.Birth})
 			}
 		},
 		func(ptr meta.Ptr) { passed = append(passed, ptr) })

@@ -29,7 +29,7 @@ const MapSize = 64
 type Piece struct {
 	Start, Len int64         // logical blocks
 	Dev        alloc.BlockID // device block of Start; 0 in a hole
-	Birth      uint64        // number of the layer that wrote it; 0 in a hole
+	Birth      Birth         // number of the layer that wrote it; 0 in a hole
 	Mapped     bool
 }
 

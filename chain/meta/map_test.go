@@ -168,7 +168,7 @@ func checkCodec(t mapFatal, v any, page []byte) {
 }
 
 // change applies pieces, frees what died and checks the accounting of pages.
-func change(t mapFatal, ms *Maps, m Map, ps []Piece, layer uint64) Map {
+func change(t mapFatal, ms *Maps, m Map, ps []Piece, layer Birth) Map {
 	t.Helper()
 	before := mapPages(t, ms, m)
 	var dead []Ptr
@@ -181,7 +181,7 @@ func change(t mapFatal, ms *Maps, m Map, ps []Piece, layer uint64) Map {
 }
 
 // account checks that the pages before are those now or dead, and frees the dead.
-func account(t mapFatal, ms *Maps, before map[Ptr]uint8, dead []Ptr, layer uint64, now ...Map) {
+func account(t mapFatal, ms *Maps, before map[Ptr]uint8, dead []Ptr, layer Birth, now ...Map) {
 	t.Helper()
 	after := map[Ptr]uint8{}
 	for _, m := range now {

@@ -9,7 +9,7 @@ import (
 // page that it replaces is reported, and if it fails, the pages that it made are freed.
 type mapOp struct {
 	ms    *Maps
-	layer uint64 // birth of the pages made
+	layer Birth // birth of the pages made
 	made  []Ptr
 	dead  []Ptr // replaced or dropped
 	lost  []lostRegion
@@ -65,7 +65,7 @@ func (o *mapOp) finish(err error, dead func(Ptr)) error {
 // read. Holes over big subtrees read the inner pages below. On error nothing has changed
 // and dead was not called: ErrInvalid for pieces out of order, overlapping, outside the
 // map or the pool, or born after layer; ErrNoPages; ErrCorrupt.
-func (ms *Maps) Apply(m Map, pieces []Piece, layer uint64, dead func(Ptr)) (Map, error) {
+func (ms *Maps) Apply(m Map, pieces []Piece, layer Birth, dead func(Ptr)) (Map, error) {
 	bits, err := ms.checkPieces(m, pieces, layer)
 	if err != nil {
 		return Map{}, fmt.Errorf("meta: map apply: %w", err)
@@ -87,7 +87,7 @@ func (ms *Maps) Apply(m Map, pieces []Piece, layer uint64, dead func(Ptr)) (Map,
 }
 
 // checkPieces verifies pieces and returns the bits of a map that holds them and m.
-func (ms *Maps) checkPieces(m Map, pieces []Piece, layer uint64) (uint8, error) {
+func (ms *Maps) checkPieces(m Map, pieces []Piece, layer Birth) (uint8, error) {
 	bits, at, total := m.Bits, int64(0), uint64(ms.Store.Total())
 	if layer > runMaxBirth {
 		return 0, fmt.Errorf("layer %d: %w", layer, ErrInvalid)

@@ -11,7 +11,7 @@ import (
 
 const mapTestTiB = int64(1) << 28 // blocks
 
-func mapped(start, n int64, dev alloc.BlockID, birth uint64) Piece {
+func mapped(start, n int64, dev alloc.BlockID, birth Birth) Piece {
 	return Piece{Start: start, Len: n, Dev: dev, Birth: birth, Mapped: true}
 }
 
@@ -122,7 +122,7 @@ func TestMapContiguous10TiB(t *testing.T) {
 func TestMapStepSkips(t *testing.T) {
 	ms, _ := newTestMaps(t, 1<<20)
 	var m Map
-	for layer := uint64(1); layer <= 2; layer++ {
+	for layer := Birth(1); layer <= 2; layer++ {
 		var ps []Piece
 		for r := range int64(64) {
 			for i := range int64(10) {

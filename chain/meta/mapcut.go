@@ -7,7 +7,7 @@ import "fmt"
 // so that the cost is O(height) whatever the range. The pages on the two paths to lo and
 // hi are made anew for both, born in layer, and the old ones given to dead, as by Apply.
 // On error nothing has changed and dead was not called.
-func (ms *Maps) Cut(m Map, lo, hi int64, layer uint64, dead func(Ptr)) (rest, cut Map, err error) {
+func (ms *Maps) Cut(m Map, lo, hi int64, layer Birth, dead func(Ptr)) (rest, cut Map, err error) {
 	if lo < 0 || hi < lo || layer > runMaxBirth {
 		return Map{}, Map{}, fmt.Errorf("meta: map cut: blocks %d to %d in layer %d: %w", lo, hi, layer, ErrInvalid)
 	}

@@ -80,7 +80,7 @@ func genBlock(rt *rapid.T, label string) int64 {
 	return min(max(w+off, 0), MapMaxBlocks-1)
 }
 
-func genPieces(rt *rapid.T, layer uint64) []Piece {
+func genPieces(rt *rapid.T, layer Birth) []Piece {
 	var ps []Piece
 	lb := genBlock(rt, "start")
 	n := rapid.IntRange(1, 400).Draw(rt, "pieces")
@@ -114,7 +114,7 @@ type mapMachine struct {
 	ms    *Maps
 	m     Map
 	model mapModel
-	layer uint64
+	layer Birth
 }
 
 func (x *mapMachine) check(rt *rapid.T) {
@@ -248,7 +248,7 @@ func TestMapSnapshot(t *testing.T) {
 		var models []mapModel
 		var m Map
 		var model mapModel
-		for layer := uint64(1); layer < 8; layer++ {
+		for layer := Birth(1); layer < 8; layer++ {
 			ps := genPieces(rt, layer)
 			var err error
 			if m, err = ms.Apply(m, ps, layer, func(Ptr) {}); err != nil {

@@ -109,7 +109,7 @@ type mapFacts struct {
 	base   int64  // first logical block of the region
 	bits   uint8  // the region is 1 << bits blocks
 	count  uint64 // mapped blocks below
-	birth  uint64 // youngest birth of a run or page in it
+	birth  Birth  // youngest birth of a run or page in it
 	devEnd uint64 // first device block after all that it names
 }
 

@@ -40,14 +40,14 @@ func packRun(p Piece, base int64) mapRun {
 	dev := uint64(p.Dev)
 	return mapRun{
 		lo: uint64(p.Start-base) | uint64(p.Len-1)<<runLenShift | dev<<runDevShift,
-		hi: dev>>runDevLow | p.Birth<<runBirthShift | runMapped<<runKindShift,
+		hi: dev>>runDevLow | uint64(p.Birth)<<runBirthShift | runMapped<<runKindShift,
 	}
 }
 
 func (r mapRun) start() int64   { return int64(r.lo & runMaxBlock) }
 func (r mapRun) blocks() int64  { return int64(r.lo>>runLenShift&runMaxBlock) + 1 }
 func (r mapRun) end() int64     { return r.start() + r.blocks() }
-func (r mapRun) birth() uint64  { return r.hi >> runBirthShift & runMaxBirth }
+func (r mapRun) birth() Birth   { return Birth(r.hi >> runBirthShift & runMaxBirth) }
 func (r mapRun) devEnd() uint64 { return uint64(r.dev()) + uint64(r.blocks()) }
 
 func (r mapRun) dev() alloc.BlockID {

@@ -7,6 +7,13 @@ import (
 	"slatefs/alloc"
 )
 
+// Birth numbers the layers of a pool in the order of their making, and so says how old a page or a run of blocks is: what
+// is written to a layer is born in it. It has 48 bits; 0 is no layer.
+type Birth uint64
+
+// String prints the number with a fixed width, as users know layers.
+func (b Birth) String() string { return fmt.Sprintf("%012x", uint64(b)) }
+
 // PtrSize is the encoded size of a Ptr, in bytes.
 const PtrSize = 32
 
@@ -21,7 +28,7 @@ const PtrSize = 32
 // All little-endian.
 type Ptr struct {
 	Addr, Twin alloc.BlockID
-	Birth      uint64
+	Birth      Birth
 	Sum        uint64
 }
 
@@ -48,7 +55,7 @@ func (p Ptr) Copies() int {
 func (p Ptr) Marshal(b []byte) {
 	binary.LittleEndian.PutUint64(b[0:8], uint64(p.Addr))
 	binary.LittleEndian.PutUint64(b[8:16], uint64(p.Twin))
-	binary.LittleEndian.PutUint64(b[16:24], p.Birth)
+	binary.LittleEndian.PutUint64(b[16:24], uint64(p.Birth))
 	binary.LittleEndian.PutUint64(b[24:32], p.Sum)
 }
 
@@ -58,7 +65,7 @@ func UnmarshalPtr(b []byte) Ptr {
 	return Ptr{
 		Addr:  alloc.BlockID(binary.LittleEndian.Uint64(b[0:8])),
 		Twin:  alloc.BlockID(binary.LittleEndian.Uint64(b[8:16])),
-		Birth: binary.LittleEndian.Uint64(b[16:24]),
+		Birth: Birth(binary.LittleEndian.Uint64(b[16:24])),
 		Sum:   binary.LittleEndian.Uint64(b[24:32]),
 	}
 }

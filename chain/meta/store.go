@@ -106,7 +106,7 @@ func (s *Store) Repairs() uint64 { return s.repairs.Load() }
 //
 // On error nothing has changed: ErrNoPages when no page was free even after
 // Refill, or Refill's own error.
-func (s *Store) Put(page []byte, twin bool, birth uint64, decoded any) (Ptr, error) {
+func (s *Store) Put(page []byte, twin bool, birth Birth, decoded any) (Ptr, error) {
 	if len(page) != PageSize {
 		return Ptr{}, fmt.Errorf("meta: put: page of %d bytes: %w", len(page), ErrInvalid)
 	}
