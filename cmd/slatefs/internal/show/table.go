@@ -3,7 +3,8 @@ package show
 import (
 	"io"
 	"strings"
-	"unicode/utf8"
+
+	"github.com/mattn/go-runewidth"
 )
 
 // Column is the head of a column. Numbers stand to the right.
@@ -22,7 +23,12 @@ func Columns(s string) []Column {
 	return cols
 }
 
+// cells counts the cells of a terminal that a text takes: two for 東, none for an accent that joins the letter before it. What is
+// wide in some locales only counts as narrow, so that output is the same in all. (Without a LUT, and so safe for concurrent use.)
+var cells = runewidth.Condition{StrictEmojiNeutral: true}
+
 // Table prints rows under heads; an empty cell is "-". Cells are escaped here: none can end its line, or begin another.
+// Columns are as wide on a terminal as their widest cell.
 // The rows are the caller's, and their cells are changed.
 func (f *Format) Table(w io.Writer, cols []Column, rows [][]string) error {
 	if !f.Scripted {
@@ -38,7 +44,7 @@ func (f *Format) Table(w io.Writer, cols []Column, rows [][]string) error {
 			if row[i] = Escape(row[i]); row[i] == "" {
 				row[i] = "-"
 			}
-			width[i] = max(width[i], utf8.RuneCountInString(row[i]))
+			width[i] = max(width[i], cells.StringWidth(row[i]))
 		}
 	}
 	var b strings.Builder
@@ -49,7 +55,7 @@ func (f *Format) Table(w io.Writer, cols []Column, rows [][]string) error {
 		}
 		var line strings.Builder
 		for i, cell := range row {
-			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(cell))
+			pad := strings.Repeat(" ", width[i]-cells.StringWidth(cell))
 			switch {
 			case cols[i].Right:
 				line.WriteString(pad + cell)
