@@ -293,7 +293,7 @@ func (p *Pool) findSpace(ctx context.Context) error {
 	case walk != nil:
 		return p.walkStep(walk)
 	case waits:
-		return p.Checkpoint()
+		return p.checkpointUnless(never)
 	case sweep:
 		did, err := p.sweepStep(true)
 		p.mu.Lock()

@@ -8,7 +8,7 @@ import (
 
 func promised(t *testing.T, v *Volume) int64 {
 	t.Helper()
-	i, err := v.p.VolumeInfo(v.ino)
+	i, err := poolOf(v).VolumeInfo(v.ino)
 	ok(t, err)
 	return i.Promised / BlockSize
 }

@@ -181,14 +181,13 @@ func (p *Pool) unloadAfter(g int) {
 
 // groupRuns calls fn for the runs of blocks in one state that make up a group. The caller holds the plan lock.
 func (p *Pool) groupRuns(g int, fn func(alloc.Run, alloc.State)) error {
-	c := &checker{p: p}
 	first := alloc.BlockID(g * p.format.groupBlocks)
 	end := min(first+alloc.BlockID(p.format.groupBlocks), alloc.BlockID(p.blocks.Total()))
 	for b := first; b < end; {
 		if _, err := p.stateLoaded(b); err != nil {
 			return err
 		}
-		st, n, err := c.stateRun(g, b, end)
+		st, n, err := p.stateRun(g, b, end)
 		if err != nil {
 			return fmt.Errorf("block %d: %w", b, err)
 		}
@@ -292,4 +291,23 @@ func (p *Pool) Used() (guest, meta []blockdev.Extent, err error) {
 		p.unloadAfter(g)
 	}
 	return guest, meta, nil
+}
+
+// stateRun is the state of block b and how many up to end share it.
+func (p *Pool) stateRun(g int, b, end alloc.BlockID) (st alloc.State, n int64, err error) {
+	if st, err = p.blocks.State(b); err != nil {
+		return st, 0, err
+	}
+	k := p.blocks.GroupCounts(g)
+	for _, whole := range []int64{k.InUse, k.Claimed, k.Meta, k.Clean} {
+		if whole == k.Total() {
+			return st, int64(end - b), nil
+		}
+	}
+	for n = 1; b+alloc.BlockID(n) < end; n++ {
+		if next, err := p.blocks.State(b + alloc.BlockID(n)); err != nil || next != st {
+			return st, n, err
+		}
+	}
+	return st, n, nil
 }

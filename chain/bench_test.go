@@ -49,8 +49,8 @@ func plannedWrites(b *testing.B, v *Volume, n int, seed uint64) {
 		if err := pl.Commit(pl.Len); err != nil {
 			b.Fatal(err)
 		}
-		if v.p.wantsCheckpointNow() {
-			if err := v.p.Checkpoint(); err != nil {
+		if poolOf(v).wantsCheckpointNow() {
+			if err := poolOf(v).Checkpoint(); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -72,7 +72,7 @@ func TestQueueForBlocksIsLeft(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, v *Volume, pl *Plan){
 		"quit": func(_ *testing.T, _ *Volume, pl *Plan) { pl.Quit(); pl.Quit() },
 		"destroyed": func(t *testing.T, v *Volume, pl *Plan) {
-			ok(t, v.p.Unlink(Req{}, RootIno, "v"))
+			ok(t, poolOf(v).Unlink(Req{}, RootIno, "v"))
 			_, err := v.PlanWrite(pl, 10, 100)
 			wantErr(t, "write to what is gone", err, ErrGone)
 		},

@@ -156,7 +156,7 @@ func (c *checker) group(g int, readClean bool) {
 	first := alloc.BlockID(g * p.format.groupBlocks)
 	end := min(first+alloc.BlockID(p.format.groupBlocks), alloc.BlockID(p.blocks.Total()))
 	for b := first; b < end; {
-		st, n, err := c.stateRun(g, b, end)
+		st, n, err := c.p.stateRun(g, b, end)
 		if err != nil {
 			c.r.bad("block %d: %v", b, err)
 			return
@@ -170,25 +170,6 @@ func (c *checker) group(g int, readClean bool) {
 		}
 		b += alloc.BlockID(n)
 	}
-}
-
-// stateRun is the state of block b and how many up to end share it.
-func (c *checker) stateRun(g int, b, end alloc.BlockID) (st alloc.State, n int64, err error) {
-	if st, err = c.p.blocks.State(b); err != nil {
-		return st, 0, err
-	}
-	k := c.p.blocks.GroupCounts(g)
-	for _, whole := range []int64{k.InUse, k.Claimed, k.Meta, k.Clean} {
-		if whole == k.Total() {
-			return st, int64(end - b), nil
-		}
-	}
-	for n = 1; b+alloc.BlockID(n) < end; n++ {
-		if next, err := c.p.blocks.State(b + alloc.BlockID(n)); err != nil || next != st {
-			return st, n, err
-		}
-	}
-	return st, n, nil
 }
 
 // marked compares a run of blocks in one state with what was seen of them.

@@ -122,7 +122,7 @@ func (p *Pool) lay(first alloc.Run, zeroed bool) error {
 	}
 	for r := first; r.Len > 0; r.Start, r.Len = r.Start+alloc.BlockID(g.extentBlocks), r.Len-int64(g.extentBlocks) {
 		one := recGrant{alloc.Run{Start: r.Start, Len: int64(g.extentBlocks)}}
-		if err := one.apply(p); err != nil {
+		if err := p.owner.applyRecord(&one); err != nil {
 			return err
 		}
 	}

@@ -122,7 +122,7 @@ func (p *Pool) reapAll() error {
 			return err
 		})
 		if err == nil && long {
-			err, more = p.Checkpoint(), true
+			err, more = p.checkpointUnless(never), true
 		}
 		if err != nil || !more {
 			return err

@@ -41,6 +41,7 @@ func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
 		nextLayer: s.lastLayer, nextJob: s.lastJob, nextIno: s.lastIno,
 		wake: make(chan struct{}, 1), ready: make(chan struct{}, 1), zeroNow: o.ZeroNow,
 	}
+	p.owner, p.takeCheckpoint, p.onFail, p.giveUpOne = p, p.checkpointInTurn, p.wakeWaiting, p.sacrifice
 	p.damages, p.shunned = map[string]bool{}, map[int]*backoff{}
 	p.chores, p.troubles, p.failing = p.newChores(), map[*backoff]string{}, map[*walk]struct{}{}
 	p.today, p.doomed = map[Ino]EraseRecord{}, map[uint64]*doomed{}
@@ -251,10 +252,10 @@ func (p *Pool) replay() error {
 		}
 		return decodeRecords(b.Payload, func(r record) error {
 			p.lsn++
-			if err := p.prepareRecord(r); err != nil {
+			if err := p.owner.prepareRecord(r); err != nil {
 				return err
 			}
-			return r.apply(p)
+			return p.owner.applyRecord(r)
 		})
 	})
 	if err != nil {

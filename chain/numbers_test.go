@@ -25,7 +25,7 @@ func wouldFree(t *testing.T, p *Pool, do func(*Pool) error) int64 {
 // `used` of a snapshot is what its destruction alone frees, usedsnap what the destruction of all frees.
 func expectNumbers(t *testing.T, v *Volume, written, refer, used, usedSnap int64, snaps map[string][3]int64) {
 	t.Helper()
-	p := v.p
+	p := poolOf(v)
 	i, err := p.VolumeInfo(v.ino)
 	ok(t, err)
 	if got, want := [4]int64{i.Written, i.Refer, i.Used, i.UsedSnap}, [4]int64{written, refer, used, usedSnap}; got != scaled4(want) {
@@ -59,7 +59,7 @@ func expectNumbers(t *testing.T, v *Volume, written, refer, used, usedSnap int64
 // beyond that is not forecast.
 func deferred(t *testing.T, v *Volume) (out []LayerID) {
 	t.Helper()
-	tree, err := v.p.Tree(v.ino)
+	tree, err := poolOf(v).Tree(v.ino)
 	ok(t, err)
 	for _, l := range tree {
 		if l.Volume == v.ino && len(l.Children) > 1 {

@@ -181,7 +181,7 @@ func (p *Pool) provideStore(ctx context.Context, pages int64) error {
 	need := p.needN > 0
 	p.mu.Unlock()
 	if need {
-		return p.Checkpoint()
+		return p.checkpointUnless(never)
 	}
 	return p.reclaimAfter(ctx, short, pages, func() bool { return short == nil && p.blocks.Findable() > 0 })
 }

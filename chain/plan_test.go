@@ -39,20 +39,20 @@ func carryOut(t testing.TB, pl *Plan, b []byte, off int64) {
 
 func mustSnapshot(t testing.TB, v *Volume, name string) {
 	t.Helper()
-	if err := v.p.Snapshot(Req{}, []Ino{v.ino}, name); err != nil {
+	if err := poolOf(v).Snapshot(Req{}, []Ino{v.ino}, name); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func snapOf(t testing.TB, v *Volume, name string) *Snap {
 	t.Helper()
-	infos, err := v.p.Snapshots(v.ino)
+	infos, err := poolOf(v).Snapshots(v.ino)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, i := range infos {
 		if i.Name == name {
-			s, err := v.p.Snap(i.Layer)
+			s, err := poolOf(v).Snap(i.Layer)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,11 +65,11 @@ func snapOf(t testing.TB, v *Volume, name string) *Snap {
 
 func mustClone(t testing.TB, v *Volume, snap, name string) *Volume {
 	t.Helper()
-	a, err := v.p.Clone(Req{}, v.ino, snap, RootIno, name)
+	a, err := poolOf(v).Clone(Req{}, v.ino, snap, RootIno, name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := v.p.Volume(a.Ino)
+	c, err := poolOf(v).Volume(a.Ino)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,8 +87,8 @@ func TestPlansHeldAcross(t *testing.T) {
 		{"discard", func(_ *testing.T, v *Volume) error { return v.Punch(0, 1<<20) }, true},
 		{"large discard", func(_ *testing.T, v *Volume) error { return v.detach(0, mapEnd) }, false},
 		{"truncate", func(_ *testing.T, v *Volume) error { return v.Truncate(0) }, true},
-		{"rollback", func(_ *testing.T, v *Volume) error { return v.p.Rollback(Req{}, v.ino, "a", true) }, true},
-		{"unlink", func(_ *testing.T, v *Volume) error { return v.p.Unlink(Req{}, RootIno, "v") }, true},
+		{"rollback", func(_ *testing.T, v *Volume) error { return poolOf(v).Rollback(Req{}, v.ino, "a", true) }, true},
+		{"unlink", func(_ *testing.T, v *Volume) error { return poolOf(v).Unlink(Req{}, RootIno, "v") }, true},
 	}
 	for _, e := range events {
 		t.Run(e.name, func(t *testing.T) {
@@ -228,3 +228,6 @@ func TestBlockLocks(t *testing.T) {
 		})
 	}
 }
+
+// poolOf is the pool of a volume.
+func poolOf(v *Volume) *Pool { return v.p.owner.(*Pool) }

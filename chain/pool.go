@@ -130,6 +130,13 @@ type Pool struct {
 	workMu      sync.Mutex  // one checkpoint at a time
 	wake        chan struct{}
 	ready       chan struct{}
+
+	// What a room below needs of one above it: all there are. They are set when the pool is made.
+
+	owner          recordOwner          // who carries records out
+	takeCheckpoint func() error         // a checkpoint; workMu is held
+	giveUpOne      func() (bool, error) // of what was destroyed and is kept, before its time, when space is short
+	onFail         func()               // wakes who waits for what will never be; the plan lock is held
 }
 
 // Name is the pool's name.
@@ -160,9 +167,7 @@ func (p *Pool) failLocked(err error) error {
 		p.log.Error("pool turned read-only", "pool", p.name, "error", err)
 		p.signal(p.wake)
 		p.signal(p.ready)
-		for _, w := range p.room.waiting {
-			p.signal(w.moved)
-		}
+		p.onFail()
 	}
 	return p.failed
 }

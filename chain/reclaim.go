@@ -43,7 +43,7 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64, look func() bool) erro
 		}
 		waits = waits && could == nil
 		if waits {
-			if err := p.Checkpoint(); !skip(err) {
+			if err := p.checkpointUnless(never); !skip(err) {
 				return err
 			}
 		}
@@ -65,7 +65,7 @@ func (p *Pool) reclaim(ctx context.Context, blocks int64, look func() bool) erro
 			if again {
 				continue
 			}
-			if did, err := p.sacrifice(); did || !skip(err) {
+			if did, err := p.giveUpOne(); did || !skip(err) {
 				return err
 			}
 			if could != nil {

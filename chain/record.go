@@ -17,6 +17,12 @@ type record interface {
 	apply(p *Pool) error
 }
 
+// recordOwner is a pool, as those see it who make records and do not know what they change.
+type recordOwner interface {
+	prepareRecord(r record) error // an error: the record must not be made, and nothing has changed
+	applyRecord(r record) error   // an error: memory and journal differ
+}
+
 // kinds are all kinds of records, by the number that stands in the journal: its row of the table in docs/format.md. What a
 // kind is, how it is coded and what it does stand side by side in record_*.go.
 var kinds = [...]struct {
@@ -115,7 +121,7 @@ func decodeRecords(b []byte, fn func(record) error) error {
 // structure lock too. What reads pages is prepared before anything changes: an error of that, transient or of one object,
 // leaves all as it was. An error of apply means that memory and journal differ: the pool fails.
 func (p *Pool) do(r record) error {
-	if err := p.prepareRecord(r); err != nil {
+	if err := p.owner.prepareRecord(r); err != nil {
 		return err
 	}
 	e := encoder{b: p.pending}
@@ -126,8 +132,11 @@ func (p *Pool) do(r record) error {
 	p.pending = e.b
 	p.takeRoom(int64(n), kind)
 	p.lsn++
-	if err := r.apply(p); err != nil {
+	if err := p.owner.applyRecord(r); err != nil {
 		return p.failLocked(err)
 	}
 	return nil
 }
+
+// applyRecord makes a record true in memory, when it is made and when it is replayed.
+func (p *Pool) applyRecord(r record) error { return r.apply(p) }

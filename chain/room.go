@@ -352,9 +352,16 @@ func (p *Pool) checkpointUnless(done func() bool) error {
 		return err
 	}
 	for range checkpointTries {
-		if err = p.checkpointInTurn(); fault.Of(err) != fault.Transient {
+		if err = p.takeCheckpoint(); fault.Of(err) != fault.Transient {
 			break
 		}
 	}
 	return err
+}
+
+// wakeWaiting makes all that wait for room look again. The plan lock is held.
+func (p *Pool) wakeWaiting() {
+	for _, w := range p.room.waiting {
+		p.signal(w.moved)
+	}
 }

@@ -11,7 +11,7 @@ import (
 
 func snapNames(t testing.TB, v *Volume) (out []string) {
 	t.Helper()
-	infos, err := v.p.Snapshots(v.ino)
+	infos, err := poolOf(v).Snapshots(v.ino)
 	ok(t, err)
 	for _, i := range infos {
 		out = append(out, i.Name)
