@@ -8,6 +8,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/codec"
 	"slatefs/chain/fault"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
@@ -417,27 +418,27 @@ type groupRow struct {
 }
 
 func (r groupRow) marshal() []byte {
-	e := encoder{}
-	e.i(r.n)
-	e.byte(byte(r.state))
-	e.i(r.counts.InUse)
-	e.i(r.counts.Claimed)
-	e.i(r.counts.Meta)
-	e.i(r.counts.Clean)
+	e := codec.Encoder{}
+	e.Int(r.n)
+	e.Byte(byte(r.state))
+	e.Int(r.counts.InUse)
+	e.Int(r.counts.Claimed)
+	e.Int(r.counts.Meta)
+	e.Int(r.counts.Clean)
 	if !r.ptr.IsNil() {
 		var b [meta.PtrSize]byte
 		r.ptr.Marshal(b[:])
-		e.b = append(e.b, b[:]...)
+		e.B = append(e.B, b[:]...)
 	}
-	return e.b
+	return e.B
 }
 
 func (r *groupRow) unmarshal(b []byte) error {
-	d := decoder{b: b}
-	r.n, r.state = d.i(), alloc.State(d.byte())
-	r.counts = alloc.Counts{InUse: d.i(), Claimed: d.i(), Meta: d.i(), Clean: d.i()}
-	if d.err == nil && len(d.b) == meta.PtrSize {
-		r.ptr, d.b = meta.UnmarshalPtr(d.b), nil
+	d := codec.Decoder{B: b}
+	r.n, r.state = d.Int(), alloc.State(d.Byte())
+	r.counts = alloc.Counts{InUse: d.Int(), Claimed: d.Int(), Meta: d.Int(), Clean: d.Int()}
+	if d.Err == nil && len(d.B) == meta.PtrSize {
+		r.ptr, d.B = meta.UnmarshalPtr(d.B), nil
 	}
-	return d.done()
+	return wrapCorrupt(d.Done())
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 )
 
@@ -45,24 +46,24 @@ type doomed struct {
 }
 
 func (d *doomed) marshal() []byte {
-	e := encoder{}
-	e.u(uint64(d.vol))
-	e.u(uint64(d.layer))
-	e.u(uint64(d.dir))
-	e.str(d.name)
-	e.str(d.path)
-	e.i(d.size)
-	e.time(d.when)
-	e.time(d.until)
-	e.str(d.who)
-	return e.b
+	e := codec.Encoder{}
+	e.Uint(uint64(d.vol))
+	e.Uint(uint64(d.layer))
+	e.Uint(uint64(d.dir))
+	e.Str(d.name)
+	e.Str(d.path)
+	e.Int(d.size)
+	e.Time(d.when)
+	e.Time(d.until)
+	e.Str(d.who)
+	return e.B
 }
 
 func (d *doomed) unmarshal(b []byte) error {
-	r := decoder{b: b}
-	d.vol, d.layer, d.dir, d.name, d.path = Ino(r.u()), LayerID(r.u()), Ino(r.u()), r.str(), r.str()
-	d.size, d.when, d.until, d.who = r.i(), r.time(), r.time(), r.str()
-	return r.done()
+	r := codec.Decoder{B: b}
+	d.vol, d.layer, d.dir, d.name, d.path = Ino(r.Uint()), LayerID(r.Uint()), Ino(r.Uint()), r.Str(), r.Str()
+	d.size, d.when, d.until, d.who = r.Int(), r.Time(), r.Time(), r.Str()
+	return r.Done()
 }
 
 // what names it: a path, or path@name.
@@ -165,18 +166,18 @@ type spot struct {
 }
 
 func (o spot) marshal() []byte {
-	e := encoder{}
-	e.u(uint64(o.dir))
-	e.str(o.name)
-	e.str(o.path)
-	e.str(o.who)
-	return e.b
+	e := codec.Encoder{}
+	e.Uint(uint64(o.dir))
+	e.Str(o.name)
+	e.Str(o.path)
+	e.Str(o.who)
+	return e.B
 }
 
 func (o *spot) unmarshal(b []byte) error {
-	d := decoder{b: b}
-	o.dir, o.name, o.path, o.who = Ino(d.u()), d.str(), d.str(), d.str()
-	return d.done()
+	d := codec.Decoder{B: b}
+	o.dir, o.name, o.path, o.who = Ino(d.Uint()), d.Str(), d.Str(), d.Str()
+	return wrapCorrupt(d.Done())
 }
 
 // lostPlace is where an inode without a name had it last.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 )
 
@@ -70,42 +71,42 @@ type logRow struct {
 }
 
 func (r *logRow) marshal() []byte {
-	e := encoder{}
-	e.u(uint64(r.vol))
-	e.str(r.volume)
-	e.str(r.layer)
-	e.layers(r.layers)
-	e.str(r.reason)
-	e.str(r.who)
-	e.bool(r.none)
+	e := codec.Encoder{}
+	e.Uint(uint64(r.vol))
+	e.Str(r.volume)
+	e.Str(r.layer)
+	e.Births(r.layers)
+	e.Str(r.reason)
+	e.Str(r.who)
+	e.Bool(r.none)
 	for _, n := range []int64{r.freed, r.erased, r.released, r.kept} {
-		e.i(n)
+		e.Int(n)
 	}
-	e.str(r.keptBy)
-	e.how(r.how)
-	e.time(r.since)
-	e.time(r.first)
-	e.time(r.last)
-	e.attrs(nil)
-	return e.b
+	e.Str(r.keptBy)
+	r.how.encode(&e)
+	e.Time(r.since)
+	e.Time(r.first)
+	e.Time(r.last)
+	e.Attrs(nil)
+	return e.B
 }
 
 func (r *logRow) unmarshal(b []byte) error {
-	d := decoder{b: b}
-	r.vol, r.volume, r.layer, r.layers = Ino(d.u()), d.str(), d.str(), d.layers()
-	r.reason, r.who, r.none = d.str(), d.str(), d.bool()
+	d := codec.Decoder{B: b}
+	r.vol, r.volume, r.layer, r.layers = Ino(d.Uint()), d.Str(), d.Str(), d.Births()
+	r.reason, r.who, r.none = d.Str(), d.Str(), d.Bool()
 	for _, n := range []*int64{&r.freed, &r.erased, &r.released, &r.kept} {
-		*n = d.i()
+		*n = d.Int()
 	}
-	r.keptBy, r.how = d.str(), d.how()
-	r.since, r.first, r.last = d.time(), d.time(), d.time()
-	d.attrs(nil)
+	r.keptBy, r.how = d.Str(), decodeHow(&d)
+	r.since, r.first, r.last = d.Time(), d.Time(), d.Time()
+	d.Attrs(nil)
 	for _, n := range []int64{r.freed, r.erased, r.released, r.kept} {
 		if n > maxLogged {
-			d.fail("number out of range")
+			d.Fail("number out of range")
 		}
 	}
-	return d.done()
+	return wrapCorrupt(d.Done())
 }
 
 // maxLogged bounds the blocks of a record: a pool has 2^40, and may be overwritten some times a day.
@@ -400,9 +401,9 @@ func (p *Pool) trimLog() error {
 }
 
 func (p *Pool) marshalLogCount() []byte {
-	e := encoder{}
-	e.i(p.logN)
-	return e.b
+	e := codec.Encoder{}
+	e.Int(p.logN)
+	return e.B
 }
 
 func (p *Pool) loadLogCount() error {
@@ -410,9 +411,9 @@ func (p *Pool) loadLogCount() error {
 	if err != nil || !ok {
 		return err
 	}
-	d := decoder{b: v}
-	p.logN = d.i()
-	return d.done()
+	d := codec.Decoder{B: v}
+	p.logN = d.Int()
+	return wrapCorrupt(d.Done())
 }
 
 // log checks the erase log: records that add up, of jobs that have ended, as many as were counted.

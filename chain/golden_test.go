@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"slatefs/alloc"
+	"slatefs/chain/codec"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
@@ -53,10 +54,10 @@ func goldenSuper() superblock {
 }
 
 func encodeRecord(r record) []byte {
-	e := encoder{}
-	e.byte(kindOf(r))
+	e := codec.Encoder{}
+	e.Byte(kindOf(r))
 	r.encode(&e)
-	return e.b
+	return e.B
 }
 
 type goldenRecord struct {

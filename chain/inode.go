@@ -8,6 +8,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 )
 
@@ -34,16 +35,16 @@ const (
 )
 
 func (n *inode) marshal() []byte {
-	e := encoder{}
-	e.byte(byte(n.typ))
-	e.u(uint64(n.mode))
-	e.u(uint64(n.uid))
-	e.u(uint64(n.gid))
-	e.u(uint64(n.parent))
-	e.str(n.name)
-	e.time(n.mtime)
-	e.time(n.ctime)
-	e.time(n.btime)
+	e := codec.Encoder{}
+	e.Byte(byte(n.typ))
+	e.Uint(uint64(n.mode))
+	e.Uint(uint64(n.uid))
+	e.Uint(uint64(n.gid))
+	e.Uint(uint64(n.parent))
+	e.Str(n.name)
+	e.Time(n.mtime)
+	e.Time(n.ctime)
+	e.Time(n.btime)
 	var flags uint64
 	if n.immutable {
 		flags |= flagImmutable
@@ -54,28 +55,28 @@ func (n *inode) marshal() []byte {
 	if n.atimeSet {
 		flags |= flagAtime
 	}
-	e.u(flags)
-	e.u(n.entries)
-	e.u(n.dirs)
-	e.i(n.link)
+	e.Uint(flags)
+	e.Uint(n.entries)
+	e.Uint(n.dirs)
+	e.Int(n.link)
 	if n.atimeSet {
-		e.time(n.atime)
+		e.Time(n.atime)
 	}
-	return e.b
+	return e.B
 }
 
 func parseInode(b []byte) (*inode, error) {
-	d := decoder{b: b}
-	n := &inode{typ: FileType(d.byte()), mode: d.u32(), uid: d.u32(), gid: d.u32()}
-	n.parent, n.name = Ino(d.u()), d.str()
-	n.mtime, n.ctime, n.btime = d.time(), d.time(), d.time()
-	flags := d.u()
+	d := codec.Decoder{B: b}
+	n := &inode{typ: FileType(d.Byte()), mode: d.Uint32(), uid: d.Uint32(), gid: d.Uint32()}
+	n.parent, n.name = Ino(d.Uint()), d.Str()
+	n.mtime, n.ctime, n.btime = d.Time(), d.Time(), d.Time()
+	flags := d.Uint()
 	n.immutable, n.kept, n.atimeSet = flags&flagImmutable != 0, flags&flagKept != 0, flags&flagAtime != 0
-	n.entries, n.dirs, n.link = d.u(), d.u(), d.i()
+	n.entries, n.dirs, n.link = d.Uint(), d.Uint(), d.Int()
 	if n.atimeSet {
-		n.atime = d.time()
+		n.atime = d.Time()
 	}
-	if err := d.done(); err != nil {
+	if err := wrapCorrupt(d.Done()); err != nil {
 		return nil, err
 	}
 	if !n.typ.known() || flags&^(flagImmutable|flagKept|flagAtime) != 0 {
@@ -231,23 +232,23 @@ func marshalNames(es []nameEntry) []byte {
 	if len(es) == 0 {
 		return nil
 	}
-	e := encoder{}
-	e.u(uint64(len(es)))
+	e := codec.Encoder{}
+	e.Uint(uint64(len(es)))
 	for _, n := range es {
-		e.str(n.name)
-		e.u(uint64(n.ino))
-		e.byte(byte(n.typ))
+		e.Str(n.name)
+		e.Uint(uint64(n.ino))
+		e.Byte(byte(n.typ))
 	}
-	return e.b
+	return e.B
 }
 
 func parseNames(b []byte) ([]nameEntry, error) {
-	d := decoder{b: b}
+	d := codec.Decoder{B: b}
 	var es []nameEntry
-	for range d.len() {
-		es = append(es, nameEntry{d.str(), Ino(d.u()), FileType(d.byte())})
+	for range d.Len() {
+		es = append(es, nameEntry{d.Str(), Ino(d.Uint()), FileType(d.Byte())})
 	}
-	if err := d.done(); err != nil {
+	if err := wrapCorrupt(d.Done()); err != nil {
 		return nil, err
 	}
 	for i, e := range es {

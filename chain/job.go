@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"slatefs/chain/codec"
 	"slatefs/chain/fault"
 	"slatefs/chain/omap"
 )
@@ -60,26 +61,26 @@ const (
 func (j *job) dirtyBlocks() int64 { return j.freshN + j.readyN }
 
 // attrs are a job's attributes: its story's, and what is apart.
-func (j *job) attrs() []attr {
+func (j *job) attrs() []codec.Attr {
 	if j.apart.Len() == 0 {
 		return j.story.attrs()
 	}
-	var e encoder
-	e.u(uint64(j.apart.Len()))
+	var e codec.Encoder
+	e.Uint(uint64(j.apart.Len()))
 	j.apart.Ascend(omap.Key{}, func(k omap.Key, n int64) bool {
-		e.u(k.Hi)
-		e.u(k.Lo)
-		e.i(n)
+		e.Uint(k.Hi)
+		e.Uint(k.Lo)
+		e.Int(n)
 		return true
 	})
-	return append([]attr{{attrApart, e.b}}, j.story.attrs()...)
+	return append([]codec.Attr{{Name: attrApart, Val: e.B}}, j.story.attrs()...)
 }
 
-func (j *job) loads() map[string]func(*decoder) {
+func (j *job) loads() map[string]func(*codec.Decoder) {
 	m := j.story.loads()
-	m[attrApart] = func(d *decoder) {
-		for range d.lenOf(3) {
-			k, n := omap.Key{Hi: d.u(), Lo: d.u()}, d.i()
+	m[attrApart] = func(d *codec.Decoder) {
+		for range d.LenOf(3) {
+			k, n := omap.Key{Hi: d.Uint(), Lo: d.Uint()}, d.Int()
 			j.apart.Set(k, n)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"slatefs/alloc"
+	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 )
@@ -199,23 +200,23 @@ type oldRun struct {
 	birth LayerID
 }
 
-func (e *encoder) old(rs []oldRun) {
-	e.u(uint64(len(rs)))
+func encodeOld(e *codec.Encoder, rs []oldRun) {
+	e.Uint(uint64(len(rs)))
 	for _, r := range rs {
-		e.u(uint64(r.dev))
-		e.i(r.n)
-		e.u(uint64(r.birth))
+		e.Uint(uint64(r.dev))
+		e.Int(r.n)
+		e.Uint(uint64(r.birth))
 	}
 }
 
-func (d *decoder) old() []oldRun {
-	n := d.lenOf(3)
+func decodeOld(d *codec.Decoder) []oldRun {
+	n := d.LenOf(3)
 	if n == 0 {
 		return nil
 	}
 	rs := make([]oldRun, 0, n)
 	for range n {
-		rs = append(rs, oldRun{alloc.BlockID(d.u()), d.i(), LayerID(d.u())})
+		rs = append(rs, oldRun{alloc.BlockID(d.Uint()), d.Int(), LayerID(d.Uint())})
 	}
 	return rs
 }

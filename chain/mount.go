@@ -11,6 +11,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/codec"
 	"slatefs/chain/fault"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
@@ -121,7 +122,9 @@ func wrapCorrupt(err error) error {
 	if fault.Of(err) == fault.Pool {
 		return err
 	}
-	for _, e := range []error{meta.ErrCorrupt, journal.ErrCorrupt, alloc.ErrCorrupt, alloc.ErrState, alloc.ErrRange, alloc.ErrNamed} {
+	for _, e := range []error{
+		codec.ErrCorrupt, meta.ErrCorrupt, journal.ErrCorrupt, alloc.ErrCorrupt, alloc.ErrState, alloc.ErrRange, alloc.ErrNamed,
+	} {
 		if errors.Is(err, e) {
 			return fault.Mark(fault.Object, fmt.Errorf("%w: %w", ErrCorrupt, err))
 		}
@@ -156,9 +159,9 @@ func (p *Pool) load() error {
 		{rowJob, p.loadJob},
 		{rowWalk, p.loadWalk},
 		{rowDrop, func(_ uint64, v []byte) error {
-			d := decoder{b: v}
-			p.drops = d.trees()
-			return d.done()
+			d := codec.Decoder{B: v}
+			p.drops = d.Trees()
+			return wrapCorrupt(d.Done())
 		}},
 		{rowWindow, p.loadWindow},
 		{rowAnswer, func(_ uint64, v []byte) error { return p.answers.unmarshal(v) }},
@@ -177,13 +180,13 @@ func (p *Pool) load() error {
 }
 
 func (p *Pool) loadWindow(_ uint64, v []byte) error {
-	d := decoder{b: v}
-	for _, r := range d.runs() {
+	d := codec.Decoder{B: v}
+	for _, r := range d.Runs() {
 		if err := p.blocks.Restore(r); err != nil {
 			return err
 		}
 	}
-	return d.done()
+	return wrapCorrupt(d.Done())
 }
 
 func (p *Pool) eachRow(kind rowKind, load func(uint64, []byte) error) error {

@@ -9,6 +9,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/codec"
 )
 
 // The orders that the invariants ask for, each forced by a test of its own: the crash tests meet the moments between
@@ -319,18 +320,18 @@ func TestCrashBetweenTheRecordsOfAShrink(t *testing.T) {
 		p.mu.Lock()
 		rs := records(t, p.pending)
 		steps = len(rs)
-		e := encoder{}
+		e := codec.Encoder{}
 		for _, r := range rs[:k] {
-			e.byte(kindOf(r))
+			e.Byte(kindOf(r))
 			r.encode(&e)
 		}
 		all := p.pending
-		p.pending = e.b
+		p.pending = e.B
 		p.mu.Unlock()
 		ok(t, p.Flush())
 		q := openPool(t, d.Clone())
 		p.mu.Lock()
-		p.pending = slices.Concat(all[len(e.b):], p.pending) // the rest follows
+		p.pending = slices.Concat(all[len(e.B):], p.pending) // the rest follows
 		p.mu.Unlock()
 
 		u, err := q.Volume(v.ino)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 	"slatefs/chain/size"
 )
@@ -129,16 +130,16 @@ func (p *Pool) propRow(ino Ino, name string) (val string, ok bool, err error) {
 }
 
 func marshalProp(key, val string) []byte {
-	e := encoder{}
-	e.str(key)
-	e.str(val)
-	return e.b
+	e := codec.Encoder{}
+	e.Str(key)
+	e.Str(val)
+	return e.B
 }
 
 func parseProp(row []byte) (key, val string, err error) {
-	d := decoder{b: row}
-	key, val = d.str(), d.str()
-	return key, val, d.done()
+	d := codec.Decoder{B: row}
+	key, val = d.Str(), d.Str()
+	return key, val, wrapCorrupt(d.Done())
 }
 
 // maxProp bounds the bytes of a property's name and value.

@@ -3,6 +3,8 @@ package chain
 import (
 	"fmt"
 	"reflect"
+
+	"slatefs/chain/codec"
 )
 
 // A record is one change of the pool. There is one way to change it: encode the record into the batch that waits
@@ -12,8 +14,8 @@ import (
 // A record starts with its kind; zero is none. Records carry everything that apply needs but the state itself:
 // numbers of layers, jobs and walks that it makes are counted up by apply.
 type record interface {
-	encode(e *encoder)
-	decode(d *decoder)
+	encode(e *codec.Encoder)
+	decode(d *codec.Decoder)
 	apply(p *Pool) error
 }
 
@@ -98,16 +100,16 @@ func newRecord(kind byte) record {
 
 // decodeRecords takes a batch apart.
 func decodeRecords(b []byte, fn func(record) error) error {
-	d := &decoder{b: b}
-	for len(d.b) > 0 {
-		k := d.byte()
+	d := &codec.Decoder{B: b}
+	for len(d.B) > 0 {
+		k := d.Byte()
 		r := newRecord(k)
 		if r == nil {
 			return fmt.Errorf("record kind %d: %w", k, ErrCorrupt)
 		}
 		r.decode(d)
-		if d.err != nil {
-			return fmt.Errorf("record kind %d: %w", k, d.err)
+		if d.Err != nil {
+			return fmt.Errorf("record kind %d: %w", k, wrapCorrupt(d.Err))
 		}
 		if err := fn(r); err != nil {
 			return fmt.Errorf("record kind %d: %w", k, err)
@@ -124,12 +126,12 @@ func (p *Pool) do(r record) error {
 	if err := p.owner.prepareRecord(r); err != nil {
 		return err
 	}
-	e := encoder{b: p.pending}
+	e := codec.Encoder{B: p.pending}
 	kind := kindOf(r)
-	e.byte(kind)
+	e.Byte(kind)
 	r.encode(&e)
-	n := len(e.b) - len(p.pending)
-	p.pending = e.b
+	n := len(e.B) - len(p.pending)
+	p.pending = e.B
 	p.takeRoom(int64(n), kind)
 	p.lsn++
 	if err := p.owner.applyRecord(r); err != nil {

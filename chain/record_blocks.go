@@ -2,16 +2,18 @@ package chain
 
 import (
 	"fmt"
-	"slatefs/alloc"
 	"time"
+
+	"slatefs/alloc"
+	"slatefs/chain/codec"
 )
 
 // recClaim: clean blocks are handed to the window.
 type recClaim struct{ runs []alloc.Run }
 
-func (r *recClaim) encode(e *encoder) { e.runs(r.runs) }
+func (r *recClaim) encode(e *codec.Encoder) { e.Runs(r.runs) }
 
-func (r *recClaim) decode(d *decoder) { r.runs = d.runs() }
+func (r *recClaim) decode(d *codec.Decoder) { r.runs = d.Runs() }
 
 func (r *recClaim) apply(p *Pool) error {
 	for _, run := range r.runs {
@@ -25,9 +27,9 @@ func (r *recClaim) apply(p *Pool) error {
 // recUnclaim: blocks of the window that no plan ever named are clean again.
 type recUnclaim struct{ runs []alloc.Run }
 
-func (r *recUnclaim) encode(e *encoder) { e.runs(r.runs) }
+func (r *recUnclaim) encode(e *codec.Encoder) { e.Runs(r.runs) }
 
-func (r *recUnclaim) decode(d *decoder) { r.runs = d.runs() }
+func (r *recUnclaim) decode(d *codec.Decoder) { r.runs = d.Runs() }
 
 func (r *recUnclaim) apply(p *Pool) error {
 	for _, run := range r.runs {
@@ -41,10 +43,10 @@ func (r *recUnclaim) apply(p *Pool) error {
 // recGrant: clean blocks go to the metadata store.
 type recGrant struct{ run alloc.Run }
 
-func (r *recGrant) encode(e *encoder) { e.u(uint64(r.run.Start)); e.i(r.run.Len) }
+func (r *recGrant) encode(e *codec.Encoder) { e.Uint(uint64(r.run.Start)); e.Int(r.run.Len) }
 
-func (r *recGrant) decode(d *decoder) {
-	r.run = alloc.Run{Start: alloc.BlockID(d.u()), Len: d.i()}
+func (r *recGrant) decode(d *codec.Decoder) {
+	r.run = alloc.Run{Start: alloc.BlockID(d.Uint()), Len: d.Int()}
 }
 
 func (r *recGrant) apply(p *Pool) error {
@@ -63,9 +65,9 @@ type recDirty struct {
 	runs []alloc.Run
 }
 
-func (r *recDirty) encode(e *encoder) { e.u(uint64(r.vol)); e.runs(r.runs) }
+func (r *recDirty) encode(e *codec.Encoder) { e.Uint(uint64(r.vol)); e.Runs(r.runs) }
 
-func (r *recDirty) decode(d *decoder) { r.vol, r.runs = Ino(d.u()), d.runs() }
+func (r *recDirty) decode(d *codec.Decoder) { r.vol, r.runs = Ino(d.Uint()), d.Runs() }
 
 func (r *recDirty) apply(p *Pool) error {
 	j := p.volJobs[r.vol]
@@ -84,9 +86,9 @@ func (r *recDirty) apply(p *Pool) error {
 // recRecover: after a crash, all that is claimed is dirty.
 type recRecover struct{ when time.Time }
 
-func (r *recRecover) encode(e *encoder) { e.time(r.when) }
+func (r *recRecover) encode(e *codec.Encoder) { e.Time(r.when) }
 
-func (r *recRecover) decode(d *decoder) { r.when = d.time() }
+func (r *recRecover) decode(d *codec.Decoder) { r.when = d.Time() }
 
 func (r *recRecover) apply(p *Pool) error {
 	runs, err := p.abandonClaims()
@@ -108,10 +110,14 @@ type recExtend struct {
 	when   time.Time
 }
 
-func (r *recExtend) encode(e *encoder) { e.i(r.blocks); e.u(uint64(r.clean)); e.time(r.when) }
+func (r *recExtend) encode(e *codec.Encoder) {
+	e.Int(r.blocks)
+	e.Uint(uint64(r.clean))
+	e.Time(r.when)
+}
 
-func (r *recExtend) decode(d *decoder) {
-	r.blocks, r.clean, r.when = d.i(), alloc.BlockID(d.u()), d.time()
+func (r *recExtend) decode(d *codec.Decoder) {
+	r.blocks, r.clean, r.when = d.Int(), alloc.BlockID(d.Uint()), d.Time()
 }
 
 func (r *recExtend) apply(p *Pool) error {
@@ -135,9 +141,9 @@ func (r *recExtend) apply(p *Pool) error {
 // recReduce: the pool has that many blocks, fewer than before. The others were clean.
 type recReduce struct{ blocks int64 }
 
-func (r *recReduce) encode(e *encoder) { e.i(r.blocks) }
+func (r *recReduce) encode(e *codec.Encoder) { e.Int(r.blocks) }
 
-func (r *recReduce) decode(d *decoder) { r.blocks = d.i() }
+func (r *recReduce) decode(d *codec.Decoder) { r.blocks = d.Int() }
 
 func (r *recReduce) apply(p *Pool) error {
 	old := p.blocks.Total()

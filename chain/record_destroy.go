@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"slatefs/chain/codec"
 )
 
 // recUnname: a snapshot loses its name and goes as far as its children let it; held: not before recReap.
@@ -15,15 +17,15 @@ type recUnname struct {
 	who   string
 }
 
-func (r *recUnname) encode(e *encoder) {
-	e.u(uint64(r.layer))
-	e.bool(r.held)
-	e.time(r.when)
-	e.str(r.who)
+func (r *recUnname) encode(e *codec.Encoder) {
+	e.Uint(uint64(r.layer))
+	e.Bool(r.held)
+	e.Time(r.when)
+	e.Str(r.who)
 }
 
-func (r *recUnname) decode(d *decoder) {
-	r.layer, r.held, r.when, r.who = LayerID(d.u()), d.bool(), d.time(), d.str()
+func (r *recUnname) decode(d *codec.Decoder) {
+	r.layer, r.held, r.when, r.who = LayerID(d.Uint()), d.Bool(), d.Time(), d.Str()
 }
 
 func (r *recUnname) apply(p *Pool) error {
@@ -52,9 +54,9 @@ type recReap struct {
 	when  time.Time
 }
 
-func (r *recReap) encode(e *encoder) { e.u(uint64(r.layer)); e.time(r.when) }
+func (r *recReap) encode(e *codec.Encoder) { e.Uint(uint64(r.layer)); e.Time(r.when) }
 
-func (r *recReap) decode(d *decoder) { r.layer, r.when = LayerID(d.u()), d.time() }
+func (r *recReap) decode(d *codec.Decoder) { r.layer, r.when = LayerID(d.Uint()), d.Time() }
 
 func (r *recReap) apply(p *Pool) error {
 	l, err := p.layer(r.layer)
@@ -86,9 +88,15 @@ type recSweep struct {
 	runs  []deadRun
 }
 
-func (r *recSweep) encode(e *encoder) { e.u(uint64(r.layer)); e.time(r.when); e.old(r.runs) }
+func (r *recSweep) encode(e *codec.Encoder) {
+	e.Uint(uint64(r.layer))
+	e.Time(r.when)
+	encodeOld(e, r.runs)
+}
 
-func (r *recSweep) decode(d *decoder) { r.layer, r.when, r.runs = LayerID(d.u()), d.time(), d.old() }
+func (r *recSweep) decode(d *codec.Decoder) {
+	r.layer, r.when, r.runs = LayerID(d.Uint()), d.Time(), decodeOld(d)
+}
 
 func (r *recSweep) apply(p *Pool) error {
 	l, err := p.layer(r.layer)
@@ -116,23 +124,23 @@ type recDestroy struct {
 	who  string
 }
 
-func (r *recDestroy) encode(e *encoder) {
-	e.u(uint64(r.vol))
-	e.u(uint64(len(r.held)))
+func (r *recDestroy) encode(e *codec.Encoder) {
+	e.Uint(uint64(r.vol))
+	e.Uint(uint64(len(r.held)))
 	for _, l := range r.held {
-		e.u(uint64(l))
+		e.Uint(uint64(l))
 	}
-	e.u(uint64(r.dir))
-	e.time(r.when)
-	e.str(r.who)
+	e.Uint(uint64(r.dir))
+	e.Time(r.when)
+	e.Str(r.who)
 }
 
-func (r *recDestroy) decode(d *decoder) {
-	r.vol = Ino(d.u())
-	for range d.len() {
-		r.held = append(r.held, LayerID(d.u()))
+func (r *recDestroy) decode(d *codec.Decoder) {
+	r.vol = Ino(d.Uint())
+	for range d.Len() {
+		r.held = append(r.held, LayerID(d.Uint()))
 	}
-	r.dir, r.when, r.who = Ino(d.u()), d.time(), d.str()
+	r.dir, r.when, r.who = Ino(d.Uint()), d.Time(), d.Str()
 }
 
 func (r *recDestroy) apply(p *Pool) error {
@@ -174,9 +182,9 @@ func (r *recDestroy) apply(p *Pool) error {
 // recHome: nameless layers that are charged to a directory are charged to another.
 type recHome struct{ dir, to Ino }
 
-func (r *recHome) encode(e *encoder) { e.u(uint64(r.dir)); e.u(uint64(r.to)) }
+func (r *recHome) encode(e *codec.Encoder) { e.Uint(uint64(r.dir)); e.Uint(uint64(r.to)) }
 
-func (r *recHome) decode(d *decoder) { r.dir, r.to = Ino(d.u()), Ino(d.u()) }
+func (r *recHome) decode(d *codec.Decoder) { r.dir, r.to = Ino(d.Uint()), Ino(d.Uint()) }
 
 func (r *recHome) apply(p *Pool) error {
 	for _, l := range p.byVol[0] {
@@ -196,9 +204,9 @@ type recRevive struct {
 	name  string
 }
 
-func (r *recRevive) encode(e *encoder) { e.u(uint64(r.layer)); e.str(r.name) }
+func (r *recRevive) encode(e *codec.Encoder) { e.Uint(uint64(r.layer)); e.Str(r.name) }
 
-func (r *recRevive) decode(d *decoder) { r.layer, r.name = LayerID(d.u()), d.str() }
+func (r *recRevive) decode(d *codec.Decoder) { r.layer, r.name = LayerID(d.Uint()), d.Str() }
 
 func (r *recRevive) apply(p *Pool) error {
 	l, err := p.layer(r.layer)

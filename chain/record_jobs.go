@@ -2,11 +2,13 @@ package chain
 
 import (
 	"fmt"
-	"slatefs/alloc"
-	"slatefs/chain/meta"
-	"slatefs/chain/omap"
 	"slices"
 	"time"
+
+	"slatefs/alloc"
+	"slatefs/chain/codec"
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
 )
 
 // recJob: the job that collects what a volume overwrites and discards.
@@ -15,9 +17,9 @@ type recJob struct {
 	when time.Time
 }
 
-func (r *recJob) encode(e *encoder) { e.u(uint64(r.vol)); e.time(r.when) }
+func (r *recJob) encode(e *codec.Encoder) { e.Uint(uint64(r.vol)); e.Time(r.when) }
 
-func (r *recJob) decode(d *decoder) { r.vol, r.when = Ino(d.u()), d.time() }
+func (r *recJob) decode(d *codec.Decoder) { r.vol, r.when = Ino(d.Uint()), d.Time() }
 
 func (r *recJob) apply(p *Pool) error {
 	p.newJob(r.vol, p.pathOf(r.vol), "", reasonOverwritten, "", r.when)
@@ -30,9 +32,9 @@ type recSeal struct {
 	bad bool
 }
 
-func (r *recSeal) encode(e *encoder) { e.u(r.job); e.bool(r.bad) }
+func (r *recSeal) encode(e *codec.Encoder) { e.Uint(r.job); e.Bool(r.bad) }
 
-func (r *recSeal) decode(d *decoder) { r.job, r.bad = d.u(), d.bool() }
+func (r *recSeal) decode(d *codec.Decoder) { r.job, r.bad = d.Uint(), d.Bool() }
 
 func (r *recSeal) apply(p *Pool) error {
 	j := p.jobs[r.job]
@@ -67,17 +69,17 @@ type recErased struct {
 	how            How
 }
 
-func (r *recErased) encode(e *encoder) {
-	e.u(r.job)
-	e.key(r.upTo)
-	e.runs(r.zeroed)
-	e.runs(r.failed)
-	e.told(r.when, r.told, r.how)
+func (r *recErased) encode(e *codec.Encoder) {
+	e.Uint(r.job)
+	e.Key(r.upTo)
+	e.Runs(r.zeroed)
+	e.Runs(r.failed)
+	encodeTold(e, r.when, r.told, r.how)
 }
 
-func (r *recErased) decode(d *decoder) {
-	r.job, r.upTo, r.zeroed, r.failed = d.u(), d.key(), d.runs(), d.runs()
-	r.when, r.told, r.how = d.told()
+func (r *recErased) decode(d *codec.Decoder) {
+	r.job, r.upTo, r.zeroed, r.failed = d.Uint(), d.Key(), d.Runs(), d.Runs()
+	r.when, r.told, r.how = decodeTold(d)
 }
 
 func (r *recErased) apply(p *Pool) error {
@@ -99,16 +101,16 @@ type recApart struct {
 	how            How
 }
 
-func (r *recApart) encode(e *encoder) {
-	e.u(r.job)
-	e.old(r.zeroed)
-	e.old(r.failed)
-	e.told(r.when, r.told, r.how)
+func (r *recApart) encode(e *codec.Encoder) {
+	e.Uint(r.job)
+	encodeOld(e, r.zeroed)
+	encodeOld(e, r.failed)
+	encodeTold(e, r.when, r.told, r.how)
 }
 
-func (r *recApart) decode(d *decoder) {
-	r.job, r.zeroed, r.failed = d.u(), d.old(), d.old()
-	r.when, r.told, r.how = d.told()
+func (r *recApart) decode(d *codec.Decoder) {
+	r.job, r.zeroed, r.failed = d.Uint(), decodeOld(d), decodeOld(d)
+	r.when, r.told, r.how = decodeTold(d)
 }
 
 func (r *recApart) apply(p *Pool) error {
@@ -125,9 +127,9 @@ func (r *recApart) apply(p *Pool) error {
 // recFirst: a job goes before all others.
 type recFirst struct{ job uint64 }
 
-func (r *recFirst) encode(e *encoder) { e.u(r.job) }
+func (r *recFirst) encode(e *codec.Encoder) { e.Uint(r.job) }
 
-func (r *recFirst) decode(d *decoder) { r.job = d.u() }
+func (r *recFirst) decode(d *codec.Decoder) { r.job = d.Uint() }
 
 func (r *recFirst) apply(p *Pool) error {
 	j := p.jobs[r.job]
@@ -143,16 +145,16 @@ func (r *recFirst) apply(p *Pool) error {
 // recForget: records leave the erase log, by the keys of their rows.
 type recForget struct{ keys []meta.Key }
 
-func (r *recForget) encode(e *encoder) {
-	e.u(uint64(len(r.keys)))
+func (r *recForget) encode(e *codec.Encoder) {
+	e.Uint(uint64(len(r.keys)))
 	for _, k := range r.keys {
-		e.key(k)
+		e.Key(k)
 	}
 }
 
-func (r *recForget) decode(d *decoder) {
-	for range d.lenOf(2) {
-		r.keys = append(r.keys, d.key())
+func (r *recForget) decode(d *codec.Decoder) {
+	for range d.LenOf(2) {
+		r.keys = append(r.keys, d.Key())
 	}
 }
 

@@ -2,8 +2,10 @@ package chain
 
 import (
 	"fmt"
-	"slatefs/alloc"
 	"time"
+
+	"slatefs/alloc"
+	"slatefs/chain/codec"
 )
 
 // recMap: n logical blocks of a head from lb on now lie at dev (0: they are a hole). clean: they came straight
@@ -17,19 +19,19 @@ type recMap struct {
 	size  int64 // the layer's size afterwards, if larger; bytes
 }
 
-func (r *recMap) encode(e *encoder) {
-	e.u(uint64(r.layer))
-	e.i(r.lb)
-	e.i(r.n)
-	e.u(uint64(r.dev))
-	e.bool(r.clean)
-	e.old(r.old)
-	e.i(r.size)
+func (r *recMap) encode(e *codec.Encoder) {
+	e.Uint(uint64(r.layer))
+	e.Int(r.lb)
+	e.Int(r.n)
+	e.Uint(uint64(r.dev))
+	e.Bool(r.clean)
+	encodeOld(e, r.old)
+	e.Int(r.size)
 }
 
-func (r *recMap) decode(d *decoder) {
-	r.layer, r.lb, r.n, r.dev, r.clean = LayerID(d.u()), d.i(), d.i(), alloc.BlockID(d.u()), d.bool()
-	r.old, r.size = d.old(), d.i()
+func (r *recMap) decode(d *codec.Decoder) {
+	r.layer, r.lb, r.n, r.dev, r.clean = LayerID(d.Uint()), d.Int(), d.Int(), alloc.BlockID(d.Uint()), d.Bool()
+	r.old, r.size = decodeOld(d), d.Int()
 }
 
 func (r *recMap) apply(p *Pool) error {
@@ -77,16 +79,16 @@ type recDetach struct {
 	when           time.Time
 }
 
-func (r *recDetach) encode(e *encoder) {
-	e.u(uint64(r.layer))
-	e.i(r.lo)
-	e.i(r.hi)
-	e.i(r.mapped)
-	e.time(r.when)
+func (r *recDetach) encode(e *codec.Encoder) {
+	e.Uint(uint64(r.layer))
+	e.Int(r.lo)
+	e.Int(r.hi)
+	e.Int(r.mapped)
+	e.Time(r.when)
 }
 
-func (r *recDetach) decode(d *decoder) {
-	r.layer, r.lo, r.hi, r.mapped, r.when = LayerID(d.u()), d.i(), d.i(), d.i(), d.time()
+func (r *recDetach) decode(d *codec.Decoder) {
+	r.layer, r.lo, r.hi, r.mapped, r.when = LayerID(d.Uint()), d.Int(), d.Int(), d.Int(), d.Time()
 }
 
 func (r *recDetach) apply(p *Pool) error {
@@ -117,10 +119,15 @@ type recWalk struct {
 	done bool
 }
 
-func (r *recWalk) encode(e *encoder) { e.u(r.walk); e.i(r.next); e.old(r.runs); e.bool(r.done) }
+func (r *recWalk) encode(e *codec.Encoder) {
+	e.Uint(r.walk)
+	e.Int(r.next)
+	encodeOld(e, r.runs)
+	e.Bool(r.done)
+}
 
-func (r *recWalk) decode(d *decoder) {
-	r.walk, r.next, r.runs, r.done = d.u(), d.i(), d.old(), d.bool()
+func (r *recWalk) decode(d *codec.Decoder) {
+	r.walk, r.next, r.runs, r.done = d.Uint(), d.Int(), decodeOld(d), d.Bool()
 }
 
 func (r *recWalk) apply(p *Pool) error {
@@ -150,9 +157,9 @@ type recResize struct {
 	size  int64
 }
 
-func (r *recResize) encode(e *encoder) { e.u(uint64(r.layer)); e.i(r.size) }
+func (r *recResize) encode(e *codec.Encoder) { e.Uint(uint64(r.layer)); e.Int(r.size) }
 
-func (r *recResize) decode(d *decoder) { r.layer, r.size = LayerID(d.u()), d.i() }
+func (r *recResize) decode(d *codec.Decoder) { r.layer, r.size = LayerID(d.Uint()), d.Int() }
 
 func (r *recResize) apply(p *Pool) error {
 	l, err := p.layer(r.layer)

@@ -2,6 +2,8 @@ package chain
 
 import (
 	"fmt"
+
+	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 )
 
@@ -11,18 +13,18 @@ type recPut struct {
 	val []byte
 }
 
-func (r *recPut) encode(e *encoder) {
-	e.key(r.key)
-	e.bool(r.val != nil)
+func (r *recPut) encode(e *codec.Encoder) {
+	e.Key(r.key)
+	e.Bool(r.val != nil)
 	if r.val != nil {
-		e.bytes(r.val)
+		e.Bytes(r.val)
 	}
 }
 
-func (r *recPut) decode(d *decoder) {
-	r.key = d.key()
-	if d.bool() {
-		r.val = append([]byte{}, d.bytes()...)
+func (r *recPut) decode(d *codec.Decoder) {
+	r.key = d.Key()
+	if d.Bool() {
+		r.val = append([]byte{}, d.Bytes()...)
 	}
 }
 
@@ -57,10 +59,14 @@ type recAnswer struct {
 	ino    Ino
 }
 
-func (r *recAnswer) encode(e *encoder) { e.u(r.unique); e.u(uint64(r.errno)); e.u(uint64(r.ino)) }
+func (r *recAnswer) encode(e *codec.Encoder) {
+	e.Uint(r.unique)
+	e.Uint(uint64(r.errno))
+	e.Uint(uint64(r.ino))
+}
 
-func (r *recAnswer) decode(d *decoder) {
-	r.unique, r.errno, r.ino = d.u(), d.u32(), Ino(d.u())
+func (r *recAnswer) decode(d *codec.Decoder) {
+	r.unique, r.errno, r.ino = d.Uint(), d.Uint32(), Ino(d.Uint())
 }
 
 func (r *recAnswer) apply(p *Pool) error {

@@ -3,6 +3,8 @@ package chain
 import (
 	"fmt"
 	"time"
+
+	"slatefs/chain/codec"
 )
 
 // recHead: a new volume's first layer; its parent is the snapshot that it is cloned from, or 0.
@@ -13,15 +15,15 @@ type recHead struct {
 	when   time.Time
 }
 
-func (r *recHead) encode(e *encoder) {
-	e.u(uint64(r.vol))
-	e.u(uint64(r.parent))
-	e.i(r.size)
-	e.time(r.when)
+func (r *recHead) encode(e *codec.Encoder) {
+	e.Uint(uint64(r.vol))
+	e.Uint(uint64(r.parent))
+	e.Int(r.size)
+	e.Time(r.when)
 }
 
-func (r *recHead) decode(d *decoder) {
-	r.vol, r.parent, r.size, r.when = Ino(d.u()), LayerID(d.u()), d.i(), d.time()
+func (r *recHead) decode(d *codec.Decoder) {
+	r.vol, r.parent, r.size, r.when = Ino(d.Uint()), LayerID(d.Uint()), d.Int(), d.Time()
 }
 
 func (r *recHead) apply(p *Pool) error {
@@ -47,21 +49,21 @@ type recFreeze struct {
 	who  string
 }
 
-func (r *recFreeze) encode(e *encoder) {
-	e.u(uint64(len(r.vols)))
+func (r *recFreeze) encode(e *codec.Encoder) {
+	e.Uint(uint64(len(r.vols)))
 	for _, v := range r.vols {
-		e.u(uint64(v))
+		e.Uint(uint64(v))
 	}
-	e.str(r.name)
-	e.time(r.when)
-	e.str(r.who)
+	e.Str(r.name)
+	e.Time(r.when)
+	e.Str(r.who)
 }
 
-func (r *recFreeze) decode(d *decoder) {
-	for range d.len() {
-		r.vols = append(r.vols, Ino(d.u()))
+func (r *recFreeze) decode(d *codec.Decoder) {
+	for range d.Len() {
+		r.vols = append(r.vols, Ino(d.Uint()))
 	}
-	r.name, r.when, r.who = d.str(), d.time(), d.str()
+	r.name, r.when, r.who = d.Str(), d.Time(), d.Str()
 }
 
 func (r *recFreeze) apply(p *Pool) error {
@@ -91,15 +93,15 @@ type recRollback struct {
 	who  string
 }
 
-func (r *recRollback) encode(e *encoder) {
-	e.u(uint64(r.vol))
-	e.u(uint64(r.snap))
-	e.time(r.when)
-	e.str(r.who)
+func (r *recRollback) encode(e *codec.Encoder) {
+	e.Uint(uint64(r.vol))
+	e.Uint(uint64(r.snap))
+	e.Time(r.when)
+	e.Str(r.who)
 }
 
-func (r *recRollback) decode(d *decoder) {
-	r.vol, r.snap, r.when, r.who = Ino(d.u()), LayerID(d.u()), d.time(), d.str()
+func (r *recRollback) decode(d *codec.Decoder) {
+	r.vol, r.snap, r.when, r.who = Ino(d.Uint()), LayerID(d.Uint()), d.Time(), d.Str()
 }
 
 func (r *recRollback) apply(p *Pool) error {
@@ -125,9 +127,9 @@ type recRename struct {
 	name  string
 }
 
-func (r *recRename) encode(e *encoder) { e.u(uint64(r.layer)); e.str(r.name) }
+func (r *recRename) encode(e *codec.Encoder) { e.Uint(uint64(r.layer)); e.Str(r.name) }
 
-func (r *recRename) decode(d *decoder) { r.layer, r.name = LayerID(d.u()), d.str() }
+func (r *recRename) decode(d *codec.Decoder) { r.layer, r.name = LayerID(d.Uint()), d.Str() }
 
 func (r *recRename) apply(p *Pool) error {
 	l, err := p.layer(r.layer)

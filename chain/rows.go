@@ -5,68 +5,12 @@ import (
 	"time"
 
 	"slatefs/alloc"
+	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 )
 
 // Rows of objects that live in memory: written by checkpoints, read at mount.
-
-func (e *encoder) tree(t meta.Tree) {
-	var b [meta.TreeSize]byte
-	t.Marshal(b[:])
-	e.b = append(e.b, b[:]...)
-}
-
-func (d *decoder) tree() meta.Tree {
-	if len(d.b) < meta.TreeSize {
-		d.fail("short tree")
-		return meta.Tree{}
-	}
-	t, err := meta.UnmarshalTree(d.b[:meta.TreeSize])
-	if err != nil && d.err == nil {
-		d.err = err
-	}
-	d.b = d.b[meta.TreeSize:]
-	return t
-}
-
-func (e *encoder) mapRoot(m meta.Map) {
-	b := m.Marshal()
-	e.b = append(e.b, b[:]...)
-}
-
-func (d *decoder) mapRoot() meta.Map {
-	if len(d.b) < meta.MapSize {
-		d.fail("short map")
-		return meta.Map{}
-	}
-	m, err := meta.UnmarshalMap(d.b[:meta.MapSize])
-	if err != nil && d.err == nil {
-		d.err = err
-	}
-	d.b = d.b[meta.MapSize:]
-	return m
-}
-
-func (e *encoder) trees(ts []meta.Tree) {
-	e.u(uint64(len(ts)))
-	for _, t := range ts {
-		e.tree(t)
-	}
-}
-
-func (d *decoder) trees() []meta.Tree {
-	n := d.len()
-	if n > len(d.b)/meta.TreeSize {
-		d.fail("count of trees past the end")
-		return nil
-	}
-	var ts []meta.Tree
-	for range n {
-		ts = append(ts, d.tree())
-	}
-	return ts
-}
 
 const (
 	flagHead = 1 << iota
@@ -119,46 +63,46 @@ const attrDir = "dir"
 
 // marshal ends with the layer's attributes: there is room for a key, a seal.
 func (r *layerRow) marshal(m meta.Map) []byte {
-	e := encoder{}
-	e.u(uint64(r.parent))
-	e.u(uint64(r.vol))
-	e.str(r.name)
-	e.u(r.flags)
-	e.u(uint64(r.died))
-	e.i(r.size)
-	e.i(r.own)
-	e.i(r.refer)
-	e.i(r.lostHere)
-	e.time(r.created)
-	e.str(r.who)
-	e.mapRoot(m)
-	e.trees(r.lost.trees)
+	e := codec.Encoder{}
+	e.Uint(uint64(r.parent))
+	e.Uint(uint64(r.vol))
+	e.Str(r.name)
+	e.Uint(r.flags)
+	e.Uint(uint64(r.died))
+	e.Int(r.size)
+	e.Int(r.own)
+	e.Int(r.refer)
+	e.Int(r.lostHere)
+	e.Time(r.created)
+	e.Str(r.who)
+	e.Map(m)
+	e.Trees(r.lost.trees)
 	as := r.was.attrs()
 	if r.dir != 0 {
-		var v encoder
-		v.u(uint64(r.dir))
-		as = append([]attr{{attrDir, v.b}}, as...)
+		var v codec.Encoder
+		v.Uint(uint64(r.dir))
+		as = append([]codec.Attr{{Name: attrDir, Val: v.B}}, as...)
 	}
-	e.attrs(as)
-	return e.b
+	e.Attrs(as)
+	return e.B
 }
 
 // loadLayer reads a row. The parent is given as a number: layers are linked when all are read.
 func (p *Pool) loadLayer(id LayerID, b []byte) (parent LayerID, err error) {
-	d := decoder{b: b}
+	d := codec.Decoder{B: b}
 	l := &layer{id: id}
-	parent = LayerID(d.u())
-	l.vol, l.name = Ino(d.u()), d.str()
-	flags := d.u()
+	parent = LayerID(d.Uint())
+	l.vol, l.name = Ino(d.Uint()), d.Str()
+	flags := d.Uint()
 	l.head, l.named, l.dead = flags&flagHead != 0, flags&flagNamed != 0, flags&flagDead != 0
 	l.swept, l.kept = flags&flagSwept != 0, flags&flagLayerKept != 0
-	l.died, l.size, l.own, l.refer, l.lostHere = LayerID(d.u()), d.i(), d.i(), d.i(), d.i()
-	l.created, l.who = d.time(), d.str()
-	m := d.mapRoot()
+	l.died, l.size, l.own, l.refer, l.lostHere = LayerID(d.Uint()), d.Int(), d.Int(), d.Int(), d.Int()
+	l.created, l.who = d.Time(), d.Str()
+	m := d.Map()
 	l.top = settledMap(m)
-	l.lost.trees = d.trees()
-	d.attrs(map[string]func(*decoder){attrWas: l.was.decode, attrDir: func(d *decoder) { l.dir = Ino(d.u()) }})
-	if err := d.done(); err != nil {
+	l.lost.trees = d.Trees()
+	d.Attrs(map[string]func(*codec.Decoder){attrWas: l.was.decode, attrDir: func(d *codec.Decoder) { l.dir = Ino(d.Uint()) }})
+	if err := wrapCorrupt(d.Done()); err != nil {
 		return 0, err
 	}
 	switch {
@@ -190,7 +134,7 @@ type jobRow struct {
 	freed, erased              int64
 	cursor                     omap.Key
 	fresh, ready, bad          *cutList
-	attrs                      []attr
+	attrs                      []codec.Attr
 }
 
 // rowOfJob cuts a job. The plan lock is held.
@@ -203,35 +147,35 @@ func rowOfJob(j *job) jobRow {
 }
 
 func (r *jobRow) marshal() []byte {
-	e := encoder{}
-	e.u(uint64(r.vol))
-	e.str(r.volume)
-	e.str(r.layer)
-	e.str(r.reason)
-	e.str(r.who)
-	e.time(r.since)
+	e := codec.Encoder{}
+	e.Uint(uint64(r.vol))
+	e.Str(r.volume)
+	e.Str(r.layer)
+	e.Str(r.reason)
+	e.Str(r.who)
+	e.Time(r.since)
 	for _, n := range []int64{r.freshN, r.readyN, r.badN, r.freed, r.erased} {
-		e.i(n)
+		e.Int(n)
 	}
-	e.key(meta.Key(r.cursor))
-	e.trees(r.fresh.trees)
-	e.trees(r.ready.trees)
-	e.trees(r.bad.trees)
-	e.attrs(r.attrs)
-	return e.b
+	e.Key(meta.Key(r.cursor))
+	e.Trees(r.fresh.trees)
+	e.Trees(r.ready.trees)
+	e.Trees(r.bad.trees)
+	e.Attrs(r.attrs)
+	return e.B
 }
 
 func (p *Pool) loadJob(id uint64, b []byte) error {
-	d := decoder{b: b}
+	d := codec.Decoder{B: b}
 	j := &job{id: id}
-	j.vol, j.volume, j.layer, j.reason, j.who, j.since = Ino(d.u()), d.str(), d.str(), d.str(), d.str(), d.time()
+	j.vol, j.volume, j.layer, j.reason, j.who, j.since = Ino(d.Uint()), d.Str(), d.Str(), d.Str(), d.Str(), d.Time()
 	for _, n := range []*int64{&j.freshN, &j.readyN, &j.badN, &j.freed, &j.erased} {
-		*n = d.i()
+		*n = d.Int()
 	}
-	j.cursor = omap.Key(d.key())
-	j.fresh.trees, j.ready.trees, j.bad.trees = d.trees(), d.trees(), d.trees()
-	d.attrs(j.loads())
-	if err := d.done(); err != nil {
+	j.cursor = omap.Key(d.Key())
+	j.fresh.trees, j.ready.trees, j.bad.trees = d.Trees(), d.Trees(), d.Trees()
+	d.Attrs(j.loads())
+	if err := wrapCorrupt(d.Done()); err != nil {
 		return err
 	}
 	if total := p.blocks.Total(); id > p.nextJob || j.freshN > total || j.readyN > total || j.badN > total || j.kept > total || j.rank > maxRank {
@@ -248,24 +192,24 @@ func (p *Pool) loadJob(id uint64, b []byte) error {
 }
 
 func (w *walkRow) marshal(m meta.Map) []byte {
-	e := encoder{}
-	e.u(uint64(w.layer))
-	e.u(w.job)
-	e.bool(w.burial)
-	e.i(w.next)
-	e.i(w.pages)
-	e.mapRoot(m)
-	e.attrs(nil)
-	return e.b
+	e := codec.Encoder{}
+	e.Uint(uint64(w.layer))
+	e.Uint(w.job)
+	e.Bool(w.burial)
+	e.Int(w.next)
+	e.Int(w.pages)
+	e.Map(m)
+	e.Attrs(nil)
+	return e.B
 }
 
 func (p *Pool) loadWalk(id uint64, b []byte) error {
-	d := decoder{b: b}
-	layer, jobID := LayerID(d.u()), d.u()
-	w := &walk{id: id, burial: d.bool(), next: d.i(), pages: d.i()}
-	w.source = settledMap(d.mapRoot())
-	d.attrs(nil)
-	if err := d.done(); err != nil {
+	d := codec.Decoder{B: b}
+	layer, jobID := LayerID(d.Uint()), d.Uint()
+	w := &walk{id: id, burial: d.Bool(), next: d.Int(), pages: d.Int()}
+	w.source = settledMap(d.Map())
+	d.Attrs(nil)
+	if err := wrapCorrupt(d.Done()); err != nil {
 		return err
 	}
 	w.layer, w.job = p.layers[layer], p.jobs[jobID]
@@ -278,32 +222,32 @@ func (p *Pool) loadWalk(id uint64, b []byte) error {
 }
 
 func marshalTrees(ts []meta.Tree) []byte {
-	e := encoder{}
-	e.trees(ts)
-	return e.b
+	e := codec.Encoder{}
+	e.Trees(ts)
+	return e.B
 }
 
 func marshalRuns(rs []alloc.Run) []byte {
-	e := encoder{}
-	e.runs(rs)
-	return e.b
+	e := codec.Encoder{}
+	e.Runs(rs)
+	return e.B
 }
 
 func (a *answers) marshal() []byte {
-	e := encoder{}
-	e.u(uint64(len(a.ring)))
+	e := codec.Encoder{}
+	e.Uint(uint64(len(a.ring)))
 	for i := range a.ring {
 		a.ring[(a.next+i)%len(a.ring)].encode(&e)
 	}
-	return e.b
+	return e.B
 }
 
 func (a *answers) unmarshal(b []byte) error {
-	d := decoder{b: b}
-	for range d.len() {
+	d := codec.Decoder{B: b}
+	for range d.Len() {
 		var r recAnswer
 		r.decode(&d)
 		a.add(r)
 	}
-	return d.done()
+	return wrapCorrupt(d.Done())
 }

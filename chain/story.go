@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"slatefs/chain/codec"
 )
 
 // story is what a job carries for its record in the erase log, beside the counters. It lies in the attributes of the
@@ -45,45 +47,31 @@ func (h How) and(o How) How {
 	return How{add(h.Method, o.Method), add(h.Verify, o.Verify), add(h.Program, o.Program), add(h.Device, o.Device), o.Releases}
 }
 
-func (e *encoder) how(h How) {
-	e.str(h.Method)
-	e.str(h.Verify)
-	e.str(h.Program)
-	e.str(h.Device)
-	e.bool(h.Releases)
+func (h How) encode(e *codec.Encoder) {
+	e.Str(h.Method)
+	e.Str(h.Verify)
+	e.Str(h.Program)
+	e.Str(h.Device)
+	e.Bool(h.Releases)
 }
 
-// told ends the record of a report: when it was made, and how, where that is not what the last one said.
-func (e *encoder) told(when time.Time, told bool, how How) {
-	e.time(when)
-	e.bool(told)
+// encodeTold ends the record of a report: when it was made, and how, where that is not what the last one said.
+func encodeTold(e *codec.Encoder, when time.Time, told bool, how How) {
+	e.Time(when)
+	e.Bool(told)
 	if told {
-		e.how(how)
+		how.encode(e)
 	}
 }
 
-func (d *decoder) told() (when time.Time, told bool, how How) {
-	if when, told = d.time(), d.bool(); told {
-		how = d.how()
+func decodeTold(d *codec.Decoder) (when time.Time, told bool, how How) {
+	if when, told = d.Time(), d.Bool(); told {
+		how = decodeHow(d)
 	}
 	return when, told, how
 }
 
-func (d *decoder) how() How { return How{d.str(), d.str(), d.str(), d.str(), d.bool()} }
-
-func (e *encoder) layers(ids []LayerID) {
-	e.u(uint64(len(ids)))
-	for _, id := range ids {
-		e.u(uint64(id))
-	}
-}
-
-func (d *decoder) layers() (ids []LayerID) {
-	for range d.len() {
-		ids = append(ids, LayerID(d.u()))
-	}
-	return ids
-}
+func decodeHow(d *codec.Decoder) How { return How{d.Str(), d.Str(), d.Str(), d.Str(), d.Bool()} }
 
 // The attributes of a job, and that of a layer.
 const (
@@ -96,36 +84,36 @@ const (
 	attrWas    = "was"
 )
 
-func (s *story) attrs() (out []attr) {
-	add := func(on bool, name string, fill func(*encoder)) {
+func (s *story) attrs() (out []codec.Attr) {
+	add := func(on bool, name string, fill func(*codec.Encoder)) {
 		if on {
-			var e encoder
+			var e codec.Encoder
 			fill(&e)
-			out = append(out, attr{name, e.b})
+			out = append(out, codec.Attr{Name: name, Val: e.B})
 		}
 	}
-	add(s.how != How{} || s.released > 0 || !s.begun.IsZero(), attrHow, func(e *encoder) {
-		e.how(s.how)
-		e.i(s.released)
-		e.time(s.begun)
-		e.time(s.last)
+	add(s.how != How{} || s.released > 0 || !s.begun.IsZero(), attrHow, func(e *codec.Encoder) {
+		s.how.encode(e)
+		e.Int(s.released)
+		e.Time(s.begun)
+		e.Time(s.last)
 	})
-	add(s.kept > 0, attrKept, func(e *encoder) { e.i(s.kept); e.str(s.keptBy) })
-	add(len(s.layers) > 0, attrLayers, func(e *encoder) { e.layers(s.layers) })
-	add(s.none, attrNone, func(*encoder) {})
-	add(s.rank > 0, attrRank, func(e *encoder) { e.u(s.rank) })
+	add(s.kept > 0, attrKept, func(e *codec.Encoder) { e.Int(s.kept); e.Str(s.keptBy) })
+	add(len(s.layers) > 0, attrLayers, func(e *codec.Encoder) { e.Births(s.layers) })
+	add(s.none, attrNone, func(*codec.Encoder) {})
+	add(s.rank > 0, attrRank, func(e *codec.Encoder) { e.Uint(s.rank) })
 	return out
 }
 
-func (s *story) loads() map[string]func(*decoder) {
-	return map[string]func(*decoder){
-		attrHow: func(d *decoder) {
-			s.how, s.released, s.begun, s.last = d.how(), d.i(), d.time(), d.time()
+func (s *story) loads() map[string]func(*codec.Decoder) {
+	return map[string]func(*codec.Decoder){
+		attrHow: func(d *codec.Decoder) {
+			s.how, s.released, s.begun, s.last = decodeHow(d), d.Int(), d.Time(), d.Time()
 		},
-		attrKept:   func(d *decoder) { s.kept, s.keptBy = d.i(), d.str() },
-		attrLayers: func(d *decoder) { s.layers = d.layers() },
-		attrNone:   func(*decoder) { s.none = true },
-		attrRank:   func(d *decoder) { s.rank = d.u() },
+		attrKept:   func(d *codec.Decoder) { s.kept, s.keptBy = d.Int(), d.Str() },
+		attrLayers: func(d *codec.Decoder) { s.layers = d.Births() },
+		attrNone:   func(*codec.Decoder) { s.none = true },
+		attrRank:   func(d *codec.Decoder) { s.rank = d.Uint() },
 	}
 }
 
@@ -136,18 +124,18 @@ type origin struct {
 	none bool
 }
 
-func (o origin) attrs() []attr {
+func (o origin) attrs() []codec.Attr {
 	if o == (origin{}) {
 		return nil
 	}
-	var e encoder
-	e.u(uint64(o.vol))
-	e.str(o.path)
-	e.bool(o.none)
-	return []attr{{attrWas, e.b}}
+	var e codec.Encoder
+	e.Uint(uint64(o.vol))
+	e.Str(o.path)
+	e.Bool(o.none)
+	return []codec.Attr{{Name: attrWas, Val: e.B}}
 }
 
-func (o *origin) decode(d *decoder) { o.vol, o.path, o.none = Ino(d.u()), d.str(), d.bool() }
+func (o *origin) decode(d *codec.Decoder) { o.vol, o.path, o.none = Ino(d.Uint()), d.Str(), d.Bool() }
 
 // jobFor is a new job for what a layer gives up, in its volume's name even when that is gone.
 func (p *Pool) jobFor(l *layer, name, reason string, when time.Time) *job {

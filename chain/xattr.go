@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 )
 
@@ -39,11 +40,11 @@ func (p *Pool) xattr(ino Ino, name string) (val []byte, parts int, err error) {
 	if err != nil {
 		return nil, 0, wrapCorrupt(err)
 	}
-	d := decoder{b: row}
-	if !ok || d.str() != name || d.err != nil {
+	d := codec.Decoder{B: row}
+	if !ok || d.Str() != name || d.Err != nil {
 		return nil, 0, fmt.Errorf("inode %d: attribute %s: %w", ino, name, ErrNoAttr)
 	}
-	return d.b, len(row)/partSize + 1, nil
+	return d.B, len(row)/partSize + 1, nil
 }
 
 // GetXattr returns the value of a user.* attribute. ErrNoAttr: it has none of that name. ErrGone: there is no inode.
@@ -103,9 +104,9 @@ func (p *Pool) SetXattr(_ Req, ino Ino, name string, val []byte, f XattrFlag) er
 }
 
 func xattrRow(name string, val []byte) []byte {
-	e := encoder{}
-	e.str(name)
-	return append(e.b, val...)
+	e := codec.Encoder{}
+	e.Str(name)
+	return append(e.B, val...)
 }
 
 // rowLens are the lengths of the rows of a value of n bytes.
@@ -122,7 +123,7 @@ func (p *Pool) admitXattr(ino Ino, name string, val []byte) error {
 	if err != nil {
 		return wrapCorrupt(err)
 	}
-	if d := (decoder{b: old}); old != nil && d.str() != name {
+	if d := (codec.Decoder{B: old}); old != nil && d.Str() != name {
 		return fmt.Errorf("it has one of the same hash: %w", ErrNoSpace)
 	}
 	row := xattrRow(name, val)
@@ -222,8 +223,8 @@ func (p *Pool) ListXattr(ino Ino) ([]string, error) {
 			return false
 		}
 		if k.Lo&0xff == 0 {
-			d := decoder{b: v}
-			out = append(out, d.str())
+			d := codec.Decoder{B: v}
+			out = append(out, d.Str())
 		}
 		return true
 	})

@@ -1,4 +1,4 @@
-package chain
+package codec
 
 import (
 	"encoding/binary"
@@ -29,14 +29,14 @@ func TestTimeCodec(t *testing.T) {
 		{"last", time.Unix(math.MaxInt64, 999999999), nil},
 		{"first", time.Unix(math.MinInt64, 0), nil},
 	} {
-		e := encoder{}
-		e.time(c.t)
-		if c.was != nil && !slices.Equal(e.b, c.was) {
-			t.Errorf("%s: encoded as %x, was %x", c.name, e.b, c.was)
+		e := Encoder{}
+		e.Time(c.t)
+		if c.was != nil && !slices.Equal(e.B, c.was) {
+			t.Errorf("%s: encoded as %x, was %x", c.name, e.B, c.was)
 		}
-		d := decoder{b: e.b}
-		if got := d.time(); d.done() != nil || !got.Equal(c.t) || got.Unix() != c.t.Unix() {
-			t.Errorf("%s: %v, %v, want %v", c.name, got, d.err, c.t)
+		d := Decoder{B: e.B}
+		if got := d.Time(); d.Done() != nil || !got.Equal(c.t) || got.Unix() != c.t.Unix() {
+			t.Errorf("%s: %v, %v, want %v", c.name, got, d.Err, c.t)
 		}
 	}
 	far := func(sec int64, nsec uint64) []byte {
@@ -46,8 +46,8 @@ func TestTimeCodec(t *testing.T) {
 		"a near one": far(1796000000, 1), "none": far(-62135596800, 0), "too many nanoseconds": far(1<<40, 1e9),
 		"no nanoseconds": far(1<<40, 1)[:16], "no seconds": old(farTime), "huge nanoseconds": far(1<<40, math.MaxUint64),
 	} {
-		d := decoder{b: b}
-		if got := d.time(); d.done() == nil {
+		d := Decoder{B: b}
+		if got := d.Time(); d.Done() == nil {
 			t.Errorf("%s: taken as %v", name, got)
 		}
 	}
