@@ -1,10 +1,11 @@
 package chain
 
 import (
-	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/google/uuid"
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
@@ -15,8 +16,8 @@ import (
 // Format is how a pool is made. Zero fields are chosen by the device's size.
 type Format struct {
 	Name         string
-	UUID         [16]byte // zero: random
-	Zeroed       bool     // the device is known to read zero everywhere: a new pool file. Else all of it is dirty
+	UUID         uuid.UUID // zero: random
+	Zeroed       bool      // the device is known to read zero everywhere: a new pool file. Else all of it is dirty
 	GroupBlocks  int
 	ExtentBlocks int
 	RingBytes    int64
@@ -53,8 +54,9 @@ func Create(dev blockdev.Device, f Format) error {
 	if err := CheckPoolName(f.Name); err != nil {
 		return err
 	}
-	if f.UUID == ([16]byte{}) {
-		if _, err := rand.Read(f.UUID[:]); err != nil {
+	if f.UUID == uuid.Nil {
+		var err error
+		if f.UUID, err = uuid.NewRandom(); err != nil {
 			return fmt.Errorf("pool %s: uuid: %w", f.Name, err)
 		}
 	}

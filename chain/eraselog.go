@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 )
@@ -32,13 +34,13 @@ type EraseRecord struct {
 	ID       uint64 // of the job; 0 for a day's line
 	Day      string // of a day's line, in UTC
 	Pool     string
-	PoolUUID UUID
+	PoolUUID uuid.UUID
 	Device   string // as the eraser names it
 
-	Volume     string // path when it was freed
-	VolumeUUID UUID   // zero: of no volume
+	Volume     string    // path when it was freed
+	VolumeUUID uuid.UUID // zero: of no volume
 	Snapshot   string
-	Layers     []UUID // destroyed layers
+	Layers     []uuid.UUID // destroyed layers
 	Reason     string
 	Who        string
 	None       bool // erase=none: zeroed only where it was reused; never called erased

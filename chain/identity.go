@@ -5,6 +5,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain/blockdev"
 )
 
@@ -14,7 +16,7 @@ import (
 // Identity is what a superblock says of its pool.
 type Identity struct {
 	Name       string
-	UUID       [16]byte
+	UUID       uuid.UUID
 	Bytes      int64
 	Generation uint64
 	Made       time.Time
@@ -29,11 +31,11 @@ func Identify(dev superReader) (Identity, error) {
 
 // Remains are the UUIDs that the superblocks on dev have where one has the magic, though it may be damaged, or of a later
 // program. They tell whose remains these are, and no more: nothing else in such a block can be believed.
-func Remains(dev io.ReaderAt) (ids [][16]byte) {
+func Remains(dev io.ReaderAt) (ids []uuid.UUID) {
 	b := blockdev.Aligned(BlockSize)
 	for i := range superSlots {
 		if n, err := dev.ReadAt(b, int64(i)*BlockSize); n == len(b) && (err == nil || err == io.EOF) && string(b[:8]) == superMagic {
-			ids = append(ids, [16]byte(b[32:48]))
+			ids = append(ids, uuid.UUID(b[32:48]))
 		}
 	}
 	return ids
@@ -44,7 +46,7 @@ func Remains(dev io.ReaderAt) (ids [][16]byte) {
 // are written, one after the other; the newer one counts, so that a crash leaves the pool with the old label or the new one.
 //
 // Errors: those of Open, and ErrInvalid for the name.
-func Relabel(dev blockdev.Device, o Options, name string, id [16]byte) error {
+func Relabel(dev blockdev.Device, o Options, name string, id uuid.UUID) error {
 	if name != "" {
 		if err := CheckPoolName(name); err != nil {
 			return err
@@ -63,7 +65,7 @@ func Relabel(dev blockdev.Device, o Options, name string, id [16]byte) error {
 		if name != "" {
 			s.name = name
 		}
-		if id != ([16]byte{}) {
+		if id != uuid.Nil {
 			s.uuid = id
 		}
 		if err := p.writeSuper(&s); err != nil {

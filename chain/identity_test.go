@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain/blockdev/devtest"
 )
 
@@ -52,8 +54,8 @@ func TestRelabel(t *testing.T) {
 			if !is(d) {
 				t.Error("nothing was changed")
 			}
-			if ids := Remains(d); !slices.Equal(ids, [][16]byte{label, label}) {
-				t.Errorf("the slots have %x", ids)
+			if ids := Remains(d); !slices.Equal(ids, []uuid.UUID{label, label}) {
+				t.Errorf("the slots have %v", ids)
 			}
 			break
 		}
@@ -90,10 +92,24 @@ func TestRelabelRefused(t *testing.T) {
 	if _, err := Identify(d); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("%v", err)
 	}
-	if ids := Remains(d); !slices.Equal(ids, [][16]byte{{1}, {1}}) {
+	if ids := Remains(d); !slices.Equal(ids, []uuid.UUID{{1}, {1}}) {
 		t.Errorf("remains of %x", ids)
 	}
 	if ids := Remains(devtest.New(1<<20, 512)); ids != nil {
 		t.Errorf("an empty disk has remains of %x", ids)
+	}
+}
+
+// The UUIDs of volumes and layers stand in erase logs and certificates: they are these for ever.
+func TestDerivedUUIDs(t *testing.T) {
+	p := &Pool{uuid: uuid.UUID{9, 8, 7}}
+	for _, c := range []struct{ got, want string }{
+		{p.VolumeUUID(2).String(), "aff2e30b-acb7-8d96-9e8a-b937cccc23bb"},
+		{p.LayerUUID(2).String(), "9b738c75-c01f-87f0-b3cf-b885dc72dc91"},
+		{p.LayerUUID(1 << 40).String(), "29e8d88d-af95-8fc5-9aca-2c387add1bc7"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s, want %s", c.got, c.want)
+		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/fault"
@@ -40,7 +42,7 @@ type Pool struct {
 	opt    Options
 	log    *slog.Logger
 	name   string
-	uuid   [16]byte
+	uuid   uuid.UUID
 	super  superblock // as it is on the device
 	slot   int        // where it lies
 	format geometry
@@ -143,7 +145,7 @@ type Pool struct {
 func (p *Pool) Name() string { return p.name }
 
 // UUID identifies the pool.
-func (p *Pool) UUID() [16]byte { return p.uuid }
+func (p *Pool) UUID() uuid.UUID { return p.uuid }
 
 // Device is what the pool lies on.
 func (p *Pool) Device() blockdev.Device { return p.dev }

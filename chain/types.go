@@ -3,6 +3,8 @@ package chain
 import (
 	"time"
 
+	"github.com/google/uuid"
+
 	"slatefs/alloc"
 	"slatefs/chain/meta"
 )
@@ -121,9 +123,9 @@ type (
 		None                         bool // erase=none: zeroed only when a writer needs the blocks
 		First                        bool // put first
 		Who                          string
-		Released                     int64 // part of Erased: zero to read, and not erased below
-		VolumeUUID                   UUID  // zero: of no volume
-		Layers                       []UUID
+		Released                     int64     // part of Erased: zero to read, and not erased below
+		VolumeUUID                   uuid.UUID // zero: of no volume
+		Layers                       []uuid.UUID
 	}
 	// Usage is the state of a pool.
 	Usage struct {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"slatefs/cmd/slatefs/internal/show"
@@ -37,7 +38,7 @@ func (a *app) startBackground(ctx context.Context, c mountConfig, opts []string)
 	if c.adopt {
 		args = append(args, "--adopt")
 	}
-	if c.pool.id != (uuid{}) {
+	if c.pool.id != uuid.Nil {
 		args = append(args, "--expect="+c.pool.id.String())
 	}
 	if len(opts) > 0 {

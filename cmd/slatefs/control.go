@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"slatefs/cmd/slatefs/internal/show"
@@ -52,11 +53,13 @@ type controlServer struct {
 }
 
 // socketPath is where the control socket of a pool lies.
-func (h host) socketPath(id uuid) string { return filepath.Join(h.run, id.String(), "control.sock") }
+func (h host) socketPath(id uuid.UUID) string {
+	return filepath.Join(h.run, id.String(), "control.sock")
+}
 
 // listenControl binds the control socket. The caller holds the pool's lock, so that a socket which is there already is
 // a dead daemon's.
-func (h host) listenControl(id uuid, ops operations, log *slog.Logger) (*controlServer, error) {
+func (h host) listenControl(id uuid.UUID, ops operations, log *slog.Logger) (*controlServer, error) {
 	path := h.socketPath(id)
 	if err := privateDir(filepath.Dir(path)); err != nil {
 		return nil, fmt.Errorf("control: %w", err)

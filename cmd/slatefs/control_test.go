@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
@@ -22,7 +23,7 @@ import (
 func startControl(t *testing.T, ops operations) live {
 	t.Helper()
 	h := testHost(t)
-	c, err := h.listenControl(uuid{1}, ops, slog.New(slog.DiscardHandler))
+	c, err := h.listenControl(uuid.UUID{1}, ops, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func startControl(t *testing.T, ops operations) live {
 			t.Errorf("the socket's directory stays: %v", err)
 		}
 	})
-	return live{Name: "lab", Socket: h.socketPath(uuid{1})}
+	return live{Name: "lab", Socket: h.socketPath(uuid.UUID{1})}
 }
 
 // Operations of the tests.
@@ -128,7 +129,7 @@ func TestCallWithoutDaemon(t *testing.T) {
 
 func TestSocketNameTooLong(t *testing.T) {
 	h := host{run: filepath.Join(t.TempDir(), strings.Repeat("x", 100))}
-	if _, err := h.listenControl(uuid{1}, nil, nil); err == nil || !strings.Contains(err.Error(), "at most 107 bytes") {
+	if _, err := h.listenControl(uuid.UUID{1}, nil, nil); err == nil || !strings.Contains(err.Error(), "at most 107 bytes") {
 		t.Errorf("listen: %v", err)
 	}
 }
@@ -185,7 +186,7 @@ func TestControlOutlivesEMFILE(t *testing.T) {
 	var log bytes.Buffer
 	ops := operations{}
 	handle(ops, opAdd, func(context.Context, peer, [2]int) (int, error) { return 1, nil })
-	c, err := h.listenControl(uuid{1}, ops, slog.New(slog.NewTextHandler(&log, nil)))
+	c, err := h.listenControl(uuid.UUID{1}, ops, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +194,7 @@ func TestControlOutlivesEMFILE(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- c.serve(ctx) }()
-	if n, err := opAdd.call(t.Context(), live{Name: "lab", Socket: h.socketPath(uuid{1})}, [2]int{}); err != nil || n != 1 {
+	if n, err := opAdd.call(t.Context(), live{Name: "lab", Socket: h.socketPath(uuid.UUID{1})}, [2]int{}); err != nil || n != 1 {
 		t.Errorf("%d, %v", n, err)
 	}
 	cancel()
@@ -228,11 +229,11 @@ func TestControlErrors(t *testing.T) {
 		t.Errorf("ended: %v", err)
 	}
 	h := testHost(t)
-	lock, err := h.lockPool(uuid{7})
+	lock, err := h.lockPool(uuid.UUID{7})
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone.lock = h.lockPath(uuid{7})
+	gone.lock = h.lockPath(uuid.UUID{7})
 	if _, err := opNope.call(t.Context(), gone, none{}); err == nil || !strings.Contains(err.Error(), "nobody listens there, though the daemon, process 7, is there") ||
 		show.HintOf(err) != "umount /lab ends the daemon" {
 		t.Errorf("no socket: %v", err)
@@ -245,11 +246,11 @@ func TestControlErrors(t *testing.T) {
 // A daemon that does not answer hides no other pool.
 func TestMuteDaemon(t *testing.T) {
 	l := newLab(t)
-	lock, err := l.app.host.lockPool(uuid{7})
+	lock, err := l.app.host.lockPool(uuid.UUID{7})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := lock.publish(live{UUID: uuid{7}, Name: "mute", Dir: "/mute", Device: "/nowhere/mute", Socket: "/nowhere/s", PID: 7}); err != nil {
+	if err := lock.publish(live{UUID: uuid.UUID{7}, Name: "mute", Dir: "/mute", Device: "/nowhere/mute", Socket: "/nowhere/s", PID: 7}); err != nil {
 		t.Fatal(err)
 	}
 	if out := l.ok("pool list -H"); !strings.Contains(out, "\nmute\t-\t-\t-\t-\t-\tno-answer\t/mute\t") || !strings.Contains(out, "\tonline\t/lab\t") {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 )
 
@@ -92,7 +93,7 @@ func testHost(t *testing.T) host {
 
 func TestPoolLock(t *testing.T) {
 	h := testHost(t)
-	id, err := newUUID()
+	id, err := uuid.NewRandom()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,8 +135,8 @@ func TestRegistry(t *testing.T) {
 	if l, unread := h.pools(); len(unread)+len(l) != 0 {
 		t.Fatalf("empty registry: %v, %v", l, unread)
 	}
-	a, b := known{UUID: uuid{1}, Name: "b", Device: "/x"}, known{UUID: uuid{2}, Name: "a", Device: "/y"}
-	for _, k := range []known{a, b, {UUID: uuid{1}, Name: "b", Device: "/z"}} {
+	a, b := known{UUID: uuid.UUID{1}, Name: "b", Device: "/x"}, known{UUID: uuid.UUID{2}, Name: "a", Device: "/y"}
+	for _, k := range []known{a, b, {UUID: uuid.UUID{1}, Name: "b", Device: "/z"}} {
 		if err := h.register(k); err != nil {
 			t.Fatal(err)
 		}
@@ -149,14 +150,14 @@ func TestRegistry(t *testing.T) {
 	if _, err := app.named("c"); !errors.Is(err, errUnknownPool) {
 		t.Errorf("c: %v", err)
 	}
-	if err := h.register(known{UUID: uuid{3}, Name: "a", Device: "/w"}); err != nil {
+	if err := h.register(known{UUID: uuid.UUID{3}, Name: "a", Device: "/w"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := app.named("a"); err == nil || !strings.Contains(err.Error(), "2 pools") {
 		t.Errorf("a twice: %v", err)
 	}
 	for range 2 {
-		if err := h.forget(uuid{3}); err != nil {
+		if err := h.forget(uuid.UUID{3}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -166,15 +167,15 @@ func TestRegistry(t *testing.T) {
 }
 
 func TestUUID(t *testing.T) {
-	u, err := newUUID()
+	u, err := uuid.NewRandom()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := parseUUID(u.String()); err != nil || got != u || len(u.String()) != 36 || u.String()[14] != '4' {
+	if got, err := uuid.Parse(u.String()); err != nil || got != u || len(u.String()) != 36 || u.String()[14] != '4' {
 		t.Errorf("%v comes back as %v, %v", u, got, err)
 	}
 	for _, s := range []string{"", "x", "1234", u.String() + "00"} {
-		if _, err := parseUUID(s); err == nil {
+		if _, err := uuid.Parse(s); err == nil {
 			t.Errorf("%q is a UUID", s)
 		}
 	}
@@ -183,19 +184,19 @@ func TestUUID(t *testing.T) {
 // One bad entry of the registry keeps nobody from another pool. It is named, once.
 func TestRegistryPassesOverWhatItCannotRead(t *testing.T) {
 	h := testHost(t)
-	if err := h.register(known{UUID: uuid{1}, Name: "lab", Device: "/x"}); err != nil {
+	if err := h.register(known{UUID: uuid.UUID{1}, Name: "lab", Device: "/x"}); err != nil {
 		t.Fatal(err)
 	}
-	at := func(id uuid) string { return filepath.Join(h.poolDir(), id.String()) }
-	for id, text := range map[uuid]string{{2}: "", {3}: "\x00\x00\x00", {4}: "{}", {5}: `{"uuid":"`} {
+	at := func(id uuid.UUID) string { return filepath.Join(h.poolDir(), id.String()) }
+	for id, text := range map[uuid.UUID]string{{2}: "", {3}: "\x00\x00\x00", {4}: "{}", {5}: `{"uuid":"`} {
 		if err := os.WriteFile(at(id), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Mkdir(at(uuid{6}), 0o755); err != nil {
+	if err := os.Mkdir(at(uuid.UUID{6}), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Mkfifo(at(uuid{7}), 0o644); err != nil {
+	if err := unix.Mkfifo(at(uuid.UUID{7}), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	var said strings.Builder
@@ -206,8 +207,8 @@ func TestRegistryPassesOverWhatItCannotRead(t *testing.T) {
 		}
 	}
 	for id := byte(2); id <= 7; id++ {
-		if n := strings.Count(said.String(), at(uuid{id})); n != 1 {
-			t.Errorf("%v is named %d times:\n%s", uuid{id}, n, said.String())
+		if n := strings.Count(said.String(), at(uuid.UUID{id})); n != 1 {
+			t.Errorf("%v is named %d times:\n%s", uuid.UUID{id}, n, said.String())
 		}
 	}
 }
@@ -215,11 +216,11 @@ func TestRegistryPassesOverWhatItCannotRead(t *testing.T) {
 // What a daemon says of itself is there whole at any moment, also while it is said anew.
 func TestWhatADaemonSaysIsNeverHalf(t *testing.T) {
 	h := testHost(t)
-	lock, err := h.lockPool(uuid{1})
+	lock, err := h.lockPool(uuid.UUID{1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := live{UUID: uuid{1}, Name: "lab", Device: strings.Repeat("x", 5000)}
+	l := live{UUID: uuid.UUID{1}, Name: "lab", Device: strings.Repeat("x", 5000)}
 	if err := lock.publish(l); err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +243,7 @@ func TestWhatADaemonSaysIsNeverHalf(t *testing.T) {
 			return
 		default:
 		}
-		if got, ok := readLive(h.lockPath(uuid{1})); !ok || got.Device != l.Device {
+		if got, ok := readLive(h.lockPath(uuid.UUID{1})); !ok || got.Device != l.Device {
 			t.Fatalf("look %d: %+v, %v", n, got, ok)
 		}
 	}
@@ -251,20 +252,20 @@ func TestWhatADaemonSaysIsNeverHalf(t *testing.T) {
 // A lock that is held anew says nothing of the daemon that was killed.
 func TestLockForgetsWhoWasKilled(t *testing.T) {
 	h := testHost(t)
-	lock, err := h.lockPool(uuid{1})
+	lock, err := h.lockPool(uuid.UUID{1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := lock.publish(live{UUID: uuid{1}, Name: "lab"}); err != nil {
+	if err := lock.publish(live{UUID: uuid.UUID{1}, Name: "lab"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := lock.f.Close(); err != nil { // as a kill does
 		t.Fatal(err)
 	}
-	if lock, err = h.lockPool(uuid{1}); err != nil {
+	if lock, err = h.lockPool(uuid.UUID{1}); err != nil {
 		t.Fatal(err)
 	}
-	if l, ok := readLive(h.lockPath(uuid{1})); ok {
+	if l, ok := readLive(h.lockPath(uuid.UUID{1})); ok {
 		t.Errorf("the new holder is %+v", l)
 	}
 	if err := lock.release(); err != nil {

@@ -9,13 +9,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
 // machineID tells this host from others that reach the same disks: /etc/machine-id, or, where there is none, a number that
 // is made once and kept with the state.
-func (h host) machineID() (id uuid, err error) {
+func (h host) machineID() (id uuid.UUID, err error) {
 	for _, path := range []string{"/etc/machine-id", h.idPath()} {
 		b, err := os.ReadFile(path)
 		if errors.Is(err, os.ErrNotExist) {
@@ -24,11 +26,11 @@ func (h host) machineID() (id uuid, err error) {
 		if err != nil {
 			return id, err
 		}
-		if id, err := parseUUID(strings.TrimSpace(string(b))); err == nil && id != (uuid{}) {
+		if id, err := uuid.Parse(strings.TrimSpace(string(b))); err == nil && id != uuid.Nil {
 			return id, nil
 		}
 	}
-	if id, err = newUUID(); err != nil {
+	if id, err = uuid.NewRandom(); err != nil {
 		return id, err
 	}
 	if err := os.MkdirAll(h.state, 0o755); err != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
@@ -43,13 +44,13 @@ func (a *app) reach(ctx context.Context, ref poolRef, o blockdev.Options, always
 
 // lies refuses a device on which surely another pool lies, or none, or one that can't be told.
 func (r poolRef) lies(dev *blockdev.File) error {
-	if r.id == (uuid{}) {
+	if r.id == uuid.Nil {
 		return nil
 	}
 	i, err := chain.Identify(dev)
 	there := "pool " + i.Name + " " + paren(i.UUID)
 	switch {
-	case err == nil && uuid(i.UUID) == r.id, err != nil && slices.Contains(chain.Remains(dev), [16]byte(r.id)):
+	case err == nil && i.UUID == r.id, err != nil && slices.Contains(chain.Remains(dev), r.id):
 		return nil
 	case errors.Is(err, chain.ErrNotPool):
 		there = "no pool"
@@ -61,7 +62,7 @@ func (r poolRef) lies(dev *blockdev.File) error {
 		"slatefs pool import -d %s finds pools that were moved, slatefs pool forget %v forgets this one; a path means what lies there", filepath.Dir(dev.Path()), r.id)
 }
 
-func paren(id uuid) string { return "(" + id.String() + ")" }
+func paren(id uuid.UUID) string { return "(" + id.String() + ")" }
 
 // peeked is a device that was opened to look at its superblocks.
 type peeked struct {
@@ -147,7 +148,7 @@ func backing(path string) (string, error) {
 
 // copyOf refuses a pool that another device of this host has already: one of the two is a copy, and which one is not for us
 // to say.
-func (a *app) copyOf(ctx context.Context, id uuid, device string) error {
+func (a *app) copyOf(ctx context.Context, id uuid.UUID, device string) error {
 	k, err := a.host.knownAs(id)
 	if err != nil || k.Device == device || sameDevice(k.Device, device) || !a.stillThere(ctx, k) {
 		return nil // it was moved, or is new here
@@ -167,7 +168,7 @@ func (a *app) stillThere(ctx context.Context, k known) bool {
 	i, err := peek(k.Device)
 	switch {
 	case err == nil:
-		return uuid(i.UUID) == k.UUID
+		return i.UUID == k.UUID
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, chain.ErrNotPool), errors.Is(err, unix.ENOTDIR):
 		return false
 	}
@@ -190,7 +191,7 @@ func (a *app) remember(k known) error {
 
 // gone forgets a pool that was on a device, and what else is known to lie there. A copy's end is not the pool's: what is known to
 // lie elsewhere stays.
-func (a *app) gone(id uuid, device string) {
+func (a *app) gone(id uuid.UUID, device string) {
 	for _, k := range a.knownPools() {
 		if k.Device == device || k.UUID == id && sameDevice(k.Device, device) {
 			a.forget(k.UUID)

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
@@ -83,7 +85,7 @@ func newLab(t *testing.T) *lab {
 	l.app.mounts = func() (mountTable, error) {
 		return mountTable{{dir: "/", root: "/", dev: "1:1"}, {dir: "/lab", root: "/", dev: "0:99", fstype: fsType, source: "lab"}}, nil
 	}
-	if err := chain.Create(l.disk, chain.Format{Name: "lab", UUID: uuid{9}, Zeroed: true, Now: clock.now}); err != nil {
+	if err := chain.Create(l.disk, chain.Format{Name: "lab", UUID: uuid.UUID{9}, Zeroed: true, Now: clock.now}); err != nil {
 		t.Fatal(err)
 	}
 	var err error
@@ -103,25 +105,25 @@ func (l *lab) serve(h host) {
 		t.Fatal(err)
 	}
 	l.pool.SetZeroNow(eraser.Now)
-	if l.own, err = h.readSettings(uuid{9}); err != nil {
+	if l.own, err = h.readSettings(uuid.UUID{9}); err != nil {
 		t.Fatal(err)
 	}
 	s := &service{pool: l.pool, own: l.own, eraser: eraser, view: l.view, log: slog.New(slog.DiscardHandler), dir: "/lab", now: l.app.now, dev: l.disk}
 	ops := operations{}
 	s.handleAll(ops)
-	l.live = live{UUID: uuid{9}, Name: "lab", Device: "/nowhere/lab.pool", Dir: "/lab", MountDev: "0:99", PID: 4711, Socket: h.socketPath(uuid{9})}
+	l.live = live{UUID: uuid.UUID{9}, Name: "lab", Device: "/nowhere/lab.pool", Dir: "/lab", MountDev: "0:99", PID: 4711, Socket: h.socketPath(uuid.UUID{9})}
 	handle(ops, opInfo, func(context.Context, peer, none) (poolInfo, error) {
 		return poolInfo{Live: l.live, Usage: usageOf(l.pool.Usage())}, nil
 	})
-	lock, err := h.lockPool(uuid{9})
+	lock, err := h.lockPool(uuid.UUID{9})
 	if err != nil {
 		t.Fatal(err)
 	}
-	control, err := h.listenControl(uuid{9}, ops, s.log)
+	control, err := h.listenControl(uuid.UUID{9}, ops, s.log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(lock.publish(l.live), h.register(known{uuid{9}, "lab", l.live.Device, "/lab"})); err != nil {
+	if err := errors.Join(lock.publish(l.live), h.register(known{uuid.UUID{9}, "lab", l.live.Device, "/lab"})); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

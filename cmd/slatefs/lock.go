@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain/blockdev"
@@ -16,7 +17,7 @@ import (
 
 // live is what the daemon of a pool says of itself, in a file beside the lock that it holds.
 type live struct {
-	UUID     uuid      `json:"uuid"`
+	UUID     uuid.UUID `json:"uuid"`
 	Name     string    `json:"name"`
 	Device   string    `json:"device"`     // absolute path
 	Identity string    `json:"identity"`   // blockdev.File.Identity
@@ -37,7 +38,7 @@ type live struct {
 type poolLock struct{ f *os.File }
 
 // lockPath is the lock file of a pool.
-func (h host) lockPath(id uuid) string { return filepath.Join(h.run, id.String()+lockSuffix) }
+func (h host) lockPath(id uuid.UUID) string { return filepath.Join(h.run, id.String()+lockSuffix) }
 
 const (
 	lockSuffix = ".lock"
@@ -49,7 +50,7 @@ func livePath(lock string) string { return strings.TrimSuffix(lock, lockSuffix) 
 
 // lockPool takes the lock of a pool; a holder is named in the error. The file stays when the lock is gone: who holds
 // it counts, not that it is there.
-func (h host) lockPool(id uuid) (*poolLock, error) {
+func (h host) lockPool(id uuid.UUID) (*poolLock, error) {
 	if err := privateDir(h.run); err != nil {
 		return nil, err
 	}

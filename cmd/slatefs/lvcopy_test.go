@@ -3,6 +3,8 @@ package main
 import (
 	"testing"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain/lvm"
 )
 
@@ -10,7 +12,7 @@ import (
 func TestCopiesOnLVs(t *testing.T) {
 	lv := func(vg string, id byte) lvPool {
 		n := lvm.Name{VG: vg, LV: "lab"}
-		return lvPool{known: known{UUID: uuid{id}, Name: "lab", Device: n.Path()}, lv: n}
+		return lvPool{known: known{UUID: uuid.UUID{id}, Name: "lab", Device: n.Path()}, lv: n}
 	}
 	clone, orig, other := lv("vg1", 1), lv("vg0", 1), lv("vg2", 2)
 	all := []lvPool{clone, orig, other}
@@ -26,23 +28,27 @@ func TestCopiesOnLVs(t *testing.T) {
 		{all, 2, "/dev/vg9/lab", "vg2/lab"},
 		{all, 0, "/dev/vg0/lab", ""},
 	} {
-		p, ok := lvByUUID(c.pools, uuid{c.id}, c.device)
+		p, ok := lvByUUID(c.pools, uuid.UUID{c.id}, c.device)
 		if ok != (c.want != "") || ok && p.lv.String() != c.want {
 			t.Errorf("pool %d on %s is %v, %v, want %q", c.id, c.device, p.lv, ok, c.want)
 		}
 	}
 	f := &finder{
-		lvs:    func() ([]lvPool, error) { return all, nil },
-		byName: func(string) (known, error) { return known{UUID: uuid{1}, Name: "lab", Device: "/dev/vg9/lab"}, nil },
+		lvs: func() ([]lvPool, error) { return all, nil },
+		byName: func(string) (known, error) {
+			return known{UUID: uuid.UUID{1}, Name: "lab", Device: "/dev/vg9/lab"}, nil
+		},
 	}
 	if ref, err := f.named("lab"); err == nil {
 		t.Errorf("one of two copies was taken: %+v", ref)
 	}
-	f.byName = func(string) (known, error) { return known{UUID: uuid{1}, Name: "lab", Device: "/dev/vg0/lab"}, nil }
+	f.byName = func(string) (known, error) {
+		return known{UUID: uuid.UUID{1}, Name: "lab", Device: "/dev/vg0/lab"}, nil
+	}
 	if ref, err := f.named("lab"); err != nil || ref.device != "/dev/vg0/lab" {
 		t.Errorf("%+v, %v", ref, err)
 	}
-	states := withLVs([]poolState{{Name: "lab", UUID: uuid{1}, State: stateOnline, Device: "/dev/vg0/lab"}}, all)
+	states := withLVs([]poolState{{Name: "lab", UUID: uuid.UUID{1}, State: stateOnline, Device: "/dev/vg0/lab"}}, all)
 	if len(states) != 3 || states[0].VG.Name != "vg0" || states[1].Device != "/dev/vg1/lab" ||
 		states[1].State != stateCopy || states[2].State != stateUnmounted {
 		t.Errorf("listed: %+v", states)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain/lvm"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -55,7 +57,7 @@ func lvPoolOf(v lvm.Volume, g lvm.Group) (p lvPool, ok bool) {
 		} else if name, is := strings.CutPrefix(t, tagName); is {
 			p.Name = name
 		} else if id, is := strings.CutPrefix(t, tagUUID); is {
-			if id, err := parseUUID(id); err == nil {
+			if id, err := uuid.Parse(id); err == nil {
 				p.UUID, ok = id, true
 			}
 		}
@@ -91,7 +93,7 @@ func lvPools(ctx context.Context, names ...string) (pools []lvPool, err error) {
 
 // lvByUUID finds the volume of a pool that is known to lie on device: that one, or where it was renamed the only one that has the
 // pool's UUID. A clone of a volume group has all tags twice: which of two volumes it is then, nobody can say.
-func lvByUUID(pools []lvPool, id uuid, device string) (p lvPool, ok bool) {
+func lvByUUID(pools []lvPool, id uuid.UUID, device string) (p lvPool, ok bool) {
 	same := lvsOf(pools, id)
 	if i := slices.IndexFunc(same, func(p lvPool) bool { return p.at(device) }); i >= 0 {
 		return same[i], true
@@ -103,8 +105,8 @@ func lvByUUID(pools []lvPool, id uuid, device string) (p lvPool, ok bool) {
 }
 
 // lvsOf are the volumes that have a pool's UUID; more than one: all but one are copies.
-func lvsOf(pools []lvPool, id uuid) []lvPool {
-	return slices.DeleteFunc(slices.Clone(pools), func(p lvPool) bool { return p.UUID != id || id == uuid{} })
+func lvsOf(pools []lvPool, id uuid.UUID) []lvPool {
+	return slices.DeleteFunc(slices.Clone(pools), func(p lvPool) bool { return p.UUID != id || id == uuid.Nil })
 }
 
 // at tells whether a device is the pool's volume.

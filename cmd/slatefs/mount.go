@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"slatefs/chain/blockdev"
@@ -117,7 +118,7 @@ func (a *app) expect(c *mountConfig, id string) (err error) {
 	if id == "" {
 		return nil
 	}
-	if c.pool.id, err = parseUUID(id); err != nil {
+	if c.pool.id, err = uuid.Parse(id); err != nil {
 		return err
 	}
 	if k, err := a.host.knownAs(c.pool.id); err == nil {

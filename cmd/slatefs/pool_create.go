@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
@@ -74,7 +75,7 @@ type newPool struct {
 	zeroNow  bool
 	settings []chain.Setting // of the pool
 	ofHost   []chain.Setting // what this host does for it
-	old      uuid            // of the pool that is lost
+	old      uuid.UUID       // of the pool that is lost
 }
 
 var poolName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$`)
@@ -174,7 +175,7 @@ func (a *app) nameFree(ctx context.Context, name, device string) error {
 // logical volume its last tags when all else is durable. The registry comes last: a pool without an entry is found by its
 // device.
 func (a *app) makePool(ctx context.Context, n newPool) (err error) {
-	id, err := newUUID()
+	id, err := uuid.NewRandom()
 	if err != nil {
 		return err
 	}
@@ -197,7 +198,7 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 	if err != nil {
 		return errors.Join(err, undo())
 	}
-	if n.old != (uuid{}) {
+	if n.old != uuid.Nil {
 		a.gone(n.old, n.device)
 	}
 	if err := a.remember(known{UUID: id, Name: n.name, Device: n.device}); err != nil {
@@ -208,7 +209,7 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 
 // makeOnDevice makes the pool on a device that is there. There is none on it, neither the old one nor the new, before all of
 // the new one is durable.
-func (a *app) makeOnDevice(ctx context.Context, n newPool, id uuid) error {
+func (a *app) makeOnDevice(ctx context.Context, n newPool, id uuid.UUID) error {
 	dev, err := a.host.openDevice(n.device, blockdev.Options{})
 	if err != nil {
 		return err

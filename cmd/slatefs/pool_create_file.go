@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
@@ -71,7 +72,7 @@ const (
 )
 
 // makeInFile makes the pool in a new file, which gets its name when the pool is whole.
-func (a *app) makeInFile(ctx context.Context, n newPool, id uuid) error {
+func (a *app) makeInFile(ctx context.Context, n newPool, id uuid.UUID) error {
 	dir := filepath.Dir(n.device)
 	tmp := filepath.Join(dir, fmt.Sprintf("%s%d-%v%s", makingPrefix, os.Getpid(), id, makingSuffix))
 	dev, err := a.createFile(ctx, tmp, n)

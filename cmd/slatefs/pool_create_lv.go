@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/lvm"
@@ -114,7 +116,7 @@ func (a *app) planOldLV(ctx context.Context, n *newPool, v lvm.Volume, f poolCre
 //
 // The intent stands in the tags, by the same change of LVM's metadata that makes the volume; it goes when all is done,
 // which is the moment at which the pool exists. Who finds it without this process, which has the pool's lock, undoes.
-func (a *app) makeOnLV(ctx context.Context, n newPool, id uuid) (err error) {
+func (a *app) makeOnLV(ctx context.Context, n newPool, id uuid.UUID) (err error) {
 	lock, err := a.host.lockPool(id)
 	if err != nil {
 		return err
@@ -145,7 +147,7 @@ func (a *app) makeOnLV(ctx context.Context, n newPool, id uuid) (err error) {
 }
 
 // layOnLV makes the pool on a volume, which is not active afterwards.
-func (a *app) layOnLV(ctx context.Context, n newPool, id uuid) error {
+func (a *app) layOnLV(ctx context.Context, n newPool, id uuid.UUID) error {
 	undo, err := activate(ctx, n.device, true)
 	if err != nil {
 		return err

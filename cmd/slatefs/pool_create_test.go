@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 )
@@ -70,13 +72,13 @@ func TestVeil(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := chain.Create(dev, chain.Format{Name: "old", UUID: uuid{1}, Zeroed: true, Now: l.app.now}); err != nil {
+	if err := chain.Create(dev, chain.Format{Name: "old", UUID: uuid.UUID{1}, Zeroed: true, Now: l.app.now}); err != nil {
 		t.Fatal(err)
 	}
 	v, err := newVeil(dev)
 	if err == nil {
 		n := newPool{name: "new", device: path, zeroed: true, settings: []chain.Setting{{Name: "erase_throughput", Value: "7M"}}}
-		err = l.app.layPool(t.Context(), v, n, uuid{2})
+		err = l.app.layPool(t.Context(), v, n, uuid.UUID{2})
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
@@ -50,7 +51,7 @@ func (a *app) poolDestroy(ctx context.Context, arg string, flags poolDestroyFlag
 		return err
 	}
 	dev, release, err := a.reach(ctx, ref, blockdev.Options{}, false)
-	if errors.Is(err, os.ErrNotExist) && ref.id != (uuid{}) && flags.force && !flags.dry {
+	if errors.Is(err, os.ErrNotExist) && ref.id != uuid.Nil && flags.force && !flags.dry {
 		return a.host.forget(ref.id) // nothing is left of it but its name
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
@@ -19,7 +20,7 @@ import (
 
 // deviceFree refuses a device, or an existing file, that is in use, always, and one that holds something, unless
 // forced. old is the pool that will be lost, if there is one.
-func (a *app) deviceFree(ctx context.Context, device string, st os.FileInfo, force bool) (old uuid, err error) {
+func (a *app) deviceFree(ctx context.Context, device string, st os.FileInfo, force bool) (old uuid.UUID, err error) {
 	file := st.Mode().IsRegular()
 	if !file {
 		// The kernel gives it to nobody else: mounted, swap, part of a RAID or of a volume group.

@@ -54,7 +54,7 @@ use the -j of other commands. A pool that is not mounted is opened read-only.`,
 func dumpPool(ctx context.Context, w io.Writer, p *chain.Pool) error {
 	var b strings.Builder
 	u := p.Usage()
-	b.WriteString(show.Printable("pool %s\n  uuid %v\n  generation %d\n  journal %d of %d bytes\n", p.Name(), uuid(p.UUID()), u.Generation, u.JournalUsed, u.JournalSize))
+	b.WriteString(show.Printable("pool %s\n  uuid %v\n  generation %d\n  journal %d of %d bytes\n", p.Name(), p.UUID(), u.Generation, u.JournalUsed, u.JournalSize))
 	fmt.Fprintf(&b, "space, bytes\n  total %d\n  live %d\n  metadata %d\n  clean %d\n  claimed %d\n  dirty %d\n  freeing %d\n  failed %d\n",
 		u.Total, u.Live, u.Meta, u.Clean, u.Claimed, u.Dirty, u.Freeing, u.Failed)
 	fmt.Fprintf(&b, "  reserve %d\n  promised %d\n  available %d\n", u.Reserve, u.Promised, u.Avail)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"slatefs/cmd/slatefs/internal/show"
@@ -25,11 +26,11 @@ const (
 
 // foundPool is a line of pool import.
 type foundPool struct {
-	Name   string `json:"name"`
-	UUID   uuid   `json:"uuid"`
-	Size   int64  `json:"size"`
-	State  string `json:"state"`
-	Device string `json:"device"`
+	Name   string    `json:"name"`
+	UUID   uuid.UUID `json:"uuid"`
+	Size   int64     `json:"size"`
+	State  string    `json:"state"`
+	Device string    `json:"device"`
 }
 
 // importFlags are the flags of pool import.
@@ -162,7 +163,7 @@ func (a *app) candidates(ctx context.Context, dir string) (paths []string, err e
 
 // importPool makes a pool known that was found.
 func (a *app) importPool(ctx context.Context, list []foundPool, which string, adopt bool) error {
-	id, idErr := parseUUID(which)
+	id, idErr := uuid.Parse(which)
 	list = slices.DeleteFunc(list, func(p foundPool) bool { return p.Name != which && (idErr != nil || p.UUID != id) })
 	switch {
 	case len(list) == 0:

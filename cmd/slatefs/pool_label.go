@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
@@ -53,7 +54,7 @@ that this host holds it: --take-over is for those who know that it is a copy.`,
 			if !isPath(args[0]) && !strings.Contains(args[0], "/") {
 				return show.Hinted(show.Usagef("%s: is no device", args[0]), "a path starts with / or ./; an LV is VG/LV")
 			}
-			id, err := newUUID()
+			id, err := uuid.NewRandom()
 			if err != nil {
 				return err
 			}
@@ -67,7 +68,7 @@ that this host holds it: --take-over is for those who know that it is a copy.`,
 // newLabel is what a pool gets; what is empty or zero stays.
 type newLabel struct {
 	name string
-	id   uuid
+	id   uuid.UUID
 	take bool // even if another host holds it
 }
 
@@ -111,7 +112,7 @@ func (a *app) relabelOn(ctx context.Context, ref poolRef, n newLabel) (err error
 	}
 	err = chain.Relabel(dev, chain.Options{Now: a.now, Host: me, TakeOver: n.take}, n.name, n.id)
 	switch {
-	case errors.Is(err, chain.ErrHeld) && n.id != (uuid{}):
+	case errors.Is(err, chain.ErrHeld) && n.id != uuid.Nil:
 		return show.Hinted(err, "if this is a copy of that pool: slatefs pool reguid --take-over %s", ref.device)
 	case err != nil:
 		return takeOverHint(err, oldName)
@@ -137,7 +138,7 @@ func (a *app) relabelOn(ctx context.Context, ref poolRef, n newLabel) (err error
 }
 
 // moveSettings gives what the host does for a pool to the pool's new UUID.
-func (a *app) moveSettings(old, now uuid) {
+func (a *app) moveSettings(old, now uuid.UUID) {
 	err := os.Rename(a.host.settingsPath(old), a.host.settingsPath(now))
 	if err == nil {
 		err = syncDir(a.host.conf)
@@ -149,7 +150,7 @@ func (a *app) moveSettings(old, now uuid) {
 
 // lockCopy takes the lock of a pool, or, where a daemon has it, makes sure that dev is another file than the daemon's, and so a
 // copy. Of two block devices that can't be told: one may lie on the other.
-func (a *app) lockCopy(id uuid, dev *blockdev.File) (unlock func() error, err error) {
+func (a *app) lockCopy(id uuid.UUID, dev *blockdev.File) (unlock func() error, err error) {
 	lock, err := a.host.lockPool(id)
 	if err == nil {
 		return lock.release, nil
@@ -166,14 +167,14 @@ func (l live) copied(dev *blockdev.File) bool {
 }
 
 // relabelLV brings the tags of a pool's logical volume up to date.
-func (a *app) relabelLV(ctx context.Context, device, name string, id uuid) error {
+func (a *app) relabelLV(ctx context.Context, device, name string, id uuid.UUID) error {
 	r, n, v, err := taggedLV(ctx, device)
 	if r == nil {
 		return err
 	}
 	tags := []string{tagUUID + id.String(), tagName + name}
 	old := slices.DeleteFunc(slices.Clone(v.Tags), func(t string) bool {
-		_, err := parseUUID(strings.TrimPrefix(t, tagUUID))
+		_, err := uuid.Parse(strings.TrimPrefix(t, tagUUID))
 		return !strings.HasPrefix(t, tagName) && (!strings.HasPrefix(t, tagUUID) || err != nil)
 	})
 	return r.Tag(ctx, n, lacking(tags, v.Tags), lacking(old, tags))
@@ -203,7 +204,7 @@ known again. A pool on a logical volume is still found by its tags. Settings tha
 
 // knownOne finds the one known pool of a name or UUID.
 func (a *app) knownOne(arg string) (known, error) {
-	if id, err := parseUUID(arg); err == nil {
+	if id, err := uuid.Parse(arg); err == nil {
 		if k, err := a.host.knownAs(id); err == nil {
 			return k, nil
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/cmd/slatefs/internal/show"
@@ -32,7 +34,7 @@ func mayLay(dev *blockdev.File, n newPool) error {
 }
 
 // layPool makes an empty pool on an open device that mayLay allows.
-func (a *app) layPool(ctx context.Context, dev poolDevice, n newPool, id uuid) error {
+func (a *app) layPool(ctx context.Context, dev poolDevice, n newPool, id uuid.UUID) error {
 	if err := chain.Create(dev, chain.Format{Name: n.name, UUID: id, Zeroed: n.file > 0 || n.zeroed, Now: a.now}); err != nil {
 		return err
 	}

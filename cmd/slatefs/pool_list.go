@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
@@ -30,7 +31,7 @@ const (
 // poolState is a line of pool list. What is only known of a mounted pool is nil for others.
 type poolState struct {
 	Name   string    `json:"name"`
-	UUID   uuid      `json:"uuid"`
+	UUID   uuid.UUID `json:"uuid"`
 	State  string    `json:"state"`
 	Device string    `json:"device"`
 	Dir    string    `json:"mountpoint,omitempty"`
@@ -165,7 +166,7 @@ func liveState(ctx context.Context, l live) poolState {
 }
 
 // unmountedState looks what lies where a pool was; a zero UUID is any pool's.
-func unmountedState(device string, id uuid) string {
+func unmountedState(device string, id uuid.UUID) string {
 	i, err := peek(device)
 	var failed *os.PathError
 	switch {
@@ -174,7 +175,7 @@ func unmountedState(device string, id uuid) string {
 	case errors.As(err, &failed) && failed.Op == "stat":
 		return stateMissing
 	}
-	if id != (uuid{}) && (err == nil && i.UUID != id || errors.Is(err, chain.ErrNotPool)) {
+	if id != uuid.Nil && (err == nil && i.UUID != id || errors.Is(err, chain.ErrNotPool)) {
 		return stateReplaced
 	}
 	return stateUnmounted

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
@@ -166,7 +167,7 @@ func (p poolState) print(w io.Writer, f show.Format, gap bool) error {
 	}
 	line := func(key, text string, args ...any) { fmt.Fprintf(&b, "%11s: %s\n", key, show.Printable(text, args...)) }
 	line("pool", "%s", p.Name)
-	if p.UUID != (uuid{}) {
+	if p.UUID != uuid.Nil {
 		line("uuid", "%v", p.UUID)
 	}
 	line("state", "%s", p.State)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 )
@@ -90,7 +92,7 @@ func (v *veil) keep(off, n int64, set func(top []byte)) int64 {
 
 // layVeiled makes an empty pool on an open device that is there as a whole at one moment, the last. On error there is none, and
 // none of what was there before.
-func (a *app) layVeiled(ctx context.Context, dev *blockdev.File, n newPool, id uuid) error {
+func (a *app) layVeiled(ctx context.Context, dev *blockdev.File, n newPool, id uuid.UUID) error {
 	if err := mayLay(dev, n); err != nil {
 		return err
 	}

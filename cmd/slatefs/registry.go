@@ -10,15 +10,17 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/google/uuid"
+
 	"slatefs/cmd/slatefs/internal/show"
 )
 
 // known is a pool that was made or mounted on this host; it need not be there any more.
 type known struct {
-	UUID   uuid   `json:"uuid"`
-	Name   string `json:"name"`
-	Device string `json:"device"`     // absolute path
-	Dir    string `json:"mountpoint"` // where it was mounted last; empty: never
+	UUID   uuid.UUID `json:"uuid"`
+	Name   string    `json:"name"`
+	Device string    `json:"device"`     // absolute path
+	Dir    string    `json:"mountpoint"` // where it was mounted last; empty: never
 }
 
 func (h host) poolDir() string { return filepath.Join(h.state, "pools") }
@@ -39,7 +41,7 @@ func (h host) register(k known) error {
 }
 
 // forget takes a pool out of the known ones.
-func (h host) forget(id uuid) error {
+func (h host) forget(id uuid.UUID) error {
 	path := filepath.Join(h.poolDir(), id.String())
 	if err := os.Remove(path); err != nil {
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
@@ -51,7 +53,7 @@ func (h host) forget(id uuid) error {
 }
 
 // forget takes a pool that is gone out of the known ones. An entry that stays is warned of: it harms nobody.
-func (a *app) forget(id uuid) {
+func (a *app) forget(id uuid.UUID) {
 	if err := a.host.forget(id); err != nil {
 		a.warnOnce("the pool is gone, but its entry stays: %v", err)
 	}
@@ -65,7 +67,7 @@ func (h host) pools() (list []known, unread []error) {
 		unread = append(unread, err)
 	}
 	for _, e := range entries {
-		id, err := parseUUID(e.Name())
+		id, err := uuid.Parse(e.Name())
 		if err != nil {
 			continue
 		}
@@ -86,7 +88,7 @@ func (h host) pools() (list []known, unread []error) {
 }
 
 // knownAs is the known pool of a UUID.
-func (h host) knownAs(id uuid) (known, error) {
+func (h host) knownAs(id uuid.UUID) (known, error) {
 	k, err := readKnown(filepath.Join(h.poolDir(), id.String()))
 	if err == nil && k.UUID != id {
 		err = fmt.Errorf("%v: is of another pool", id)

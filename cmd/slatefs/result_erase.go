@@ -3,6 +3,8 @@ package main
 import (
 	"time"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/erase"
@@ -96,7 +98,7 @@ func (i jobInfo) of(j chain.JobInfo) jobInfo {
 	if j.None {
 		i.Policy = chain.EraseNone
 	}
-	if j.VolumeUUID != (chain.UUID{}) {
+	if j.VolumeUUID != (uuid.UUID{}) {
 		i.VolumeUUID = j.VolumeUUID.String()
 	}
 	for _, l := range j.Layers {
@@ -108,7 +110,7 @@ func (i jobInfo) of(j chain.JobInfo) jobInfo {
 func eraseInfoOf(p *chain.Pool, s erase.Stats, now time.Time) eraseInfo {
 	u := p.Usage()
 	i := eraseInfo{
-		Pool: p.Name(), PoolUUID: uuid(p.UUID()).String(),
+		Pool: p.Name(), PoolUUID: p.UUID().String(),
 		Unsched: u.Unscheduled, Dirty: u.Dirty, Freeing: u.Freeing, Failed: u.Failed, Clean: u.Clean,
 		Rate: s.Rate, Bound: s.Bound, Current: s.Current, Paused: s.Paused, Window: s.Window.String(),
 		MethodSet: s.Want.String(), Method: s.Method.String(), MethodWhy: s.Why, Verify: s.Verify.String(),

@@ -6,27 +6,29 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain"
 )
 
 // eraseRecord is a record of the erase log as -j, exports and the system journal have it. Numbers are bytes:
 // freed = zeroed + released + failed + kept.
 type eraseRecord struct {
-	ID         uint64   `json:"id,omitempty"`  // of the job
-	Day        string   `json:"day,omitempty"` // of what a volume overwrote and discarded in a day, UTC
-	Pool       string   `json:"pool"`
-	PoolUUID   uuid     `json:"pool_uuid"`
-	Device     string   `json:"device"`
-	Volume     string   `json:"volume,omitempty"`
-	VolumeUUID string   `json:"volume_uuid,omitempty"`
-	Snapshot   string   `json:"snapshot,omitempty"`
-	Layers     []string `json:"layer_uuids,omitempty"`
-	Reason     string   `json:"reason"`
-	Who        string   `json:"who,omitempty"`
-	UID        *uint32  `json:"uid,omitempty"`
-	Command    string   `json:"command,omitempty"`
-	Actor      string   `json:"actor,omitempty"`
-	Policy     string   `json:"policy"`
+	ID         uint64    `json:"id,omitempty"`  // of the job
+	Day        string    `json:"day,omitempty"` // of what a volume overwrote and discarded in a day, UTC
+	Pool       string    `json:"pool"`
+	PoolUUID   uuid.UUID `json:"pool_uuid"`
+	Device     string    `json:"device"`
+	Volume     string    `json:"volume,omitempty"`
+	VolumeUUID string    `json:"volume_uuid,omitempty"`
+	Snapshot   string    `json:"snapshot,omitempty"`
+	Layers     []string  `json:"layer_uuids,omitempty"`
+	Reason     string    `json:"reason"`
+	Who        string    `json:"who,omitempty"`
+	UID        *uint32   `json:"uid,omitempty"`
+	Command    string    `json:"command,omitempty"`
+	Actor      string    `json:"actor,omitempty"`
+	Policy     string    `json:"policy"`
 
 	Freed    int64  `json:"freed"`
 	Erased   int64  `json:"zeroed"`
@@ -48,7 +50,7 @@ func (e eraseRecord) claimed() bool { return e.Policy != chain.EraseNone && e.Re
 
 func eraseRecordOf(r chain.EraseRecord) eraseRecord {
 	e := eraseRecord{
-		ID: r.ID, Day: r.Day, Pool: r.Pool, PoolUUID: uuid(r.PoolUUID), Device: r.Device, Volume: r.Volume, Snapshot: r.Snapshot,
+		ID: r.ID, Day: r.Day, Pool: r.Pool, PoolUUID: r.PoolUUID, Device: r.Device, Volume: r.Volume, Snapshot: r.Snapshot,
 		Reason: r.Reason, Who: r.Who, Policy: chain.EraseZero, Freed: r.Freed, Erased: r.Erased, Released: r.Released, Failed: r.Failed,
 		Kept: r.Kept, KeptBy: r.KeptBy, Method: r.Method, Verify: r.Verify, Program: r.Program,
 		Since: timeOrNil(r.Since), First: timeOrNil(r.First), Last: timeOrNil(r.Last),
@@ -56,7 +58,7 @@ func eraseRecordOf(r chain.EraseRecord) eraseRecord {
 	if r.None {
 		e.Policy = chain.EraseNone
 	}
-	if r.VolumeUUID != (chain.UUID{}) {
+	if r.VolumeUUID != (uuid.UUID{}) {
 		e.VolumeUUID = r.VolumeUUID.String()
 	}
 	for _, l := range r.Layers {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
@@ -35,11 +36,11 @@ type settings struct {
 var errUnsafe = errors.New("anybody could have written it")
 
 // settingsPath is where the settings of a pool lie.
-func (h host) settingsPath(id uuid) string { return filepath.Join(h.conf, id.String()+".conf") }
+func (h host) settingsPath(id uuid.UUID) string { return filepath.Join(h.conf, id.String()+".conf") }
 
 // readSettings reads what this host says of a pool; nothing if there is no file. On an error there are no settings, and none can
 // be set, until what the error says is put right.
-func (h host) readSettings(id uuid) (*settings, error) {
+func (h host) readSettings(id uuid.UUID) (*settings, error) {
 	s := &settings{path: h.settingsPath(id), values: map[string]string{}}
 	b, err := readOwn(s.path)
 	if errors.Is(err, os.ErrNotExist) {

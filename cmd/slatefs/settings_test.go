@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
@@ -16,7 +17,7 @@ import (
 // What the host does for a pool is in a file of the host, and shown as such.
 func TestHostSettings(t *testing.T) {
 	l := newLab(t)
-	path := l.app.host.settingsPath(uuid{9})
+	path := l.app.host.settingsPath(uuid.UUID{9})
 	if out := l.ok("get -H -o value,source on_low_space,erase_log_export lab"); out != "-\tdefault\nnone\tdefault\n" {
 		t.Errorf("get prints %q", out)
 	}
@@ -32,7 +33,7 @@ func TestHostSettings(t *testing.T) {
 	if out := l.ok("get -H -o value,source on_low_space,erase_log_export lab"); out != want {
 		t.Errorf("get prints %q", out)
 	}
-	again, err := l.app.host.readSettings(uuid{9})
+	again, err := l.app.host.readSettings(uuid.UUID{9})
 	if err != nil || again.value(chain.PropOnLowSpace) != "a\tb\\c\nd=\xe9" {
 		t.Errorf("read again: %q, %v", again.values, err)
 	}
@@ -58,7 +59,7 @@ func TestHostSettings(t *testing.T) {
 // Settings that somebody else could have written are not followed, and not written over.
 func TestUnsafeSettings(t *testing.T) {
 	h := testHost(t)
-	id := uuid{1}
+	id := uuid.UUID{1}
 	path := h.settingsPath(id)
 	good := []chain.Setting{{Name: chain.PropOnLowSpace, Value: "x"}}
 	for name, c := range map[string]struct {

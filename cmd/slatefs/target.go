@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/lvm"
@@ -138,7 +140,7 @@ func (f *finder) objects(args []string) (l live, objs []object, err error) {
 type poolRef struct {
 	live   *live // nil: not mounted
 	device string
-	id     uuid // zero: not known
+	id     uuid.UUID // zero: not known
 	name   string
 }
 
@@ -201,7 +203,7 @@ func (f *finder) liveNamed(name string) []live {
 // volume finds a pool by VG/LV. Where LVM has no such volume, and there is a file of that name, the file was meant.
 func (f *finder) volume(arg string, lv lvm.Name) (poolRef, error) {
 	ref, err := f.device(lv.Path())
-	if err != nil || ref.id != (uuid{}) {
+	if err != nil || ref.id != uuid.Nil {
 		return ref, err
 	}
 	_, device := os.Stat(lv.Path())
@@ -290,7 +292,7 @@ func (a *app) openOffline(ctx context.Context, ref poolRef) (p *chain.Pool, clos
 }
 
 // identify reads name and UUID of the pool on an open device. It changes nothing.
-func (a *app) identify(dev *blockdev.File) (name string, id uuid, err error) {
+func (a *app) identify(dev *blockdev.File) (name string, id uuid.UUID, err error) {
 	i, err := chain.Identify(dev)
 	if err != nil {
 		return "", id, fmt.Errorf("%s: %w", dev.Path(), err)

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -13,7 +15,7 @@ import (
 // Every string of every message is exact, and all else as encoding/json has it.
 func TestExactMessages(t *testing.T) {
 	when := time.Date(2026, 11, 25, 1, 2, 3, 4, time.UTC)
-	id := uuid{1, 2, 3}
+	id := uuid.UUID{1, 2, 3}
 	zero := int64(0)
 	m := poolInfo{Live: live{UUID: id, Name: "lab", Device: "/srv/\xff\x00.pool", Dir: "\x00", Started: when}, Stuck: "\xe9"}
 	b, err := show.Encode(m)
