@@ -3,6 +3,7 @@ package chain
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
@@ -80,34 +81,45 @@ func (c *catalog) pages(others int64) int64 {
 
 // scan calls fn for every row from k on while fn returns true.
 func (c *catalog) scan(k meta.Key, fn func(meta.Key, []byte) bool) error {
+	_, _, err := c.scanSome(k, math.MaxInt, fn)
+	return err
+}
+
+// scanSome is scan of at most so many rows, those that were deleted since the last checkpoint included. more: it stopped
+// for that, and goes on at next.
+func (c *catalog) scanSome(k meta.Key, rows int, fn func(meta.Key, []byte) bool) (next meta.Key, more bool, err error) {
 	cur := c.family.Seek(c.tree, k)
 	tk, tv, tok, err := cur.Next()
 	pos := omap.Key(k)
-	for err == nil {
+	for ; err == nil; rows-- {
 		mk, mv, mok := c.newest(pos)
-		if !mok && !tok {
-			return nil
-		}
-		if !mok || tok && tk.Less(meta.Key(mk)) { // the tree's row, not changed since
+		stored := tok && (!mok || tk.Less(meta.Key(mk))) // the tree's row, not changed since
+		switch {
+		case !mok && !tok:
+			return next, false, nil
+		case rows <= 0 && stored:
+			return tk, true, nil
+		case rows <= 0:
+			return meta.Key(mk), true, nil
+		case stored:
 			if !fn(tk, tv) {
-				return nil
+				return next, false, nil
 			}
 			tk, tv, tok, err = cur.Next()
 			continue
-		}
-		if tok && tk == meta.Key(mk) {
+		case tok && tk == meta.Key(mk):
 			if tk, tv, tok, err = cur.Next(); err != nil {
-				return err
+				return next, false, err
 			}
 		}
 		if mv != nil && !fn(meta.Key(mk), mv) {
-			return nil
+			return next, false, nil
 		}
 		if pos = mk.Next(); pos == mk {
-			return nil
+			return next, false, nil
 		}
 	}
-	return err
+	return next, false, err
 }
 
 // newest is the first row in memory that is not below k.

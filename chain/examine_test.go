@@ -69,7 +69,7 @@ func readEverything(p *Pool) {
 	dirs = func(dir Ino, depth int) {
 		var es []DirEntry
 		_ = p.ReadDir(dir, 0, func(e DirEntry) bool { es = append(es, e); return true })
-		_, _ = p.SnapList(dir)
+		_ = p.ReadSnaps(dir, 0, func(DirEntry) bool { return true })
 		for _, e := range es {
 			_, _ = p.GetAttr(e.Ino)
 			_ = p.Path(e.Ino)

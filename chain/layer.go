@@ -55,6 +55,7 @@ type layer struct {
 	going backoff // to take it away, when nobody holds it
 	sweep backoff
 
+	snapAt  uint64 // of a snapshot: its place in the index; 0: it is in none
 	mapLSN  uint64 // the last record that maps blocks: until it is durable nothing is durable by being written in place
 	older   int64  // the smallest size that a crash may bring back, until the record sizeLSN is durable
 	sizeLSN uint64

@@ -34,7 +34,7 @@ func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
 		groups: &meta.Family{Store: store, Kind: 'G'},
 		cat:    catalog{family: &meta.Family{Store: store, Kind: 'C', Sensitive: true}, tree: s.catalog},
 		blocks: alloc.New(g.groupBlocks, g.blocks),
-		layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, vols: map[Ino]*Volume{},
+		layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, snaps: newSnapIndex(), vols: map[Ino]*Volume{},
 		jobs: map[uint64]*job{}, volJobs: map[Ino]*job{}, walks: map[uint64]*walk{},
 		sick: map[*job]struct{}{}, handouts: map[blockdev.Token]*handout{},
 		dirtyLayers: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, epochs: epochs{now: 1}, parts: map[meta.Key]int{}, singles: map[rowKind][]byte{},
@@ -88,6 +88,7 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 	if p.ledger, err = p.buildLedger(); err != nil {
 		return nil, fmt.Errorf("pool %s: %w", s.name, err)
 	}
+	p.placeSnaps()
 	if o.ReadOnly {
 		p.settleDoomed()
 		return p, nil
@@ -236,6 +237,9 @@ func (p *Pool) link(parents map[LayerID]LayerID) error {
 		p.byVol[l.vol] = append(p.byVol[l.vol], l)
 		if l.nameless() || l.kept {
 			p.nameless[l] = struct{}{}
+		}
+		if l.named {
+			p.snaps.add(l, snapHome{})
 		}
 		if l.head {
 			if p.heads[l.vol] != nil {

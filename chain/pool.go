@@ -65,6 +65,7 @@ type Pool struct {
 	layers      map[LayerID]*layer
 	byVol       map[Ino][]*layer // in no order
 	heads       map[Ino]*layer
+	snaps       snapIndex
 	vols        map[Ino]*Volume // those in use
 	jobs        map[uint64]*job
 	order       omap.Map[*job]    // the same, as they are erased

@@ -2,7 +2,6 @@ package chain
 
 import (
 	"fmt"
-	"sort"
 	"strings"
 	"time"
 
@@ -17,65 +16,54 @@ type DirEntry struct {
 	Cookie uint64
 }
 
-// ReadDir calls fn for the entries after a cookie (0: from the start) until it returns false, without . and ..; fn
-// must not call the pool.
+// ReadDir calls fn for the entries after a cookie (0: from the start) until it returns false, without . and .. It takes the
+// plan lock for a piece at a time, and not while fn runs: what is there all the time is listed once, what comes or goes
+// meanwhile may be or not.
 func (p *Pool) ReadDir(dir Ino, after uint64, fn func(DirEntry) bool) error {
+	for {
+		piece, next, more, err := p.namesAfter(dir, after)
+		if err != nil {
+			return err
+		}
+		for _, e := range piece {
+			if !fn(e) {
+				return nil
+			}
+		}
+		if !more {
+			return nil
+		}
+		after = next
+	}
+}
+
+// namesAfter is one piece of ReadDir; it goes on after next.
+func (p *Pool) namesAfter(dir Ino, after uint64) (piece []DirEntry, next uint64, more bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, err := p.directory(dir); err != nil {
-		return err
+		return nil, 0, false, err
 	}
 	hi := rowKey(rowName, uint64(dir)).Hi
 	var inner error
-	err := p.cat.scan(meta.Key{Hi: hi, Lo: after + 1}, func(k meta.Key, v []byte) bool {
+	at, more, err := p.cat.scanSome(meta.Key{Hi: hi, Lo: after + 1}, pieceLen, func(k meta.Key, v []byte) bool {
 		if k.Hi != hi {
 			return false
 		}
-		es, err := parseNames(v)
-		if err != nil {
-			inner = err
-			return false
-		}
+		var es []nameEntry
+		es, inner = parseNames(v)
 		for _, e := range es {
-			if !fn(DirEntry{e.name, e.ino, e.typ, k.Lo}) {
-				return false
-			}
+			piece = append(piece, DirEntry{e.name, e.ino, e.typ, k.Lo})
 		}
-		return true
+		return inner == nil
 	})
 	if err == nil {
 		err = inner
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", p.pathOf(dir), wrapCorrupt(err))
+		return nil, 0, false, fmt.Errorf("%s: %w", p.pathOf(dir), wrapCorrupt(err))
 	}
-	return nil
-}
-
-// SnapList is the content of a directory's .snap: FILE@NAME for every snapshot of a volume in it.
-func (p *Pool) SnapList(dir Ino) ([]DirEntry, error) {
-	var files []DirEntry
-	err := p.ReadDir(dir, 0, func(e DirEntry) bool {
-		if e.Type == TypeFile {
-			files = append(files, e)
-		}
-		return true
-	})
-	if err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var out []DirEntry
-	for _, f := range files {
-		for _, l := range p.byVol[f.Ino] {
-			if l.named {
-				out = append(out, DirEntry{f.Name + "@" + l.name, Ino(l.id), TypeFile, uint64(l.id)})
-			}
-		}
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Cookie < out[j].Cookie })
-	return out, nil
+	return piece, at.Lo - 1, more && at.Hi == hi, nil
 }
 
 // SnapLookup finds FILE@NAME in a directory's .snap.

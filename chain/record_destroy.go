@@ -37,6 +37,7 @@ func (r *recUnname) apply(p *Pool) error {
 		return fmt.Errorf("layer %v loses a name that it has not: %w", l.id, ErrCorrupt)
 	}
 	j := p.newJob(l.vol, p.pathOf(l.vol), l.name, reasonSnapshot, r.who, r.when)
+	p.snaps.remove(l)
 	l.named, l.kept, l.who = false, r.held, r.who // the name stays, for the job
 	p.nameless[l] = struct{}{}
 	p.touch(l)
@@ -151,6 +152,7 @@ func (r *recDestroy) apply(p *Pool) error {
 	mine := map[*layer]bool{}                                                      // a nameless layer was destroyed before, or never anybody's
 	for _, l := range all {
 		mine[l] = l.head || l.named || l.kept
+		p.snaps.remove(l)
 		l.head, l.named, l.who = false, false, r.who
 		l.kept = l.kept || slices.Contains(r.held, l.id)
 		p.nameless[l] = struct{}{}
@@ -202,11 +204,20 @@ func (r *recHome) apply(p *Pool) error {
 type recRevive struct {
 	layer LayerID
 	name  string
+
+	homes map[Ino]snapHome // found before it is made
 }
 
 func (r *recRevive) encode(e *codec.Encoder) { e.Uint(uint64(r.layer)); e.Str(r.name) }
 
 func (r *recRevive) decode(d *codec.Decoder) { r.layer, r.name = LayerID(d.Uint()), d.Str() }
+
+func (r *recRevive) prepare(p *Pool) (err error) {
+	if l := p.layers[r.layer]; l != nil {
+		r.homes, err = p.snapHomes([]Ino{l.vol})
+	}
+	return err
+}
 
 func (r *recRevive) apply(p *Pool) error {
 	l, err := p.layer(r.layer)
@@ -217,6 +228,7 @@ func (r *recRevive) apply(p *Pool) error {
 		return fmt.Errorf("layer %v, kept %v, becomes %q: %w", l.id, l.kept, r.name, ErrCorrupt)
 	}
 	l.named, l.kept, l.name = true, false, r.name
+	p.snaps.add(l, r.homes[l.vol])
 	delete(p.nameless, l)
 	p.touch(l)
 	return nil

@@ -46,6 +46,7 @@ func (r *recPut) apply(p *Pool) error {
 	}
 	p.cat.put(r.key, r.val)
 	if kind == rowInode { // its number is taken, whatever becomes of it
+		p.snaps.follow(Ino(r.key.Hi&(1<<56-1)), r.val)
 		p.nextIno = max(p.nextIno, Ino(r.key.Hi&(1<<56-1)))
 	}
 	return nil

@@ -47,6 +47,8 @@ type recFreeze struct {
 	name string
 	when time.Time
 	who  string
+
+	homes map[Ino]snapHome // of those that get their first snapshot, found before it is made
 }
 
 func (r *recFreeze) encode(e *codec.Encoder) {
@@ -66,6 +68,13 @@ func (r *recFreeze) decode(d *codec.Decoder) {
 	r.name, r.when, r.who = d.Str(), d.Time(), d.Str()
 }
 
+func (r *recFreeze) prepare(p *Pool) (err error) {
+	if r.name != "" {
+		r.homes, err = p.snapHomes(r.vols)
+	}
+	return err
+}
+
 func (r *recFreeze) apply(p *Pool) error {
 	if err := checkSnapName(r.name); r.name != "" && err != nil {
 		return fmt.Errorf("%w: %w", err, ErrCorrupt)
@@ -77,6 +86,9 @@ func (r *recFreeze) apply(p *Pool) error {
 		}
 		old.head, old.named, old.name, old.created, old.who = false, r.name != "", r.name, r.when, r.who
 		p.newLayer(old, v, old.size, r.when)
+		if old.named {
+			p.snaps.add(old, r.homes[v])
+		}
 		if old.nameless() {
 			p.nameless[old] = struct{}{}
 		}
@@ -139,7 +151,10 @@ func (r *recRename) apply(p *Pool) error {
 	if err := checkSnapName(r.name); err != nil || !l.named {
 		return fmt.Errorf("layer %v, named %v, becomes %q: %w", l.id, l.named, r.name, ErrCorrupt)
 	}
+	home := p.snaps.vols[l.vol].snapHome
+	p.snaps.remove(l)
 	l.name = r.name
+	p.snaps.add(l, home)
 	p.touch(l)
 	return nil
 }

@@ -16,10 +16,8 @@ type DestroyOptions struct {
 }
 
 func (p *Pool) snapshot(ino Ino, name string) (*layer, error) {
-	for _, l := range p.byVol[ino] {
-		if l.named && l.name == name {
-			return l, nil
-		}
+	if l := p.snaps.names[snapName{ino, name}]; l != nil {
+		return l, nil
 	}
 	return nil, fmt.Errorf("%s@%s: %w", p.pathOf(ino), name, ErrNotFound)
 }

@@ -124,7 +124,7 @@ func TestSnapDirectory(t *testing.T) {
 	ok(t, err)
 	ok(t, p.Snapshot(Req{}, []Ino{a.Ino, b.Ino}, "s"))
 	mustSnapshot(t, v, "t")
-	es, err := p.SnapList(2)
+	es, err := snapList(p, 2)
 	ok(t, err)
 	var names []string
 	for _, e := range es {
@@ -149,10 +149,10 @@ func TestSnapDirectory(t *testing.T) {
 		_, _, err := p.SnapLookup(2, name)
 		wantErr(t, name, err, ErrNotFound)
 	}
-	if es, err := p.SnapList(RootIno); err != nil || len(es) != 0 {
+	if es, err := snapList(p, RootIno); err != nil || len(es) != 0 {
 		t.Errorf("of the root: %+v, %v", es, err)
 	}
-	_, err = p.SnapList(a.Ino)
+	_, err = snapList(p, a.Ino)
 	wantErr(t, ".snap of a file", err, ErrNotDir)
 	vi, err := p.VolumeInfo(a.Ino)
 	ok(t, err)

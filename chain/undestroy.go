@@ -192,7 +192,7 @@ func (p *Pool) reviveSnapshot(id uint64, d *doomed, name string, out *Attr) erro
 		return err
 	}
 	*out = p.attr(d.vol, n)
-	return p.do(&recRevive{d.layer, name})
+	return p.do(&recRevive{layer: d.layer, name: name})
 }
 
 // expire ends what is kept: it is destroyed as it would have been without a delay.

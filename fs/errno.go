@@ -83,7 +83,7 @@ func errno(e syscall.Errno) fuse.Status { return fuse.Status(e) }
 func (f *FS) path(node uint64) string {
 	switch kind, num := split(node); kind {
 	case snapFile:
-		dir, name, _, err := f.snapOf(chain.LayerID(num))
+		dir, name, _, err := f.pool.SnapPlace(chain.LayerID(num))
 		if err != nil {
 			return "snapshot " + chain.LayerID(num).String()
 		}

@@ -62,7 +62,7 @@ func (s *Server) identify(h *foundHolder) bool {
 	h.Path, h.Ino = s.fs.path(h.node), a.Ino
 	if kind, num := split(h.node); kind == snapFile {
 		h.Snap = chain.LayerID(num)
-		_, _, h.Ino, err = s.fs.snapOf(h.Snap)
+		_, _, h.Ino, err = s.fs.pool.SnapPlace(h.Snap)
 	}
 	return err == nil
 }

@@ -74,8 +74,7 @@ func (f *FS) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryL
 	return fuse.OK
 }
 
-// entries lists what stands behind an offset, about as much as fits into size bytes with each bytes beside the name. The
-// list is taken first, since chain may not be asked for attributes while it lists.
+// entries lists what stands behind an offset, about as much as fits into size bytes with each bytes beside the name.
 func (f *FS) entries(node, off uint64, size, each int) ([]fuse.DirEntry, error) {
 	var list []fuse.DirEntry
 	add := func(e chain.DirEntry, node uint64) bool {
@@ -103,12 +102,7 @@ func (f *FS) entries(node, off uint64, size, each int) ([]fuse.DirEntry, error) 
 		err := f.pool.ReadDir(dir, off, func(e chain.DirEntry) bool { return add(e, uint64(e.Ino)) })
 		return list, err
 	}
-	snaps, err := f.snapEntries(dir, off)
-	for _, e := range snaps {
-		if !add(e, snapFileNode(chain.LayerID(e.Ino))) {
-			break
-		}
-	}
+	err := f.pool.ReadSnaps(dir, off, func(e chain.DirEntry) bool { return add(e, snapFileNode(chain.LayerID(e.Ino))) })
 	return list, err
 }
 

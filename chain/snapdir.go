@@ -1,0 +1,81 @@
+package chain
+
+import "fmt"
+
+// The directory of snapshots, .snap: it is in every directory that has a volume with a snapshot, and has FILE@NAME for each.
+
+// SnapDirAttr is stat(2) of the directory whose .snap that is. ErrNotFound: no volume in it has a snapshot.
+func (p *Pool) SnapDirAttr(dir Ino) (Attr, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, err := p.directory(dir)
+	if err != nil {
+		return Attr{}, err
+	}
+	any := false
+	p.snaps.volumesIn(dir, 0, func(*snapVol) bool { any = true; return false })
+	if !any {
+		return Attr{}, fmt.Errorf("%s: %w", join(p.pathOf(dir), SnapDir), ErrNotFound)
+	}
+	return p.attr(dir, n), nil
+}
+
+// ReadSnaps calls fn for what is in a directory's .snap after a cookie (0: from the start) until it returns false: volume by
+// volume in the order of their making, the snapshots of each oldest first. It takes the plan lock for a piece at a time, and
+// not while fn runs: what is there all the time is listed once, what comes or goes meanwhile may be or not.
+func (p *Pool) ReadSnaps(dir Ino, after uint64, fn func(DirEntry) bool) error {
+	for {
+		piece, more, err := p.snapsAfter(dir, after)
+		if err != nil {
+			return err
+		}
+		for _, e := range piece {
+			if !fn(e) {
+				return nil
+			}
+			after = e.Cookie
+		}
+		if !more {
+			return nil
+		}
+	}
+}
+
+// pieceLen bounds what is looked at under one hold of the plan lock by who lists things.
+const pieceLen = 64
+
+// snapsAfter is one piece of ReadSnaps.
+func (p *Pool) snapsAfter(dir Ino, after uint64) (piece []DirEntry, more bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, err := p.directory(dir); err != nil {
+		return nil, false, err
+	}
+	vol, from := after>>placeBits, after&(1<<placeBits-1)
+	p.snaps.volumesIn(dir, vol, func(v *snapVol) bool {
+		if v.at != vol {
+			from = 0
+		}
+		p.snaps.of(v.ino, from+1, func(l *layer) bool {
+			if more = len(piece) == pieceLen; more {
+				return false
+			}
+			piece = append(piece, DirEntry{v.file + "@" + l.name, Ino(l.id), TypeFile, snapCookie(v, l)})
+			return true
+		})
+		return !more
+	})
+	return piece, more, nil
+}
+
+// SnapPlace is where a snapshot is listed: FILE@NAME in the .snap of a directory. vol is its volume. ErrNotFound: nowhere.
+func (p *Pool) SnapPlace(id LayerID) (dir Ino, name string, vol Ino, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l := p.layers[id]; l != nil && l.snapAt != 0 {
+		if v := p.snaps.vols[l.vol]; v.dir != 0 {
+			return v.dir, v.file + "@" + l.name, l.vol, nil
+		}
+	}
+	return 0, "", 0, fmt.Errorf("snapshot %v: %w", id, ErrNotFound)
+}

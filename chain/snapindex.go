@@ -1,0 +1,261 @@
+package chain
+
+import (
+	"slatefs/chain/omap"
+)
+
+// snapIndex finds snapshots: one by its name, those of a volume in the order of their making, and the volumes of a directory
+// that have some. Each look costs the logarithm of how many there are, so that a .snap directory is as quick with twenty
+// thousand snapshots as with two. Nothing of it is stored: layers and the rows of inodes say all of it. It changes with
+// them alone: nameSnap and unnameSnap where a record gives or takes a name, follow where one moves an inode. Check builds it
+// anew and compares. The plan lock guards it.
+type snapIndex struct {
+	names map[snapName]*layer
+	order omap.Map[*layer]   // by volume, and place in it
+	dirs  omap.Map[*snapVol] // by directory, and place in it: volumes that have a name, and snapshots
+	vols  map[Ino]*snapVol   // that have snapshots
+	whole bool               // it knows where the volumes are; not yet during replay
+	tell  func(SnapChange)   // nil: nobody listens
+}
+
+// snapName is a snapshot's name in its volume.
+type snapName struct {
+	vol  Ino
+	name string
+}
+
+// snapVol is a volume that has n snapshots.
+type snapVol struct {
+	ino Ino
+	n   int
+	at  uint64 // its place in dirs; 0: it has no name, or is not known yet
+	snapHome
+}
+
+// snapHome is what the directory of snapshots shows of a volume: where it is, and whose.
+type snapHome struct {
+	dir            Ino // 0: it has no name
+	file           string
+	mode, uid, gid uint32
+}
+
+// SnapChange says that names in a directory's .snap do not mean any more what they meant: FILE@SNAP, or with no Snap those of
+// all snapshots that the volume Vol has.
+type SnapChange struct {
+	Dir        Ino
+	File, Snap string
+	Vol        Ino
+}
+
+// OnSnapChange installs what is told when snapshots lose or change their names, and when a volume that has some moves or
+// changes its owner or mode. It is called with the plan lock held: it must be quick, and must not call the pool.
+func (p *Pool) OnSnapChange(tell func(SnapChange)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.snaps.tell = tell
+}
+
+// A cookie of a directory of snapshots has 62 bits for a volume and a snapshot of it, whose numbers have 48 each. A place is
+// a number modulo placeMod, or the next that is free: it is the number itself for the first two thousand million, so that
+// another process that serves the same mount finds the same.
+const (
+	placeBits = 31
+	placeMod  = 1<<placeBits - 1
+)
+
+// placeFor finds a free place in m for a number below hi; places are 1 to placeMod.
+func placeFor[V any](m *omap.Map[V], hi Ino, number uint64) uint64 {
+	for at := number%placeMod + 1; ; at = at%placeMod + 1 {
+		if _, taken := m.Get(omap.Key{Hi: uint64(hi), Lo: at}); !taken {
+			return at
+		}
+	}
+}
+
+func snapCookie(v *snapVol, l *layer) uint64 { return v.at<<placeBits | l.snapAt }
+
+func newSnapIndex() snapIndex {
+	return snapIndex{names: map[snapName]*layer{}, vols: map[Ino]*snapVol{}}
+}
+
+// add takes in a layer that has a name now. home is where its volume is, if that is not known yet. Of two of one name, which
+// only a damaged pool has, the older one keeps it.
+func (x *snapIndex) add(l *layer, home snapHome) {
+	if l.snapAt != 0 {
+		return
+	}
+	key := snapName{l.vol, l.name}
+	if old := x.names[key]; old == nil || l.id < old.id {
+		x.names[key] = l
+	}
+	v := x.vols[l.vol]
+	if v == nil {
+		v = &snapVol{ino: l.vol}
+		x.vols[l.vol] = v
+		x.settle(v, home)
+	}
+	v.n++
+	l.snapAt = placeFor(&x.order, l.vol, uint64(l.id))
+	x.order.Set(omap.Key{Hi: uint64(l.vol), Lo: l.snapAt}, l)
+}
+
+// remove takes out a layer that is about to lose its name, or to get another one. It may be in no index.
+func (x *snapIndex) remove(l *layer) {
+	if l.snapAt == 0 {
+		return
+	}
+	key := snapName{l.vol, l.name}
+	if x.names[key] == l {
+		delete(x.names, key)
+	}
+	x.order.Delete(omap.Key{Hi: uint64(l.vol), Lo: l.snapAt})
+	l.snapAt = 0
+	v := x.vols[l.vol]
+	if v.dir != 0 && x.tell != nil {
+		x.tell(SnapChange{Dir: v.dir, File: v.file, Snap: l.name})
+	}
+	if v.n--; v.n == 0 {
+		x.settle(v, snapHome{})
+		delete(x.vols, l.vol)
+	}
+}
+
+// settle puts a volume where it is.
+func (x *snapIndex) settle(v *snapVol, home snapHome) {
+	if v.dir != home.dir {
+		if v.at != 0 {
+			x.dirs.Delete(omap.Key{Hi: uint64(v.dir), Lo: v.at})
+		}
+		if v.at = 0; home.dir != 0 {
+			v.at = placeFor(&x.dirs, home.dir, uint64(v.ino))
+			x.dirs.Set(omap.Key{Hi: uint64(home.dir), Lo: v.at}, v)
+		}
+	}
+	v.snapHome = home
+}
+
+// follow takes in a new row of an inode. Only those of volumes that have snapshots are looked at.
+func (x *snapIndex) follow(ino Ino, row []byte) {
+	v := x.vols[ino]
+	if v == nil || !x.whole {
+		return
+	}
+	var home snapHome
+	if n, err := parseInode(row); err == nil {
+		home = n.home()
+	}
+	if home == v.snapHome {
+		return
+	}
+	if v.dir != 0 && x.tell != nil {
+		x.tell(SnapChange{Dir: v.dir, File: v.file, Vol: ino})
+	}
+	x.settle(v, home)
+}
+
+func (n *inode) home() snapHome {
+	if n.parent == 0 {
+		return snapHome{}
+	}
+	return snapHome{n.parent, n.name, n.mode, n.uid, n.gid}
+}
+
+// volumesIn calls fn for the volumes of a directory that have snapshots, from a place on, until it returns false.
+func (x *snapIndex) volumesIn(dir Ino, from uint64, fn func(*snapVol) bool) {
+	x.dirs.Ascend(omap.Key{Hi: uint64(dir), Lo: from}, func(k omap.Key, v *snapVol) bool {
+		return k.Hi == uint64(dir) && fn(v)
+	})
+}
+
+// of calls fn for the snapshots of a volume, oldest first, from a place on, until it returns false.
+func (x *snapIndex) of(vol Ino, from uint64, fn func(*layer) bool) {
+	x.order.Ascend(omap.Key{Hi: uint64(vol), Lo: from}, func(k omap.Key, l *layer) bool {
+		return k.Hi == uint64(vol) && fn(l)
+	})
+}
+
+// count is how many snapshots a volume has.
+func (x *snapIndex) count(vol Ino) int {
+	if v := x.vols[vol]; v != nil {
+		return v.n
+	}
+	return 0
+}
+
+// snapHomes reads where volumes are that are about to have their first snapshot. Replay asks nobody: placeSnaps does, after it.
+func (p *Pool) snapHomes(vols []Ino) (map[Ino]snapHome, error) {
+	var out map[Ino]snapHome
+	for _, ino := range vols {
+		if !p.snaps.whole || p.snaps.vols[ino] != nil {
+			continue
+		}
+		n, err := p.inode(ino)
+		if err != nil {
+			return nil, err
+		}
+		if out == nil {
+			out = map[Ino]snapHome{}
+		}
+		out[ino] = n.home()
+	}
+	return out, nil
+}
+
+// placeSnaps finds where the volumes are that have snapshots, when the journal has been replayed. Of one whose row cannot be
+// read the names cannot be found either.
+func (p *Pool) placeSnaps() {
+	for ino, v := range p.snaps.vols {
+		if n, err := p.inode(ino); err == nil {
+			p.snaps.settle(v, n.home())
+		}
+	}
+	p.snaps.whole = true
+}
+
+// snapIndex checks that the index says what layers and inodes do.
+func (c *checker) snapIndex() {
+	p, want := c.p, newSnapIndex()
+	for _, l := range p.layers {
+		if at := l.snapAt; l.named != (at != 0) {
+			c.r.bad("layer %v: named %v, its place among snapshots is %d", l.id, l.named, at)
+		}
+		if !l.named {
+			continue
+		}
+		if got, _ := p.snaps.order.Get(omap.Key{Hi: uint64(l.vol), Lo: l.snapAt}); got != l {
+			c.r.bad("layer %v: another is at its place among snapshots", l.id)
+		}
+		if got := p.snaps.names[snapName{l.vol, l.name}]; got != l {
+			c.r.bad("layer %v: volume %d has two snapshots of the name %q, or none", l.id, l.vol, l.name)
+		}
+		v := want.vols[l.vol]
+		if v == nil {
+			v = &snapVol{ino: l.vol}
+			want.vols[l.vol] = v
+		}
+		v.n++
+	}
+	if got := p.snaps.order.Len(); got != len(p.snaps.names) {
+		c.r.bad("%d snapshots have %d names", got, len(p.snaps.names))
+	}
+	named := 0
+	for ino, w := range want.vols {
+		v := p.snaps.vols[ino]
+		if v == nil || v.n != w.n {
+			c.r.bad("volume %d has %d snapshots, the index says %+v", ino, w.n, v)
+			continue
+		}
+		if n, err := p.inode(ino); p.snaps.whole && (err != nil || n.home() != v.snapHome) {
+			c.r.bad("volume %d has snapshots, which are listed at %+v: %v", ino, v.snapHome, err)
+		}
+		if v.dir != 0 {
+			named++
+		}
+		if got, _ := p.snaps.dirs.Get(omap.Key{Hi: uint64(v.dir), Lo: v.at}); v.dir != 0 && got != v {
+			c.r.bad("volume %d has snapshots, and directory %d does not list them", ino, v.dir)
+		}
+	}
+	if len(p.snaps.vols) != len(want.vols) || p.snaps.dirs.Len() != named {
+		c.r.bad("%d volumes have snapshots, the index says %d, of which %d are listed", len(want.vols), len(p.snaps.vols), p.snaps.dirs.Len())
+	}
+}
