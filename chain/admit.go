@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"time"
 
+	"slatefs/chain/ledger"
 	"slatefs/chain/size"
 )
 
 // Admission. What promises or takes space is tried on the ledger first, under one hold of the plan lock, and refused
-// whole, with the numbers, before anything changed. The same trial is what a forecast shows.
+// whole, with the numbers, before anything changed (ledger.Try). The same trial is what a forecast shows. What is refused is
+// the ledger's matter; here is what there is, what there may be soon, and what people are told.
 
 // Forecast is what an operation needs of the space outside what it concerns, and what there is. All in bytes.
 type Forecast struct {
@@ -22,13 +24,11 @@ type Forecast struct {
 	Err   error  // why it would be refused; nil: it would be done
 }
 
-// trial is a change of the ledger that can be undone.
+// trial is a change of the ledger that is tried, and how people are told of it.
 type trial struct {
-	what         string
-	why          string
-	at           []*account // that the change begins with; what is above follows
-	change, undo func()
-	pays         bool // it frees what it needs: only quotas can refuse it
+	ledger.Change
+	what, why string
+	frees     int64 // blocks that come into the supply with what happens before it
 }
 
 // free is what is or can be made clean and is promised to nobody, in blocks:
@@ -36,14 +36,21 @@ type trial struct {
 //	clean + claimed and not named + dirty, but of jobs that are failing + freeing, but what walks fail to find
 //	+ what is destroyed and kept - reserve - promises
 //	- the metadata of promises, of open plans and of the next checkpoint, as far as the store has no free pages for it
-func (p *Pool) free() int64 { return p.unpromised() - p.pagesLacking() }
+func (p *Pool) free() int64 { return p.ledger.Free(p.supply()) }
 
-func (p *Pool) pagesLacking() int64 {
-	return max(0, p.ledger.meta+p.storeNeed()+p.room.pages+structurePages-int64(p.store.FreePages()))
+// supply is what there is to hand out and to promise.
+func (p *Pool) supply() ledger.Supply {
+	return ledger.Supply{
+		Blocks: p.unused() - p.reserve(),
+		Pages:  int64(p.store.FreePages()) - p.storeNeed() - p.room.pages - structurePages,
+	}
 }
 
 // unpromised is free without a thought of metadata. What a promise covers does not change it.
-func (p *Pool) unpromised() int64 { return p.unused() - p.reserve() - p.ledger.promised }
+func (p *Pool) unpromised() int64 {
+	promised, _ := p.ledger.Promised()
+	return p.unused() - p.reserve() - promised
+}
 
 // unused are the blocks that could be handed out, sooner or later.
 func (p *Pool) unused() int64 {
@@ -51,53 +58,27 @@ func (p *Pool) unused() int64 {
 	return p.blocks.Findable() + p.blocks.Aside() + c.Claimed - p.namedN + p.dirtyN - p.sickN() + p.freeing - p.stranded() + p.doomedN
 }
 
-// available is what can be written below an account: zfs's AVAIL (dsl_dir_space_available, dsl_dataset_space). refer
-// is what the head of a volume refers to.
-func (p *Pool) available(a *account, refer int64) int64 {
-	if a.up == nil {
-		return max(0, p.free())
-	}
-	n := p.available(a.up, 0) + max(0, a.reservation-a.used)
-	if a.quota > 0 {
-		n = min(n, a.quota-a.bounded())
-	}
-	n += max(0, a.refres-a.head)
-	if a.refquota > 0 {
-		n = min(n, a.refquota-refer)
-	}
-	return max(0, n)
+// available is what can be written below an account, in blocks. refer is what the head of a volume refers to.
+func (p *Pool) available(a *ledger.Account, refer int64) int64 {
+	return p.ledger.Available(a, p.supply(), refer)
 }
 
-// try carries a trial out and undoes it. Errors: ErrNoSpace, ErrQuota, with the numbers. needSpace tells that a
-// background step may still free something.
-func (p *Pool) try(t trial) (f Forecast) {
-	type bound struct {
-		a    *account
-		used int64
-	}
-	var bounds []bound
-	for _, a := range t.at {
-		for ; a != nil; a = a.up {
-			bounds = append(bounds, bound{a, a.bounded()})
-		}
-	}
-	before, guests := p.free(), p.unpromised()
-	t.change()
-	after := p.free()
-	f = Forecast{What: t.what, Need: (before - after) * BlockSize, Avail: max(0, before) * BlockSize, Why: t.why}
-	f.Meta = f.Need - (guests-p.unpromised())*BlockSize
-	for _, b := range bounds {
-		if now := b.a.bounded(); b.a.quota > 0 && now > b.a.quota && now > b.used {
-			f.Err = fmt.Errorf("cannot %s: needs %s%s, the quota of %s leaves %s of %s: %w", t.what,
-				size.Exact((now-b.used)*BlockSize), parens(t.why), p.nameOf(b.a.ino),
-				size.Exact(max(0, b.a.quota-b.used)*BlockSize), size.Exact(b.a.quota*BlockSize), ErrQuota)
-			break
-		}
-	}
-	if f.Err == nil && after < 0 && after < before && !t.pays {
+// try tells what a change would bring, and why it would be refused: ErrNoSpace, ErrQuota, with the numbers.
+func (p *Pool) try(t trial) Forecast {
+	s := p.supply()
+	s.Blocks += t.frees
+	e, r := p.ledger.Try(s, t.Change)
+	f := Forecast{What: t.what, Need: e.Need * BlockSize, Meta: e.Meta * BlockSize, Avail: e.Avail * BlockSize, Why: t.why}
+	switch r.Lacks {
+	case ledger.LackNothing:
+	case ledger.LackQuota:
+		f.Err = fmt.Errorf("cannot %s: needs %s%s, the quota of %s leaves %s of %s: %w", t.what, size.Exact(r.Need*BlockSize), parens(t.why),
+			p.nameOf(Ino(r.At.ID())), size.Exact(max(0, r.Bound-r.Used)*BlockSize), size.Exact(r.Bound*BlockSize), ErrQuota)
+	case ledger.LackSpace:
 		f.Err = f.refuse()
+	case ledger.LackRefquota, ledger.LackWords, ledger.LackSense: // no trial lacks them
+		f.Err = fmt.Errorf("cannot %s: %w", t.what, ErrQuota)
 	}
-	t.undo()
 	return f
 }
 
@@ -132,17 +113,17 @@ func parens(s string) string {
 	return " (" + s + ")"
 }
 
-// promise tells what a promised account is promised, for messages.
-func (a *account) promise() string {
+// promise tells what an account of those numbers is promised, for messages.
+func promise(n ledger.Numbers) string {
 	switch {
-	case a.refres == 0:
+	case n.Refres == 0:
 		return "no refreservation"
-	case a.auto:
-		return size.Exact(a.refres*BlockSize) + " refreservation, its size"
-	case a.refres > a.refreservation:
-		return size.Exact(a.refres*BlockSize) + " preallocated"
+	case n.Auto:
+		return size.Exact(n.Refres*BlockSize) + " refreservation, its size"
+	case n.Refres > n.Refreservation:
+		return size.Exact(n.Refres*BlockSize) + " preallocated"
 	}
-	return size.Exact(a.refres*BlockSize) + " refreservation"
+	return size.Exact(n.Refres*BlockSize) + " refreservation"
 }
 
 // trySnapshot: what is written now is promised once more, up to the refreservation (dsl_dataset_snapshot_reserve_space:
@@ -152,31 +133,22 @@ func (p *Pool) trySnapshot(vols []Ino, name string) Forecast {
 	if name == "" {
 		t.what = "clone " + p.pathOf(vols[0])
 	}
-	was := make([]int64, len(vols))
 	var written int64
 	for _, ino := range vols {
-		a := p.ledger.accounts[ino]
-		t.at = append(t.at, a)
-		written += a.head
-		t.why = a.promise()
-		if a.refres > 0 {
-			t.why = fmt.Sprintf("min of %s written, %s", size.Exact(a.head*BlockSize), a.promise())
+		n := p.account(ino).Numbers()
+		written += n.Head
+		t.why = promise(n)
+		if n.Refres > 0 {
+			t.why = fmt.Sprintf("min of %s written, %s", size.Exact(n.Head*BlockSize), promise(n))
 		}
 	}
 	if len(vols) > 1 {
 		t.what = fmt.Sprintf("snapshot %d volumes at @%s", len(vols), name)
 		t.why = fmt.Sprintf("of each the smaller one of what is written, %s in all, and its refreservation", size.Exact(written*BlockSize))
 	}
-	t.change = func() {
-		for i, a := range t.at {
-			was[i], a.head = a.head, a.open
-			p.ledger.settle(a)
-		}
-	}
-	t.undo = func() {
-		for i, a := range t.at {
-			a.head = was[i]
-			p.ledger.settle(a)
+	t.Do = func() {
+		for _, ino := range vols {
+			p.ledger.Freeze(p.account(ino))
 		}
 	}
 	return p.try(t)
@@ -185,92 +157,66 @@ func (p *Pool) trySnapshot(vols []Ino, name string) Forecast {
 // tryRollback: what the old head owned pays for the promise to the new one, which has written nothing. Only a snapshot
 // of another size, under refreservation=auto, can need more.
 func (p *Pool) tryRollback(v *Volume, snap *layer) Forecast {
-	a, g := v.account, p.ledger
-	was, frees := *a, v.head().own
-	size := blocksOf(snap.size)
+	a, frees, size := v.account, v.head().own, blocksOf(snap.size)
 	return p.try(trial{
-		what: fmt.Sprintf("roll back %s@%s", p.pathOf(v.ino), snap.name), why: a.promise(), at: []*account{a}, pays: size <= a.size,
-		change: func() {
-			a.head -= frees
-			a.held -= frees
-			p.freeing += frees
-			g.resize(a, size)
-			g.settle(a)
-		},
-		undo: func() {
-			a.head, a.held = was.head, was.held
-			p.freeing -= frees
-			g.resize(a, was.size)
-			g.settle(a)
-		},
+		what: fmt.Sprintf("roll back %s@%s", p.pathOf(v.ino), snap.name), why: promise(a.Numbers()),
+		Change: ledger.Change{Gives: frees, Pays: size <= a.Size(), Do: func() {
+			p.ledger.Own(a, -frees, true)
+			p.ledger.Resize(a, size)
+		}},
 	})
 }
 
 // tryResize: a promise of the size moves with it.
 func (p *Pool) tryResize(v *Volume, bytes int64) Forecast {
-	a, was, why := v.account, v.account.size, ""
-	if a.auto || a.kept {
-		why = "its refreservation moves with its size"
+	t := trial{what: fmt.Sprintf("resize %s to %s", p.pathOf(v.ino), size.Exact(bytes)), Change: p.resizing(v.account, bytes)}
+	if v.account.Grows() {
+		t.why = "its refreservation moves with its size"
 	}
-	return p.try(trial{
-		what: fmt.Sprintf("resize %s to %s", p.pathOf(v.ino), size.Exact(bytes)), why: why, at: []*account{a},
-		change: func() { p.ledger.resize(a, blocksOf(bytes)) },
-		undo:   func() { p.ledger.resize(a, was) },
-	})
+	return p.try(t)
 }
 
-// tryMove: what an account is charged moves from one directory to another.
-func (p *Pool) tryMove(what string, a, up *account) Forecast {
-	was := a.up
-	return p.try(trial{
-		what: what, at: []*account{a, was, up},
-		change: func() { p.ledger.move(a, up) },
-		undo:   func() { p.ledger.move(a, was) },
-	})
+// resizing is the change to a size in bytes.
+func (p *Pool) resizing(a *ledger.Account, bytes int64) ledger.Change {
+	return ledger.Change{Do: func() { p.ledger.Resize(a, blocksOf(bytes)) }}
+}
+
+// moving is a move of what an account is charged to another directory.
+func (p *Pool) moving(what string, a, up *ledger.Account) trial {
+	return trial{what: what, Change: ledger.Change{Do: func() { p.ledger.Move(a, up) }}}
 }
 
 // tryProps: the account with other properties.
-func (p *Pool) tryProps(what string, a *account, to props) Forecast {
-	was := a.props
-	f := p.try(trial{
-		what: what, at: []*account{a},
-		change: func() { a.props = to; p.ledger.settle(a) },
-		undo:   func() { a.props = was; p.ledger.settle(a) },
-	})
+func (p *Pool) tryProps(what string, a *ledger.Account, to ledger.Props) Forecast {
+	f := p.try(trial{what: what, Change: ledger.Change{Do: func() { p.ledger.Set(a, to) }}})
 	if f.Err == nil {
 		f.Err = p.boundsAgree(what, a, to)
 	}
 	return f
 }
 
-// boundsAgree refuses bounds below what is used or promised already (dsl_dir_set_quota_check,
-// dsl_dataset_set_refquota_check).
-func (p *Pool) boundsAgree(what string, a *account, to props) error {
+// boundsAgree refuses bounds below what is used or promised already.
+func (p *Pool) boundsAgree(what string, a *ledger.Account, to ledger.Props) error {
 	var refer int64
-	if h := p.heads[a.ino]; h != nil {
+	if h := p.heads[Ino(a.ID())]; h != nil {
 		refer = h.refer
 	}
-	refres := to.refreservation
-	if to.auto || to.kept {
-		refres = max(refres, a.size)
+	r := p.ledger.Agree(a, to, refer)
+	if r.OK() {
+		return nil
 	}
-	for _, c := range []struct {
-		changed     bool
-		bound, than int64
-		boundName   string
-		name        string
-	}{
-		{to.quota != a.quota, to.quota, a.bounded(), "a quota", "used"},
-		{to.quota != a.quota || to.reservation != a.reservation, to.quota, to.reservation, "a quota", "its reservation"},
-		{to.refquota != a.refquota, to.refquota, refer, "a refquota", "referenced"},
-		{to.refquota != a.refquota || refres != a.refres, to.refquota, refres, "a refquota", "its refreservation"},
-	} {
-		if c.changed && c.bound > 0 && c.bound < c.than {
-			return fmt.Errorf("cannot %s: %s of %s is less than %s, %s: %w", what, c.boundName, size.Exact(c.bound*BlockSize),
-				c.name, size.Exact(c.than*BlockSize), ErrQuota)
-		}
+	bound, than := "a quota", "used"
+	switch r.Than {
+	case ledger.ThanUsed:
+	case ledger.ThanReservation:
+		than = "its reservation"
+	case ledger.ThanReferenced:
+		bound, than = "a refquota", "referenced"
+	case ledger.ThanRefreservation:
+		bound, than = "a refquota", "its refreservation"
 	}
-	return nil
+	return fmt.Errorf("cannot %s: %s of %s is less than %s, %s: %w", what, bound, size.Exact(r.Bound*BlockSize), than,
+		size.Exact(r.Used*BlockSize), ErrQuota)
 }
 
 // moreSpace tells whether a step of the background could still make something available. transient: an asker needs

@@ -3,6 +3,7 @@ package chain
 import (
 	"fmt"
 
+	"slatefs/chain/ledger"
 	"slatefs/chain/size"
 )
 
@@ -33,11 +34,13 @@ func (p *Pool) admit(v *Volume, pl *Plan, want int64) (Need, error) {
 // admitSize is admit for a write that has room for its records.
 func (p *Pool) admitSize(v *Volume, pl *Plan, want int64) (Need, error) {
 	h := v.head()
-	if a := v.account; pl.end > h.size && (a.auto || a.kept) { // its promise grows with it, or the write is refused
-		if need, err := p.admitted(p.tryResize(v, pl.end)); err != nil || !need.None() {
-			return need, err
+	if a := v.account; pl.end > h.size && a.Grows() { // its promise grows with it, or the write is refused
+		if _, r := p.ledger.Try(p.supply(), p.resizing(a, pl.end)); !r.OK() {
+			if need, err := p.admitted(p.tryResize(v, pl.end)); err != nil || !need.None() {
+				return need, err
+			}
 		}
-		p.ledger.resize(a, max(a.size, blocksOf(pl.end)))
+		p.ledger.Resize(a, max(a.Size(), blocksOf(pl.end)))
 		need, err := p.admitBlocks(v, pl, want)
 		if err != nil || !need.None() {
 			p.headChanged(v.ino)
@@ -91,45 +94,32 @@ func (pl *Plan) adds(h *layer) (delta, refer int64) {
 
 // hold charges a write to the ledger, or finds out why it cannot be: a promise that covers it always can.
 func (p *Pool) hold(v *Volume, pl *Plan, want, delta, refer int64) (Need, error) {
-	a, before := v.account, p.unpromised()
-	err := p.underQuota(v, delta, refer)
-	if err == nil {
-		h := v.head()
-		pl.named, pl.held, pl.heldRefer = want, delta, refer
-		p.namedN += want
-		p.ledger.hold(a, delta, refer)
-		if p.unpromised() >= before || p.free() >= 0 {
-			return Need{}, nil
-		}
-		pages := pl.room.pages
-		p.letGo(v, pl)
-		err = fmt.Errorf("%s: write of %d bytes: needs %s and %s for metadata, %s available: %w", p.pathOf(v.ino), pl.Len,
-			size.Exact(want*BlockSize), size.Exact(pages*BlockSize), size.Exact(p.available(a, h.refer)*BlockSize), ErrNoSpace)
+	r := p.ledger.Admit(v.account, p.supply(), ledger.Write{Blocks: want, Adds: delta, Refers: refer, Refer: v.head().refer})
+	if !r.OK() {
+		return p.orMore(p.writeRefused(v, pl, r), delta < want, want+max(0, -p.free()))
 	}
-	return p.orMore(err, delta < want, want+max(0, -p.free()))
+	pl.named, pl.held, pl.heldRefer = want, delta, refer
+	p.namedN += want
+	return Need{}, nil
+}
+
+// writeRefused tells why a write is refused.
+func (p *Pool) writeRefused(v *Volume, pl *Plan, r ledger.Refusal) error {
+	used, bound := size.Exact(r.Used*BlockSize), size.Exact(r.Bound*BlockSize)
+	switch r.Lacks {
+	case ledger.LackRefquota:
+		return fmt.Errorf("%s: refers to %s of a refquota of %s: %w", p.pathOf(v.ino), used, bound, ErrQuota)
+	case ledger.LackQuota:
+		return fmt.Errorf("%s: %s of a quota of %s are used: %w", p.nameOf(Ino(r.At.ID())), used, bound, ErrQuota)
+	case ledger.LackNothing, ledger.LackSpace, ledger.LackWords, ledger.LackSense: // a write lacks space, if no quota refuses it
+	}
+	return fmt.Errorf("%s: write of %d bytes: needs %s and %s for metadata, %s available: %w", p.pathOf(v.ino), pl.Len,
+		size.Exact(r.Need*BlockSize), size.Exact(pl.room.pages*BlockSize), used, ErrNoSpace)
 }
 
 // letGo undoes hold.
 func (p *Pool) letGo(v *Volume, pl *Plan) {
 	p.namedN -= pl.named
-	p.ledger.hold(v.account, -pl.held, -pl.heldRefer)
+	p.ledger.Hold(v.account, -pl.held, -pl.heldRefer)
 	pl.named, pl.held, pl.heldRefer = 0, 0, 0
-}
-
-// underQuota refuses what a quota above the volume, or its own, does not allow.
-func (p *Pool) underQuota(v *Volume, delta, refer int64) error {
-	a := v.account
-	if bound := a.refquota; refer > 0 && bound > 0 && v.head().refer+a.openRefer+refer > bound {
-		return fmt.Errorf("%s: refers to %s of a refquota of %s: %w", p.pathOf(v.ino),
-			size.Exact((v.head().refer+a.openRefer)*BlockSize), size.Exact(bound*BlockSize), ErrQuota)
-	}
-	grows := delta - max(0, a.refres-a.head) // of used, at most; at each level a promise may cover a part
-	for ; a != nil && grows > 0; a = a.up {
-		if a.quota > 0 && a.bounded()+grows > a.quota {
-			return fmt.Errorf("%s: %s of a quota of %s are used: %w", p.nameOf(a.ino),
-				size.Exact(a.bounded()*BlockSize), size.Exact(a.quota*BlockSize), ErrQuota)
-		}
-		grows -= max(0, a.reservation-a.used)
-	}
-	return nil
 }

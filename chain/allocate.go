@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"slatefs/alloc"
+	"slatefs/chain/ledger"
 	"slatefs/chain/size"
 )
 
@@ -63,12 +64,12 @@ func (v *Volume) admitAllocation(lo, hi, size int64) (held int64, err error) {
 		if held > p.claimable() && p.tryAllocation(v, size, 0, true).Err == nil {
 			held = 0
 			if size > h.size {
-				v.account.kept = true // the growth is not tried alone
+				p.ledger.Keep(v.account, true) // the growth is not tried alone
 			}
 		} else if f := p.tryAllocation(v, size, held, false); f.Err != nil {
 			return p.admitted(f)
 		} else if held > 0 {
-			p.ledger.hold(v.account, held, held)
+			p.ledger.Hold(v.account, held, held)
 			p.namedN += held
 		}
 		v.mtime = p.opt.Now()
@@ -88,18 +89,16 @@ func (v *Volume) admitAllocation(lo, hi, size int64) (held int64, err error) {
 // tryAllocation: the volume at a size, with blocks more, or preallocated.
 func (p *Pool) tryAllocation(v *Volume, bytes, blocks int64, kept bool) Forecast {
 	a, g := v.account, p.ledger
-	was, wasKept := a.size, a.kept
-	t := trial{
-		what: fmt.Sprintf("allocate %s in %s", size.Exact(blocks*BlockSize), p.pathOf(v.ino)), at: []*account{a},
-		change: func() { g.hold(a, blocks, blocks); p.namedN += blocks; g.resize(a, blocksOf(bytes)) },
-		undo:   func() { g.hold(a, -blocks, -blocks); p.namedN -= blocks; g.resize(a, was) },
-	}
 	if kept {
-		t.what = fmt.Sprintf("preallocate %s of %s", size.Exact(bytes), p.pathOf(v.ino))
-		t.change = func() { a.kept = true; g.resize(a, blocksOf(bytes)); g.settle(a) }
-		t.undo = func() { a.kept = wasKept; g.resize(a, was); g.settle(a) }
+		return p.try(trial{
+			what:   fmt.Sprintf("preallocate %s of %s", size.Exact(bytes), p.pathOf(v.ino)),
+			Change: ledger.Change{Do: func() { g.Keep(a, true); g.Resize(a, blocksOf(bytes)) }},
+		})
 	}
-	return p.try(t)
+	return p.try(trial{
+		what:   fmt.Sprintf("allocate %s in %s", size.Exact(blocks*BlockSize), p.pathOf(v.ino)),
+		Change: ledger.Change{Gives: -blocks, Do: func() { g.Hold(a, blocks, blocks); g.Resize(a, blocksOf(bytes)) }},
+	})
 }
 
 // mapHoles maps the holes in [lo, hi) to clean blocks; held of them are held for it in the ledger. Where nothing is
@@ -109,7 +108,7 @@ func (v *Volume) mapHoles(lo, hi, held int64) error {
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.unhold(v.account, held, held)
+		p.ledger.Hold(v.account, -held, -held)
 		p.namedN -= held
 	}()
 	for lo < hi {
@@ -174,7 +173,7 @@ func (v *Volume) mapClean(lo, hi, held int64) (next, n int64, err error) {
 			r := runs[0]
 			r.Len = min(r.Len, q.n)
 			n = min(r.Len, held) // somebody may have unmapped blocks since they were counted
-			p.unhold(v.account, n, n)
+			p.ledger.Hold(v.account, -n, -n)
 			p.namedN -= n
 			next = lo + r.Len
 			return p.do(&recMap{layer: h.id, lb: lo, n: r.Len, dev: r.Start, clean: true})
@@ -209,7 +208,7 @@ func (v *Volume) keep(on bool) error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		h, err := v.usable()
-		if err != nil || v.account.kept == on {
+		if err != nil || v.account.Set().Kept == on {
 			return Need{}, err
 		}
 		c := credit{bytes: inodeBytes, frees: !on}
@@ -238,7 +237,6 @@ func (v *Volume) setKept(on bool) error {
 	if err := p.putInode(v.ino, n); err != nil {
 		return err
 	}
-	v.account.kept = on
-	p.ledger.settle(v.account)
+	p.ledger.Keep(v.account, on)
 	return nil
 }

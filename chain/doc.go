@@ -20,7 +20,7 @@
 //     follows it, may hand the blocks out.
 //   - Snapshots are atomic (9): Pool.Snapshot; nothing is private because of a destroy before its record is durable,
 //     and the plans from before it are closed: Pool.private.
-//   - Promises are covered (8): ledger.go counts them, admit.go tries every change on it before it is made.
+//   - Promises are covered (8): the ledger counts them, admit.go tries every change on it before it is made.
 //   - What a device gains is dirty, what is given up is clean and named by nobody: grow.go.
 //   - Records fit in the journal, and rows in the store, before they are made: room.go. What one batch cannot take away goes
 //     in steps: going.go.

@@ -146,10 +146,9 @@ func (p *Pool) doomVolume(ino Ino, n *inode, at spot, who string, now time.Time)
 	if err := p.doom(d); err != nil {
 		return err
 	}
-	a := p.ledger.accounts[ino]
-	a.props = props{}
-	p.ledger.settle(a)
-	p.ledger.move(a, p.ledger.root)
+	a := p.account(ino)
+	p.ledger.Gone(a)
+	p.ledger.Move(a, p.ledger.Root())
 	if v := p.vols[ino]; v != nil {
 		v.gone = true
 		delete(p.vols, ino)

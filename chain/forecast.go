@@ -3,6 +3,7 @@ package chain
 import (
 	"fmt"
 
+	"slatefs/chain/ledger"
 	"slatefs/chain/size"
 )
 
@@ -59,7 +60,7 @@ func (p *Pool) ForecastResize(ino Ino, size int64, force bool) Forecast {
 func (p *Pool) ForecastCreate(dir Ino, name string, bytes int64, settings ...Setting) Forecast {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, err := p.admitName(dir, name, inodeWords); err != nil {
+	if _, err := p.admitName(dir, name, ledger.NameWords); err != nil {
 		return Forecast{Err: err}
 	}
 	to, err := p.newProps(dir, settings)
@@ -69,31 +70,27 @@ func (p *Pool) ForecastCreate(dir Ino, name string, bytes int64, settings ...Set
 	if err != nil {
 		return Forecast{Err: err}
 	}
-	g, up := p.ledger, p.ledger.accounts[dir]
-	var a *account
-	like := account{props: to, refres: to.refreservation}
-	if to.auto {
-		like.refres = blocksOf(bytes)
+	like := ledger.Numbers{Props: to, Refres: to.Refreservation}
+	if to.Auto {
+		like.Refres = blocksOf(bytes)
 	}
 	return p.try(trial{
-		what: fmt.Sprintf("create %s of %s", join(p.pathOf(dir), name), size.Exact(bytes)), why: like.promise(), at: []*account{up},
-		change: func() {
-			a = g.open(p.nextIno+1, false, up)
-			a.props = to
-			g.resize(a, blocksOf(bytes))
-		},
-		undo: func() { g.close(a) },
+		what: fmt.Sprintf("create %s of %s", join(p.pathOf(dir), name), size.Exact(bytes)), why: promise(like),
+		Change: ledger.Change{Do: func() {
+			a := p.ledger.Open(ledger.ID(p.nextIno+1), false, p.account(dir))
+			p.ledger.Set(a, to)
+			p.ledger.Resize(a, blocksOf(bytes))
+		}},
 	})
 }
 
 // newProps are the properties of a volume that would be made in a directory with settings.
-func (p *Pool) newProps(dir Ino, settings []Setting) (props, error) {
+func (p *Pool) newProps(dir Ino, settings []Setting) (to ledger.Props, err error) {
 	v, err := p.prop(dir, propRefreservation)
 	if err != nil {
-		return props{}, err
+		return to, err
 	}
-	var a account
-	a.take(v.Name, v.Value)
+	takeProp(&to, false, v.Name, v.Value)
 	for _, s := range settings {
 		d, err := PropertyNamed(s.Name)
 		switch {
@@ -103,12 +100,12 @@ func (p *Pool) newProps(dir Ino, settings []Setting) (props, error) {
 		default:
 			var val string
 			if val, err = d.Parse(s.Value, OnVolume); err == nil {
-				a.take(s.Name, val)
+				takeProp(&to, false, s.Name, val)
 			}
 		}
 		if err != nil {
-			return props{}, err
+			return to, err
 		}
 	}
-	return a.props, nil
+	return to, nil
 }

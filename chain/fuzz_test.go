@@ -11,6 +11,7 @@ import (
 
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
 )
 
@@ -206,11 +207,11 @@ func FuzzRows(f *testing.F) {
 		case rowAnswer:
 			err = p.answers.unmarshal(in)
 		case rowProperty:
-			var a account
+			var a ledger.Props
 			name, val, perr := parseProp(in)
-			a.take(name, val)
-			if err = perr; a.reservation < 0 || a.quota < 0 || a.refquota < 0 || a.refreservation < 0 {
-				t.Fatalf("%s=%s: %+v", name, val, a.props)
+			takeProp(&a, false, name, val)
+			if err = perr; a.Reservation < 0 || a.Quota < 0 || a.Refquota < 0 || a.Refreservation < 0 {
+				t.Fatalf("%s=%s: %+v", name, val, a)
 			}
 		case rowLog, rowDaily:
 			var l logRow

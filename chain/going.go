@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
 )
 
@@ -24,9 +25,9 @@ const (
 // burden is what hangs on an inode: some of each kind, one more than a batch takes if there are more.
 type burden struct {
 	xattrs  []meta.Key
-	kept    []uint64   // IDs of kept snapshots
-	held    []*layer   // open snapshots, which stay until they are closed
-	orphans []*account // of a directory
+	kept    []uint64          // IDs of kept snapshots
+	held    []*layer          // open snapshots, which stay until they are closed
+	orphans []*ledger.Account // of a directory
 }
 
 // burdenOf looks what an inode has. The plan lock is held.
@@ -48,13 +49,7 @@ func (p *Pool) burdenOf(ino Ino, n *inode) (b burden, err error) {
 			}
 		}
 	case TypeDir:
-		if a := p.ledger.accounts[ino]; a.kids > 0 {
-			for _, o := range p.ledger.accounts {
-				if o.up == a && len(b.orphans) <= orphansAtOnce {
-					b.orphans = append(b.orphans, o)
-				}
-			}
-		}
+		b.orphans = p.ledger.Below(p.account(ino), orphansAtOnce+1)
 	case TypeSymlink:
 	}
 	return b, nil
@@ -188,8 +183,8 @@ func (p *Pool) dropAttrs(ino Ino, keys []meta.Key) error {
 		if err != nil {
 			return wrapCorrupt(err)
 		}
-		if a := p.ledger.accounts[ino]; a != nil {
-			p.ledger.addAttr(a, len(v), -1)
+		if a := p.account(ino); a != nil {
+			p.ledger.AddAttr(a, len(v), -1)
 		}
 		if err := p.do(&recPut{key: k}); err != nil {
 			return err

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+
+	"slatefs/chain/ledger"
 )
 
 // used is what the destruction of a snapshot alone would free, in blocks: with one child what that child lost of it,
@@ -79,11 +81,12 @@ func (p *Pool) clonesBelow(ino Ino) map[*layer]map[Ino]bool {
 }
 
 // space is what the ledger says of an account.
-func (p *Pool) space(a *account, refer int64) Space {
+func (p *Pool) space(a *ledger.Account, refer int64) Space {
+	n := a.Numbers()
 	s := Space{
-		Used: a.used - a.open, UsedDS: a.held - a.open, UsedChild: a.below, Avail: p.available(a, refer),
-		UsedRefreserv: a.used - a.held - a.below, Refreservation: a.refres, Reservation: a.reservation,
-		Quota: a.quota, Refquota: a.refquota, Promised: a.promised, MetaPromised: a.meta,
+		Used: n.Used - n.Open, UsedDS: n.Held - n.Open, UsedChild: n.Below, Avail: p.available(a, refer),
+		UsedRefreserv: n.Used - n.Held - n.Below, Refreservation: n.Refres, Reservation: n.Reservation,
+		Quota: n.Quota, Refquota: n.Refquota, Promised: n.Promised, MetaPromised: n.Meta,
 	}
 	for _, n := range []*int64{
 		&s.Used, &s.UsedDS, &s.UsedChild, &s.Avail, &s.UsedRefreserv, &s.Refreservation, &s.Reservation, &s.Quota, &s.Refquota,
@@ -91,7 +94,7 @@ func (p *Pool) space(a *account, refer int64) Space {
 	} {
 		*n *= BlockSize
 	}
-	s.Words = a.words
+	s.Words = n.Words
 	return s
 }
 
@@ -103,7 +106,7 @@ func (p *Pool) DirInfo(ino Ino) (DirInfo, error) {
 	if err != nil {
 		return DirInfo{}, err
 	}
-	return DirInfo{p.attr(ino, n), p.space(p.ledger.accounts[ino], 0)}, nil
+	return DirInfo{p.attr(ino, n), p.space(p.account(ino), 0)}, nil
 }
 
 // VolumeInfo describes a volume.

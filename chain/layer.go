@@ -95,6 +95,23 @@ func (p *Pool) private(l *layer, birth LayerID) bool {
 	return true
 }
 
+// accountant is told by the tree what its layers own. Who is charged for it is not the tree's matter. During replay it takes
+// nothing in. The plan lock is held.
+type accountant interface {
+	// charge: who pays for a layer pays for so many blocks more, by a change of what it owns, or of who pays.
+	charge(l *layer, blocks int64)
+	// headChanged: a volume has a new head, or its head another size.
+	headChanged(vol Ino)
+	// ended: a volume is being destroyed, and its layers are not charged to it any more when that is done.
+	ended(vol Ino)
+}
+
+// owns changes the number of blocks that a layer owns.
+func (p *Pool) owns(l *layer, blocks int64) {
+	l.own += blocks
+	p.accounts.charge(l, blocks)
+}
+
 // touch: the row of l differs from the last checkpoint's.
 func (p *Pool) touch(l *layer) { p.dirtyLayers[l] = struct{}{} }
 
@@ -119,7 +136,7 @@ func (p *Pool) newLayer(parent *layer, vol Ino, size int64, when time.Time) *lay
 	p.layers[l.id] = l
 	p.byVol[vol] = append(p.byVol[vol], l)
 	p.heads[vol] = l
-	p.headChanged(vol)
+	p.accounts.headChanged(vol)
 	p.touch(l)
 	return l
 }
@@ -128,7 +145,7 @@ func (p *Pool) newLayer(parent *layer, vol Ino, size int64, when time.Time) *lay
 func (p *Pool) setSize(l *layer, size int64) {
 	l.older = min(l.size, l.safeSize(p.durable))
 	l.size, l.sizeLSN = size, p.lsn
-	p.headChanged(l.vol)
+	p.accounts.headChanged(l.vol)
 }
 
 // safeSize is the size that the layer has whatever happens.
@@ -214,7 +231,7 @@ func (p *Pool) bury(l *layer, j *job) {
 		l.died = l.parent.id
 		l.parent.children = slices.DeleteFunc(l.parent.children, func(o *layer) bool { return o == l })
 	}
-	p.charge(l, -l.own)
+	p.accounts.charge(l, -l.own)
 	l.dead, l.parent = true, nil
 	p.forgetTry(&l.going)
 	p.forgetTry(&l.sweep)

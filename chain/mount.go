@@ -43,6 +43,7 @@ func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
 		wake: make(chan struct{}, 1), ready: make(chan struct{}, 1), zeroNow: o.ZeroNow,
 	}
 	p.owner, p.takeCheckpoint, p.onFail, p.giveUpOne = p, p.checkpointInTurn, p.wakeWaiting, p.sacrifice
+	p.accounts = treeAccounts{p}
 	p.damages, p.shunned = map[string]bool{}, map[int]*backoff{}
 	p.chores, p.troubles, p.failing = p.newChores(), map[*backoff]string{}, map[*walk]struct{}{}
 	p.today, p.doomed = map[Ino]EraseRecord{}, map[uint64]*doomed{}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
 )
 
@@ -235,7 +236,7 @@ func (p *Pool) make(r Req, dir Ino, name string, n *inode, now time.Time) (Ino, 
 	if n.typ == TypeSymlink {
 		p.moveLink(n, 0, dir)
 	} else {
-		p.ledger.open(ino, n.typ == TypeDir, p.ledger.accounts[dir])
+		p.ledger.Open(ledger.ID(ino), n.typ == TypeDir, p.account(dir))
 	}
 	return ino, p.updateDir(dir, d, 1, dirCount(n.typ), now)
 }

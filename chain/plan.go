@@ -301,7 +301,7 @@ func (pl *Plan) close() {
 	p.giveBack(pl.room, 0)
 	pl.room = nil
 	if pl.held != 0 || pl.heldRefer != 0 {
-		p.unhold(pl.v.account, pl.held, pl.heldRefer)
+		p.ledger.Hold(pl.v.account, -pl.held, -pl.heldRefer)
 	}
 	if pl.write {
 		v := pl.v
@@ -316,19 +316,12 @@ func (pl *Plan) close() {
 			close(pl.done)
 			pl.done = nil
 		}
-		if a := v.account; a.auto || a.kept {
+		if v.account.Grows() {
 			p.headChanged(v.ino)
 		}
 	}
 	p.planEnded()
 	if len(p.jobs) > 0 {
 		p.signal(p.ready)
-	}
-}
-
-// unhold gives back what an account held for a plan.
-func (p *Pool) unhold(a *account, blocks, refer int64) {
-	if !p.ledger.closed(a) {
-		p.ledger.hold(a, -blocks, -refer)
 	}
 }

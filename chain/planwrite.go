@@ -227,7 +227,7 @@ func (pl *Plan) took(n, delta int64) {
 	pl.named -= n
 	delta = max(0, min(delta, pl.held))
 	pl.held -= delta
-	p.unhold(pl.v.account, delta, 0)
+	p.ledger.Hold(pl.v.account, -delta, 0)
 }
 
 // frees is how many blocks of the runs l owns.

@@ -191,7 +191,7 @@ func TestPolicyChanges(t *testing.T) {
 	ok(t, p.SetProps(Req{}, v.ino, Setting{Name: PropErase, Inherit: true}))
 	free(5)
 	want(11, 3)
-	ok(t, p.Rename(Req{}, v.account.up.ino, "vm", e.Ino, "vm", 0)) // what it inherits now
+	ok(t, p.Rename(Req{}, Ino(v.account.Up().ID()), "vm", e.Ino, "vm", 0)) // what it inherits now
 	free(6)
 	want(11, 9)
 	p = again(t, p, false)

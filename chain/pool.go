@@ -14,6 +14,7 @@ import (
 	"slatefs/chain/blockdev"
 	"slatefs/chain/fault"
 	"slatefs/chain/journal"
+	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 )
@@ -88,11 +89,12 @@ type Pool struct {
 	nextIno     Ino
 	dirtyN      int64 // blocks in jobs that can be zeroed
 	failedN     int64
-	namedN      int64   // claimed blocks in open plans
-	cleaned     int64   // blocks erased, by this process
-	freeing     int64   // blocks of dead layers that no walk has sorted yet
-	needN       int64   // pages that the next checkpoint may need for maps
-	ledger      *ledger // nil until the journal has been replayed
+	namedN      int64          // claimed blocks in open plans
+	cleaned     int64          // blocks erased, by this process
+	freeing     int64          // blocks of dead layers that no walk has sorted yet
+	needN       int64          // pages that the next checkpoint may need for maps
+	accounts    accountant     // of the tree of layers
+	ledger      *ledger.Ledger // nil until the journal has been replayed
 	pending     []byte
 	lsn         uint64 // records made
 	durable     uint64 // records that are on the device

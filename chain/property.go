@@ -175,14 +175,14 @@ func (p *Pool) SetProps(_ Req, ino Ino, settings ...Setting) error {
 
 // trySettings tries canonical settings on the ledger.
 func (p *Pool) trySettings(ino Ino, settings []Setting) Forecast {
-	a := p.ledger.accounts[ino]
-	to := account{dir: a.dir, props: a.props}
+	a := p.account(ino)
+	to := a.Set()
 	var words []string
 	for _, s := range settings {
-		to.take(s.Name, s.Value)
+		takeProp(&to, a.Dir(), s.Name, s.Value)
 		words = append(words, s.Name+"="+readable(s.Value))
 	}
-	return p.tryProps(fmt.Sprintf("set %s on %s", strings.Join(words, " "), p.nameOf(ino)), a, to.props)
+	return p.tryProps(fmt.Sprintf("set %s on %s", strings.Join(words, " "), p.nameOf(ino)), a, to)
 }
 
 // readable prints a canonical value with its size as people write it.
@@ -194,15 +194,16 @@ func readable(val string) string {
 }
 
 func (p *Pool) putProp(ino Ino, s Setting) error {
-	a := p.ledger.accounts[ino]
-	a.take(s.Name, s.Value)
-	p.ledger.settle(a)
+	a := p.account(ino)
+	to := a.Set()
+	takeProp(&to, a.Dir(), s.Name, s.Value)
+	p.ledger.Set(a, to)
 	if s.Name == propPreallocated {
 		v, err := p.volume(ino)
 		if err != nil {
 			return err
 		}
-		return v.setKept(a.kept)
+		return v.setKept(to.Kept)
 	}
 	p.policies++
 	if s.Inherit {

@@ -146,7 +146,7 @@ func (r *recDestroy) decode(d *codec.Decoder) {
 
 func (r *recDestroy) apply(p *Pool) error {
 	j := p.newJob(r.vol, p.pathOf(r.vol), "", reasonVolume, r.who, r.when)
-	p.endPromises(r.vol)
+	p.accounts.ended(r.vol)
 	all := slices.Clone(p.byVol[r.vol])
 	slices.SortFunc(all, func(a, b *layer) int { return cmp.Compare(a.id, b.id) }) // walks are numbered in this order
 	mine := map[*layer]bool{}                                                      // a nameless layer was destroyed before, or never anybody's
@@ -170,9 +170,9 @@ func (r *recDestroy) apply(p *Pool) error {
 		if p.layers[l.id] == l && !l.dead {
 			// Clones hold it: it goes as far as they let it in a reap record of its own, whose job says what they keep.
 			l.kept, l.was = mine[l], origin{r.vol, j.volume, j.none}
-			p.charge(l, -l.own)
+			p.accounts.charge(l, -l.own)
 			l.vol, l.dir = 0, r.dir
-			p.charge(l, l.own)
+			p.accounts.charge(l, l.own)
 			p.byVol[0] = append(p.byVol[0], l)
 		}
 	}
@@ -191,9 +191,9 @@ func (r *recHome) decode(d *codec.Decoder) { r.dir, r.to = Ino(d.Uint()), Ino(d.
 func (r *recHome) apply(p *Pool) error {
 	for _, l := range p.byVol[0] {
 		if l.dir == r.dir {
-			p.charge(l, -l.own)
+			p.accounts.charge(l, -l.own)
 			l.dir = r.to
-			p.charge(l, l.own)
+			p.accounts.charge(l, l.own)
 			p.touch(l)
 		}
 	}

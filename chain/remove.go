@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
 )
 
@@ -82,11 +83,11 @@ func (p *Pool) erase(r Req, ino Ino, n *inode, b *burden, now time.Time) error {
 		for _, l := range b.held {
 			held = append(held, l.id)
 		}
-		a := p.ledger.accounts[ino]
-		if err := p.do(&recDestroy{vol: ino, held: held, dir: a.up.ino, when: now, who: r.who()}); err != nil {
+		a := p.account(ino)
+		if err := p.do(&recDestroy{vol: ino, held: held, dir: Ino(a.Up().ID()), when: now, who: r.who()}); err != nil {
 			return err
 		}
-		p.ledger.close(a)
+		p.ledger.Close(a)
 		if v := p.vols[ino]; v != nil {
 			v.gone = true
 			delete(p.vols, ino)
@@ -116,9 +117,9 @@ func (p *Pool) putOrphan(ino Ino, at spot) error {
 
 // rehome charges what a directory is still charged for, when it is removed, to the one above: nameless layers and
 // orphans.
-func (p *Pool) rehome(dir, to Ino, orphans []*account) error {
-	a := p.ledger.accounts[dir]
-	if a.held > 0 {
+func (p *Pool) rehome(dir, to Ino, orphans []*ledger.Account) error {
+	a := p.account(dir)
+	if a.Numbers().Held > 0 {
 		if err := p.do(&recHome{dir, to}); err != nil {
 			return err
 		}
@@ -126,19 +127,19 @@ func (p *Pool) rehome(dir, to Ino, orphans []*account) error {
 	if err := p.rehomeOrphans(orphans, to); err != nil {
 		return err
 	}
-	p.ledger.close(a)
+	p.ledger.Close(a)
 	return nil
 }
 
 // rehomeOrphans charges orphans to another directory.
-func (p *Pool) rehomeOrphans(orphans []*account, to Ino) error {
+func (p *Pool) rehomeOrphans(orphans []*ledger.Account, to Ino) error {
 	for _, o := range orphans {
-		at, _ := p.lostPlace(o.ino)
+		at, _ := p.lostPlace(Ino(o.ID()))
 		at.dir = to
-		if err := p.putOrphan(o.ino, at); err != nil {
+		if err := p.putOrphan(Ino(o.ID()), at); err != nil {
 			return err
 		}
-		p.ledger.move(o, p.ledger.accounts[to])
+		p.ledger.Move(o, p.account(to))
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package chain
 import (
 	"fmt"
 	"time"
+
+	"slatefs/chain/ledger"
 )
 
 // RenameFlag is renameat2(2)'s.
@@ -66,7 +68,7 @@ func (p *Pool) Rename(r Req, dir Ino, name string, newDir Ino, newName string, f
 // admitMove refuses a rename into a directory whose quota or whose promises have no room for what is moved. What it
 // replaces makes room.
 func (p *Pool) admitMove(dir Ino, from nameEntry, newDir Ino, newName string, to nameEntry) error {
-	a, up := p.ledger.accounts[from.ino], p.ledger.accounts[newDir]
+	a, up := p.account(from.ino), p.account(newDir)
 	if up == nil || dir == newDir {
 		return nil // move refuses what is no directory
 	}
@@ -74,26 +76,19 @@ func (p *Pool) admitMove(dir Ino, from nameEntry, newDir Ino, newName string, to
 		return p.admitLink(from.ino, up)
 	}
 	what := fmt.Sprintf("rename %s to %s", p.pathOf(from.ino), join(p.pathOf(newDir), newName))
-	gone := p.ledger.accounts[to.ino]
-	if gone == nil || gone.dir || gone.up == nil {
-		return p.tryMove(what, a, up).Err
+	t := p.moving(what, a, up)
+	if gone := p.account(to.ino); gone != nil && !gone.Dir() && gone.Up() != nil {
+		t.frees = gone.Numbers().Held
+		t.Before = func() {
+			p.ledger.End(gone)
+			p.ledger.Own(gone, -t.frees, false)
+		}
 	}
-	was := gone.props
-	held, head := gone.held, gone.head
-	frees := held
-	clear := func(pr props, held, head, freeing int64) {
-		gone.props, gone.held, gone.head = pr, held, head
-		p.freeing += freeing
-		p.ledger.settle(gone)
-	}
-	clear(props{}, 0, 0, frees)
-	f := p.tryMove(what, a, up)
-	clear(was, held, head, -frees)
-	return f.Err
+	return p.try(t).Err
 }
 
 // admitLink is admitMove for a symlink, which only has words.
-func (p *Pool) admitLink(ino Ino, up *account) error {
+func (p *Pool) admitLink(ino Ino, up *ledger.Account) error {
 	n, err := p.inode(ino)
 	if err != nil {
 		return err
@@ -168,18 +163,18 @@ func (p *Pool) move(dir Ino, e nameEntry, newDir Ino, newName string, now time.T
 
 // moveAccount charges what was moved to its new directory.
 func (p *Pool) moveAccount(ino Ino, n *inode, from, to Ino) {
-	a, up := p.ledger.accounts[ino], p.ledger.accounts[to]
+	a, up := p.account(ino), p.account(to)
 	switch {
 	case n.typ == TypeSymlink:
 		p.moveLink(n, from, to)
-	case a != nil && a.up != up:
-		p.ledger.move(a, up)
+	case a != nil:
+		p.ledger.Move(a, up)
 	}
 }
 
 // admitExchange is admitMove for two at once.
 func (p *Pool) admitExchange(dir Ino, a nameEntry, newDir Ino, b nameEntry) error {
-	x, y, here, there := p.ledger.accounts[a.ino], p.ledger.accounts[b.ino], p.ledger.accounts[dir], p.ledger.accounts[newDir]
+	x, y, here, there := p.account(a.ino), p.account(b.ino), p.account(dir), p.account(newDir)
 	m, err := p.inode(a.ino)
 	if err != nil {
 		return err
@@ -188,26 +183,18 @@ func (p *Pool) admitExchange(dir Ino, a nameEntry, newDir Ino, b nameEntry) erro
 	if err != nil {
 		return err
 	}
-	swap := func(one, other *account) func() {
-		return func() {
-			for _, e := range []struct {
-				a        *account
-				n        *inode
-				from, to *account
-			}{{x, m, other, one}, {y, n, one, other}} {
-				switch {
-				case e.a != nil:
-					p.ledger.move(e.a, e.to)
-				case e.from != nil && e.to != nil:
-					p.ledger.addWords(e.from, -e.n.words())
-					p.ledger.addWords(e.to, e.n.words())
-				}
-			}
+	swap := func(a *ledger.Account, n *inode, from, to *ledger.Account) {
+		switch {
+		case a != nil:
+			p.ledger.Move(a, to)
+		case from != nil && to != nil: // a symlink
+			p.ledger.AddWords(from, -n.words())
+			p.ledger.AddWords(to, n.words())
 		}
 	}
 	return p.try(trial{
-		what: fmt.Sprintf("exchange %s and %s", p.pathOf(a.ino), p.pathOf(b.ino)), at: []*account{here, there},
-		change: swap(there, here), undo: swap(here, there),
+		what:   fmt.Sprintf("exchange %s and %s", p.pathOf(a.ino), p.pathOf(b.ino)),
+		Change: ledger.Change{Do: func() { swap(x, m, here, there); swap(y, n, there, here) }},
 	}).Err
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"slatefs/chain/ledger"
 )
 
 // DestroyOptions say what goes with what is destroyed.
@@ -172,7 +174,7 @@ func (p *Pool) Clone(r Req, ino Ino, snap string, dir Ino, name string) (Attr, e
 		if err != nil {
 			return err
 		}
-		if _, err := p.admitName(dir, name, inodeWords); err != nil { // before anything changes
+		if _, err := p.admitName(dir, name, ledger.NameWords); err != nil { // before anything changes
 			return err
 		}
 		var l *layer

@@ -16,7 +16,8 @@ func (p *Pool) Usage() Usage {
 		Reserve: p.reserve(), Stranded: p.stranded(), Troubles: p.troubleList(), Damages: slices.Sorted(maps.Keys(p.damages)),
 	}
 	if g := p.ledger; g != nil {
-		u.Promised, u.MetaPromised, u.Avail, u.Short = g.promised, g.meta, max(0, p.free()), p.short()
+		u.Promised, u.MetaPromised = g.Promised()
+		u.Avail, u.Short = max(0, p.free()), p.short()
 	}
 	for _, n := range []*int64{
 		&u.Total, &u.Live, &u.Clean, &u.Claimed, &u.Dirty, &u.Freeing, &u.Failed, &u.Meta, &u.Reserve, &u.Promised, &u.MetaPromised,
@@ -65,10 +66,7 @@ func (p *Pool) Headroom() (avail, short int64) {
 
 // short is by how many blocks promises are not covered: erases that failed took them. None are made then.
 func (p *Pool) short() int64 {
-	if p.ledger.promised == 0 {
-		return 0
-	}
-	return max(0, -p.unpromised())
+	return p.ledger.Short(p.supply())
 }
 
 // StatFS is what statfs(2) shows of a directory, or of the one that a file is in: bytes, and files. Under a quota it is
@@ -76,22 +74,21 @@ func (p *Pool) short() int64 {
 func (p *Pool) StatFS(ino Ino) (total, free, avail int64, files, filesFree uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := p.ledger.accounts[ino]
-	if a != nil && !a.dir {
-		a = a.up
+	a := p.account(ino)
+	if a != nil && !a.Dir() {
+		a = a.Up()
 	}
 	if a == nil {
-		a = p.ledger.root
+		a = p.ledger.Root()
 	}
-	avail = p.available(a, 0)
-	total = p.blocks.Total() - p.blocks.Counts().Meta - p.reserve() - p.pagesLacking()
-	free = max(avail, min(total, avail+p.ledger.promised))
-	for o := a; o != nil; o = o.up {
-		if o.quota > 0 || o.reservation > 0 {
-			total = min(total, a.bounded()+avail)
-			free = avail
-			break
-		}
+	supply := p.supply()
+	avail = p.ledger.Available(a, supply, 0)
+	total = p.blocks.Total() - p.blocks.Counts().Meta - p.reserve() - p.ledger.PagesLacking(supply)
+	promised, _ := p.ledger.Promised()
+	free = max(avail, min(total, avail+promised))
+	if p.ledger.Confined(a) {
+		total = min(total, p.ledger.Bounded(a)+avail)
+		free = avail
 	}
 	return total * BlockSize, free * BlockSize, min(avail, total) * BlockSize, uint64(p.nextIno), 1<<48 - uint64(p.nextIno)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"slatefs/chain/ledger"
 )
 
 // DestroyedInfo describes what was destroyed and is kept.
@@ -101,11 +103,7 @@ func (p *Pool) reviveVolume(id uint64, d *doomed, at spot, now time.Time, out *A
 	if err != nil {
 		return Need{}, err
 	}
-	was, err := p.storedProps(d.vol, n)
-	if err != nil {
-		return Need{}, err
-	}
-	if need, err := p.admitted(p.tryRevive(id, d, at, was)); err != nil || !need.None() {
+	if need, err := p.admitted(p.tryRevive(id, d, at)); err != nil || !need.None() {
 		return need, err
 	}
 	n.parent, n.name, n.ctime = at.dir, at.name, now
@@ -118,49 +116,23 @@ func (p *Pool) reviveVolume(id uint64, d *doomed, at spot, now time.Time, out *A
 	if err := p.setName(at.dir, at.name, d.vol, n.typ); err != nil {
 		return Need{}, err
 	}
-	a := p.ledger.accounts[d.vol]
-	a.props = was
-	p.ledger.settle(a)
-	p.ledger.move(a, p.ledger.accounts[at.dir])
+	a := p.account(d.vol)
+	p.ledger.Revive(a)
+	p.ledger.Move(a, p.account(at.dir))
 	*out = p.attr(d.vol, n)
 	return Need{}, p.updateDir(at.dir, up, 1, 0, now)
 }
 
 // tryRevive: what it would free is available no more, and it is promised what it was.
-func (p *Pool) tryRevive(id uint64, d *doomed, at spot, was props) Forecast {
-	a, g, up := p.ledger.accounts[d.vol], p.ledger, p.ledger.accounts[at.dir]
-	frees := p.doomedN - p.countDoomed(id)
+func (p *Pool) tryRevive(id uint64, d *doomed, at spot) Forecast {
+	a := p.account(d.vol)
 	return p.try(trial{
-		what: "undestroy " + d.what(), why: "what it holds, and was promised", at: []*account{a, up},
-		change: func() {
-			p.doomedN -= frees
-			a.props = was
-			g.settle(a)
-			g.move(a, up)
-		},
-		undo: func() {
-			g.move(a, g.root)
-			a.props = props{}
-			g.settle(a)
-			p.doomedN += frees
-		},
+		what: "undestroy " + d.what(), why: "what it holds, and was promised",
+		Change: ledger.Change{Gives: p.countDoomed(id) - p.doomedN, Do: func() {
+			p.ledger.Revive(a)
+			p.ledger.Move(a, p.account(at.dir))
+		}},
 	})
-}
-
-// storedProps are the properties of a volume that act on the ledger, as they are stored.
-func (p *Pool) storedProps(ino Ino, n *inode) (props, error) {
-	a := account{}
-	a.kept = n.kept
-	for _, name := range []string{propRefreservation, propReservation, propQuota, propRefquota} {
-		v, ok, err := p.propRow(ino, name)
-		if err != nil {
-			return props{}, err
-		}
-		if ok {
-			a.take(name, v)
-		}
-	}
-	return a.props, nil
 }
 
 func (p *Pool) reviveSnapshot(id uint64, d *doomed, name string, out *Attr) error {
@@ -179,7 +151,7 @@ func (p *Pool) reviveSnapshot(id uint64, d *doomed, name string, out *Attr) erro
 	frees := p.doomedN - p.countDoomed(id)
 	f := p.try(trial{
 		what: "undestroy " + d.what(), why: "what it holds",
-		change: func() { p.doomedN -= frees }, undo: func() { p.doomedN += frees },
+		Change: ledger.Change{Gives: -frees},
 	})
 	if f.Err != nil {
 		return f.Err

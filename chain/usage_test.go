@@ -18,7 +18,7 @@ func usageOf(t *testing.T, p *Pool, what string, live, dirty, freeing, failed in
 		t.Errorf("%s: live, dirty, freeing, failed %v, want %v", what, got, want)
 	}
 	total, free, avail, files, left := p.StatFS(RootIno)
-	if avail != u.Avail || avail > free || free > total || total+u.Reserve+u.Meta+p.pagesLacking()*BlockSize != u.Total || files+left != 1<<48 {
+	if avail != u.Avail || avail > free || free > total || total+u.Reserve+u.Meta+p.ledger.PagesLacking(p.supply())*BlockSize != u.Total || files+left != 1<<48 {
 		t.Errorf("%s: statfs: %d bytes, %d free, %d available, %d files and %d more; %+v", what, total, free, avail, files, left, u)
 	}
 	mustCheck(t, p)

@@ -3,6 +3,8 @@ package chain
 import (
 	"fmt"
 	"time"
+
+	"slatefs/chain/ledger"
 )
 
 // Volume is one virtual disk: a file, and the head of its chain. It is valid while its inode lives; one Volume stands
@@ -20,10 +22,10 @@ type Volume struct {
 	policy    uint64 // Pool.policies when the policy of its job was looked at
 	readers   int    // opens by access mode
 	writers   int
-	writes    uint64    // ever planned, by this process
-	mtime     time.Time // of the last write, if that is later than what set the row's; there at the next checkpoint
-	account   *account  // in the ledger; stays when the volume is gone
-	lastDev   uint64    // device block after the last one allocated
+	writes    uint64          // ever planned, by this process
+	mtime     time.Time       // of the last write, if that is later than what set the row's; there at the next checkpoint
+	account   *ledger.Account // in the ledger; stays when the volume is gone
+	lastDev   uint64          // device block after the last one allocated
 }
 
 // Volume returns the volume of a file.
@@ -50,7 +52,7 @@ func (p *Pool) volume(ino Ino) (*Volume, error) {
 	if n.typ != TypeFile || p.heads[ino] == nil {
 		return nil, fmt.Errorf("%s: not a volume: %w", p.pathOf(ino), ErrInvalid)
 	}
-	v := &Volume{p: p, ino: ino, account: p.ledger.accounts[ino]}
+	v := &Volume{p: p, ino: ino, account: p.account(ino)}
 	p.vols[ino] = v
 	return v, nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"slatefs/chain/ledger"
 )
 
 // The attributes of an inode have a bound of their own, names and values together; what has more keeps it and can lose it.
@@ -91,7 +93,7 @@ func TestQuotaBoundsWords(t *testing.T) {
 			deep, _ := p.Resolve("t/u")
 			ok(t, p.SetProps(Req{}, top.Ino, Setting{Name: propQuota, Value: fmt.Sprint(quota)}))
 			n := full(t, what, func(i int) error { return try(p, deep.Ino, i) })
-			if n < 4 || n > quota/inodeWords+BlockSize/inodeWords {
+			if n < 4 || n > quota/ledger.NameWords+BlockSize/ledger.NameWords {
 				t.Errorf("%d fit into a quota of %d", n, quota)
 			}
 			i, err := p.DirInfo(top.Ino)
@@ -103,7 +105,7 @@ func TestQuotaBoundsWords(t *testing.T) {
 				t.Errorf("the columns of the pool count words: %+v", i.Space)
 			}
 			ok(t, p.Rename(Req{}, top.Ino, "u", RootIno, "u", 0)) // with all its words
-			if i, _ := p.DirInfo(top.Ino); i.Words != inodeWords {
+			if i, _ := p.DirInfo(top.Ino); i.Words != ledger.NameWords {
 				t.Errorf("of an empty directory: %d", i.Words)
 			}
 			ok(t, p.Rename(Req{}, RootIno, "u", top.Ino, "u", 0))

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"slatefs/chain/codec"
+	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
 )
 
@@ -139,20 +140,20 @@ func (p *Pool) admitXattr(ino Ino, name string, val []byte) error {
 	}
 	var words int64
 	for _, n := range rowLens(len(row)) {
-		words += attrWords(n)
+		words += ledger.AttrWords(n)
 	}
 	if old != nil {
 		for _, n := range rowLens(len(old)) {
-			words -= attrWords(n)
+			words -= ledger.AttrWords(n)
 		}
 	}
-	return p.roomForWords(p.ledger.accounts[ino], words)
+	return p.roomForWords(p.account(ino), words)
 }
 
 // xattrBytes is what an inode's attributes take. Symlinks have no account, and from Linux no attributes either.
 func (p *Pool) xattrBytes(ino Ino) (sum int64, err error) {
-	if a := p.ledger.accounts[ino]; a != nil {
-		return a.attrs, nil
+	if a := p.account(ino); a != nil {
+		return a.Numbers().Attrs, nil
 	}
 	hi := rowKey(rowXattr, uint64(ino)).Hi
 	err = p.cat.scan(meta.Key{Hi: hi}, func(k meta.Key, v []byte) bool {
@@ -167,9 +168,9 @@ func (p *Pool) xattrBytes(ino Ino) (sum int64, err error) {
 
 func (p *Pool) putXattr(ino Ino, name string, val []byte) error {
 	row := xattrRow(name, val)
-	if a := p.ledger.accounts[ino]; a != nil {
+	if a := p.account(ino); a != nil {
 		for _, n := range rowLens(len(row)) {
-			p.ledger.addAttr(a, n, 1)
+			p.ledger.AddAttr(a, n, 1)
 		}
 	}
 	return p.putLong(xattrKey(ino, name), row)

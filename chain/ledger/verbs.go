@@ -1,0 +1,149 @@
+package ledger
+
+// What may happen to an account. Each verb leaves the ledger derived.
+
+// Open makes the account of a volume or directory in a directory. While the ledger is loaded up is nil: Link says it.
+func (g *Ledger) Open(id ID, dir bool, up *Account) *Account {
+	a := &Account{id: id, dir: dir, up: up}
+	g.noteOpened(a)
+	g.accounts[id] = a
+	if up != nil {
+		g.note(up)
+		up.kids++
+		g.AddWords(a, NameWords)
+	}
+	return a
+}
+
+// Close ends the account of what was removed. What open plans still hold ends with it.
+func (g *Ledger) Close(a *Account) {
+	g.note(a)
+	a.asleep = nil
+	a.n.Props, a.n.Held, a.n.Head, a.n.Below = Props{}, 0, 0, 0
+	g.AddWords(a, -a.n.OwnWords)
+	g.Resize(a, 0)
+	g.settle(a)
+	g.note(a.up)
+	a.up.kids--
+	g.noteClosed(a)
+	delete(g.accounts, a.id)
+}
+
+// Move puts an account below another directory. One of its own directories must not be in it.
+func (g *Ledger) Move(a, up *Account) {
+	if a.up == up {
+		return
+	}
+	g.note(a)
+	g.takeIn(a, a.up, -1)
+	a.up = up
+	g.takeIn(a, up, 1)
+}
+
+// takeIn adds an account to a directory, or with sign -1 takes it out.
+func (g *Ledger) takeIn(a, up *Account, sign int64) {
+	g.note(up)
+	up.kids += int(sign)
+	up.n.Below += sign * a.n.Charged
+	for o := up; o != nil; o = o.up {
+		g.note(o)
+		o.n.Words += sign * a.n.Words
+		o.n.Size += sign * a.n.Size
+		g.derive(o)
+	}
+}
+
+// Set gives an account its properties. Those of what is gone do not hold before it is revived.
+func (g *Ledger) Set(a *Account, to Props) {
+	g.note(a)
+	if a.asleep != nil {
+		a.asleep = &to
+		return
+	}
+	a.n.Props = to
+	g.settle(a)
+}
+
+// Keep says whether a volume is promised its size, as one that is preallocated.
+func (g *Ledger) Keep(a *Account, on bool) {
+	if to := a.Set(); to.Kept != on {
+		to.Kept = on
+		g.Set(a, to)
+	}
+}
+
+// Gone: what was destroyed and is kept for a while, or goes in steps, is promised nothing, and nothing bounds it.
+func (g *Ledger) Gone(a *Account) {
+	if a.asleep != nil {
+		return
+	}
+	g.note(a)
+	set := a.n.Props
+	a.asleep, a.n.Props = &set, Props{}
+	g.settle(a)
+}
+
+// Revive ends Gone.
+func (g *Ledger) Revive(a *Account) {
+	if a.asleep == nil {
+		return
+	}
+	g.note(a)
+	a.n.Props, a.asleep = *a.asleep, nil
+	g.settle(a)
+}
+
+// End: a volume that is being destroyed has no head any more and is promised nothing. What its layers own stays.
+func (g *Ledger) End(a *Account) {
+	g.note(a)
+	a.asleep, a.n.Props, a.n.Head = nil, Props{}, a.n.Open
+	g.settle(a)
+}
+
+// Own changes what the layers of an account own; head: those blocks are the head's.
+func (g *Ledger) Own(a *Account, blocks int64, head bool) {
+	g.note(a)
+	a.n.Held += blocks
+	if head {
+		a.n.Head += blocks
+	}
+	g.settle(a)
+}
+
+// NewHead says what the head of a volume owns now, and its size. What it owned before stays the volume's.
+func (g *Ledger) NewHead(a *Account, owns, size int64) {
+	g.note(a)
+	a.n.Head = owns + a.n.Open
+	g.Resize(a, size)
+	g.settle(a)
+}
+
+// Freeze: what is written now is a snapshot's, and the head owns nothing but what open plans will write.
+func (g *Ledger) Freeze(a *Account) { g.NewHead(a, 0, a.n.Size) }
+
+// Resize sets the size of a volume, and adds the difference to the directories above.
+func (g *Ledger) Resize(a *Account, size int64) {
+	d := size - a.n.Size
+	if d == 0 {
+		return
+	}
+	for o := a; o != nil; o = o.up {
+		g.note(o)
+		o.n.Size += d
+		g.derive(o)
+	}
+}
+
+// Hold adds blocks that an open plan was admitted for, and what it will refer to more; negative ones end that. What is
+// held is of this process only: no record tells of it. Of an account that is closed nothing is held any more.
+func (g *Ledger) Hold(a *Account, blocks, refer int64) {
+	if g.Closed(a) {
+		return
+	}
+	g.note(a)
+	a.n.Open += blocks
+	a.n.OpenRefer += refer
+	if blocks != 0 {
+		g.Own(a, blocks, true)
+	}
+}
