@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/fs/mounts"
 )
 
 // sysRoot is where sysfs is mounted.
@@ -29,7 +30,7 @@ type Holder struct {
 // Holders tells who has a volume or its snapshots open, or any file if ino is 0. It reads /proc and /sys only, and of other users'
 // processes it sees what this process may see. Files that are only mapped, no longer open, are not found.
 func (s *Server) Holders(ino chain.Ino) ([]Holder, error) {
-	scan := holderScan{proc: procRoot, sys: sysRoot, mount: s.id, ids: map[int]bool{s.id.id: true}}
+	scan := holderScan{proc: mounts.Proc, sys: sysRoot, mount: s.id, ids: map[int]bool{s.id.ID: true}}
 	if err := scan.run(); err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func (s *Server) identify(h *foundHolder) bool {
 // holderScan is one search.
 type holderScan struct {
 	proc, sys string
-	mount     mountID
+	mount     mounts.Mount
 	ids       map[int]bool    // ids of the mount, in all mount namespaces seen so far
 	spaces    map[string]bool // namespaces seen
 	found     []foundHolder
@@ -104,13 +105,13 @@ func (s *holderScan) learn(pid string) {
 		return
 	}
 	s.spaces[space] = true
-	list, err := mounts(s.proc, pid)
+	table, err := mounts.Read(s.proc, pid)
 	if err != nil {
 		return // it has ended
 	}
-	for _, m := range list {
-		if m.dev == s.mount.dev {
-			s.ids[m.id] = true
+	for _, m := range table {
+		if m.Dev == s.mount.Dev {
+			s.ids[m.ID] = true
 		}
 	}
 }
@@ -157,7 +158,7 @@ func (s *holderScan) loops() error {
 		if err != nil {
 			continue // detached meanwhile
 		}
-		path, ok := strings.CutPrefix(strings.TrimSuffix(string(b), "\n"), s.mount.dir+"/")
+		path, ok := strings.CutPrefix(strings.TrimSuffix(string(b), "\n"), s.mount.Dir+"/")
 		if !ok {
 			continue
 		}

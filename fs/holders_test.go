@@ -17,26 +17,6 @@ const (
 	otherLine = "22 35 0:20 / /sys rw - sysfs sysfs rw\n"
 )
 
-func TestParseMount(t *testing.T) {
-	m, ok := parseMount(mountLine)
-	if want := (mountID{36, "0:45", "/mnt/my pool", "tank,x"}); !ok || m != want {
-		t.Errorf("%+v, want %+v", m, want)
-	}
-	// Only blanks divide: not what Unicode calls a space.
-	m, ok = parseMount("36 35 0:45 / /mnt/a\u00a0b\u2003\xe9 rw,nosuid - fuse.slatefs tank rw")
-	if want := (mountID{36, "0:45", "/mnt/a\u00a0b\u2003\xe9", "tank"}); !ok || m != want {
-		t.Errorf("%+v, want %+v", m, want)
-	}
-	for _, line := range []string{otherLine, "", "36 35 - fuse.slatefs x rw", "x 35 0:45 / /m rw - fuse.slatefs p rw"} {
-		if _, ok := parseMount(line); ok {
-			t.Errorf("%q is not a mount of slatefs", line)
-		}
-	}
-	if got := unescape(`a\134b\7`); got != `a\b\7` {
-		t.Errorf("unescape: %q", got)
-	}
-}
-
 // tree makes files.
 func tree(t *testing.T, root string, files map[string]string) {
 	t.Helper()
@@ -50,7 +30,7 @@ func tree(t *testing.T, root string, files map[string]string) {
 func TestFindMount(t *testing.T) {
 	root := t.TempDir()
 	tree(t, root, map[string]string{"self/mountinfo": otherLine + mountLine})
-	if m, err := findMount(root, "/mnt/my pool"); err != nil || m.id != 36 {
+	if m, err := findMount(root, "/mnt/my pool"); err != nil || m.ID != 36 {
 		t.Errorf("%+v, %v", m, err)
 	}
 	if _, err := findMount(root, "/sys"); !errors.Is(err, chain.ErrNotFound) {
@@ -90,7 +70,7 @@ func TestHolderScan(t *testing.T) {
 	}
 	m, err := findMount(filepath.Join(root, "proc"), "/mnt/my pool")
 	must(t, err)
-	s := holderScan{proc: filepath.Join(root, "proc"), sys: filepath.Join(root, "sys"), mount: m, ids: map[int]bool{m.id: true}}
+	s := holderScan{proc: filepath.Join(root, "proc"), sys: filepath.Join(root, "sys"), mount: m, ids: map[int]bool{m.ID: true}}
 	must(t, s.run())
 	want := []foundHolder{
 		{Holder{PID: 100, Comm: "kvm", Write: true}, 7},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"slatefs/fs/mounts"
+
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +32,7 @@ func mountDirect(dir string, o *fuse.MountOptions) (int, error) {
 	if o.AllowOther {
 		data = append(data, "allow_other")
 	}
-	if err := unix.Mount(o.FsName, dir, fsType, o.DirectMountFlags, strings.Join(data, ",")); err != nil {
+	if err := unix.Mount(o.FsName, dir, mounts.Type, o.DirectMountFlags, strings.Join(data, ",")); err != nil {
 		return -1, errors.Join(err, unix.Close(fd))
 	}
 	return fd, nil

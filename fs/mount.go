@@ -15,13 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/fs/mounts"
 )
 
-// fsName is the subtype of the mount: mount(8) shows fuse.slatefs.
+// fsName is the subtype of the mount: with it, its type is mounts.Type.
 const fsName = "slatefs"
-
-// fsType is the type of the mount in /proc/self/mountinfo.
-const fsType = "fuse." + fsName
 
 // MountOptions say how to mount. The zero value is ready for use.
 type MountOptions struct {
@@ -53,7 +51,7 @@ func newTransport(f *FS, dir string, o MountOptions) (transport, error) {
 type Server struct {
 	fs  *FS
 	dir string // absolute, without symlinks
-	id  mountID
+	id  mounts.Mount
 
 	t        transport
 	started  atomic.Bool   // Serve was called
@@ -89,7 +87,7 @@ func Mount(p *chain.Pool, dir string, o MountOptions) (*Server, error) {
 	if s.t, err = newTransport(s.fs, dir, o); err != nil {
 		return nil, fmt.Errorf("fs: mount: %s: %w", dir, err)
 	}
-	if s.id, err = findMount(procRoot, dir); err != nil {
+	if s.id, err = findMount(mounts.Proc, dir); err != nil {
 		return nil, errors.Join(fmt.Errorf("fs: mount: %w", err), s.Detach())
 	}
 	n := notifier(s.t)
@@ -177,7 +175,7 @@ func mountPoint(dir, source string) (string, error) {
 		return "", err
 	}
 	at := filepath.Join(up, filepath.Base(abs))
-	old, err := findMount(procRoot, at)
+	old, err := findMount(mounts.Proc, at)
 	if errors.Is(err, chain.ErrNotFound) {
 		return filepath.EvalSymlinks(at)
 	}
@@ -187,13 +185,26 @@ func mountPoint(dir, source string) (string, error) {
 	var st unix.Statfs_t
 	switch err := unix.Statfs(at, &st); {
 	case err == nil:
-		return "", fmt.Errorf("%s: pool %s is mounted there: %w", at, old.source, chain.ErrBusy)
-	case (errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED)) && old.source == source:
+		return "", fmt.Errorf("%s: pool %s is mounted there: %w", at, old.Source, chain.ErrBusy)
+	case (errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED)) && old.Source == source:
 		// The second: it died while this was asked.
 		return at, unmount(at, unix.MNT_DETACH)
 	default:
-		return "", fmt.Errorf("%s: mount of pool %s: %w", at, old.source, err)
+		return "", fmt.Errorf("%s: mount of pool %s: %w", at, old.Source, err)
 	}
+}
+
+// findMount finds the mount of slatefs on a directory, the uppermost one; chain.ErrNotFound if there is none.
+func findMount(proc, dir string) (mounts.Mount, error) {
+	t, err := mounts.Read(proc, mounts.Self)
+	if err != nil {
+		return mounts.Mount{}, err
+	}
+	m, ok := t.On(dir)
+	if !ok {
+		return m, fmt.Errorf("%s: mount: %w", dir, chain.ErrNotFound)
+	}
+	return m, nil
 }
 
 // empty is chain.ErrNotEmpty for a directory that holds something, which a mount would hide. What may not be listed is not

@@ -165,7 +165,7 @@ func mountOn(t testing.TB, p *chain.Pool, dir string, o MountOptions) *Server {
 func abort(t testing.TB, s *Server) {
 	const ctl = "/sys/fs/fuse/connections"
 	_ = unix.Mount("fusectl", ctl, "fusectl", 0, "")
-	_, minor, _ := strings.Cut(s.id.dev, ":")
+	_, minor, _ := strings.Cut(s.id.Dev, ":")
 	if err := os.WriteFile(filepath.Join(ctl, minor, "abort"), []byte("1"), 0); err != nil {
 		t.Logf("abort: %v", err)
 	}

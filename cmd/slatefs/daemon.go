@@ -16,6 +16,7 @@ import (
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 	"slatefs/fs"
+	"slatefs/fs/mounts"
 )
 
 // mountConfig says what a daemon serves, and how.
@@ -193,17 +194,16 @@ func (d *daemon) mount(c mountConfig) (err error) {
 		return err
 	}
 	d.undo = append(d.undo, d.unmountUnserved)
-	mounts, err := readMounts()
+	own, err := mounts.Own()
 	if err != nil {
 		return err
 	}
-	for _, m := range slices.Backward(mounts) {
-		if m.dir == d.srv.Dir() && m.fstype == fsType {
-			d.live.Dir, d.live.MountDev = m.dir, m.dev
-			return nil
-		}
+	m, ok := own.On(d.srv.Dir())
+	if !ok {
+		return fmt.Errorf("%s: the mount is gone already", d.srv.Dir())
 	}
-	return fmt.Errorf("%s: the mount is gone already", d.srv.Dir())
+	d.live.Dir, d.live.MountDev = m.Dir, m.Dev
+	return nil
 }
 
 // publish tells clients where the daemon is, now and after its end. The pool is served all the same if that fails.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"slatefs/cmd/slatefs/internal/show"
+	"slatefs/fs/mounts"
 )
 
 func TestPools(t *testing.T) {
@@ -57,7 +58,7 @@ func TestDaemon(t *testing.T) {
 		t.Skip("!!! NOT TESTED: a daemon on a real mount: " + why)
 	}
 	l := &lab{t: t}
-	l.app = &app{stdout: &l.out, stderr: &l.text, host: testHost(t), now: time.Now, mounts: readMounts}
+	l.app = &app{stdout: &l.out, stderr: &l.text, host: testHost(t), now: time.Now, mounts: mounts.Own}
 	dir := t.TempDir()
 	file, mnt := filepath.Join(dir, "lab.pool"), filepath.Join(dir, "mnt")
 	if err := os.Mkdir(mnt, 0o755); err != nil {

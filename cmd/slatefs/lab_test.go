@@ -20,6 +20,7 @@ import (
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 	"slatefs/fs"
+	"slatefs/fs/mounts"
 )
 
 func init() { time.Local = time.UTC } // what is printed must not depend on the host
@@ -82,8 +83,8 @@ func newLab(t *testing.T) *lab {
 	h := testHost(t)
 	clock := &steps{t: time.Unix(1_700_000_000, 0)}
 	l.app = &app{stdin: strings.NewReader(""), stdout: &l.out, stderr: &l.text, host: h, now: clock.now}
-	l.app.mounts = func() (mountTable, error) {
-		return mountTable{{dir: "/", root: "/", dev: "1:1"}, {dir: "/lab", root: "/", dev: "0:99", fstype: fsType, source: "lab"}}, nil
+	l.app.mounts = func() (mounts.Table, error) {
+		return mounts.Table{{Dir: "/", Root: "/", Dev: "1:1"}, {Dir: "/lab", Root: "/", Dev: "0:99", Type: mounts.Type, Source: "lab"}}, nil
 	}
 	if err := chain.Create(l.disk, chain.Format{Name: "lab", UUID: uuid.UUID{9}, Zeroed: true, Now: clock.now}); err != nil {
 		t.Fatal(err)

@@ -9,12 +9,13 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/cmd/slatefs/internal/show"
+	"slatefs/fs/mounts"
 )
 
 // A copy of a pool that another host has mounted says that it is held; whether it is a copy only people know.
 func TestReguidOfHeldCopy(t *testing.T) {
 	l := &lab{t: t}
-	l.app = &app{stdout: &l.out, stderr: &l.text, host: testHost(t), now: time.Now, mounts: readMounts}
+	l.app = &app{stdout: &l.out, stderr: &l.text, host: testHost(t), now: time.Now, mounts: mounts.Own}
 	file := filepath.Join(t.TempDir(), "copy.pool")
 	l.ok("pool create --size 64M --sparse lab " + file)
 	dev, err := blockdev.Open(file, blockdev.Options{})

@@ -124,10 +124,3 @@ func TestLogsEscape(t *testing.T) {
 		t.Errorf("logged %q", out)
 	}
 }
-
-func TestMountEntriesAreBytes(t *testing.T) {
-	m, ok := parseMountEntry("36 35 0:45 / /mnt/a\u00a0b\u2003\\040\xe9\\134 rw,nosuid shared:1 - fuse.slatefs pool rw,user_id=0")
-	if !ok || m.dir != "/mnt/a\u00a0b\u2003 \xe9\\" || m.fstype != fsType || m.source != "pool" {
-		t.Errorf("the entry is %+v, %v", m, ok)
-	}
-}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/cmd/slatefs/internal/show"
+	"slatefs/fs/mounts"
 )
 
 // app is what commands work with.
@@ -18,7 +19,7 @@ type app struct {
 	stdout, stderr io.Writer
 	host           host
 	now            func() time.Time
-	mounts         func() (mountTable, error)
+	mounts         func() (mounts.Table, error)
 	warned         []string // by warnOnce
 	child          bool     // the process that started this one has warned of the registry
 }
@@ -29,7 +30,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		return err
 	}
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, host: h, now: time.Now, mounts: readMounts}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, host: h, now: time.Now, mounts: mounts.Own}
 	return a.execute(ctx, args)
 }
 

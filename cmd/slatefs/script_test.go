@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/cmd/slatefs/internal/show"
+	"slatefs/fs/mounts"
 )
 
 // TestMain makes this binary the command `slatefs` of scripts, and its daemons, as well.
@@ -91,9 +92,9 @@ func setup(env *testscript.Env) error {
 		for _, l := range h.daemons() {
 			_ = unix.Kill(l.PID, unix.SIGKILL)
 		}
-		mounts, err := readMounts()
-		for _, m := range mounts {
-			if err == nil && m.fstype == fsType && below(m.dir, env.WorkDir) {
+		own, err := mounts.Own()
+		for _, m := range own {
+			if err == nil && m.Ours() && mounts.Below(m.Dir, env.WorkDir) {
 				err = abandon(m)
 			}
 		}
@@ -105,13 +106,13 @@ func setup(env *testscript.Env) error {
 }
 
 // abandon ends a mount whatever its daemon does.
-func abandon(m mountEntry) error {
-	_, minor, _ := strings.Cut(m.dev, ":")
+func abandon(m mounts.Mount) error {
+	_, minor, _ := strings.Cut(m.Dev, ":")
 	abort := filepath.Join("/sys/fs/fuse/connections", minor, "abort")
 	if err := os.WriteFile(abort, []byte("1"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return detachDead(m.dir)
+	return detachDead(m.Dir)
 }
 
 // killDaemon kills the daemon of a pool, and waits for its end.

@@ -16,6 +16,7 @@ import (
 	"slatefs/chain/blockdev"
 	"slatefs/chain/lvm"
 	"slatefs/cmd/slatefs/internal/show"
+	"slatefs/fs/mounts"
 )
 
 // object names a volume, snapshot or directory to the daemon.
@@ -28,7 +29,7 @@ type object struct {
 // finder finds pools and objects by what was typed.
 type finder struct {
 	host   host
-	mounts mountTable
+	mounts mounts.Table
 	live   []live
 	cwd    string
 	lvs    func() ([]lvPool, error)    // pools on logical volumes; asked for once, when needed
@@ -49,14 +50,14 @@ func (a *app) finder() (*finder, error) {
 
 // locate finds the slatefs mount that a path lies on. Symlinks on the way to the mount are followed, below it nothing
 // is touched.
-func (f *finder) locate(arg string) (m mountEntry, rel string, ok bool) {
+func (f *finder) locate(arg string) (m mounts.Mount, rel string, ok bool) {
 	abs := arg
 	if !filepath.IsAbs(abs) {
 		abs = filepath.Join(f.cwd, abs)
 	}
 	abs = filepath.Clean(abs)
 	for range 40 {
-		if m, rel, ok := f.mounts.of(abs); ok && m.fstype == fsType {
+		if m, rel, ok := f.mounts.Of(abs); ok && m.Ours() {
 			return m, rel, true
 		}
 		next, ok := f.follow(abs)
@@ -75,7 +76,7 @@ func (f *finder) follow(abs string) (string, bool) {
 			continue
 		}
 		at := abs[:i]
-		if m, _, ok := f.mounts.of(at); ok && m.fstype == fsType {
+		if m, _, ok := f.mounts.Of(at); ok && m.Ours() {
 			return "", false
 		}
 		to, err := os.Readlink(at)
@@ -91,14 +92,14 @@ func (f *finder) follow(abs string) (string, bool) {
 }
 
 // daemon finds the daemon of a mount.
-func (f *finder) daemon(m mountEntry) (live, error) {
+func (f *finder) daemon(m mounts.Mount) (live, error) {
 	for _, l := range f.live {
-		if l.MountDev == m.dev {
+		if l.MountDev == m.Dev {
 			return l, nil
 		}
 	}
-	return live{}, show.Hinted(fmt.Errorf("%s: the daemon of this mount is dead, or another user's", m.dir),
-		"slatefs mount %s %s mounts it again", m.source, m.dir)
+	return live{}, show.Hinted(fmt.Errorf("%s: the daemon of this mount is dead, or another user's", m.Dir),
+		"slatefs mount %s %s mounts it again", m.Source, m.Dir)
 }
 
 // object finds what FILE, FILE@NAME, DIR or DIR@NAME means.
@@ -107,10 +108,10 @@ func (f *finder) object(arg string) (live, object, error) {
 	// The mountpoint itself with a name: MOUNTPOINT@NAME lies on the mount above.
 	dir, snap, _ := cutLast(arg, '@')
 	top, root, isTop := f.locate(dir)
-	isTop = isTop && snap != "" && root == strings.TrimPrefix(top.root, "/")
+	isTop = isTop && snap != "" && root == strings.TrimPrefix(top.Root, "/")
 	switch {
-	case ok && isTop && whole.dev != top.dev:
-		return live{}, object{}, fmt.Errorf("%s: lies on %s, and is the snapshots %s of %s: give the path of a volume", arg, whole.dir, snap, dir)
+	case ok && isTop && whole.Dev != top.Dev:
+		return live{}, object{}, fmt.Errorf("%s: lies on %s, and is the snapshots %s of %s: give the path of a volume", arg, whole.Dir, snap, dir)
 	case ok:
 		l, err := f.daemon(whole)
 		return l, object{Arg: arg, Path: rel}, err

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/cmd/slatefs/internal/show"
+	"slatefs/fs/mounts"
 )
 
 func (a *app) umountCmd() *cobra.Command {
@@ -46,8 +47,8 @@ func (a *app) umount(ctx context.Context, arg string, wait bool) error {
 	if err != nil {
 		return err
 	}
-	if ok && isDead(m.dir) {
-		return detachDead(m.dir)
+	if ok && isDead(m.Dir) {
+		return detachDead(m.Dir)
 	}
 	l, err := f.ending(arg, m, ok)
 	if err != nil {
@@ -67,19 +68,19 @@ func (a *app) umount(ctx context.Context, arg string, wait bool) error {
 
 // mountpoint finds the mount of slatefs that a path is the mountpoint of; false: it lies on none. A path below one is refused:
 // what ends is the whole pool, and a slip of the pen must not end it.
-func (f *finder) mountpoint(arg string) (m mountEntry, ok bool, err error) {
+func (f *finder) mountpoint(arg string) (m mounts.Mount, ok bool, err error) {
 	m, rel, ok := f.locate(arg)
-	if ok && rel != strings.TrimPrefix(m.root, "/") {
-		err = show.Hinted(fmt.Errorf("%s: is no mountpoint, it lies in the pool that is mounted on %s", arg, m.dir), "slatefs umount %s unmounts that pool", m.dir)
+	if ok && rel != strings.TrimPrefix(m.Root, "/") {
+		err = show.Hinted(fmt.Errorf("%s: is no mountpoint, it lies in the pool that is mounted on %s", arg, m.Dir), "slatefs umount %s unmounts that pool", m.Dir)
 	}
 	return m, ok, err
 }
 
 // ending finds the daemon that is to end: by its mountpoint, or else by the name or the device of its pool.
-func (f *finder) ending(arg string, m mountEntry, ok bool) (live, error) {
+func (f *finder) ending(arg string, m mounts.Mount, ok bool) (live, error) {
 	if ok {
 		l, err := f.daemon(m)
-		if err == nil && l.Dir != m.dir {
+		if err == nil && l.Dir != m.Dir {
 			err = show.Hinted(fmt.Errorf("%s: is a bind mount of the pool that is mounted on %s", arg, l.Dir), "umount %s takes it away, slatefs umount %s the pool", arg, l.Dir)
 		}
 		return l, err
@@ -103,10 +104,10 @@ func (f *finder) notOurs(arg string) error {
 		abs = filepath.Join(f.cwd, abs)
 	}
 	err := fmt.Errorf("%s: is not where a pool is mounted", arg)
-	if m, _, ok := f.mounts.of(filepath.Clean(abs)); ok {
-		what := "a directory of the " + m.fstype + " on " + m.dir
-		if m.dir == filepath.Clean(abs) {
-			what = "the mountpoint of a " + m.fstype
+	if m, _, ok := f.mounts.Of(filepath.Clean(abs)); ok {
+		what := "a directory of the " + m.Type + " on " + m.Dir
+		if m.Dir == filepath.Clean(abs) {
+			what = "the mountpoint of a " + m.Type
 		}
 		err = fmt.Errorf("%s: is not where a pool is mounted, it is %s", arg, what)
 	}
