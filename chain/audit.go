@@ -184,6 +184,7 @@ func (p *Pool) groupRuns(g int, fn func(alloc.Run, alloc.State)) error {
 	first := alloc.BlockID(g * p.format.groupBlocks)
 	end := min(first+alloc.BlockID(p.format.groupBlocks), alloc.BlockID(p.blocks.Total()))
 	for b := first; b < end; {
+		p.mu.step(1)
 		if _, err := p.stateLoaded(b); err != nil {
 			return err
 		}

@@ -447,6 +447,7 @@ func (b *builder) install() {
 	p := b.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.mu.step(len(b.maps) + len(b.groups) + len(b.parts) + len(b.damages) + len(b.c.layers) + len(b.c.jobs))
 	for o, m := range b.maps {
 		o.base, o.settled = m, true
 		o.under, o.pair, o.entries = nil, nil, omap.Map[piece]{}

@@ -189,6 +189,7 @@ func (p *Pool) freeze() *cut {
 	c.super.geometry.blocks = p.blocks.Total()
 	c.super.lastLayer, c.super.lastJob, c.super.lastIno = p.nextLayer, p.nextJob, p.nextIno
 	p.freezeTimes()
+	p.mu.step(len(p.vols) + len(p.dirtyLayers) + len(p.jobs) + len(p.walks) + len(c.images) + len(c.window))
 	for l := range p.dirtyLayers {
 		c.layers = append(c.layers, rowOf(l))
 		if l.head {
@@ -247,6 +248,7 @@ func (p *Pool) thaw(c *cut) {
 	p.drops = append(c.drops, p.drops...)
 	p.spent = append(c.spent, p.spent...)
 	p.gone = append(c.gone, p.gone...)
+	p.mu.step(len(c.layers) + len(c.jobs) + len(c.walks))
 	for i := range c.layers {
 		r := &c.layers[i]
 		l := r.of
@@ -267,11 +269,13 @@ func (p *Pool) thaw(c *cut) {
 	}
 	if z := p.cat.frozen; z != nil {
 		p.cat.fresh.Ascend(omap.Key{}, func(k omap.Key, v []byte) bool {
+			p.mu.step(1)
 			z.Set(k, v)
 			return true
 		})
 		p.cat.fresh, p.cat.frozen, p.cat.bytes = *z, nil, 0
 		p.cat.fresh.Ascend(omap.Key{}, func(_ omap.Key, v []byte) bool {
+			p.mu.step(1)
 			p.cat.bytes += int64(len(v))
 			return true
 		})
@@ -345,6 +349,7 @@ func (p *Pool) scrub() {
 // settleGroups loads the groups that changed while their page was not in memory. The plan lock is held.
 func (p *Pool) settleGroups() error {
 	for _, g := range p.blocks.Unsettled() {
+		p.mu.step(1)
 		if err := p.loadGroup(g); err != nil {
 			return err
 		}
@@ -357,6 +362,7 @@ const maxGroupsLoaded = 4096
 
 func (p *Pool) unloadGroups() {
 	if p.blocks.Groups() > maxGroupsLoaded {
+		p.mu.step(p.blocks.Groups())
 		p.blocks.Unload(func(g int) bool { return p.blocks.GroupCounts(g).Claimed > 0 })
 	}
 }
@@ -364,6 +370,7 @@ func (p *Pool) unloadGroups() {
 // loadGroup reads the page of a group. The plan lock is held. One that is damaged takes the clean blocks of its group out of
 // use: nobody knows which they are.
 func (p *Pool) loadGroup(g int) error {
+	p.mu.step(1)
 	v, err := p.store.Get(p.groupPtrs[g], func(b []byte) (any, error) { return b, nil })
 	if err == nil {
 		err = p.blocks.Load(g, v.([]byte)[:p.format.groupBlocks/4])

@@ -28,6 +28,7 @@ func (p *Pool) claim() (supply, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.mu.step(len(p.unready))
 	for _, r := range p.unready {
 		if err := p.blocks.Ready(r); err != nil {
 			fault.Misuse("a claim is made ready once: %v", err)

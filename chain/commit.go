@@ -124,6 +124,7 @@ const maxStoreys = 8
 
 func (p *Pool) deepest() (depth int) {
 	for l := range p.dirtyLayers {
+		p.mu.step(1)
 		if l.head {
 			_, d := l.top.bottom()
 			depth = max(depth, d)

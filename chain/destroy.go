@@ -137,6 +137,7 @@ const maxRow = 4
 // held.
 func (p *Pool) reapable() (first *layer) {
 	for l := range p.nameless {
+		p.mu.step(1)
 		if p.mayTry(&l.going) && l.held == 0 && !p.doomedLayer(l) && (l.kept || len(l.children) < 2) && (first == nil || l.id < first.id) {
 			first = l
 		}
@@ -149,6 +150,7 @@ func (p *Pool) clonesOf(l *layer) (out []Ino) {
 	seen := map[Ino]bool{l.vol: true}
 	var down func(*layer)
 	down = func(l *layer) {
+		p.mu.step(1)
 		if _, gone := p.doomedVolume(l.vol); !seen[l.vol] && l.vol != 0 && gone == nil {
 			seen[l.vol] = true
 			out = append(out, l.vol)
@@ -226,6 +228,7 @@ func (p *Pool) admitDestroyVolume(ino Ino, o DestroyOptions) (all []Ino, err err
 	var snaps []string
 	clones := map[Ino]bool{}
 	for _, l := range p.byVol[ino] {
+		p.mu.step(1)
 		if l.named {
 			snaps = append(snaps, l.name)
 		}

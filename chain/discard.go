@@ -133,6 +133,7 @@ func (v *Volume) alike(lo, hi int64) (end int64, mapped, owned bool, err error) 
 			return Need{}, err
 		}
 		for end = lo; end < hi; {
+			p.mu.step(1)
 			q, miss := h.top.lookup(p.maps, end, hi-end)
 			if miss {
 				m, _ := h.top.bottom()
@@ -225,6 +226,7 @@ func (v *Volume) unmap(lo, hi int64) error {
 // mapped collects the runs in [lo, hi), up to unmapRuns of them, and where it stopped.
 func (l *layer) mapped(p *Pool, lo, hi int64) (next int64, old []oldRun, need Need) {
 	for lo < hi && len(old) < unmapRuns {
+		p.mu.step(1)
 		q, miss := l.top.lookup(p.maps, lo, hi-lo)
 		if miss {
 			m, _ := l.top.bottom()

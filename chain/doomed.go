@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"slatefs/chain/codec"
@@ -25,10 +24,10 @@ type doomedState struct {
 	doomed       map[uint64]*doomed // destroyed, and kept
 	doomedVols   map[Ino]uint64     // their IDs
 	doomedLayers map[LayerID]uint64
-	doomedN      int64      // blocks that the end of all that would free
-	doomedStale  bool       // that is to be counted anew
-	sacrificing  sync.Mutex // one of them; before all other locks
-	sacrificed   int64      // that went before their time, by this process
+	doomedN      int64    // blocks that the end of all that would free
+	doomedStale  bool     // that is to be counted anew
+	sacrificing  workLock // one of them; before all other locks
+	sacrificed   int64    // that went before their time, by this process
 }
 
 // doomed is something that was destroyed and is kept. Exactly one volume, or one snapshot of one.
@@ -211,6 +210,7 @@ func (p *Pool) settleDoomed() {
 func (p *Pool) countDoomed(except uint64) (total int64) {
 	x := &fall{p: p, gone: map[*layer]bool{}, lower: true}
 	for id, d := range p.doomed {
+		p.mu.step(1)
 		if id == except || d.try.failing() {
 			continue
 		}
@@ -221,12 +221,14 @@ func (p *Pool) countDoomed(except uint64) (total int64) {
 			continue
 		}
 		for _, l := range p.byVol[d.vol] {
+			p.mu.step(1)
 			if l.held == 0 {
 				x.gone[l] = true
 			}
 		}
 	}
 	for l := range x.gone {
+		p.mu.step(1)
 		if l.dead || l.nameless() {
 			continue
 		}
@@ -241,6 +243,7 @@ func (p *Pool) countDoomed(except uint64) (total int64) {
 
 // doomedInOrder lists the IDs of what is doomed, what goes first first.
 func (p *Pool) doomedInOrder() []uint64 {
+	p.mu.step(len(p.doomed))
 	return slices.SortedFunc(maps.Keys(p.doomed), func(a, b uint64) int {
 		return cmp.Or(p.doomed[a].until.Compare(p.doomed[b].until), cmp.Compare(a, b))
 	})

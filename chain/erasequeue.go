@@ -66,6 +66,7 @@ func (p *Pool) nextRuns(r *room, blocks int64) (h blockdev.Handout, sealed bool,
 		if !ok || j.none && p.demand == 0 {
 			break
 		}
+		p.mu.step(1)
 		at = k.Next()
 		if !j.sick.due(now) {
 			continue
@@ -121,6 +122,7 @@ func (p *Pool) topRank() (top uint64) {
 
 // jobsInOrder lists the jobs in the order in which they are erased.
 func (p *Pool) jobsInOrder() []*job {
+	p.mu.step(p.order.Len())
 	js := make([]*job, 0, p.order.Len())
 	p.order.Ascend(omap.Key{}, func(_ omap.Key, j *job) bool { js = append(js, j); return true })
 	return js
@@ -190,6 +192,7 @@ func (p *Pool) EraseJobs() []JobInfo {
 	defer p.mu.Unlock()
 	var out []JobInfo
 	for _, j := range p.jobsInOrder() {
+		p.mu.step(1 + len(j.layers))
 		i := JobInfo{
 			ID: j.id, Volume: j.volume, Layer: j.layer, Reason: j.reason, Since: j.since, State: "queued",
 			Freed: j.freed * BlockSize, Erased: j.erased * BlockSize, Failed: j.badN * BlockSize,
@@ -242,11 +245,13 @@ func (p *Pool) Erasing() map[Ino]Erasing {
 	defer p.mu.Unlock()
 	out := map[Ino]Erasing{}
 	for _, j := range p.jobs {
+		p.mu.step(1)
 		e := out[j.vol]
 		e.Dirty += (j.dirtyBlocks() + j.badN) * BlockSize
 		out[j.vol] = e
 	}
 	for _, w := range p.walks {
+		p.mu.step(1)
 		if w.layer.dead && w.burial {
 			e := out[w.job.vol]
 			e.Freeing += w.layer.own * BlockSize

@@ -43,6 +43,7 @@ func (p *Pool) ForecastDestroy(ino Ino, names []string, o DestroyOptions) (f Des
 	var roots []*layer
 	seen := map[string]bool{}
 	for _, l := range layers {
+		p.mu.step(1)
 		if l.held > 0 {
 			seen["open files"] = true
 			f.Kept += l.own * BlockSize
@@ -51,6 +52,7 @@ func (p *Pool) ForecastDestroy(ino Ino, names []string, o DestroyOptions) (f Des
 		x.gone[l] = true
 		root := l
 		for root.parent != nil {
+			p.mu.step(1)
 			root = root.parent
 		}
 		if !slices.Contains(roots, root) {
@@ -89,6 +91,7 @@ func (x *fall) goes(l *layer) bool { return l.nameless() || !x.now && x.gone[l] 
 // left are the children of a layer under which something stays.
 func (x *fall) left(l *layer) (out []*layer) {
 	for _, c := range l.children {
+		x.p.mu.step(1)
 		if !x.goes(c) || len(x.left(c)) > 0 {
 			out = append(out, c)
 		}
@@ -106,6 +109,7 @@ func (x *fall) below(l *layer) []*layer {
 
 // tree adds what becomes dead in the layers of a tree. What was dead before, and waits for a sweep, is not of this.
 func (x *fall) tree(l *layer, f *DestroyForecast) error {
+	x.p.mu.step(1)
 	if x.goes(l) {
 		n, err := x.dead(l)
 		switch {
@@ -168,6 +172,7 @@ func (x *fall) lost(ls []*layer, lo, hi LayerID) (n int64, err error) {
 		if err != nil {
 			return 0, err
 		}
+		x.p.mu.step(len(runs))
 		for _, r := range runs {
 			n += r.n
 		}
@@ -181,6 +186,7 @@ func (x *fall) lost(ls []*layer, lo, hi LayerID) (n int64, err error) {
 // seers collects who stays below a layer, as seen from a volume.
 func (x *fall) seers(l *layer, from Ino, names map[string]bool) {
 	for _, c := range l.children {
+		x.p.mu.step(1)
 		if x.goes(c) || !c.head && !c.named {
 			x.seers(c, from, names)
 			continue

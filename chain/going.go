@@ -39,11 +39,13 @@ func (p *Pool) burdenOf(ino Ino, n *inode) (b burden, err error) {
 	switch n.typ {
 	case TypeFile:
 		for id, d := range p.doomed {
+			p.mu.step(1)
 			if d.vol == ino && d.layer != 0 && len(b.kept) <= keptAtOnce {
 				b.kept = append(b.kept, id)
 			}
 		}
 		for _, l := range p.byVol[ino] {
+			p.mu.step(1)
 			if l.held > 0 && !l.kept && len(b.held) <= heldAtOnce {
 				b.held = append(b.held, l)
 			}
@@ -67,6 +69,7 @@ func (p *Pool) someRows(kind rowKind, ino Ino, most int) (keys []meta.Key, err e
 		if k.Hi != from.Hi || len(keys) >= most {
 			return false
 		}
+		p.mu.step(1)
 		keys = append(keys, k)
 		return true
 	})
@@ -133,6 +136,7 @@ func (p *Pool) noteGoing(ino Ino, err error) error {
 // firstGoing is the first of what is going whose time to be tried has come.
 func (p *Pool) firstGoing() (first Ino) {
 	for ino, b := range p.going {
+		p.mu.step(1)
 		if p.mayTry(b) && (first == 0 || ino < first) {
 			first = ino
 		}

@@ -22,6 +22,7 @@ func (p *Pool) setTotal(blocks int64) {
 	}
 	p.store.SetTotal(blocks)
 	p.format.blocks = blocks
+	p.mu.step(p.blocks.Groups())
 	ptrs := make([]meta.Ptr, p.blocks.Groups())
 	copy(ptrs, p.groupPtrs)
 	p.groupPtrs = ptrs
@@ -162,6 +163,7 @@ func (p *Pool) reduceLocked(least, unit int64) (int64, error) {
 // usedEnd is the end of the last block that is not clean.
 func (p *Pool) usedEnd() (alloc.BlockID, error) {
 	for g := p.blocks.Groups() - 1; g >= 0; g-- {
+		p.mu.step(1)
 		c := p.blocks.GroupCounts(g)
 		if c.Clean == c.Total() {
 			continue

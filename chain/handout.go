@@ -99,6 +99,7 @@ func (p *Pool) handOut(j *job, n int64) (blockdev.Handout, error) {
 		runs, next, err = p.takeNext(j, n)
 	}
 	for _, r := range runs {
+		p.mu.step(1)
 		if err == nil {
 			err = p.allInUse(r.dev, r.n)
 		}
@@ -128,6 +129,7 @@ func (p *Pool) handOut(j *job, n int64) (blockdev.Handout, error) {
 // takeBack lists up to n blocks that were given back. Of the last run what is too much goes back by itself.
 func (p *Pool) takeBack(j *job, n int64) (runs []oldRun) {
 	j.lent.back.Ascend(omap.Key{}, func(k omap.Key, m int64) bool {
+		p.mu.step(1)
 		take := min(m, n)
 		runs = append(runs, oldRun{alloc.BlockID(k.Lo), take, LayerID(k.Hi)})
 		n -= take
@@ -157,6 +159,7 @@ func (p *Pool) takeNext(j *job, n int64) (runs []oldRun, next omap.Key, err erro
 	}
 	start := next
 	err = j.ready.ascend(p.lists, from, func(k omap.Key, e entry) bool {
+		p.mu.step(1)
 		return e.page || j.left(k, e.n, start, func(b alloc.BlockID, m int64) bool {
 			take := min(m, n)
 			runs = append(runs, oldRun{b, take, LayerID(k.Hi)})
@@ -241,6 +244,7 @@ func (p *Pool) reportSome(r *room, d blockdev.Done, how How) (blockdev.Done, err
 	}{{&rest.Zeroed, &zeroed}, {&rest.Failed, &failed}} {
 		for len(*part.from) > 0 && len(zeroed)+len(failed) < p.walkRuns() {
 			var r oldRun
+			p.mu.step(1)
 			r, *part.from = h.take(*part.from, d.Token)
 			*part.to = append(*part.to, r)
 		}
@@ -332,6 +336,7 @@ func (p *Pool) GiveBack(tok blockdev.Token) {
 		return
 	}
 	h.runs.Ascend(omap.Key{}, func(k omap.Key, r lent) bool {
+		p.mu.step(1)
 		at := entryKey(r.birth, alloc.BlockID(k.Lo))
 		h.job.lent.open.Delete(at)
 		h.job.lent.back.Set(at, r.n)

@@ -80,6 +80,7 @@ func (p *Pool) untilDue() (d time.Duration, any bool) {
 	d, any = p.untilOverdue()
 	now := p.opt.Now()
 	for b := range p.troubles {
+		p.mu.step(1)
 		w := b.at.Sub(now)
 		if w <= 0 { // its time has come, and it could not be tried
 			w = firstRetry
@@ -133,6 +134,7 @@ func (p *Pool) claimDue() bool {
 
 func (p *Pool) writers() bool {
 	for _, v := range p.vols {
+		p.mu.step(1)
 		if v.writes > 0 {
 			return true
 		}
@@ -195,6 +197,7 @@ func (p *Pool) troubleList() (out []Trouble) {
 	add := func(what string, b *backoff) {
 		out = append(out, Trouble{what, b.tries, b.at, fault.Of(b.err).String(), b.err.Error()})
 	}
+	p.mu.step(len(p.troubles) + len(p.sick))
 	for b, what := range p.troubles {
 		add(what, b)
 	}
@@ -229,6 +232,7 @@ func (p *Pool) shun(g int, err error) {
 // shunnedDue is a group that is passed by and may be tried again, or -1. The plan lock is held.
 func (p *Pool) shunnedDue() int {
 	for g, b := range p.shunned {
+		p.mu.step(1)
 		if p.mayTry(b) {
 			return g
 		}

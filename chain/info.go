@@ -28,6 +28,7 @@ func (p *Pool) Snapshots(ino Ino) ([]SnapInfo, error) {
 		return nil, err
 	}
 	clones := p.clonesBelow(ino)
+	p.mu.step(len(p.byVol[ino]))
 	var out []SnapInfo
 	for _, l := range p.byVol[ino] {
 		if !l.named {
@@ -51,6 +52,7 @@ func (p *Pool) clonesBelow(ino Ino) map[*layer]map[Ino]bool {
 	out := map[*layer]map[Ino]bool{}
 	var down func(l *layer, on []*layer)
 	down = func(l *layer, on []*layer) {
+		p.mu.step(1)
 		if l.vol != ino && l.vol != 0 && p.doomedVols[l.vol] == 0 {
 			for _, o := range on {
 				if out[o] == nil {
@@ -128,6 +130,7 @@ func (p *Pool) VolumeInfo(ino Ino) (VolumeInfo, error) {
 	}
 	oldest := h
 	for _, l := range p.byVol[ino] {
+		p.mu.step(1)
 		if l.named {
 			i.Snapshots++
 		}
@@ -154,6 +157,7 @@ func (p *Pool) VolumeInfo(ino Ino) (VolumeInfo, error) {
 // the line to the head has lost.
 func (p *Pool) shownOf(head, origin *layer) (n int64, err error) {
 	for l := head; l != nil && l != origin; l = l.parent {
+		p.mu.step(1)
 		lost, err := l.lost.weigh(p.lists, origin.id, l.floor())
 		if err != nil {
 			return 0, wrapCorrupt(err)
@@ -173,11 +177,13 @@ func (p *Pool) Tree(ino Ino) ([]LayerInfo, error) {
 	}
 	root := v.head()
 	for root.parent != nil {
+		p.mu.step(1)
 		root = root.parent
 	}
 	var out []LayerInfo
 	var down func(*layer)
 	down = func(l *layer) {
+		p.mu.step(1)
 		i := LayerInfo{
 			ID: l.id, Name: l.name, Volume: l.vol, Head: l.head, Nameless: !l.head && !l.named,
 			Deferred: !l.head && !l.named, Size: l.size, Written: l.own * BlockSize, Refer: l.refer * BlockSize, Created: l.created,

@@ -92,6 +92,7 @@ func parseInode(b []byte) (*inode, error) {
 
 // inode reads a row. The plan lock is held.
 func (p *Pool) inode(ino Ino) (*inode, error) {
+	p.mu.step(1)
 	v, ok, err := p.cat.get(rowKey(rowInode, uint64(ino)))
 	if err != nil {
 		return nil, fmt.Errorf("inode %d: %w", ino, wrapCorrupt(err))
@@ -113,6 +114,7 @@ func (p *Pool) putInode(ino Ino, n *inode) error {
 // freezeTimes brings the times of writes, which are kept in memory, into the rows that a checkpoint writes.
 func (p *Pool) freezeTimes() {
 	for ino, v := range p.vols {
+		p.mu.step(1)
 		if v.mtime.IsZero() || v.gone {
 			continue
 		}
@@ -264,6 +266,7 @@ func parseNames(b []byte) ([]nameEntry, error) {
 }
 
 func (p *Pool) names(dir Ino, name string) ([]nameEntry, error) {
+	p.mu.step(1)
 	v, ok, err := p.cat.get(nameKey(dir, name))
 	if err != nil || !ok {
 		return nil, wrapCorrupt(err)

@@ -101,6 +101,7 @@ func (p *Pool) newJob(vol Ino, volume, layer, reason, who string, when time.Time
 }
 
 func (p *Pool) addToJob(j *job, r oldRun) {
+	p.mu.step(1)
 	j.fresh.add(r.birth, r.dev, entry{n: r.n})
 	j.freshN += r.n
 	j.freed += r.n
@@ -111,6 +112,7 @@ func (p *Pool) addToJob(j *job, r oldRun) {
 
 // joinJob makes a whole list part of a job; n guest blocks are in it.
 func (p *Pool) joinJob(j *job, l *list, n int64) {
+	p.mu.step(1)
 	j.fresh.join(l)
 	j.freshN += n
 	j.freed += n
@@ -144,6 +146,7 @@ func (p *Pool) well(j *job) {
 // sickN are the dirty blocks of jobs that are failing.
 func (p *Pool) sickN() (n int64) {
 	for j := range p.sick {
+		p.mu.step(1)
 		n += j.dirtyBlocks()
 	}
 	return n

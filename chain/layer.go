@@ -166,6 +166,7 @@ func (p *Pool) forgetLayer(l *layer) {
 }
 
 func (p *Pool) leaveVolume(l *layer) {
+	p.mu.step(len(p.byVol[l.vol]))
 	if s := slices.DeleteFunc(p.byVol[l.vol], func(o *layer) bool { return o == l }); len(s) > 0 {
 		p.byVol[l.vol] = s
 	} else {
@@ -194,6 +195,7 @@ func (p *Pool) replaced(l *layer, r oldRun, j *job) error {
 		if l.parent == nil {
 			return fmt.Errorf("layer %v: block %d born in %v, and it has no parent: %w", l.id, r.dev, r.birth, ErrCorrupt)
 		}
+		p.mu.step(1)
 		l.lost.add(r.birth, r.dev, entry{n: r.n})
 		if r.birth > l.parent.floor() {
 			l.lostHere += r.n
@@ -209,6 +211,7 @@ func (p *Pool) replaced(l *layer, r oldRun, j *job) error {
 // (Pool.reapAll), which sees to it first that the store has the pages.
 func (p *Pool) reap(l *layer, j *job, merge bool) {
 	for l != nil && l.nameless() {
+		p.mu.step(1)
 		parent := l.parent
 		switch {
 		case len(l.children) == 0:
@@ -228,6 +231,7 @@ func (p *Pool) reap(l *layer, j *job, merge bool) {
 // bury ends a layer that nothing hangs on: a walk frees what it owns. What its dead list names others still show.
 func (p *Pool) bury(l *layer, j *job) {
 	if l.parent != nil {
+		p.mu.step(len(l.parent.children))
 		l.died = l.parent.id
 		l.parent.children = slices.DeleteFunc(l.parent.children, func(o *layer) bool { return o == l })
 	}
@@ -260,10 +264,12 @@ func (p *Pool) mergeDown(l *layer, j *job) {
 	c.lost.join(&l.lost)
 	c.parent = parent
 	for _, o := range slices.Concat(c.children, []*layer{c}) {
+		p.mu.step(1)
 		o.lostHere = m.lost[o]
 		p.touch(o)
 	}
 	if parent != nil {
+		p.mu.step(len(parent.children))
 		for i, o := range parent.children {
 			if o == l {
 				parent.children[i] = c
@@ -273,6 +279,7 @@ func (p *Pool) mergeDown(l *layer, j *job) {
 	c.fence, c.fenceLSN, c.fenceEpoch = max(c.fence, l.id), p.lsn, p.epochs.seal()
 	l.heir = c
 	for _, w := range p.walks {
+		p.mu.step(1)
 		if w.layer == l {
 			w.layer = c
 			w.dirty = true
@@ -285,6 +292,7 @@ func (p *Pool) mergeDown(l *layer, j *job) {
 
 // pageGone takes a map page out of what l shows: freed, or into its dead list.
 func (p *Pool) pageGone(l *layer, ptr meta.Ptr) {
+	p.mu.step(1)
 	l = l.now()
 	switch {
 	case ptr.Birth > l.floor():

@@ -46,6 +46,7 @@ func (p *Pool) prepareRecord(r record) error {
 func (p *Pool) prepareReap(l *layer) error {
 	buried := (*layer)(nil)
 	for first := true; l != nil && !l.head && !l.dead && (first || l.nameless()); first = false {
+		p.mu.step(1 + len(l.children))
 		kids := slices.DeleteFunc(slices.Clone(l.children), func(o *layer) bool { return o == buried })
 		switch len(kids) {
 		case 0:
@@ -63,6 +64,7 @@ func (p *Pool) prepareReap(l *layer) error {
 func (p *Pool) prepareMerge(l, c *layer) (err error) {
 	m := &merge{from: l, into: c, lost: map[*layer]int64{}}
 	for _, o := range c.children { // c's range grows downwards
+		p.mu.step(1)
 		if m.lost[o], err = o.lost.weigh(p.lists, l.floor(), c.id); err != nil {
 			return err
 		}
@@ -105,6 +107,7 @@ func (l *list) splitAt(f *meta.Family, b LayerID) (below, upper []meta.Tree, err
 
 func (p *Pool) gather(n *layer, runs []deadRun) error {
 	for _, c := range n.children {
+		p.mu.step(1 + len(runs))
 		moved, err := c.lost.gather(p.lists, runs)
 		if moved {
 			p.touch(c)

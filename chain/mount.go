@@ -44,6 +44,7 @@ func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
 	}
 	p.owner, p.takeCheckpoint, p.onFail, p.giveUpOne = p, p.checkpointInTurn, p.wakeWaiting, p.sacrifice
 	p.accounts = treeAccounts{p}
+	orderLocks(p.lockOrder(), &p.mu)
 	p.damages, p.shunned = map[string]bool{}, map[int]*backoff{}
 	p.chores, p.troubles, p.failing = p.newChores(), map[*backoff]string{}, map[*walk]struct{}{}
 	p.today, p.doomed = map[Ino]EraseRecord{}, map[uint64]*doomed{}

@@ -156,6 +156,7 @@ func (pl *Plan) lookup(l *layer, lo, hi int64) Need {
 			m, _ := l.top.bottom()
 			return Need{kind: needPage, m: m, lb: lb}
 		}
+		pl.p.mu.step(1)
 		pl.seen = append(pl.seen, q)
 		lb += q.n
 	}

@@ -143,6 +143,7 @@ func (pl *Plan) lay(h *layer, want int64) {
 		} else {
 			at := lb
 			for at < lb+q.n {
+				pl.p.mu.step(1)
 				for _, r := range pl.p.blocks.Take(lb+q.n-at, near, uint64(pl.v.ino)) {
 					pl.parts = append(pl.parts, alloced{at, r})
 					pl.span(int64(r.Start)*BlockSize, r.Len*BlockSize)
@@ -253,6 +254,7 @@ func (p *Pool) oldRuns(ino Ino, lo, hi int64) ([]oldRun, error) {
 		lb, miss := lo, false
 		for lb < hi && !miss {
 			var q piece
+			p.mu.step(1)
 			if q, miss = h.top.lookup(p.maps, lb, hi-lb); miss {
 				break
 			}

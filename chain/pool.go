@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,9 +47,9 @@ type Pool struct {
 	slot   int        // where it lies
 	format geometry
 
-	structure sync.Mutex
+	structure workLock
 
-	mu          sync.Mutex
+	mu          planLock
 	store       *meta.Store
 	maps        *meta.Maps
 	lists       *meta.Family
@@ -123,16 +122,16 @@ type Pool struct {
 	asideGone   chan struct{} // closed when something set aside is put back; nil while nobody waits
 
 	journal  *journal.Journal
-	commitMu sync.Mutex
+	commitMu workLock
 	started  uint64 // commits begun; under mu
 	ended    uint64 // the last one that succeeded
 
 	unpublished *cut        // built, and not on the device: under workMu
 	building    bool        // under the structure lock: the store may be given more pages
-	claimMu     sync.Mutex  // one claim at a time
+	claimMu     workLock    // one claim at a time
 	unready     []alloc.Run // claimed, and the record is not known to be durable; under claimMu
-	resizeMu    sync.Mutex  // one change of the pool's size at a time; taken before all others
-	workMu      sync.Mutex  // one checkpoint at a time
+	resizeMu    workLock    // one change of the pool's size at a time; taken before all others
+	workMu      workLock    // one checkpoint at a time
 	wake        chan struct{}
 	ready       chan struct{}
 
@@ -142,6 +141,11 @@ type Pool struct {
 	takeCheckpoint func() error         // a checkpoint; workMu is held
 	giveUpOne      func() (bool, error) // of what was destroyed and is kept, before its time, when space is short
 	onFail         func()               // wakes who waits for what will never be; the plan lock is held
+}
+
+// lockOrder is the order of all locks of a pool but the plan lock, which comes last: who holds one takes only later ones.
+func (p *Pool) lockOrder() [][]*workLock {
+	return [][]*workLock{{&p.resizeMu, &p.sacrificing}, {&p.claimMu}, {&p.workMu}, {&p.structure}, {&p.commitMu}}
 }
 
 // Name is the pool's name.

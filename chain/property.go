@@ -121,6 +121,7 @@ func propKey(ino Ino, name string) meta.Key {
 }
 
 func (p *Pool) propRow(ino Ino, name string) (val string, ok bool, err error) {
+	p.mu.step(1)
 	row, ok, err := p.cat.get(propKey(ino, name))
 	if err != nil || !ok {
 		return "", false, wrapCorrupt(err)

@@ -52,6 +52,7 @@ func (p *Pool) namesAfter(dir Ino, after uint64) (piece []DirEntry, next uint64,
 		}
 		var es []nameEntry
 		es, inner = parseNames(v)
+		p.mu.step(len(es))
 		for _, e := range es {
 			piece = append(piece, DirEntry{e.name, e.ino, e.typ, k.Lo})
 		}

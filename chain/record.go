@@ -123,6 +123,8 @@ func decodeRecords(b []byte, fn func(record) error) error {
 // structure lock too. What reads pages is prepared before anything changes: an error of that, transient or of one object,
 // leaves all as it was. An error of apply means that memory and journal differ: the pool fails.
 func (p *Pool) do(r record) error {
+	p.mu.assertHeld()
+	p.mu.step(1)
 	if err := p.owner.prepareRecord(r); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ func (r *recClaim) encode(e *codec.Encoder) { e.Runs(r.runs) }
 func (r *recClaim) decode(d *codec.Decoder) { r.runs = d.Runs() }
 
 func (r *recClaim) apply(p *Pool) error {
+	p.mu.step(len(r.runs))
 	for _, run := range r.runs {
 		if err := p.blocks.Claim(run); err != nil {
 			return err
@@ -32,6 +33,7 @@ func (r *recUnclaim) encode(e *codec.Encoder) { e.Runs(r.runs) }
 func (r *recUnclaim) decode(d *codec.Decoder) { r.runs = d.Runs() }
 
 func (r *recUnclaim) apply(p *Pool) error {
+	p.mu.step(len(r.runs))
 	for _, run := range r.runs {
 		if err := p.blocks.Unclaim(run); err != nil {
 			return err

@@ -151,6 +151,7 @@ func (r *recDestroy) apply(p *Pool) error {
 	slices.SortFunc(all, func(a, b *layer) int { return cmp.Compare(a.id, b.id) }) // walks are numbered in this order
 	mine := map[*layer]bool{}                                                      // a nameless layer was destroyed before, or never anybody's
 	for _, l := range all {
+		p.mu.step(1)
 		mine[l] = l.head || l.named || l.kept
 		p.snaps.remove(l)
 		l.head, l.named, l.who = false, false, r.who
@@ -190,6 +191,7 @@ func (r *recHome) decode(d *codec.Decoder) { r.dir, r.to = Ino(d.Uint()), Ino(d.
 
 func (r *recHome) apply(p *Pool) error {
 	for _, l := range p.byVol[0] {
+		p.mu.step(1)
 		if l.dir == r.dir {
 			p.accounts.charge(l, -l.own)
 			l.dir = r.to

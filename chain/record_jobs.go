@@ -160,6 +160,7 @@ func (r *recForget) decode(d *codec.Decoder) {
 
 func (r *recForget) apply(p *Pool) error {
 	for _, k := range r.keys {
+		p.mu.step(1)
 		kind := rowKind(k.Hi >> 56)
 		if kind != rowLog && kind != rowDaily || kind == rowLog && (k.Lo != 0 || k.Hi == rowKey(rowLog, 0).Hi) {
 			return fmt.Errorf("row %x leaves the erase log: %w", k, ErrCorrupt)
@@ -187,6 +188,7 @@ func (r *recForget) apply(p *Pool) error {
 
 // workOff takes a report into a job: what is zero is clean, what failed waits in bad.
 func (p *Pool) workOff(j *job, zeroed, failed []alloc.Run, when time.Time, told bool, how How) error {
+	p.mu.step(len(zeroed) + len(failed))
 	for _, run := range zeroed {
 		if err := p.blocks.Set(run, alloc.InUse, alloc.Clean); err != nil {
 			return err

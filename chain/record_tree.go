@@ -80,6 +80,7 @@ func (r *recFreeze) apply(p *Pool) error {
 		return fmt.Errorf("%w: %w", err, ErrCorrupt)
 	}
 	for _, v := range r.vols {
+		p.mu.step(1)
 		old := p.heads[v]
 		if old == nil {
 			return fmt.Errorf("freeze of volume %d: %w", v, ErrCorrupt)

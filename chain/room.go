@@ -131,6 +131,7 @@ func (p *Pool) everHolds(c credit, others int64) bool {
 // getRoom waits until there is room for a credit, and takes it. No lock is held but those before a wait for room, and no
 // room. Errors: ErrTooBig for what never fits, ctx's, or why the pool takes no changes.
 func (p *Pool) getRoom(ctx context.Context, c credit) (*room, error) {
+	p.assertMayWait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.everHolds(c, 0) {
@@ -153,6 +154,14 @@ func (p *Pool) getRoom(ctx context.Context, c credit) (*room, error) {
 			return nil, err
 		}
 	}
+}
+
+// assertMayWait: who waits for room may hold no lock that a checkpoint takes.
+func (p *Pool) assertMayWait() {
+	p.workMu.assertFree()
+	p.structure.assertFree()
+	p.commitMu.assertFree()
+	p.mu.assertFree()
 }
 
 // waitForRoom waits until there is room for a credit, and takes none: a Need that was seen to holds nothing.

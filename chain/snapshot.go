@@ -65,6 +65,7 @@ func (p *Pool) freezeLocked(r Req, vols []Ino, name string) (older []<-chan stru
 		return nil, f.Err
 	}
 	for _, ino := range vols {
+		p.mu.step(1)
 		for _, pl := range p.vols[ino].active {
 			if pl.done == nil {
 				pl.done = make(chan struct{})
@@ -82,6 +83,7 @@ func (p *Pool) admitFreeze(vols []Ino, name string) (f Forecast) {
 		return Forecast{Err: fmt.Errorf("snapshot of nothing: %w", ErrInvalid)}
 	}
 	for i, ino := range vols {
+		p.mu.step(1 + i)
 		v, err := p.volume(ino)
 		if err == nil {
 			err = p.admitDepth(v)
@@ -105,6 +107,7 @@ func (p *Pool) admitFreeze(vols []Ino, name string) (f Forecast) {
 func (p *Pool) admitDepth(v *Volume) error {
 	depth := 0
 	for l := v.head(); l != nil; l = l.parent {
+		p.mu.step(1)
 		depth++
 	}
 	if depth > MaxLayers {

@@ -26,6 +26,7 @@ func (p *Pool) Usage() Usage {
 		*n *= BlockSize
 	}
 	for _, l := range p.layers {
+		p.mu.step(1)
 		switch {
 		case l.dead:
 			continue
@@ -38,6 +39,7 @@ func (p *Pool) Usage() Usage {
 	}
 	u.Destroyed = p.doomedN * BlockSize
 	for _, j := range p.jobs {
+		p.mu.step(1)
 		if j.none {
 			u.Unscheduled += j.dirtyBlocks() * BlockSize
 		}

@@ -80,6 +80,7 @@ func (p *Pool) sweep(l *layer) error {
 func (p *Pool) sweepable(force bool) *layer {
 	var first *layer
 	for l := range p.nameless {
+		p.mu.step(1 + len(l.children))
 		if !p.mayTry(&l.sweep) {
 			continue
 		}
@@ -135,6 +136,7 @@ func namelessBelow(l *layer) []*layer {
 func (p *Pool) commonlyLost(ls []*layer, below func(*layer) []*layer, from, to omap.Key) (runs []deadRun, next omap.Key, err error) {
 	next = lastKey
 	for i, c := range ls {
+		p.mu.step(1)
 		mine, end, err := p.lostOf(c, below, from, to)
 		if err != nil {
 			return nil, next, err
@@ -168,6 +170,7 @@ func (p *Pool) lostOf(c *layer, below func(*layer) []*layer, from, to omap.Key) 
 		if !k.Less(to) {
 			return false
 		}
+		p.mu.step(1)
 		if count++; count > p.walkRuns() {
 			next = k
 			return false
@@ -246,6 +249,7 @@ func intersect(a, b []deadRun) (out []deadRun) {
 // unlist takes runs, which were gathered in memory, out of every dead list below n.
 func (p *Pool) unlist(n *layer, runs []deadRun) {
 	for _, c := range n.children {
+		p.mu.step(1 + len(runs))
 		for _, r := range runs {
 			took := carve(&c.lost.fresh, r)
 			if took == 0 {

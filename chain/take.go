@@ -83,6 +83,7 @@ func (t *taker) find(look func() (wish, error), take func(runs []alloc.Run) erro
 		case len(runs) == 0:
 			return nil, supplyNone, nil
 		}
+		p.mu.step(len(runs))
 		if t.wish = w; w.one && !t.full {
 			runs = runs[:1]
 		}
@@ -178,6 +179,7 @@ func (t *taker) end() {
 
 // putBack ends what was set aside, and wakes who waits for that. The plan lock is held.
 func (p *Pool) putBack(runs []alloc.Run) {
+	p.mu.step(len(runs))
 	for _, r := range runs {
 		p.blocks.PutBack(r)
 	}

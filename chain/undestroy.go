@@ -41,6 +41,7 @@ func (p *Pool) Destroyed() (out []DestroyedInfo) {
 func (p *Pool) doomedFrees(d *doomed) (n int64) {
 	x := &fall{p: p, gone: map[*layer]bool{}, lower: true}
 	for _, l := range p.byVol[d.vol] {
+		p.mu.step(1)
 		if d.layer == 0 || d.layer == l.id {
 			x.gone[l] = true
 		}
@@ -225,6 +226,7 @@ func (p *Pool) endDoomed(id uint64, now time.Time) error {
 // firstDoomed is the first of what is doomed by a time, and may be tried; 0: there is none.
 func (p *Pool) firstDoomed(by func(*doomed) time.Time) (first uint64, at time.Time) {
 	for id, d := range p.doomed {
+		p.mu.step(1)
 		if !p.mayTry(&d.try) {
 			continue
 		}

@@ -48,6 +48,7 @@ func (p *Pool) endWalk(w *walk) {
 // walked tells whether another walk still sorts blocks of l.
 func (p *Pool) walked(l *layer) bool {
 	for _, w := range p.walks {
+		p.mu.step(1)
 		if w.layer == l {
 			return true
 		}
@@ -58,6 +59,7 @@ func (p *Pool) walked(l *layer) bool {
 // walkWaits: a walk can only start when a checkpoint has settled its source. The plan lock is held.
 func (p *Pool) walkWaits() bool {
 	for _, w := range p.walks {
+		p.mu.step(1)
 		if !w.source.settled {
 			return true
 		}
@@ -69,6 +71,7 @@ func (p *Pool) walkWaits() bool {
 // for space, also one that has not failed often. The plan lock is held.
 func (p *Pool) walkReady(waits bool) (first *walk) {
 	for _, w := range p.walks {
+		p.mu.step(1)
 		if w.source.settled && (first == nil || w.id < first.id) && (p.mayTry(&w.try) || waits && w.try.tries < triesForWaiter) {
 			first = w
 		}
@@ -92,6 +95,7 @@ func (p *Pool) noteWalk(w *walk, err error) {
 // failingWalk is a walk that cannot bring a job its blocks now, or nil.
 func (p *Pool) failingWalk(j *job) *walk {
 	for w := range p.failing {
+		p.mu.step(1)
 		if w.job == j {
 			return w
 		}
@@ -107,6 +111,7 @@ func (p *Pool) stranded() (n int64) {
 	}
 	seen := map[*layer]bool{}
 	add := func(w *walk) {
+		p.mu.step(1)
 		if l := w.layer; l.dead && !seen[l] {
 			seen[l] = true
 			n += l.own
@@ -117,6 +122,7 @@ func (p *Pool) stranded() (n int64) {
 	}
 	if p.checkpoints.failing() {
 		for _, w := range p.walks {
+			p.mu.step(1)
 			if !w.source.settled {
 				add(w)
 			}

@@ -160,6 +160,7 @@ func (p *Pool) xattrBytes(ino Ino) (sum int64, err error) {
 		if k.Hi != hi {
 			return false
 		}
+		p.mu.step(1)
 		sum += int64(len(v))
 		return true
 	})
@@ -223,6 +224,7 @@ func (p *Pool) ListXattr(ino Ino) ([]string, error) {
 		if k.Hi != hi {
 			return false
 		}
+		p.mu.step(1)
 		if k.Lo&0xff == 0 {
 			d := codec.Decoder{B: v}
 			out = append(out, d.Str())

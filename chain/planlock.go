@@ -1,0 +1,27 @@
+//go:build !race
+
+package chain
+
+import "sync"
+
+// planLock is the plan lock. It stops every volume, reads included, so what is done under one hold is bounded: no read of
+// the device, no line of the log, and no loop over all volumes, jobs, snapshots or groups. An ordinary build has a mutex
+// here and nothing else. A build for the race detector (planlock_race.go) knows who holds it, counts what a hold does
+// (step) and where the longest one was; the tests judge that (planlock_test.go).
+type planLock struct{ sync.Mutex }
+
+// step counts n steps of the hold: records made, rows, entries, layers, jobs or groups looked at.
+func (*planLock) step(int) {}
+
+// assertHeld ends a process with invariants if its goroutine does not hold the lock, assertFree if it does.
+func (*planLock) assertHeld() {}
+func (*planLock) assertFree() {}
+
+// workLock is any other lock of a pool. Its place among them is in Pool.lockOrder.
+type workLock struct{ sync.Mutex }
+
+func (*workLock) assertHeld() {}
+func (*workLock) assertFree() {}
+
+// orderLocks tells locks which ones come later, from the first to the last; those of one row are never held together.
+func orderLocks([][]*workLock, *planLock) {}

@@ -1,0 +1,166 @@
+//go:build race
+
+package chain
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mostSteps is what one hold of the plan lock may do: anything that grows with volumes, jobs, snapshots or the pool is more,
+// sooner or later.
+const mostSteps = 64
+
+// longHolds are the places whose holds may be longer, with the bound and why. It gets shorter.
+var longHolds = map[string]longHold{}
+
+type longHold struct {
+	most int
+	why  string
+}
+
+// TestMain shows the holds of the plan lock of all tests that ran that are too long.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if bad := judgeHolds(longHolds); len(bad) > 0 {
+		fmt.Fprintf(os.Stderr, "plan lock: these holds do more than %d steps:\n%s\n", mostSteps, strings.Join(bad, "\n"))
+	}
+	os.Exit(code)
+}
+
+// judgeHolds lists the places whose longest hold is longer than it may be.
+func judgeHolds(may map[string]longHold) (bad []string) {
+	for _, h := range holdsByPlace() {
+		if bound := max(mostSteps, may[h.place].most); h.most > bound {
+			bad = append(bad, fmt.Sprintf("%8d  %-40s %s", h.most, h.place, h.callers))
+		}
+	}
+	return bad
+}
+
+// placeHolds are the holds of one place, which is the function that takes the lock.
+type placeHolds struct {
+	place   string
+	callers string // of the longest
+	holdCount
+}
+
+// holdsByPlace is the histogram so far, the longest hold first.
+func holdsByPlace() []placeHolds {
+	by := map[string]*placeHolds{}
+	holds.mu.Lock()
+	defer holds.mu.Unlock()
+	for at, c := range holds.at {
+		place, callers := at.names()
+		h := by[place]
+		if h == nil {
+			h = &placeHolds{place: place}
+			by[place] = h
+		}
+		if c.most >= h.most {
+			h.most, h.callers = c.most, callers
+		}
+		h.n += c.n
+		for i, n := range c.by {
+			h.by[i] += n
+		}
+	}
+	var out []placeHolds
+	for _, h := range by {
+		out = append(out, *h)
+	}
+	slices.SortFunc(out, func(a, b placeHolds) int {
+		return cmp.Or(cmp.Compare(b.most, a.most), cmp.Compare(a.place, b.place))
+	})
+	return out
+}
+
+// names are the function that took the lock, by the name of its declaration, and those that called it.
+func (at holdPlace) names() (place, callers string) {
+	var all []string
+	frames := runtime.CallersFrames(slices.DeleteFunc(slices.Clone(at[:]), func(pc uintptr) bool { return pc == 0 }))
+	for more := true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		name := plainName(f.Function)
+		if name == "" || len(all) > 0 && all[len(all)-1] == name || strings.HasPrefix(name, "testing.") {
+			continue
+		}
+		switch name { // they take it again for their caller
+		case "runtime.goexit", "Pool.unlocked", "Pool.waitAside", "Pool.awaitRoom": // the latter
+			continue
+		}
+		all = append(all, name)
+	}
+	if len(all) == 0 {
+		return "?", ""
+	}
+	return all[0], strings.Join(all[1:], " < ")
+}
+
+// plainName is a function without its package, and a function literal by what declares it.
+func plainName(s string) string {
+	s = strings.NewReplacer("slatefs/chain.", "", "(*", "", ")", "").Replace(s)
+	for i := 0; i < len(s); i++ {
+		if rest := s[i:]; strings.HasPrefix(rest, ".func") || strings.HasPrefix(rest, ".gowrap") || strings.HasPrefix(rest, ".deferwrap") {
+			return s[:i]
+		}
+	}
+	return s
+}
+
+// TestPlanLock: the instrument itself.
+func TestPlanLock(t *testing.T) {
+	var plan planLock
+	var resize, sacrifice, work, structure workLock
+	orderLocks([][]*workLock{{&resize, &sacrifice}, {&work}, {&structure}}, &plan)
+	mustPanic(t, "not held", plan.assertHeld)
+	mustPanic(t, "not held", structure.assertHeld)
+	structure.Lock()
+	plan.Lock()
+	plan.step(7)
+	plan.assertHeld()
+	structure.assertHeld()
+	work.assertFree()
+	mustPanic(t, "may not be", structure.assertFree)
+	mustPanic(t, "taken by its holder", plan.Lock)
+	mustPanic(t, "wrong order", structure.Lock)
+	mustPanic(t, "wrong order", work.Lock)
+	done := make(chan struct{})
+	go func() { // another goroutine holds none
+		defer close(done)
+		mustPanic(t, "not held", plan.assertHeld)
+		mustPanic(t, "given up", plan.Unlock)
+		plan.assertFree()
+		resize.Lock()
+		defer resize.Unlock()
+		mustPanic(t, "wrong order", sacrifice.Lock)
+	}()
+	<-done
+	plan.Unlock()
+	structure.Unlock()
+	for _, h := range holdsByPlace() {
+		if h.place == "TestPlanLock" {
+			if h.n < 1 || h.most != 7 || h.by[3] != h.n {
+				t.Errorf("holds of 7 steps: %+v", h)
+			}
+			return
+		}
+	}
+	t.Error("the hold of this test is not in the histogram")
+}
+
+func mustPanic(t *testing.T, with string, fn func()) {
+	t.Helper()
+	defer func() {
+		if e := recover(); e == nil || !strings.Contains(fmt.Sprint(e), with) {
+			t.Errorf("a panic of %q: %v", with, e)
+		}
+	}()
+	fn()
+}
