@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,22 @@ import (
 
 	"slatefs/cmd/slatefs/internal/show"
 )
+
+// ask asks a daemon for an operation. each is called for its events, and res is its result.
+func ask(ctx context.Context, l live, op string, args any, each func(json.RawMessage) error, res any) error {
+	raw, err := show.Encode(args)
+	if err != nil {
+		return err
+	}
+	r, err := exchange(ctx, l.Socket, request{op, raw, actorOf(ctx)}, each)
+	if err != nil {
+		return notAnswered(ctx, l, op, err)
+	}
+	if r.Error != nil {
+		return r.Error.err()
+	}
+	return show.Decode(r.Result, res)
+}
 
 // notAnswered says why a daemon did not answer, as far as can be told, and what to do.
 func notAnswered(ctx context.Context, l live, op string, err error) error {
@@ -37,14 +54,14 @@ func notAnswered(ctx context.Context, l live, op string, err error) error {
 	return fmt.Errorf("%s: %w", at, err)
 }
 
-// exchange sends a request and reads the reply.
-func exchange(ctx context.Context, socket string, q request) (r reply, err error) {
+// exchange sends a request and reads the replies: each is called for the events.
+func exchange(ctx context.Context, socket string, q request, each func(json.RawMessage) error) (r reply, err error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unix", socket)
 	if err != nil {
 		return r, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) //nolint:errcheck // it only ends the read below
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) //nolint:errcheck // it only ends the reads below
 	defer stop()
 	defer func() { _ = conn.Close() }() //nolint:errcheck // the reply is there, or an error
 	line, err := show.Encode(q)
@@ -52,12 +69,19 @@ func exchange(ctx context.Context, socket string, q request) (r reply, err error
 		return r, err
 	}
 	_, sent := conn.Write(append(line, '\n')) // a request that is refused half-way has an answer, too
-	line, err = bufio.NewReader(conn).ReadBytes('\n')
-	if err != nil {
-		if sent != nil && !errors.Is(err, io.EOF) {
-			err = sent
+	for in := bufio.NewReader(conn); ; {
+		if line, err = in.ReadBytes('\n'); err != nil {
+			if sent != nil && !errors.Is(err, io.EOF) {
+				err = sent
+			}
+			return r, err
 		}
-		return r, err
+		if err := show.Decode(line, &r); err != nil || r.Event == nil {
+			return r, err
+		}
+		if err := each(r.Event); err != nil {
+			return r, err
+		}
+		r.Event = nil
 	}
-	return r, show.Decode(line, &r)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -44,12 +45,40 @@ type otherVersionError struct{ error }
 func (e otherVersionError) Is(target error) bool { return target == errOtherVersion }
 func (e otherVersionError) Unwrap() error        { return e.error }
 
-// controlServer takes requests on a unix socket.
+// controlServer answers operations on a unix socket.
 type controlServer struct {
-	listener net.Listener
-	dir      string // private, holds the socket
-	ops      operations
+	ops      map[string]operation
 	log      *slog.Logger
+	listener net.Listener
+	dir      string // holds the socket, and nothing else
+}
+
+// operation answers one request: args and the result are JSON, and so is what tell is given.
+type operation struct {
+	reads  bool
+	answer func(ctx context.Context, who peer, args json.RawMessage, tell func(any) error) (any, error)
+}
+
+// newControlServer makes a server without a socket, and without operations.
+func newControlServer(log *slog.Logger) *controlServer {
+	return &controlServer{ops: map[string]operation{}, log: log}
+}
+
+// add takes an operation in.
+func (c *controlServer) add(name string, o operation) {
+	if _, ok := c.ops[name]; ok {
+		panic(fmt.Sprintf("control: operation %q has two handlers", name))
+	}
+	c.ops[name] = o
+}
+
+// onlyReading refuses with err all that does not only read, of the operations that it has.
+func (c *controlServer) onlyReading(err error) {
+	for name, o := range c.ops {
+		if !o.reads {
+			c.ops[name] = operation{answer: func(context.Context, peer, json.RawMessage, func(any) error) (any, error) { return nil, err }}
+		}
+	}
 }
 
 // socketPath is where the control socket of a pool lies.
@@ -57,24 +86,26 @@ func (h host) socketPath(id uuid.UUID) string {
 	return filepath.Join(h.run, id.String(), "control.sock")
 }
 
-// listenControl binds the control socket. The caller holds the pool's lock, so that a socket which is there already is
-// a dead daemon's.
-func (h host) listenControl(id uuid.UUID, ops operations, log *slog.Logger) (*controlServer, error) {
-	path := h.socketPath(id)
-	if err := privateDir(filepath.Dir(path)); err != nil {
-		return nil, fmt.Errorf("control: %w", err)
-	}
+// socketDir makes the directory of a pool's control socket, which only this user may enter, and returns the socket's path.
+func (h host) socketDir(id uuid.UUID) (socket string, err error) {
+	socket = h.socketPath(id)
+	return socket, privateDir(filepath.Dir(socket))
+}
+
+// listen binds the socket at path. Its directory, which is there, holds nothing else, and goes with it. The caller sees to it that
+// a socket which is there already is a dead daemon's.
+func (c *controlServer) listen(path string) (err error) {
 	if len(path) > maxSocketPath {
-		return nil, fmt.Errorf("control: %s: the name of a socket has at most %d bytes: shorten SLATEFS_RUN_DIR or XDG_RUNTIME_DIR", path, maxSocketPath)
+		return fmt.Errorf("control: %s: the name of a socket has at most %d bytes: shorten SLATEFS_RUN_DIR or XDG_RUNTIME_DIR", path, maxSocketPath)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("control: %w", err)
+		return fmt.Errorf("control: %w", err)
 	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("control: %w", err)
+	c.dir = filepath.Dir(path)
+	if c.listener, err = net.Listen("unix", path); err != nil {
+		return fmt.Errorf("control: %w", err)
 	}
-	return &controlServer{listener: l, dir: filepath.Dir(path), ops: ops, log: log}, nil
+	return nil
 }
 
 // serve answers requests until ctx ends, then waits for those at hand, whose context has ended as well.
@@ -127,13 +158,22 @@ func rest(ctx context.Context, d time.Duration) {
 // requestTime is how long a client may take to say what it wants: its connection is one of our files.
 const requestTime = 30 * time.Second
 
+// How long a client may take to read: an event, and its answer when the daemon ends.
+const (
+	eventTime = 30 * time.Second
+	replyTime = 2 * time.Second
+)
+
 // answer takes one request from a connection and closes it.
 func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err error) {
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// The end of the daemon, or a client that says nothing, must not hold us here.
-	stop := context.AfterFunc(ctx, func() { _ = conn.CloseRead() }) //nolint:errcheck // it only ends the read below
+	// The end of the daemon, a client that says nothing, or one that does not read its answer, must not hold us here.
+	stop := context.AfterFunc(ctx, func() {
+		_ = conn.CloseRead()                                 //nolint:errcheck // it only ends the read below
+		_ = conn.SetWriteDeadline(time.Now().Add(replyTime)) //nolint:errcheck // nor this, a write
+	})
 	defer stop()
 	who, err := peerOf(conn)
 	if err != nil {
@@ -163,7 +203,29 @@ func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err err
 			cancel()
 		}
 	}()
-	return c.reply(ctx, conn, who, c.perform(ctx, who, line))
+	tell := func(event any) error { return c.tell(ctx, conn, who, event) }
+	return c.reply(ctx, conn, who, c.perform(ctx, who, line, tell))
+}
+
+// tell sends an event. The operation ends with its error: nobody hears more of it.
+func (c *controlServer) tell(ctx context.Context, conn *net.UnixConn, who peer, event any) error {
+	raw, err := show.Encode(event)
+	if err == nil {
+		err = writeUntil(ctx, conn, time.Now().Add(eventTime))
+	}
+	if err == nil {
+		err = c.reply(ctx, conn, who, reply{Event: raw})
+	}
+	return errors.Join(err, ctx.Err(), writeUntil(ctx, conn, time.Time{}))
+}
+
+// writeUntil bounds what is written from now on; zero: until ctx ends it is not. After the end of ctx it is bounded in any case.
+func writeUntil(ctx context.Context, conn *net.UnixConn, until time.Time) error {
+	err := conn.SetWriteDeadline(until)
+	if ctx.Err() != nil { // its end comes after this look, or is seen by it
+		err = conn.SetWriteDeadline(time.Now().Add(replyTime))
+	}
+	return err
 }
 
 func (c *controlServer) reply(ctx context.Context, conn *net.UnixConn, who peer, r reply) error {
@@ -178,8 +240,8 @@ func (c *controlServer) reply(ctx context.Context, conn *net.UnixConn, who peer,
 }
 
 // perform does what a request asks.
-func (c *controlServer) perform(ctx context.Context, who peer, line []byte) reply {
-	res, err := c.dispatch(ctx, who, line)
+func (c *controlServer) perform(ctx context.Context, who peer, line []byte, tell func(any) error) reply {
+	res, err := c.dispatch(ctx, who, line, tell)
 	if err != nil {
 		return reply{Error: wireErrorOf(err)}
 	}
@@ -190,7 +252,7 @@ func (c *controlServer) perform(ctx context.Context, who peer, line []byte) repl
 	return reply{Result: raw}
 }
 
-func (c *controlServer) dispatch(ctx context.Context, who peer, line []byte) (any, error) {
+func (c *controlServer) dispatch(ctx context.Context, who peer, line []byte, tell func(any) error) (any, error) {
 	var q request
 	if err := show.Decode(line, &q); err != nil {
 		return nil, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not understand the request: %w", version(), err))
@@ -200,7 +262,7 @@ func (c *controlServer) dispatch(ctx context.Context, who peer, line []byte) (an
 		return nil, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not know %q", version(), q.Op))
 	}
 	who.op, who.actor = q.Op, cleanActor(q.Actor)
-	return op.answer(ctx, who, q.Args)
+	return op.answer(ctx, who, q.Args, tell)
 }
 
 // peerOf asks the kernel who connected.

@@ -20,11 +20,11 @@ import (
 )
 
 // startControl serves operations until the test's end.
-func startControl(t *testing.T, ops operations) live {
+func startControl(t *testing.T, c *controlServer) live {
 	t.Helper()
 	h := testHost(t)
-	c, err := h.listenControl(uuid.UUID{1}, ops, slog.New(slog.DiscardHandler))
-	if err != nil {
+	socket, err := h.socketDir(uuid.UUID{1})
+	if err := errors.Join(err, c.listen(socket)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -39,7 +39,7 @@ func startControl(t *testing.T, ops operations) live {
 			t.Errorf("the socket's directory stays: %v", err)
 		}
 	})
-	return live{Name: "lab", Socket: h.socketPath(uuid.UUID{1})}
+	return live{Name: "lab", Socket: socket}
 }
 
 // Operations of the tests.
@@ -51,17 +51,17 @@ var (
 )
 
 func TestControl(t *testing.T) {
-	ops := operations{}
-	handle(ops, opAdd, func(_ context.Context, who peer, args [2]int) (int, error) {
+	c := newControlServer(slog.New(slog.DiscardHandler))
+	handle(c, opAdd, func(_ context.Context, who peer, args [2]int) (int, error) {
 		if int(who.uid) != os.Geteuid() || int(who.pid) != os.Getpid() || who.op != "add" {
 			t.Errorf("peer is %+v", who)
 		}
 		return args[0] + args[1], nil
 	})
-	handle(ops, opRefuse, func(context.Context, peer, none) (none, error) {
+	handle(c, opRefuse, func(context.Context, peer, none) (none, error) {
 		return none{}, show.Hinted(errors.New("no"), "say yes")
 	})
-	l := startControl(t, ops)
+	l := startControl(t, c)
 	if n, err := opAdd.call(t.Context(), l, [2]int{2, 3}); err != nil || n != 5 {
 		t.Errorf("2 + 3 = %d, %v", n, err)
 	}
@@ -83,14 +83,14 @@ func TestControl(t *testing.T) {
 // A client that goes away cancels what it asked for.
 func TestControlHangup(t *testing.T) {
 	began, ended := make(chan struct{}), make(chan struct{})
-	ops := operations{}
-	handle(ops, opWait, func(ctx context.Context, _ peer, _ none) (none, error) {
+	c := newControlServer(slog.New(slog.DiscardHandler))
+	handle(c, opWait, func(ctx context.Context, _ peer, _ none) (none, error) {
 		close(began)
 		<-ctx.Done()
 		close(ended)
 		return none{}, ctx.Err()
 	})
-	l := startControl(t, ops)
+	l := startControl(t, c)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		<-began
@@ -104,7 +104,7 @@ func TestControlHangup(t *testing.T) {
 
 // Garbage, and a client that says nothing, harm nobody; the server ends without waiting for them.
 func TestControlBadClients(t *testing.T) {
-	l := startControl(t, operations{})
+	l := startControl(t, newControlServer(slog.New(slog.DiscardHandler)))
 	for _, line := range []string{"garbage\n", "{}", ""} {
 		c, err := net.Dial("unix", l.Socket)
 		if err != nil {
@@ -128,8 +128,8 @@ func TestCallWithoutDaemon(t *testing.T) {
 }
 
 func TestSocketNameTooLong(t *testing.T) {
-	h := host{run: filepath.Join(t.TempDir(), strings.Repeat("x", 100))}
-	if _, err := h.listenControl(uuid.UUID{1}, nil, nil); err == nil || !strings.Contains(err.Error(), "at most 107 bytes") {
+	c := newControlServer(slog.New(slog.DiscardHandler))
+	if err := c.listen(filepath.Join(t.TempDir(), strings.Repeat("x", 100))); err == nil || !strings.Contains(err.Error(), "at most 107 bytes") {
 		t.Errorf("listen: %v", err)
 	}
 }
@@ -184,10 +184,10 @@ func (l *poorListener) Accept() (net.Conn, error) {
 func TestControlOutlivesEMFILE(t *testing.T) {
 	h := testHost(t)
 	var log bytes.Buffer
-	ops := operations{}
-	handle(ops, opAdd, func(context.Context, peer, [2]int) (int, error) { return 1, nil })
-	c, err := h.listenControl(uuid.UUID{1}, ops, slog.New(slog.NewTextHandler(&log, nil)))
-	if err != nil {
+	c := newControlServer(slog.New(slog.NewTextHandler(&log, nil)))
+	handle(c, opAdd, func(context.Context, peer, [2]int) (int, error) { return 1, nil })
+	socket, err := h.socketDir(uuid.UUID{1})
+	if err := errors.Join(err, c.listen(socket)); err != nil {
 		t.Fatal(err)
 	}
 	c.listener = &poorListener{c.listener, 5}
@@ -208,9 +208,9 @@ func TestControlOutlivesEMFILE(t *testing.T) {
 
 // What went wrong with the control socket is said in words of daemons.
 func TestControlErrors(t *testing.T) {
-	ops := operations{}
-	handle(ops, opAdd, func(context.Context, peer, [2]int) (int, error) { return 1, nil })
-	l := startControl(t, ops)
+	c := newControlServer(slog.New(slog.DiscardHandler))
+	handle(c, opAdd, func(context.Context, peer, [2]int) (int, error) { return 1, nil })
+	l := startControl(t, c)
 	for _, c := range []struct {
 		op, args   string
 		says, hint string

@@ -83,20 +83,29 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 			return d, err
 		}
 	}
-	ops := operations{}
-	s.handleAll(ops)
-	handle(ops, opInfo, d.info)
-	handle(ops, opUmount, d.umount)
-	handle(ops, opExtend, d.grower.extendOp)
-	handle(ops, opReduce, d.grower.reduceOp)
-	if d.pool.ReadOnly() {
-		ops.onlyReading(fmt.Errorf("pool %s is mounted for reading (-o ro): %w", d.live.Name, chain.ErrReadOnly))
-	}
-	if d.control, err = a.host.listenControl(d.live.UUID, ops, log); err != nil {
+	if err := d.listen(s); err != nil {
 		return d, err
 	}
 	d.publish(a)
 	return d, nil
+}
+
+// listen makes the control socket, and says what is answered on it.
+func (d *daemon) listen(s *service) error {
+	d.control = newControlServer(d.log)
+	s.handleAll(d.control)
+	handle(d.control, opInfo, d.info)
+	handle(d.control, opUmount, d.umount)
+	handle(d.control, opExtend, d.grower.extendOp)
+	handle(d.control, opReduce, d.grower.reduceOp)
+	if d.pool.ReadOnly() {
+		d.control.onlyReading(fmt.Errorf("pool %s is mounted for reading (-o ro): %w", d.live.Name, chain.ErrReadOnly))
+	}
+	socket, err := d.host.socketDir(d.live.UUID)
+	if err != nil {
+		return fmt.Errorf("control: %w", err)
+	}
+	return d.control.listen(socket)
 }
 
 // openPool opens the device, takes both locks, and opens the pool.

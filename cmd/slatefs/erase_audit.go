@@ -97,16 +97,12 @@ func (a *app) auditOffline(ctx context.Context, ref poolRef) (info auditInfo, er
 	return auditInfoOf(p.Name(), r), nil
 }
 
-// auditOnline lets the daemon do it, and asks how far it is.
+// auditOnline lets the daemon do it, which tells how far it is.
 func (a *app) auditOnline(ctx context.Context, l live) (auditInfo, error) {
-	where := func(ctx context.Context) (done, total int64) {
-		p, err := opAuditAt.call(ctx, l, none{})
-		if err != nil {
-			return 0, 0 // only progress
-		}
-		return p[0], p[1]
-	}
-	return slowly(ctx, a, "audit", where, func(ctx context.Context) (auditInfo, error) { return opAudit.call(ctx, l, none{}) })
+	var at progressMark
+	return slowly(ctx, a, "audit", at.get, func(ctx context.Context) (auditInfo, error) {
+		return opAudit.call(ctx, l, none{}, func(p progressInfo) { at.set(p.Done, p.Total) })
+	})
 }
 
 // slowTime is after how long a command shows progress.
@@ -182,24 +178,4 @@ func (i auditInfo) print(w io.Writer, f show.Format) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// audit reads the device of the pool while it is in use; one at a time.
-func (s *service) audit(ctx context.Context, _ peer, _ none) (auditInfo, error) {
-	if !s.auditing.TryLock() {
-		return auditInfo{}, fmt.Errorf("pool %s: is being audited already", s.pool.Name())
-	}
-	defer s.auditing.Unlock()
-	s.auditAt.set(0, 0)
-	r, err := s.pool.Audit(ctx, s.auditAt.set)
-	if err != nil {
-		return auditInfo{}, err
-	}
-	return auditInfoOf(s.pool.Name(), r), nil
-}
-
-// auditWhere tells how far the audit is that runs, or the last one was: bytes done, and in all.
-func (s *service) auditWhere(ctx context.Context, _ peer, _ none) ([2]int64, error) {
-	done, total := s.auditAt.get(ctx)
-	return [2]int64{done, total}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,9 +22,9 @@ var opFail = op[int, none]{name: "fail"}
 
 // failing serves an operation that fails with one of errs, by number.
 func failing(t *testing.T, errs *[]error) live {
-	ops := operations{}
-	handle(ops, opFail, func(_ context.Context, _ peer, n int) (none, error) { return none{}, (*errs)[n] })
-	return startControl(t, ops)
+	c := newControlServer(slog.New(slog.DiscardHandler))
+	handle(c, opFail, func(_ context.Context, _ peer, n int) (none, error) { return none{}, (*errs)[n] })
+	return startControl(t, c)
 }
 
 // An error of any kind is of that kind, and of no other than before, on the other side of the socket. Its text is the same.

@@ -110,26 +110,23 @@ func (l *lab) serve(h host) {
 		t.Fatal(err)
 	}
 	s := &service{pool: l.pool, own: l.own, eraser: eraser, view: l.view, log: slog.New(slog.DiscardHandler), dir: "/lab", now: l.app.now, dev: l.disk}
-	ops := operations{}
-	s.handleAll(ops)
+	control := newControlServer(s.log)
+	s.handleAll(control)
 	l.live = live{UUID: uuid.UUID{9}, Name: "lab", Device: "/nowhere/lab.pool", Dir: "/lab", MountDev: "0:99", PID: 4711, Socket: h.socketPath(uuid.UUID{9})}
-	handle(ops, opInfo, func(context.Context, peer, none) (poolInfo, error) {
+	handle(control, opInfo, func(context.Context, peer, none) (poolInfo, error) {
 		return poolInfo{Live: l.live, Usage: usageOf(l.pool.Usage())}, nil
 	})
 	lock, err := h.lockPool(uuid.UUID{9})
 	if err != nil {
 		t.Fatal(err)
 	}
-	control, err := h.listenControl(uuid.UUID{9}, ops, s.log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(lock.publish(l.live), h.register(known{uuid.UUID{9}, "lab", l.live.Device, "/lab"})); err != nil {
+	socket, err := h.socketDir(uuid.UUID{9})
+	if err := errors.Join(err, control.listen(socket), lock.publish(l.live), h.register(known{uuid.UUID{9}, "lab", l.live.Device, "/lab"})); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	handle(ops, opUmount, func(context.Context, peer, umountArgs) (umountResult, error) {
+	handle(control, opUmount, func(context.Context, peer, umountArgs) (umountResult, error) {
 		cancel()
 		return umountResult{}, nil
 	})

@@ -16,6 +16,12 @@ type op[Args, Result any] struct {
 	reads bool // it changes nothing: a pool that is mounted for reading has it, too
 }
 
+// stream is an operation that takes its time, and tells events before its result.
+type stream[Args, Event, Result any] struct {
+	name  string
+	reads bool
+}
+
 // The operations.
 var (
 	opInfo     = op[none, poolInfo]{name: "info", reads: true}
@@ -38,56 +44,61 @@ var (
 	opEraseLog = op[none, []eraseRecord]{name: "erase-log", reads: true}
 	opCheck    = op[none, *chain.CheckReport]{name: "check", reads: true}
 	opDump     = op[none, string]{name: "dump", reads: true}
-	opAudit    = op[none, auditInfo]{name: "audit", reads: true}
-	opAuditAt  = op[none, [2]int64]{name: "audit-at", reads: true} // bytes done, and in all
+	opAudit    = stream[none, progressInfo, auditInfo]{name: "audit", reads: true}
 	opExtend   = op[extendArgs, poolSize]{name: "extend"}
 	opReduce   = op[reduceArgs, poolSize]{name: "reduce"}
 )
 
-// operation answers one request: args is JSON, and so is the result.
-type operation struct {
-	reads  bool
-	answer func(ctx context.Context, who peer, args json.RawMessage) (any, error)
-}
-
-// operations are what a daemon answers, by name.
-type operations map[string]operation
+// progressInfo is how far an operation is, in bytes.
+type progressInfo struct{ Done, Total int64 }
 
 // handle makes fn the answer to an operation. An operation that has one already is a bug.
-func handle[Args, Result any](ops operations, o op[Args, Result], fn func(context.Context, peer, Args) (Result, error)) {
-	if _, ok := ops[o.name]; ok {
-		panic(fmt.Sprintf("control: operation %q has two handlers", o.name))
-	}
-	ops[o.name] = operation{o.reads, func(ctx context.Context, who peer, raw json.RawMessage) (any, error) {
-		var args Args
-		if err := show.Decode(raw, &args); err != nil {
-			return nil, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not understand the arguments: %w", version(), err))
+func handle[Args, Result any](c *controlServer, o op[Args, Result], fn func(context.Context, peer, Args) (Result, error)) {
+	c.add(o.name, operation{o.reads, func(ctx context.Context, who peer, raw json.RawMessage, _ func(any) error) (any, error) {
+		args, err := argumentsOf[Args](raw)
+		if err != nil {
+			return nil, err
 		}
 		return fn(ctx, who, args)
-	}}
+	}})
 }
 
-// onlyReading refuses with err all that does not only read.
-func (ops operations) onlyReading(err error) {
-	for name, o := range ops {
-		if !o.reads {
-			ops[name] = operation{answer: func(context.Context, peer, json.RawMessage) (any, error) { return nil, err }}
+// handleStream makes fn the answer to a stream. The error of tell is for fn to return: nobody is there who would hear more.
+func handleStream[Args, Event, Result any](c *controlServer, s stream[Args, Event, Result],
+	fn func(ctx context.Context, who peer, args Args, tell func(Event) error) (Result, error),
+) {
+	c.add(s.name, operation{s.reads, func(ctx context.Context, who peer, raw json.RawMessage, tell func(any) error) (any, error) {
+		args, err := argumentsOf[Args](raw)
+		if err != nil {
+			return nil, err
 		}
+		return fn(ctx, who, args, func(e Event) error { return tell(e) })
+	}})
+}
+
+// argumentsOf reads what an operation is asked with.
+func argumentsOf[Args any](raw json.RawMessage) (args Args, err error) {
+	if err := show.Decode(raw, &args); err != nil {
+		return args, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not understand the arguments: %w", version(), err))
 	}
+	return args, nil
 }
 
 // call asks the daemon of a pool for the operation and waits for its end, or ctx's.
 func (o op[Args, Result]) call(ctx context.Context, l live, args Args) (res Result, err error) {
-	raw, err := show.Encode(args)
-	if err != nil {
-		return res, err
-	}
-	r, err := exchange(ctx, l.Socket, request{o.name, raw, actorOf(ctx)})
-	if err != nil {
-		return res, notAnswered(ctx, l, o.name, err)
-	}
-	if r.Error != nil {
-		return res, r.Error.err()
-	}
-	return res, show.Decode(r.Result, &res)
+	err = ask(ctx, l, o.name, args, func(json.RawMessage) error { return nil }, &res)
+	return res, err
+}
+
+// call asks the daemon of a pool for the stream and calls each for its events, until the result is there or ctx ends.
+func (s stream[Args, Event, Result]) call(ctx context.Context, l live, args Args, each func(Event)) (res Result, err error) {
+	err = ask(ctx, l, s.name, args, func(raw json.RawMessage) error {
+		var e Event
+		err := show.Decode(raw, &e)
+		if err == nil {
+			each(e)
+		}
+		return err
+	}, &res)
+	return res, err
 }

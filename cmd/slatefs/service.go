@@ -31,7 +31,6 @@ type service struct {
 
 	setting  sync.Mutex // one change of properties at a time
 	auditing sync.Mutex
-	auditAt  progressMark
 }
 
 // view is what the service needs of the mount: it is told what was changed beside it, and asked who has files open.
@@ -52,27 +51,26 @@ type mountView struct {
 func (m mountView) Holders(ino chain.Ino) ([]fs.Holder, error) { return m.srv.Holders(ino) }
 
 // handleAll answers the operations that work on the pool.
-func (s *service) handleAll(ops operations) {
-	handle(ops, opCreate, s.create)
-	handle(ops, opResize, s.resize)
-	handle(ops, opRename, s.rename)
-	handle(ops, opSnapshot, s.snapshot)
-	handle(ops, opRollback, s.rollback)
-	handle(ops, opClone, s.clone)
-	handle(ops, opDestroy, s.destroy)
-	handle(ops, opUndo, s.undestroy)
-	handle(ops, opList, s.list)
-	handle(ops, opTree, s.tree)
-	handle(ops, opSetProps, s.setProps)
-	handle(ops, opGetProps, s.getProps)
-	handle(ops, opJobs, s.jobs)
-	handle(ops, opDrain, s.drain)
-	handle(ops, opFirst, s.first)
-	handle(ops, opEraseLog, s.eraseLog)
-	handle(ops, opCheck, s.check)
-	handle(ops, opDump, s.dump)
-	handle(ops, opAudit, s.audit)
-	handle(ops, opAuditAt, s.auditWhere)
+func (s *service) handleAll(c *controlServer) {
+	handle(c, opCreate, s.create)
+	handle(c, opResize, s.resize)
+	handle(c, opRename, s.rename)
+	handle(c, opSnapshot, s.snapshot)
+	handle(c, opRollback, s.rollback)
+	handle(c, opClone, s.clone)
+	handle(c, opDestroy, s.destroy)
+	handle(c, opUndo, s.undestroy)
+	handle(c, opList, s.list)
+	handle(c, opTree, s.tree)
+	handle(c, opSetProps, s.setProps)
+	handle(c, opGetProps, s.getProps)
+	handle(c, opJobs, s.jobs)
+	handle(c, opDrain, s.drain)
+	handle(c, opFirst, s.first)
+	handle(c, opEraseLog, s.eraseLog)
+	handle(c, opCheck, s.check)
+	handle(c, opDump, s.dump)
+	handleStream(c, opAudit, s.audit)
 }
 
 // req is who asks, and for what, as the pool notes it.

@@ -7,8 +7,8 @@ import (
 	"slatefs/chain"
 )
 
-// The control protocol: a client connects, writes one request as a line of JSON, reads one reply as a line of JSON.
-// Closing the connection before the reply cancels what can be cancelled.
+// The control protocol: a client connects, writes one request as a line of JSON, and reads replies as lines of JSON: any number
+// of events, and then an error or the result. Closing the connection before that cancels what can be cancelled.
 
 // request asks for one operation.
 type request struct {
@@ -17,8 +17,9 @@ type request struct {
 	Actor string          `json:"actor,omitempty"` // for whom, as the caller says
 }
 
-// reply is the answer: an error or a result.
+// reply is a line of the answer: an event, or at last an error or a result.
 type reply struct {
+	Event  json.RawMessage `json:"event,omitempty"`
 	Error  *wireError      `json:"error,omitempty"`
 	Result json.RawMessage `json:"result,omitempty"`
 }

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// audit reads the device of the pool while it is in use; one at a time.
+func (s *service) audit(ctx context.Context, _ peer, _ none, tell func(progressInfo) error) (auditInfo, error) {
+	if !s.auditing.TryLock() {
+		return auditInfo{}, fmt.Errorf("pool %s: is being audited already", s.pool.Name())
+	}
+	defer s.auditing.Unlock()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	at := teller{tell: tell, failed: cancel}
+	r, err := s.pool.Audit(ctx, at.set)
+	if err != nil {
+		return auditInfo{}, err
+	}
+	at.last()
+	return auditInfoOf(s.pool.Name(), r), nil
+}
+
+// teller tells how far something is, not more often than somebody can look.
+type teller struct {
+	tell   func(progressInfo) error
+	failed func(error) // nobody hears it
+	now    progressInfo
+	told   time.Time
+}
+
+// tellTime is how long it rests between two events.
+const tellTime = 100 * time.Millisecond
+
+func (t *teller) set(done, total int64) {
+	t.now = progressInfo{done, total}
+	if time.Since(t.told) < tellTime {
+		return
+	}
+	t.last()
+}
+
+// last tells how far it came.
+func (t *teller) last() {
+	t.told = time.Now()
+	if err := t.tell(t.now); err != nil {
+		t.failed(err)
+	}
+}
