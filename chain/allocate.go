@@ -42,17 +42,7 @@ func (v *Volume) Allocate(off, n int64, keepSize bool) error {
 // ledger, or makes the volume a preallocated one where that is more than what is clean.
 func (v *Volume) admitAllocation(lo, hi, size int64) (held int64, err error) {
 	p := v.p
-	err = p.until(func() (Need, error) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		h, err := v.usable()
-		if err != nil {
-			return Need{}, err
-		}
-		mapped, err := h.top.count(p.maps, lo, hi)
-		if err != nil {
-			return Need{}, wrapCorrupt(err)
-		}
+	err = v.counted(lo, hi, func(h *layer, mapped int64) (Need, error) {
 		c := credit{bytes: inodeBytes + sizeBytes}
 		r := p.tryRoom(c)
 		if r == nil {

@@ -122,9 +122,10 @@ func (v *Volume) writeZeros(fence *Plan, off, n int64) error {
 	return v.grow(off + n)
 }
 
-// alike is how far the blocks from lo on, up to hi, are of one kind: holes, shared or owned.
+// alike is how far the blocks from lo on, up to hi, are of one kind, holes, shared or owned, as far as a piece looks.
 func (v *Volume) alike(lo, hi int64) (end int64, mapped, owned bool, err error) {
 	p := v.p
+	end = lo
 	err = p.until(func() (Need, error) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -132,7 +133,7 @@ func (v *Volume) alike(lo, hi int64) (end int64, mapped, owned bool, err error) 
 		if err != nil {
 			return Need{}, err
 		}
-		for end = lo; end < hi; {
+		for n := 0; end < hi && n < pieceLen; n++ {
 			p.mu.step(1)
 			q, miss := h.top.lookup(p.maps, end, hi-end)
 			if miss {
@@ -170,8 +171,8 @@ func (v *Volume) zeroEdge(fence *Plan, from, to int64) error {
 	return err
 }
 
-// unmapRuns bounds the runs in one record.
-const unmapRuns = 256
+// unmapRuns bounds the runs in one record, and the pieces of the map that are looked at for it under one hold of the plan lock.
+const unmapRuns = pieceLen / 3 // each is looked up, freed, and put into a job
 
 // detachBytes and sizeBytes bound the record of a detach and that of a size.
 const (
@@ -204,7 +205,7 @@ func (v *Volume) unmap(lo, hi int64) error {
 				return need, nil
 			}
 			if len(old) == 0 {
-				lo = hi
+				lo = next
 				return Need{}, nil
 			}
 			if h.frees(old) > 0 {
@@ -223,9 +224,9 @@ func (v *Volume) unmap(lo, hi int64) error {
 	return nil
 }
 
-// mapped collects the runs in [lo, hi), up to unmapRuns of them, and where it stopped.
+// mapped collects the runs in [lo, hi), looking at up to unmapRuns pieces, and where it stopped.
 func (l *layer) mapped(p *Pool, lo, hi int64) (next int64, old []oldRun, need Need) {
-	for lo < hi && len(old) < unmapRuns {
+	for n := 0; lo < hi && n < unmapRuns; n++ {
 		p.mu.step(1)
 		q, miss := l.top.lookup(p.maps, lo, hi-lo)
 		if miss {
@@ -240,26 +241,20 @@ func (l *layer) mapped(p *Pool, lo, hi int64) (next int64, old []oldRun, need Ne
 	return lo, old, Need{}
 }
 
-// detach cuts [lo, hi) off the head in one record. refer is right at once, the rest follows the walk.
+// detach cuts [lo, hi) off the head in one record, if anything is mapped there. refer is right at once, the rest follows the
+// walk. What is mapped is counted in pieces before; until the record is made nothing has changed.
 func (v *Volume) detach(lo, hi int64) error {
 	p := v.p
-	return p.until(func() (Need, error) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
+	return v.counted(lo, hi, func(h *layer, mapped int64) (Need, error) {
+		if mapped == 0 {
+			return Need{}, nil
+		}
 		c := credit{bytes: detachBytes, frees: true}
 		r := p.tryRoom(c)
 		if r == nil {
 			return Need{kind: needRoom, room: c}, nil
 		}
 		defer p.within(r)()
-		h, err := v.usable()
-		if err != nil {
-			return Need{}, err
-		}
-		mapped, err := h.top.count(p.maps, lo, hi)
-		if err != nil || mapped == 0 {
-			return Need{}, wrapCorrupt(err)
-		}
 		return Need{}, p.do(&recDetach{layer: h.id, lo: lo, hi: hi, mapped: mapped, when: p.opt.Now()})
 	})
 }
@@ -361,26 +356,10 @@ func (v *Volume) truncate(size int64, admit func() error, beside bool) error {
 		if err := v.unmap(blocksOf(size), blocksOf(now)); err != nil {
 			return err
 		}
-		if err := v.unmapBeyond(blocksOf(now)); err != nil {
+		if err := v.detach(blocksOf(now), mapEnd); err != nil { // what fallocate mapped past the end
 			return err
 		}
 		return v.resize(func(now int64) int64 { return min(now, size) }, beside)
 	}
 	return v.resize(func(now int64) int64 { return max(now, size) }, beside)
-}
-
-// unmapBeyond frees what fallocate mapped past the end.
-func (v *Volume) unmapBeyond(lo int64) error {
-	p := v.p
-	p.mu.Lock()
-	h, err := v.usable()
-	var mapped int64
-	if err == nil {
-		mapped, err = h.top.count(p.maps, lo, mapEnd)
-	}
-	p.mu.Unlock()
-	if err != nil || mapped == 0 {
-		return wrapCorrupt(err)
-	}
-	return v.detach(lo, mapEnd)
 }

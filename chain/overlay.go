@@ -152,52 +152,78 @@ func (o *overlay) bottom() (m meta.Map, depth int) {
 	return o.base, depth
 }
 
-// count is the number of mapped blocks in [lo, hi). It reads O(height) pages for every entry in the range.
-func (o *overlay) count(maps *meta.Maps, lo, hi int64) (int64, error) {
-	if lo >= hi {
-		return 0, nil
+// count counts the mapped blocks of [lo, hi) up to end, with pages that are in memory, in at most so many steps: an entry and
+// a range of the settled map are one each. miss is -1, or the block whose way has a page in the settled map that must be read
+// before it goes on.
+func (o *overlay) count(maps *meta.Maps, lo, hi int64, steps *int) (n, end, miss int64) {
+	switch {
+	case lo >= hi:
+		return 0, hi, -1
+	case o.settled:
+		return countSettled(maps, o.base, lo, hi, steps)
+	case o.kind == storeyEntries:
+		return o.countEntries(maps, lo, hi, steps)
 	}
-	if o.settled {
-		n, err := maps.CountRange(o.base, lo, hi)
-		return int64(n), err
+	parts := [2][2]int64{{lo, min(hi, o.lo)}, {max(lo, o.hi), hi}} // of the map below, around the hole
+	if o.kind == storeyWindow {
+		parts = [2][2]int64{{max(lo, o.lo), min(hi, o.hi)}}
 	}
-	switch o.kind {
-	case storeyWindow:
-		return o.under.count(maps, max(lo, o.lo), min(hi, o.hi))
-	case storeyRest:
-		a, err := o.under.count(maps, lo, min(hi, o.lo))
-		if err != nil {
-			return 0, err
+	for _, r := range parts {
+		if r[0] >= r[1] {
+			continue
 		}
-		b, err := o.under.count(maps, max(lo, o.hi), hi)
-		return a + b, err
-	case storeyEntries:
+		k, at, miss := o.under.count(maps, r[0], r[1], steps)
+		if n += k; at < r[1] {
+			return n, at, miss
+		}
 	}
-	var total int64
-	var err error
-	below := func(to int64) bool {
-		var n int64
-		n, err = o.under.count(maps, lo, to)
-		total += n
-		return err == nil
+	return n, hi, -1
+}
+
+func countSettled(maps *meta.Maps, m meta.Map, lo, hi int64, steps *int) (n, end, miss int64) {
+	if *steps <= 0 {
+		return 0, lo, -1
+	}
+	*steps--
+	k, miss := maps.CountCached(m, lo, hi)
+	if miss >= 0 {
+		return 0, lo, miss
+	}
+	return int64(k), hi, -1
+}
+
+func (o *overlay) countEntries(maps *meta.Maps, lo, hi int64, steps *int) (n, end, miss int64) {
+	pos, miss := lo, int64(-1)
+	gap := func(to int64) bool { // what no entry covers, up to to
+		var k int64
+		if pos < to {
+			k, pos, miss = o.under.count(maps, pos, to, steps)
+			n += k
+		}
+		return pos >= to
 	}
 	from := lo
 	if k, q, ok := o.entries.Floor(at(lo)); ok && start(k)+q.n > lo {
 		from = start(k)
 	}
+	whole := true
 	o.entries.Ascend(at(from), func(k omap.Key, q piece) bool {
-		s, e := start(k), start(k)+q.n
-		if s >= hi || !below(min(s, hi)) {
+		s, e := start(k), min(start(k)+q.n, hi)
+		if s >= hi {
 			return false
 		}
-		if q.dev != 0 {
-			total += min(e, hi) - max(s, lo)
+		if whole = gap(s) && *steps > 0; !whole {
+			return false
 		}
-		lo = max(lo, e)
+		*steps--
+		if q.dev != 0 {
+			n += e - pos
+		}
+		pos = e
 		return true
 	})
-	if err == nil {
-		below(hi)
+	if whole {
+		gap(hi)
 	}
-	return total, err
+	return n, pos, miss
 }

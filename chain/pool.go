@@ -88,6 +88,7 @@ type Pool struct {
 	nextIno     Ino
 	dirtyN      int64 // blocks in jobs that can be zeroed
 	failedN     int64
+	tallies     int            // of all volumes, under way
 	namedN      int64          // claimed blocks in open plans
 	cleaned     int64          // blocks erased, by this process
 	freeing     int64          // blocks of dead layers that no walk has sorted yet

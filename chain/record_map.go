@@ -42,6 +42,7 @@ func (r *recMap) apply(p *Pool) error {
 	if r.n <= 0 || r.n > mapEnd || r.lb > mapEnd-r.n || r.size > MaxSize || !l.head {
 		return fmt.Errorf("layer %v: map record of %d blocks, head %v: %w", l.id, r.n, l.head, ErrCorrupt)
 	}
+	p.tallyMap(l, r.lb, r.n, r.dev != 0)
 	l.top.set(r.lb, piece{n: r.n, dev: r.dev, birth: birthOf(r.dev, l.id)})
 	if r.dev != 0 {
 		run := alloc.Run{Start: r.dev, Len: r.n}
@@ -99,6 +100,7 @@ func (r *recDetach) apply(p *Pool) error {
 	if r.lo < 0 || r.hi <= r.lo || r.hi > mapEnd || !l.head {
 		return fmt.Errorf("layer %v: detach of blocks %d to %d: %w", l.id, r.lo, r.hi, ErrCorrupt)
 	}
+	p.tallyAnew(l.vol, r.lo, r.hi)
 	below := l.top
 	rest := &overlay{layer: l, under: below, kind: storeyRest, lo: r.lo, hi: r.hi}
 	window := &overlay{layer: l, under: below, kind: storeyWindow, lo: r.lo, hi: r.hi, pair: rest}

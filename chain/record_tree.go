@@ -126,6 +126,7 @@ func (r *recRollback) apply(p *Pool) error {
 	if old == nil || snap.head || snap.dead {
 		return fmt.Errorf("rollback of volume %d: %w", r.vol, ErrCorrupt)
 	}
+	p.tallyAnew(r.vol, 0, mapEnd)
 	p.newLayer(snap, r.vol, snap.size, r.when)
 	old.head = false
 	j := p.newJob(r.vol, p.pathOf(r.vol), snap.name, reasonRollback, r.who, r.when)

@@ -233,36 +233,47 @@ func (p *Pool) seek(of func() *layer, off int64, data bool) (int64, error) {
 	lb := off / BlockSize
 	var size int64
 	var found bool
-	err := p.until(func() (Need, error) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		l := of()
-		if l == nil {
-			return Need{}, ErrGone
-		}
-		if size = l.size; off < 0 || off >= size {
-			return Need{}, fmt.Errorf("seek to %d in %d bytes: %w", off, size, ErrRange)
-		}
-		for end := blocksOf(size); lb < end; {
-			q, miss := l.top.lookup(p.maps, lb, end-lb)
-			if miss {
-				m, _ := l.top.bottom()
-				return Need{kind: needPage, m: m, lb: lb}, nil
+	for more := true; more; {
+		err := p.until(func() (need Need, err error) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			l := of()
+			if l == nil {
+				return Need{}, ErrGone
 			}
-			if found = (q.dev != 0) == data; found {
-				break
+			if size = l.size; off < 0 || off >= size {
+				return Need{}, fmt.Errorf("seek to %d in %d bytes: %w", off, size, ErrRange)
 			}
-			lb += q.n
+			lb, found, need = l.next(p, lb, blocksOf(size), data)
+			more = !found && lb < blocksOf(size)
+			return need, nil
+		})
+		if err != nil {
+			return 0, err
 		}
-		return Need{}, nil
-	})
+	}
 	switch {
-	case err != nil:
-		return 0, err
 	case found:
 		return min(max(off, lb*BlockSize), size), nil
 	case data:
 		return 0, fmt.Errorf("no data after %d: %w", off, ErrRange)
 	}
 	return size, nil
+}
+
+// next is the first block from lb on, below end, that is mapped, or is not, as far as a piece looks.
+func (l *layer) next(p *Pool, lb, end int64, mapped bool) (at int64, found bool, need Need) {
+	for n := 0; lb < end && n < pieceLen; n++ {
+		p.mu.step(1)
+		q, miss := l.top.lookup(p.maps, lb, end-lb)
+		if miss {
+			m, _ := l.top.bottom()
+			return lb, false, Need{kind: needPage, m: m, lb: lb}
+		}
+		if (q.dev != 0) == mapped {
+			return lb, true, Need{}
+		}
+		lb += q.n
+	}
+	return lb, false, Need{}
 }

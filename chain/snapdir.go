@@ -41,8 +41,9 @@ func (p *Pool) ReadSnaps(dir Ino, after uint64, fn func(DirEntry) bool) error {
 	}
 }
 
-// pieceLen bounds what is looked at under one hold of the plan lock by who lists things.
-const pieceLen = 64
+// pieceLen bounds the steps of a piece: of what lists, counts or looks through something under one hold of the plan lock. A few
+// steps are beside it.
+const pieceLen = 48
 
 // snapsAfter is one piece of ReadSnaps.
 func (p *Pool) snapsAfter(dir Ino, after uint64) (piece []DirEntry, more bool, err error) {
@@ -60,6 +61,7 @@ func (p *Pool) snapsAfter(dir Ino, after uint64) (piece []DirEntry, more bool, e
 			if more = len(piece) == pieceLen; more {
 				return false
 			}
+			p.mu.step(1)
 			piece = append(piece, DirEntry{v.file + "@" + l.name, Ino(l.id), TypeFile, snapCookie(v, l)})
 			return true
 		})

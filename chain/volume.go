@@ -14,10 +14,11 @@ type Volume struct {
 	ino Ino
 
 	// guarded by the plan lock
-	active    []*Plan // writes that are planned and not ended, for the block locks and for settling
-	waiting   []*Plan // writes and fences that may not begin yet, in the order in which they came (blocklock.go)
-	rollbacks uint64  // a plan from before one leaves no trace
-	beside    bool    // the size was changed by a command, and no append has shown yet that it is known (append.go)
+	active    []*Plan  // writes that are planned and not ended, for the block locks and for settling
+	waiting   []*Plan  // writes and fences that may not begin yet, in the order in which they came (blocklock.go)
+	tallies   []*tally // counts of what is mapped that are under way (tally.go)
+	rollbacks uint64   // a plan from before one leaves no trace
+	beside    bool     // the size was changed by a command, and no append has shown yet that it is known (append.go)
 	gone      bool
 	policy    uint64 // Pool.policies when the policy of its job was looked at
 	readers   int    // opens by access mode
