@@ -103,8 +103,8 @@ func (a *app) serveBackground(ctx context.Context, c mountConfig, ready *os.File
 
 // startLogged opens the log and starts the daemon. The log is to be flushed, also on error.
 func (a *app) startLogged(c *mountConfig) (d *daemon, log *lateLog, err error) {
-	pools, _ := a.host.pools() // the command that started the daemon has told
-	c.opts.log = a.host.logPath(c.pool.device, pools)
+	pools, _ := a.host.Pools() // the command that started the daemon has told
+	c.opts.log = a.host.LogPath(c.pool.device, pools)
 	f, err := openLog(c.opts.log)
 	if err != nil {
 		// A log keeps nobody from his pool.

@@ -12,11 +12,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
 // ask asks a daemon for an operation. each is called for its events, and res is its result.
-func ask(ctx context.Context, l live, op string, args any, each func(json.RawMessage) error, res any) error {
+func ask(ctx context.Context, l host.Live, op string, args any, each func(json.RawMessage) error, res any) error {
 	raw, err := show.Encode(args)
 	if err != nil {
 		return err
@@ -32,7 +33,7 @@ func ask(ctx context.Context, l live, op string, args any, each func(json.RawMes
 }
 
 // notAnswered says why a daemon did not answer, as far as can be told, and what to do.
-func notAnswered(ctx context.Context, l live, op string, err error) error {
+func notAnswered(ctx context.Context, l host.Live, op string, err error) error {
 	at := fmt.Sprintf("pool %s: control socket %s", l.Name, l.Socket)
 	switch {
 	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
@@ -41,7 +42,7 @@ func notAnswered(ctx context.Context, l live, op string, err error) error {
 		return fmt.Errorf("pool %s: the daemon, process %d, did not answer in time: %w", l.Name, l.PID, ctx.Err())
 	case errors.Is(err, os.ErrPermission):
 		return show.Hinted(fmt.Errorf("%s: the daemon is another user's", at), "only that user and root may ask it")
-	case !held(l.lock):
+	case !l.Running():
 		return show.Hinted(fmt.Errorf("%s: the daemon, process %d, has ended", at, l.PID), "slatefs mount %s DIR mounts the pool again", l.Name)
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%s: the daemon, process %d, ended the connection without an answer; its log says why", at, l.PID)

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"slatefs/cmd/slatefs/internal/show"
@@ -79,17 +78,6 @@ func (c *controlServer) onlyReading(err error) {
 			c.ops[name] = operation{answer: func(context.Context, peer, json.RawMessage, func(any) error) (any, error) { return nil, err }}
 		}
 	}
-}
-
-// socketPath is where the control socket of a pool lies.
-func (h host) socketPath(id uuid.UUID) string {
-	return filepath.Join(h.run, id.String(), "control.sock")
-}
-
-// socketDir makes the directory of a pool's control socket, which only this user may enter, and returns the socket's path.
-func (h host) socketDir(id uuid.UUID) (socket string, err error) {
-	socket = h.socketPath(id)
-	return socket, privateDir(filepath.Dir(socket))
 }
 
 // listen binds the socket at path. Its directory, which is there, holds nothing else, and goes with it. The caller sees to it that

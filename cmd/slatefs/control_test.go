@@ -16,14 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
 // startControl serves operations until the test's end.
-func startControl(t *testing.T, c *controlServer) live {
+func startControl(t *testing.T, c *controlServer) host.Live {
 	t.Helper()
 	h := testHost(t)
-	socket, err := h.socketDir(uuid.UUID{1})
+	socket, err := h.SocketDir(uuid.UUID{1})
 	if err := errors.Join(err, c.listen(socket)); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,7 @@ func startControl(t *testing.T, c *controlServer) live {
 			t.Errorf("the socket's directory stays: %v", err)
 		}
 	})
-	return live{Name: "lab", Socket: socket}
+	return host.Live{Name: "lab", Socket: socket}
 }
 
 // Operations of the tests.
@@ -121,7 +122,7 @@ func TestControlBadClients(t *testing.T) {
 }
 
 func TestCallWithoutDaemon(t *testing.T) {
-	l := live{Name: "lab", Socket: filepath.Join(t.TempDir(), "no")}
+	l := host.Live{Name: "lab", Socket: filepath.Join(t.TempDir(), "no")}
 	if _, err := opNope.call(t.Context(), l, none{}); err == nil || !strings.Contains(err.Error(), "pool lab: control socket") {
 		t.Errorf("call returns %v", err)
 	}
@@ -186,7 +187,7 @@ func TestControlOutlivesEMFILE(t *testing.T) {
 	var log bytes.Buffer
 	c := newControlServer(slog.New(slog.NewTextHandler(&log, nil)))
 	handle(c, opAdd, func(context.Context, peer, [2]int) (int, error) { return 1, nil })
-	socket, err := h.socketDir(uuid.UUID{1})
+	socket, err := h.SocketDir(uuid.UUID{1})
 	if err := errors.Join(err, c.listen(socket)); err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +195,7 @@ func TestControlOutlivesEMFILE(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- c.serve(ctx) }()
-	if n, err := opAdd.call(t.Context(), live{Name: "lab", Socket: h.socketPath(uuid.UUID{1})}, [2]int{}); err != nil || n != 1 {
+	if n, err := opAdd.call(t.Context(), host.Live{Name: "lab", Socket: h.SocketPath(uuid.UUID{1})}, [2]int{}); err != nil || n != 1 {
 		t.Errorf("%d, %v", n, err)
 	}
 	cancel()
@@ -224,33 +225,38 @@ func TestControlErrors(t *testing.T) {
 			t.Errorf("%s: %v, hint %q", c.op, err, show.HintOf(err))
 		}
 	}
-	gone := live{Name: "lab", Socket: filepath.Join(t.TempDir(), "no"), PID: 7, Dir: "/lab"}
-	if _, err := opNope.call(t.Context(), gone, none{}); err == nil || !strings.Contains(err.Error(), "the daemon, process 7, has ended") {
-		t.Errorf("ended: %v", err)
-	}
 	h := testHost(t)
-	lock, err := h.lockPool(uuid.UUID{7})
+	lock, err := h.LockPool(uuid.UUID{7})
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone.lock = h.lockPath(uuid.UUID{7})
+	if err := lock.Publish(host.Live{Name: "lab", Socket: filepath.Join(t.TempDir(), "no"), PID: 7, Dir: "/lab"}); err != nil {
+		t.Fatal(err)
+	}
+	gone, ok := h.Live(uuid.UUID{7})
+	if !ok {
+		t.Fatal("nobody says anything")
+	}
 	if _, err := opNope.call(t.Context(), gone, none{}); err == nil || !strings.Contains(err.Error(), "nobody listens there, though the daemon, process 7, is there") ||
 		show.HintOf(err) != "umount /lab ends the daemon" {
 		t.Errorf("no socket: %v", err)
 	}
-	if err := lock.release(); err != nil {
+	if err := lock.Release(); err != nil {
 		t.Error(err)
+	}
+	if _, err := opNope.call(t.Context(), gone, none{}); err == nil || !strings.Contains(err.Error(), "the daemon, process 7, has ended") {
+		t.Errorf("ended: %v", err)
 	}
 }
 
 // A daemon that does not answer hides no other pool.
 func TestMuteDaemon(t *testing.T) {
 	l := newLab(t)
-	lock, err := l.app.host.lockPool(uuid.UUID{7})
+	lock, err := l.app.host.LockPool(uuid.UUID{7})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := lock.publish(live{UUID: uuid.UUID{7}, Name: "mute", Dir: "/mute", Device: "/nowhere/mute", Socket: "/nowhere/s", PID: 7}); err != nil {
+	if err := lock.Publish(host.Live{UUID: uuid.UUID{7}, Name: "mute", Dir: "/mute", Device: "/nowhere/mute", Socket: "/nowhere/s", PID: 7}); err != nil {
 		t.Fatal(err)
 	}
 	if out := l.ok("pool list -H"); !strings.Contains(out, "\nmute\t-\t-\t-\t-\t-\tno-answer\t/mute\t") || !strings.Contains(out, "\tonline\t/lab\t") {
@@ -259,7 +265,7 @@ func TestMuteDaemon(t *testing.T) {
 	if out := l.ok("pool status -x"); !strings.Contains(out, "state: no-answer\n") || !strings.Contains(out, "trouble: pool mute: control socket /nowhere/s: nobody listens there") {
 		t.Error(out)
 	}
-	if err := lock.release(); err != nil {
+	if err := lock.Release(); err != nil {
 		t.Error(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -50,7 +51,7 @@ func (a *app) create(ctx context.Context, files []string, args createArgs) (err 
 	if err != nil {
 		return err
 	}
-	var l live
+	var l host.Live
 	if l, args.Objects, err = f.objects(files); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 	"slatefs/fs"
@@ -30,12 +31,12 @@ type mountConfig struct {
 
 // daemon is one mounted pool.
 type daemon struct {
-	host host
+	host host.Host
 	now  func() time.Time
 	log  *slog.Logger
 
 	undo    []func() error // what start did, to be undone in reverse order
-	lock    *poolLock
+	lock    *host.Lock
 	pool    *chain.Pool
 	eraser  *erase.Eraser
 	srv     *fs.Server
@@ -44,7 +45,7 @@ type daemon struct {
 	control *controlServer
 
 	recorder *recorder
-	live     live
+	live     host.Live
 
 	helpMu  sync.Mutex
 	helpers []*helper
@@ -101,7 +102,7 @@ func (d *daemon) listen(s *service) error {
 	if d.pool.ReadOnly() {
 		d.control.onlyReading(fmt.Errorf("pool %s is mounted for reading (-o ro): %w", d.live.Name, chain.ErrReadOnly))
 	}
-	socket, err := d.host.socketDir(d.live.UUID)
+	socket, err := d.host.SocketDir(d.live.UUID)
 	if err != nil {
 		return fmt.Errorf("control: %w", err)
 	}
@@ -120,17 +121,17 @@ func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.lock, err = a.host.lockPool(id); err != nil {
+	if d.lock, err = a.host.LockPool(id); err != nil {
 		return nil, err
 	}
 	// Undone last: when the lock is free, everything else is.
-	d.undo = []func() error{d.lock.release, release}
+	d.undo = []func() error{d.lock.Release, release}
 	if err := a.copyOf(context.Background(), id, c.pool.device); err != nil && !c.adopt {
 		return nil, err
 	}
-	d.live = live{
+	d.live = host.Live{
 		UUID: id, Name: name, Device: c.pool.device, Identity: dev.Identity(), PID: os.Getpid(), Started: d.now(),
-		Socket: a.host.socketPath(id), Version: version(), Log: c.opts.log,
+		Socket: a.host.SocketPath(id), Version: version(), Log: c.opts.log,
 	}
 	d.sayWhere(a)
 	if err := d.open(a, dev, c); err != nil {
@@ -146,12 +147,12 @@ func (d *daemon) open(a *app, dev *blockdev.File, c mountConfig) (err error) {
 	if o.ReadOnly {
 		i, err := chain.Identify(dev)
 		if err == nil && !c.take {
-			err = d.host.heldElsewhere(i)
+			err = heldElsewhere(d.host, i)
 		}
 		if err != nil {
 			return err
 		}
-	} else if o.Host, err = d.host.asHolder(d.now()); err != nil {
+	} else if o.Host, err = asHolder(d.host, d.now()); err != nil {
 		if dev.IsBlockDevice() { // which other hosts may reach
 			return err
 		}
@@ -164,7 +165,7 @@ func (d *daemon) open(a *app, dev *blockdev.File, c mountConfig) (err error) {
 
 // readSettings reads what this host does for the pool, and tells what the pool itself says of that, which means nothing.
 func (d *daemon) readSettings(a *app) *settings {
-	own, err := a.host.readSettings(d.live.UUID)
+	own, err := readSettings(a.host, d.live.UUID)
 	if err != nil {
 		d.warn(a, "what this host does for the pool is not done: its settings cannot be read", err)
 	}
@@ -218,17 +219,17 @@ func (d *daemon) mount(c mountConfig) (err error) {
 // publish tells clients where the daemon is, now and after its end. The pool is served all the same if that fails.
 func (d *daemon) publish(a *app) {
 	d.sayWhere(a)
-	if _, err := d.host.knownAs(d.live.UUID); err == nil && d.pool.ReadOnly() {
+	if _, err := d.host.KnownAs(d.live.UUID); err == nil && d.pool.ReadOnly() {
 		return // it may be read through a loop device or a snapshot: that is not its place
 	}
-	if err := a.remember(known{d.live.UUID, d.live.Name, d.live.Device, d.live.Dir}); err != nil {
+	if err := a.remember(host.Known{UUID: d.live.UUID, Name: d.live.Name, Device: d.live.Device, Dir: d.live.Dir}); err != nil {
 		d.warn(a, "the pool is mounted, but its name is not known here after its end", err)
 	}
 }
 
 // sayWhere tells clients where the daemon is.
 func (d *daemon) sayWhere(a *app) {
-	if err := d.lock.publish(d.live); err != nil {
+	if err := d.lock.Publish(d.live); err != nil {
 		d.warn(a, "commands will not find the daemon of this pool; umount(8) and SIGTERM end it", err)
 	}
 }

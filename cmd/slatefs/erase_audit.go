@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -98,7 +99,7 @@ func (a *app) auditOffline(ctx context.Context, ref poolRef) (info auditInfo, er
 }
 
 // auditOnline lets the daemon do it, which tells how far it is.
-func (a *app) auditOnline(ctx context.Context, l live) (auditInfo, error) {
+func (a *app) auditOnline(ctx context.Context, l host.Live) (auditInfo, error) {
 	var at progressMark
 	return slowly(ctx, a, "audit", at.get, func(ctx context.Context) (auditInfo, error) {
 		return opAudit.call(ctx, l, none{}, func(p progressInfo) { at.set(p.Done, p.Total) })

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -64,7 +65,7 @@ could not be erased.`,
 const pollTime = 100 * time.Millisecond
 
 // waitErased waits until jobs have ended; no ids: until nothing is left to erase.
-func (a *app) waitErased(ctx context.Context, l live, ids []uint64) (err error) {
+func (a *app) waitErased(ctx context.Context, l host.Live, ids []uint64) (err error) {
 	w := newEraseWait(ids)
 	// What is freed without a job yet gets one by this, so that an empty list means what it says.
 	if _, err := opDrain.call(ctx, l, none{}); err != nil {
@@ -226,7 +227,7 @@ func (w *eraseWait) stuck() error {
 const answerTime = 2 * time.Second
 
 // timeUp says what is left when the time that was given has run out, however far the wait had come.
-func (a *app) timeUp(ctx context.Context, l live, ids []uint64, given time.Duration) error {
+func (a *app) timeUp(ctx context.Context, l host.Live, ids []uint64, given time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	info, err := opJobs.call(ctx, l, none{})

@@ -13,6 +13,7 @@ import (
 	"slatefs/chain/blockdev"
 	"slatefs/chain/lvm"
 	"slatefs/chain/size"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -221,7 +222,7 @@ func (g *grower) change(ctx context.Context, size func(total, free, unit int64) 
 		}
 		return before, g.pool.Size(), err
 	}
-	ctx, cancel := context.WithTimeout(ctx, lvTime)
+	ctx, cancel := context.WithTimeout(ctx, host.LVTime)
 	defer cancel()
 	r, v, vg, err := g.volume(ctx)
 	if err != nil {
@@ -256,7 +257,7 @@ func (g *grower) reduce(ctx context.Context, least int64) (before, after int64, 
 	if g.lv == (lvm.Name{}) {
 		return before, before, fmt.Errorf("%s: is no logical volume, there is nobody to give space back to", g.dev.Path())
 	}
-	ctx, cancel := context.WithTimeout(ctx, lvTime)
+	ctx, cancel := context.WithTimeout(ctx, host.LVTime)
 	defer cancel()
 	r, v, vg, err := g.volume(ctx)
 	if err != nil {

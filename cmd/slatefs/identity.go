@@ -15,6 +15,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -29,11 +30,11 @@ var errOtherPool = errors.New("nothing was done")
 // told, what is left of that pool. A ref without a UUID means what lies there, whatever that is. release closes the device,
 // and takes away the logical volume if it is there for this command; always: in any case.
 func (a *app) reach(ctx context.Context, ref poolRef, o blockdev.Options, always bool) (dev *blockdev.File, release func() error, err error) {
-	undo, err := activate(ctx, ref.device, always)
+	undo, err := host.Activate(ctx, ref.device, always)
 	if err != nil {
 		return nil, nil, err
 	}
-	if dev, err = a.host.openDevice(ref.device, o); err != nil {
+	if dev, err = a.host.OpenDevice(ref.device, o); err != nil {
 		return nil, nil, errors.Join(err, undo())
 	}
 	if err := ref.lies(dev); err != nil {
@@ -140,16 +141,16 @@ func backing(path string) (string, error) {
 	if st.Mode&unix.S_IFMT == unix.S_IFBLK {
 		file, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/loop/backing_file", unix.Major(st.Rdev), unix.Minor(st.Rdev)))
 		if err == nil {
-			return identity(strings.TrimSuffix(string(file), "\n"))
+			return host.DeviceIdentity(strings.TrimSuffix(string(file), "\n"))
 		}
 	}
-	return identity(path)
+	return host.DeviceIdentity(path)
 }
 
 // copyOf refuses a pool that another device of this host has already: one of the two is a copy, and which one is not for us
 // to say.
 func (a *app) copyOf(ctx context.Context, id uuid.UUID, device string) error {
-	k, err := a.host.knownAs(id)
+	k, err := a.host.KnownAs(id)
 	if err != nil || k.Device == device || sameDevice(k.Device, device) || !a.stillThere(ctx, k) {
 		return nil // it was moved, or is new here
 	}
@@ -158,10 +159,10 @@ func (a *app) copyOf(ctx context.Context, id uuid.UUID, device string) error {
 }
 
 // stillThere tells whether a known pool may be where it was. Only what surely is not says no.
-func (a *app) stillThere(ctx context.Context, k known) bool {
-	if n, ok := lvArgument(k.Device); ok { // which need not be active
-		pools, err := lvPools(ctx)
-		if err != nil || slices.ContainsFunc(lvsOf(pools, k.UUID), func(p lvPool) bool { return p.lv == n }) {
+func (a *app) stillThere(ctx context.Context, k host.Known) bool {
+	if n, ok := host.LVArgument(k.Device); ok { // which need not be active
+		pools, err := host.LVPools(ctx)
+		if err != nil || slices.ContainsFunc(host.LVsOf(pools, k.UUID), func(p host.LVPool) bool { return p.LV == n }) {
 			return true
 		}
 	}
@@ -177,16 +178,16 @@ func (a *app) stillThere(ctx context.Context, k known) bool {
 
 // remember makes a pool known as what lies on its device. What else was known to lie there is gone, and that is told. Other places
 // are not looked at: one may be on a file system that does not answer.
-func (a *app) remember(k known) error {
+func (a *app) remember(k host.Known) error {
 	for _, other := range a.knownPools() {
 		if other.UUID != k.UUID && other.Device == k.Device {
 			a.warnOnce("pool %s %v, which was known to lie on %s, is forgotten: pool %s lies there", other.Name, paren(other.UUID), other.Device, k.Name)
-			if err := a.host.forget(other.UUID); err != nil {
+			if err := a.host.Forget(other.UUID); err != nil {
 				return err
 			}
 		}
 	}
-	return a.host.register(k)
+	return a.host.Register(k)
 }
 
 // gone forgets a pool that was on a device, and what else is known to lie there. A copy's end is not the pool's: what is known to

@@ -15,13 +15,14 @@ import (
 
 	"pgregory.net/rapid"
 
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
 var opFail = op[int, none]{name: "fail"}
 
 // failing serves an operation that fails with one of errs, by number.
-func failing(t *testing.T, errs *[]error) live {
+func failing(t *testing.T, errs *[]error) host.Live {
 	c := newControlServer(slog.New(slog.DiscardHandler))
 	handle(c, opFail, func(_ context.Context, _ peer, n int) (none, error) { return none{}, (*errs)[n] })
 	return startControl(t, c)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 	"slatefs/fs"
@@ -34,7 +36,7 @@ type lab struct {
 	text bytes.Buffer // stderr
 	pool *chain.Pool
 	view *fakeView
-	live live
+	live host.Live
 	own  *settings
 	disk *devtest.Disk
 }
@@ -98,7 +100,7 @@ func newLab(t *testing.T) *lab {
 }
 
 // serve runs what a daemon runs, until the test's end.
-func (l *lab) serve(h host) {
+func (l *lab) serve(h host.Host) {
 	t := l.t
 	words := chain.How{Program: "slatefs test", Device: "lab.pool (ino-1)"}
 	eraser, err := erase.New(l.disk, logged{l.pool, words}, erase.Config{Rate: 0, Method: blockdev.Overwrite, Clock: erase.NewClock(time.Now)})
@@ -106,22 +108,22 @@ func (l *lab) serve(h host) {
 		t.Fatal(err)
 	}
 	l.pool.SetZeroNow(eraser.Now)
-	if l.own, err = h.readSettings(uuid.UUID{9}); err != nil {
+	if l.own, err = readSettings(h, uuid.UUID{9}); err != nil {
 		t.Fatal(err)
 	}
 	s := &service{pool: l.pool, own: l.own, eraser: eraser, view: l.view, log: slog.New(slog.DiscardHandler), dir: "/lab", now: l.app.now, dev: l.disk}
 	control := newControlServer(s.log)
 	s.handleAll(control)
-	l.live = live{UUID: uuid.UUID{9}, Name: "lab", Device: "/nowhere/lab.pool", Dir: "/lab", MountDev: "0:99", PID: 4711, Socket: h.socketPath(uuid.UUID{9})}
+	l.live = host.Live{UUID: uuid.UUID{9}, Name: "lab", Device: "/nowhere/lab.pool", Dir: "/lab", MountDev: "0:99", PID: 4711, Socket: h.SocketPath(uuid.UUID{9})}
 	handle(control, opInfo, func(context.Context, peer, none) (poolInfo, error) {
 		return poolInfo{Live: l.live, Usage: usageOf(l.pool.Usage())}, nil
 	})
-	lock, err := h.lockPool(uuid.UUID{9})
+	lock, err := h.LockPool(uuid.UUID{9})
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket, err := h.socketDir(uuid.UUID{9})
-	if err := errors.Join(err, control.listen(socket), lock.publish(l.live), h.register(known{uuid.UUID{9}, "lab", l.live.Device, "/lab"})); err != nil {
+	socket, err := h.SocketDir(uuid.UUID{9})
+	if err := errors.Join(err, control.listen(socket), lock.Publish(l.live), h.Register(host.Known{UUID: uuid.UUID{9}, Name: "lab", Device: l.live.Device, Dir: "/lab"})); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -140,7 +142,7 @@ func (l *lab) serve(h host) {
 			}
 		}}
 		err := supervise(ctx, []part{{"pool", l.pool.Run}, {"eraser", eraser.Run}, end, {"control", control.serve}})
-		done <- errors.Join(err, l.pool.Close(), lock.release())
+		done <- errors.Join(err, l.pool.Close(), lock.Release())
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -221,4 +223,14 @@ func (l *lab) mkdir(path string) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+}
+
+func testHost(t *testing.T) host.Host {
+	t.Helper()
+	run, err := os.MkdirTemp("", "s") // short: names of sockets are
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(run) })
+	return host.Host{State: t.TempDir(), Run: filepath.Join(run, "r"), Log: t.TempDir(), Conf: filepath.Join(t.TempDir(), "conf")}
 }

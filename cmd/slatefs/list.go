@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -217,7 +218,7 @@ func (a *app) listRows(ctx context.Context, paths, types []string, recursive boo
 }
 
 // listed finds what a PATH means; the name or the device of a mounted pool is its root.
-func (f *finder) listed(arg string) (live, object, error) {
+func (f *finder) listed(arg string) (host.Live, object, error) {
 	l, o, err := f.object(arg)
 	if err == nil || strings.Contains(arg, "/") && !strings.HasPrefix(arg, "/dev/") {
 		return l, o, err

@@ -6,18 +6,19 @@ import (
 	"github.com/google/uuid"
 
 	"slatefs/chain/lvm"
+	"slatefs/cmd/slatefs/internal/host"
 )
 
 // A clone of a volume group has the tags of its pools, too: it is not taken for the one that is known.
 func TestCopiesOnLVs(t *testing.T) {
-	lv := func(vg string, id byte) lvPool {
+	lv := func(vg string, id byte) host.LVPool {
 		n := lvm.Name{VG: vg, LV: "lab"}
-		return lvPool{known: known{UUID: uuid.UUID{id}, Name: "lab", Device: n.Path()}, lv: n}
+		return host.LVPool{Known: host.Known{UUID: uuid.UUID{id}, Name: "lab", Device: n.Path()}, LV: n}
 	}
 	clone, orig, other := lv("vg1", 1), lv("vg0", 1), lv("vg2", 2)
-	all := []lvPool{clone, orig, other}
+	all := []host.LVPool{clone, orig, other}
 	for _, c := range []struct {
-		pools  []lvPool
+		pools  []host.LVPool
 		id     byte
 		device string
 		want   string
@@ -28,22 +29,22 @@ func TestCopiesOnLVs(t *testing.T) {
 		{all, 2, "/dev/vg9/lab", "vg2/lab"},
 		{all, 0, "/dev/vg0/lab", ""},
 	} {
-		p, ok := lvByUUID(c.pools, uuid.UUID{c.id}, c.device)
-		if ok != (c.want != "") || ok && p.lv.String() != c.want {
-			t.Errorf("pool %d on %s is %v, %v, want %q", c.id, c.device, p.lv, ok, c.want)
+		p, ok := host.LVByUUID(c.pools, uuid.UUID{c.id}, c.device)
+		if ok != (c.want != "") || ok && p.LV.String() != c.want {
+			t.Errorf("pool %d on %s is %v, %v, want %q", c.id, c.device, p.LV, ok, c.want)
 		}
 	}
 	f := &finder{
-		lvs: func() ([]lvPool, error) { return all, nil },
-		byName: func(string) (known, error) {
-			return known{UUID: uuid.UUID{1}, Name: "lab", Device: "/dev/vg9/lab"}, nil
+		lvs: func() ([]host.LVPool, error) { return all, nil },
+		byName: func(string) (host.Known, error) {
+			return host.Known{UUID: uuid.UUID{1}, Name: "lab", Device: "/dev/vg9/lab"}, nil
 		},
 	}
 	if ref, err := f.named("lab"); err == nil {
 		t.Errorf("one of two copies was taken: %+v", ref)
 	}
-	f.byName = func(string) (known, error) {
-		return known{UUID: uuid.UUID{1}, Name: "lab", Device: "/dev/vg0/lab"}, nil
+	f.byName = func(string) (host.Known, error) {
+		return host.Known{UUID: uuid.UUID{1}, Name: "lab", Device: "/dev/vg0/lab"}, nil
 	}
 	if ref, err := f.named("lab"); err != nil || ref.device != "/dev/vg0/lab" {
 		t.Errorf("%+v, %v", ref, err)

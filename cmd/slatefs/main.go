@@ -4,7 +4,7 @@
 // command that needs a mounted pool asks that daemon over its control socket. What holds here:
 //
 //   - One daemon per pool. It has the exclusive lock on the open file that does the I/O, and a lock file named by the
-//     pool's UUID, so that the same pool by another name, or through a loop device, is refused as well (lock.go).
+//     pool's UUID, so that the same pool by another name, or through a loop device, is refused as well (internal/host).
 //   - A daemon starts as a whole or not at all, and ends with its mount, in reverse order of its start (supervise.go). Nothing
 //     else ends it: what works for the mount is started again when it fails (helper.go), and neither hangups, nor soft limits,
 //     nor a log that can't be written to (latelog.go), nor what it calls outside (outside.go) end or hold it.

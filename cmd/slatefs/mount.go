@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -121,7 +121,7 @@ func (a *app) expect(c *mountConfig, id string) (err error) {
 	if c.pool.id, err = uuid.Parse(id); err != nil {
 		return err
 	}
-	if k, err := a.host.knownAs(c.pool.id); err == nil {
+	if k, err := a.host.KnownAs(c.pool.id); err == nil {
 		c.pool.name = k.Name
 	}
 	return nil
@@ -148,7 +148,7 @@ func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) 
 		return c, err
 	}
 	if ref.live != nil {
-		return c, inUse(*ref.live)
+		return c, host.InUse(*ref.live)
 	}
 	if err := a.refuseUnfinished(ctx, f, ref); err != nil {
 		return c, err
@@ -223,15 +223,4 @@ func (o mountOptions) logger(w io.Writer) *slog.Logger {
 		level = slog.LevelDebug
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
-}
-
-// logPath is the log file of a daemon in the background, by the name that the pool is called by.
-func (h host) logPath(device string, pools []known) string {
-	name := filepath.Base(device)
-	for _, k := range pools {
-		if k.Device == device {
-			name = k.Name
-		}
-	}
-	return filepath.Join(h.log, fmt.Sprintf("%s.log", name))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -85,13 +86,13 @@ func argumentsOf[Args any](raw json.RawMessage) (args Args, err error) {
 }
 
 // call asks the daemon of a pool for the operation and waits for its end, or ctx's.
-func (o op[Args, Result]) call(ctx context.Context, l live, args Args) (res Result, err error) {
+func (o op[Args, Result]) call(ctx context.Context, l host.Live, args Args) (res Result, err error) {
 	err = ask(ctx, l, o.name, args, func(json.RawMessage) error { return nil }, &res)
 	return res, err
 }
 
 // call asks the daemon of a pool for the stream and calls each for its events, until the result is there or ctx ends.
-func (s stream[Args, Event, Result]) call(ctx context.Context, l live, args Args, each func(Event)) (res Result, err error) {
+func (s stream[Args, Event, Result]) call(ctx context.Context, l host.Live, args Args, each func(Event)) (res Result, err error) {
 	err = ask(ctx, l, s.name, args, func(raw json.RawMessage) error {
 		var e Event
 		err := show.Decode(raw, &e)

@@ -13,6 +13,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -104,8 +105,8 @@ func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFla
 	if !poolName.MatchString(name) {
 		return n, show.Usagef("pool name %q: want letters, digits, and - _ . : inside, at most 100", name)
 	}
-	lv, isLV := lvArgument(device)
-	if !isLV && !isPath(device) {
+	lv, isLV := host.LVArgument(device)
+	if !isLV && !host.IsPath(device) {
 		return n, show.Hinted(show.Usagef("%s: is neither a path nor VG/LV", device), "a device starts with / or ./, as ./%s; an LV is VG/LV", device)
 	}
 	n = newPool{name: name, sparse: f.sparse, zeroed: f.assumeZero, zeroNow: f.zeroNow}
@@ -179,7 +180,7 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 	if err != nil {
 		return err
 	}
-	own, err := a.host.readSettings(id)
+	own, err := readSettings(a.host, id)
 	if err != nil {
 		return err
 	}
@@ -201,7 +202,7 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 	if n.old != uuid.Nil {
 		a.gone(n.old, n.device)
 	}
-	if err := a.remember(known{UUID: id, Name: n.name, Device: n.device}); err != nil {
+	if err := a.remember(host.Known{UUID: id, Name: n.name, Device: n.device}); err != nil {
 		a.warnOnce("the pool is made, but its name is not known here: %v; slatefs mount %s DIR finds it by its device", err, n.device)
 	}
 	return nil
@@ -210,7 +211,7 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 // makeOnDevice makes the pool on a device that is there. There is none on it, neither the old one nor the new, before all of
 // the new one is durable.
 func (a *app) makeOnDevice(ctx context.Context, n newPool, id uuid.UUID) error {
-	dev, err := a.host.openDevice(n.device, blockdev.Options{})
+	dev, err := a.host.OpenDevice(n.device, blockdev.Options{})
 	if err != nil {
 		return err
 	}

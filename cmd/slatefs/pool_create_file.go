@@ -15,6 +15,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -87,10 +88,10 @@ func (a *app) makeInFile(ctx context.Context, n newPool, id uuid.UUID) error {
 		err = renameNew(tmp, n.device)
 	}
 	if err != nil {
-		return errors.Join(err, dev.Close(), removeIfThere(tmp))
+		return errors.Join(err, dev.Close(), host.RemoveIfThere(tmp))
 	}
 	// The lock goes last: it tells that somebody is at work.
-	return errors.Join(syncDir(dir), dev.Close())
+	return errors.Join(host.SyncDir(dir), dev.Close())
 }
 
 // renameNew gives a file its name, if nobody else has it.
@@ -180,7 +181,7 @@ func (a *app) createFile(ctx context.Context, path string, n newPool) (*blockdev
 			}
 			return r.f, r.err
 		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), removeIfThere(path))
+			return nil, errors.Join(ctx.Err(), host.RemoveIfThere(path))
 		case <-t.C:
 			if bar == nil && a.now().Sub(start) > 2*time.Second {
 				bar = show.NewProgress(a.stderr, a.now, "zeros")

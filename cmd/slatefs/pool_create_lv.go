@@ -14,6 +14,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/lvm"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -95,11 +96,11 @@ func (a *app) planOldLV(ctx context.Context, n *newPool, v lvm.Volume, f poolCre
 		}
 	}
 	for _, t := range v.Tags {
-		if strings.HasPrefix(t, tagPool) {
+		if strings.HasPrefix(t, host.TagPool) {
 			n.lv.tags = append(n.lv.tags, t)
 		}
 	}
-	undo, err := activate(ctx, n.device, false)
+	undo, err := host.Activate(ctx, n.device, false)
 	if err != nil {
 		return err
 	}
@@ -117,29 +118,29 @@ func (a *app) planOldLV(ctx context.Context, n *newPool, v lvm.Volume, f poolCre
 // The intent stands in the tags, by the same change of LVM's metadata that makes the volume; it goes when all is done,
 // which is the moment at which the pool exists. Who finds it without this process, which has the pool's lock, undoes.
 func (a *app) makeOnLV(ctx context.Context, n newPool, id uuid.UUID) (err error) {
-	lock, err := a.host.lockPool(id)
+	lock, err := a.host.LockPool(id)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, lock.release()) }()
-	me, err := a.host.machineID()
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	me, err := a.host.MachineID()
 	if err != nil {
 		return err
 	}
 	lv, intent := n.lv, hex.EncodeToString(me[:])
-	tags := []string{tagPool, tagUUID + id.String(), tagName + n.name}
+	tags := []string{host.TagPool, host.TagUUID + id.String(), host.TagName + n.name}
 	if lv.bytes > 0 {
-		tags, intent = append(tags, tagMade), tagMaking+intent
+		tags, intent = append(tags, host.TagMade), host.TagMaking+intent
 		err = lv.run.Create(ctx, lv.name, lv.bytes, append(tags, intent)...)
 	} else {
-		intent = tagTaking + intent
+		intent = host.TagTaking + intent
 		err = lv.run.Tag(ctx, lv.name, append(tags, intent), lacking(lv.tags, tags))
 	}
 	if err != nil {
 		return err
 	}
 	if err := a.layOnLV(ctx, n, id); err != nil {
-		undoing, cancel := context.WithTimeout(context.WithoutCancel(ctx), lvTime)
+		undoing, cancel := context.WithTimeout(context.WithoutCancel(ctx), host.LVTime)
 		defer cancel()
 		return errors.Join(err, lv.forsake(undoing, append(tags, intent)))
 	}
@@ -148,11 +149,11 @@ func (a *app) makeOnLV(ctx context.Context, n newPool, id uuid.UUID) (err error)
 
 // layOnLV makes the pool on a volume, which is not active afterwards.
 func (a *app) layOnLV(ctx context.Context, n newPool, id uuid.UUID) error {
-	undo, err := activate(ctx, n.device, true)
+	undo, err := host.Activate(ctx, n.device, true)
 	if err != nil {
 		return err
 	}
-	dev, err := a.host.openDevice(n.device, blockdev.Options{})
+	dev, err := a.host.OpenDevice(n.device, blockdev.Options{})
 	if err != nil {
 		return errors.Join(err, undo())
 	}

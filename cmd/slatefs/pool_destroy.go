@@ -11,6 +11,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -52,12 +53,12 @@ func (a *app) poolDestroy(ctx context.Context, arg string, flags poolDestroyFlag
 	}
 	dev, release, err := a.reach(ctx, ref, blockdev.Options{}, false)
 	if errors.Is(err, os.ErrNotExist) && ref.id != uuid.Nil && flags.force && !flags.dry {
-		return a.host.forget(ref.id) // nothing is left of it but its name
+		return a.host.Forget(ref.id) // nothing is left of it but its name
 	}
 	if err != nil {
 		return err
 	}
-	lv, onLV := lvArgument(ref.device)
+	lv, onLV := host.LVArgument(ref.device)
 	err = errors.Join(a.destroyOn(ctx, dev, ref, flags), release())
 	if err != nil || flags.dry || !onLV {
 		return err
@@ -68,7 +69,7 @@ func (a *app) poolDestroy(ctx context.Context, arg string, flags poolDestroyFlag
 // destroyOn destroys the pool on an open device, which holds its lock.
 func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref poolRef, flags poolDestroyFlags) error {
 	if i, err := chain.Identify(dev); err == nil {
-		if err := a.host.heldElsewhere(i); err != nil {
+		if err := heldElsewhere(a.host, i); err != nil {
 			return err
 		}
 	}
@@ -117,8 +118,8 @@ func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flag
 		return err
 	}
 	a.gone(end.id, end.device)
-	if _, err := a.host.knownAs(end.id); err != nil { // it was no copy
-		if err := removeIfThere(a.host.settingsPath(end.id)); err != nil {
+	if _, err := a.host.KnownAs(end.id); err != nil { // it was no copy
+		if err := host.RemoveIfThere(a.host.SettingsPath(end.id)); err != nil {
 			a.warnOnce("the pool is gone, but what this host did for it is left: %v", err)
 		}
 	}

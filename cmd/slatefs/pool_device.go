@@ -15,6 +15,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -32,17 +33,17 @@ func (a *app) deviceFree(ctx context.Context, device string, st os.FileInfo, for
 			return old, err
 		}
 	}
-	dev, err := a.host.openDevice(device, blockdev.Options{ReadOnly: true})
+	dev, err := a.host.OpenDevice(device, blockdev.Options{ReadOnly: true})
 	if err != nil {
 		return old, err
 	}
 	size := dev.Size()
 	name, old, idErr := a.identify(dev)
-	l, used := readLive(a.host.lockPath(old)) // through a loop device, or another name
-	used = used && !l.copied(dev)
+	l, used := a.host.Live(old) // through a loop device, or another name
+	used = used && !l.IsCopy(dev)
 	var heldErr error
 	if i, err := chain.Identify(dev); err == nil {
-		heldErr = a.host.heldElsewhere(i)
+		heldErr = heldElsewhere(a.host, i)
 	}
 	if err := errors.Join(dev.Close(), heldErr); err != nil {
 		return old, err
@@ -50,10 +51,10 @@ func (a *app) deviceFree(ctx context.Context, device string, st os.FileInfo, for
 	switch {
 	case idErr == nil:
 		if used {
-			return old, inUse(l)
+			return old, host.InUse(l)
 		}
 		err = fmt.Errorf("%s: holds the pool %s", device, name)
-		if !force && !slices.ContainsFunc(a.knownPools(), func(k known) bool { return k.UUID == old }) {
+		if !force && !slices.ContainsFunc(a.knownPools(), func(k host.Known) bool { return k.UUID == old }) {
 			return old, show.Hinted(err, "it is not known here, as one that was copied, or whose pool create was killed at its end; slatefs mount %s DIR mounts it, -f makes another one", device)
 		}
 	case !errors.Is(idErr, chain.ErrNotPool) && size >= chain.MinPool:

@@ -116,12 +116,12 @@ func (a *app) resizeOffline(ctx context.Context, ref poolRef, here func(context.
 	if err != nil {
 		return r, err
 	}
-	lock, err := a.host.lockPool(id)
+	lock, err := a.host.LockPool(id)
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, lock.release()) }()
-	me, err := a.host.asHolder(a.now())
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	me, err := asHolder(a.host, a.now())
 	if err != nil {
 		return r, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -111,10 +112,10 @@ func (a *app) findPools(ctx context.Context, dir string) ([]foundPool, error) {
 
 // unknown tells whether a pool is not known to lie where it was found, and sets its state.
 func (a *app) unknown(ctx context.Context, p *foundPool) bool {
-	if l, ok := readLive(a.host.lockPath(p.UUID)); ok && sameDevice(l.Device, p.Device) {
+	if l, ok := a.host.Live(p.UUID); ok && sameDevice(l.Device, p.Device) {
 		return false
 	}
-	k, err := a.host.knownAs(p.UUID)
+	k, err := a.host.KnownAs(p.UUID)
 	switch {
 	case err != nil:
 		p.State = foundNew
@@ -140,7 +141,7 @@ func (a *app) candidates(ctx context.Context, dir string) (paths []string, err e
 		}
 		return paths, err
 	}
-	lvs, err := lvPools(ctx)
+	lvs, err := host.LVPools(ctx)
 	if err != nil {
 		a.warnOnce("pools on logical volumes may be missing: %v", err)
 	}
@@ -184,7 +185,7 @@ func (a *app) importPool(ctx context.Context, list []foundPool, which string, ad
 			return show.Hinted(fmt.Errorf("a pool %s is known, on %s", k.Name, k.Device), "slatefs pool rename %s NEWNAME", p.Device)
 		}
 	}
-	k, _ := a.host.knownAs(p.UUID) //nolint:errcheck // where it was mounted last stays, if that is known
+	k, _ := a.host.KnownAs(p.UUID) //nolint:errcheck // where it was mounted last stays, if that is known
 	k.UUID, k.Name, k.Device = p.UUID, p.Name, p.Device
 	return a.remember(k)
 }

@@ -13,6 +13,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -51,7 +52,7 @@ that this host holds it: --take-over is for those who know that it is a copy.`,
   slatefs pool reguid vg0/restored`,
 		Args: arguments(1, 1),
 		RunE: plain(func(ctx context.Context, args []string) error {
-			if !isPath(args[0]) && !strings.Contains(args[0], "/") {
+			if !host.IsPath(args[0]) && !strings.Contains(args[0], "/") {
 				return show.Hinted(show.Usagef("%s: is no device", args[0]), "a path starts with / or ./; an LV is VG/LV")
 			}
 			id, err := uuid.NewRandom()
@@ -104,9 +105,9 @@ func (a *app) relabelOn(ctx context.Context, ref poolRef, n newLabel) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	k, knownErr := a.host.knownAs(old)
+	k, knownErr := a.host.KnownAs(old)
 	moves := knownErr == nil && (k.Device == ref.device || sameDevice(k.Device, ref.device))
-	me, err := a.host.asHolder(a.now())
+	me, err := asHolder(a.host, a.now())
 	if err != nil {
 		return err
 	}
@@ -139,9 +140,9 @@ func (a *app) relabelOn(ctx context.Context, ref poolRef, n newLabel) (err error
 
 // moveSettings gives what the host does for a pool to the pool's new UUID.
 func (a *app) moveSettings(old, now uuid.UUID) {
-	err := os.Rename(a.host.settingsPath(old), a.host.settingsPath(now))
+	err := os.Rename(a.host.SettingsPath(old), a.host.SettingsPath(now))
 	if err == nil {
-		err = syncDir(a.host.conf)
+		err = host.SyncDir(a.host.Conf)
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		a.warnOnce("the pool has a new UUID, and what this host did for it stays with the old one: %v", err)
@@ -151,31 +152,26 @@ func (a *app) moveSettings(old, now uuid.UUID) {
 // lockCopy takes the lock of a pool, or, where a daemon has it, makes sure that dev is another file than the daemon's, and so a
 // copy. Of two block devices that can't be told: one may lie on the other.
 func (a *app) lockCopy(id uuid.UUID, dev *blockdev.File) (unlock func() error, err error) {
-	lock, err := a.host.lockPool(id)
+	lock, err := a.host.LockPool(id)
 	if err == nil {
-		return lock.release, nil
+		return lock.Release, nil
 	}
-	if l, ok := readLive(a.host.lockPath(id)); ok && l.copied(dev) {
+	if l, ok := a.host.Live(id); ok && l.IsCopy(dev) {
 		return func() error { return nil }, nil
 	}
 	return nil, err
 }
 
-// copied tells that a device with the UUID of a daemon's pool surely is another than the daemon's.
-func (l live) copied(dev *blockdev.File) bool {
-	return !dev.IsBlockDevice() && strings.HasPrefix(l.Identity, "ino-") && l.Identity != dev.Identity()
-}
-
 // relabelLV brings the tags of a pool's logical volume up to date.
 func (a *app) relabelLV(ctx context.Context, device, name string, id uuid.UUID) error {
-	r, n, v, err := taggedLV(ctx, device)
+	r, n, v, err := host.TaggedLV(ctx, device)
 	if r == nil {
 		return err
 	}
-	tags := []string{tagUUID + id.String(), tagName + name}
+	tags := []string{host.TagUUID + id.String(), host.TagName + name}
 	old := slices.DeleteFunc(slices.Clone(v.Tags), func(t string) bool {
-		_, err := uuid.Parse(strings.TrimPrefix(t, tagUUID))
-		return !strings.HasPrefix(t, tagName) && (!strings.HasPrefix(t, tagUUID) || err != nil)
+		_, err := uuid.Parse(strings.TrimPrefix(t, host.TagUUID))
+		return !strings.HasPrefix(t, host.TagName) && (!strings.HasPrefix(t, host.TagUUID) || err != nil)
 	})
 	return r.Tag(ctx, n, lacking(tags, v.Tags), lacking(old, tags))
 }
@@ -194,27 +190,27 @@ known again. A pool on a logical volume is still found by its tags. Settings tha
 			if err != nil {
 				return err
 			}
-			if l, ok := readLive(a.host.lockPath(k.UUID)); ok {
-				return show.Hinted(inUse(l), "slatefs umount %s", l.Dir)
+			if l, ok := a.host.Live(k.UUID); ok {
+				return show.Hinted(host.InUse(l), "slatefs umount %s", l.Dir)
 			}
-			return a.host.forget(k.UUID)
+			return a.host.Forget(k.UUID)
 		}),
 	}
 }
 
 // knownOne finds the one known pool of a name or UUID.
-func (a *app) knownOne(arg string) (known, error) {
+func (a *app) knownOne(arg string) (host.Known, error) {
 	if id, err := uuid.Parse(arg); err == nil {
-		if k, err := a.host.knownAs(id); err == nil {
+		if k, err := a.host.KnownAs(id); err == nil {
 			return k, nil
 		}
 	}
-	same := slices.DeleteFunc(a.knownPools(), func(k known) bool { return k.Name != arg })
+	same := slices.DeleteFunc(a.knownPools(), func(k host.Known) bool { return k.Name != arg })
 	switch len(same) {
 	case 0:
-		return known{}, show.Hinted(fmt.Errorf("%s: %w", arg, errUnknownPool), "slatefs pool list shows the known ones")
+		return host.Known{}, show.Hinted(fmt.Errorf("%s: %w", arg, errUnknownPool), "slatefs pool list shows the known ones")
 	case 1:
 		return same[0], nil
 	}
-	return known{}, fmt.Errorf("%d pools are named %s, on %s and %s: give the UUID, %v or %v", len(same), arg, same[0].Device, same[1].Device, same[0].UUID, same[1].UUID)
+	return host.Known{}, fmt.Errorf("%d pools are named %s, on %s and %s: give the UUID, %v or %v", len(same), arg, same[0].Device, same[1].Device, same[0].UUID, same[1].UUID)
 }

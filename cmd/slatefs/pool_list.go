@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -91,14 +92,14 @@ func (a *app) poolList(ctx context.Context, f show.Format) error {
 func (a *app) poolStates(ctx context.Context) ([]poolState, error) {
 	asking, cancel := context.WithTimeout(ctx, listTime)
 	defer cancel()
-	lvs, err := lvPools(asking)
+	lvs, err := host.LVPools(asking)
 	if err != nil {
 		if err := a.note("pools on logical volumes may be missing: %v", err); err != nil {
 			return nil, err
 		}
 	}
 	pools := []poolState{}
-	for _, l := range a.host.daemons() {
+	for _, l := range a.host.Daemons() {
 		if l.Dir == "" {
 			continue // it is just starting
 		}
@@ -108,9 +109,9 @@ func (a *app) poolStates(ctx context.Context) ([]poolState, error) {
 		if slices.ContainsFunc(pools, func(p poolState) bool { return p.UUID == k.UUID }) {
 			continue
 		}
-		if lv, onLV := lvByUUID(lvs, k.UUID, k.Device); !onLV {
+		if lv, onLV := host.LVByUUID(lvs, k.UUID, k.Device); !onLV {
 			pools = append(pools, poolState{Name: k.Name, UUID: k.UUID, State: unmountedState(k.Device, k.UUID), Device: k.Device})
-		} else if len(lvsOf(lvs, k.UUID)) > 1 { // others are copies of it
+		} else if len(host.LVsOf(lvs, k.UUID)) > 1 { // others are copies of it
 			pools = append(pools, poolState{Name: k.Name, UUID: k.UUID, State: stateUnmounted, Device: lv.Device})
 		}
 	}
@@ -120,21 +121,21 @@ func (a *app) poolStates(ctx context.Context) ([]poolState, error) {
 }
 
 // withLVs adds the pools on logical volumes that are not among others, and their volume groups to all.
-func withLVs(pools []poolState, lvs []lvPool) []poolState {
+func withLVs(pools []poolState, lvs []host.LVPool) []poolState {
 	for _, lv := range lvs {
-		copies := len(lvsOf(lvs, lv.UUID)) > 1
-		i := slices.IndexFunc(pools, func(p poolState) bool { return p.UUID == lv.UUID && (!copies || lv.at(p.Device)) })
+		copies := len(host.LVsOf(lvs, lv.UUID)) > 1
+		i := slices.IndexFunc(pools, func(p poolState) bool { return p.UUID == lv.UUID && (!copies || lv.At(p.Device)) })
 		if i < 0 {
 			i = len(pools)
 			pools = append(pools, poolState{Name: lv.Name, UUID: lv.UUID, State: stateUnmounted, Device: lv.Device})
 			if copies {
 				pools[i].State = stateCopy
 			}
-			if lv.intent != "" {
+			if lv.Intent != "" {
 				pools[i].State = stateUnfinished
 			}
 		}
-		pools[i].VG = &vgState{lv.lv.VG, lv.free}
+		pools[i].VG = &vgState{lv.LV.VG, lv.Free}
 	}
 	return pools
 }
@@ -146,7 +147,7 @@ const listTime = 30 * time.Second
 const infoTime = 10 * time.Second
 
 // liveState asks a daemon. One that does not answer is a state, too.
-func liveState(ctx context.Context, l live) poolState {
+func liveState(ctx context.Context, l host.Live) poolState {
 	p := poolState{Name: l.Name, UUID: l.UUID, State: stateOnline, Device: l.Device, Dir: l.Dir}
 	ctx, cancel := context.WithTimeout(ctx, infoTime)
 	defer cancel()

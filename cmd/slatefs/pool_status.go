@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -95,8 +96,8 @@ func (a *app) poolsNamed(ctx context.Context, args []string) (pools []poolState,
 		return pools, a.note("volume groups are not shown: %v", err)
 	}
 	for i := range pools {
-		if lv, ok := lvByUUID(lvs, pools[i].UUID, pools[i].Device); ok {
-			pools[i].VG = &vgState{lv.lv.VG, lv.free}
+		if lv, ok := host.LVByUUID(lvs, pools[i].UUID, pools[i].Device); ok {
+			pools[i].VG = &vgState{lv.LV.VG, lv.Free}
 			if pools[i].State == stateMissing || pools[i].State == stateReplaced {
 				pools[i].State, pools[i].Device = stateUnmounted, lv.Device
 			}

@@ -9,13 +9,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
 // showSize lets the kernel see the size of a volume, or of that of a snapshot, that a command has changed, by a look at
 // the file. The kernel can be told to forget what it knew, but asks only for a stat; until then asynchronous reads of who
 // has the file open end where it ended before. The daemon must not look at its own mount.
-func showSize(l live, o object) {
+func showSize(l host.Live, o object) {
 	file := filepath.Join(l.Dir, o.Path)
 	if dir := filepath.Dir(file); filepath.Base(dir) == chain.SnapDir {
 		file = filepath.Join(filepath.Dir(dir), filepath.Base(file))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs/mounts"
 )
@@ -17,7 +18,7 @@ import (
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	host           host
+	host           host.Host
 	now            func() time.Time
 	mounts         func() (mounts.Table, error)
 	warned         []string // by warnOnce
@@ -26,7 +27,7 @@ type app struct {
 
 // run executes one command line.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
-	h, err := newHost(os.Getenv, os.Geteuid())
+	h, err := host.New(os.Getenv, os.Geteuid())
 	if err != nil {
 		return err
 	}
@@ -145,7 +146,7 @@ func (a *app) completePools(at int) cobra.CompletionFunc {
 		if len(args) != at && at >= 0 {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
-		pools, _ := a.host.pools() // what can't be read has no name
+		pools, _ := a.host.Pools() // what can't be read has no name
 		var names []cobra.Completion
 		for _, k := range pools {
 			names = append(names, cobra.CompletionWithDesc(k.Name, show.Escape(k.Device)))

@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs/mounts"
 )
@@ -88,8 +89,8 @@ func setup(env *testscript.Env) error {
 	env.Setenv("TZ", "UTC")
 	env.Setenv("PATH", env.Getenv("PATH")+":/usr/sbin:/sbin")
 	env.Defer(func() {
-		h := host{run: filepath.Join(run, "r")}
-		for _, l := range h.daemons() {
+		h := host.Host{Run: filepath.Join(run, "r")}
+		for _, l := range h.Daemons() {
 			_ = unix.Kill(l.PID, unix.SIGKILL)
 		}
 		own, err := mounts.Own()
@@ -117,8 +118,8 @@ func abandon(m mounts.Mount) error {
 
 // killDaemon kills the daemon of a pool, and waits for its end.
 func killDaemon(ts *testscript.TestScript, _ bool, args []string) {
-	h := host{run: ts.Getenv("SLATEFS_RUN_DIR")}
-	for _, l := range h.daemons() {
+	h := host.Host{Run: ts.Getenv("SLATEFS_RUN_DIR")}
+	for _, l := range h.Daemons() {
 		if l.Name != args[0] {
 			continue
 		}
@@ -133,8 +134,8 @@ func killDaemon(ts *testscript.TestScript, _ bool, args []string) {
 
 // hog takes all connections that a daemon can have, until its log says that it has none left.
 func hog(ts *testscript.TestScript, _ bool, args []string) {
-	h := host{run: ts.Getenv("SLATEFS_RUN_DIR")}
-	for _, l := range h.daemons() {
+	h := host.Host{Run: ts.Getenv("SLATEFS_RUN_DIR")}
+	for _, l := range h.Daemons() {
 		if l.Name != args[0] {
 			continue
 		}

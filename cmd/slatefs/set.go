@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -33,7 +34,7 @@ Properties:` + propHelp(everywhere),
 
 func (a *app) set(ctx context.Context, args []string, dry bool) error {
 	n := 0
-	for n < len(args) && strings.Contains(args[n], "=") && !isPath(args[n]) {
+	for n < len(args) && strings.Contains(args[n], "=") && !host.IsPath(args[n]) {
 		n++
 	}
 	if n == 0 || n == len(args) {

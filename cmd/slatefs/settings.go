@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -35,13 +36,10 @@ type settings struct {
 // errUnsafe is for a file that others than its owner could have written.
 var errUnsafe = errors.New("anybody could have written it")
 
-// settingsPath is where the settings of a pool lie.
-func (h host) settingsPath(id uuid.UUID) string { return filepath.Join(h.conf, id.String()+".conf") }
-
 // readSettings reads what this host says of a pool; nothing if there is no file. On an error there are no settings, and none can
 // be set, until what the error says is put right.
-func (h host) readSettings(id uuid.UUID) (*settings, error) {
-	s := &settings{path: h.settingsPath(id), values: map[string]string{}}
+func readSettings(h host.Host, id uuid.UUID) (*settings, error) {
+	s := &settings{path: h.SettingsPath(id), values: map[string]string{}}
 	b, err := readOwn(s.path)
 	if errors.Is(err, os.ErrNotExist) {
 		return s, nil
@@ -182,7 +180,7 @@ func (s *settings) write(values map[string]string) error {
 		return err // whoever wrote it, it is not for us to replace
 	}
 	if len(values) == 0 {
-		if err := removeIfThere(s.path); err != nil {
+		if err := host.RemoveIfThere(s.path); err != nil {
 			return err
 		}
 		s.values = values
@@ -199,7 +197,7 @@ func (s *settings) write(values map[string]string) error {
 	if err := ownAlone(filepath.Dir(s.path), os.Stat); err != nil {
 		return err
 	}
-	if err := writeWhole(s.path, b.Bytes(), 0o600); err != nil {
+	if err := host.WriteWhole(s.path, b.Bytes(), 0o600); err != nil {
 		return err
 	}
 	s.values = values

@@ -11,13 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
 // What the host does for a pool is in a file of the host, and shown as such.
 func TestHostSettings(t *testing.T) {
 	l := newLab(t)
-	path := l.app.host.settingsPath(uuid.UUID{9})
+	path := l.app.host.SettingsPath(uuid.UUID{9})
 	if out := l.ok("get -H -o value,source on_low_space,erase_log_export lab"); out != "-\tdefault\nnone\tdefault\n" {
 		t.Errorf("get prints %q", out)
 	}
@@ -33,7 +34,7 @@ func TestHostSettings(t *testing.T) {
 	if out := l.ok("get -H -o value,source on_low_space,erase_log_export lab"); out != want {
 		t.Errorf("get prints %q", out)
 	}
-	again, err := l.app.host.readSettings(uuid.UUID{9})
+	again, err := readSettings(l.app.host, uuid.UUID{9})
 	if err != nil || again.value(chain.PropOnLowSpace) != "a\tb\\c\nd=\xe9" {
 		t.Errorf("read again: %q, %v", again.values, err)
 	}
@@ -60,7 +61,7 @@ func TestHostSettings(t *testing.T) {
 func TestUnsafeSettings(t *testing.T) {
 	h := testHost(t)
 	id := uuid.UUID{1}
-	path := h.settingsPath(id)
+	path := h.SettingsPath(id)
 	good := []chain.Setting{{Name: chain.PropOnLowSpace, Value: "x"}}
 	for name, c := range map[string]struct {
 		spoil func() error
@@ -68,7 +69,7 @@ func TestUnsafeSettings(t *testing.T) {
 	}{
 		"writable":         {func() error { return os.Chmod(path, 0o622) }, errUnsafe},
 		"writable by all":  {func() error { return os.Chmod(path, 0o602) }, errUnsafe},
-		"directory":        {func() error { return os.Chmod(h.conf, 0o777) }, errUnsafe},
+		"directory":        {func() error { return os.Chmod(h.Conf, 0o777) }, errUnsafe},
 		"symlink":          {func() error { return errors.Join(os.Rename(path, path+"x"), os.Symlink(path+"x", path)) }, unix.ELOOP},
 		"fifo":             {func() error { return errors.Join(os.Remove(path), unix.Mkfifo(path, 0o600)) }, errUnsafe},
 		"unknown name":     {func() error { return os.WriteFile(path, []byte("x=y\n"), 0o600) }, chain.ErrInvalid},
@@ -77,10 +78,10 @@ func TestUnsafeSettings(t *testing.T) {
 		"no escape":        {func() error { return os.WriteFile(path, []byte("on_low_space=\\x\n"), 0o600) }, show.ErrEscape},
 		"too large":        {func() error { return os.WriteFile(path, make([]byte, maxSettings+1), 0o600) }, nil},
 	} {
-		if err := errors.Join(os.RemoveAll(h.conf), os.Mkdir(h.conf, 0o755)); err != nil {
+		if err := errors.Join(os.RemoveAll(h.Conf), os.Mkdir(h.Conf, 0o755)); err != nil {
 			t.Fatal(err)
 		}
-		s, err := h.readSettings(id)
+		s, err := readSettings(h, id)
 		if err == nil {
 			_, err = s.change(good)
 		}
@@ -90,7 +91,7 @@ func TestUnsafeSettings(t *testing.T) {
 		if err := c.spoil(); err != nil {
 			t.Fatal(err)
 		}
-		s, err = h.readSettings(id)
+		s, err = readSettings(h, id)
 		if err == nil || c.want != nil && !errors.Is(err, c.want) || len(s.values) != 0 {
 			t.Errorf("%s: %v, values %q", name, err, s.values)
 		}
@@ -101,14 +102,14 @@ func TestUnsafeSettings(t *testing.T) {
 		}
 	}
 	if os.Geteuid() == 0 {
-		if err := errors.Join(os.RemoveAll(h.conf), os.Mkdir(h.conf, 0o755), os.WriteFile(path, nil, 0o600), os.Chown(path, 12345, 0)); err != nil {
+		if err := errors.Join(os.RemoveAll(h.Conf), os.Mkdir(h.Conf, 0o755), os.WriteFile(path, nil, 0o600), os.Chown(path, 12345, 0)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.readSettings(id); !errors.Is(err, errUnsafe) || !strings.Contains(err.Error(), "is user 12345's") {
+		if _, err := readSettings(h, id); !errors.Is(err, errUnsafe) || !strings.Contains(err.Error(), "is user 12345's") {
 			t.Errorf("another user's file: %v", err)
 		}
 	}
-	if _, err := (host{conf: filepath.Join(t.TempDir(), "no")}).readSettings(id); err != nil {
+	if _, err := readSettings(host.Host{Conf: filepath.Join(t.TempDir(), "no")}, id); err != nil {
 		t.Errorf("no directory: %v", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/lvm"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs/mounts"
 )
@@ -28,13 +29,13 @@ type object struct {
 
 // finder finds pools and objects by what was typed.
 type finder struct {
-	host   host
+	host   host.Host
 	mounts mounts.Table
-	live   []live
+	live   []host.Live
 	cwd    string
-	lvs    func() ([]lvPool, error)    // pools on logical volumes; asked for once, when needed
-	byName func(string) (known, error) // of the known ones
-	there  func(known) bool            // whether it may be where it was
+	lvs    func() ([]host.LVPool, error)    // pools on logical volumes; asked for once, when needed
+	byName func(string) (host.Known, error) // of the known ones
+	there  func(host.Known) bool            // whether it may be where it was
 }
 
 func (a *app) finder() (*finder, error) {
@@ -43,9 +44,9 @@ func (a *app) finder() (*finder, error) {
 		return nil, err
 	}
 	mounts, err := a.mounts()
-	lvs := sync.OnceValues(func() ([]lvPool, error) { return lvPools(context.Background()) })
-	there := func(k known) bool { return a.stillThere(context.Background(), k) }
-	return &finder{a.host, mounts, a.host.daemons(), cwd, lvs, a.named, there}, err
+	lvs := sync.OnceValues(func() ([]host.LVPool, error) { return host.LVPools(context.Background()) })
+	there := func(k host.Known) bool { return a.stillThere(context.Background(), k) }
+	return &finder{a.host, mounts, a.host.Daemons(), cwd, lvs, a.named, there}, err
 }
 
 // locate finds the slatefs mount that a path lies on. Symlinks on the way to the mount are followed, below it nothing
@@ -92,18 +93,18 @@ func (f *finder) follow(abs string) (string, bool) {
 }
 
 // daemon finds the daemon of a mount.
-func (f *finder) daemon(m mounts.Mount) (live, error) {
+func (f *finder) daemon(m mounts.Mount) (host.Live, error) {
 	for _, l := range f.live {
 		if l.MountDev == m.Dev {
 			return l, nil
 		}
 	}
-	return live{}, show.Hinted(fmt.Errorf("%s: the daemon of this mount is dead, or another user's", m.Dir),
+	return host.Live{}, show.Hinted(fmt.Errorf("%s: the daemon of this mount is dead, or another user's", m.Dir),
 		"slatefs mount %s %s mounts it again", m.Source, m.Dir)
 }
 
 // object finds what FILE, FILE@NAME, DIR or DIR@NAME means.
-func (f *finder) object(arg string) (live, object, error) {
+func (f *finder) object(arg string) (host.Live, object, error) {
 	whole, rel, ok := f.locate(arg)
 	// The mountpoint itself with a name: MOUNTPOINT@NAME lies on the mount above.
 	dir, snap, _ := cutLast(arg, '@')
@@ -111,7 +112,7 @@ func (f *finder) object(arg string) (live, object, error) {
 	isTop = isTop && snap != "" && root == strings.TrimPrefix(top.Root, "/")
 	switch {
 	case ok && isTop && whole.Dev != top.Dev:
-		return live{}, object{}, fmt.Errorf("%s: lies on %s, and is the snapshots %s of %s: give the path of a volume", arg, whole.Dir, snap, dir)
+		return host.Live{}, object{}, fmt.Errorf("%s: lies on %s, and is the snapshots %s of %s: give the path of a volume", arg, whole.Dir, snap, dir)
 	case ok:
 		l, err := f.daemon(whole)
 		return l, object{Arg: arg, Path: rel}, err
@@ -119,11 +120,11 @@ func (f *finder) object(arg string) (live, object, error) {
 		l, err := f.daemon(top)
 		return l, object{Arg: arg, Path: root, Snap: snap}, err
 	}
-	return live{}, object{}, show.Hinted(fmt.Errorf("%s: is not on a slatefs mount", arg), "slatefs pool list shows the mounted pools")
+	return host.Live{}, object{}, show.Hinted(fmt.Errorf("%s: is not on a slatefs mount", arg), "slatefs pool list shows the mounted pools")
 }
 
 // objects finds several that must lie in one pool.
-func (f *finder) objects(args []string) (l live, objs []object, err error) {
+func (f *finder) objects(args []string) (l host.Live, objs []object, err error) {
 	for i, arg := range args {
 		one, o, err := f.object(arg)
 		if err != nil {
@@ -139,7 +140,7 @@ func (f *finder) objects(args []string) (l live, objs []object, err error) {
 
 // poolRef is a pool that was typed: with a daemon, or only known, or only a device.
 type poolRef struct {
-	live   *live // nil: not mounted
+	live   *host.Live // nil: not mounted
 	device string
 	id     uuid.UUID // zero: not known
 	name   string
@@ -153,14 +154,14 @@ func (a *app) unmounted(arg string) (*finder, poolRef, error) {
 	}
 	ref, err := f.pool(arg)
 	if err == nil && ref.live != nil {
-		err = show.Hinted(inUse(*ref.live), "slatefs umount %s", ref.live.Dir)
+		err = show.Hinted(host.InUse(*ref.live), "slatefs umount %s", ref.live.Dir)
 	}
 	return f, ref, err
 }
 
 // pool finds a POOL: by name, mountpoint, a path below it, or device.
 func (f *finder) pool(arg string) (poolRef, error) {
-	if isPath(arg) {
+	if host.IsPath(arg) {
 		if m, _, ok := f.locate(arg); ok {
 			l, err := f.daemon(m)
 			return liveRef(l), err
@@ -168,7 +169,7 @@ func (f *finder) pool(arg string) (poolRef, error) {
 		return f.device(arg)
 	}
 	if strings.Contains(arg, "/") {
-		lv, ok := lvArgument(arg)
+		lv, ok := host.LVArgument(arg)
 		if !ok {
 			return poolRef{}, show.Hinted(show.Usagef("%s: is neither a name, nor a path, nor VG/LV", arg), "a path starts with / or ./")
 		}
@@ -185,7 +186,7 @@ func (f *finder) pool(arg string) (poolRef, error) {
 }
 
 // onlyOne refuses the name of a mounted pool that another pool, which is known here and not mounted, has as well.
-func (f *finder) onlyOne(l live) error {
+func (f *finder) onlyOne(l host.Live) error {
 	k, err := f.byName(l.Name)
 	switch {
 	case errors.Is(err, errUnknownPool), err == nil && (k.UUID == l.UUID || !f.there(k)):
@@ -197,8 +198,8 @@ func (f *finder) onlyOne(l live) error {
 }
 
 // liveNamed are the mounted pools of a name.
-func (f *finder) liveNamed(name string) []live {
-	return slices.DeleteFunc(slices.Clone(f.live), func(l live) bool { return l.Name != name })
+func (f *finder) liveNamed(name string) []host.Live {
+	return slices.DeleteFunc(slices.Clone(f.live), func(l host.Live) bool { return l.Name != name })
 }
 
 // volume finds a pool by VG/LV. Where LVM has no such volume, and there is a file of that name, the file was meant.
@@ -215,11 +216,13 @@ func (f *finder) volume(arg string, lv lvm.Name) (poolRef, error) {
 	return ref, nil
 }
 
-func liveRef(l live) poolRef { return poolRef{live: &l, device: l.Device, id: l.UUID, name: l.Name} }
+func liveRef(l host.Live) poolRef {
+	return poolRef{live: &l, device: l.Device, id: l.UUID, name: l.Name}
+}
 
 // device finds a pool by its device.
 func (f *finder) device(path string) (poolRef, error) {
-	id, err := identity(path)
+	id, err := host.DeviceIdentity(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return f.inactive(path, err)
 	}
@@ -242,41 +245,36 @@ func (f *finder) device(path string) (poolRef, error) {
 }
 
 // mounted is the daemon of a pool, or an error if it is not mounted.
-func (r poolRef) mounted() (live, error) {
+func (r poolRef) mounted() (host.Live, error) {
 	if r.live == nil {
-		return live{}, show.Hinted(fmt.Errorf("pool %s is not mounted", r.name), "slatefs mount %s DIR", r.name)
+		return host.Live{}, show.Hinted(fmt.Errorf("pool %s is not mounted", r.name), "slatefs mount %s DIR", r.name)
 	}
 	return *r.live, nil
 }
 
 // mountedPool is finder.mountedPool for who looks for one pool only.
-func (a *app) mountedPool(arg string) (live, error) {
+func (a *app) mountedPool(arg string) (host.Live, error) {
 	f, err := a.finder()
 	if err != nil {
-		return live{}, err
+		return host.Live{}, err
 	}
 	return f.mountedPool(arg)
 }
 
 // mountedPool finds the daemon of a PATH or POOL: what lies on a mount is a path, however it is written, and so is a
 // directory.
-func (f *finder) mountedPool(arg string) (live, error) {
+func (f *finder) mountedPool(arg string) (host.Live, error) {
 	if m, _, ok := f.locate(arg); ok {
 		return f.daemon(m)
 	}
 	if st, err := os.Stat(arg); err == nil && st.IsDir() && strings.Contains(arg, "/") {
-		return live{}, f.notOurs(arg)
+		return host.Live{}, f.notOurs(arg)
 	}
 	ref, err := f.pool(arg)
 	if err != nil {
-		return live{}, err
+		return host.Live{}, err
 	}
 	return ref.mounted()
-}
-
-// isPath tells a path from a name.
-func isPath(arg string) bool {
-	return filepath.IsAbs(arg) || arg == "." || arg == ".." || strings.HasPrefix(arg, "./") || strings.HasPrefix(arg, "../")
 }
 
 // openOffline opens a pool that is not mounted, for reading. close ends both.

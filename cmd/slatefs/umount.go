@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs/mounts"
 )
@@ -77,7 +78,7 @@ func (f *finder) mountpoint(arg string) (m mounts.Mount, ok bool, err error) {
 }
 
 // ending finds the daemon that is to end: by its mountpoint, or else by the name or the device of its pool.
-func (f *finder) ending(arg string, m mounts.Mount, ok bool) (live, error) {
+func (f *finder) ending(arg string, m mounts.Mount, ok bool) (host.Live, error) {
 	if ok {
 		l, err := f.daemon(m)
 		if err == nil && l.Dir != m.Dir {
@@ -87,12 +88,12 @@ func (f *finder) ending(arg string, m mounts.Mount, ok bool) (live, error) {
 	}
 	if st, err := os.Stat(arg); err == nil && st.IsDir() {
 		if len(f.liveNamed(arg)) == 0 {
-			return live{}, f.notOurs(arg)
+			return host.Live{}, f.notOurs(arg)
 		}
 	}
 	ref, err := f.pool(arg)
 	if err != nil {
-		return live{}, err
+		return host.Live{}, err
 	}
 	return ref.mounted()
 }
@@ -133,10 +134,10 @@ func detachDead(dir string) error {
 }
 
 // waitGone waits until a daemon has given its lock back: device and mountpoint are free then.
-func waitGone(ctx context.Context, l live) error {
+func waitGone(ctx context.Context, l host.Live) error {
 	t := time.NewTicker(20 * time.Millisecond)
 	defer t.Stop()
-	for held(l.lock) {
+	for l.Running() {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("pool %s: its daemon, process %d, goes on ending: %w", l.Name, l.PID, ctx.Err())

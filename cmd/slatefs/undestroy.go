@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -50,7 +51,7 @@ is kept. If the name is taken it is refused; NEWNAME is another one, or for a vo
 }
 
 // newName takes a name, or the path of a volume that is to be.
-func (f *finder) newName(q undoArgs, l live, name string) (undoArgs, error) {
+func (f *finder) newName(q undoArgs, l host.Live, name string) (undoArgs, error) {
 	if !strings.Contains(name, "/") {
 		q.Name = strings.TrimPrefix(name, "@")
 		return q, nil

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/host"
 )
 
 // The control protocol: a client connects, writes one request as a line of JSON, and reads replies as lines of JSON: any number
@@ -30,15 +31,15 @@ type none struct{}
 type (
 	// poolInfo is the state of a mounted pool.
 	poolInfo struct {
-		Live      live   `json:"daemon"`
-		Usage     usage  `json:"usage"`
-		Failed    string `json:"failed,omitempty"` // why it is read-only
-		OpenFiles int    `json:"open_files"`
-		Reading   bool   `json:"mounted_ro,omitempty"`
-		Troubles  string `json:"troubles,omitempty"`      // what parts of the daemon fail of; they are started again
-		HostShort string `json:"host_short,omitempty"`    // what the host answered when the pool file needed space of it
-		Stuck     string `json:"extend_failed,omitempty"` // why it could not grow by itself, the last time that it wanted to
-		Notices   int64  `json:"space_notices"`           // how often space got low, or promises short, since the mount
+		Live      host.Live `json:"daemon"`
+		Usage     usage     `json:"usage"`
+		Failed    string    `json:"failed,omitempty"` // why it is read-only
+		OpenFiles int       `json:"open_files"`
+		Reading   bool      `json:"mounted_ro,omitempty"`
+		Troubles  string    `json:"troubles,omitempty"`      // what parts of the daemon fail of; they are started again
+		HostShort string    `json:"host_short,omitempty"`    // what the host answered when the pool file needed space of it
+		Stuck     string    `json:"extend_failed,omitempty"` // why it could not grow by itself, the last time that it wanted to
+		Notices   int64     `json:"space_notices"`           // how often space got low, or promises short, since the mount
 	}
 	extendArgs struct {
 		Size int64 // 0: as large as the device is

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -17,7 +18,7 @@ func TestExactMessages(t *testing.T) {
 	when := time.Date(2026, 11, 25, 1, 2, 3, 4, time.UTC)
 	id := uuid.UUID{1, 2, 3}
 	zero := int64(0)
-	m := poolInfo{Live: live{UUID: id, Name: "lab", Device: "/srv/\xff\x00.pool", Dir: "\x00", Started: when}, Stuck: "\xe9"}
+	m := poolInfo{Live: host.Live{UUID: id, Name: "lab", Device: "/srv/\xff\x00.pool", Dir: "\x00", Started: when}, Stuck: "\xe9"}
 	b, err := show.Encode(m)
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"errors"
@@ -15,8 +15,8 @@ import (
 	"slatefs/cmd/slatefs/internal/show"
 )
 
-// live is what the daemon of a pool says of itself, in a file beside the lock that it holds.
-type live struct {
+// Live is what the daemon of a pool says of itself, in a file beside the lock that it holds.
+type Live struct {
 	UUID     uuid.UUID `json:"uuid"`
 	Name     string    `json:"name"`
 	Device   string    `json:"device"`     // absolute path
@@ -31,14 +31,14 @@ type live struct {
 	lock     string    // the lock file that this was read from
 }
 
-// poolLock is the lock of a pool on this host, by its UUID. The lock on the device's open file does not exclude the
+// Lock is the lock of a pool on this host, by its UUID. The lock on the device's open file does not exclude the
 // same pool through a loop device; this one does.
 //
 // The lock file is empty: it is locked, so it can't be replaced, and what is written in place can be read half-written.
-type poolLock struct{ f *os.File }
+type Lock struct{ f *os.File }
 
 // lockPath is the lock file of a pool.
-func (h host) lockPath(id uuid.UUID) string { return filepath.Join(h.run, id.String()+lockSuffix) }
+func (h Host) lockPath(id uuid.UUID) string { return filepath.Join(h.Run, id.String()+lockSuffix) }
 
 const (
 	lockSuffix = ".lock"
@@ -48,10 +48,11 @@ const (
 // livePath is where the holder of a lock file says what it serves. It counts only while the lock is held.
 func livePath(lock string) string { return strings.TrimSuffix(lock, lockSuffix) + liveSuffix }
 
-// lockPool takes the lock of a pool; a holder is named in the error. The file stays when the lock is gone: who holds
+// LockPool takes the lock of a pool; a holder is named in the error, which
+// is ErrInUse. The file stays when the lock is gone: who holds
 // it counts, not that it is there.
-func (h host) lockPool(id uuid.UUID) (*poolLock, error) {
-	if err := privateDir(h.run); err != nil {
+func (h Host) LockPool(id uuid.UUID) (*Lock, error) {
+	if err := privateDir(h.Run); err != nil {
 		return nil, err
 	}
 	path := h.lockPath(id)
@@ -62,53 +63,67 @@ func (h host) lockPool(id uuid.UUID) (*poolLock, error) {
 	// Of the open file, not of the process: a second open in this process is refused as well.
 	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 	if err == nil {
-		if err = removeIfThere(livePath(path)); err == nil { // of one that was killed, and is not the holder
-			return &poolLock{f}, nil
+		if err = RemoveIfThere(livePath(path)); err == nil { // of one that was killed, and is not the holder
+			return &Lock{f}, nil
 		}
 	}
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-		err = errPoolInUse
+		err = ErrInUse
 		if l, ok := readLive(path); ok {
-			err = inUse(l)
+			err = InUse(l)
 		}
 	}
 	return nil, errors.Join(err, f.Close())
 }
 
-// errPoolInUse: another daemon has the pool.
-var errPoolInUse = errors.New("in use by another process")
+// ErrInUse is for a pool that another daemon has.
+var ErrInUse = errors.New("in use by another process")
 
-// inUse is errPoolInUse with the holder's name.
-func inUse(l live) error {
+// InUse is ErrInUse with the holder's name.
+func InUse(l Live) error {
 	where := "not mounted yet"
 	if l.Dir != "" {
 		where = "mounted on " + l.Dir
 	}
-	return fmt.Errorf("pool %s is %s by process %d (device %s): %w", l.Name, where, l.PID, l.Device, errPoolInUse)
+	return fmt.Errorf("pool %s is %s by process %d (device %s): %w", l.Name, where, l.PID, l.Device, ErrInUse)
 }
 
-// publish says what the daemon serves.
-func (p *poolLock) publish(l live) error {
+// Publish says what the daemon serves, until Release or its death. Who reads sees all of it, or what was said before.
+func (p *Lock) Publish(l Live) error {
 	b, err := show.Encode(l)
 	if err != nil {
 		return err
 	}
-	return writeWhole(livePath(p.f.Name()), append(b, '\n'), 0o600)
+	return WriteWhole(livePath(p.f.Name()), append(b, '\n'), 0o600)
 }
 
-// release gives the lock back.
-func (p *poolLock) release() error {
-	return errors.Join(removeIfThere(livePath(p.f.Name())), p.f.Close())
+// Release gives the lock back. It is to be called once.
+func (p *Lock) Release() error {
+	return errors.Join(RemoveIfThere(livePath(p.f.Name())), p.f.Close())
 }
 
 // readLive reads what the holder of a lock file serves; false: nobody holds it, or the holder is not that far.
-func readLive(path string) (l live, ok bool) {
+func readLive(path string) (l Live, ok bool) {
 	if !held(path) {
 		return l, false
 	}
 	b, err := os.ReadFile(livePath(path))
 	l.lock = path
 	return l, err == nil && show.Decode(b, &l) == nil
+}
+
+// Live is what the daemon of a pool says of itself; false: there is none, or it is not that far.
+func (h Host) Live(id uuid.UUID) (Live, bool) { return readLive(h.lockPath(id)) }
+
+// Held tells whether somebody holds the lock of a pool.
+func (h Host) Held(id uuid.UUID) bool { return held(h.lockPath(id)) }
+
+// Running tells whether the daemon that said so still holds its lock.
+func (l Live) Running() bool { return held(l.lock) }
+
+// IsCopy tells that a device with the UUID of a daemon's pool surely is another than the daemon's.
+func (l Live) IsCopy(dev *blockdev.File) bool {
+	return !dev.IsBlockDevice() && strings.HasPrefix(l.Identity, "ino-") && l.Identity != dev.Identity()
 }
 
 // held tells whether somebody holds a lock file, without taking it even for a moment.
@@ -122,16 +137,16 @@ func held(path string) bool {
 	return errors.Join(err, f.Close()) == nil && q.Type != unix.F_UNLCK
 }
 
-// daemons lists the daemons that run on this host for this user.
-func (h host) daemons() []live {
-	if !owned(h.run, os.Geteuid()) {
+// Daemons lists the daemons that run on this host for this user.
+func (h Host) Daemons() []Live {
+	if !owned(h.Run, os.Geteuid()) {
 		return nil // there is none, or somebody else pretends
 	}
-	paths, err := filepath.Glob(filepath.Join(h.run, "*"+lockSuffix))
+	paths, err := filepath.Glob(filepath.Join(h.Run, "*"+lockSuffix))
 	if err != nil {
 		return nil // the pattern is constant: it is well-formed
 	}
-	var list []live
+	var list []Live
 	for _, p := range paths {
 		if l, ok := readLive(p); ok {
 			list = append(list, l)
@@ -144,8 +159,9 @@ func (h host) daemons() []live {
 // after its process, and the lock with it.
 const lockWait = 5 * time.Second
 
-// openDevice opens a pool's device; if a daemon has it locked the error names that.
-func (h host) openDevice(path string, o blockdev.Options) (*blockdev.File, error) {
+// OpenDevice opens a pool's device; if a daemon has it locked the error is ErrInUse, and names that. A lock that no daemon holds
+// it waits for, a few seconds; then the error is blockdev.ErrLocked. The caller closes the device.
+func (h Host) OpenDevice(path string, o blockdev.Options) (*blockdev.File, error) {
 	const step = 20 * time.Millisecond
 	for waited := time.Duration(0); ; waited += step {
 		f, err := blockdev.Open(path, o)
@@ -153,7 +169,7 @@ func (h host) openDevice(path string, o blockdev.Options) (*blockdev.File, error
 			return f, err
 		}
 		if l, ok := h.holder(path); ok {
-			return nil, inUse(l)
+			return nil, InUse(l)
 		}
 		if waited >= lockWait {
 			return nil, err
@@ -163,21 +179,21 @@ func (h host) openDevice(path string, o blockdev.Options) (*blockdev.File, error
 }
 
 // holder is the daemon that serves a device.
-func (h host) holder(path string) (live, bool) {
-	id, err := identity(path)
+func (h Host) holder(path string) (Live, bool) {
+	id, err := DeviceIdentity(path)
 	if err != nil {
-		return live{}, false
+		return Live{}, false
 	}
-	for _, l := range h.daemons() {
+	for _, l := range h.Daemons() {
 		if l.Identity == id {
 			return l, true
 		}
 	}
-	return live{}, false
+	return Live{}, false
 }
 
-// identity is what blockdev.File.Identity would say of a path, without opening it.
-func identity(path string) (string, error) {
+// DeviceIdentity is what blockdev.File.Identity would say of a path, without opening it.
+func DeviceIdentity(path string) (string, error) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
 		return "", &os.PathError{Op: "stat", Path: path, Err: err}

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"path/filepath"
@@ -21,7 +21,7 @@ func TestOpenDeviceWaitsForALockThatNoDaemonHolds(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		closed <- f.Close()
 	}()
-	again, err := host{run: dir}.openDevice(path, blockdev.Options{})
+	again, err := Host{Run: dir}.OpenDevice(path, blockdev.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

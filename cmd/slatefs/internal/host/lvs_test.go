@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"os"
@@ -41,7 +41,7 @@ func TestPathsBelowDev(t *testing.T) {
 		"/dev/shm/lab.pool": false, "/dev/pts/lab": false, "/dev/mapper/vg-lv": false, "/dev/no-such-group/lv": true, "vg/lv": true,
 		"/dev/shm/a/b": false, "./vg/lv": false, "/srv/lv": false,
 	} {
-		if n, ok := lvArgument(arg); ok != want {
+		if n, ok := LVArgument(arg); ok != want {
 			t.Errorf("%s is %v, %v", arg, n, ok)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"errors"
@@ -7,18 +7,18 @@ import (
 	"path/filepath"
 )
 
-// writeWhole replaces a file as a whole: who reads it, and who finds it after a power cut, has what it was before or all
+// WriteWhole replaces a file as a whole: who reads it, and who finds it after a power cut, has what it was before or all
 // of b. On error what it was before is there still.
-func writeWhole(path string, b []byte, mode os.FileMode) error {
+func WriteWhole(path string, b []byte, mode os.FileMode) error {
 	dir := filepath.Dir(path)
 	tmp := fmt.Sprintf("%s.%d.tmp", path, os.Getpid())
 	if err := writeSynced(tmp, b, mode); err != nil {
-		return errors.Join(err, removeIfThere(tmp))
+		return errors.Join(err, RemoveIfThere(tmp))
 	}
 	if err := os.Rename(tmp, path); err != nil {
-		return errors.Join(err, removeIfThere(tmp))
+		return errors.Join(err, RemoveIfThere(tmp))
 	}
-	return syncDir(dir)
+	return SyncDir(dir)
 }
 
 // writeSynced writes a new file, durably but for its name.
@@ -34,8 +34,8 @@ func writeSynced(path string, b []byte, mode os.FileMode) (err error) {
 	return f.Sync()
 }
 
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
+// SyncDir makes the names in a directory durable.
+func SyncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -43,8 +43,8 @@ func syncDir(dir string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// removeIfThere removes a file; that it is gone is no error.
-func removeIfThere(path string) error {
+// RemoveIfThere removes a file; that it is gone is no error.
+func RemoveIfThere(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}

@@ -1,0 +1,157 @@
+// Package host is what this host knows of pools without opening one: where state lies, which pools were made or mounted here,
+// which daemons run, who may have which pool, and which logical volumes have one. It asks no daemon anything, and takes
+// nothing for true that it has not looked at. What holds here:
+//
+//   - One daemon per pool: a lock named by the pool's UUID is held as long as the daemon lives. What the daemon says of itself
+//     counts only while the lock is held (lock.go).
+//   - Directories for locks and sockets are made for one user, and refused where another one could have made what is in them.
+//   - A file of the host is replaced as a whole, durably (hostfile.go). Nobody is kept from a pool by a bad one of another pool.
+//   - The registry helps to find pools, and is no proof of anything (registry.go); nor are the tags of a logical volume (lvs.go).
+//
+// Other processes change all of it at any time: an answer was true when it was given. Values may be used by any number of
+// goroutines. Errors that users may do something about have hints (internal/show).
+package host
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
+
+	"slatefs/cmd/slatefs/internal/show"
+)
+
+// Host is where a user's daemons keep what is not in a pool.
+//
+//	state/pools/UUID     pools known here (registry.go)
+//	run/UUID.lock        held by the daemon of a pool (lock.go)
+//	run/UUID.json        what it serves
+//	run/UUID/control.sock
+//	log/NAME.log         of daemons in the background
+//	conf/UUID.conf       what the host does for a pool (settings.go)
+type Host struct {
+	State, Run, Log, Conf string
+}
+
+// New finds the directories of user uid, and makes none: env is os.Getenv.
+// SLATEFS_STATE_DIR, SLATEFS_RUN_DIR and SLATEFS_CONF_DIR come first, so that tests and labs
+// keep apart from the host's own pools.
+func New(env func(string) string, uid int) (Host, error) {
+	h := Host{State: env("SLATEFS_STATE_DIR"), Run: env("SLATEFS_RUN_DIR"), Conf: env("SLATEFS_CONF_DIR")}
+	if h.State != "" {
+		h.Log, h.Conf = filepath.Join(h.State, "log"), cmp.Or(h.Conf, filepath.Join(h.State, "conf"))
+	}
+	if uid == 0 {
+		h.State, h.Run = cmp.Or(h.State, "/var/lib/slatefs"), cmp.Or(h.Run, "/run/slatefs")
+		h.Log, h.Conf = cmp.Or(h.Log, "/var/log/slatefs"), cmp.Or(h.Conf, "/etc/slatefs")
+		return h, h.absolute()
+	}
+	if h.State == "" {
+		base := env("XDG_STATE_HOME")
+		if base == "" {
+			home := env("HOME")
+			if home == "" {
+				return h, errors.New("neither XDG_STATE_HOME nor HOME is set")
+			}
+			base = filepath.Join(home, ".local/state")
+		}
+		h.State = filepath.Join(base, "slatefs")
+		h.Log = filepath.Join(h.State, "log")
+	}
+	if h.Run == "" {
+		h.Run = userRunDir(env, uid)
+	}
+	if h.Conf == "" {
+		switch base, home := env("XDG_CONFIG_HOME"), env("HOME"); {
+		case base != "":
+			h.Conf = filepath.Join(base, "slatefs")
+		case home != "":
+			h.Conf = filepath.Join(home, ".config/slatefs")
+		default:
+			h.Conf = filepath.Join(h.State, "conf")
+		}
+	}
+	return h, h.absolute()
+}
+
+// userRunDir is slatefs below XDG_RUNTIME_DIR; where a login has set none, below the directory that it usually is, or
+// one of our own in /tmp.
+func userRunDir(env func(string) string, uid int) string {
+	id := strconv.Itoa(uid)
+	usual := filepath.Join("/run/user", id)
+	switch dir := env("XDG_RUNTIME_DIR"); {
+	case dir != "":
+		return filepath.Join(dir, "slatefs")
+	case owned(usual, uid):
+		return filepath.Join(usual, "slatefs")
+	}
+	return filepath.Join(os.TempDir(), "slatefs-"+id)
+}
+
+// absolute refuses directories that would move with the working directory: the daemon has another one.
+func (h Host) absolute() error {
+	for _, dir := range []string{h.State, h.Run, h.Conf} {
+		if !filepath.IsAbs(dir) {
+			return fmt.Errorf("%s: must be an absolute path", dir)
+		}
+	}
+	return nil
+}
+
+// SocketPath is where the control socket of a pool lies.
+func (h Host) SocketPath(id uuid.UUID) string {
+	return filepath.Join(h.Run, id.String(), "control.sock")
+}
+
+// SocketDir makes the directory of a pool's control socket, which only this user may enter, and returns the socket's path.
+func (h Host) SocketDir(id uuid.UUID) (socket string, err error) {
+	socket = h.SocketPath(id)
+	return socket, privateDir(filepath.Dir(socket))
+}
+
+// SettingsPath is where the settings of a pool lie.
+func (h Host) SettingsPath(id uuid.UUID) string { return filepath.Join(h.Conf, id.String()+".conf") }
+
+// LogPath is the log file of a daemon in the background, by the name that the pool on device has among those known.
+func (h Host) LogPath(device string, pools []Known) string {
+	name := filepath.Base(device)
+	for _, k := range pools {
+		if k.Device == device {
+			name = k.Name
+		}
+	}
+	return filepath.Join(h.Log, fmt.Sprintf("%s.log", name))
+}
+
+// owned tells whether dir is a directory of that user.
+func owned(dir string, uid int) bool {
+	var st unix.Stat_t
+	return unix.Lstat(dir, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && int(st.Uid) == uid
+}
+
+// privateDir makes a directory that only this user may enter. One that is there stays as it is, and is refused where somebody
+// else made it, or may make names in it.
+func privateDir(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	err := os.Mkdir(dir, 0o700)
+	if !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	st, err := os.Lstat(dir)
+	switch {
+	case err != nil:
+		return err
+	case !owned(dir, os.Geteuid()):
+		return fmt.Errorf("%s: is not a directory of user %d", dir, os.Geteuid())
+	case st.Mode().Perm()&0o022 != 0:
+		return show.Hinted(fmt.Errorf("%s: others may write in it, mode %04o", dir, st.Mode().Perm()), "chmod go-w %s, after a look at it", dir)
+	}
+	return nil
+}
