@@ -332,8 +332,28 @@ func (c *checker) jobs() {
 			c.r.bad("erase job %d of %d has no place in their order, of %d", j.id, len(c.p.jobs), c.p.order.Len())
 		}
 	}
+	c.sums()
 	if dirty != c.p.dirtyN || failed != c.p.failedN {
 		c.r.bad("%d blocks are dirty and %d failed, counted %d and %d", dirty, failed, c.p.dirtyN, c.p.failedN)
+	}
+}
+
+// sums checks what is counted for Usage alone.
+func (c *checker) sums() {
+	var none int64
+	for _, j := range c.p.jobs {
+		if j.none {
+			none += j.dirtyBlocks()
+		}
+	}
+	dead := 0
+	for _, l := range c.p.layers {
+		if l.dead {
+			dead++
+		}
+	}
+	if none != c.p.noneN || dead != c.p.deadN {
+		c.r.bad("%d blocks are dirty by erase=none, counted %d; %d layers are dead, counted %d", none, c.p.noneN, dead, c.p.deadN)
 	}
 }
 

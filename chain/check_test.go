@@ -98,6 +98,8 @@ func TestCheckFindsCounters(t *testing.T) {
 		{"refer", func(_ *testing.T, x *sample) { x.s.refer-- }, "refers to", false},
 		{"lost of the parent", func(_ *testing.T, x *sample) { x.head.lostHere++ }, "has lost", false},
 		{"dirty", func(_ *testing.T, x *sample) { x.p.dirtyN++ }, "dirty", false},
+		{"unscheduled", func(_ *testing.T, x *sample) { x.p.noneN++ }, "by erase=none", false},
+		{"dead layers", func(_ *testing.T, x *sample) { x.p.deadN++ }, "are dead", false},
 		{"failed", func(_ *testing.T, x *sample) { x.p.failedN++ }, "failed", false},
 		{"freeing", func(_ *testing.T, x *sample) { x.p.freeing++ }, "free", false},
 		{"freed", func(_ *testing.T, x *sample) { x.dirty.freed++ }, "do not add up", false},

@@ -105,9 +105,17 @@ func (p *Pool) addToJob(j *job, r oldRun) {
 	j.fresh.add(r.birth, r.dev, entry{n: r.n})
 	j.freshN += r.n
 	j.freed += r.n
-	p.dirtyN += r.n
+	p.addDirty(j, r.n)
 	j.dirty = true
 	p.poke()
+}
+
+// addDirty counts blocks of a job that can be zeroed, or with a negative number can not any more.
+func (p *Pool) addDirty(j *job, n int64) {
+	p.dirtyN += n
+	if j.none {
+		p.noneN += n
+	}
 }
 
 // joinJob makes a whole list part of a job; n guest blocks are in it.
@@ -116,7 +124,7 @@ func (p *Pool) joinJob(j *job, l *list, n int64) {
 	j.fresh.join(l)
 	j.freshN += n
 	j.freed += n
-	p.dirtyN += n
+	p.addDirty(j, n)
 	j.dirty = true
 	p.poke()
 }

@@ -158,6 +158,9 @@ func (l *layer) safeSize(durable uint64) int64 {
 
 func (p *Pool) forgetLayer(l *layer) {
 	delete(p.layers, l.id)
+	if l.dead {
+		p.deadN--
+	}
 	delete(p.dirtyLayers, l)
 	delete(p.nameless, l)
 	p.forgetTry(&l.going)
@@ -237,6 +240,7 @@ func (p *Pool) bury(l *layer, j *job) {
 	}
 	p.accounts.charge(l, -l.own)
 	l.dead, l.parent = true, nil
+	p.deadN++
 	p.forgetTry(&l.going)
 	p.forgetTry(&l.sweep)
 	delete(p.nameless, l)

@@ -233,6 +233,7 @@ func (p *Pool) link(parents map[LayerID]LayerID) error {
 			l.parent.children = append(l.parent.children, l)
 		}
 		if l.dead {
+			p.deadN++
 			p.freeing += l.own
 			continue
 		}

@@ -87,6 +87,8 @@ type Pool struct {
 	nextJob     uint64
 	nextIno     Ino
 	dirtyN      int64 // blocks in jobs that can be zeroed
+	noneN       int64 // part of them: in jobs of erase=none
+	deadN       int   // layers that are dead
 	failedN     int64
 	tallies     int            // of all volumes, under way
 	namedN      int64          // claimed blocks in open plans

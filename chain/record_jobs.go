@@ -47,7 +47,7 @@ func (r *recSeal) apply(p *Pool) error {
 		j.ready, j.readyN = j.bad, j.badN
 		j.bad, j.badN = list{}, 0
 		p.failedN -= j.readyN
-		p.dirtyN += j.readyN
+		p.addDirty(j, j.readyN)
 	} else {
 		j.ready, j.readyN = j.fresh, j.freshN
 		j.fresh, j.freshN = list{}, 0
@@ -198,7 +198,7 @@ func (p *Pool) workOff(j *job, zeroed, failed []alloc.Run, when time.Time, told 
 		}
 		j.readyN -= run.Len
 		j.erased += run.Len
-		p.dirtyN -= run.Len
+		p.addDirty(j, -run.Len)
 		p.cleaned += run.Len
 	}
 	for _, run := range failed {
@@ -208,7 +208,7 @@ func (p *Pool) workOff(j *job, zeroed, failed []alloc.Run, when time.Time, told 
 		j.bad.add(0, run.Start, entry{n: run.Len})
 		j.readyN -= run.Len
 		j.badN += run.Len
-		p.dirtyN -= run.Len
+		p.addDirty(j, -run.Len)
 		p.failedN += run.Len
 	}
 	j.dirty = true

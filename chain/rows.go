@@ -183,7 +183,7 @@ func (p *Pool) loadJob(id uint64, b []byte) error {
 	}
 	p.jobs[id] = j
 	p.place(j, func() {})
-	p.dirtyN += j.dirtyBlocks()
+	p.addDirty(j, j.dirtyBlocks())
 	p.failedN += j.badN
 	if j.reason == reasonOverwritten {
 		p.volJobs[j.vol] = j

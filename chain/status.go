@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Usage is the state of the pool in bytes.
+// Usage is the state of the pool in bytes. It costs as much as there are things that fail.
 func (p *Pool) Usage() Usage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -25,25 +25,8 @@ func (p *Pool) Usage() Usage {
 	} {
 		*n *= BlockSize
 	}
-	for _, l := range p.layers {
-		p.mu.step(1)
-		switch {
-		case l.dead:
-			continue
-		case l.head:
-			u.Volumes++
-		case l.named:
-			u.Snapshots++
-		}
-		u.Layers++
-	}
-	u.Destroyed = p.doomedN * BlockSize
-	for _, j := range p.jobs {
-		p.mu.step(1)
-		if j.none {
-			u.Unscheduled += j.dirtyBlocks() * BlockSize
-		}
-	}
+	u.Volumes, u.Snapshots, u.Layers = len(p.heads), p.snaps.order.Len(), len(p.layers)-p.deadN
+	u.Destroyed, u.Unscheduled = p.doomedN*BlockSize, p.noneN*BlockSize
 	u.Generation = p.super.generation
 	u.JournalUsed, u.JournalSize = p.journal.Used(), p.journal.Size()
 	u.CheckpointBytes = p.written
