@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"unicode"
 )
@@ -32,4 +33,13 @@ func cleanActor(s string) string {
 		return r
 	}, s)
 	return strings.ToValidUTF8(s[:min(len(s), maxActor)], "")
+}
+
+// String says who asked, for the log.
+func (who peer) String() string {
+	s := fmt.Sprintf("uid %d, process %d", who.uid, who.pid)
+	if who.actor != "" {
+		s += ", " + who.actor
+	}
+	return s
 }

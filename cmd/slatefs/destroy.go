@@ -124,14 +124,14 @@ func (a *app) printForecast(res destroyResult, f destroyFlags) error {
 	if f.Exact {
 		fmt.Fprintf(&b, "reclaim\t%d\n", res.Forecast.Frees)
 	} else {
-		b.WriteString(res.Forecast.text(a.now()) + "\n")
+		b.WriteString(forecastText(res.Forecast, a.now()) + "\n")
 	}
 	_, err := io.WriteString(a.stdout, b.String())
 	return err
 }
 
-// text is a forecast in a line.
-func (d *destroyForecast) text(now time.Time) string {
+// forecastText is a forecast in a line.
+func forecastText(d *destroyForecast, now time.Time) string {
 	s := "would free " + show.FormatSize(d.Frees)
 	if d.Kept > 0 {
 		s += show.Printable(" (of %s; %s is still seen by %s)", show.FormatSize(d.Frees+d.Kept), show.FormatSize(d.Kept), strings.Join(d.SeenBy, ", "))

@@ -3,18 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
-
-	"slatefs/chain"
 )
-
-// String says who asked, for the log.
-func (who peer) String() string {
-	s := fmt.Sprintf("uid %d, process %d", who.uid, who.pid)
-	if who.actor != "" {
-		s += ", " + who.actor
-	}
-	return s
-}
 
 // did logs a change that a command has made: each has one line, which is written when it is done.
 func (s *service) did(who peer, attrs ...any) {
@@ -22,7 +11,7 @@ func (s *service) did(who peer, attrs ...any) {
 }
 
 // settingsText is settings as people type them.
-func settingsText(list []chain.Setting) string {
+func settingsText(list []setting) string {
 	var words []string
 	for _, s := range list {
 		if s.Inherit {

@@ -36,24 +36,6 @@ goes to stderr if it takes longer than two seconds.`,
 	return cmd
 }
 
-// auditInfo is what an audit found, in bytes.
-type auditInfo struct {
-	Pool   string   `json:"pool"`
-	Clean  int64    `json:"clean_read"`
-	Lost   int64    `json:"unowned_read"`
-	Queued int64    `json:"queued_read"`
-	NotYet int64    `json:"queued_not_zero"`
-	Found  []int64  `json:"residue"` // device addresses
-	More   int64    `json:"residue_beyond_these"`
-	Unread []string `json:"unreadable"`
-}
-
-func auditInfoOf(pool string, r *chain.AuditReport) auditInfo {
-	i := auditInfo{pool, r.Clean, r.Lost, r.Queued, r.NotYet, []int64{}, r.More, []string{}}
-	i.Found, i.Unread = append(i.Found, r.Found...), append(i.Unread, r.Unread...)
-	return i
-}
-
 func (a *app) audit(ctx context.Context, arg string, f show.Format) error {
 	find, err := a.finder()
 	if err != nil {
@@ -75,7 +57,7 @@ func (a *app) audit(ctx context.Context, arg string, f show.Format) error {
 	if f.JSON {
 		err = show.WriteJSON(a.stdout, "slatefs erase audit", "audit", info)
 	} else {
-		err = info.print(a.stdout, f)
+		err = printAudit(a.stdout, info, f)
 	}
 	if err == nil && len(info.Found)+len(info.Unread) > 0 {
 		return show.ErrQuiet
@@ -155,8 +137,8 @@ func (m *progressMark) set(done, total int64) {
 
 func (m *progressMark) get(context.Context) (done, total int64) { return m.done.Load(), m.total.Load() }
 
-// print shows what was found: addresses first, what was read last.
-func (i auditInfo) print(w io.Writer, f show.Format) error {
+// printAudit shows what was found: addresses first, what was read last.
+func printAudit(w io.Writer, i auditInfo, f show.Format) error {
 	var b strings.Builder
 	for _, at := range i.Found {
 		fmt.Fprintf(&b, "residue: block at byte %d (%#x) is not zero and in no erase job\n", at, at)

@@ -182,7 +182,7 @@ func (c *certificate) text() string {
 	}
 	for _, r := range c.Records {
 		b.WriteString("\n")
-		r.describe(&b)
+		describeRecord(&b, r)
 	}
 	for _, j := range c.Open {
 		b.WriteString(show.Printable("\njob %d            open: %s\nvolume           %s\nfreed            %s at %s, by %s\nqueued           %s, failed %s\n",
@@ -200,8 +200,8 @@ func quoteNone(s string) string {
 	return s
 }
 
-// describe prints a record.
-func (e eraseRecord) describe(w io.Writer) {
+// describeRecord prints a record.
+func describeRecord(w io.Writer, e eraseRecord) {
 	line := func(name, format string, args ...any) {
 		_, _ = fmt.Fprintf(w, "%-16s %s\n", name, show.Printable(format, args...)) //nolint:errcheck // into memory
 	}

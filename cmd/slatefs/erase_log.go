@@ -76,14 +76,6 @@ func (a *app) eraseLog(ctx context.Context, pool string, f eraseLogFlags) error 
 	return f.Table(a.stdout, show.Columns("ID ENDED >FREED >ZEROED >KEPT METHOD WHO REASON VOLUME"), rows)
 }
 
-// ended is when the last block was zeroed, or else when all was kept.
-func (e eraseRecord) ended() time.Time {
-	if e.Last != nil {
-		return *e.Last
-	}
-	return timeOrZero(e.Since)
-}
-
 // parseSince reads a moment: a date, a date with a time, or how long ago.
 func (a *app) parseSince(s string) (time.Time, error) {
 	if s == "" {

@@ -31,7 +31,7 @@ one zeroed: nothing is handed out that is not zero.`,
 		if err != nil {
 			return err
 		}
-		set := setArgs{Object: object{Path: "/", Arg: args[0]}, Settings: []chain.Setting{{Name: chain.PropPaused, Value: value}}}
+		set := setArgs{Object: object{Path: "/", Arg: args[0]}, Settings: []setting{{Name: chain.PropPaused, Value: value}}}
 		_, err = opSetProps.call(ctx, l, set)
 		return err
 	})

@@ -112,11 +112,11 @@ func eraseSummary(info eraseInfo, f show.Format, now time.Time) string {
 	if info.Trouble != "" {
 		s += "\nit does not go on now: " + show.Escape(info.Trouble)
 	}
-	return s + fmt.Sprintf("\nmethod %s: %s; verify %s\n", info.methodWords(), info.MethodWhy, info.Verify)
+	return s + fmt.Sprintf("\nmethod %s: %s; verify %s\n", methodWords(info), info.MethodWhy, info.Verify)
 }
 
 // methodWords names the method in use, and that it was found, not set.
-func (info eraseInfo) methodWords() string {
+func methodWords(info eraseInfo) string {
 	if info.MethodSet == info.Method {
 		return info.Method
 	}

@@ -15,7 +15,7 @@ import (
 type eraseDevice interface{ Methods() []blockdev.Method }
 
 // offered refuses a method that a device does not have.
-func offered(dev eraseDevice, settings []chain.Setting) error {
+func offered(dev eraseDevice, settings []setting) error {
 	for _, s := range settings {
 		if s.Name != chain.PropEraseMethod || s.Inherit {
 			continue

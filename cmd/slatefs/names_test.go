@@ -79,7 +79,7 @@ func (l *lab) eraseLogOf(name string) {
 	if err != nil || !bytes.Contains(line, []byte(`"volume":"caf\\351.raw","volume_bytes":"Y2Fm6S5yYXc="`)) {
 		l.t.Errorf("the export says %s, %v", line, err)
 	}
-	if text := eraseRecordOf(recs[0]).text(); !strings.Contains(text, `caf\351.raw`) {
+	if text := recordText(eraseRecordOf(recs[0])); !strings.Contains(text, `caf\351.raw`) {
 		l.t.Errorf("the journal's line is %q", text)
 	}
 	cert := l.ok("erase certificate " + recs[0].VolumeUUID.String() + " lab")

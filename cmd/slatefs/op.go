@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -43,7 +42,7 @@ var (
 	opDrain    = op[none, none]{name: "drain"}
 	opFirst    = op[firstArgs, none]{name: "first"}
 	opEraseLog = op[none, []eraseRecord]{name: "erase-log", reads: true}
-	opCheck    = op[none, *chain.CheckReport]{name: "check", reads: true}
+	opCheck    = op[none, checkReport]{name: "check", reads: true}
 	opDump     = op[none, string]{name: "dump", reads: true}
 	opAudit    = stream[none, progressInfo, auditInfo]{name: "audit", reads: true}
 	opExtend   = op[extendArgs, poolSize]{name: "extend"}

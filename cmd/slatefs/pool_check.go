@@ -45,7 +45,7 @@ func (a *app) poolCheck(ctx context.Context, arg string, online, reclaim bool) e
 	if err != nil {
 		return err
 	}
-	var r *chain.CheckReport
+	var r checkReport
 	switch {
 	case ref.live != nil && !online:
 		return show.Hinted(fmt.Errorf("pool %s is mounted on %s", ref.name, ref.live.Dir), "pool check --online checks it while it is in use")
@@ -60,23 +60,28 @@ func (a *app) poolCheck(ctx context.Context, arg string, online, reclaim bool) e
 	return a.printCheck(ref.name, r)
 }
 
-func (a *app) checkOffline(ctx context.Context, ref poolRef, reclaim bool) (*chain.CheckReport, error) {
+func (a *app) checkOffline(ctx context.Context, ref poolRef, reclaim bool) (found checkReport, err error) {
 	p, close, err := a.openOffline(ctx, ref)
 	if err != nil {
-		return nil, err
+		return found, err
 	}
+	defer func() { err = errors.Join(err, close()) }()
 	r, err := p.Check(ctx)
-	if err == nil && reclaim {
-		var more *chain.CheckReport
-		if more, err = chain.CheckReclaim(ctx, p.Device(), chain.Options{Now: a.now}); err == nil {
-			more.Errors, more.Leaks = append(r.Errors, more.Errors...), append(r.Leaks, more.Leaks...)
-			r = more
-		}
+	if err != nil {
+		return found, err
 	}
-	return r, errors.Join(err, close())
+	if found = checkReport(*r); !reclaim {
+		return found, nil
+	}
+	more, err := chain.CheckReclaim(ctx, p.Device(), chain.Options{Now: a.now})
+	if err != nil {
+		return found, err
+	}
+	more.Errors, more.Leaks = append(r.Errors, more.Errors...), append(r.Leaks, more.Leaks...)
+	return checkReport(*more), nil
 }
 
-func (a *app) printCheck(name string, r *chain.CheckReport) error {
+func (a *app) printCheck(name string, r checkReport) error {
 	for _, e := range r.Errors {
 		if _, err := io.WriteString(a.stdout, show.Printable("error: %s\n", e)); err != nil {
 			return err

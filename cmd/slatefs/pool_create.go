@@ -74,9 +74,9 @@ type newPool struct {
 	lv       *newLV // it lies on a logical volume
 	zeroed   bool   // the device reads as zero everywhere
 	zeroNow  bool
-	settings []chain.Setting // of the pool
-	ofHost   []chain.Setting // what this host does for it
-	old      uuid.UUID       // of the pool that is lost
+	settings []setting // of the pool
+	ofHost   []setting // what this host does for it
+	old      uuid.UUID // of the pool that is lost
 }
 
 var poolName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$`)

@@ -79,8 +79,8 @@ const lvThreshold = "80"
 
 // growByItself makes the pool grow, unless it was said when. A volume that somebody else made keeps its size.
 func (n *newPool) growByItself() {
-	if !slices.ContainsFunc(n.settings, func(s chain.Setting) bool { return s.Name == chain.PropAutoThreshold }) {
-		n.settings = append(n.settings, chain.Setting{Name: chain.PropAutoThreshold, Value: lvThreshold})
+	if !slices.ContainsFunc(n.settings, func(s setting) bool { return s.Name == chain.PropAutoThreshold }) {
+		n.settings = append(n.settings, setting{Name: chain.PropAutoThreshold, Value: lvThreshold})
 	}
 }
 

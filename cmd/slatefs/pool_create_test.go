@@ -77,7 +77,7 @@ func TestVeil(t *testing.T) {
 	}
 	v, err := newVeil(dev)
 	if err == nil {
-		n := newPool{name: "new", device: path, zeroed: true, settings: []chain.Setting{{Name: "erase_throughput", Value: "7M"}}}
+		n := newPool{name: "new", device: path, zeroed: true, settings: []setting{{Name: "erase_throughput", Value: "7M"}}}
 		err = l.app.layPool(t.Context(), v, n, uuid.UUID{2})
 	}
 	if err != nil {

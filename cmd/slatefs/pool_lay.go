@@ -47,7 +47,7 @@ func (a *app) layPool(ctx context.Context, dev poolDevice, n newPool, id uuid.UU
 		return err
 	}
 	r := chain.Req{Actor: "slatefs pool create"}
-	err = p.SetProps(r, chain.RootIno, n.settings...)
+	err = p.SetProps(r, chain.RootIno, ofEngine(n.settings)...)
 	if own && err == nil {
 		err = giveRoot(p, r, uint32(os.Geteuid()), uint32(os.Getegid()))
 	}

@@ -93,14 +93,14 @@ func (r *recorder) toJournal(e eraseRecord) error {
 	sent := make(chan error, 1)
 	over, cancel := context.WithCancel(context.Background())
 	cancel()
-	if !r.journal.call(over, sendTime, func() { sent <- r.send(e.text(), e.fields()) }) {
+	if !r.journal.call(over, sendTime, func() { sent <- r.send(recordText(e), recordFields(e)) }) {
 		return errors.New("it does not answer")
 	}
 	return <-sent
 }
 
-// text is a record in a line.
-func (e eraseRecord) text() string {
+// recordText is a record in a line.
+func recordText(e eraseRecord) string {
 	s := show.Printable("pool %s: %s of %s: freed %s, zeroed %s", e.Pool, e.Reason, quoteEmpty(subject(e.Volume, e.Snapshot)),
 		show.FormatSize(e.Freed), show.FormatSize(e.Erased))
 	if e.Kept > 0 {
@@ -122,8 +122,8 @@ func quoteEmpty(s string) string {
 	return s
 }
 
-// fields are a record's for the system journal.
-func (e eraseRecord) fields() map[string]string {
+// recordFields are a record's for the system journal.
+func recordFields(e eraseRecord) map[string]string {
 	whole, err := show.PublicJSON(e)
 	if err != nil {
 		whole = []byte(err.Error())

@@ -1,10 +1,6 @@
 package main
 
-import (
-	"time"
-
-	"slatefs/chain"
-)
+import "time"
 
 // What -j prints is made of the types here. Their names are an ABI, which is why chain's own types are copied.
 
@@ -44,22 +40,6 @@ type trouble struct {
 	Next  time.Time `json:"next"`
 	Kind  string    `json:"kind"`
 	Error string    `json:"error"`
-}
-
-func troublesOf(ts []chain.Trouble) (out []trouble) {
-	for _, t := range ts {
-		out = append(out, trouble(t))
-	}
-	return out
-}
-
-func usageOf(u chain.Usage) usage {
-	return usage{
-		Total: u.Total, Live: u.Live, Meta: u.Meta, Clean: u.Clean, Claimed: u.Claimed, Dirty: u.Dirty, Freeing: u.Freeing,
-		Stranded: u.Stranded, Troubles: troublesOf(u.Troubles), Damages: u.Damages,
-		Failed: u.Failed, Reserve: u.Reserve, Kept: u.Destroyed, Promised: u.Promised, MetaProm: u.MetaPromised, Short: u.Short, Avail: u.Avail, Volumes: u.Volumes, Snapshots: u.Snapshots,
-		Layers: u.Layers, Generation: u.Generation, JournalUse: u.JournalUsed, Journal: u.JournalSize, Repairs: u.Repairs,
-	}
 }
 
 // row is a line of list: a pool, directory, volume or snapshot. Numbers are bytes; nil is what the type does not have.

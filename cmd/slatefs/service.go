@@ -73,8 +73,8 @@ func (s *service) handleAll(c *controlServer) {
 	handleStream(c, opAudit, s.audit)
 }
 
-// req is who asks, and for what, as the pool notes it.
-func (who peer) req() chain.Req {
+// reqOf is who asks, and for what, as the pool notes it.
+func reqOf(who peer) chain.Req {
 	r := chain.Req{UID: who.uid, GID: who.gid, PID: who.pid, Actor: "slatefs " + who.op}
 	if who.actor != "" {
 		r.Actor += ", " + who.actor

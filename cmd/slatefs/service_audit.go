@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"slatefs/chain"
 )
 
 // audit reads the device of the pool while it is in use; one at a time.
@@ -48,4 +50,10 @@ func (t *teller) last() {
 	if err := t.tell(t.now); err != nil {
 		t.failed(err)
 	}
+}
+
+func auditInfoOf(pool string, r *chain.AuditReport) auditInfo {
+	i := auditInfo{pool, r.Clean, r.Lost, r.Queued, r.NotYet, []int64{}, r.More, []string{}}
+	i.Found, i.Unread = append(i.Found, r.Found...), append(i.Unread, r.Unread...)
+	return i
 }

@@ -72,9 +72,9 @@ func (s *service) find(o object, want meaning) (a chain.Attr, snap string, err e
 	case !whole && !absent(r.wholeErr):
 		return a, "", named(o, r.wholeErr)
 	case whole && split && want == either && s.hasSnapshot(r.file, r.snap):
-		return a, "", o.ambiguous()
+		return a, "", ambiguous(o)
 	case whole && split && want == newSnapshot:
-		return a, "", o.twoVolumes()
+		return a, "", twoVolumes(o)
 	case split && (want == aSnapshot || !whole):
 		return r.file, r.snap, nil
 	case whole:
@@ -94,7 +94,7 @@ func (s *service) hasSnapshot(a chain.Attr, list string) bool {
 }
 
 // ambiguous refuses an object that has two meanings.
-func (o object) ambiguous() error {
+func ambiguous(o object) error {
 	file, snap, _ := cutLast(o.Arg, '@')
 	return show.Hinted(fmt.Errorf("%s: is the name of a volume, and the snapshot %s of %s", o.Arg, snap, file),
 		"%s means the snapshot; for the volume use rm(1), or give it another name with mv(1)",
@@ -102,7 +102,7 @@ func (o object) ambiguous() error {
 }
 
 // twoVolumes refuses to make a snapshot when two volumes can be meant.
-func (o object) twoVolumes() error {
+func twoVolumes(o object) error {
 	file, snap, _ := cutLast(o.Arg, '@')
 	return show.Hinted(fmt.Errorf("%s: want FILE@NAME, and this is a name that exists, and would be the snapshot %s of %s", o.Arg, snap, file),
 		"%s means the snapshot of %s; one of what exists is %s@NAME", path.Join(path.Dir(o.Arg), chain.SnapDir, path.Base(o.Arg)), file, o.Arg)

@@ -114,7 +114,7 @@ func (l *lister) dirRow(ino chain.Ino) error {
 		Name: l.abs(ino), Type: typ, Refer: &i.UsedDS, Written: &i.UsedDS, UsedChild: &i.UsedChild, UsedSnap: new(int64),
 		Created: timeOrNil(i.Btime), Reserv: &i.Reservation, Quota: &i.Quota,
 	}
-	r.space(&i.Space)
+	putSpace(&r, &i.Space)
 	if typ == typePool {
 		u := l.pool.Usage()
 		r.Size, r.Snapshots, r.Freeing, r.Erasing = &u.Total, new(int64(u.Snapshots)), &u.Freeing, new(u.Dirty+u.Failed)
@@ -124,8 +124,8 @@ func (l *lister) dirRow(ino chain.Ino) error {
 	return nil
 }
 
-// space fills what volumes, directories and the pool have in common.
-func (r *row) space(s *chain.Space) {
+// putSpace fills what volumes, directories and the pool have in common.
+func putSpace(r *row, s *chain.Space) {
 	r.Used, r.Avail, r.UsedDS, r.UsedRef, r.MetaProm = &s.Used, &s.Avail, &s.UsedDS, &s.UsedRefreserv, &s.MetaPromised
 	r.Metadata = &s.Words
 }
@@ -144,7 +144,7 @@ func (l *lister) volume(ino chain.Ino) error {
 			Freeing: &e.Freeing, Erasing: &e.Dirty, Origin: absOrigin(l.service.dir, i.Origin), Created: timeOrNil(i.Created),
 			Snapshots: new(int64(i.Snapshots)),
 		}
-		r.space(&i.Space)
+		putSpace(&r, &i.Space)
 		l.rows = append(l.rows, r)
 	}
 	if !l.wants(typeSnapshot) {
@@ -210,9 +210,9 @@ func (s *service) tree(ctx context.Context, _ peer, o object) (trees []treeInfo,
 			return err
 		}
 		seen[layers[0].ID] = true
-		t := treeInfo{Volume: s.abs(ino), Layers: layers}
+		t := treeInfo{Volume: s.abs(ino)}
 		for _, l := range layers {
-			t.Owners = append(t.Owners, s.owner(l))
+			t.Layers, t.Owners = append(t.Layers, layerInfoOf(l)), append(t.Owners, s.owner(l))
 		}
 		trees = append(trees, t)
 		return nil
@@ -224,6 +224,17 @@ func (s *service) tree(ctx context.Context, _ peer, o object) (trees []treeInfo,
 		return nil, err
 	}
 	return trees, add(a.Ino)
+}
+
+func layerInfoOf(l chain.LayerInfo) layerInfo {
+	i := layerInfo{
+		ID: l.ID.String(), Parent: l.Parent.String(), Name: l.Name, Head: l.Head, Nameless: l.Nameless, Deferred: l.Deferred,
+		Size: l.Size, Written: l.Written, Refer: l.Refer, Created: l.Created,
+	}
+	for _, id := range l.Children {
+		i.Children = append(i.Children, id.String())
+	}
+	return i
 }
 
 // owner is the path of the volume that a layer belongs to; a layer may outlive its volume.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-
-	"slatefs/chain"
 )
 
 // jobs tells what waits to be erased.
@@ -20,8 +18,12 @@ func (s *service) drain(ctx context.Context, _ peer, _ none) (none, error) {
 }
 
 // check checks the pool while it is in use.
-func (s *service) check(ctx context.Context, _ peer, _ none) (*chain.CheckReport, error) {
-	return s.pool.Check(ctx)
+func (s *service) check(ctx context.Context, _ peer, _ none) (checkReport, error) {
+	r, err := s.pool.Check(ctx)
+	if err != nil {
+		return checkReport{}, err
+	}
+	return checkReport(*r), nil
 }
 
 // dump describes the pool while it is in use.

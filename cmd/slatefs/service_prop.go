@@ -22,13 +22,13 @@ func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]string,
 	}
 	if args.Dry {
 		_, ofPool := splitSettings(args.Settings)
-		return forecastOf(s.pool.ForecastSet(a.Ino, ofPool...))
+		return forecastOf(s.pool.ForecastSet(a.Ino, ofEngine(ofPool)...))
 	}
 	if a.Ino == chain.RootIno {
 		s.setting.Lock()
 		defer s.setting.Unlock()
 	}
-	if err := s.putProps(who.req(), a.Ino, args.Settings); err != nil {
+	if err := s.putProps(reqOf(who), a.Ino, args.Settings); err != nil {
 		return nil, s.explain(a.Ino, err)
 	}
 	if err := s.pool.Flush(); err != nil {
@@ -42,8 +42,8 @@ func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]string,
 }
 
 // putProps sets properties, those of the host in its file, the others in the pool: all or none.
-func (s *service) putProps(r chain.Req, ino chain.Ino, list []chain.Setting) error {
-	var ofHost, ofPool []chain.Setting
+func (s *service) putProps(r chain.Req, ino chain.Ino, list []setting) error {
+	var ofHost, ofPool []setting
 	if ofPool = list; ino == chain.RootIno { // nothing else has properties of the host
 		ofHost, ofPool = splitSettings(list)
 	}
@@ -56,7 +56,7 @@ func (s *service) putProps(r chain.Req, ino chain.Ino, list []chain.Setting) err
 			ofPool = append(ofPool, h)
 		}
 	}
-	if err := s.pool.SetProps(r, ino, ofPool...); err != nil {
+	if err := s.pool.SetProps(r, ino, ofEngine(ofPool)...); err != nil {
 		return errors.Join(err, undo())
 	}
 	return nil

@@ -4,49 +4,11 @@ import (
 	"context"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
 	"slatefs/chain"
 )
-
-// eraseRecord is a record of the erase log as -j, exports and the system journal have it. Numbers are bytes:
-// freed = zeroed + released + failed + kept.
-type eraseRecord struct {
-	ID         uint64    `json:"id,omitempty"`  // of the job
-	Day        string    `json:"day,omitempty"` // of what a volume overwrote and discarded in a day, UTC
-	Pool       string    `json:"pool"`
-	PoolUUID   uuid.UUID `json:"pool_uuid"`
-	Device     string    `json:"device"`
-	Volume     string    `json:"volume,omitempty"`
-	VolumeUUID string    `json:"volume_uuid,omitempty"`
-	Snapshot   string    `json:"snapshot,omitempty"`
-	Layers     []string  `json:"layer_uuids,omitempty"`
-	Reason     string    `json:"reason"`
-	Who        string    `json:"who,omitempty"`
-	UID        *uint32   `json:"uid,omitempty"`
-	Command    string    `json:"command,omitempty"`
-	Actor      string    `json:"actor,omitempty"`
-	Policy     string    `json:"policy"`
-
-	Freed    int64  `json:"freed"`
-	Erased   int64  `json:"zeroed"`
-	Released int64  `json:"released"`
-	Failed   int64  `json:"failed"`
-	Kept     int64  `json:"kept"`
-	KeptBy   string `json:"kept_by,omitempty"`
-
-	Method  string     `json:"method,omitempty"`
-	Verify  string     `json:"verify,omitempty"`
-	Program string     `json:"version,omitempty"`
-	Since   *time.Time `json:"freed_at,omitempty"`
-	First   *time.Time `json:"first_zeroed,omitempty"`
-	Last    *time.Time `json:"last_zeroed,omitempty"`
-}
-
-// claimed: the record's zeroed blocks may be called erased.
-func (e eraseRecord) claimed() bool { return e.Policy != chain.EraseNone && e.Released == 0 }
 
 func eraseRecordOf(r chain.EraseRecord) eraseRecord {
 	e := eraseRecord{
@@ -85,11 +47,9 @@ func (s *service) eraseLog(context.Context, peer, none) ([]eraseRecord, error) {
 
 // first puts an erase job before all others.
 func (s *service) first(_ context.Context, who peer, args firstArgs) (none, error) {
-	err := s.pool.EraseFirst(who.req(), args.ID)
+	err := s.pool.EraseFirst(reqOf(who), args.ID)
 	if err == nil {
 		s.did(who, "job", args.ID)
 	}
 	return none{}, err
 }
-
-type firstArgs struct{ ID uint64 }

@@ -52,7 +52,7 @@ func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) ([]
 	if args.Dry {
 		return forecastOf(s.pool.ForecastSnapshot(vols, name))
 	}
-	if err := s.pool.Snapshot(who.req(), vols, name); err != nil {
+	if err := s.pool.Snapshot(reqOf(who), vols, name); err != nil {
 		return nil, s.explain(0, err)
 	}
 	var of []string
@@ -72,7 +72,7 @@ func (s *service) rollback(ctx context.Context, who peer, args rollbackArgs) ([]
 	if args.Dry {
 		return forecastOf(s.pool.ForecastRollback(a.Ino, snap, args.Force))
 	}
-	err = s.patient(ctx, a.Ino, func() error { return s.pool.Rollback(who.req(), a.Ino, snap, args.Force) })
+	err = s.patient(ctx, a.Ino, func() error { return s.pool.Rollback(reqOf(who), a.Ino, snap, args.Force) })
 	if err != nil {
 		return nil, hintBusy(s.explain(a.Ino, err), "close it, or roll back under its users with --force")
 	}
@@ -102,12 +102,12 @@ func (s *service) clone(_ context.Context, who peer, args cloneArgs) (none, erro
 	if err != nil {
 		return none{}, err
 	}
-	clone, err := s.pool.Clone(who.req(), a.Ino, snap, to.dir, to.name)
+	clone, err := s.pool.Clone(reqOf(who), a.Ino, snap, to.dir, to.name)
 	if err != nil {
 		return none{}, s.explain(a.Ino, err)
 	}
-	if err := s.pool.SetProps(who.req(), clone.Ino, args.Settings...); err != nil {
-		return none{}, errors.Join(s.explain(clone.Ino, err), s.pool.Undo(who.req(), to.dir, to.name))
+	if err := s.pool.SetProps(reqOf(who), clone.Ino, ofEngine(args.Settings)...); err != nil {
+		return none{}, errors.Join(s.explain(clone.Ino, err), s.pool.Undo(reqOf(who), to.dir, to.name))
 	}
 	s.changedName(to)
 	of := s.abs(a.Ino)
@@ -142,9 +142,9 @@ func (s *service) destroy(ctx context.Context, who peer, args destroyArgs) (res 
 	}
 	last := max(s.lastJob(), s.lastKept())
 	if snap == "" {
-		err = s.patient(ctx, a.Ino, func() error { return s.pool.DestroyVolume(who.req(), a.Ino, o) })
+		err = s.patient(ctx, a.Ino, func() error { return s.pool.DestroyVolume(reqOf(who), a.Ino, o) })
 	} else {
-		err = s.patient(ctx, a.Ino, func() error { return s.pool.DestroySnapshots(who.req(), a.Ino, names, o) })
+		err = s.patient(ctx, a.Ino, func() error { return s.pool.DestroySnapshots(reqOf(who), a.Ino, names, o) })
 	}
 	if err != nil {
 		return res, s.explain(a.Ino, err)

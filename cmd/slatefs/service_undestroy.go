@@ -8,13 +8,6 @@ import (
 	"slatefs/cmd/slatefs/internal/show"
 )
 
-// undoArgs say what to bring back, and under which name if not its own: a name, or for a volume a path.
-type undoArgs struct {
-	ID   uint64
-	Name string
-	New  *object
-}
-
 // undestroy brings back what was destroyed and is kept.
 func (s *service) undestroy(_ context.Context, who peer, args undoArgs) (string, error) {
 	at := place{name: args.Name}
@@ -24,7 +17,7 @@ func (s *service) undestroy(_ context.Context, who peer, args undoArgs) (string,
 			return "", err
 		}
 	}
-	a, err := s.pool.Undestroy(who.req(), args.ID, at.dir, at.name)
+	a, err := s.pool.Undestroy(reqOf(who), args.ID, at.dir, at.name)
 	switch {
 	case errors.Is(err, chain.ErrExist):
 		return "", show.Hinted(err, "slatefs undestroy %d %s NEWNAME", args.ID, s.dir)

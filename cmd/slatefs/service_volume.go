@@ -28,7 +28,7 @@ func (s *service) create(_ context.Context, who peer, args createArgs) (list []s
 		if err != nil {
 			return nil, err
 		}
-		f := s.pool.ForecastCreate(at.dir, at.name, args.Size, args.Settings...)
+		f := s.pool.ForecastCreate(at.dir, at.name, args.Size, ofEngine(args.Settings)...)
 		if f.Err != nil && !errors.Is(f.Err, chain.ErrNoSpace) { // which the background may free
 			return nil, s.explain(0, f.Err)
 		}
@@ -40,17 +40,17 @@ func (s *service) create(_ context.Context, who peer, args createArgs) (list []s
 			list = append(list, one...)
 			continue
 		}
-		a, err := s.pool.Create(who.req(), at.dir, at.name, args.Mode)
+		a, err := s.pool.Create(reqOf(who), at.dir, at.name, args.Mode)
 		if err != nil {
 			return nil, s.explain(0, err)
 		}
 		s.changedName(at)
-		err = s.pool.SetProps(who.req(), a.Ino, args.Settings...)
+		err = s.pool.SetProps(reqOf(who), a.Ino, ofEngine(args.Settings)...)
 		if err == nil {
 			err = s.truncate(a.Ino, args.Size)
 		}
 		if err != nil {
-			return nil, errors.Join(s.explain(a.Ino, err), s.pool.Undo(who.req(), at.dir, at.name))
+			return nil, errors.Join(s.explain(a.Ino, err), s.pool.Undo(reqOf(who), at.dir, at.name))
 		}
 		s.did(who, "volume", s.abs(a.Ino), "size", show.FormatSize(args.Size), "properties", settingsText(args.Settings))
 	}
@@ -107,7 +107,7 @@ func (s *service) rename(_ context.Context, who peer, args renameArgs) (none, er
 		if args.Name == "" {
 			return none{}, fmt.Errorf("%s: is a snapshot, and stays with its volume: give only the new NAME", args.Object.Arg)
 		}
-		err := s.pool.RenameSnapshot(who.req(), a.Ino, snap, args.Name)
+		err := s.pool.RenameSnapshot(reqOf(who), a.Ino, snap, args.Name)
 		if err == nil {
 			s.did(who, "snapshot", s.abs(a.Ino)+"@"+snap, "to", args.Name)
 		}
@@ -124,7 +124,7 @@ func (s *service) rename(_ context.Context, who peer, args renameArgs) (none, er
 		return none{}, err
 	}
 	from := s.abs(a.Ino)
-	if err := s.pool.Rename(who.req(), a.Parent, a.Name, to.dir, to.name, chain.RenameNoReplace); err != nil {
+	if err := s.pool.Rename(reqOf(who), a.Parent, a.Name, to.dir, to.name, chain.RenameNoReplace); err != nil {
 		return none{}, s.explain(a.Ino, err)
 	}
 	s.changedName(place{a.Parent, a.Name})

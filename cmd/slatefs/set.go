@@ -48,7 +48,7 @@ func (a *app) set(ctx context.Context, args []string, dry bool) error {
 }
 
 // setProps sets the same properties of several paths, one after the other.
-func (a *app) setProps(ctx context.Context, paths []string, settings []chain.Setting, dry bool) error {
+func (a *app) setProps(ctx context.Context, paths []string, settings []setting, dry bool) error {
 	f, err := a.finder()
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ property is inherited, else the default.`,
 			if _, err := propNamed(args[0]); err != nil {
 				return err
 			}
-			return a.setProps(ctx, args[1:], []chain.Setting{{Name: args[0], Inherit: true}}, false)
+			return a.setProps(ctx, args[1:], []setting{{Name: args[0], Inherit: true}}, false)
 		}),
 	}
 }

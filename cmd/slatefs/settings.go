@@ -149,7 +149,7 @@ func (s *settings) value(name string) string {
 }
 
 // change sets properties of the host, all or none, durably. undo takes that back.
-func (s *settings) change(list []chain.Setting) (undo func() error, err error) {
+func (s *settings) change(list []setting) (undo func() error, err error) {
 	undo = func() error { return nil }
 	if len(list) == 0 {
 		return undo, nil
@@ -204,8 +204,16 @@ func (s *settings) write(values map[string]string) error {
 	return nil
 }
 
+// ofEngine is settings as the pool takes them.
+func ofEngine(list []setting) (out []chain.Setting) {
+	for _, s := range list {
+		out = append(out, chain.Setting(s))
+	}
+	return out
+}
+
 // splitSettings divides settings into those of the host and those of the pool.
-func splitSettings(list []chain.Setting) (ofHost, ofPool []chain.Setting) {
+func splitSettings(list []setting) (ofHost, ofPool []setting) {
 	for _, s := range list {
 		if p, err := chain.PropertyNamed(s.Name); err == nil && p.Host {
 			ofHost = append(ofHost, s)

@@ -62,7 +62,7 @@ func TestUnsafeSettings(t *testing.T) {
 	h := testHost(t)
 	id := uuid.UUID{1}
 	path := h.SettingsPath(id)
-	good := []chain.Setting{{Name: chain.PropOnLowSpace, Value: "x"}}
+	good := []setting{{Name: chain.PropOnLowSpace, Value: "x"}}
 	for name, c := range map[string]struct {
 		spoil func() error
 		want  error

@@ -20,13 +20,6 @@ import (
 	"slatefs/fs/mounts"
 )
 
-// object names a volume, snapshot or directory to the daemon.
-type object struct {
-	Arg  string `json:"arg"`            // as typed, for messages
-	Path string `json:"path"`           // from the root of the pool; may be FILE@NAME still
-	Snap string `json:"snap,omitempty"` // of MOUNTPOINT@NAME, which can only be split here
-}
-
 // finder finds pools and objects by what was typed.
 type finder struct {
 	host   host.Host

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -46,7 +45,7 @@ one that clones still need. For a directory, all chains in it and below.`,
 
 // printTree draws one chain.
 func printTree(w io.Writer, t treeInfo) error {
-	d := treeDrawing{layers: map[chain.LayerID]chain.LayerInfo{}, owners: map[chain.LayerID]string{}}
+	d := treeDrawing{layers: map[string]layerInfo{}, owners: map[string]string{}}
 	for i, l := range t.Layers {
 		d.layers[l.ID], d.owners[l.ID] = l, t.Owners[i]
 	}
@@ -60,13 +59,13 @@ func printTree(w io.Writer, t treeInfo) error {
 }
 
 type treeDrawing struct {
-	layers map[chain.LayerID]chain.LayerInfo
-	owners map[chain.LayerID]string
+	layers map[string]layerInfo
+	owners map[string]string
 	b      strings.Builder
 }
 
 // draw draws a layer and what is above it. A line of history without branches stays in its column.
-func (d *treeDrawing) draw(l chain.LayerInfo, lead, rest string) {
+func (d *treeDrawing) draw(l layerInfo, lead, rest string) {
 	fmt.Fprintf(&d.b, "%s%s  size %s  written %s  refer %s  %s\n", lead, show.Escape(d.title(l)),
 		show.FormatSize(l.Size), show.FormatSize(l.Written), show.FormatSize(l.Refer), show.FormatTime(l.Created))
 	for i, id := range l.Children {
@@ -82,7 +81,7 @@ func (d *treeDrawing) draw(l chain.LayerInfo, lead, rest string) {
 }
 
 // title names a layer as users know it.
-func (d *treeDrawing) title(l chain.LayerInfo) string {
+func (d *treeDrawing) title(l layerInfo) string {
 	owner := d.owners[l.ID]
 	if owner == "" {
 		owner = "(volume is gone)"

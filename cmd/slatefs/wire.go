@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"time"
 
-	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/host"
 )
 
@@ -23,6 +22,13 @@ type reply struct {
 	Event  json.RawMessage `json:"event,omitempty"`
 	Error  *wireError      `json:"error,omitempty"`
 	Result json.RawMessage `json:"result,omitempty"`
+}
+
+// object names a volume, snapshot or directory to the daemon.
+type object struct {
+	Arg  string `json:"arg"`            // as typed, for messages
+	Path string `json:"path"`           // from the root of the pool; may be FILE@NAME still
+	Snap string `json:"snap,omitempty"` // of MOUNTPOINT@NAME, which can only be split here
 }
 
 // none is what an operation without arguments or result has.
@@ -53,7 +59,7 @@ type (
 		Objects  []object
 		Size     int64
 		Mode     uint32
-		Settings []chain.Setting
+		Settings []setting
 		Dry      bool // only say what it needs
 	}
 	snapshotArgs struct {
@@ -66,7 +72,7 @@ type (
 	}
 	cloneArgs struct {
 		Object, New object
-		Settings    []chain.Setting
+		Settings    []setting
 	}
 	destroyArgs struct {
 		Object                      object
@@ -109,7 +115,7 @@ type (
 	}
 	setArgs struct {
 		Object   object
-		Settings []chain.Setting
+		Settings []setting
 		Dry      bool
 	}
 	getArgs struct {
@@ -122,10 +128,41 @@ type (
 		Name, Property, Value, Source string
 		Bytes                         bool // a number is one of bytes
 	}
+	// setting is a property and the value that it is to have, or that it is to be inherited.
+	setting struct {
+		Name, Value string
+		Inherit     bool
+	}
+	// checkReport is what a check found, and how much it looked at.
+	checkReport struct {
+		Errors []string // corruption
+		Leaks  []string // space that is lost, no data in danger
+		Blocks int64
+		Pages  int
+		Layers int
+		// With --reclaim, bytes: what counted as available or reserved, and what was clean in the end.
+		Counted, Reclaimed int64
+	}
+	// layerInfo is a layer of a chain. IDs are as they are printed.
+	layerInfo struct {
+		ID, Parent               string
+		Name                     string
+		Head, Nameless, Deferred bool
+		Size, Written, Refer     int64 // bytes
+		Created                  time.Time
+		Children                 []string
+	}
 	// treeInfo is one chain.
 	treeInfo struct {
-		Volume string            `json:"volume"`
-		Layers []chain.LayerInfo `json:"layers"`
-		Owners []string          `json:"owners"` // of each layer: its volume; empty: gone
+		Volume string      `json:"volume"`
+		Layers []layerInfo `json:"layers"`
+		Owners []string    `json:"owners"` // of each layer: its volume; empty: gone
+	}
+	firstArgs struct{ ID uint64 }
+	// undoArgs say what to bring back, and under which name if not its own: a name, or for a volume a path.
+	undoArgs struct {
+		ID   uint64
+		Name string
+		New  *object
 	}
 )

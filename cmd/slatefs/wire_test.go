@@ -8,7 +8,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -27,7 +26,7 @@ func TestExactMessages(t *testing.T) {
 	if err := show.Decode(b, &got); err != nil || !reflect.DeepEqual(got, m) {
 		t.Errorf("%+v\nbecame %+v, %v", m, got, err)
 	}
-	set := setArgs{Object: object{Arg: "/lab/\xe9", Path: "\xe9"}, Settings: []chain.Setting{{Name: "quota", Value: "\xfe"}, {Inherit: true}}}
+	set := setArgs{Object: object{Arg: "/lab/\xe9", Path: "\xe9"}, Settings: []setting{{Name: "quota", Value: "\xfe"}, {Inherit: true}}}
 	b, err = show.Encode(set)
 	var back setArgs
 	if err := errors.Join(err, show.Decode(b, &back)); err != nil || !reflect.DeepEqual(set, back) {
@@ -42,7 +41,7 @@ func TestExactMessages(t *testing.T) {
 	if list.Destroyed[0] != "a\xff" || list.Kept[0].Name != "\xee" {
 		t.Error("encoding has changed the message")
 	}
-	var none *chain.CheckReport
+	var none *checkReport
 	b, err = show.Encode(none)
 	if err := errors.Join(err, show.Decode(b, &none)); err != nil || none != nil || string(b) != "null" {
 		t.Errorf("nothing became %s, %+v, %v", b, none, err)

@@ -1,0 +1,19 @@
+package main
+
+import "slatefs/chain"
+
+func troublesOf(ts []chain.Trouble) (out []trouble) {
+	for _, t := range ts {
+		out = append(out, trouble(t))
+	}
+	return out
+}
+
+func usageOf(u chain.Usage) usage {
+	return usage{
+		Total: u.Total, Live: u.Live, Meta: u.Meta, Clean: u.Clean, Claimed: u.Claimed, Dirty: u.Dirty, Freeing: u.Freeing,
+		Stranded: u.Stranded, Troubles: troublesOf(u.Troubles), Damages: u.Damages,
+		Failed: u.Failed, Reserve: u.Reserve, Kept: u.Destroyed, Promised: u.Promised, MetaProm: u.MetaPromised, Short: u.Short, Avail: u.Avail, Volumes: u.Volumes, Snapshots: u.Snapshots,
+		Layers: u.Layers, Generation: u.Generation, JournalUse: u.JournalUsed, Journal: u.JournalSize, Repairs: u.Repairs,
+	}
+}
