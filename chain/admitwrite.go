@@ -54,8 +54,8 @@ func (p *Pool) admitBlocks(v *Volume, pl *Plan, want int64) (Need, error) {
 	if want == 0 {
 		return Need{}, nil
 	}
-	if want > p.format.window {
-		return Need{}, fmt.Errorf("write of %d bytes, the window has %d: %w", pl.Len, p.format.window*BlockSize, ErrTooBig)
+	if want > p.format.Window {
+		return Need{}, fmt.Errorf("write of %d bytes, the window has %d: %w", pl.Len, p.format.Window*BlockSize, ErrTooBig)
 	}
 	delta, refer := pl.adds(v.head())
 	if need, err := p.hold(v, pl, want, delta, refer); err != nil || !need.None() {
@@ -69,7 +69,7 @@ func (p *Pool) admitBlocks(v *Volume, pl *Plan, want int64) (Need, error) {
 		p.letGo(v, pl)
 		return Need{kind: needBlocks, blocks: want}, nil
 	}
-	if p.blocks.WindowReady()-want < p.format.window/2 {
+	if p.blocks.WindowReady()-want < p.format.Window/2 {
 		p.signal(p.wake)
 	}
 	return Need{}, nil

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"slatefs/chain/super"
 )
 
 func TestSetAttr(t *testing.T) {
@@ -212,7 +214,7 @@ func TestSymlinkTargets(t *testing.T) {
 			t.Errorf("target of a symlink that is gone: %v", err)
 		}
 	}
-	for range superSlots {
+	for range super.Slots {
 		ok(t, p.Checkpoint())
 	}
 	inPages(t, p, 'x', false) // invariant 7

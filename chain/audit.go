@@ -181,8 +181,8 @@ func (p *Pool) unloadAfter(g int) {
 
 // groupRuns calls fn for the runs of blocks in one state that make up a group. The caller holds the plan lock.
 func (p *Pool) groupRuns(g int, fn func(alloc.Run, alloc.State)) error {
-	first := alloc.BlockID(g * p.format.groupBlocks)
-	end := min(first+alloc.BlockID(p.format.groupBlocks), alloc.BlockID(p.blocks.Total()))
+	first := alloc.BlockID(g * p.format.GroupBlocks)
+	end := min(first+alloc.BlockID(p.format.GroupBlocks), alloc.BlockID(p.blocks.Total()))
 	for b := first; b < end; {
 		p.mu.step(1)
 		if _, err := p.stateLoaded(b); err != nil {

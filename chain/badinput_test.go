@@ -13,6 +13,7 @@ import (
 
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/super"
 )
 
 // editSuper changes bytes of a superblock slot and makes its checksum right again.
@@ -68,7 +69,7 @@ func TestNotPool(t *testing.T) {
 // TestLaterProgram: what a later program wrote is not passed over for an older superblock.
 func TestLaterProgram(t *testing.T) {
 	le := binary.LittleEndian
-	version := func(b []byte) { le.PutUint32(b[8:], superVersion+1) }
+	version := func(b []byte) { le.PutUint32(b[8:], super.Version+1) }
 	feature := func(b []byte) { le.PutUint64(b[64:], 0x50) }
 	for _, c := range []struct {
 		name  string
@@ -173,7 +174,7 @@ func TestShortDevice(t *testing.T) {
 	for size := int64(0); size < 4<<20; size += 128 << 10 {
 		for _, s := range []int64{size, size + BlockSize, 4<<20 - 1 - size} {
 			want := ErrCorrupt
-			if s < superSlots*BlockSize {
+			if s < super.Slots*BlockSize {
 				want = ErrNotPool
 			}
 			if _, err := Open(short{d, s}, readOnly()); !errors.Is(err, want) {
@@ -182,7 +183,7 @@ func TestShortDevice(t *testing.T) {
 		}
 	}
 	// A device that says its size and does not have it.
-	for size := int64(superSlots * BlockSize); size < 4<<20; size += 64 << 10 {
+	for size := int64(super.Slots * BlockSize); size < 4<<20; size += 64 << 10 {
 		p, err := Open(liar{short{d, size}}, readOnly())
 		if err != nil {
 			continue

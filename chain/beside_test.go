@@ -49,7 +49,7 @@ func besideCheckpointsRun(t *testing.T, faults uint64) {
 	for i := range vols {
 		vols[i] = mustVolume(t, p, fmt.Sprintf("v%d", i), 1<<20)
 	}
-	at := poolPlace{p.format.ringOff, p.format.ring}
+	at := poolPlace{p.format.RingOff, p.format.Ring}
 	var ops, failed atomic.Uint64
 	var well atomic.Bool
 	d.Fail(func(o devtest.Op) error {

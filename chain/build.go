@@ -90,7 +90,7 @@ func (b *builder) pages() error {
 	if err != nil {
 		return fmt.Errorf("metadata store: %w", err)
 	}
-	c.super.storeRoot, c.super.groupTable, c.super.catalog = root, table, tree
+	c.super.StoreRoot, c.super.GroupTable, c.super.Catalog = root, table, tree
 	return nil
 }
 
@@ -464,11 +464,11 @@ func (b *builder) install() {
 		}
 	}
 	maps.Copy(p.singles, b.singles)
-	p.cat.tree, p.cat.frozen = b.c.super.catalog, nil
+	p.cat.tree, p.cat.frozen = b.c.super.Catalog, nil
 	for _, d := range b.damages {
 		p.noteDamage(d)
 	}
-	p.groupTable, p.groupsCut = b.c.super.groupTable, nil
+	p.groupTable, p.groupsCut = b.c.super.GroupTable, nil
 	p.drops = append(b.drops, p.drops...)
 	p.spent = append(b.spent, p.spent...)
 }

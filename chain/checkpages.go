@@ -8,6 +8,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/super"
 )
 
 // page notes that a page is in use, and reads its copies. Map pages are shared by layers: shared pages are noted once.
@@ -131,7 +132,7 @@ func (c *checker) leakedPages() {
 // states compares what was seen with the state of every block.
 func (c *checker) states(ctx context.Context, readClean bool) {
 	p := c.p
-	c.see(0, superSlots+p.format.ring/BlockSize, 0, seenMeta, 0, "superblocks and journal")
+	c.see(0, super.Slots+p.format.Ring/BlockSize, 0, seenMeta, 0, "superblocks and journal")
 	for _, e := range p.store.Extents() {
 		c.see(e.Start, e.Len, 0, seenMeta, 0, "metadata store")
 	}
@@ -153,8 +154,8 @@ func (c *checker) states(ctx context.Context, readClean bool) {
 // group compares the states of a group, run by run.
 func (c *checker) group(g int, readClean bool) {
 	p := c.p
-	first := alloc.BlockID(g * p.format.groupBlocks)
-	end := min(first+alloc.BlockID(p.format.groupBlocks), alloc.BlockID(p.blocks.Total()))
+	first := alloc.BlockID(g * p.format.GroupBlocks)
+	end := min(first+alloc.BlockID(p.format.GroupBlocks), alloc.BlockID(p.blocks.Total()))
 	for b := first; b < end; {
 		st, n, err := c.p.stateRun(g, b, end)
 		if err != nil {

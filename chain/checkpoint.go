@@ -13,6 +13,7 @@ import (
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/super"
 )
 
 // cut is the state of a pool at one instant, the end of journal batch `at`: what the checkpoint will write. A cut is a
@@ -21,7 +22,7 @@ import (
 // again; which layer is whose heir and parent changes under the structure lock only, which the build holds.
 type cut struct {
 	at      journal.Pos
-	super   superblock
+	super   super.Block
 	layers  []layerRow
 	jobs    []jobRow
 	walks   []walkRow
@@ -125,7 +126,7 @@ func (p *Pool) buildOrThaw(c *cut) error {
 	if p.unbuilt = err != nil; err == nil {
 		return nil
 	}
-	err = fmt.Errorf("checkpoint %d: %w", c.super.generation, wrapCorrupt(err))
+	err = fmt.Errorf("checkpoint %d: %w", c.super.Generation, wrapCorrupt(err))
 	switch {
 	case errors.Is(err, meta.ErrNoPages), errors.Is(err, errNoPages):
 		err = fault.Mark(fault.Transient, err) // there may be some the next time
@@ -161,7 +162,7 @@ func (p *Pool) cut() (*cut, error) {
 		return nil, fault.Mark(fault.Transient, errRoomInUse)
 	}
 	c := p.freeze()
-	batch, lsn, gen := p.cutBatch(true), p.lsn, p.super.generation
+	batch, lsn, gen := p.cutBatch(true), p.lsn, p.super.Generation
 	p.started++
 	number := p.started
 	p.mu.Unlock()
@@ -175,7 +176,7 @@ func (p *Pool) cut() (*cut, error) {
 		p.thaw(c)
 		return nil, err
 	}
-	c.at, c.super.at = at, at
+	c.at, c.super.At = at, at
 	p.durable, p.ended = lsn, number
 	return c, nil
 }
@@ -184,10 +185,10 @@ func (p *Pool) freeze() *cut {
 	c := &cut{super: p.super, images: p.blocks.Cut(), drops: p.drops, spent: p.spent, window: p.blocks.Unnamed()}
 	c.gone = p.gone
 	p.drops, p.spent, p.gone = nil, nil, nil
-	c.super.generation++
-	c.super.host = p.holder()
-	c.super.geometry.blocks = p.blocks.Total()
-	c.super.lastLayer, c.super.lastJob, c.super.lastIno = p.nextLayer, p.nextJob, p.nextIno
+	c.super.Generation++
+	c.super.Host = p.holder()
+	c.super.Geometry.Blocks = p.blocks.Total()
+	c.super.LastLayer, c.super.LastJob, c.super.LastIno = p.nextLayer, p.nextJob, uint64(p.nextIno)
 	p.freezeTimes()
 	p.mu.step(len(p.vols) + len(p.dirtyLayers) + len(p.jobs) + len(p.walks) + len(c.images) + len(c.window))
 	for l := range p.dirtyLayers {
@@ -304,12 +305,12 @@ func (p *Pool) publish(c *cut) error {
 	p.unpublished = c
 	pages := int64(p.store.DirtyPages())
 	if err := p.store.Flush(); err != nil {
-		return fmt.Errorf("checkpoint %d: pages: %w", c.super.generation, err)
+		return fmt.Errorf("checkpoint %d: pages: %w", c.super.Generation, err)
 	}
 	if err := p.dev.Sync(); err != nil {
-		return p.fail(fmt.Errorf("checkpoint %d: sync of the device: %w", c.super.generation, err))
+		return p.fail(fmt.Errorf("checkpoint %d: sync of the device: %w", c.super.Generation, err))
 	}
-	b, err := c.super.marshal()
+	b, err := c.super.Marshal()
 	if err != nil {
 		return p.fail(err)
 	}
@@ -318,10 +319,10 @@ func (p *Pool) publish(c *cut) error {
 	}
 	slot := 1 - p.slot
 	if _, err := p.dev.WriteAt(b, int64(slot)*BlockSize); err != nil {
-		return fmt.Errorf("checkpoint %d: superblock %d: %w", c.super.generation, slot, err)
+		return fmt.Errorf("checkpoint %d: superblock %d: %w", c.super.Generation, slot, err)
 	}
 	if err := p.dev.Sync(); err != nil {
-		return p.fail(fmt.Errorf("checkpoint %d: sync of the device: %w", c.super.generation, err))
+		return p.fail(fmt.Errorf("checkpoint %d: sync of the device: %w", c.super.Generation, err))
 	}
 	p.store.Durable()
 	p.unpublished = nil
@@ -373,7 +374,7 @@ func (p *Pool) loadGroup(g int) error {
 	p.mu.step(1)
 	v, err := p.store.Get(p.groupPtrs[g], func(b []byte) (any, error) { return b, nil })
 	if err == nil {
-		err = p.blocks.Load(g, v.([]byte)[:p.format.groupBlocks/4])
+		err = p.blocks.Load(g, v.([]byte)[:p.format.GroupBlocks/4])
 	}
 	if err == nil {
 		return nil

@@ -9,7 +9,7 @@ import (
 
 // reserve serves destroy, unmap, erase and checkpoint only, so that a full pool can still free.
 func (p *Pool) reserve() int64 {
-	return max(p.blocks.Total()/64, 2*int64(p.format.extentBlocks))
+	return max(p.blocks.Total()/64, 2*int64(p.format.ExtentBlocks))
 }
 
 // claimable is how many blocks the window may take from clean now.
@@ -46,7 +46,7 @@ func (p *Pool) claimInTurn() (claimed []alloc.Run, got supply, err error) {
 	}
 	defer p.returnRoom(r)
 	got, err = p.takeClean(func() (wish, error) {
-		room := p.format.window - p.blocks.WindowReady()
+		room := p.format.Window - p.blocks.WindowReady()
 		return wish{want: room, may: p.claimable(), least: alloc.SlotBlocks}, p.writable()
 	}, func(runs []alloc.Run) error {
 		p.draw(r)

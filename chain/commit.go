@@ -53,7 +53,7 @@ func (p *Pool) commit(done, may func() bool) (bool, error) {
 		return ok, nil
 	}
 	p.started++
-	number, lsn, gen := p.started, p.lsn, p.super.generation
+	number, lsn, gen := p.started, p.lsn, p.super.Generation
 	batch := p.cutBatch(false)
 	p.mu.Unlock()
 
@@ -116,7 +116,7 @@ func (p *Pool) append(gen uint64, batch []byte) (journal.Pos, error) {
 // wantsCheckpoint: half of the ring is used, or too much waits in memory. The plan lock is held.
 func (p *Pool) wantsCheckpoint() bool {
 	used := p.journal.Used() + int64(len(p.pending))
-	return used >= p.format.ring/2 || p.deepest() > maxStoreys
+	return used >= p.format.Ring/2 || p.deepest() > maxStoreys
 }
 
 // maxStoreys bounds the stack that a lookup goes down: snapshots since the last checkpoint.

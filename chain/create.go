@@ -11,6 +11,7 @@ import (
 	"slatefs/chain/blockdev"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
+	"slatefs/chain/super"
 )
 
 // Format is how a pool is made. Zero fields are chosen by the device's size.
@@ -26,25 +27,28 @@ type Format struct {
 	Logger       *slog.Logger
 }
 
+// MaxPool is the largest pool, in bytes.
+const MaxPool = super.MaxBlocks * BlockSize
+
 // MinPool is the smallest pool that the command line makes, in bytes. Create itself takes smaller ones, for tests.
 const MinPool = 64 << 20
 
-func (f Format) geometry(dev blockdev.Device) geometry {
-	g := geometry{
-		blocks: dev.Size() / BlockSize, groupBlocks: f.GroupBlocks, extentBlocks: f.ExtentBlocks,
-		ringOff: superSlots * BlockSize, ring: f.RingBytes, unit: dev.SectorSize(), window: f.WindowBlocks,
+func (f Format) geometry(dev blockdev.Device) super.Geometry {
+	g := super.Geometry{
+		Blocks: dev.Size() / BlockSize, GroupBlocks: f.GroupBlocks, ExtentBlocks: f.ExtentBlocks,
+		RingOff: super.Slots * BlockSize, Ring: f.RingBytes, Unit: dev.SectorSize(), Window: f.WindowBlocks,
 	}
-	if g.groupBlocks == 0 {
-		g.groupBlocks = 4 * BlockSize
+	if g.GroupBlocks == 0 {
+		g.GroupBlocks = 4 * BlockSize
 	}
-	if g.extentBlocks == 0 {
-		g.extentBlocks = meta.ExtentPages
+	if g.ExtentBlocks == 0 {
+		g.ExtentBlocks = meta.ExtentPages
 	}
-	if g.ring == 0 {
-		g.ring = min(max(g.blocks*BlockSize/256, 64<<10), 32<<20) / BlockSize * BlockSize
+	if g.Ring == 0 {
+		g.Ring = min(max(g.Blocks*BlockSize/256, 64<<10), 32<<20) / BlockSize * BlockSize
 	}
-	if g.window == 0 {
-		g.window = max(min(64<<20/BlockSize, g.blocks/64), 2*maxIO/BlockSize)
+	if g.Window == 0 {
+		g.Window = max(min(64<<20/BlockSize, g.Blocks/64), 2*maxIO/BlockSize)
 	}
 	return g
 }
@@ -61,16 +65,16 @@ func Create(dev blockdev.Device, f Format) error {
 		}
 	}
 	g := f.geometry(dev)
-	first := alloc.Run{Start: alloc.BlockID(superSlots + g.ring/BlockSize), Len: int64(2 * g.extentBlocks)}
+	first := alloc.Run{Start: alloc.BlockID(super.Slots + g.Ring/BlockSize), Len: int64(2 * g.ExtentBlocks)}
 	file, sparse := dev.(sparseFile)
 	if sparse = sparse && file.Sparse(); sparse { // what the pool itself needs must not depend on its host
-		first.Len += min(g.blocks/64, sparseStore) / int64(g.extentBlocks) * int64(g.extentBlocks)
+		first.Len += min(g.Blocks/64, sparseStore) / int64(g.ExtentBlocks) * int64(g.ExtentBlocks)
 	}
-	if int64(first.End())+2*int64(g.extentBlocks) > g.blocks {
+	if int64(first.End())+2*int64(g.ExtentBlocks) > g.Blocks {
 		return fmt.Errorf("pool %s: device of %d bytes is too small: %w", f.Name, dev.Size(), ErrInvalid)
 	}
-	s := superblock{generation: 1, uuid: f.UUID, geometry: g, made: f.Now(), name: f.Name, lastIno: RootIno}
-	if err := s.geometry.validate(); err != nil {
+	s := super.Block{Generation: 1, UUID: f.UUID, Geometry: g, Made: f.Now(), Name: f.Name, LastIno: uint64(RootIno)}
+	if err := s.Geometry.Validate(); err != nil {
 		return fmt.Errorf("pool %s: %w: %w", f.Name, ErrInvalid, err)
 	}
 	p := newPool(dev, Options{Now: f.Now, Logger: f.Logger}, s, 1)
@@ -92,10 +96,10 @@ func Create(dev blockdev.Device, f Format) error {
 	if err := p.lay(first, f.Zeroed); err != nil {
 		return fmt.Errorf("pool %s: %w", f.Name, err)
 	}
-	root := inode{typ: TypeDir, mode: 0o755, mtime: s.made, ctime: s.made, btime: s.made}
+	root := inode{typ: TypeDir, mode: 0o755, mtime: s.Made, ctime: s.Made, btime: s.Made}
 	p.cat.put(rowKey(rowInode, uint64(RootIno)), root.marshal())
 	// Twice: both slots hold the new pool then, and neither an older one.
-	for range superSlots {
+	for range super.Slots {
 		if err := p.Checkpoint(); err != nil {
 			return fmt.Errorf("pool %s: %w", f.Name, err)
 		}
@@ -112,7 +116,7 @@ func (p *Pool) lay(first alloc.Run, zeroed bool) error {
 	g := p.format
 	groups := []alloc.Run{{Start: 0, Len: int64(first.End())}}
 	if zeroed {
-		groups[0].Len = g.blocks
+		groups[0].Len = g.Blocks
 	}
 	for _, r := range groups { // what becomes metadata need not be zero
 		if err := p.blocks.Set(r, alloc.InUse, alloc.Clean); err != nil {
@@ -122,15 +126,15 @@ func (p *Pool) lay(first alloc.Run, zeroed bool) error {
 	if err := p.blocks.Set(alloc.Run{Start: 0, Len: int64(first.Start)}, alloc.Clean, alloc.Meta); err != nil {
 		return err
 	}
-	for r := first; r.Len > 0; r.Start, r.Len = r.Start+alloc.BlockID(g.extentBlocks), r.Len-int64(g.extentBlocks) {
-		one := recGrant{alloc.Run{Start: r.Start, Len: int64(g.extentBlocks)}}
+	for r := first; r.Len > 0; r.Start, r.Len = r.Start+alloc.BlockID(g.ExtentBlocks), r.Len-int64(g.ExtentBlocks) {
+		one := recGrant{alloc.Run{Start: r.Start, Len: int64(g.ExtentBlocks)}}
 		if err := p.owner.applyRecord(&one); err != nil {
 			return err
 		}
 	}
 	if !zeroed {
-		j := p.newJob(0, "", "", reasonInitial, "", p.super.made)
-		p.addToJob(j, oldRun{dev: first.End(), n: g.blocks - int64(first.End())})
+		j := p.newJob(0, "", "", reasonInitial, "", p.super.Made)
+		p.addToJob(j, oldRun{dev: first.End(), n: g.Blocks - int64(first.End())})
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/super"
 )
 
 // usedDisk is a block device with another tenant's bytes all over it, and a pool on it.
@@ -97,7 +98,7 @@ func TestCreateRefused(t *testing.T) {
 		"escape":       {Name: "a\x1b[2J", Now: now},
 		"comma":        {Name: "a,suid", Now: now},
 		"not UTF-8":    {Name: "\xff", Now: now},
-		"too long":     {Name: string(bytes.Repeat([]byte("n"), MaxPoolName+1)), Now: now},
+		"too long":     {Name: string(bytes.Repeat([]byte("n"), super.MaxName+1)), Now: now},
 		"odd group":    {Name: "a", GroupBlocks: 100, Now: now},
 		"large ring":   {Name: "a", RingBytes: 16 << 20, Now: now},
 		"large extent": {Name: "a", ExtentBlocks: 1 << 20, Now: now},
@@ -123,8 +124,8 @@ func TestDefaultGeometry(t *testing.T) {
 			}
 			p, err := Open(d, Options{Now: newClock().now})
 			ok(t, err)
-			if p.Name() != "pool" || p.UUID() != id.UUID || p.Device() != d || p.format.unit != sector {
-				t.Errorf("%s %x, unit %d", p.Name(), p.UUID(), p.format.unit)
+			if p.Name() != "pool" || p.UUID() != id.UUID || p.Device() != d || p.format.Unit != sector {
+				t.Errorf("%s %x, unit %d", p.Name(), p.UUID(), p.format.Unit)
 			}
 			v := mustVolume(t, p, "v", 64<<20)
 			write(t, v, fill('a', 100_000), 12345)

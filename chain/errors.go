@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"slatefs/chain/size"
+	"slatefs/chain/super"
 )
 
 // What a pool refuses, by kind. Every error of this package that is not a device's own wraps one of them; the text
@@ -38,9 +39,9 @@ var (
 	ErrHasClones    = errors.New("has clones")
 
 	// ErrNotPool, ErrVersion, ErrFeature and ErrCorrupt are found when a device is opened or read.
-	ErrNotPool = errors.New("not a slatefs pool")
-	ErrVersion = errors.New("unknown format version")
-	ErrFeature = errors.New("unknown incompatible feature")
+	ErrNotPool = super.ErrNotPool
+	ErrVersion = super.ErrVersion
+	ErrFeature = super.ErrFeature
 	ErrCorrupt = errors.New("corrupt")
 )
 

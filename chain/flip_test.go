@@ -7,6 +7,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/meta"
+	"slatefs/chain/super"
 )
 
 var flipAll = flag.Bool("flip.all", false, "flip a bit of every byte of every page, not of a sample")
@@ -16,12 +17,12 @@ var flipAll = flag.Bool("flip.all", false, "flip a bit of every byte of every pa
 func TestFlipSuper(t *testing.T) {
 	for _, journal := range []bool{false, true} {
 		d, last, _ := flipPool(t, journal)
-		s, slot, err := readSuper(d)
+		s, slot, err := super.Read(d)
 		if err != nil {
 			t.Fatal(err)
 		}
 		opened := 0
-		for off := int64(0); off < superSlots*BlockSize; off++ {
+		for off := int64(0); off < super.Slots*BlockSize; off++ {
 			if !*flipAll && (journal || testing.Short()) && off%61 != 0 {
 				continue
 			}
@@ -31,7 +32,7 @@ func TestFlipSuper(t *testing.T) {
 			case !newest && (r.open != nil || !r.all):
 				t.Fatalf("byte %d of the older superblock: %v", off, r.open)
 			case newest && journal && r.open == nil:
-				t.Fatalf("byte %d of the superblock of generation %d: the older one opened, with records after it", off, s.generation)
+				t.Fatalf("byte %d of the superblock of generation %d: the older one opened, with records after it", off, s.Generation)
 			case newest && r.open == nil:
 				opened++
 			}
@@ -122,7 +123,7 @@ func TestFlipJournal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from, to := p.super.at.Off, p.journal.Pos().Off
+	from, to := p.super.At.Off, p.journal.Pos().Off
 	if from >= to {
 		t.Fatalf("the journal wraps: from %d to %d", from, to)
 	}
@@ -131,7 +132,7 @@ func TestFlipJournal(t *testing.T) {
 		step = 13
 	}
 	for off := from; off < to+1024; off += step {
-		r := flip(t, d, p.format.ringOff+off, uint(off)%8, last, before)
+		r := flip(t, d, p.format.RingOff+off, uint(off)%8, last, before)
 		if r.open != nil {
 			refused++
 			continue

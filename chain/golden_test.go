@@ -18,6 +18,7 @@ import (
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/super"
 )
 
 // update writes the golden files. A version is never edited: it is for a new version only, whose files have its number.
@@ -41,15 +42,15 @@ func goldenMap() meta.Map {
 	return m
 }
 
-func goldenSuper() superblock {
-	return superblock{
-		generation: 0x0102030405060708, uuid: [16]byte{0: 0xaa, 15: 0xbb}, compatible: 0xc0, readOnly: 0,
-		geometry: geometry{
-			blocks: 2048, groupBlocks: 256, extentBlocks: 16, ringOff: 8192, ring: 65536, unit: 512, window: 64,
+func goldenSuper() super.Block {
+	return super.Block{
+		Generation: 0x0102030405060708, UUID: [16]byte{0: 0xaa, 15: 0xbb}, Compatible: 0xc0, ReadOnly: 0,
+		Geometry: super.Geometry{
+			Blocks: 2048, GroupBlocks: 256, ExtentBlocks: 16, RingOff: 8192, Ring: 65536, Unit: 512, Window: 64,
 		},
-		at:        journal.Pos{Seq: 11, Off: 512, Sum: 13},
-		storeRoot: meta.Ptr{Addr: 21, Twin: 22, Sum: 23}, groupTable: goldenTree(1), catalog: goldenTree(2),
-		lastLayer: 10, lastJob: 9, lastIno: 12, made: goldenTime, name: "golden",
+		At:        journal.Pos{Seq: 11, Off: 512, Sum: 13},
+		StoreRoot: meta.Ptr{Addr: 21, Twin: 22, Sum: 23}, GroupTable: goldenTree(1), Catalog: goldenTree(2),
+		LastLayer: 10, LastJob: 9, LastIno: 12, Made: goldenTime, Name: "golden",
 	}
 }
 
@@ -208,13 +209,13 @@ func golden(t *testing.T, file string, lines []string) {
 
 func TestGoldenSuper(t *testing.T) {
 	s := goldenSuper()
-	b, err := s.marshal()
+	b, err := s.Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "super-v1.hex", strings.Split(strings.TrimSpace(hex.Dump(b)), "\n"))
-	var back superblock
-	if err := back.unmarshal(b); err != nil || !reflect.DeepEqual(back, s) {
+	var back super.Block
+	if err := back.Unmarshal(b); err != nil || !reflect.DeepEqual(back, s) {
 		t.Errorf("%+v\nread back: %+v, %v", s, back, err)
 	}
 }

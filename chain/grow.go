@@ -9,6 +9,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/meta"
 	"slatefs/chain/size"
+	"slatefs/chain/super"
 )
 
 // A pool grows and shrinks at its end. What it gains is dirty, in a job of its own like a new pool's: a device may hold
@@ -21,7 +22,7 @@ func (p *Pool) setTotal(blocks int64) {
 		p.blocks.Grow(blocks)
 	}
 	p.store.SetTotal(blocks)
-	p.format.blocks = blocks
+	p.format.Blocks = blocks
 	p.mu.step(p.blocks.Groups())
 	ptrs := make([]meta.Ptr, p.blocks.Groups())
 	copy(ptrs, p.groupPtrs)
@@ -100,7 +101,7 @@ func (p *Pool) Extend(bytes int64) error {
 			return nil
 		case r.blocks < old:
 			return fmt.Errorf("pool %s: has %s already, not %s: %w", p.name, size.Format(old*BlockSize), size.Format(bytes), ErrInvalid)
-		case r.blocks > maxBlocks:
+		case r.blocks > super.MaxBlocks:
 			return fmt.Errorf("pool %s: %s, at most %s: %w", p.name, size.Format(bytes), size.Format(MaxPool), ErrTooBig)
 		}
 		r.clean, r.when = max(r.clean, alloc.BlockID(old)), now
@@ -132,7 +133,7 @@ func (p *Pool) Reduce(least, unit int64) (bytes int64, err error) {
 		return err
 	})
 	p.claimMu.Unlock()
-	for range superSlots {
+	for range super.Slots {
 		if err == nil {
 			err = p.Checkpoint()
 		}
@@ -152,7 +153,7 @@ func (p *Pool) reduceLocked(least, unit int64) (int64, error) {
 		return 0, err
 	}
 	end = max(end, p.blocks.AsideEnd()) // it is clean, and about to be used
-	least = max(blocksOf(least), int64(end), p.format.window, total-max(0, p.free()))
+	least = max(blocksOf(least), int64(end), p.format.Window, total-max(0, p.free()))
 	step := max(1, unit/BlockSize)
 	if least = (least + step - 1) / step * step; least >= total {
 		return total * BlockSize, nil
@@ -168,7 +169,7 @@ func (p *Pool) usedEnd() (alloc.BlockID, error) {
 		if c.Clean == c.Total() {
 			continue
 		}
-		first := alloc.BlockID(g) * alloc.BlockID(p.format.groupBlocks)
+		first := alloc.BlockID(g) * alloc.BlockID(p.format.GroupBlocks)
 		if err := p.loadGroupOf(first); err != nil {
 			return 0, err
 		}

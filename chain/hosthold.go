@@ -1,12 +1,11 @@
 package chain
 
 import (
-	"encoding/binary"
 	"fmt"
-	"time"
 
 	"slatefs/chain/blockdev"
 	"slatefs/chain/fault"
+	"slatefs/chain/super"
 )
 
 // A pool that several hosts can reach is held by one of them: who opened it for writing stands in both superblocks, from
@@ -18,65 +17,14 @@ import (
 // on the device. Only the device or the cluster can keep a host from writing.
 
 // Host says who holds a pool.
-type Host struct {
-	Machine [16]byte  // of the machine, for good
-	Since   time.Time // when it opened the pool
-	Name    string    // at most MaxHostName bytes count
-}
-
-// MaxHostName bounds the bytes of a host's name in the superblock.
-const MaxHostName = 64
-
-// The host's place in the superblock, behind the pool's name.
-const (
-	superHost = 520 // 16 bytes machine, 8 since, 1 length of the name, name; zero: nobody
-	hostBytes = 16 + 8 + 1 + MaxHostName
-)
-
-func (h *Host) marshal(b []byte) {
-	if *h == (Host{}) {
-		return
-	}
-	name := h.Name[:min(len(h.Name), MaxHostName)]
-	copy(b, h.Machine[:])
-	binary.LittleEndian.PutUint64(b[16:], uint64(h.Since.UnixNano()))
-	b[24] = byte(len(name))
-	copy(b[25:], name)
-}
-
-func (h *Host) unmarshal(b []byte) error {
-	*h = Host{}
-	n := int(b[24])
-	if n > MaxHostName {
-		return fmt.Errorf("superblock: host's name of %d bytes: %w", n, ErrCorrupt)
-	}
-	copy(h.Machine[:], b)
-	if ns := int64(binary.LittleEndian.Uint64(b[16:])); ns != 0 {
-		h.Since = time.Unix(0, ns)
-	}
-	h.Name = string(b[25 : 25+n])
-	return nil
-}
-
-// None tells that nobody holds the pool.
-func (h Host) None() bool { return h.Machine == [16]byte{} }
-
-// same tells whether two are one opening of one machine.
-func (h Host) same(o Host) bool {
-	return h.Machine == o.Machine && h.Since.Equal(o.Since)
-}
-
-// String names the host and since when it holds the pool.
-func (h Host) String() string {
-	return fmt.Sprintf("%s (machine %x) since %s", h.Name, h.Machine, h.Since.UTC().Format(time.RFC3339))
-}
+type Host = super.Host
 
 // mayHold refuses a pool that another host holds.
-func (o Options) mayHold(s *superblock) error {
-	if o.ReadOnly || o.TakeOver || s.host.None() || o.Host != nil && s.host.Machine == o.Host.Machine {
+func (o Options) mayHold(s *super.Block) error {
+	if o.ReadOnly || o.TakeOver || s.Host.None() || o.Host != nil && s.Host.Machine == o.Host.Machine {
 		return nil
 	}
-	return fmt.Errorf("pool %s is held by host %v: %w", s.name, s.host, ErrHeld)
+	return fmt.Errorf("pool %s is held by host %v: %w", s.Name, s.Host, ErrHeld)
 }
 
 // holder is what the next superblock says. The plan lock is held.
@@ -100,10 +48,10 @@ func (p *Pool) leave() error {
 
 // setHost writes into both superblocks that this host has the pool, or (the zero Host) that nobody has. All else in them stays.
 func (p *Pool) setHost(h Host) error {
-	for range superSlots {
+	for range super.Slots {
 		s := p.super
-		s.generation++
-		s.host = h
+		s.Generation++
+		s.Host = h
 		if err := p.writeSuper(&s); err != nil {
 			return err
 		}
@@ -112,8 +60,8 @@ func (p *Pool) setHost(h Host) error {
 }
 
 // writeSuper writes a superblock into the older slot, durably, and makes it the pool's. Nobody else may change it meanwhile.
-func (p *Pool) writeSuper(s *superblock) error {
-	b, err := s.marshal()
+func (p *Pool) writeSuper(s *super.Block) error {
+	b, err := s.Marshal()
 	if err != nil {
 		return err
 	}
@@ -154,22 +102,22 @@ func (p *Pool) stillHeld() error {
 	if !look {
 		return nil
 	}
-	b := blockdev.Aligned(superSlots * BlockSize)
+	b := blockdev.Aligned(super.Slots * BlockSize)
 	if _, err := p.dev.ReadAt(b, 0); err != nil {
 		return fmt.Errorf("who holds the pool cannot be read: %w", err)
 	}
-	for i := range superSlots {
-		var s superblock
-		if s.unmarshal(b[i*BlockSize:(i+1)*BlockSize]) != nil {
+	for i := range super.Slots {
+		var s super.Block
+		if s.Unmarshal(b[i*BlockSize:(i+1)*BlockSize]) != nil {
 			continue // this host may be writing it just now
 		}
 		switch {
-		case s.uuid != p.uuid:
-			return fmt.Errorf("there is another pool on the device, %s: %w", s.name, ErrHeld)
-		case s.host.None():
+		case s.UUID != p.uuid:
+			return fmt.Errorf("there is another pool on the device, %s: %w", s.Name, ErrHeld)
+		case s.Host.None():
 			return fmt.Errorf("another host took the pool over, and has closed it again: %w", ErrHeld)
-		case !s.host.same(*p.opt.Host):
-			return fmt.Errorf("the pool was taken over by host %v: %w", s.host, ErrHeld)
+		case !s.Host.Same(*p.opt.Host):
+			return fmt.Errorf("the pool was taken over by host %v: %w", s.Host, ErrHeld)
 		}
 	}
 	return nil

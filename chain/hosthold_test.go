@@ -23,7 +23,7 @@ func TestHeldByAnotherHost(t *testing.T) {
 	one, two := testHost(1, c), testHost(2, c)
 	p, err := openAs(d, one, c, false)
 	ok(t, err)
-	if id, err := Identify(d); err != nil || id.Host.Name != "host1" || !id.Host.same(*one) {
+	if id, err := Identify(d); err != nil || id.Host.Name != "host1" || !id.Host.Same(*one) {
 		t.Fatalf("%+v, %v", id, err)
 	}
 	refused := func(d *devtest.Disk) {

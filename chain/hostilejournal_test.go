@@ -84,7 +84,7 @@ func TestHostileRecords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.journal.Append(p.super.generation, batch); err != nil {
+		if _, err := p.journal.Append(p.super.Generation, batch); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Open(d, readOnly()); !errors.Is(err, ErrCorrupt) {
@@ -110,7 +110,7 @@ func TestLaterGeneration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.journal.Append(p.super.generation+1, encodeRecord(&recPut{key: meta.Key{Hi: 1}})); err != nil {
+	if _, err := p.journal.Append(p.super.Generation+1, encodeRecord(&recPut{key: meta.Key{Hi: 1}})); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(d.Clone(), readOnly()); !errors.Is(err, ErrCorrupt) {

@@ -7,6 +7,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/fault"
+	"slatefs/chain/super"
 )
 
 // A pool file with holes (`pool create --sparse`) is longer than what its host has given to it, and the host may have no
@@ -79,7 +80,7 @@ func (p *Pool) prepareOwn() {
 	if file == nil {
 		return
 	}
-	own := append([]alloc.Run{{Start: 0, Len: superSlots + p.format.ring/BlockSize}}, p.store.Extents()...)
+	own := append([]alloc.Run{{Start: 0, Len: super.Slots + p.format.Ring/BlockSize}}, p.store.Extents()...)
 	for _, r := range own {
 		done, err := file.Prepare(int64(r.Start)*BlockSize, r.Len*BlockSize)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/fault"
+	"slatefs/chain/super"
 )
 
 // newSparse makes a pool in a file with holes, on a host that has room bytes more when the pool is there.
@@ -45,7 +46,7 @@ func fillHost(t testing.TB, v *Volume, off int64) (wrote int64) {
 // What the pool itself needs is there from the beginning: superblocks, ring, and pages for its metadata.
 func TestSparsePoolHasItsOwn(t *testing.T) {
 	d := newSparse(t, 16<<20, 0)
-	own := int64(superSlots*BlockSize) + tiny.RingBytes + int64(2*tiny.ExtentBlocks*BlockSize) + 16<<20/64
+	own := int64(super.Slots*BlockSize) + tiny.RingBytes + int64(2*tiny.ExtentBlocks*BlockSize) + 16<<20/64
 	if got := d.HostBytes(); got != own {
 		t.Errorf("the host has given %d bytes, want %d", got, own)
 	}

@@ -129,7 +129,7 @@ func (p *Pool) askDue() bool { return p.host.refuse.failing() && p.host.refuse.d
 
 // claimDue: the window is half empty, and somebody writes.
 func (p *Pool) claimDue() bool {
-	return !p.host.refuse.failing() && p.blocks.WindowReady() < p.format.window/2 && p.claimable() > 0 && p.writers()
+	return !p.host.refuse.failing() && p.blocks.WindowReady() < p.format.Window/2 && p.claimable() > 0 && p.writers()
 }
 
 func (p *Pool) writers() bool {

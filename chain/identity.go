@@ -2,12 +2,12 @@ package chain
 
 import (
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/google/uuid"
 
 	"slatefs/chain/blockdev"
+	"slatefs/chain/super"
 )
 
 // A pool is known by its UUID; its name is for people, and where it lies may change. Both stand in the superblocks, and
@@ -24,21 +24,9 @@ type Identity struct {
 }
 
 // Identify reads the superblocks on dev, and nothing else. Errors are those of Open.
-func Identify(dev superReader) (Identity, error) {
-	s, _, err := readSuper(dev)
-	return Identity{s.name, s.uuid, s.geometry.blocks * BlockSize, s.generation, s.made, s.host}, err
-}
-
-// Remains are the UUIDs that the superblocks on dev have where one has the magic, though it may be damaged, or of a later
-// program. They tell whose remains these are, and no more: nothing else in such a block can be believed.
-func Remains(dev io.ReaderAt) (ids []uuid.UUID) {
-	b := blockdev.Aligned(BlockSize)
-	for i := range superSlots {
-		if n, err := dev.ReadAt(b, int64(i)*BlockSize); n == len(b) && (err == nil || err == io.EOF) && string(b[:8]) == superMagic {
-			ids = append(ids, uuid.UUID(b[32:48]))
-		}
-	}
-	return ids
+func Identify(dev super.Reader) (Identity, error) {
+	s, _, err := super.Read(dev)
+	return Identity{s.Name, s.UUID, s.Geometry.Blocks * BlockSize, s.Generation, s.Made, s.Host}, wrapCorrupt(err)
 }
 
 // Relabel gives the pool on dev another name or UUID; what is empty or zero stays. The pool is opened for that, as Open does,
@@ -59,14 +47,14 @@ func Relabel(dev blockdev.Device, o Options, name string, id uuid.UUID) error {
 	if err := p.Close(); err != nil {
 		return err
 	}
-	for range superSlots {
+	for range super.Slots {
 		s := p.super
-		s.generation++
+		s.Generation++
 		if name != "" {
-			s.name = name
+			s.Name = name
 		}
 		if id != uuid.Nil {
-			s.uuid = id
+			s.UUID = id
 		}
 		if err := p.writeSuper(&s); err != nil {
 			return fmt.Errorf("pool %s: %w", p.name, err)

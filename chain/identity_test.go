@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/super"
 )
 
 // A pool that was left by a crash gets another name and UUID; cut off at each operation of the device it has the old ones or
@@ -54,7 +55,7 @@ func TestRelabel(t *testing.T) {
 			if !is(d) {
 				t.Error("nothing was changed")
 			}
-			if ids := Remains(d); !slices.Equal(ids, []uuid.UUID{label, label}) {
+			if ids := super.Remains(d); !slices.Equal(ids, []uuid.UUID{label, label}) {
 				t.Errorf("the slots have %v", ids)
 			}
 			break
@@ -86,16 +87,16 @@ func TestRelabelRefused(t *testing.T) {
 		t.Errorf("%+v, %v", i, err)
 	}
 	// Of a damaged superblock the UUID is told, and that is all.
-	for slot := range int64(superSlots) {
+	for slot := range int64(super.Slots) {
 		d.Flip(slot*BlockSize+300, 1)
 	}
 	if _, err := Identify(d); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("%v", err)
 	}
-	if ids := Remains(d); !slices.Equal(ids, []uuid.UUID{{1}, {1}}) {
+	if ids := super.Remains(d); !slices.Equal(ids, []uuid.UUID{{1}, {1}}) {
 		t.Errorf("remains of %x", ids)
 	}
-	if ids := Remains(devtest.New(1<<20, 512)); ids != nil {
+	if ids := super.Remains(devtest.New(1<<20, 512)); ids != nil {
 		t.Errorf("an empty disk has remains of %x", ids)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"slatefs/chain/codec"
 	"slatefs/chain/meta"
+	"slatefs/chain/super"
 )
 
 // inode is the row of a file, directory or symlink. The size of a file is its head's.
@@ -203,16 +204,10 @@ func checkSnapName(name string) error {
 	return nil
 }
 
-// CheckPoolName refuses what is no name of a pool: letters, digits and, not at its beginning, -_.: are. It becomes an argument
-// of mount(2), a tag of LVM and the name of a file, and comes from a device that anybody may have written.
+// CheckPoolName refuses what is no name of a pool, by ErrInvalid: see super.CheckName.
 func CheckPoolName(name string) error {
-	ok := name != "" && len(name) <= MaxPoolName
-	for i := 0; ok && i < len(name); i++ {
-		c := name[i]
-		ok = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || i > 0 && strings.IndexByte("-_.:", c) >= 0
-	}
-	if !ok {
-		return fmt.Errorf("pool name %q: letters, digits, and - _ . : inside, at most %d: %w", name, MaxPoolName, ErrInvalid)
+	if err := super.CheckName(name); err != nil {
+		return fmt.Errorf("%s: %w", strings.TrimSuffix(err.Error(), ": "+super.ErrInvalid.Error()), ErrInvalid)
 	}
 	return nil
 }

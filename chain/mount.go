@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"slatefs/alloc"
@@ -15,9 +16,10 @@ import (
 	"slatefs/chain/fault"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
+	"slatefs/chain/super"
 )
 
-func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
+func newPool(dev blockdev.Device, o Options, s super.Block, slot int) *Pool {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = defaultCache
 	}
@@ -25,21 +27,21 @@ func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	g := s.geometry
-	store := meta.NewStore(dev, g.blocks, o.CacheBytes)
+	g := s.Geometry
+	store := meta.NewStore(dev, g.Blocks, o.CacheBytes)
 	p := &Pool{
-		dev: dev, opt: o, log: log, name: s.name, uuid: s.uuid, super: s, slot: slot, format: g, store: store,
+		dev: dev, opt: o, log: log, name: s.Name, uuid: s.UUID, super: s, slot: slot, format: g, store: store,
 		maps:   &meta.Maps{Store: store},
 		lists:  &meta.Family{Store: store, Kind: 'L', Weight: weighEntry},
 		groups: &meta.Family{Store: store, Kind: 'G'},
-		cat:    catalog{family: &meta.Family{Store: store, Kind: 'C', Sensitive: true}, tree: s.catalog},
-		blocks: alloc.New(g.groupBlocks, g.blocks),
+		cat:    catalog{family: &meta.Family{Store: store, Kind: 'C', Sensitive: true}, tree: s.Catalog},
+		blocks: alloc.New(g.GroupBlocks, g.Blocks),
 		layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, snaps: newSnapIndex(), vols: map[Ino]*Volume{},
 		jobs: map[uint64]*job{}, volJobs: map[Ino]*job{}, walks: map[uint64]*walk{},
 		sick: map[*job]struct{}{}, handouts: map[blockdev.Token]*handout{},
 		dirtyLayers: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, epochs: epochs{now: 1}, parts: map[meta.Key]int{}, singles: map[rowKind][]byte{},
-		groupTable: s.groupTable, groupPtrs: make([]meta.Ptr, (g.blocks+int64(g.groupBlocks)-1)/int64(g.groupBlocks)),
-		nextLayer: s.lastLayer, nextJob: s.lastJob, nextIno: s.lastIno,
+		groupTable: s.GroupTable, groupPtrs: make([]meta.Ptr, (g.Blocks+int64(g.GroupBlocks)-1)/int64(g.GroupBlocks)),
+		nextLayer: s.LastLayer, nextJob: s.LastJob, nextIno: Ino(s.LastIno),
 		wake: make(chan struct{}, 1), ready: make(chan struct{}, 1), zeroNow: o.ZeroNow,
 	}
 	p.owner, p.takeCheckpoint, p.onFail, p.giveUpOne = p, p.checkpointInTurn, p.wakeWaiting, p.sacrifice
@@ -52,14 +54,14 @@ func newPool(dev blockdev.Device, o Options, s superblock, slot int) *Pool {
 	p.doomedVols, p.doomedLayers = map[Ino]uint64{}, map[LayerID]uint64{}
 	store.Refill, store.ReadOnly = p.refill, o.ReadOnly
 	store.OnRepair = func(b alloc.BlockID) {
-		log.Warn("a damaged metadata page was repaired from its twin", "pool", s.name, "block", b)
+		log.Warn("a damaged metadata page was repaired from its twin", "pool", s.Name, "block", b)
 	}
 	return p
 }
 
 func (p *Pool) journalConfig() journal.Config {
 	g := p.format
-	return journal.Config{Dev: p.dev, Off: g.ringOff, Size: g.ring, Unit: g.unit, Salt: p.super.salt()}
+	return journal.Config{Dev: p.dev, Off: g.RingOff, Size: g.Ring, Unit: g.Unit, Salt: p.super.Salt()}
 }
 
 // Open opens the pool on dev: superblock, catalog rows of layers and jobs, group table, journal. It reads no map page
@@ -67,28 +69,28 @@ func (p *Pool) journalConfig() journal.Config {
 //
 // Errors: ErrNotPool, ErrVersion, ErrFeature, ErrCorrupt (with the place), or the device's.
 func Open(dev blockdev.Device, o Options) (*Pool, error) {
-	s, slot, err := readSuper(dev)
+	s, slot, err := super.Read(dev)
 	if err != nil {
-		return nil, err
+		return nil, wrapCorrupt(err)
 	}
-	if s.geometry.blocks*BlockSize > dev.Size() {
-		return nil, fmt.Errorf("pool %s has %d bytes, its device %d: %w", s.name, s.geometry.blocks*BlockSize, dev.Size(), ErrCorrupt)
+	if s.Geometry.Blocks*BlockSize > dev.Size() {
+		return nil, fmt.Errorf("pool %s has %d bytes, its device %d: %w", s.Name, s.Geometry.Blocks*BlockSize, dev.Size(), ErrCorrupt)
 	}
-	if unknown := s.readOnly &^ uint64(knownReadOnlyFeatures); unknown != 0 && !o.ReadOnly {
-		return nil, fmt.Errorf("pool %s can only be opened read-only, features %#x: %w", s.name, unknown, ErrFeature)
+	if unknown := s.UnknownReadOnly(); unknown != 0 && !o.ReadOnly {
+		return nil, fmt.Errorf("pool %s can only be opened read-only, features %#x: %w", s.Name, unknown, ErrFeature)
 	}
 	if err := o.mayHold(&s); err != nil {
 		return nil, err
 	}
 	p := newPool(dev, o, s, slot)
 	if err := p.load(); err != nil {
-		return nil, fmt.Errorf("pool %s: %w", s.name, wrapCorrupt(err))
+		return nil, fmt.Errorf("pool %s: %w", s.Name, wrapCorrupt(err))
 	}
 	if err := p.replay(); err != nil {
-		return nil, fmt.Errorf("pool %s: %w", s.name, wrapCorrupt(err))
+		return nil, fmt.Errorf("pool %s: %w", s.Name, wrapCorrupt(err))
 	}
 	if p.ledger, err = p.buildLedger(); err != nil {
-		return nil, fmt.Errorf("pool %s: %w", s.name, err)
+		return nil, fmt.Errorf("pool %s: %w", s.Name, err)
 	}
 	p.placeSnaps()
 	if o.ReadOnly {
@@ -99,17 +101,17 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 	p.prepareOwn()
 	if o.Host != nil {
 		if err := p.setHost(*o.Host); err != nil {
-			return nil, fmt.Errorf("pool %s: %w", s.name, err)
+			return nil, fmt.Errorf("pool %s: %w", s.Name, err)
 		}
 	}
 	if err := p.recover(); err != nil {
-		return nil, fmt.Errorf("pool %s: %w", s.name, err)
+		return nil, fmt.Errorf("pool %s: %w", s.Name, err)
 	}
 	return p, nil
 }
 
 // SuperBytes is what the superblocks take at the start of the device.
-const SuperBytes = superSlots * BlockSize
+const SuperBytes = super.Slots * BlockSize
 
 // Wipe overwrites the superblocks on dev with zeros, durably: there is no pool any more. It erases nothing else.
 func Wipe(dev blockdev.Device) error {
@@ -126,21 +128,33 @@ func wrapCorrupt(err error) error {
 		return err
 	}
 	for _, e := range []error{
-		codec.ErrCorrupt, meta.ErrCorrupt, journal.ErrCorrupt, alloc.ErrCorrupt, alloc.ErrState, alloc.ErrRange, alloc.ErrNamed,
+		codec.ErrCorrupt, super.ErrCorrupt, meta.ErrCorrupt, journal.ErrCorrupt, alloc.ErrCorrupt, alloc.ErrState, alloc.ErrRange, alloc.ErrNamed,
 	} {
 		if errors.Is(err, e) {
-			return fault.Mark(fault.Object, fmt.Errorf("%w: %w", ErrCorrupt, err))
+			return fault.Mark(fault.Object, asCorrupt{err})
 		}
 	}
 	return err
 }
 
+// asCorrupt is an error of a package below that is this one's as well. It says that something is corrupt, once.
+type asCorrupt struct{ error }
+
+func (e asCorrupt) Unwrap() []error { return []error{ErrCorrupt, e.error} }
+
+func (e asCorrupt) Error() string {
+	if text := e.error.Error(); strings.Contains(text, ErrCorrupt.Error()) {
+		return text
+	}
+	return ErrCorrupt.Error() + ": " + e.error.Error()
+}
+
 func (p *Pool) load() error {
-	if err := p.store.LoadMap(p.super.storeRoot); err != nil {
+	if err := p.store.LoadMap(p.super.StoreRoot); err != nil {
 		return fmt.Errorf("metadata store: %w", err)
 	}
 	for _, r := range p.store.Extents() {
-		if int64(r.Start) < superSlots+p.format.ring/BlockSize {
+		if int64(r.Start) < super.Slots+p.format.Ring/BlockSize {
 			return fmt.Errorf("metadata store: extent %d+%d over superblocks or journal: %w", r.Start, r.Len, ErrCorrupt)
 		}
 	}
@@ -255,10 +269,10 @@ func (p *Pool) link(parents map[LayerID]LayerID) error {
 }
 
 func (p *Pool) replay() error {
-	j, err := journal.Open(p.journalConfig(), p.super.at, func(b journal.Batch) error {
-		if b.Gen > p.super.generation {
+	j, err := journal.Open(p.journalConfig(), p.super.At, func(b journal.Batch) error {
+		if b.Gen > p.super.Generation {
 			return fmt.Errorf("journal batch %d follows superblock %d, the newest that can be read is %d: %w",
-				b.Seq, b.Gen, p.super.generation, ErrCorrupt)
+				b.Seq, b.Gen, p.super.Generation, ErrCorrupt)
 		}
 		return decodeRecords(b.Payload, func(r record) error {
 			p.lsn++
@@ -336,7 +350,7 @@ func (p *Pool) Close() error {
 	if err == nil {
 		err = p.leave()
 	}
-	for range superSlots { // the second one has nothing to write, and overwrites the names that the first one freed
+	for range super.Slots { // the second one has nothing to write, and overwrites the names that the first one freed
 		if err == nil {
 			err = p.Checkpoint()
 		}

@@ -10,6 +10,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/codec"
+	"slatefs/chain/super"
 )
 
 // The orders that the invariants ask for, each forced by a test of its own: the crash tests meet the moments between
@@ -78,7 +79,7 @@ func TestOrderOfHosts(t *testing.T) {
 	if x := d.Unsynced(); len(x) > 0 {
 		t.Errorf("after the end of the pool %v are not durable", x)
 	}
-	if o.supers < 2*superSlots {
+	if o.supers < 2*super.Slots {
 		t.Errorf("%d superblocks were looked at", o.supers)
 	}
 }

@@ -15,7 +15,7 @@ func (p *Pool) storeLow() bool { return int64(p.store.FreePages()) < p.storeNeed
 
 // storeNeed estimates the pages of the next checkpoint from above: what every changed map may need, and the rows. It
 // need not be exact: what is missing is granted while the checkpoint is built.
-func (p *Pool) storeNeed() int64 { return int64(p.format.extentBlocks/2) + p.needN }
+func (p *Pool) storeNeed() int64 { return int64(p.format.ExtentBlocks/2) + p.needN }
 
 // pagesFor bounds the pages that the top storey of a head will need with more entries than it has: leaves of half a
 // mebibyte, inner pages with twins above them, and pages of its dead list.
@@ -47,11 +47,11 @@ func (p *Pool) noteNeed(l *layer) {
 // grant gives the store one more extent, if the pool has one.
 func (p *Pool) grant(ctx context.Context) (bool, error) {
 	p.mu.Lock()
-	enough := func() bool { return p.blocks.Findable() >= int64(p.format.extentBlocks) }
+	enough := func() bool { return p.blocks.Findable() >= int64(p.format.ExtentBlocks) }
 	short := !enough()
 	p.mu.Unlock()
 	if short {
-		if err := p.reclaim(ctx, int64(p.format.extentBlocks), enough); err != nil {
+		if err := p.reclaim(ctx, int64(p.format.ExtentBlocks), enough); err != nil {
 			return false, nil //nolint:nilerr // nothing to be had now; a checkpoint that needs it says so
 		}
 	}
@@ -113,7 +113,7 @@ func (p *Pool) grantHeld(r *room, n int64) (got bool, err error) {
 
 // extentSize is how many blocks a grant of n takes at once: a whole extent, or what is needed where space is short.
 func (p *Pool) extentSize(n int64) int64 {
-	whole := int64(p.format.extentBlocks)
+	whole := int64(p.format.ExtentBlocks)
 	if p.ledger != nil && p.unpromised() < 2*whole {
 		return min(whole, n)
 	}

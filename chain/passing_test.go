@@ -76,7 +76,7 @@ const passingSize = 24 << 20
 func newPassing(t *testing.T, base *devtest.Disk) *faulty {
 	x := &faulty{T: t, d: base.Clone(), now: time.Unix(1_700_000_000, 0), rng: rand.New(rand.NewPCG(7, 7)), class: -1}
 	x.open()
-	x.at = poolPlace{x.p.format.ringOff, x.p.format.ring}
+	x.at = poolPlace{x.p.format.RingOff, x.p.format.Ring}
 	x.d.Fail(func(o devtest.Op) error {
 		c := x.at.class(o)
 		x.seen[c]++

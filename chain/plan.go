@@ -130,7 +130,7 @@ func (p *Pool) provide(ctx context.Context, blocks int64) error {
 			return short
 		}
 		p.mu.Lock()
-		there, room := enough(), p.format.window-p.blocks.WindowReady()
+		there, room := enough(), p.format.Window-p.blocks.WindowReady()
 		p.mu.Unlock()
 		if there {
 			return nil
@@ -141,7 +141,7 @@ func (p *Pool) provide(ctx context.Context, blocks int64) error {
 		look := func() bool {
 			return enough() || p.blocks.WindowWaiting() > 0 || short == nil && p.claimable() > 0
 		}
-		if err := p.reclaimAfter(ctx, short, max(blocks, min(room, p.format.window/4)), look); err != nil {
+		if err := p.reclaimAfter(ctx, short, max(blocks, min(room, p.format.Window/4)), look); err != nil {
 			return err
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/super"
 )
 
 // Options are what a pool is opened with.
@@ -43,9 +44,9 @@ type Pool struct {
 	log    *slog.Logger
 	name   string
 	uuid   uuid.UUID
-	super  superblock // as it is on the device
-	slot   int        // where it lies
-	format geometry
+	super  super.Block // as it is on the device
+	slot   int         // where it lies
+	format super.Geometry
 
 	structure workLock
 

@@ -10,6 +10,7 @@ import (
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/fault"
+	"slatefs/chain/super"
 )
 
 // dirtied is a pool with three jobs, oldest first: what v overwrote, a destroyed snapshot, a destroyed volume.
@@ -190,7 +191,7 @@ func TestEraseOrder(t *testing.T) {
 	ok(t, p.Flush())
 	ok(t, v.Punch(0, 64<<10))
 	var ops []string
-	ring := func(off int64) bool { return off >= superSlots*BlockSize && off < superSlots*BlockSize+p.format.ring }
+	ring := func(off int64) bool { return off >= super.Slots*BlockSize && off < super.Slots*BlockSize+p.format.Ring }
 	d.Fail(func(op devtest.Op) error {
 		switch {
 		case op.Kind == devtest.OpSync:

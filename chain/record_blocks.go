@@ -6,6 +6,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/codec"
+	"slatefs/chain/super"
 )
 
 // recClaim: clean blocks are handed to the window.
@@ -124,7 +125,7 @@ func (r *recExtend) decode(d *codec.Decoder) {
 
 func (r *recExtend) apply(p *Pool) error {
 	old := p.blocks.Total()
-	if r.blocks <= old || r.blocks > maxBlocks || int64(r.clean) < old || int64(r.clean) > r.blocks {
+	if r.blocks <= old || r.blocks > super.MaxBlocks || int64(r.clean) < old || int64(r.clean) > r.blocks {
 		return fmt.Errorf("pool of %d blocks extended to %d, clean from %d: %w", old, r.blocks, r.clean, ErrCorrupt)
 	}
 	if r.blocks*BlockSize > p.dev.Size() {
@@ -149,7 +150,7 @@ func (r *recReduce) decode(d *codec.Decoder) { r.blocks = d.Int() }
 
 func (r *recReduce) apply(p *Pool) error {
 	old := p.blocks.Total()
-	if r.blocks >= old || r.blocks < p.format.window || int64(p.storeEnd()) > r.blocks {
+	if r.blocks >= old || r.blocks < p.format.Window || int64(p.storeEnd()) > r.blocks {
 		return fmt.Errorf("pool of %d blocks reduced to %d: %w", old, r.blocks, ErrCorrupt)
 	}
 	err := p.loadGroupOf(alloc.BlockID(r.blocks))

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/super"
 )
 
 func reopen(t testing.TB, d *devtest.Disk, seed uint64) (*Pool, *devtest.Disk) {
@@ -27,8 +28,8 @@ func TestFailedCheckpoint(t *testing.T) {
 			mustSnapshot(t, v, "s")
 			write(t, v, fill('b', 50<<10), 10<<10)
 			d.Fail(func(op devtest.Op) error {
-				super := op.Off < superSlots*BlockSize
-				if op.Kind == devtest.OpWrite && op.Off >= 2*BlockSize+p.format.ring && kind == "pages" || op.Kind == devtest.OpWrite && super && kind == "superblock" {
+				block := op.Off < super.Slots*BlockSize
+				if op.Kind == devtest.OpWrite && op.Off >= 2*BlockSize+p.format.Ring && kind == "pages" || op.Kind == devtest.OpWrite && block && kind == "superblock" {
 					return syscall.EIO
 				}
 				return nil

@@ -12,6 +12,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/super"
 )
 
 // After a crash the operator's words that were freed are overwritten by the second checkpoint, wherever the crash was: no
@@ -47,7 +48,7 @@ func TestCrashLeavesNoWords(t *testing.T) {
 		_ = story(d)
 		d = d.Crash(rand.New(rand.NewPCG(3, uint64(k))))
 		p := openPool(t, d)
-		for range superSlots { // the second one for what only the journal said
+		for range super.Slots { // the second one for what only the journal said
 			ok(t, p.Checkpoint())
 		}
 		if _, err := p.Readlink(x); err == nil { // it is there still

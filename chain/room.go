@@ -94,10 +94,10 @@ type waiter struct {
 }
 
 // tailBytes of the journal are kept for records that free, erase or finish.
-func (p *Pool) tailBytes() int64 { return p.format.ring / 8 }
+func (p *Pool) tailBytes() int64 { return p.format.Ring / 8 }
 
 // padding bounds what one more batch costs beside its records.
-func (p *Pool) padding() int64 { return p.journal.Takes(0) + int64(p.format.unit) }
+func (p *Pool) padding() int64 { return p.journal.Takes(0) + int64(p.format.Unit) }
 
 // refillBytes is what the grants take that a checkpoint may need while it is built, as records and batches. There is
 // rarely one: what it needs is granted before (grantAhead).
@@ -107,7 +107,7 @@ func (p *Pool) refillBytes() int64 { return 2 * (refillRuns*16 + p.padding()) }
 func (p *Pool) endBytes() int64 { return p.padding() + p.refillBytes() }
 
 // freeBytes of the ring hold no batch that is needed, and get none that is under way.
-func (p *Pool) freeBytes() int64 { return p.format.ring - p.journal.Durable() - p.room.cutting }
+func (p *Pool) freeBytes() int64 { return p.format.Ring - p.journal.Durable() - p.room.cutting }
 
 // holds tells whether the invariant stays true with a credit more.
 func (p *Pool) holds(c credit) bool {
@@ -125,7 +125,7 @@ func (p *Pool) keeps(c credit) int64 {
 
 // everHolds tells whether a credit fits beside other bytes when the ring is empty but for what the last checkpoint left.
 func (p *Pool) everHolds(c credit, others int64) bool {
-	return p.journal.Takes(others+c.bytes)+p.endBytes()+p.refillBytes()+p.keeps(c) <= p.format.ring
+	return p.journal.Takes(others+c.bytes)+p.endBytes()+p.refillBytes()+p.keeps(c) <= p.format.Ring
 }
 
 // getRoom waits until there is room for a credit, and takes it. No lock is held but those before a wait for room, and no
@@ -135,7 +135,7 @@ func (p *Pool) getRoom(ctx context.Context, c credit) (*room, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.everHolds(c, 0) {
-		return nil, fmt.Errorf("pool %s: records of %d bytes, a journal of %d: %w", p.name, c.bytes, p.format.ring, ErrTooBig)
+		return nil, fmt.Errorf("pool %s: records of %d bytes, a journal of %d: %w", p.name, c.bytes, p.format.Ring, ErrTooBig)
 	}
 	w := &waiter{c.frees, make(chan struct{}, 1)}
 	p.room.waiting = append(p.room.waiting, w)

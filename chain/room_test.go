@@ -97,7 +97,7 @@ func TestRoomMisuse(t *testing.T) {
 			defer p.within(p.tryRoom(credit{bytes: 100}))()
 		},
 		"a batch that nobody had room for": func(p *Pool) {
-			p.pending = make([]byte, p.format.ring)
+			p.pending = make([]byte, p.format.Ring)
 			p.mu.Unlock()
 			defer p.mu.Lock()
 			_, _ = p.commit(never, always) // it does not return

@@ -132,7 +132,7 @@ func (v *Volume) writeAt(fence *Plan, b []byte, off int64, stable bool) (int, er
 }
 
 // largestWrite is what one plan may write, in bytes: it must find its blocks in the window.
-func (p *Pool) largestWrite() int { return int(min(maxIO, p.format.window*BlockSize/2)) }
+func (p *Pool) largestWrite() int { return int(min(maxIO, p.format.Window*BlockSize/2)) }
 
 // nextPart takes the next piece of at most maxIO: as many whole blocks of zeros as there are, or what comes before
 // the next run of them that is worth it.

@@ -27,7 +27,7 @@ func (p *Pool) Usage() Usage {
 	}
 	u.Volumes, u.Snapshots, u.Layers = len(p.heads), p.snaps.order.Len(), len(p.layers)-p.deadN
 	u.Destroyed, u.Unscheduled = p.doomedN*BlockSize, p.noneN*BlockSize
-	u.Generation = p.super.generation
+	u.Generation = p.super.Generation
 	u.JournalUsed, u.JournalSize = p.journal.Used(), p.journal.Size()
 	u.CheckpointBytes = p.written
 	u.Repairs = int64(p.store.Repairs())

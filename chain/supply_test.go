@@ -17,10 +17,10 @@ func TestSupplyTellsFullFromNone(t *testing.T) {
 		ok(t, err)
 		if got != want {
 			t.Errorf("a claim with %d of %d blocks ready and %d to claim ended with %d, want %d",
-				p.blocks.WindowReady(), p.format.window, p.claimable(), got, want)
+				p.blocks.WindowReady(), p.format.Window, p.claimable(), got, want)
 		}
 	}
-	for p.blocks.WindowReady() < p.format.window {
+	for p.blocks.WindowReady() < p.format.Window {
 		look(supplyGot)
 	}
 	look(supplyFull)
@@ -118,7 +118,7 @@ func TestUnreadableGroupIsNotAvailable(t *testing.T) {
 		t.Errorf("%d bytes less are available, %d cannot be found", got, clean)
 	}
 	shunAll(p)
-	if err := p.provide(t.Context(), p.format.window); !errors.Is(err, ErrNoSpace) {
+	if err := p.provide(t.Context(), p.format.Window); !errors.Is(err, ErrNoSpace) {
 		t.Errorf("looking again and again for what cannot be found: %v", err)
 	}
 }

@@ -71,7 +71,7 @@ func (p *Pool) sweep(l *layer) error {
 	}
 	l.sweepNext = next
 	if next == lastKey {
-		l.sweepNext, l.sweepGen, l.sweepSum = omap.Key{}, p.super.generation, sum
+		l.sweepNext, l.sweepGen, l.sweepSum = omap.Key{}, p.super.Generation, sum
 	}
 	return nil
 }
@@ -84,7 +84,7 @@ func (p *Pool) sweepable(force bool) *layer {
 		if !p.mayTry(&l.sweep) {
 			continue
 		}
-		due := l.sweepNext != omap.Key{} || l.sweepSum != l.lostBelow() && (force || l.sweepGen != p.super.generation)
+		due := l.sweepNext != omap.Key{} || l.sweepSum != l.lostBelow() && (force || l.sweepGen != p.super.Generation)
 		if due && l.nameless() && len(l.children) > 1 && (first == nil || l.id < first.id) {
 			first = l
 		}

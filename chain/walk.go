@@ -143,7 +143,7 @@ func (p *Pool) walkOne(context.Context) (bool, error) {
 }
 
 // walkRuns bounds the runs of one step and so its record.
-func (p *Pool) walkRuns() int { return int(min(1024, p.format.ring/512)) }
+func (p *Pool) walkRuns() int { return int(min(1024, p.format.Ring/512)) }
 
 // stepBytes bounds the record of one step of a walk or a sweep.
 func (p *Pool) stepBytes() int64 { return int64(p.walkRuns()+256) * 24 }

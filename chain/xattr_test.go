@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/super"
 )
 
 func TestXattr(t *testing.T) {
@@ -96,7 +97,7 @@ func TestXattrGoesWithItsInode(t *testing.T) {
 	if names, err := p.ListXattr(2); len(names) != 0 || !errors.Is(err, ErrGone) {
 		t.Errorf("%q, %v", names, err)
 	}
-	for range superSlots {
+	for range super.Slots {
 		ok(t, p.Checkpoint())
 	}
 	inPages(t, p, 'S', false) // invariant 7
@@ -106,7 +107,7 @@ func TestXattrGoesWithItsInode(t *testing.T) {
 func inPages(t testing.TB, p *Pool, c byte, want bool) {
 	t.Helper()
 	for _, at := range p.dev.(*devtest.Disk).Find(fill(c, 64)) {
-		if at >= superSlots*BlockSize+p.format.ring {
+		if at >= super.Slots*BlockSize+p.format.Ring {
 			if !want {
 				t.Errorf("%c is in the page at %d", c, at)
 			}

@@ -15,6 +15,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/super"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -51,7 +52,7 @@ func (r poolRef) lies(dev *blockdev.File) error {
 	i, err := chain.Identify(dev)
 	there := "pool " + i.Name + " " + paren(i.UUID)
 	switch {
-	case err == nil && i.UUID == r.id, err != nil && slices.Contains(chain.Remains(dev), r.id):
+	case err == nil && i.UUID == r.id, err != nil && slices.Contains(super.Remains(dev), r.id):
 		return nil
 	case errors.Is(err, chain.ErrNotPool):
 		there = "no pool"

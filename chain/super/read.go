@@ -1,0 +1,67 @@
+package super
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/google/uuid"
+
+	"slatefs/alloc"
+	"slatefs/chain/blockdev"
+)
+
+// Reader is what superblocks are read from: a device, or a file that may be one.
+type Reader interface {
+	io.ReaderAt
+	Size() int64 // bytes
+}
+
+// Read returns the newest superblock and its slot. A slot that is damaged is passed over; whether its pool may
+// still be opened by the older one the journal decides. A whole one that a later program wrote is not: if it is the
+// newest, its error is returned.
+func Read(dev Reader) (s Block, slot int, err error) {
+	if dev.Size() < Slots*alloc.BlockSize {
+		return s, 0, fmt.Errorf("device of %d bytes: %w", dev.Size(), ErrNotPool)
+	}
+	b := blockdev.Aligned(alloc.BlockSize)
+	var errs [Slots]error
+	var unknown uint64 // generation of a whole one of a later program
+	found := false
+	for i := range Slots {
+		if _, errs[i] = dev.ReadAt(b, int64(i)*alloc.BlockSize); errs[i] != nil {
+			continue
+		}
+		var one Block
+		if errs[i] = one.Unmarshal(b); errs[i] != nil {
+			if errors.Is(errs[i], ErrVersion) || errors.Is(errs[i], ErrFeature) {
+				unknown = max(unknown, one.Generation)
+			}
+			continue
+		}
+		if !found || one.Generation > s.Generation {
+			s, slot, found = one, i, true
+		}
+	}
+	if found && unknown < s.Generation {
+		return s, slot, nil
+	}
+	for _, e := range errs { // the error that says most
+		if e != nil && !errors.Is(e, ErrNotPool) {
+			return Block{}, 0, e
+		}
+	}
+	return Block{}, 0, errs[0]
+}
+
+// Remains are the UUIDs that the superblocks on dev have where one has the magic, though it may be damaged, or of a later
+// program. They tell whose remains these are, and no more: nothing else in such a block can be believed.
+func Remains(dev io.ReaderAt) (ids []uuid.UUID) {
+	b := blockdev.Aligned(alloc.BlockSize)
+	for i := range Slots {
+		if n, err := dev.ReadAt(b, int64(i)*alloc.BlockSize); n == len(b) && (err == nil || err == io.EOF) && string(b[:8]) == magic {
+			ids = append(ids, uuid.UUID(b[32:48]))
+		}
+	}
+	return ids
+}
