@@ -129,17 +129,7 @@ func (p *Pool) askDue() bool { return p.host.refuse.failing() && p.host.refuse.d
 
 // claimDue: the window is half empty, and somebody writes.
 func (p *Pool) claimDue() bool {
-	return !p.host.refuse.failing() && p.blocks.WindowReady() < p.format.Window/2 && p.claimable() > 0 && p.writers()
-}
-
-func (p *Pool) writers() bool {
-	for _, v := range p.vols {
-		p.mu.step(1)
-		if v.writes > 0 {
-			return true
-		}
-	}
-	return false
+	return !p.host.refuse.failing() && p.blocks.WindowReady() < p.format.Window/2 && p.claimable() > 0 && p.wrote
 }
 
 // noteTry notes how a try of something ended that is tried again: it is failing, or well again. An error of the pool is

@@ -1,7 +1,6 @@
 package chain
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 
@@ -20,64 +19,108 @@ func (l *layer) used() int64 {
 	return 0
 }
 
-// Snapshots lists the snapshots of a volume, oldest first.
+// Snapshots lists the snapshots of a volume, oldest first. It looks at them in pieces, with the plan lock given up between
+// them: the numbers of each are of one moment, and those of two may be of two.
 func (p *Pool) Snapshots(ino Ino) ([]SnapInfo, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, err := p.volume(ino); err != nil {
-		return nil, err
+	w := snapWalk{vol: ino, seen: map[LayerID]int{}}
+	w.descent = descent{
+		p: p, see: w.see,
+		into: func(_, c *layer) bool { return c.vol != ino }, // its own layers are taken by themselves
 	}
-	clones := p.clonesBelow(ino)
-	p.mu.step(len(p.byVol[ino]))
-	var out []SnapInfo
-	for _, l := range p.byVol[ino] {
-		if !l.named {
-			continue
+	for more := true; more; {
+		var err error
+		if more, err = w.piece(); err != nil {
+			return nil, err
 		}
-		s := SnapInfo{
-			Name: l.name, Layer: l.id, Size: l.size, Created: l.created,
-			Written: l.own * BlockSize, Refer: l.refer * BlockSize, Used: l.used() * BlockSize,
-		}
-		for _, c := range slices.Sorted(maps.Keys(clones[l])) {
-			s.Clones = append(s.Clones, p.pathOf(c))
-		}
-		out = append(out, s)
+		w.rest()
 	}
-	slices.SortFunc(out, func(a, b SnapInfo) int { return cmp.Compare(a.Layer, b.Layer) })
-	return out, nil
+	return w.result(), nil
 }
 
-// clonesBelow finds the clones that hang on each layer of a volume, in one go: parents have lower numbers.
-func (p *Pool) clonesBelow(ino Ino) map[*layer]map[Ino]bool {
-	out := map[*layer]map[Ino]bool{}
-	var down func(l *layer, on []*layer)
-	down = func(l *layer, on []*layer) {
-		p.mu.step(1)
-		if l.vol != ino && l.vol != 0 && p.doomedVols[l.vol] == 0 {
-			for _, o := range on {
-				if out[o] == nil {
-					out[o] = map[Ino]bool{}
-				}
-				out[o][l.vol] = true
-			}
+// snapWalk collects the snapshots of a volume, with the clones that hang on each.
+type snapWalk struct {
+	descent
+	vol    Ino
+	last   LayerID // of the layers of the volume that have been looked at
+	layers []walkedLayer
+	seen   map[LayerID]int // of its layers: their place in layers
+}
+
+// walkedLayer is a layer of the volume.
+type walkedLayer struct {
+	parent LayerID
+	named  bool
+	info   SnapInfo
+	clones map[Ino]bool
+}
+
+// piece looks at the next layers of the volume.
+func (w *snapWalk) piece() (more bool, err error) {
+	p := w.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, err := p.volume(w.vol); err != nil {
+		return false, err
+	}
+	all := p.byVol[w.vol]
+	at, found := findLayer(all, w.last)
+	if found {
+		at++
+	}
+	for _, l := range all[at:min(len(all), at+pieceLen/2)] {
+		o := walkedLayer{named: l.named, info: SnapInfo{
+			Name: l.name, Layer: l.id, Size: l.size, Created: l.created,
+			Written: l.own * BlockSize, Refer: l.refer * BlockSize, Used: l.used() * BlockSize,
+		}}
+		if l.parent != nil && l.parent.vol == w.vol {
+			o.parent = l.parent.id
 		}
-		for _, c := range l.children {
-			if c.vol != ino { // its own are taken by themselves
-				down(c, on)
+		w.last, w.seen[l.id] = l.id, len(w.layers)
+		w.layers = append(w.layers, o)
+		w.add(l, len(w.layers)-1)
+		at++
+	}
+	return at < len(all), nil
+}
+
+// see notes the clone that a layer belongs to.
+func (w *snapWalk) see(l *layer, of int) {
+	if l.vol == w.vol || l.vol == 0 || w.p.doomedVols[l.vol] != 0 {
+		return
+	}
+	w.layers[of].add(l.vol)
+}
+
+func (o *walkedLayer) add(clone Ino) {
+	if o.clones == nil {
+		o.clones = map[Ino]bool{}
+	}
+	o.clones[clone] = true
+}
+
+// result is the list: what hangs on a younger layer hangs on the older one, too, which has the lower number.
+func (w *snapWalk) result() (out []SnapInfo) {
+	paths := map[Ino]string{}
+	for i := len(w.layers) - 1; i >= 0; i-- {
+		o := &w.layers[i]
+		up, known := w.seen[o.parent]
+		for c := range o.clones {
+			if paths[c] == "" {
+				paths[c] = w.p.Path(c)
+			}
+			if known && up < i {
+				w.layers[up].add(c)
 			}
 		}
 	}
-	mine := slices.SortedFunc(slices.Values(p.byVol[ino]), func(a, b *layer) int { return cmp.Compare(b.id, a.id) })
-	for _, l := range mine {
-		down(l, []*layer{l})
-		for _, c := range l.children { // what hangs on a younger one hangs on it, too
-			for v := range out[c] {
-				if out[l] == nil {
-					out[l] = map[Ino]bool{}
-				}
-				out[l][v] = true
-			}
+	for _, o := range w.layers {
+		if !o.named {
+			continue
 		}
+		for _, c := range slices.Sorted(maps.Keys(o.clones)) {
+			o.info.Clones = append(o.info.Clones, paths[c])
+		}
+		out = append(out, o.info)
 	}
 	return out
 }
@@ -111,40 +154,16 @@ func (p *Pool) DirInfo(ino Ino) (DirInfo, error) {
 	return DirInfo{p.attr(ino, n), p.space(p.account(ino), 0)}, nil
 }
 
-// VolumeInfo describes a volume.
+// VolumeInfo describes a volume. What of a clone's own blocks its head shows is counted a few layers at a time.
 func (p *Pool) VolumeInfo(ino Ino) (VolumeInfo, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	v, err := p.volume(ino)
+	i, origin, err := p.volumeInfo(ino)
 	if err != nil {
 		return VolumeInfo{}, err
-	}
-	n, err := p.inode(ino)
-	if err != nil {
-		return VolumeInfo{}, err
-	}
-	h := v.head()
-	i := VolumeInfo{
-		Attr: p.attr(ino, n), Space: p.space(v.account, h.refer), Head: h.id,
-		Written: h.own * BlockSize, Refer: h.refer * BlockSize, Created: n.btime,
-	}
-	oldest := h
-	for _, l := range p.byVol[ino] {
-		p.mu.step(1)
-		if l.named {
-			i.Snapshots++
-		}
-		if l.id < oldest.id {
-			oldest = l
-		}
 	}
 	// What a volume's layers own is its own, but for blocks of its snapshots that its head shows: those are in refer.
-	shown := h.refer
-	if l := oldest.parent; l != nil {
-		if i.Origin = p.pathOf(l.vol); l.named {
-			i.Origin += "@" + l.name
-		}
-		if shown, err = p.shownOf(h, l); err != nil {
+	shown := i.Refer / BlockSize
+	if origin != 0 {
+		if shown, err = p.shownOf(ino, i.Head, origin); err != nil {
 			return VolumeInfo{}, err
 		}
 	}
@@ -153,54 +172,147 @@ func (p *Pool) VolumeInfo(ino Ino) (VolumeInfo, error) {
 	return i, nil
 }
 
-// shownOf is how many blocks of those that the layers above origin own a clone's head shows: those that no layer on
-// the line to the head has lost.
-func (p *Pool) shownOf(head, origin *layer) (n int64, err error) {
-	for l := head; l != nil && l != origin; l = l.parent {
-		p.mu.step(1)
-		lost, err := l.lost.weigh(p.lists, origin.id, l.floor())
-		if err != nil {
-			return 0, wrapCorrupt(err)
-		}
-		n += l.own - lost
-	}
-	return n, nil
-}
-
-// Tree lists all layers of the chain that a volume belongs to, parents before children.
-func (p *Pool) Tree(ino Ino) ([]LayerInfo, error) {
+// volumeInfo is VolumeInfo without what a clone shows of its own; origin is the layer that it was cloned from, or 0.
+func (p *Pool) volumeInfo(ino Ino) (i VolumeInfo, origin LayerID, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	v, err := p.volume(ino)
 	if err != nil {
-		return nil, err
+		return VolumeInfo{}, 0, err
 	}
-	root := v.head()
-	for root.parent != nil {
-		p.mu.step(1)
-		root = root.parent
+	n, err := p.inode(ino)
+	if err != nil {
+		return VolumeInfo{}, 0, err
 	}
-	var out []LayerInfo
-	var down func(*layer)
-	down = func(l *layer) {
-		p.mu.step(1)
-		i := LayerInfo{
+	h := v.head()
+	i = VolumeInfo{
+		Attr: p.attr(ino, n), Space: p.space(v.account, h.refer), Head: h.id,
+		Written: h.own * BlockSize, Refer: h.refer * BlockSize, Created: n.btime, Snapshots: p.snaps.count(ino),
+	}
+	if l := p.byVol[ino][0].parent; l != nil {
+		origin = l.id
+		if i.Origin = p.pathOf(l.vol); l.named {
+			i.Origin += "@" + l.name
+		}
+	}
+	return i, origin, nil
+}
+
+// shownOf is how many blocks of those that the layers above origin own a clone's head shows: those that no layer on
+// the line to the head has lost. What changes the line meanwhile makes it begin anew, now and then.
+func (p *Pool) shownOf(ino Ino, head, origin LayerID) (n int64, err error) {
+	const atOnce, tries = 4, 8
+	at, anew := head, 0
+	for more := true; more; {
+		more, err = func() (bool, error) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if at == head || p.layers[at] == nil || p.layers[at].dead {
+				h := p.heads[ino]
+				if anew++; h == nil || anew > tries {
+					return false, nil
+				}
+				n, head, at = 0, h.id, h.id
+			}
+			l := p.layers[at]
+			for i := 0; l != nil && l.id > origin && i < atOnce; l, i = l.parent, i+1 {
+				p.mu.step(1)
+				lost, err := l.lostAbove(p, origin)
+				if err != nil {
+					return false, wrapCorrupt(err)
+				}
+				n += l.own - lost
+			}
+			if l == nil || l.id <= origin {
+				return false, nil
+			}
+			at = l.id
+			return true, nil
+		}()
+		if err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
+// lostAbove is how many blocks a layer has lost of those that the layers between it and origin own.
+func (l *layer) lostAbove(p *Pool, origin LayerID) (int64, error) {
+	switch up := l.parent; {
+	case up == nil || up.id <= origin:
+		return 0, nil
+	case up.floor() <= origin:
+		return l.lostHere, nil
+	}
+	return l.lost.weigh(p.lists, origin, l.floor())
+}
+
+// Tree lists all layers of the chain that a volume belongs to, parents before children. It looks at them in pieces.
+func (p *Pool) Tree(ino Ino) ([]LayerInfo, error) {
+	all := map[LayerID]*LayerInfo{}
+	d := descent{p: p}
+	var root LayerID
+	d.see = func(l *layer, _ int) {
+		if root == 0 {
+			root = l.id
+		}
+		i := &LayerInfo{
 			ID: l.id, Name: l.name, Volume: l.vol, Head: l.head, Nameless: !l.head && !l.named,
 			Deferred: !l.head && !l.named, Size: l.size, Written: l.own * BlockSize, Refer: l.refer * BlockSize, Created: l.created,
 		}
 		if l.parent != nil {
 			i.Parent = l.parent.id
 		}
-		kids := slices.Clone(l.children)
-		slices.SortFunc(kids, func(a, b *layer) int { return int(int64(a.id) - int64(b.id)) })
-		for _, c := range kids {
-			i.Children = append(i.Children, c.id)
-		}
-		out = append(out, i)
-		for _, c := range kids {
-			down(c)
+		all[l.id] = i
+	}
+	if err := p.fromRoot(ino, d.add); err != nil {
+		return nil, err
+	}
+	d.rest()
+	for _, id := range slices.Sorted(maps.Keys(all)) { // so children are in this order
+		if up := all[all[id].Parent]; up != nil && id != root {
+			up.Children = append(up.Children, id)
 		}
 	}
-	down(root)
+	var out []LayerInfo
+	for todo := []LayerID{root}; len(todo) > 0; {
+		i := all[todo[len(todo)-1]]
+		todo = todo[:len(todo)-1]
+		out = append(out, *i)
+		for k := len(i.Children) - 1; k >= 0; k-- {
+			todo = append(todo, i.Children[k])
+		}
+	}
 	return out, nil
+}
+
+// fromRoot calls fn for the first layer of a volume's chain, with the plan lock held. It goes up in pieces, and begins anew
+// where the line changes meanwhile.
+func (p *Pool) fromRoot(ino Ino, fn func(root *layer, of int)) error {
+	var at *layer
+	for {
+		done, err := func() (bool, error) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			v, err := p.volume(ino)
+			if err != nil {
+				return false, err
+			}
+			if at == nil || p.layers[at.id] != at || at.dead {
+				at = v.head()
+			}
+			for i := 0; at.parent != nil && i < pieceLen; i++ {
+				p.mu.step(1)
+				at = at.parent
+			}
+			if at.parent != nil {
+				return false, nil
+			}
+			fn(at, 0)
+			return true, nil
+		}()
+		if done || err != nil {
+			return err
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -169,12 +170,26 @@ func (p *Pool) forgetLayer(l *layer) {
 }
 
 func (p *Pool) leaveVolume(l *layer) {
-	p.mu.step(len(p.byVol[l.vol]))
-	if s := slices.DeleteFunc(p.byVol[l.vol], func(o *layer) bool { return o == l }); len(s) > 0 {
-		p.byVol[l.vol] = s
-	} else {
+	all := p.byVol[l.vol]
+	at, found := findLayer(all, l.id)
+	if !found {
+		return
+	}
+	if p.byVol[l.vol] = slices.Delete(all, at, at+1); len(all) == 1 {
 		delete(p.byVol, l.vol)
 	}
+}
+
+// joinVolume puts a layer in its place among those of its volume, or of 0.
+func (p *Pool) joinVolume(l *layer) {
+	all := p.byVol[l.vol]
+	at, _ := findLayer(all, l.id)
+	p.byVol[l.vol] = slices.Insert(all, at, l)
+}
+
+// findLayer is the place of a layer among those of one volume, which stand in the order of their making.
+func findLayer(all []*layer, id LayerID) (at int, found bool) {
+	return slices.BinarySearchFunc(all, id, func(o *layer, id LayerID) int { return cmp.Compare(o.id, id) })
 }
 
 // replaced takes a run out of what l shows: freed if l owns it, else into its dead list.

@@ -38,7 +38,7 @@ func (v *Volume) planWrite(pl *Plan, off, n int64) (Need, error) {
 	if err := pl.begin(p, v); err != nil {
 		return Need{}, err
 	}
-	v.writes++
+	p.wrote = true
 	pl.whole = false
 	pl.lo, pl.hi, pl.from, pl.end = off/BlockSize, blocksOf(off+n), off, off+n
 	if need := pl.lookup(h, pl.lo, pl.hi); !need.None() {

@@ -64,7 +64,7 @@ type Pool struct {
 	gone        []meta.Key         // rows of objects that ended since the last checkpoint
 	blocks      *alloc.Pool
 	layers      map[LayerID]*layer
-	byVol       map[Ino][]*layer // in no order
+	byVol       map[Ino][]*layer // oldest first; of 0: those that clones hold
 	heads       map[Ino]*layer
 	snaps       snapIndex
 	vols        map[Ino]*Volume // those in use
@@ -91,6 +91,7 @@ type Pool struct {
 	noneN       int64 // part of them: in jobs of erase=none
 	deadN       int   // layers that are dead
 	failedN     int64
+	wrote       bool           // somebody has planned a write
 	tallies     int            // of all volumes, under way
 	namedN      int64          // claimed blocks in open plans
 	cleaned     int64          // blocks erased, by this process

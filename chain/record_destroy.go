@@ -174,7 +174,7 @@ func (r *recDestroy) apply(p *Pool) error {
 			p.accounts.charge(l, -l.own)
 			l.vol, l.dir = 0, r.dir
 			p.accounts.charge(l, l.own)
-			p.byVol[0] = append(p.byVol[0], l)
+			p.joinVolume(l)
 		}
 	}
 	delete(p.byVol, r.vol)

@@ -1,6 +1,9 @@
 package chain
 
 import (
+	"cmp"
+	"slices"
+
 	"slatefs/chain/omap"
 )
 
@@ -234,6 +237,11 @@ func (c *checker) snapIndex() {
 			want.vols[l.vol] = v
 		}
 		v.n++
+	}
+	for ino, all := range p.byVol {
+		if !slices.IsSortedFunc(all, func(a, b *layer) int { return cmp.Compare(a.id, b.id) }) {
+			c.r.bad("volume %d: its layers are in no order", ino)
+		}
 	}
 	if got := p.snaps.order.Len(); got != len(p.snaps.names) {
 		c.r.bad("%d snapshots have %d names", got, len(p.snaps.names))

@@ -23,7 +23,6 @@ type Volume struct {
 	policy    uint64 // Pool.policies when the policy of its job was looked at
 	readers   int    // opens by access mode
 	writers   int
-	writes    uint64          // ever planned, by this process
 	mtime     time.Time       // of the last write, if that is later than what set the row's; there at the next checkpoint
 	account   *ledger.Account // in the ledger; stays when the volume is gone
 	lastDev   uint64          // device block after the last one allocated
