@@ -136,7 +136,7 @@ func TestDefaultGeometry(t *testing.T) {
 			ok(t, err)
 			expect(t, v, 12345, fill('a', 100_000))
 			ok(t, p.Close())
-			ok(t, Wipe(d))
+			ok(t, super.Wipe(d))
 			_, err = Identify(d)
 			wantErr(t, "wiped", err, ErrNotPool)
 		}

@@ -130,7 +130,7 @@ func FuzzEntry(f *testing.F) {
 // emptyPool is a pool in memory without a device's content, with the layers and jobs that the golden rows name.
 func emptyPool() *Pool {
 	s := goldenSuper()
-	p := newPool(devtest.New(s.Geometry.Blocks*BlockSize, 512), Options{Now: newClock().now, ReadOnly: true}, s, 0)
+	p := newPool(devtest.New(s.Size(), 512), Options{Now: newClock().now, ReadOnly: true}, s, 0)
 	l := &layer{id: 5, top: settledMap(meta.Map{})}
 	p.layers[l.id] = l
 	p.jobs[7] = &job{id: 7}

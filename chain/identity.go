@@ -26,7 +26,7 @@ type Identity struct {
 // Identify reads the superblocks on dev, and nothing else. Errors are those of Open.
 func Identify(dev super.Reader) (Identity, error) {
 	s, _, err := super.Read(dev)
-	return Identity{s.Name, s.UUID, s.Geometry.Blocks * BlockSize, s.Generation, s.Made, s.Host}, wrapCorrupt(err)
+	return Identity{s.Name, s.UUID, s.Size(), s.Generation, s.Made, s.Host}, wrapCorrupt(err)
 }
 
 // Relabel gives the pool on dev another name or UUID; what is empty or zero stays. The pool is opened for that, as Open does,

@@ -73,8 +73,8 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 	if err != nil {
 		return nil, wrapCorrupt(err)
 	}
-	if s.Geometry.Blocks*BlockSize > dev.Size() {
-		return nil, fmt.Errorf("pool %s has %d bytes, its device %d: %w", s.Name, s.Geometry.Blocks*BlockSize, dev.Size(), ErrCorrupt)
+	if s.Size() > dev.Size() {
+		return nil, fmt.Errorf("pool %s has %d bytes, its device %d: %w", s.Name, s.Size(), dev.Size(), ErrCorrupt)
 	}
 	if unknown := s.UnknownReadOnly(); unknown != 0 && !o.ReadOnly {
 		return nil, fmt.Errorf("pool %s can only be opened read-only, features %#x: %w", s.Name, unknown, ErrFeature)
@@ -108,17 +108,6 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 		return nil, fmt.Errorf("pool %s: %w", s.Name, err)
 	}
 	return p, nil
-}
-
-// SuperBytes is what the superblocks take at the start of the device.
-const SuperBytes = super.Slots * BlockSize
-
-// Wipe overwrites the superblocks on dev with zeros, durably: there is no pool any more. It erases nothing else.
-func Wipe(dev blockdev.Device) error {
-	if err := dev.Zero(0, SuperBytes, blockdev.Overwrite); err != nil {
-		return err
-	}
-	return dev.Sync()
 }
 
 // wrapCorrupt makes the sentinels of the packages below this one's. What is corrupt is one object's fault, unless it made

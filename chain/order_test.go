@@ -26,22 +26,22 @@ func (o *order) watch(d *devtest.Disk, ring int64) {
 		if op.Kind != devtest.OpWrite && op.Kind != devtest.OpWriteDsync && op.Kind != devtest.OpZero {
 			return nil
 		}
-		super := op.Off < SuperBytes
-		batch := !super && op.Off < SuperBytes+ring
+		head := op.Off < super.Bytes
+		batch := !head && op.Off < super.Bytes+ring
 		for _, x := range d.Unsynced() {
 			switch {
-			case super:
+			case head:
 				return fmt.Errorf("%v: a superblock before what is at %d+%d is durable", op, x.Off, x.Len)
-			case batch && x.End() > SuperBytes+ring:
+			case batch && x.End() > super.Bytes+ring:
 				return fmt.Errorf("%v: a batch before what is at %d+%d is durable", op, x.Off, x.Len)
-			case x.Off < SuperBytes:
+			case x.Off < super.Bytes:
 				return fmt.Errorf("%v: before the superblock at %d is durable", op, x.Off)
 			}
 		}
 		if batch {
 			o.batches++
 		}
-		if super {
+		if head {
 			o.supers++
 		}
 		return nil

@@ -65,3 +65,11 @@ func Remains(dev io.ReaderAt) (ids []uuid.UUID) {
 	}
 	return ids
 }
+
+// Wipe overwrites the superblocks on dev with zeros, durably: there is no pool any more. It erases nothing else.
+func Wipe(dev blockdev.Device) error {
+	if err := dev.Zero(0, Bytes, blockdev.Overwrite); err != nil {
+		return err
+	}
+	return dev.Sync()
+}

@@ -71,6 +71,8 @@ const (
 	Version = 1
 	// Slots is how many superblocks there are, each of a block, from the start of the device on.
 	Slots = 2
+	// Bytes is what they take there.
+	Bytes = Slots * alloc.BlockSize
 )
 
 // features that this program knows. An unknown incompatible one refuses the pool, an unknown read-only compatible one
@@ -105,6 +107,9 @@ type Block struct {
 	Name                               string // CheckName takes it
 	Host                               Host   // that holds the pool
 }
+
+// Size is that of the pool, in bytes.
+func (s *Block) Size() int64 { return s.Geometry.Blocks * alloc.BlockSize }
 
 // Geometry is what is fixed when a pool is made, but for its size.
 type Geometry struct {

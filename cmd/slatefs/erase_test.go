@@ -15,6 +15,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/super"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 )
@@ -347,8 +348,8 @@ func TestPoolEnd(t *testing.T) {
 		return disk, left
 	}
 	isZero := func(disk namedDisk) bool {
-		b := make([]byte, l.pool.Usage().Total-chain.SuperBytes)
-		if _, err := disk.ReadAt(b, chain.SuperBytes); err != nil {
+		b := make([]byte, l.pool.Usage().Total-super.Bytes)
+		if _, err := disk.ReadAt(b, super.Bytes); err != nil {
 			t.Fatal(err)
 		}
 		return len(bytes.Trim(b, "\x00")) == 0

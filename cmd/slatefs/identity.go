@@ -114,7 +114,7 @@ func peekAt(path string) (i chain.Identity, err error) {
 	size := st.Size()
 	switch {
 	case st.Mode()&os.ModeDevice != 0 && st.Mode()&os.ModeCharDevice == 0:
-		size = chain.SuperBytes
+		size = super.Bytes
 	case !st.Mode().IsRegular():
 		return i, fmt.Errorf("%s: %w", path, chain.ErrNotPool)
 	}

@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/lvm"
+	"slatefs/chain/super"
 	"slatefs/cmd/slatefs/internal/host"
 )
 
@@ -115,7 +115,7 @@ func (a *app) wipeTaken(ctx context.Context, p host.LVPool) error {
 		return errors.Join(err, undo())
 	}
 	if _, id, bad := a.identify(dev); bad == nil && id == p.UUID {
-		err = chain.Wipe(dev)
+		err = super.Wipe(dev)
 	}
 	return errors.Join(err, dev.Close(), undo())
 }

@@ -13,6 +13,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/super"
 )
 
 // What a pool create that was killed left is removed by the next one there, but not what somebody is at work on.
@@ -86,16 +87,16 @@ func TestVeil(t *testing.T) {
 	if _, err := chain.Identify(dev); !errors.Is(err, chain.ErrNotPool) {
 		t.Errorf("below the veil: %v", err)
 	}
-	b := blockdev.Aligned(chain.SuperBytes + 4096)
-	if _, err := v.ReadAt(b, 0); err != nil || bytes.Equal(b[:chain.SuperBytes], make([]byte, chain.SuperBytes)) {
+	b := blockdev.Aligned(super.Bytes + 4096)
+	if _, err := v.ReadAt(b, 0); err != nil || bytes.Equal(b[:super.Bytes], make([]byte, super.Bytes)) {
 		t.Errorf("through it nothing is seen: %v", err)
 	}
-	want := bytes.Repeat([]byte{7}, chain.SuperBytes+4096)
+	want := bytes.Repeat([]byte{7}, super.Bytes+4096)
 	copy(b, want)
-	if _, err := v.WriteAt(b, 1<<20-chain.SuperBytes); err != nil {
+	if _, err := v.WriteAt(b, 1<<20-super.Bytes); err != nil {
 		t.Error(err)
 	}
-	if err := v.Zero(1<<20-chain.SuperBytes, chain.SuperBytes+4096, blockdev.Overwrite); err != nil {
+	if err := v.Zero(1<<20-super.Bytes, super.Bytes+4096, blockdev.Overwrite); err != nil {
 		t.Error(err)
 	}
 	if err := v.lift(); err != nil {

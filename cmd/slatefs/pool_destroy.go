@@ -11,6 +11,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/super"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -114,7 +115,7 @@ func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flag
 	if err := a.markEnding(ctx, end.device); err != nil {
 		return err
 	}
-	if err := chain.Wipe(dev); err != nil {
+	if err := super.Wipe(dev); err != nil {
 		return err
 	}
 	a.gone(end.id, end.device)
@@ -172,11 +173,11 @@ func (e poolEnd) forecast(flags poolDestroyFlags) string {
 	text := e.leaves()
 	switch {
 	case flags.erase && e.usage == nil:
-		return fmt.Sprintf("%s, and zero the whole device, %s", s, show.FormatSize(e.left.bytes()+chain.SuperBytes))
+		return fmt.Sprintf("%s, and zero the whole device, %s", s, show.FormatSize(e.left.bytes()+super.Bytes))
 	case flags.erase && text != "":
-		return fmt.Sprintf("%s, and zero %s: %s, and metadata", s, show.FormatSize(e.left.bytes()+chain.SuperBytes), text)
+		return fmt.Sprintf("%s, and zero %s: %s, and metadata", s, show.FormatSize(e.left.bytes()+super.Bytes), text)
 	case flags.erase:
-		return fmt.Sprintf("%s, and zero %s of metadata", s, show.FormatSize(e.left.bytes()+chain.SuperBytes))
+		return fmt.Sprintf("%s, and zero %s of metadata", s, show.FormatSize(e.left.bytes()+super.Bytes))
 	case text != "":
 		return fmt.Sprintf("%s, and leave, not erased: %s", s, text)
 	}

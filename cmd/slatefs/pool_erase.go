@@ -8,6 +8,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/super"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 )
@@ -91,14 +92,14 @@ func leftBy(p *chain.Pool) (l leftovers, err error) {
 		l.method = blockdev.Auto
 	}
 	l.guest, l.meta, err = p.Used()
-	l.meta = without(l.meta, chain.SuperBytes)
+	l.meta = without(l.meta, super.Bytes)
 	return l, err
 }
 
 // leftAnywhere is all of a device whose pool cannot be read.
 func leftAnywhere(dev *blockdev.File) leftovers {
 	whole := []blockdev.Extent{{Len: dev.Size() / chain.BlockSize * chain.BlockSize}}
-	return leftovers{guest: without(whole, chain.SuperBytes)}
+	return leftovers{guest: without(whole, super.Bytes)}
 }
 
 // without cuts the first bytes of the device off.

@@ -6,8 +6,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/super"
 )
 
 // veil is a device whose superblocks are kept in memory until it is lifted: so long there is no pool on the device itself.
@@ -15,12 +15,12 @@ type veil struct {
 	*blockdev.File
 
 	mu  sync.Mutex
-	top [chain.SuperBytes]byte
+	top [super.Bytes]byte
 }
 
 // newVeil takes the superblocks off a device, durably.
 func newVeil(dev *blockdev.File) (*veil, error) {
-	return &veil{File: dev}, chain.Wipe(dev)
+	return &veil{File: dev}, super.Wipe(dev)
 }
 
 // lift writes the superblocks, after all else is durable. On return there is a pool, durably.
@@ -28,7 +28,7 @@ func (v *veil) lift() error {
 	if err := v.Sync(); err != nil {
 		return err
 	}
-	b := blockdev.Aligned(chain.SuperBytes)
+	b := blockdev.Aligned(super.Bytes)
 	v.mu.Lock()
 	copy(b, v.top[:])
 	v.mu.Unlock()
@@ -41,7 +41,7 @@ func (v *veil) lift() error {
 // ReadAt is blockdev.Device's.
 func (v *veil) ReadAt(p []byte, off int64) (int, error) {
 	n, err := v.File.ReadAt(p, off)
-	if err == nil && off >= 0 && off < chain.SuperBytes {
+	if err == nil && off >= 0 && off < super.Bytes {
 		v.mu.Lock()
 		copy(p, v.top[off:])
 		v.mu.Unlock()
@@ -81,7 +81,7 @@ func (v *veil) Zero(off, n int64, m blockdev.Method) error {
 
 // keep calls set with what of n bytes at off is the superblocks', and returns how much that is.
 func (v *veil) keep(off, n int64, set func(top []byte)) int64 {
-	n = min(n, max(0, chain.SuperBytes-off))
+	n = min(n, max(0, super.Bytes-off))
 	if n > 0 {
 		v.mu.Lock()
 		set(v.top[off : off+n])
