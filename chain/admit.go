@@ -223,19 +223,21 @@ func (p *Pool) boundsAgree(what string, a *ledger.Account, to ledger.Props) erro
 // blocks only until what it replaces is freed, or writes in place once the records of its layer are durable. What the
 // next checkpoint may need is an estimate from above, so taking it gives some back.
 func (p *Pool) moreSpace(transient bool) bool {
-	return p.needN > 0 || p.walkWaits() || p.walkReady(true) != nil || p.sweepable(true) != nil ||
+	return p.fallsStale() || p.needN > 0 || p.walkWaits() || p.walkReady(true) != nil || p.sweepable(true) != nil ||
 		transient && (p.durable < p.lsn || len(p.epochs.open) > 0)
 }
 
-// findSpace takes one step that may make something available: a walk, a sweep, a checkpoint, a flush, or the end of
+// findSpace takes one step that may make something available: what was destroyed is counted, a walk, a sweep, a checkpoint, a flush, or the end of
 // another plan.
 func (p *Pool) findSpace(ctx context.Context) error {
 	p.mu.Lock()
 	waits, walk, sweep := p.walkWaits() || p.needN > 0, p.walkReady(true), p.sweepable(true) != nil
 	flush, moved := p.durable < p.lsn, p.movedLocked()
-	plans := len(p.epochs.open) > 0
+	plans, stale := len(p.epochs.open) > 0, p.fallsStale()
 	p.mu.Unlock()
 	switch {
+	case stale:
+		p.settleFalls()
 	case walk != nil:
 		return p.walkStep(walk)
 	case waits:
@@ -279,13 +281,13 @@ func (p *Pool) orMore(err error, transient bool, lack int64) (Need, error) {
 }
 
 // changeWithSpace is change for what may be refused for want of space: as long as the background can free something
-// it does, and then it is tried again. It has room for bytes of records.
-func (p *Pool) changeWithSpace(bytes int64, fn func(now time.Time) (Need, error)) error {
+// it does, and then it is tried again. It has room for bytes of records. look is called before, under the structure lock alone.
+func (p *Pool) changeWithSpace(bytes int64, look func(), fn func(now time.Time) (Need, error)) error {
 	for {
 		var need Need
 		err := p.pagesForChange()
 		if err == nil {
-			err = p.changeIn(credit{bytes: bytes, pages: changePages}, func(now time.Time) (err error) {
+			err = p.changeAfter(credit{bytes: bytes, pages: changePages}, look, func(now time.Time) (err error) {
 				need, err = fn(now)
 				return err
 			})

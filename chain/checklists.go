@@ -79,8 +79,9 @@ func (c *checker) list(l *list, who string, fn func(omap.Key, entry)) {
 
 // unswept: what is dead under a nameless layer and was not swept yet; its map no longer says so.
 func (c *checker) unswept(l *layer, who string) {
+	d := &deadReader{p: c.p, held: true}
 	for next := (omap.Key{}); next != lastKey; {
-		runs, end, err := c.p.deadBelow(l, next)
+		runs, end, err := d.deadBelow(l, next)
 		if err != nil {
 			c.r.bad("%s: sweep: %v", who, err)
 			return

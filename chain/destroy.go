@@ -3,8 +3,6 @@ package chain
 import (
 	"fmt"
 	"slices"
-	"sort"
-	"strings"
 	"time"
 )
 
@@ -15,8 +13,8 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 	slices.Sort(names)
 	names = slices.Compact(names)
 	var clones []Ino
-	err := p.change(func(time.Time) (err error) {
-		clones, err = p.admitDestroy(ino, names, o)
+	err := p.look(func() (err error) {
+		_, clones, err = p.admitDestroy(ino, names, o)
 		return err
 	})
 	if err != nil {
@@ -58,38 +56,10 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 // snapshotsAtOnce bounds the snapshots that one batch takes the name of: each may get a row of what is kept, with its path.
 const snapshotsAtOnce = 4
 
-// admitDestroy finds what is to go with snapshots, or why they may not go. It changes nothing.
-func (p *Pool) admitDestroy(ino Ino, names []string, o DestroyOptions) (clones []Ino, err error) {
-	for _, name := range names {
-		l, err := p.snapshot(ino, name)
-		if err != nil {
-			return nil, err
-		}
-		c := p.clonesOf(l)
-		if len(c) > 0 && !o.Defer && !o.Clones {
-			return nil, fmt.Errorf("%s@%s: %w: %s", p.pathOf(ino), name, ErrHasClones, p.paths(c))
-		}
-		if o.Clones {
-			clones = append(clones, c...)
-		}
-	}
-	slices.Sort(clones)
-	clones = slices.Compact(clones)
-	return clones, p.notBusy(clones)
-}
-
-func (p *Pool) notBusy(vols []Ino) error {
-	for _, ino := range vols {
-		if v := p.vols[ino]; v != nil && v.readers+v.writers > 0 {
-			return &BusyError{p.pathOf(ino), v.readers, v.writers}
-		}
-	}
-	return nil
-}
-
 // reapAll ends what is going, and removes layers that nobody holds any more, one merge at a time: each has the pages that
 // it needs, and rows of trees that grew long are merged between. What cannot be removed now stays for a later try.
 func (p *Pool) reapAll() error {
+	defer p.settleFalls()
 	if err := p.finishGoing(); err != nil {
 		return err
 	}
@@ -145,34 +115,6 @@ func (p *Pool) reapable() (first *layer) {
 	return first
 }
 
-// clonesOf are the other volumes whose line of history goes through l.
-func (p *Pool) clonesOf(l *layer) (out []Ino) {
-	seen := map[Ino]bool{l.vol: true}
-	var down func(*layer)
-	down = func(l *layer) {
-		p.mu.step(1)
-		if _, gone := p.doomedVolume(l.vol); !seen[l.vol] && l.vol != 0 && gone == nil {
-			seen[l.vol] = true
-			out = append(out, l.vol)
-		}
-		for _, c := range l.children {
-			down(c)
-		}
-	}
-	down(l)
-	slices.Sort(out)
-	return out
-}
-
-func (p *Pool) paths(inos []Ino) string {
-	var out []string
-	for _, i := range inos {
-		out = append(out, p.pathOf(i))
-	}
-	sort.Strings(out)
-	return strings.Join(out, ", ")
-}
-
 // destroyAll destroys volumes with all they have, each by itself.
 func (p *Pool) destroyAll(r Req, vols []Ino) error {
 	for _, ino := range vols {
@@ -206,7 +148,7 @@ func (p *Pool) destroyAll(r Req, vols []Ino) error {
 // DestroyVolume destroys a volume. ErrBusy: it is open. ErrHasSnapshots, ErrHasClones name what would go with it.
 func (p *Pool) DestroyVolume(r Req, ino Ino, o DestroyOptions) error {
 	var all []Ino
-	err := p.change(func(time.Time) (err error) {
+	err := p.look(func() (err error) {
 		all, err = p.admitDestroyVolume(ino, o)
 		return err
 	})
@@ -218,37 +160,4 @@ func (p *Pool) DestroyVolume(r Req, ino Ino, o DestroyOptions) error {
 		return err
 	}
 	return p.Flush()
-}
-
-// admitDestroyVolume finds the volumes that are to go with one, itself first, or why it may not go. It changes nothing.
-func (p *Pool) admitDestroyVolume(ino Ino, o DestroyOptions) (all []Ino, err error) {
-	if _, err := p.volume(ino); err != nil {
-		return nil, err
-	}
-	var snaps []string
-	clones := map[Ino]bool{}
-	for _, l := range p.byVol[ino] {
-		p.mu.step(1)
-		if l.named {
-			snaps = append(snaps, l.name)
-		}
-		for _, c := range p.clonesOf(l) {
-			clones[c] = true
-		}
-	}
-	all = []Ino{ino}
-	for c := range clones {
-		all = append(all, c)
-	}
-	slices.Sort(all[1:])
-	switch {
-	case len(snaps) > 0 && !o.Snapshots && !o.Clones:
-		sort.Strings(snaps)
-		return nil, fmt.Errorf("%s: %w: %s", p.pathOf(ino), ErrHasSnapshots, strings.Join(snaps, ", "))
-	case len(clones) > 0 && !o.Clones && !o.Defer:
-		return nil, fmt.Errorf("%s: %w: %s", p.pathOf(ino), ErrHasClones, p.paths(all[1:]))
-	case !o.Clones:
-		all = all[:1]
-	}
-	return all, p.notBusy(all)
 }

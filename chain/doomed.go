@@ -24,10 +24,11 @@ type doomedState struct {
 	doomed       map[uint64]*doomed // destroyed, and kept
 	doomedVols   map[Ino]uint64     // their IDs
 	doomedLayers map[LayerID]uint64
-	doomedN      int64    // blocks that the end of all that would free
-	doomedStale  bool     // that is to be counted anew
-	sacrificing  workLock // one of them; before all other locks
-	sacrificed   int64    // that went before their time, by this process
+	doomedN      int64      // blocks that the end of all that would free: of all parts together (falling)
+	staleFalls   []*falling // parts that are to be counted anew
+	staleDoomed  []uint64   // things that are
+	sacrificing  workLock   // one of them; before all other locks
+	sacrificed   int64      // that went before their time, by this process
 }
 
 // doomed is something that was destroyed and is kept. Exactly one volume, or one snapshot of one.
@@ -41,7 +42,8 @@ type doomed struct {
 	when  time.Time
 	until time.Time
 	who   string
-	try   backoff // to end it
+	try   backoff           // to end it
+	falls map[*falling]bool // of a volume: those that its layers are in
 }
 
 func (d *doomed) marshal() []byte {
@@ -75,9 +77,9 @@ func (d *doomed) what() string {
 
 // noteDoomed follows a row: it is the only way in which something becomes doomed, or is no more.
 func (p *Pool) noteDoomed(id uint64, v []byte) error {
-	p.doomedStale = true
 	if v == nil {
 		if d := p.doomed[id]; d != nil {
+			p.uncountThing(d)
 			delete(p.doomedLayers, d.layer)
 			if d.layer == 0 {
 				delete(p.doomedVols, d.vol)
@@ -100,6 +102,7 @@ func (p *Pool) noteDoomed(id uint64, v []byte) error {
 	} else {
 		p.doomedVols[d.vol] = id
 	}
+	p.recountThing(id)
 	p.nextJob = max(p.nextJob, id) // one row of numbers with jobs, so that an ID means one thing
 	return nil
 }
@@ -196,49 +199,6 @@ func (p *Pool) doomSnapshot(ino Ino, l *layer, who string, now time.Time) error 
 	return p.doom(&doomed{
 		vol: ino, layer: l.id, dir: n.parent, name: l.name, path: p.pathOf(ino), size: l.size, when: now, until: now.Add(p.delay()), who: who,
 	})
-}
-
-// settleDoomed counts what the end of all that is doomed would free. The structure lock is held.
-func (p *Pool) settleDoomed() {
-	if p.doomedStale {
-		p.doomedStale, p.doomedN = false, p.countDoomed(0)
-	}
-}
-
-// countDoomed is what the end of all that is doomed but one thing would free, in blocks. What cannot be ended now is not
-// counted on.
-func (p *Pool) countDoomed(except uint64) (total int64) {
-	x := &fall{p: p, gone: map[*layer]bool{}, lower: true}
-	for id, d := range p.doomed {
-		p.mu.step(1)
-		if id == except || d.try.failing() {
-			continue
-		}
-		if d.layer != 0 {
-			if l := p.layers[d.layer]; l != nil && l.held == 0 {
-				x.gone[l] = true
-			}
-			continue
-		}
-		for _, l := range p.byVol[d.vol] {
-			p.mu.step(1)
-			if l.held == 0 {
-				x.gone[l] = true
-			}
-		}
-	}
-	for l := range x.gone {
-		p.mu.step(1)
-		if l.dead || l.nameless() {
-			continue
-		}
-		n, err := x.dead(l)
-		if err != nil {
-			continue // it is not counted on
-		}
-		total += n
-	}
-	return total
 }
 
 // doomedInOrder lists the IDs of what is doomed, what goes first first.

@@ -1,10 +1,22 @@
 package chain
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 
 	"slatefs/chain/omap"
 )
+
+// What falls when layers go. A block is dead when nobody shows it any more. Of a layer that goes (a goer) and one child
+// under which something stays, dead are the blocks that the child has lost; if that one goes too, also those that its
+// only child has lost; and so on down to the first that stays. The dead lists of one line have no block in common, so
+// that a line of goers is weighed once for each list: what is born above the line's floor is what falls. Where two or more
+// children stay a block is dead that all of them have lost; that is intersected. So a count costs the goers, and what lies in
+// the lists where lines divide.
+//
+// Who counts holds the structure lock, which keeps the tree as it is but for new heads, and the lists of all layers but
+// heads. The plan lock is taken for pieces of at most pieceSteps layers or entries, and no page is read under it.
 
 // DestroyForecast is what a destroy would free. Bytes.
 type DestroyForecast struct {
@@ -15,59 +27,39 @@ type DestroyForecast struct {
 }
 
 // ForecastDestroy says what DestroySnapshots, or without names DestroyVolume, would free, and refuses what they would
-// refuse. It is exact but for discards that are still being walked.
+// refuse. It is exact but for discards that are still being walked, and for what is written while it counts.
 func (p *Pool) ForecastDestroy(ino Ino, names []string, o DestroyOptions) (f DestroyForecast, err error) {
 	p.structure.Lock()
 	defer p.structure.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	var vols []Ino
 	var layers []*layer
 	if names == nil {
 		vols, err = p.admitDestroyVolume(ino, o)
 	} else {
-		vols, err = p.admitDestroy(ino, names, o)
-		for _, name := range names {
-			if l, err := p.snapshot(ino, name); err == nil && !slices.Contains(layers, l) {
-				layers = append(layers, l)
-			}
-		}
+		layers, vols, err = p.admitDestroy(ino, names, o)
 	}
 	if err != nil {
 		return f, err
 	}
 	for _, v := range vols {
-		layers = append(layers, p.byVol[v]...)
+		layers = append(layers, p.layersOf(v)...)
 	}
-	x := &fall{p: p, gone: map[*layer]bool{}}
-	var roots []*layer
-	seen := map[string]bool{}
-	for _, l := range layers {
-		p.mu.step(1)
-		if l.held > 0 {
-			seen["open files"] = true
-			f.Kept += l.own * BlockSize
-			continue
+	gone, seen := map[*layer]bool{}, map[string]bool{}
+	p.eachLayer(layers, func(l *layer) {
+		if l.held == 0 {
+			gone[l] = true
+			return
 		}
-		x.gone[l] = true
-		root := l
-		for root.parent != nil {
-			p.mu.step(1)
-			root = root.parent
-		}
-		if !slices.Contains(roots, root) {
-			roots = append(roots, root)
-		}
-	}
-	for _, r := range roots {
-		if err := x.tree(r, &f); err != nil {
-			return f, wrapCorrupt(err)
-		}
+		seen["open files"] = true
+		f.Kept += l.own * BlockSize
+	})
+	x := &fall{p: p, goes: func(l *layer) bool { return l.nameless() || gone[l] }}
+	x.find(slices.Collect(maps.Keys(gone)))
+	if err := x.forecast(&f); err != nil {
+		return f, wrapCorrupt(err)
 	}
 	if f.Kept > 0 || len(seen) > 0 {
-		for l := range x.gone {
-			x.seers(l, ino, seen)
-		}
+		x.seers(ino, seen)
 		for name := range seen {
 			f.SeenBy = append(f.SeenBy, name)
 		}
@@ -78,126 +70,281 @@ func (p *Pool) ForecastDestroy(ino Ino, names []string, o DestroyOptions) (f Des
 
 // fall finds what becomes dead when layers go.
 type fall struct {
-	p    *Pool
-	gone map[*layer]bool
-	now  bool // as it is before they go
+	p     *Pool
+	goes  func(*layer) bool // nothing shows the layer itself any more. It is called under the plan lock
+	lower bool              // a lower bound will do: nothing is intersected
 
-	lower bool // a lower bound will do: nothing is intersected
+	fallers []*faller // the goers around what goes, parents first
+	at      map[*layer]*faller
+	nones   map[Ino]bool // volumes, whether they have erase=none
 }
 
-// goes: nothing shows the layer itself any more.
-func (x *fall) goes(l *layer) bool { return l.nameless() || !x.now && x.gone[l] }
+// faller is a layer that goes.
+type faller struct {
+	l     *layer
+	up    *faller
+	top   *faller // of those that hang together
+	own   int64   // blocks
+	class fallClass
+	kids  []*layer
+	left  []*layer // those of them under which something stays
+	line  *fallLine
+}
 
-// left are the children of a layer under which something stays.
-func (x *fall) left(l *layer) (out []*layer) {
-	for _, c := range l.children {
-		x.p.mu.step(1)
-		if !x.goes(c) || len(x.left(c)) > 0 {
-			out = append(out, c)
+// fallClass tells falls apart that are reported apart.
+type fallClass uint8
+
+const (
+	fallNone     fallClass = 1 << iota // of erase=none
+	fallNameless                       // of a layer that nobody held before
+	fallClasses
+)
+
+// falls are sums of blocks by class.
+type falls [fallClasses]int64
+
+func (s *falls) of(which func(fallClass) bool) (n int64) {
+	for c, k := range s {
+		if which(fallClass(c)) {
+			n += k
 		}
 	}
-	return out
+	return n
 }
 
-// below is left for a layer that goes; nil for one that stays.
-func (x *fall) below(l *layer) []*layer {
-	if !x.goes(l) {
+// fallLine is a line of goers of which each has one child under which something stays. Its births, by class.
+type fallLine struct {
+	from  LayerID // floor of the first
+	parts []fallPart
+}
+
+// fallPart are births up to a number, above those of the part before.
+type fallPart struct {
+	to    LayerID
+	class fallClass
+}
+
+// none: the blocks of the layer are not zeroed before they are used again. The plan lock is held.
+func (x *fall) none(l *layer) bool {
+	if l.vol == 0 {
+		return l.was.none
+	}
+	none, known := x.nones[l.vol]
+	if !known {
+		none = x.p.unscheduled(l.vol)
+		x.nones[l.vol] = none
+	}
+	return none
+}
+
+// forecast adds what becomes dead. What was dead before, and waits for a sweep, is not of this.
+func (x *fall) forecast(f *DestroyForecast) error {
+	sum, err := x.count()
+	if err != nil {
+		return err
+	}
+	before := &fall{p: x.p, goes: (*layer).nameless}
+	var nameless []*layer
+	for _, o := range x.fallers {
+		if o.class&fallNameless != 0 {
+			nameless = append(nameless, o.l)
+			continue
+		}
+		f.Kept += o.own * BlockSize
+	}
+	before.find(nameless)
+	was, err := before.count()
+	if err != nil {
+		return err
+	}
+	for c := range sum {
+		sum[c] -= was[c]
+	}
+	f.Kept = max(0, f.Kept-sum.of(func(c fallClass) bool { return c&fallNameless == 0 })*BlockSize)
+	f.Freed = sum.of(func(fallClass) bool { return true }) * BlockSize
+	f.None = sum.of(func(c fallClass) bool { return c&fallNone != 0 }) * BlockSize
+	return nil
+}
+
+// find finds the goers among layers, and those that hang together with them.
+func (x *fall) find(all []*layer) {
+	x.at, x.nones = map[*layer]*faller{}, map[Ino]bool{}
+	var tops []*layer
+	slices.SortFunc(all, func(a, b *layer) int { return cmp.Compare(a.id, b.id) })
+	climbed, i := map[*layer]bool{}, 0
+	var l *layer
+	x.p.inPieces(func() bool {
+		if l == nil {
+			if i == len(all) {
+				return false
+			}
+			l = all[i]
+			i++
+		}
+		switch {
+		case climbed[l] || !x.goes(l):
+			l = nil
+			return true
+		case l.parent == nil || !x.goes(l.parent):
+			tops = append(tops, l)
+		}
+		climbed[l] = true
+		if l = l.parent; l != nil && !x.goes(l) {
+			l = nil
+		}
+		return true
+	})
+	x.p.descend(tops, func(l *layer) bool {
+		up := x.at[l.parent]
+		if up != nil {
+			up.kids = append(up.kids, l)
+		}
+		if !x.goes(l) {
+			return false
+		}
+		f := &faller{l: l, up: up, own: l.own}
+		if f.top = f; up != nil {
+			f.top = up.top
+		}
+		if l.nameless() {
+			f.class |= fallNameless
+		}
+		if !x.lower && x.none(l) {
+			f.class |= fallNone
+		}
+		x.fallers, x.at[l] = append(x.fallers, f), f
+		return true
+	})
+	for _, f := range slices.Backward(x.fallers) {
+		for _, k := range f.kids {
+			if o := x.at[k]; o == nil || len(o.left) > 0 {
+				f.left = append(f.left, k)
+			}
+		}
+	}
+}
+
+// count sums up what of the blocks of the goers nobody would show.
+func (x *fall) count() (sum falls, err error) {
+	for _, f := range x.fallers {
+		x.join(f)
+		if err := x.add(f, &sum); err != nil {
+			return sum, err
+		}
+	}
+	return sum, nil
+}
+
+// countApart does the same for those that hang together, by the top one. What nobody held before is not in it.
+func (x *fall) countApart() map[*faller]int64 {
+	sums := map[*faller]int64{}
+	for _, f := range x.fallers {
+		x.join(f)
+		var sum falls
+		if x.add(f, &sum) == nil { // a list that cannot be read is not counted on
+			sums[f.top] += sum[0]
+		}
+	}
+	return sums
+}
+
+// join puts a goer at the end of the line that it belongs to.
+func (x *fall) join(f *faller) {
+	if f.up != nil && len(f.up.left) == 1 && f.up.left[0] == f.l {
+		f.line = f.up.line
+	} else {
+		f.line = &fallLine{from: f.l.floor()}
+	}
+	if n := len(f.line.parts) - 1; n >= 0 && f.line.parts[n].class == f.class {
+		f.line.parts[n].to = f.l.id
+	} else {
+		f.line.parts = append(f.line.parts, fallPart{f.l.id, f.class})
+	}
+}
+
+// add adds what falls because one goer goes too: if nothing stays below it all that it owns, else what is in the dead lists
+// below of its line.
+func (x *fall) add(f *faller, sum *falls) error {
+	n := len(f.line.parts)
+	switch {
+	case len(f.left) == 0:
+		sum[f.class] += f.own
+		return nil
+	case len(f.left) == 1:
+		return x.weigh(f.left[0], f.line.from, f.line.parts, sum)
+	case x.lower:
 		return nil
 	}
-	return x.left(l)
+	i := 0
+	return x.common(f.left, f.line.from, f.l.id, func(r deadRun) {
+		for i < n-1 && r.birth > f.line.parts[i].to {
+			i++
+		}
+		sum[f.line.parts[i].class] += r.n
+	})
 }
 
-// tree adds what becomes dead in the layers of a tree. What was dead before, and waits for a sweep, is not of this.
-func (x *fall) tree(l *layer, f *DestroyForecast) error {
-	x.p.mu.step(1)
-	if x.goes(l) {
-		n, err := x.dead(l)
-		switch {
-		case err != nil:
-		case !l.nameless():
-			f.Kept += (l.own - n) * BlockSize
-		default:
-			x.now = true
-			var was int64
-			was, err = x.dead(l)
-			n -= was
-			x.now = false
-		}
+// weigh adds what a layer has lost of the births above from, by parts: halves of them as long as there is something.
+func (x *fall) weigh(l *layer, from LayerID, parts []fallPart, sum *falls) error {
+	n, err := x.p.weighLost(l, from, parts[len(parts)-1].to)
+	switch {
+	case err != nil || n == 0:
+		return err
+	case len(parts) == 1:
+		sum[parts[0].class] += n
+		return nil
+	}
+	half := len(parts) / 2
+	if err := x.weigh(l, from, parts[:half], sum); err != nil {
+		return err
+	}
+	return x.weigh(l, parts[half-1].to, parts[half:], sum)
+}
+
+// common calls fn for the blocks with births in (lo, hi] that are lost under all of some layers, in key order.
+func (x *fall) common(ls []*layer, lo, hi LayerID, fn func(deadRun)) error {
+	d := &deadReader{p: x.p, under: x.below}
+	for from := (omap.Key{Hi: uint64(lo) + 1}); from != lastKey; {
+		runs, next, err := d.commonlyLost(ls, from, omap.Key{Hi: uint64(hi) + 1})
 		if err != nil {
 			return err
 		}
-		f.Freed += n * BlockSize
-		if l.vol != 0 && x.p.unscheduled(l.vol) || l.vol == 0 && l.was.none {
-			f.None += n * BlockSize
+		for _, r := range runs {
+			fn(r)
 		}
-	}
-	for _, c := range l.children {
-		if err := x.tree(c, f); err != nil {
-			return err
-		}
+		from = next
 	}
 	return nil
 }
 
-// dead is how many of the blocks that l owns nobody would show.
-func (x *fall) dead(l *layer) (int64, error) {
-	left := x.left(l)
-	switch {
-	case len(left) == 0:
-		return l.own, nil
-	case len(left) == 1 && !x.goes(left[0]):
-		return left[0].lostHere, nil
+// below are the children of a goer under which something stays; nil for a layer that stays.
+func (x *fall) below(l *layer) []*layer {
+	if f := x.at[l]; f != nil {
+		return f.left
 	}
-	return x.lost(left, l.floor(), l.id)
+	return nil
 }
 
-// lost is how many blocks with births in (lo, hi] are lost under all of some layers. It gives the plan lock up between
-// pieces of long lists; the structure lock keeps the tree as it is, but for new heads.
-func (x *fall) lost(ls []*layer, lo, hi LayerID) (n int64, err error) {
-	if len(ls) == 1 { // the dead lists of one line do not overlap
-		if n, err = ls[0].lost.weigh(x.p.lists, lo, hi); err != nil {
-			return 0, err
+// seers collects who stays below what goes, as seen from a volume.
+func (x *fall) seers(from Ino, names map[string]bool) {
+	var tops []*layer
+	for _, f := range x.fallers {
+		if f.class&fallNameless == 0 {
+			tops = append(tops, f.l)
 		}
-		if below := x.below(ls[0]); len(below) > 0 {
-			more, err := x.lost(below, lo, hi)
-			return n + more, err
-		}
-		return n, nil
 	}
-	if x.lower {
-		return 0, nil
-	}
-	for from := (omap.Key{Hi: uint64(lo) + 1}); from != lastKey; {
-		runs, next, err := x.p.commonlyLost(ls, x.below, from, omap.Key{Hi: uint64(hi) + 1})
-		if err != nil {
-			return 0, err
+	x.p.descend(tops, func(l *layer) bool {
+		if x.goes(l) || !l.head && !l.named {
+			return true
 		}
-		x.p.mu.step(len(runs))
-		for _, r := range runs {
-			n += r.n
+		name := x.p.pathOf(l.vol)
+		if l.named {
+			name += "@" + l.name
 		}
-		from = next
-		x.p.mu.Unlock() // writers go on between the pieces
-		x.p.mu.Lock()
-	}
-	return n, nil
-}
-
-// seers collects who stays below a layer, as seen from a volume.
-func (x *fall) seers(l *layer, from Ino, names map[string]bool) {
-	for _, c := range l.children {
-		x.p.mu.step(1)
-		if x.goes(c) || !c.head && !c.named {
-			x.seers(c, from, names)
-			continue
-		}
-		name := x.p.pathOf(c.vol)
-		if c.named {
-			name += "@" + c.name
-		}
-		if c.vol != from {
+		if l.vol != from {
 			name = "clone " + name
 		}
 		names[name] = true
-	}
+		return false
+	})
 }

@@ -2,8 +2,12 @@ package chain
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
+
+	"slatefs/alloc"
+	"slatefs/chain/omap"
 )
 
 // forecastHolds compares a forecast with what the destroy frees, on a copy of the pool. Errors must be the same.
@@ -120,19 +124,98 @@ func TestForecastModel(t *testing.T) {
 }
 
 // unsweptBlocks is how many blocks of nameless layers nobody shows: none, after a drain.
-func unsweptBlocks(t testing.TB, p *Pool) (n int64) {
+func unsweptBlocks(t testing.TB, p *Pool) int64 {
 	t.Helper()
 	p.structure.Lock()
 	defer p.structure.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	x := &fall{p: p, now: true}
-	for l := range p.nameless {
-		if l.nameless() {
-			dead, err := x.dead(l)
-			ok(t, err)
-			n += dead
+	x := &fall{p: p, goes: (*layer).nameless}
+	x.find(slices.DeleteFunc(slices.Collect(maps.Keys(p.nameless)), func(l *layer) bool { return !l.nameless() }))
+	sum, err := x.count()
+	ok(t, err)
+	return sum.of(func(fallClass) bool { return true })
+}
+
+// plainFall counts what falls block by block: what every layer that goes owns and nobody who stays shows.
+type plainFall struct {
+	t    testing.TB
+	p    *Pool
+	goes func(*layer) bool
+}
+
+// lost are the blocks of births in (lo, hi] that l, and if it goes all that stays below it, show no more.
+func (x *plainFall) lost(l *layer, lo, hi LayerID) map[alloc.BlockID]bool {
+	out := map[alloc.BlockID]bool{}
+	ok(x.t, l.lost.ascend(x.p.lists, omap.Key{Hi: uint64(lo) + 1}, func(k omap.Key, e entry) bool {
+		for i := range e.blocks() {
+			if k.Hi <= uint64(hi) {
+				out[alloc.BlockID(k.Lo)+alloc.BlockID(i)] = true
+			}
+		}
+		return k.Hi <= uint64(hi)
+	}))
+	if x.goes(l) && len(x.left(l)) > 0 {
+		for b := range x.under(l, lo, hi) {
+			out[b] = true
 		}
 	}
-	return n
+	return out
+}
+
+// under are the blocks that nothing below l shows.
+func (x *plainFall) under(l *layer, lo, hi LayerID) (out map[alloc.BlockID]bool) {
+	for i, c := range x.left(l) {
+		mine := x.lost(c, lo, hi)
+		if i == 0 {
+			out = mine
+			continue
+		}
+		maps.DeleteFunc(out, func(b alloc.BlockID, _ bool) bool { return !mine[b] })
+	}
+	return out
+}
+
+func (x *plainFall) left(l *layer) (out []*layer) {
+	for _, c := range l.children {
+		if !x.goes(c) || len(x.left(c)) > 0 {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (x *plainFall) dead(l *layer) int64 {
+	if len(x.left(l)) == 0 {
+		return l.own
+	}
+	return int64(len(x.under(l, l.floor(), l.id)))
+}
+
+// keptHolds compares what is counted on of what is kept with what would fall, block by block. It is no more than that, and as
+// much where no clone hangs on it. The pool is at rest.
+func keptHolds(t testing.TB, p *Pool) {
+	t.Helper()
+	p.settleFalls()
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	x := &plainFall{t, p, func(l *layer) bool { return l.nameless() || p.counted(l) }}
+	var parts, all int64
+	seen := map[*falling]bool{}
+	forks := false
+	for _, l := range p.layers {
+		if !l.dead && x.goes(l) {
+			forks = forks || len(x.left(l)) > 1
+			if !l.nameless() {
+				all += x.dead(l)
+			}
+		}
+		if f := l.falls; f != nil && !seen[f] {
+			seen[f] = true
+			parts += f.n
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if parts != p.doomedN || p.doomedN > all || !forks && p.doomedN < all {
+		t.Errorf("%d blocks are counted on, %d by parts; %d would fall, forks %v", p.doomedN, parts, all, forks)
+	}
 }

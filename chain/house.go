@@ -31,7 +31,7 @@ func (p *Pool) newChores() []*chore {
 		}},
 		{name: "space of the host", due: p.askDue, do: func(context.Context) (bool, error) { p.askHost(); return false, nil }},
 		{name: "pages for metadata", due: func() bool { return p.storeLow() && !p.host.refuse.failing() }, do: p.grant},
-		{name: "layers that nobody holds", due: func() bool { return p.reapable() != nil || p.firstGoing() != 0 }, do: func(context.Context) (bool, error) {
+		{name: "layers that nobody holds", due: func() bool { return p.reapable() != nil || p.firstGoing() != 0 || p.fallsStale() }, do: func(context.Context) (bool, error) {
 			return true, p.reapAll()
 		}},
 		{name: "what was destroyed and has had its time", due: func() bool { return p.overdue() != 0 }, do: p.expireOne},

@@ -53,6 +53,9 @@ type layer struct {
 	sweepGen  uint64
 	sweepSum  uint64
 
+	falls   *falling // counted in it
+	weighed weighed  // under the structure lock
+
 	going backoff // to take it away, when nobody holds it
 	sweep backoff
 
@@ -240,6 +243,7 @@ func (p *Pool) reap(l *layer, j *job, merge bool) {
 			return
 		default:
 			p.nameless[l] = struct{}{}
+			p.recountAround(l)
 			p.touch(l)
 			return
 		}
@@ -248,6 +252,8 @@ func (p *Pool) reap(l *layer, j *job, merge bool) {
 
 // bury ends a layer that nothing hangs on: a walk frees what it owns. What its dead list names others still show.
 func (p *Pool) bury(l *layer, j *job) {
+	p.recountAround(l)
+	p.uncount(l)
 	if l.parent != nil {
 		p.mu.step(len(l.parent.children))
 		l.died = l.parent.id
@@ -297,6 +303,11 @@ func (p *Pool) mergeDown(l *layer, j *job) {
 	}
 	c.fence, c.fenceLSN, c.fenceEpoch = max(c.fence, l.id), p.lsn, p.epochs.seal()
 	l.heir = c
+	p.recountAround(l)
+	p.uncount(l)
+	if c.falls != nil {
+		p.recount(c)
+	}
 	for _, w := range p.walks {
 		p.mu.step(1)
 		if w.layer == l {

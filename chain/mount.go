@@ -93,8 +93,8 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 		return nil, fmt.Errorf("pool %s: %w", s.Name, err)
 	}
 	p.placeSnaps()
+	p.settleFalls()
 	if o.ReadOnly {
-		p.settleDoomed()
 		return p, nil
 	}
 	p.store.Distrust()

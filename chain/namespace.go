@@ -39,12 +39,18 @@ const inodeBytes = 512
 
 // changeIn is change for what needs more or less room than most, and sees itself to what it takes from the store at once.
 func (p *Pool) changeIn(c credit, fn func(now time.Time) error) error {
+	return p.changeAfter(c, func() {}, fn)
+}
+
+// changeAfter is changeIn for what has to look at more than one hold of the plan lock may: look does, under the structure lock
+// alone, which is held until fn is done.
+func (p *Pool) changeAfter(c credit, look func(), fn func(now time.Time) error) error {
 	for tries := 0; ; tries++ {
 		r, err := p.getRoom(context.Background(), c)
 		if err != nil {
 			return err
 		}
-		short, err := p.changeWith(r, tries < 3, fn)
+		short, err := p.changeWith(r, tries < 3, look, fn)
 		if err != nil || !short {
 			return err
 		}
@@ -56,9 +62,10 @@ func (p *Pool) changeIn(c credit, fn func(now time.Time) error) error {
 
 // changeWith makes a change in a room, which is given back. short: it has done nothing, since others have taken pages that
 // the next checkpoint needs; unless it may not be picky.
-func (p *Pool) changeWith(r *room, picky bool, fn func(now time.Time) error) (short bool, err error) {
+func (p *Pool) changeWith(r *room, picky bool, look func(), fn func(now time.Time) error) (short bool, err error) {
 	p.structure.Lock()
 	defer p.structure.Unlock()
+	look()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.within(r)()
@@ -68,7 +75,6 @@ func (p *Pool) changeWith(r *room, picky bool, fn func(now time.Time) error) (sh
 	if picky && p.pagesShort() {
 		return true, nil
 	}
-	defer p.settleDoomed()
 	return false, fn(p.opt.Now())
 }
 

@@ -84,6 +84,9 @@ func mustCheck(t testing.TB, p *Pool) {
 	for _, e := range append(r.Errors, r.Leaks...) {
 		t.Error("check of memory: ", e)
 	}
+	if len(r.Errors) == 0 && len(p.layers) < 200 {
+		keptHolds(t, p)
+	}
 	if r, err = p.Check(context.Background()); err != nil {
 		t.Fatal(err)
 	}

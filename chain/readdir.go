@@ -116,6 +116,7 @@ func (p *Pool) OpenSnap(id LayerID) error {
 		return fmt.Errorf("snapshot %v: %w", id, ErrGone)
 	}
 	l.held++
+	p.uncount(l)
 	return nil
 }
 
@@ -134,7 +135,9 @@ func (p *Pool) ReleaseSnap(id LayerID) {
 		if l == nil || l.held == 0 {
 			return nil
 		}
-		l.held--
+		if l.held--; l.held == 0 && p.counted(l) {
+			p.recount(l)
+		}
 		return nil
 	})
 	if err == nil {

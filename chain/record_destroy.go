@@ -75,7 +75,7 @@ func (r *recReap) apply(p *Pool) error {
 	if l.kept {
 		p.destroyed(j, l)
 	}
-	l.kept, p.doomedStale = false, true
+	l.kept = false
 	p.touch(l)
 	p.reap(l, j, true)
 	p.endJob(j)
@@ -160,7 +160,6 @@ func (r *recDestroy) apply(p *Pool) error {
 		p.touch(l)
 	}
 	delete(p.heads, r.vol)
-	p.doomedStale = true
 	for i := len(all) - 1; i >= 0; i-- {
 		if p.layers[all[i].id] == nil || all[i].dead {
 			continue

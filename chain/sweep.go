@@ -51,13 +51,18 @@ func (p *Pool) sweepStep(force bool) (bool, error) {
 	if l == nil {
 		return false, nil
 	}
-	return true, p.sweep(l)
+	sum := l.lostBelow() // what heads lose from now on may be in the runs, and is looked at again
+	var runs []deadRun
+	var next omap.Key
+	p.unlocked(func() { runs, next, err = (&deadReader{p: p}).deadBelow(l, l.sweepNext) })
+	if err := p.writable(); err != nil {
+		return false, err
+	}
+	return true, p.sweep(l, sum, runs, next, err)
 }
 
-// sweep takes one step. That a list cannot be read is this layer's alone, and no error: it is tried again.
-func (p *Pool) sweep(l *layer) error {
-	runs, next, err := p.deadBelow(l, l.sweepNext)
-	sum := l.lostBelow()
+// sweep ends one step: err is why the lists could not be read. That is this layer's alone, and no error: it is tried again.
+func (p *Pool) sweep(l *layer, sum uint64, runs []deadRun, next omap.Key, err error) error {
 	if err == nil && len(runs) > 0 {
 		err = p.do(&recSweep{layer: l.id, when: p.opt.Now(), runs: runs})
 	}
@@ -109,35 +114,64 @@ func (l *layer) lostBelow() (n uint64) {
 // nameless: nothing holds the layer but its children. It must not depend on what only this process knows.
 func (l *layer) nameless() bool { return !l.head && !l.named && !l.dead && !l.kept }
 
+// deadReader finds what nobody shows below layers. The structure lock is held.
+type deadReader struct {
+	p     *Pool
+	held  bool                  // the plan lock is held as well, all the time; else it is taken for pieces
+	under func(*layer) []*layer // whose blocks are dead as well if they are dead under all of these; nil: nameless layers
+}
+
 // deadBelow finds dead runs of n from a key on, in an interval that it bounds itself; next is where it ends.
-func (p *Pool) deadBelow(n *layer, from omap.Key) (runs []deadRun, next omap.Key, err error) {
+func (d *deadReader) deadBelow(n *layer, from omap.Key) (runs []deadRun, next omap.Key, err error) {
 	lo := omap.Key{Hi: uint64(n.floor()) + 1}
 	if from.Less(lo) {
 		from = lo
 	}
-	runs, next, err = p.commonlyLost(n.children, namelessBelow, from, omap.Key{Hi: uint64(n.id) + 1})
-	if most := p.walkRuns(); err == nil && len(runs) > most { // many lists cut each other's runs into small ones
+	runs, next, err = d.commonlyLost(n.children, from, omap.Key{Hi: uint64(n.id) + 1})
+	if most := d.p.walkRuns(); err == nil && len(runs) > most { // many lists cut each other's runs into small ones
 		next = entryKey(runs[most].birth, runs[most].dev)
 		runs = runs[:most]
 	}
 	return runs, next, err
 }
 
-// namelessBelow are the children of a nameless layer: what is dead under all of them is dead under it.
-func namelessBelow(l *layer) []*layer {
+// below are the children of a layer that nothing shows itself: what is dead under all of them is dead under it.
+func (d *deadReader) below(l *layer) []*layer {
+	if d.under != nil {
+		return d.under(l)
+	}
+	if !d.held {
+		d.p.mu.Lock()
+		defer d.p.mu.Unlock()
+	}
 	if l.nameless() {
 		return l.children
 	}
 	return nil
 }
 
+// step counts towards the hold of the plan lock.
+func (d *deadReader) step(n int) {
+	if d.held {
+		d.p.mu.step(n)
+	}
+}
+
+// list is the dead list of a layer, as it may be read.
+func (d *deadReader) list(l *layer, from, to omap.Key) *list {
+	if d.held {
+		return &l.lost
+	}
+	return d.p.lostFrom(l, from, to, d.p.walkRuns()+2)
+}
+
 // commonlyLost intersects what the layers have lost of the keys [from, to). Where their lists are long it ends
-// earlier, at next; at the end next is lastKey. below tells under whose children a layer's blocks are dead as well.
-func (p *Pool) commonlyLost(ls []*layer, below func(*layer) []*layer, from, to omap.Key) (runs []deadRun, next omap.Key, err error) {
+// earlier, at next; at the end next is lastKey.
+func (d *deadReader) commonlyLost(ls []*layer, from, to omap.Key) (runs []deadRun, next omap.Key, err error) {
 	next = lastKey
 	for i, c := range ls {
-		p.mu.step(1)
-		mine, end, err := p.lostOf(c, below, from, to)
+		d.step(1)
+		mine, end, err := d.lostOf(c, from, to)
 		if err != nil {
 			return nil, next, err
 		}
@@ -149,7 +183,7 @@ func (p *Pool) commonlyLost(ls []*layer, below func(*layer) []*layer, from, to o
 		} else {
 			runs = intersect(runs, mine)
 		}
-		if len(runs) == 0 && next == lastKey {
+		if len(runs) == 0 && next == lastKey { // nothing that the others have lost can be in all
 			return nil, next, nil
 		}
 	}
@@ -157,21 +191,21 @@ func (p *Pool) commonlyLost(ls []*layer, below func(*layer) []*layer, from, to o
 }
 
 // lostOf is what c has lost itself, and if it is nameless also what is dead below it.
-func (p *Pool) lostOf(c *layer, below func(*layer) []*layer, from, to omap.Key) (runs []deadRun, next omap.Key, err error) {
+func (d *deadReader) lostOf(c *layer, from, to omap.Key) (runs []deadRun, next omap.Key, err error) {
 	next = lastKey
-	start := from
-	if k, ok, err := c.lost.before(p.lists, from); err != nil {
+	start, lost := from, d.list(c, from, to)
+	if k, ok, err := lost.before(d.p.lists, from); err != nil {
 		return nil, next, err
 	} else if ok {
 		start = k // it may reach into the interval
 	}
 	count := 0
-	err = c.lost.ascend(p.lists, start, func(k omap.Key, e entry) bool {
+	err = lost.ascend(d.p.lists, start, func(k omap.Key, e entry) bool {
 		if !k.Less(to) {
 			return false
 		}
-		p.mu.step(1)
-		if count++; count > p.walkRuns() {
+		d.step(1)
+		if count++; count > d.p.walkRuns() {
 			next = k
 			return false
 		}
@@ -181,11 +215,11 @@ func (p *Pool) lostOf(c *layer, below func(*layer) []*layer, from, to omap.Key) 
 		return true
 	})
 	runs = clipFrom(runs, from)
-	kids := below(c)
+	kids := d.below(c)
 	if err != nil || len(kids) == 0 {
 		return runs, next, err
 	}
-	deeper, end, err := p.commonlyLost(kids, below, from, to)
+	deeper, end, err := d.commonlyLost(kids, from, to)
 	if end.Less(next) {
 		next = end
 	}

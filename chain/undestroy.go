@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"slatefs/chain/ledger"
@@ -25,31 +26,50 @@ func (p *Pool) Destroyed() (out []DestroyedInfo) {
 	p.structure.Lock()
 	defer p.structure.Unlock()
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, id := range p.doomedInOrder() {
-		d := p.doomed[id]
-		i := DestroyedInfo{ID: id, Volume: d.path, Size: d.size, When: d.when, Until: d.until, Who: d.who, Frees: p.doomedFrees(d) * BlockSize}
-		if d.layer != 0 {
-			i.Snapshot = d.name
+	ids := p.doomedInOrder()
+	p.mu.Unlock()
+	i := 0
+	p.inPieces(func() bool {
+		if i == len(ids) {
+			return false
 		}
-		out = append(out, i)
+		if d := p.doomed[ids[i]]; d != nil {
+			o := DestroyedInfo{ID: ids[i], Volume: d.path, Size: d.size, When: d.when, Until: d.until, Who: d.who}
+			if d.layer != 0 {
+				o.Snapshot = d.name
+			}
+			out = append(out, o)
+		}
+		i++
+		return true
+	})
+	for i := range out {
+		out[i].Frees = p.endFrees(out[i].ID) * BlockSize
 	}
 	return out
 }
 
-// doomedFrees is what the end of one alone would free at least.
-func (p *Pool) doomedFrees(d *doomed) (n int64) {
-	x := &fall{p: p, gone: map[*layer]bool{}, lower: true}
-	for _, l := range p.byVol[d.vol] {
-		p.mu.step(1)
-		if d.layer == 0 || d.layer == l.id {
-			x.gone[l] = true
-		}
+// endFrees is what the end of one thing alone would free at least, in blocks. The structure lock is held.
+func (p *Pool) endFrees(id uint64) (n int64) {
+	p.mu.Lock()
+	d := p.doomed[id]
+	var ls []*layer
+	switch {
+	case d == nil:
+	case d.layer == 0:
+		ls = slices.Clone(p.byVol[d.vol])
+	case p.layers[d.layer] != nil:
+		ls = append(ls, p.layers[d.layer])
 	}
-	for l := range x.gone {
-		if k, err := x.dead(l); err == nil && !l.nameless() && !l.dead {
-			n += k
-		}
+	p.mu.Unlock()
+	gone := map[*layer]bool{}
+	for _, l := range ls {
+		gone[l] = true
+	}
+	x := &fall{p: p, lower: true, goes: func(l *layer) bool { return l.nameless() || gone[l] }}
+	x.find(ls)
+	for _, k := range x.countApart() {
+		n += k
 	}
 	return n
 }
@@ -61,13 +81,14 @@ func (p *Pool) doomedFrees(d *doomed) (n int64) {
 // ErrNoSpace, ErrQuota: what it was promised, or what its directory may use, has no room for it any more.
 func (p *Pool) Undestroy(r Req, id uint64, dir Ino, name string) (Attr, error) {
 	var out Attr
-	err := p.changeWithSpace(changeBytes, func(now time.Time) (Need, error) {
+	var frees int64
+	err := p.changeWithSpace(changeBytes, func() { frees = p.worth(id) }, func(now time.Time) (Need, error) {
 		d := p.doomed[id]
 		if d == nil {
 			return Need{}, fmt.Errorf("nothing that was destroyed is kept under ID %d: %w", id, ErrNotFound)
 		}
 		if d.layer != 0 {
-			return Need{}, p.reviveSnapshot(id, d, name, &out)
+			return Need{}, p.reviveSnapshot(id, d, name, frees, &out)
 		}
 		at := spot{dir: d.dir, name: d.name}
 		if name != "" {
@@ -76,15 +97,16 @@ func (p *Pool) Undestroy(r Req, id uint64, dir Ino, name string) (Attr, error) {
 		if dir != 0 {
 			at.dir = dir
 		}
-		return p.reviveVolume(id, d, at, now, &out)
+		return p.reviveVolume(id, d, at, frees, now, &out)
 	})
 	if err != nil {
 		return out, err
 	}
+	p.settleFalls()
 	return out, p.Flush()
 }
 
-func (p *Pool) reviveVolume(id uint64, d *doomed, at spot, now time.Time, out *Attr) (Need, error) {
+func (p *Pool) reviveVolume(id uint64, d *doomed, at spot, frees int64, now time.Time, out *Attr) (Need, error) {
 	up, err := p.directory(at.dir)
 	if err != nil {
 		return Need{}, fmt.Errorf("%s: its directory: %w", d.path, err)
@@ -104,7 +126,7 @@ func (p *Pool) reviveVolume(id uint64, d *doomed, at spot, now time.Time, out *A
 	if err != nil {
 		return Need{}, err
 	}
-	if need, err := p.admitted(p.tryRevive(id, d, at)); err != nil || !need.None() {
+	if need, err := p.admitted(p.tryRevive(d, at, frees)); err != nil || !need.None() {
 		return need, err
 	}
 	n.parent, n.name, n.ctime = at.dir, at.name, now
@@ -125,18 +147,18 @@ func (p *Pool) reviveVolume(id uint64, d *doomed, at spot, now time.Time, out *A
 }
 
 // tryRevive: what it would free is available no more, and it is promised what it was.
-func (p *Pool) tryRevive(id uint64, d *doomed, at spot) Forecast {
+func (p *Pool) tryRevive(d *doomed, at spot, frees int64) Forecast {
 	a := p.account(d.vol)
 	return p.try(trial{
 		what: "undestroy " + d.what(), why: "what it holds, and was promised",
-		Change: ledger.Change{Gives: p.countDoomed(id) - p.doomedN, Do: func() {
+		Change: ledger.Change{Gives: -frees, Do: func() {
 			p.ledger.Revive(a)
 			p.ledger.Move(a, p.account(at.dir))
 		}},
 	})
 }
 
-func (p *Pool) reviveSnapshot(id uint64, d *doomed, name string, out *Attr) error {
+func (p *Pool) reviveSnapshot(id uint64, d *doomed, name string, frees int64, out *Attr) error {
 	if other, v := p.doomedVolume(d.vol); v != nil {
 		return fmt.Errorf("undestroy %s: its volume was destroyed too, undestroy %d first: %w", d.what(), other, ErrNotFound)
 	}
@@ -149,7 +171,6 @@ func (p *Pool) reviveSnapshot(id uint64, d *doomed, name string, out *Attr) erro
 	if _, err := p.snapshot(d.vol, name); err == nil {
 		return fmt.Errorf("undestroy %s: %s@%s: %w", d.what(), p.pathOf(d.vol), name, ErrExist)
 	}
-	frees := p.doomedN - p.countDoomed(id)
 	f := p.try(trial{
 		what: "undestroy " + d.what(), why: "what it holds",
 		Change: ledger.Change{Gives: -frees},
@@ -192,17 +213,28 @@ func (p *Pool) expireOne(context.Context) (bool, error) {
 
 // noteDoomedTry notes what became of the try to end something that is doomed, and returns err.
 func (p *Pool) noteDoomedTry(d *doomed, err error) error {
-	p.structure.Lock()
-	defer p.structure.Unlock()
+	defer p.settleFalls()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	was := d.try.failing()
 	p.noteTry(&d.try, "the end of "+d.what()+", which was destroyed", err)
-	if was != d.try.failing() {
-		p.doomedStale = true
-		p.settleDoomed()
+	if id := p.idOf(d); id != 0 && was != d.try.failing() {
+		p.uncountThing(d)
+		p.recountThing(id)
 	}
 	return err
+}
+
+// idOf is the number of something destroyed that is kept, or 0. The plan lock is held.
+func (p *Pool) idOf(d *doomed) uint64 {
+	id := p.doomedVols[d.vol]
+	if d.layer != 0 {
+		id = p.doomedLayers[d.layer]
+	}
+	if p.doomed[id] != d {
+		return 0
+	}
+	return id
 }
 
 func (p *Pool) endDoomed(id uint64, now time.Time) error {

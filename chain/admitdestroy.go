@@ -1,0 +1,131 @@
+package chain
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+)
+
+// admitDestroy finds the layers of snapshots that are to go, and the volumes that are to go with them, or why they may not
+// go. It changes nothing. The structure lock is held, and not the plan lock. What is made on a snapshot afterwards is found when the snapshot goes: its layer stays for it.
+func (p *Pool) admitDestroy(ino Ino, names []string, o DestroyOptions) (layers []*layer, clones []Ino, err error) {
+	k, twice := p.kinOf(ino), map[*layer]bool{}
+	for _, name := range names {
+		l := k.named[name]
+		if l == nil {
+			return nil, nil, fmt.Errorf("%s@%s: %w", p.Path(ino), name, ErrNotFound)
+		}
+		if k.hung[l] && !o.Defer && !o.Clones {
+			return nil, nil, fmt.Errorf("%s@%s: %w: %s", p.Path(ino), name, ErrHasClones, p.pathList(p.clonesOn(ino, []*layer{l})))
+		}
+		if !twice[l] {
+			layers = append(layers, l)
+		}
+		twice[l] = true
+	}
+	if o.Clones {
+		clones = p.clonesOn(ino, layers)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return layers, clones, p.notBusy(clones)
+}
+
+// admitDestroyVolume finds the volumes that are to go with one, itself first, or why it may not go. It changes nothing. The
+// structure lock is held, and not the plan lock.
+func (p *Pool) admitDestroyVolume(ino Ino, o DestroyOptions) (all []Ino, err error) {
+	p.mu.Lock()
+	_, err = p.volume(ino)
+	p.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	k := p.kinOf(ino)
+	clones := p.clonesOn(ino, k.layers)
+	all = append([]Ino{ino}, clones...)
+	switch {
+	case len(k.named) > 0 && !o.Snapshots && !o.Clones:
+		var snaps []string
+		for name := range k.named {
+			snaps = append(snaps, name)
+		}
+		sort.Strings(snaps)
+		return nil, fmt.Errorf("%s: %w: %s", p.Path(ino), ErrHasSnapshots, strings.Join(snaps, ", "))
+	case len(clones) > 0 && !o.Clones && !o.Defer:
+		return nil, fmt.Errorf("%s: %w: %s", p.Path(ino), ErrHasClones, p.pathList(clones))
+	case !o.Clones:
+		all = all[:1]
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return all, p.notBusy(all)
+}
+
+func (p *Pool) notBusy(vols []Ino) error {
+	for _, ino := range vols {
+		if v := p.vols[ino]; v != nil && v.readers+v.writers > 0 {
+			return &BusyError{p.pathOf(ino), v.readers, v.writers}
+		}
+	}
+	return nil
+}
+
+// kin are the layers of a volume, and what hangs on them.
+type kin struct {
+	layers []*layer
+	named  map[string]*layer // snapshots
+	hung   map[*layer]bool   // another volume's line of history goes through it
+}
+
+// kinOf looks at a volume in pieces. A volume that is made meanwhile may be missed.
+func (p *Pool) kinOf(ino Ino) *kin {
+	k := &kin{layers: p.layersOf(ino), named: map[string]*layer{}, hung: map[*layer]bool{}}
+	var all []*layer // parents first, of one top
+	up := map[*layer]*layer{}
+	p.descend(k.layers, func(l *layer) bool {
+		if l.vol == ino && l.named {
+			k.named[l.name] = l
+		}
+		if p.foreign(l, ino) {
+			k.hung[l] = true
+		}
+		all, up[l] = append(all, l), l.parent
+		return true
+	})
+	slices.SortFunc(all, func(a, b *layer) int { return cmp.Compare(b.id, a.id) }) // children have higher numbers
+	for _, l := range all {
+		if k.hung[l] && up[l] != nil {
+			k.hung[up[l]] = true
+		}
+	}
+	return k
+}
+
+// foreign: the layer is of another volume than ino, one that is not destroyed. The plan lock is held.
+func (p *Pool) foreign(l *layer, ino Ino) bool {
+	return l.vol != ino && l.vol != 0 && p.doomedVols[l.vol] == 0
+}
+
+// clonesOn are the other volumes whose line of history goes through layers of a volume.
+func (p *Pool) clonesOn(ino Ino, layers []*layer) (out []Ino) {
+	p.descend(layers, func(l *layer) bool {
+		if p.foreign(l, ino) {
+			out = append(out, l.vol)
+		}
+		return true
+	})
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// pathList are the paths of volumes, for messages.
+func (p *Pool) pathList(inos []Ino) string {
+	var out []string
+	for _, i := range inos {
+		out = append(out, p.Path(i))
+	}
+	sort.Strings(out)
+	return strings.Join(out, ", ")
+}
