@@ -18,7 +18,6 @@ var (
 	ErrNotEmpty    = errors.New("directory not empty")
 	ErrBusy        = errors.New("busy")
 	ErrNoSpace     = errors.New("no space left in the pool")
-	ErrHeld        = errors.New("held by another host")
 	ErrQuota       = errors.New("quota exceeded")
 	ErrReadOnly    = errors.New("read-only")
 	ErrPerm        = errors.New("not permitted")
@@ -37,6 +36,9 @@ var (
 	// ErrHasSnapshots and ErrHasClones refuse a destroy that would take more with it than was named.
 	ErrHasSnapshots = errors.New("has snapshots")
 	ErrHasClones    = errors.New("has clones")
+
+	// ErrHeld refuses a pool that another host holds.
+	ErrHeld = super.ErrHeld
 
 	// ErrNotPool, ErrVersion, ErrFeature and ErrCorrupt are found when a device is opened or read.
 	ErrNotPool = super.ErrNotPool

@@ -21,10 +21,13 @@ type Host = super.Host
 
 // mayHold refuses a pool that another host holds.
 func (o Options) mayHold(s *super.Block) error {
-	if o.ReadOnly || o.TakeOver || s.Host.None() || o.Host != nil && s.Host.Machine == o.Host.Machine {
+	switch {
+	case o.ReadOnly, o.TakeOver:
 		return nil
+	case o.Host == nil:
+		return s.MayHold([16]byte{})
 	}
-	return fmt.Errorf("pool %s is held by host %v: %w", s.Name, s.Host, ErrHeld)
+	return s.MayHold(o.Host.Machine)
 }
 
 // holder is what the next superblock says. The plan lock is held.

@@ -61,3 +61,11 @@ func (h Host) Same(o Host) bool {
 func (h Host) String() string {
 	return fmt.Sprintf("%s (machine %x) since %s", h.Name, h.Machine, h.Since.UTC().Format(time.RFC3339))
 }
+
+// MayHold refuses, as ErrHeld, a pool that another host than that machine holds; zero is a machine that is none of them.
+func (s *Block) MayHold(machine [16]byte) error {
+	if s.Host.None() || s.Host.Machine == machine {
+		return nil
+	}
+	return fmt.Errorf("pool %s is held by host %v: %w", s.Name, s.Host, ErrHeld)
+}

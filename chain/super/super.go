@@ -31,6 +31,7 @@ var (
 	ErrFeature = errors.New("unknown incompatible feature")
 	ErrCorrupt = errors.New("corrupt")
 	ErrInvalid = errors.New("invalid argument") // a name that no pool can have
+	ErrHeld    = errors.New("held by another host")
 )
 
 // A superblock takes one block. Block 0 and block 1 hold one each; checkpoints write them in turn. Little-endian.
