@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"slatefs/alloc"
+	"slatefs/chain/catalog"
 	"slatefs/chain/fault"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
@@ -24,9 +25,9 @@ type builder struct {
 	lost    map[*layer]*cutList   // the dead lists of the cut
 	freed   []meta.Ptr            // map pages; another stack that is built later may still stand on one
 	groups  map[int]meta.Ptr      // new pages
-	rows    catalog               // of objects, beside the frozen part, which lookups go through
+	rows    catalog.Table         // of objects, beside the frozen part, which lookups go through
 	parts   map[meta.Key]int      // catalog rows of each object; 0: it is gone
-	singles map[rowKind][]byte
+	singles map[catalog.Kind][]byte
 	drops   []meta.Tree // dead lists of dead layers that are left
 	damages []string    // what damaged pages touch
 	spent   []list      // what of the worked-off lists could not be read
@@ -36,7 +37,7 @@ type builder struct {
 func (p *Pool) build(c *cut) error {
 	b := &builder{
 		p: p, c: c, maps: map[*overlay]meta.Map{}, lost: map[*layer]*cutList{},
-		groups: map[int]meta.Ptr{}, parts: map[meta.Key]int{}, singles: map[rowKind][]byte{},
+		groups: map[int]meta.Ptr{}, parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{},
 	}
 	for i := range c.layers {
 		b.lost[c.layers[i].of] = c.layers[i].lost
@@ -401,38 +402,46 @@ func (b *builder) catalog() (meta.Tree, error) {
 	}
 	for i := range b.c.layers {
 		r := &b.c.layers[i]
-		b.storeRow(rowKey(rowLayer, uint64(r.id)), r.marshal(b.mapOf(r.top)))
+		b.storeRow(catalog.Key(catalog.Layer, uint64(r.id)), r.marshal(b.mapOf(r.top)))
 	}
 	for i := range b.c.jobs {
 		r := &b.c.jobs[i]
-		b.storeRow(rowKey(rowJob, r.id), r.marshal())
+		b.storeRow(catalog.Key(catalog.Job, r.id), r.marshal())
 	}
 	for i := range b.c.walks {
 		r := &b.c.walks[i]
-		b.storeRow(rowKey(rowWalk, r.id), r.marshal(b.mapOf(r.source)))
+		b.storeRow(catalog.Key(catalog.Walk, r.id), r.marshal(b.mapOf(r.source)))
 	}
-	for kind, v := range map[rowKind][]byte{
-		rowDrop: marshalTrees(b.drops), rowWindow: marshalRuns(b.c.window), rowAnswer: b.c.answers,
-		rowLog: b.c.logCount,
+	for kind, v := range map[catalog.Kind][]byte{
+		catalog.Drop: marshalTrees(b.drops), catalog.Window: marshalRuns(b.c.window), catalog.Answer: b.c.answers,
+		catalog.Log: b.c.logCount,
 	} {
 		if last, ok := p.singles[kind]; !ok || !bytes.Equal(last, v) {
-			b.storeRow(rowKey(kind, 0), v)
+			b.storeRow(catalog.Key(kind, 0), v)
 			b.singles[kind] = v
 		}
 	}
-	var es []meta.Edit
-	add := func(k omap.Key, v []byte) bool {
-		es = append(es, meta.Edit{Key: meta.Key(k), Val: v, Delete: v == nil})
-		return true
+	return p.cat.Merge(&b.rows) // objects and names have keys of their own kinds
+}
+
+// storeRow writes an object's row outside the journal: at a checkpoint, whose records describe it already. More parts
+// in the last checkpoint's row are deleted.
+func (b *builder) storeRow(k meta.Key, v []byte) {
+	rows := catalog.Parts(k, v)
+	for _, r := range rows {
+		b.rows.Put(r.Key, r.Val)
 	}
-	p.cat.frozen.Ascend(omap.Key{}, add)
-	b.rows.fresh.Ascend(omap.Key{}, add)
-	slices.SortFunc(es, func(a, b meta.Edit) int { return compareKeys(a.Key, b.Key) }) // objects and names have keys of their own kinds
-	t, err := p.cat.family.Apply(p.cat.tree, es)
-	if err != nil {
-		return t, fmt.Errorf("catalog: %w", err)
+	for i := len(rows); i < b.p.parts[k]; i++ {
+		b.rows.Put(meta.Key{Hi: k.Hi, Lo: k.Lo + uint64(i)}, nil)
 	}
-	return t, nil
+	b.parts[k] = len(rows)
+}
+
+func (b *builder) dropRow(k meta.Key) {
+	for i := range b.p.parts[k] {
+		b.rows.Put(meta.Key{Hi: k.Hi, Lo: k.Lo + uint64(i)}, nil)
+	}
+	b.parts[k] = 0
 }
 
 func (b *builder) mapOf(o *overlay) meta.Map {
@@ -464,7 +473,7 @@ func (b *builder) install() {
 		}
 	}
 	maps.Copy(p.singles, b.singles)
-	p.cat.tree, p.cat.frozen = b.c.super.Catalog, nil
+	p.cat.Install(b.c.super.Catalog)
 	for _, d := range b.damages {
 		p.noteDamage(d)
 	}

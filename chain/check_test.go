@@ -8,6 +8,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 )
@@ -57,7 +58,7 @@ func (x *sample) inode(t *testing.T, ino Ino, change func(*inode)) {
 	n, err := x.p.inode(ino)
 	ok(t, err)
 	change(n)
-	x.p.cat.put(rowKey(rowInode, uint64(ino)), n.marshal())
+	x.p.cat.Put(catalog.Key(catalog.Inode, uint64(ino)), n.marshal())
 }
 
 type damage struct {
@@ -164,14 +165,14 @@ func TestCheckFindsLists(t *testing.T) {
 		{"a list that cannot be read", func(_ *testing.T, x *sample) {
 			x.head.lost.trees = append(x.head.lost.trees, meta.Tree{Root: meta.Ptr{Addr: 99, Sum: 1}, Height: 1, Entries: 1})
 		}, "dead list", false},
-		{"a page twice", func(_ *testing.T, x *sample) { x.p.drops = append(x.p.drops, x.p.cat.tree) }, "belongs to", false},
+		{"a page twice", func(_ *testing.T, x *sample) { x.p.drops = append(x.p.drops, x.p.cat.Tree) }, "belongs to", false},
 		{"a page of nobody", func(t *testing.T, x *sample) {
 			_, err := x.p.store.Put(blockdev.Aligned(BlockSize), false, 1, nil)
 			ok(t, err)
 		}, "nothing names", true},
-		{"a page that is free", func(_ *testing.T, x *sample) { x.p.store.Free(x.p.cat.tree.Root) }, "is free in the store", false},
+		{"a page that is free", func(_ *testing.T, x *sample) { x.p.store.Free(x.p.cat.Tree.Root) }, "is free in the store", false},
 		{"a rotten copy", func(_ *testing.T, x *sample) {
-			x.p.dev.(*devtest.Disk).Flip(int64(x.p.cat.tree.Root.Twin)*BlockSize+50, 1)
+			x.p.dev.(*devtest.Disk).Flip(int64(x.p.cat.Tree.Root.Twin)*BlockSize+50, 1)
 		}, "damaged", false},
 	})
 }
@@ -183,32 +184,32 @@ func TestCheckFindsStructure(t *testing.T) {
 		{"no parent", func(_ *testing.T, x *sample) { delete(x.p.layers, x.head.parent.id) }, "does not exist", false},
 		{"a volume without a head", func(_ *testing.T, x *sample) { delete(x.p.heads, x.v.ino) }, "volume without a head", false},
 		{"a head without a volume", func(_ *testing.T, x *sample) {
-			x.p.cat.put(rowKey(rowInode, uint64(x.v.ino)), nil)
+			x.p.cat.Put(catalog.Key(catalog.Inode, uint64(x.v.ino)), nil)
 		}, "does not exist", false},
 	})
 }
 
 func TestCheckFindsNames(t *testing.T) {
 	name := func(dir Ino, es ...nameEntry) func(*testing.T, *sample) {
-		return func(_ *testing.T, x *sample) { x.p.cat.put(nameKey(dir, es[0].name), marshalNames(es)) }
+		return func(_ *testing.T, x *sample) { x.p.cat.Put(nameKey(dir, es[0].name), marshalNames(es)) }
 	}
 	expectFound(t, []damage{
-		{"no name", func(_ *testing.T, x *sample) { x.p.cat.put(nameKey(4, "f"), nil) }, "the directory says", false},
+		{"no name", func(_ *testing.T, x *sample) { x.p.cat.Put(nameKey(4, "f"), nil) }, "the directory says", false},
 		{"no inode", name(4, nameEntry{"g", 77, TypeFile}), "inode 77 does not exist", false},
 		{"two names", name(4, nameEntry{"g", 2, TypeFile}), "has two names", false},
 		{"another type", name(4, nameEntry{"f", 5, TypeSymlink}), "the directory says", false},
 		{"another name", func(t *testing.T, x *sample) { x.inode(t, 5, func(n *inode) { n.name = "g" }) }, "the directory says", false},
 		{"another parent", func(t *testing.T, x *sample) { x.inode(t, 5, func(n *inode) { n.parent = 1 }) }, "the directory says", false},
 		{"under another's hash", func(_ *testing.T, x *sample) {
-			x.p.cat.put(nameKey(4, "f"), nil)
-			x.p.cat.put(nameKey(4, "z"), marshalNames([]nameEntry{{"f", 5, TypeFile}}))
+			x.p.cat.Put(nameKey(4, "f"), nil)
+			x.p.cat.Put(nameKey(4, "z"), marshalNames([]nameEntry{{"f", 5, TypeFile}}))
 		}, "another name's hash", false},
 		{"entries", func(t *testing.T, x *sample) { x.inode(t, 4, func(n *inode) { n.entries = 7 }) }, "counted", false},
 		{"directories", func(t *testing.T, x *sample) { x.inode(t, 1, func(n *inode) { n.dirs = 0 }) }, "counted", false},
-		{"a row of a directory", func(_ *testing.T, x *sample) { x.p.cat.put(nameKey(4, "f"), []byte{9, 9}) }, "directory 4", false},
-		{"a row of an inode", func(_ *testing.T, x *sample) { x.p.cat.put(rowKey(rowInode, 5), []byte{1}) }, "inode 5", false},
+		{"a row of a directory", func(_ *testing.T, x *sample) { x.p.cat.Put(nameKey(4, "f"), []byte{9, 9}) }, "directory 4", false},
+		{"a row of an inode", func(_ *testing.T, x *sample) { x.p.cat.Put(catalog.Key(catalog.Inode, 5), []byte{1}) }, "inode 5", false},
 		{"no name and no orphan", func(t *testing.T, x *sample) {
-			x.p.cat.put(nameKey(4, "f"), nil)
+			x.p.cat.Put(nameKey(4, "f"), nil)
 			x.inode(t, 5, func(n *inode) { n.parent, n.name = 0, "" })
 		}, "is no orphan", true},
 	})

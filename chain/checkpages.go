@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"slatefs/alloc"
+	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 	"slatefs/chain/super"
@@ -109,7 +110,7 @@ func (c *checker) tables() {
 			c.page(ptr, fmt.Sprintf("group %d", g))
 		}
 	}
-	c.tree(p.cat.family, p.cat.tree, "catalog")
+	c.tree(p.cat.Family, p.cat.Tree, "catalog")
 	p.store.MapPages(func(ptr meta.Ptr) { c.page(ptr, "metadata store") })
 }
 
@@ -237,8 +238,8 @@ func (c *checker) names() {
 	entries := map[Ino]nameEntry{}
 	count, dirs := map[Ino]uint64{}, map[Ino]uint64{}
 	parent := map[Ino]Ino{}
-	err := p.cat.scan(rowKey(rowName, 0), func(k meta.Key, v []byte) bool {
-		if rowKind(k.Hi>>56) != rowName {
+	err := p.cat.Scan(catalog.Key(catalog.Name, 0), func(k meta.Key, v []byte) bool {
+		if catalog.Kind(k.Hi>>56) != catalog.Name {
 			return false
 		}
 		dir := Ino(k.Hi & (1<<56 - 1))
@@ -264,7 +265,7 @@ func (c *checker) names() {
 		c.r.bad("catalog: %v", err)
 	}
 	seen := map[Ino]bool{}
-	err = p.cat.rows(rowInode, func(number uint64, v []byte, _ int) error {
+	err = p.cat.Rows(catalog.Inode, func(number uint64, v []byte, _ int) error {
 		ino := Ino(number)
 		seen[ino] = true
 		n, err := parseInode(v)
@@ -281,7 +282,7 @@ func (c *checker) names() {
 		case !named && n.parent != 0, named && (e.name != n.name || parent[ino] != n.parent || e.typ != n.typ):
 			c.r.bad("inode %d: it says %s in %d, the directory says %s in %d", ino, n.name, n.parent, e.name, parent[ino])
 		case !named:
-			if _, ok, err := p.cat.get(rowKey(rowOrphan, number)); (err != nil || !ok) && !c.keptVolume(ino) {
+			if _, ok, err := p.cat.Get(catalog.Key(catalog.Orphan, number)); (err != nil || !ok) && !c.keptVolume(ino) {
 				c.r.leak("inode %d has no name and is no orphan", ino)
 			}
 		}
@@ -318,7 +319,7 @@ func (c *checker) orphans(seen map[Ino]bool) {
 	if !seen[RootIno] {
 		c.r.bad("inode %d, the root, does not exist", RootIno)
 	}
-	err := c.p.cat.rows(rowOrphan, func(number uint64, _ []byte, _ int) error {
+	err := c.p.cat.Rows(catalog.Orphan, func(number uint64, _ []byte, _ int) error {
 		if !seen[Ino(number)] {
 			c.r.bad("orphan %d: the inode does not exist", number)
 		}

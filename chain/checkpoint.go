@@ -213,8 +213,7 @@ func (p *Pool) freeze() *cut {
 		}
 	}
 	c.answers, c.logCount = p.answers.marshal(), p.marshalLogCount()
-	frozen := p.cat.fresh
-	p.cat.frozen, p.cat.fresh, p.cat.bytes = &frozen, omap.Map[[]byte]{}, 0
+	p.cat.Freeze()
 	return c
 }
 
@@ -268,19 +267,7 @@ func (p *Pool) thaw(c *cut) {
 	for i := range c.walks {
 		p.walks[c.walks[i].id].dirty = true
 	}
-	if z := p.cat.frozen; z != nil {
-		p.cat.fresh.Ascend(omap.Key{}, func(k omap.Key, v []byte) bool {
-			p.mu.step(1)
-			z.Set(k, v)
-			return true
-		})
-		p.cat.fresh, p.cat.frozen, p.cat.bytes = *z, nil, 0
-		p.cat.fresh.Ascend(omap.Key{}, func(_ omap.Key, v []byte) bool {
-			p.mu.step(1)
-			p.cat.bytes += int64(len(v))
-			return true
-		})
-	}
+	p.mu.step(p.cat.Thaw())
 }
 
 // swallow makes the storey below part of this one, so that cuts which come to nothing leave no storeys behind. The one

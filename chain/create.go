@@ -9,6 +9,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/catalog"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
 	"slatefs/chain/super"
@@ -97,7 +98,7 @@ func Create(dev blockdev.Device, f Format) error {
 		return fmt.Errorf("pool %s: %w", f.Name, err)
 	}
 	root := inode{typ: TypeDir, mode: 0o755, mtime: s.Made, ctime: s.Made, btime: s.Made}
-	p.cat.put(rowKey(rowInode, uint64(RootIno)), root.marshal())
+	p.cat.Put(catalog.Key(catalog.Inode, uint64(RootIno)), root.marshal())
 	// Twice: both slots hold the new pool then, and neither an older one.
 	for range super.Slots {
 		if err := p.Checkpoint(); err != nil {

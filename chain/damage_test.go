@@ -234,7 +234,7 @@ func TestDamagedCatalogHolds(t *testing.T) {
 	write(t, other, fill('a', 4*BlockSize), 0)
 	ok(t, x.Checkpoint())
 	write(t, other, fill('a', 4*BlockSize), 100*BlockSize) // the volume's row is to be written
-	x.spoil(x.cat.tree.Root)
+	x.spoil(x.cat.Tree.Root)
 	if err := x.Checkpoint(); fault.Of(err) != fault.Object {
 		t.Fatalf("checkpoint: %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 )
@@ -132,7 +133,7 @@ func (p *Pool) delay() time.Duration {
 // doom writes the row; of a long path its end is kept, as in the erase log: a row has one part.
 func (p *Pool) doom(d *doomed) error {
 	d.path = d.path[max(0, len(d.path)-maxLogPath):]
-	return p.do(&recPut{rowKey(rowDoomed, p.nextJob+1), d.marshal()})
+	return p.do(&recPut{catalog.Key(catalog.Doomed, p.nextJob+1), d.marshal()})
 }
 
 // doomVolume keeps a volume, which is named or an orphan, without its name.
@@ -142,7 +143,7 @@ func (p *Pool) doomVolume(ino Ino, n *inode, at spot, who string, now time.Time)
 	if err := p.putInode(ino, n); err != nil {
 		return err
 	}
-	if err := p.do(&recPut{key: rowKey(rowOrphan, uint64(ino))}); err != nil {
+	if err := p.do(&recPut{key: catalog.Key(catalog.Orphan, uint64(ino))}); err != nil {
 		return err
 	}
 	if err := p.doom(d); err != nil {
@@ -186,7 +187,7 @@ func (p *Pool) lostPlace(ino Ino) (o spot, ok bool) {
 	if _, d := p.doomedVolume(ino); d != nil {
 		return spot{d.dir, d.name, d.path, d.who}, true
 	}
-	v, ok, err := p.cat.get(rowKey(rowOrphan, uint64(ino)))
+	v, ok, err := p.cat.Get(catalog.Key(catalog.Orphan, uint64(ino)))
 	return o, ok && err == nil && o.unmarshal(v) == nil
 }
 
@@ -212,7 +213,7 @@ func (p *Pool) doomedInOrder() []uint64 {
 // doomedRows checks that what is kept is there.
 func (c *checker) doomedRows() {
 	p, n := c.p, 0
-	err := p.cat.each(rowDoomed, func(Ino, []byte) error { n++; return nil })
+	err := p.cat.Each(catalog.Doomed, func(uint64, []byte) error { n++; return nil })
 	if err != nil {
 		c.r.bad("catalog: %v", err)
 	}
@@ -229,7 +230,7 @@ func (c *checker) doomedRows() {
 			c.r.bad("destroyed thing %d: above the last number given, %d", id, p.nextJob)
 		}
 		if d.layer == 0 {
-			if v, ok, err := p.cat.get(meta.Key{Hi: rowKey(rowInode, uint64(d.vol)).Hi}); err != nil || !ok {
+			if v, ok, err := p.cat.Get(meta.Key{Hi: catalog.Key(catalog.Inode, uint64(d.vol)).Hi}); err != nil || !ok {
 				c.r.bad("destroyed thing %d: inode %d: %v", id, d.vol, err)
 			} else if n, err := parseInode(v); err == nil && n.parent != 0 {
 				c.r.bad("destroyed thing %d: inode %d has a name", id, d.vol)

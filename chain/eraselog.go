@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 )
@@ -120,7 +121,7 @@ func (r *logRow) adds() bool { return r.freed == r.erased+r.kept && r.released <
 func dayOf(t time.Time) uint64 { return uint64(max(0, t.Unix()) / 86400) }
 
 func dailyKey(vol Ino, day uint64) meta.Key {
-	return meta.Key{Hi: rowKey(rowDaily, uint64(vol)).Hi, Lo: day}
+	return meta.Key{Hi: catalog.Key(catalog.Daily, uint64(vol)).Hi, Lo: day}
 }
 
 // record is a row as others see it.
@@ -131,7 +132,7 @@ func (p *Pool) record(k meta.Key, r *logRow) EraseRecord {
 		Kept: r.kept * BlockSize, KeptBy: r.keptBy, Method: r.how.Method, Verify: r.how.Verify, Program: r.how.Program,
 		Since: r.since, First: r.first, Last: r.last,
 	}
-	if rowKind(k.Hi>>56) == rowLog {
+	if catalog.Kind(k.Hi>>56) == catalog.Log {
 		e.ID = k.Hi & (1<<56 - 1)
 	} else {
 		e.Day = time.Unix(int64(k.Lo)*86400, 0).UTC().Format(time.DateOnly)
@@ -158,9 +159,9 @@ func (p *Pool) logJob(j *job) {
 		freed: j.freed, erased: j.erased, released: j.released, kept: j.kept, keptBy: j.keptBy, how: j.how,
 		since: j.since, first: j.begun, last: j.last,
 	}
-	k := rowKey(rowLog, j.id)
-	for _, part := range parts(k, r.marshal()) {
-		p.cat.put(part.key, part.val)
+	k := catalog.Key(catalog.Log, j.id)
+	for _, part := range catalog.Parts(k, r.marshal()) {
+		p.cat.Put(part.Key, part.Val)
 	}
 	p.logN++
 	p.tell(p.record(k, &r))
@@ -169,7 +170,7 @@ func (p *Pool) logJob(j *job) {
 // logDay adds blocks that were zeroed to the line of their volume and day.
 func (p *Pool) logDay(j *job, n int64, when time.Time) error {
 	k := dailyKey(j.vol, dayOf(when))
-	v, ok, err := p.cat.get(k)
+	v, ok, err := p.cat.Get(k)
 	if err != nil {
 		return fmt.Errorf("erase log of volume %d: %w", j.vol, wrapCorrupt(err))
 	}
@@ -190,7 +191,7 @@ func (p *Pool) logDay(j *job, n int64, when time.Time) error {
 		r.released += n
 	}
 	r.none, r.how, r.last = r.none || j.none, r.how.and(j.how), when
-	p.cat.put(k, r.marshal())
+	p.cat.Put(k, r.marshal())
 	p.tellDays(k, &r)
 	return nil
 }
@@ -224,7 +225,7 @@ func (p *Pool) logReadable(j *job, when time.Time) error {
 	if !j.daily() {
 		return nil
 	}
-	_, _, err := p.cat.get(dailyKey(j.vol, dayOf(when)))
+	_, _, err := p.cat.Get(dailyKey(j.vol, dayOf(when)))
 	return err
 }
 
@@ -286,7 +287,7 @@ func (p *Pool) EraseLog() ([]EraseRecord, error) {
 const logPage = 128
 
 func (p *Pool) eachLog(fn func(meta.Key, *logRow)) error {
-	for from := (meta.Key{Hi: rowKey(rowLog, 1).Hi}); ; {
+	for from := (meta.Key{Hi: catalog.Key(catalog.Log, 1).Hi}); ; {
 		more := false
 		p.mu.Lock()
 		err := p.logFrom(from, logPage, fn, func(next meta.Key) { from, more = next, true })
@@ -315,12 +316,12 @@ func (p *Pool) logFrom(from meta.Key, n int, fn func(meta.Key, *logRow), more fu
 		val = nil
 		return inner == nil
 	}
-	err := p.cat.scan(from, func(k meta.Key, v []byte) bool {
-		kind := rowKind(k.Hi >> 56)
-		if kind != rowLog && kind != rowDaily {
+	err := p.cat.Scan(from, func(k meta.Key, v []byte) bool {
+		kind := catalog.KindOf(k)
+		if kind != catalog.Log && kind != catalog.Daily {
 			return false
 		}
-		if kind == rowLog && k.Lo > 0 && val != nil { // the next part
+		if kind == catalog.Log && k.Lo > 0 && val != nil { // the next part
 			val = append(val, v...)
 			return true
 		}
@@ -409,7 +410,7 @@ func (p *Pool) marshalLogCount() []byte {
 }
 
 func (p *Pool) loadLogCount() error {
-	v, ok, err := p.cat.get(rowKey(rowLog, 0))
+	v, ok, err := p.cat.Get(catalog.Key(catalog.Log, 0))
 	if err != nil || !ok {
 		return err
 	}
@@ -421,14 +422,14 @@ func (p *Pool) loadLogCount() error {
 // log checks the erase log: records that add up, of jobs that have ended, as many as were counted.
 func (c *checker) log() {
 	n := int64(0)
-	err := c.p.logFrom(meta.Key{Hi: rowKey(rowLog, 1).Hi}, 1<<62, func(k meta.Key, r *logRow) {
+	err := c.p.logFrom(meta.Key{Hi: catalog.Key(catalog.Log, 1).Hi}, 1<<62, func(k meta.Key, r *logRow) {
 		n++
 		id := k.Hi & (1<<56 - 1)
 		if !r.adds() {
 			c.r.bad("erase log: record %d/%d: freed %d, erased %d, released %d, kept %d: they do not add up",
 				id, k.Lo, r.freed, r.erased, r.released, r.kept)
 		}
-		if rowKind(k.Hi>>56) == rowLog && (c.p.jobs[id] != nil || id > c.p.nextJob) {
+		if catalog.Kind(k.Hi>>56) == catalog.Log && (c.p.jobs[id] != nil || id > c.p.nextJob) {
 			c.r.bad("erase log: record of job %d, which has not ended", id)
 		}
 	}, func(meta.Key) {})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/catalog"
 )
 
 // logOf is the erase log in short: a line for each record.
@@ -268,19 +269,19 @@ func TestEraseLogCheck(t *testing.T) {
 		"record": {func(p *Pool) {
 			l := goldenLog()
 			l.erased++
-			p.cat.put(rowKey(rowLog, 1), l.marshal())
+			p.cat.Put(catalog.Key(catalog.Log, 1), l.marshal())
 			p.nextJob, p.logN = 5, 1
 		}, "do not add up"},
 		"released": {func(p *Pool) {
 			l := goldenLog()
 			l.released = l.erased + 1
-			p.cat.put(dailyKey(2, 7), l.marshal())
+			p.cat.Put(dailyKey(2, 7), l.marshal())
 			p.logN = 1
 		}, "do not add up"},
 		"count":   {func(p *Pool) { p.logN = 3 }, "0 records, counted 3"},
-		"garbage": {func(p *Pool) { p.cat.put(dailyKey(2, 7), []byte{1, 2}) }, "erase log: row 14/2"},
+		"garbage": {func(p *Pool) { p.cat.Put(dailyKey(2, 7), []byte{1, 2}) }, "erase log: row 14/2"},
 		"future": {func(p *Pool) {
-			p.cat.put(rowKey(rowLog, 99), goldenLog().marshal())
+			p.cat.Put(catalog.Key(catalog.Log, 99), goldenLog().marshal())
 			p.logN = 1
 		}, "has not ended"},
 		"job": {func(p *Pool) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/catalog"
 	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
 )
@@ -55,7 +56,7 @@ func FuzzRecords(f *testing.F) {
 // FuzzInode: an inode's row says the same when it is written again.
 func FuzzInode(f *testing.F) {
 	for _, r := range goldenRows() {
-		if r.kind == rowInode {
+		if r.kind == catalog.Inode {
 			f.Add(r.val)
 		}
 	}
@@ -76,7 +77,7 @@ func FuzzInode(f *testing.F) {
 // FuzzNames: no row brings a name into a directory that nobody could have made.
 func FuzzNames(f *testing.F) {
 	for _, r := range goldenRows() {
-		if r.kind == rowName {
+		if r.kind == catalog.Name {
 			f.Add(r.val)
 		}
 	}
@@ -143,51 +144,51 @@ func FuzzRows(f *testing.F) {
 		f.Add(byte(r.kind), r.val)
 	}
 	f.Add(byte(0), groupRow{n: 1}.marshal())
-	f.Add(byte(rowProperty), marshalProp(propQuota, "9223372036854775807"))
-	f.Add(byte(rowProperty), marshalProp(propReservation, "-4096"))
+	f.Add(byte(catalog.Property), marshalProp(propQuota, "9223372036854775807"))
+	f.Add(byte(catalog.Property), marshalProp(propReservation, "-4096"))
 	f.Fuzz(func(t *testing.T, kind byte, in []byte) {
 		p := emptyPool()
 		var err error
-		switch rowKind(kind) {
-		case rowLayer:
+		switch catalog.Kind(kind) {
+		case catalog.Layer:
 			if _, err = p.loadLayer(9, in); err == nil {
 				l := p.layers[9]
 				if l.size < 0 || l.size > MaxSize || l.own < 0 || l.refer < 0 {
 					t.Fatalf("layer %+v", l)
 				}
 			}
-		case rowJob:
+		case catalog.Job:
 			if err = p.loadJob(8, in); err == nil && (p.dirtyN < 0 || p.jobs[8].kept < 0 || p.jobs[8].kept*BlockSize < 0) {
 				t.Fatalf("%d dirty blocks, %d kept", p.dirtyN, p.jobs[8].kept)
 			}
-		case rowWalk:
+		case catalog.Walk:
 			if err = p.loadWalk(8, in); err == nil && (p.walks[8].next < 0 || p.walks[8].pages < 0) {
 				t.Fatalf("walk %+v", p.walks[8])
 			}
-		case rowWindow:
+		case catalog.Window:
 			err = wrapCorrupt(p.loadWindow(0, in))
-		case rowAnswer:
+		case catalog.Answer:
 			err = p.answers.unmarshal(in)
-		case rowProperty:
+		case catalog.Property:
 			var a ledger.Props
 			name, val, perr := parseProp(in)
 			takeProp(&a, false, name, val)
 			if err = perr; a.Reservation < 0 || a.Quota < 0 || a.Refquota < 0 || a.Refreservation < 0 {
 				t.Fatalf("%s=%s: %+v", name, val, a)
 			}
-		case rowLog, rowDaily:
+		case catalog.Log, catalog.Daily:
 			var l logRow
 			if err = l.unmarshal(in); err == nil && p.record(meta.Key{Hi: uint64(kind) << 56}, &l).Freed < 0 {
 				t.Fatalf("%+v", l)
 			}
-		case rowDoomed:
+		case catalog.Doomed:
 			if err = p.noteDoomed(9, in); err == nil && (p.doomed[9].size < 0 || p.doomed[9].size > MaxSize) {
 				t.Fatalf("%+v", p.doomed[9])
 			}
-		case rowOrphan:
+		case catalog.Orphan:
 			var o spot
 			err = o.unmarshal(in)
-		case rowInode, rowName, rowLink, rowXattr, rowDrop: // others have their own
+		case catalog.Inode, catalog.Name, catalog.Link, catalog.Xattr, catalog.Drop: // others have their own
 		default:
 			var r groupRow
 			err = r.unmarshal(in)

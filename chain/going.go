@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"slatefs/chain/catalog"
 	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
 )
@@ -32,7 +33,7 @@ type burden struct {
 
 // burdenOf looks what an inode has. The plan lock is held.
 func (p *Pool) burdenOf(ino Ino, n *inode) (b burden, err error) {
-	b.xattrs, err = p.someRows(rowXattr, ino, xattrsAtOnce+1)
+	b.xattrs, err = p.someRows(catalog.Xattr, ino, xattrsAtOnce+1)
 	if err != nil {
 		return b, err
 	}
@@ -63,9 +64,9 @@ func (b *burden) light() bool {
 }
 
 // someRows lists the keys of up to most rows of an inode.
-func (p *Pool) someRows(kind rowKind, ino Ino, most int) (keys []meta.Key, err error) {
-	from := rowKey(kind, uint64(ino))
-	err = p.cat.scan(from, func(k meta.Key, _ []byte) bool {
+func (p *Pool) someRows(kind catalog.Kind, ino Ino, most int) (keys []meta.Key, err error) {
+	from := catalog.Key(kind, uint64(ino))
+	err = p.cat.Scan(from, func(k meta.Key, _ []byte) bool {
 		if k.Hi != from.Hi || len(keys) >= most {
 			return false
 		}
@@ -183,7 +184,7 @@ func (p *Pool) goStep(ino Ino, now time.Time) error {
 // dropAttrs takes rows of attributes of an inode away, and what it is charged for them.
 func (p *Pool) dropAttrs(ino Ino, keys []meta.Key) error {
 	for _, k := range keys {
-		v, _, err := p.cat.get(k)
+		v, _, err := p.cat.Get(k)
 		if err != nil {
 			return wrapCorrupt(err)
 		}
@@ -208,7 +209,7 @@ func (p *Pool) dropRows(keys []meta.Key) error {
 
 func (p *Pool) dropKept(ids []uint64) error {
 	for _, id := range ids {
-		if err := p.do(&recPut{key: rowKey(rowDoomed, id)}); err != nil {
+		if err := p.do(&recPut{key: catalog.Key(catalog.Doomed, id)}); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"slatefs/chain/catalog"
 )
 
 // plantXattrs gives an inode attributes beyond the bound, as pools from before it may have them.
@@ -27,7 +29,7 @@ func xattrRows(t testing.TB, p *Pool) (n int) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ok(t, p.cat.each(rowXattr, func(Ino, []byte) error { n++; return nil }))
+	ok(t, p.cat.Each(catalog.Xattr, func(uint64, []byte) error { n++; return nil }))
 	return n
 }
 

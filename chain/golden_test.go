@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"slatefs/alloc"
+	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
@@ -121,7 +122,7 @@ func goldenLog() *logRow {
 
 type goldenRow struct {
 	name string
-	kind rowKind
+	kind catalog.Kind
 	val  []byte
 }
 
@@ -158,27 +159,27 @@ func goldenRows() []goldenRow {
 	wr := rowOfWalk(w)
 	ans := answers{ring: []recAnswer{{1, 2, 3}, {1 << 50, 0, 300}}}
 	return []goldenRow{
-		{"inode-file", rowInode, file.marshal()},
-		{"inode-dir", rowInode, dir.marshal()},
-		{"inode-symlink", rowInode, link.marshal()},
-		{"name", rowName, marshalNames([]nameEntry{{"disk.raw", 2, TypeFile}, {"d", 300, TypeDir}})},
-		{"layer", rowLayer, lr.marshal(goldenMap())},
-		{"layer-home", rowLayer, gone.marshal(goldenMap())},
-		{"property", rowProperty, marshalProp(propRefreservation, "auto")},
-		{"job", rowJob, jr.marshal()},
-		{"job-keeps", rowJob, kr.marshal()},
-		{"walk", rowWalk, wr.marshal(goldenMap())},
-		{"drops", rowDrop, marshalTrees([]meta.Tree{goldenTree(8)})},
-		{"window", rowWindow, marshalRuns([]alloc.Run{{Start: 1000, Len: 16}})},
-		{"answers", rowAnswer, ans.marshal()},
-		{"log", rowLog, goldenLog().marshal()},
-		{"orphan", rowOrphan, (spot{300, "disk.raw", "d/disk.raw", "uid 0"}).marshal()},
-		{"destroyed", rowDoomed, goldenDoomed().marshal()},
+		{"inode-file", catalog.Inode, file.marshal()},
+		{"inode-dir", catalog.Inode, dir.marshal()},
+		{"inode-symlink", catalog.Inode, link.marshal()},
+		{"name", catalog.Name, marshalNames([]nameEntry{{"disk.raw", 2, TypeFile}, {"d", 300, TypeDir}})},
+		{"layer", catalog.Layer, lr.marshal(goldenMap())},
+		{"layer-home", catalog.Layer, gone.marshal(goldenMap())},
+		{"property", catalog.Property, marshalProp(propRefreservation, "auto")},
+		{"job", catalog.Job, jr.marshal()},
+		{"job-keeps", catalog.Job, kr.marshal()},
+		{"walk", catalog.Walk, wr.marshal(goldenMap())},
+		{"drops", catalog.Drop, marshalTrees([]meta.Tree{goldenTree(8)})},
+		{"window", catalog.Window, marshalRuns([]alloc.Run{{Start: 1000, Len: 16}})},
+		{"answers", catalog.Answer, ans.marshal()},
+		{"log", catalog.Log, goldenLog().marshal()},
+		{"orphan", catalog.Orphan, (spot{300, "disk.raw", "d/disk.raw", "uid 0"}).marshal()},
+		{"destroyed", catalog.Doomed, goldenDoomed().marshal()},
 		{"group", 0, groupRow{1, alloc.InUse, alloc.Counts{InUse: 1, Claimed: 2, Meta: 3, Clean: 250}, meta.Ptr{Addr: 9, Twin: 10, Sum: 11}}.marshal()},
 		{"group-uniform", 0, groupRow{n: 1, state: alloc.Clean, counts: alloc.Counts{Clean: 256}}.marshal()},
 		{"entry-blocks", 0, entry{n: 1 << 20}.marshal()},
 		{"entry-page", 0, entry{n: 1, page: true}.marshal()},
-		{"job-apart", rowJob, pr.marshal()},
+		{"job-apart", catalog.Job, pr.marshal()},
 	}
 }
 
@@ -251,45 +252,45 @@ func TestGoldenRows(t *testing.T) {
 		var err error
 		var again []byte
 		switch r.kind {
-		case rowInode:
+		case catalog.Inode:
 			var n *inode
 			if n, err = parseInode(r.val); err == nil {
 				again = n.marshal()
 			}
-		case rowLayer:
+		case catalog.Layer:
 			if _, err = p.loadLayer(9, r.val); err == nil {
 				l := p.layers[9]
 				l.parent = p.layers[5]
 				row := rowOf(l)
 				again = row.marshal(l.top.base)
 			}
-		case rowJob:
+		case catalog.Job:
 			if err = p.loadJob(8, r.val); err == nil {
 				j := p.jobs[8]
 				row := rowOfJob(j)
 				again = row.marshal()
 			}
-		case rowWalk:
+		case catalog.Walk:
 			if err = p.loadWalk(8, r.val); err == nil {
 				row := rowOfWalk(p.walks[8])
 				again = row.marshal(row.source.base)
 			}
-		case rowLog:
+		case catalog.Log:
 			var l logRow
 			if err = l.unmarshal(r.val); err == nil {
 				again = l.marshal()
 			}
-		case rowOrphan:
+		case catalog.Orphan:
 			var o spot
 			if err = o.unmarshal(r.val); err == nil {
 				again = o.marshal()
 			}
-		case rowDoomed:
+		case catalog.Doomed:
 			var d doomed
 			if err = d.unmarshal(r.val); err == nil {
 				again = d.marshal()
 			}
-		case rowName, rowLink, rowXattr, rowProperty, rowDrop, rowWindow, rowAnswer, rowDaily:
+		case catalog.Name, catalog.Link, catalog.Xattr, catalog.Property, catalog.Drop, catalog.Window, catalog.Answer, catalog.Daily:
 			continue
 		default: // not a row of the catalog
 			continue

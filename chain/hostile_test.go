@@ -8,6 +8,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
 )
 
@@ -77,11 +78,11 @@ func (h *victim) inode(ino Ino, fn func(*inode)) {
 		h.t.Fatal(err)
 	}
 	fn(n)
-	h.p.cat.put(rowKey(rowInode, uint64(ino)), n.marshal())
+	h.p.cat.Put(catalog.Key(catalog.Inode, uint64(ino)), n.marshal())
 }
 
 func (h *victim) name(dir Ino, as string, e nameEntry) {
-	h.p.cat.put(nameKey(dir, as), marshalNames([]nameEntry{e}))
+	h.p.cat.Put(nameKey(dir, as), marshalNames([]nameEntry{e}))
 }
 
 // leaf gives a layer a map of one leaf page with these runs: start, blocks, device block, birth.

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"slatefs/alloc"
+	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
 )
 
@@ -10,7 +11,7 @@ var hostileLayers = map[string]func(*victim){
 	"layers in a circle":        func(h *victim) { h.layer(h.head().parent, func(l *layer) { l.parent = h.head() }) },
 	"a parent that is not there": func(h *victim) {
 		h.layer(h.head(), func(l *layer) { l.parent = &layer{id: l.id - 1}; delete(h.p.layers, l.id-1) })
-		h.p.cat.put(rowKey(rowLayer, uint64(h.head().id-1)), nil)
+		h.p.cat.Put(catalog.Key(catalog.Layer, uint64(h.head().id-1)), nil)
 	},
 	"a head is a parent": func(h *victim) {
 		h.layer(h.head().parent, func(l *layer) { l.head, l.named, l.name = true, false, "" })
@@ -32,7 +33,7 @@ var hostileLayers = map[string]func(*victim){
 	"refers to one less":         func(h *victim) { h.layer(h.other(), func(l *layer) { l.refer-- }) },
 	"lost one more":              func(h *victim) { h.layer(h.head(), func(l *layer) { l.lostHere++ }) },
 	"two layers share a map":     func(h *victim) { h.layer(h.other(), func(l *layer) { l.top = h.head().parent.top }) },
-	"row of another kind":        func(h *victim) { h.p.cat.put(rowKey(rowLayer, 3), []byte{1, 2, 3}) },
+	"row of another kind":        func(h *victim) { h.p.cat.Put(catalog.Key(catalog.Layer, 3), []byte{1, 2, 3}) },
 	"layer above the last given": func(h *victim) { h.layer(&layer{id: 1 << 40, vol: 5, top: settledMap(meta.Map{})}, func(*layer) {}) },
 }
 
@@ -76,15 +77,17 @@ var hostileLists = map[string]func(*victim){
 		h.p.drops = append(h.p.drops, h.head().parent.lost.trees...)
 		h.p.drops = append(h.p.drops, h.p.groupTable)
 	},
-	"window of blocks in use": func(h *victim) { h.p.cat.put(rowKey(rowWindow, 3), marshalRuns([]alloc.Run{{Start: 1, Len: 9}})) },
+	"window of blocks in use": func(h *victim) {
+		h.p.cat.Put(catalog.Key(catalog.Window, 3), marshalRuns([]alloc.Run{{Start: 1, Len: 9}}))
+	},
 	"window beyond the pool": func(h *victim) {
-		h.p.cat.put(rowKey(rowWindow, 3), marshalRuns([]alloc.Run{{Start: 1 << 50, Len: 1 << 61}}))
+		h.p.cat.Put(catalog.Key(catalog.Window, 3), marshalRuns([]alloc.Run{{Start: 1 << 50, Len: 1 << 61}}))
 	},
-	"window of 2^30 runs": func(h *victim) { h.p.cat.put(rowKey(rowWindow, 3), []byte{0x80, 0x80, 0x80, 0x80, 4, 1}) },
+	"window of 2^30 runs": func(h *victim) { h.p.cat.Put(catalog.Key(catalog.Window, 3), []byte{0x80, 0x80, 0x80, 0x80, 4, 1}) },
 	"answers of 2^60": func(h *victim) {
-		h.p.cat.put(rowKey(rowAnswer, 3), []byte{0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 16})
+		h.p.cat.Put(catalog.Key(catalog.Answer, 3), []byte{0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 16})
 	},
-	"job without an end": func(h *victim) { h.p.cat.put(rowKey(rowJob, 1), []byte{1, 0xff, 0xff, 0xff, 0xff, 0x7f}) },
+	"job without an end": func(h *victim) { h.p.cat.Put(catalog.Key(catalog.Job, 1), []byte{1, 0xff, 0xff, 0xff, 0xff, 0x7f}) },
 }
 
 var hostileMaps = map[string]func(*victim){
@@ -115,7 +118,7 @@ var hostileMaps = map[string]func(*victim){
 	"a root run far beyond":     func(h *victim) { h.root(h.other(), 1<<37) },
 	"a root run over metadata":  func(h *victim) { h.root(h.other(), 10) },
 	"a root run over others":    func(h *victim) { h.root(h.other(), 64) },
-	"a map that is a tree leaf": func(h *victim) { h.wrongPage(h.p.cat.tree.Root) },
+	"a map that is a tree leaf": func(h *victim) { h.wrongPage(h.p.cat.Tree.Root) },
 	"a map that is a group":     func(h *victim) { h.wrongPage(h.p.groupPtrs[0]) },
 	"a map on block 0 of 2^40":  func(h *victim) { h.wrongPage(meta.Ptr{Addr: 1 << 40, Birth: 1, Sum: 1}) },
 }
@@ -136,7 +139,7 @@ func (h *victim) wrongPage(ptr meta.Ptr) {
 func rename(as string) func(*victim) {
 	return func(h *victim) {
 		h.inode(h.w.ino, func(n *inode) { n.name = as })
-		h.p.cat.put(nameKey(RootIno, "other"), nil)
+		h.p.cat.Put(nameKey(RootIno, "other"), nil)
 		h.name(RootIno, as, nameEntry{as, h.w.ino, TypeFile})
 	}
 }
@@ -161,16 +164,16 @@ var hostileNames = map[string]func(*victim){
 	"name below nothing":      func(h *victim) { h.move(h.sub, h.dir, "dir", 778, "sub") },
 	"entries 2^62":            func(h *victim) { h.inode(h.dir, func(n *inode) { n.entries = 1 << 62 }) },
 	"inode of no type":        func(h *victim) { h.inode(h.w.ino, func(n *inode) { n.typ = 9 }) },
-	"inode cut short":         func(h *victim) { h.p.cat.put(rowKey(rowInode, uint64(h.w.ino)), []byte{1, 2}) },
+	"inode cut short":         func(h *victim) { h.p.cat.Put(catalog.Key(catalog.Inode, uint64(h.w.ino)), []byte{1, 2}) },
 	"root is a file":          func(h *victim) { h.inode(RootIno, func(n *inode) { n.typ = TypeFile }) },
-	"no root":                 func(h *victim) { h.p.cat.put(rowKey(rowInode, 1), nil) },
-	"orphan without an inode": func(h *victim) { h.p.cat.put(rowKey(rowOrphan, 555), []byte{1}) },
+	"no root":                 func(h *victim) { h.p.cat.Put(catalog.Key(catalog.Inode, 1), nil) },
+	"orphan without an inode": func(h *victim) { h.p.cat.Put(catalog.Key(catalog.Orphan, 555), []byte{1}) },
 	"volume is a symlink":     func(h *victim) { h.inode(h.w.ino, func(n *inode) { n.typ = TypeSymlink }) },
 }
 
 // move puts a directory into another one, with counts that agree.
 func (h *victim) move(ino, from Ino, name string, to Ino, as string) {
-	h.p.cat.put(nameKey(from, name), nil)
+	h.p.cat.Put(nameKey(from, name), nil)
 	h.inode(from, func(n *inode) { n.entries--; n.dirs-- })
 	if _, err := h.p.inode(to); err == nil {
 		h.inode(to, func(n *inode) { n.entries++; n.dirs++ })

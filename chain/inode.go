@@ -8,6 +8,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 	"slatefs/chain/super"
@@ -94,7 +95,7 @@ func parseInode(b []byte) (*inode, error) {
 // inode reads a row. The plan lock is held.
 func (p *Pool) inode(ino Ino) (*inode, error) {
 	p.mu.step(1)
-	v, ok, err := p.cat.get(rowKey(rowInode, uint64(ino)))
+	v, ok, err := p.cat.Get(catalog.Key(catalog.Inode, uint64(ino)))
 	if err != nil {
 		return nil, fmt.Errorf("inode %d: %w", ino, wrapCorrupt(err))
 	}
@@ -109,7 +110,7 @@ func (p *Pool) inode(ino Ino) (*inode, error) {
 }
 
 func (p *Pool) putInode(ino Ino, n *inode) error {
-	return p.do(&recPut{rowKey(rowInode, uint64(ino)), n.marshal()})
+	return p.do(&recPut{catalog.Key(catalog.Inode, uint64(ino)), n.marshal()})
 }
 
 // freezeTimes brings the times of writes, which are kept in memory, into the rows that a checkpoint writes.
@@ -124,7 +125,7 @@ func (p *Pool) freezeTimes() {
 			continue
 		}
 		n.mtime, n.ctime = v.mtime, latest(n.ctime, v.mtime)
-		p.cat.put(rowKey(rowInode, uint64(ino)), n.marshal())
+		p.cat.Put(catalog.Key(catalog.Inode, uint64(ino)), n.marshal())
 		v.mtime = time.Time{}
 	}
 }
@@ -216,7 +217,7 @@ func CheckPoolName(name string) error {
 func nameHash(name string) uint64 { return xxhash.Sum64String(name)>>2 | 1 }
 
 func nameKey(dir Ino, name string) meta.Key {
-	return meta.Key{Hi: rowKey(rowName, uint64(dir)).Hi, Lo: nameHash(name)}
+	return meta.Key{Hi: catalog.Key(catalog.Name, uint64(dir)).Hi, Lo: nameHash(name)}
 }
 
 type nameEntry struct {
@@ -262,7 +263,7 @@ func parseNames(b []byte) ([]nameEntry, error) {
 
 func (p *Pool) names(dir Ino, name string) ([]nameEntry, error) {
 	p.mu.step(1)
-	v, ok, err := p.cat.get(nameKey(dir, name))
+	v, ok, err := p.cat.Get(nameKey(dir, name))
 	if err != nil || !ok {
 		return nil, wrapCorrupt(err)
 	}
@@ -355,5 +356,5 @@ func (p *Pool) nameOf(ino Ino) string {
 
 // xattrKey: 256 parts of a value lie behind a name's hash.
 func xattrKey(ino Ino, name string) meta.Key {
-	return meta.Key{Hi: rowKey(rowXattr, uint64(ino)).Hi, Lo: xxhash.Sum64String(name) &^ 0xff}
+	return meta.Key{Hi: catalog.Key(catalog.Xattr, uint64(ino)).Hi, Lo: xxhash.Sum64String(name) &^ 0xff}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
 	"slatefs/chain/fault"
 	"slatefs/chain/omap"
@@ -175,7 +176,7 @@ func (p *Pool) endJob(j *job) {
 	if p.volJobs[j.vol] == j {
 		delete(p.volJobs, j.vol)
 	}
-	p.gone = append(p.gone, rowKey(rowJob, j.id))
+	p.gone = append(p.gone, catalog.Key(catalog.Job, j.id))
 }
 
 // spend leaves a list that has been worked off to the next checkpoint, which gives its pages back.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"slatefs/alloc"
+	"slatefs/chain/catalog"
 	"slatefs/chain/fault"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
@@ -169,7 +170,7 @@ func (p *Pool) forgetLayer(l *layer) {
 	delete(p.nameless, l)
 	p.forgetTry(&l.going)
 	p.forgetTry(&l.sweep)
-	p.gone = append(p.gone, rowKey(rowLayer, uint64(l.id)))
+	p.gone = append(p.gone, catalog.Key(catalog.Layer, uint64(l.id)))
 }
 
 func (p *Pool) leaveVolume(l *layer) {

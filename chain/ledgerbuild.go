@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"slatefs/chain/catalog"
 	"slatefs/chain/ledger"
 )
 
@@ -12,10 +13,10 @@ func (p *Pool) buildLedger() (*ledger.Ledger, error) {
 	g := ledger.Load(BlockSize)
 	above, links := map[ledger.ID]ledger.ID{}, map[ledger.ID]int64{}
 	for _, k := range []struct {
-		kind rowKind
+		kind catalog.Kind
 		load func(id ledger.ID, row []byte) error
 	}{
-		{rowInode, func(id ledger.ID, row []byte) error {
+		{catalog.Inode, func(id ledger.ID, row []byte) error {
 			n, err := parseInode(row)
 			switch {
 			case err != nil:
@@ -27,13 +28,13 @@ func (p *Pool) buildLedger() (*ledger.Ledger, error) {
 			}
 			return err
 		}},
-		{rowOrphan, func(id ledger.ID, row []byte) error {
+		{catalog.Orphan, func(id ledger.ID, row []byte) error {
 			var at spot
 			err := at.unmarshal(row)
 			above[id] = ledger.ID(at.dir)
 			return err
 		}},
-		{rowProperty, func(id ledger.ID, row []byte) error {
+		{catalog.Property, func(id ledger.ID, row []byte) error {
 			name, val, err := parseProp(row)
 			if a := g.Of(id); a != nil && err == nil {
 				to := a.Set()
@@ -43,7 +44,7 @@ func (p *Pool) buildLedger() (*ledger.Ledger, error) {
 			return err
 		}},
 	} {
-		if err := p.cat.each(k.kind, func(ino Ino, row []byte) error { return k.load(ledger.ID(ino), row) }); err != nil {
+		if err := p.cat.Each(k.kind, func(ino uint64, row []byte) error { return k.load(ledger.ID(ino), row) }); err != nil {
 			return nil, wrapCorrupt(err)
 		}
 	}
@@ -79,7 +80,7 @@ func (p *Pool) loadWords(g *ledger.Ledger, links map[ledger.ID]int64) error {
 			g.AddWords(a, n)
 		}
 	}
-	err := p.cat.each(rowXattr, func(ino Ino, row []byte) error {
+	err := p.cat.Each(catalog.Xattr, func(ino uint64, row []byte) error {
 		if a := g.Of(ledger.ID(ino)); a != nil {
 			g.AddAttr(a, len(row), 1)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
 	"slatefs/chain/fault"
 	"slatefs/chain/journal"
@@ -34,12 +35,12 @@ func newPool(dev blockdev.Device, o Options, s super.Block, slot int) *Pool {
 		maps:   &meta.Maps{Store: store},
 		lists:  &meta.Family{Store: store, Kind: 'L', Weight: weighEntry},
 		groups: &meta.Family{Store: store, Kind: 'G'},
-		cat:    catalog{family: &meta.Family{Store: store, Kind: 'C', Sensitive: true}, tree: s.Catalog},
+		cat:    catalog.Table{Family: &meta.Family{Store: store, Kind: 'C', Sensitive: true}, Tree: s.Catalog},
 		blocks: alloc.New(g.GroupBlocks, g.Blocks),
 		layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, snaps: newSnapIndex(), vols: map[Ino]*Volume{},
 		jobs: map[uint64]*job{}, volJobs: map[Ino]*job{}, walks: map[uint64]*walk{},
 		sick: map[*job]struct{}{}, handouts: map[blockdev.Token]*handout{},
-		dirtyLayers: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, epochs: epochs{now: 1}, parts: map[meta.Key]int{}, singles: map[rowKind][]byte{},
+		dirtyLayers: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, epochs: epochs{now: 1}, parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{},
 		groupTable: s.GroupTable, groupPtrs: make([]meta.Ptr, (g.Blocks+int64(g.GroupBlocks)-1)/int64(g.GroupBlocks)),
 		nextLayer: s.LastLayer, nextJob: s.LastJob, nextIno: Ino(s.LastIno),
 		wake: make(chan struct{}, 1), ready: make(chan struct{}, 1), zeroNow: o.ZeroNow,
@@ -151,7 +152,7 @@ func (p *Pool) load() error {
 		return fmt.Errorf("group table: %w", err)
 	}
 	parents := map[LayerID]LayerID{}
-	err := p.eachRow(rowLayer, func(id uint64, v []byte) (err error) {
+	err := p.eachRow(catalog.Layer, func(id uint64, v []byte) (err error) {
 		parents[LayerID(id)], err = p.loadLayer(LayerID(id), v)
 		return err
 	})
@@ -159,18 +160,18 @@ func (p *Pool) load() error {
 		err = p.link(parents)
 	}
 	for _, k := range []struct {
-		kind rowKind
+		kind catalog.Kind
 		load func(uint64, []byte) error
 	}{
-		{rowJob, p.loadJob},
-		{rowWalk, p.loadWalk},
-		{rowDrop, func(_ uint64, v []byte) error {
+		{catalog.Job, p.loadJob},
+		{catalog.Walk, p.loadWalk},
+		{catalog.Drop, func(_ uint64, v []byte) error {
 			d := codec.Decoder{B: v}
 			p.drops = d.Trees()
 			return wrapCorrupt(d.Done())
 		}},
-		{rowWindow, p.loadWindow},
-		{rowAnswer, func(_ uint64, v []byte) error { return p.answers.unmarshal(v) }},
+		{catalog.Window, p.loadWindow},
+		{catalog.Answer, func(_ uint64, v []byte) error { return p.answers.unmarshal(v) }},
 	} {
 		if err == nil {
 			err = p.eachRow(k.kind, k.load)
@@ -180,7 +181,7 @@ func (p *Pool) load() error {
 		err = p.loadLogCount()
 	}
 	if err == nil {
-		err = p.cat.each(rowDoomed, func(id Ino, v []byte) error { return p.noteDoomed(uint64(id), v) })
+		err = p.cat.Each(catalog.Doomed, p.noteDoomed)
 	}
 	return err
 }
@@ -195,9 +196,9 @@ func (p *Pool) loadWindow(_ uint64, v []byte) error {
 	return wrapCorrupt(d.Done())
 }
 
-func (p *Pool) eachRow(kind rowKind, load func(uint64, []byte) error) error {
-	return p.cat.rows(kind, func(n uint64, v []byte, parts int) error {
-		p.parts[rowKey(kind, n)] = parts
+func (p *Pool) eachRow(kind catalog.Kind, load func(uint64, []byte) error) error {
+	return p.cat.Rows(kind, func(n uint64, v []byte, parts int) error {
+		p.parts[catalog.Key(kind, n)] = parts
 		return load(n, v)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"slatefs/chain/catalog"
 	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
 )
@@ -300,13 +301,13 @@ func (p *Pool) Symlink(r Req, dir Ino, name, target string) (Attr, error) {
 	}
 	n := &inode{typ: TypeSymlink, mode: 0o777, link: int64(len(target))}
 	return p.makeAttr(r, dir, name, n, func(ino Ino, _ time.Time) error {
-		return p.putLong(rowKey(rowLink, uint64(ino)), []byte(target))
+		return p.putLong(catalog.Key(catalog.Link, uint64(ino)), []byte(target))
 	})
 }
 
 func (p *Pool) putLong(k meta.Key, v []byte) error {
-	for _, r := range parts(k, v) {
-		if err := p.do(&r); err != nil {
+	for _, r := range catalog.Parts(k, v) {
+		if err := p.do(&recPut{r.Key, r.Val}); err != nil {
 			return err
 		}
 	}
@@ -341,7 +342,7 @@ func (p *Pool) answer(r Req, ino Ino) error {
 func (p *Pool) Readlink(ino Ino) (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	v, ok, err := p.cat.long(rowKey(rowLink, uint64(ino)))
+	v, ok, err := p.cat.Long(catalog.Key(catalog.Link, uint64(ino)))
 	if err == nil && !ok {
 		if _, err = p.inode(ino); err == nil {
 			err = ErrInvalid

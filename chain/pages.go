@@ -190,7 +190,7 @@ func (p *Pool) provideStore(ctx context.Context, pages int64) error {
 // storeNeed, which decides what is granted ahead and what is available: a store never becomes smaller, and rows come back
 // with a checkpoint.
 func (p *Pool) rowPages() int64 {
-	return p.cat.pages(int64(2*len(p.dirtyLayers) + len(p.gone)))
+	return p.cat.Pages(int64(2*len(p.dirtyLayers) + len(p.gone)))
 }
 
 // pagesShort: with a change more the next checkpoint might need pages that are not there, and the pool has too little to

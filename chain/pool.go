@@ -11,6 +11,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/catalog"
 	"slatefs/chain/fault"
 	"slatefs/chain/journal"
 	"slatefs/chain/ledger"
@@ -55,13 +56,13 @@ type Pool struct {
 	maps        *meta.Maps
 	lists       *meta.Family
 	groups      *meta.Family
-	cat         catalog
+	cat         catalog.Table
 	groupTable  meta.Tree
-	groupPtrs   []meta.Ptr         // pages of the groups; the builder's
-	groupsCut   []cutGroup         // groups that went since the last checkpoint
-	singles     map[rowKind][]byte // rows that every checkpoint compares; the builder's
-	parts       map[meta.Key]int   // catalog rows of each object; the builder's
-	gone        []meta.Key         // rows of objects that ended since the last checkpoint
+	groupPtrs   []meta.Ptr              // pages of the groups; the builder's
+	groupsCut   []cutGroup              // groups that went since the last checkpoint
+	singles     map[catalog.Kind][]byte // rows that every checkpoint compares; the builder's
+	parts       map[meta.Key]int        // catalog rows of each object; the builder's
+	gone        []meta.Key              // rows of objects that ended since the last checkpoint
 	blocks      *alloc.Pool
 	layers      map[LayerID]*layer
 	byVol       map[Ino][]*layer // oldest first; of 0: those that clones hold

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 	"slatefs/chain/size"
@@ -117,12 +118,12 @@ func (p *Pool) Stray() (names []string, err error) {
 // Properties are kept in the catalog under the hash of their name, as attributes are.
 
 func propKey(ino Ino, name string) meta.Key {
-	return meta.Key{Hi: rowKey(rowProperty, uint64(ino)).Hi, Lo: nameHash(name)}
+	return meta.Key{Hi: catalog.Key(catalog.Property, uint64(ino)).Hi, Lo: nameHash(name)}
 }
 
 func (p *Pool) propRow(ino Ino, name string) (val string, ok bool, err error) {
 	p.mu.step(1)
-	row, ok, err := p.cat.get(propKey(ino, name))
+	row, ok, err := p.cat.Get(propKey(ino, name))
 	if err != nil || !ok {
 		return "", false, wrapCorrupt(err)
 	}

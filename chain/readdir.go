@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
 )
 
@@ -44,9 +45,9 @@ func (p *Pool) namesAfter(dir Ino, after uint64) (piece []DirEntry, next uint64,
 	if _, err := p.directory(dir); err != nil {
 		return nil, 0, false, err
 	}
-	hi := rowKey(rowName, uint64(dir)).Hi
+	hi := catalog.Key(catalog.Name, uint64(dir)).Hi
 	var inner error
-	at, more, err := p.cat.scanSome(meta.Key{Hi: hi, Lo: after + 1}, pieceLen, func(k meta.Key, v []byte) bool {
+	at, more, err := p.cat.ScanSome(meta.Key{Hi: hi, Lo: after + 1}, pieceLen, func(k meta.Key, v []byte) bool {
 		if k.Hi != hi {
 			return false
 		}
@@ -188,7 +189,7 @@ func (p *Pool) Forget(ino Ino) {
 		return // the next mount for writing does it
 	}
 	p.mu.Lock()
-	_, orphan, err := p.cat.get(rowKey(rowOrphan, uint64(ino)))
+	_, orphan, err := p.cat.Get(catalog.Key(catalog.Orphan, uint64(ino)))
 	p.mu.Unlock()
 	if err != nil || !orphan {
 		return
@@ -229,8 +230,8 @@ func (p *Pool) eraseOrphan(ino Ino, now time.Time) error {
 // destroyOrphans ends, at a fresh mount, what was unlinked and open when the last process died.
 func (p *Pool) destroyOrphans() error {
 	var inos []Ino
-	err := p.cat.scan(rowKey(rowOrphan, 0), func(k meta.Key, _ []byte) bool {
-		if rowKind(k.Hi>>56) != rowOrphan {
+	err := p.cat.Scan(catalog.Key(catalog.Orphan, 0), func(k meta.Key, _ []byte) bool {
+		if catalog.Kind(k.Hi>>56) != catalog.Orphan {
 			return false
 		}
 		inos = append(inos, Ino(k.Hi&(1<<56-1)))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"slatefs/alloc"
+	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
@@ -161,21 +162,21 @@ func (r *recForget) decode(d *codec.Decoder) {
 func (r *recForget) apply(p *Pool) error {
 	for _, k := range r.keys {
 		p.mu.step(1)
-		kind := rowKind(k.Hi >> 56)
-		if kind != rowLog && kind != rowDaily || kind == rowLog && (k.Lo != 0 || k.Hi == rowKey(rowLog, 0).Hi) {
+		kind := catalog.KindOf(k)
+		if kind != catalog.Log && kind != catalog.Daily || kind == catalog.Log && (k.Lo != 0 || k.Hi == catalog.Key(catalog.Log, 0).Hi) {
 			return fmt.Errorf("row %x leaves the erase log: %w", k, ErrCorrupt)
 		}
 		gone := false
 		for ; ; k.Lo++ {
-			_, ok, err := p.cat.get(k)
+			_, ok, err := p.cat.Get(k)
 			if err != nil {
 				return wrapCorrupt(err)
 			}
 			if !ok {
 				break
 			}
-			p.cat.put(k, nil)
-			if gone = true; kind == rowDaily {
+			p.cat.Put(k, nil)
+			if gone = true; kind == catalog.Daily {
 				break
 			}
 		}

@@ -3,6 +3,7 @@ package chain
 import (
 	"fmt"
 
+	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 )
@@ -29,14 +30,14 @@ func (r *recPut) decode(d *codec.Decoder) {
 }
 
 func (r *recPut) apply(p *Pool) error {
-	kind := rowKind(r.key.Hi >> 56)
+	kind := catalog.KindOf(r.key)
 	switch kind {
-	case rowInode, rowName, rowLink, rowXattr, rowProperty, rowOrphan:
-	case rowDoomed:
+	case catalog.Inode, catalog.Name, catalog.Link, catalog.Xattr, catalog.Property, catalog.Orphan:
+	case catalog.Doomed:
 		if err := p.noteDoomed(r.key.Hi&(1<<56-1), r.val); err != nil {
 			return err
 		}
-	case rowLayer, rowJob, rowWalk, rowDrop, rowWindow, rowAnswer, rowLog, rowDaily: // the checkpoint's, and the log's
+	case catalog.Layer, catalog.Job, catalog.Walk, catalog.Drop, catalog.Window, catalog.Answer, catalog.Log, catalog.Daily: // the checkpoint's, and the log's
 		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)
 	default:
 		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)
@@ -44,8 +45,8 @@ func (r *recPut) apply(p *Pool) error {
 	if len(r.val) > meta.MaxValue {
 		return fmt.Errorf("row %x of %d bytes: %w", r.key, len(r.val), ErrCorrupt)
 	}
-	p.cat.put(r.key, r.val)
-	if kind == rowInode { // its number is taken, whatever becomes of it
+	p.cat.Put(r.key, r.val)
+	if kind == catalog.Inode { // its number is taken, whatever becomes of it
 		p.snaps.follow(Ino(r.key.Hi&(1<<56-1)), r.val)
 		p.nextIno = max(p.nextIno, Ino(r.key.Hi&(1<<56-1)))
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"slatefs/chain/catalog"
 	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
 )
@@ -98,8 +99,8 @@ func (p *Pool) erase(r Req, ino Ino, n *inode, b *burden, now time.Time) error {
 			return err
 		}
 	}
-	keys := append([]meta.Key{rowKey(rowInode, uint64(ino))}, b.xattrs...)
-	for _, kind := range []rowKind{rowLink, rowOrphan, rowProperty} {
+	keys := append([]meta.Key{catalog.Key(catalog.Inode, uint64(ino))}, b.xattrs...)
+	for _, kind := range []catalog.Kind{catalog.Link, catalog.Orphan, catalog.Property} {
 		ks, err := p.someRows(kind, ino, math.MaxInt) // there are few
 		if err != nil {
 			return err
@@ -112,7 +113,7 @@ func (p *Pool) erase(r Req, ino Ino, n *inode, b *burden, now time.Time) error {
 // putOrphan notes that an inode has no name any more and is still open: where it was, which is charged for it.
 func (p *Pool) putOrphan(ino Ino, at spot) error {
 	at.path = at.path[max(0, len(at.path)-maxLogPath):]
-	return p.do(&recPut{rowKey(rowOrphan, uint64(ino)), at.marshal()})
+	return p.do(&recPut{catalog.Key(catalog.Orphan, uint64(ino)), at.marshal()})
 }
 
 // rehome charges what a directory is still charged for, when it is removed, to the one above: nameless layers and

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/catalog"
 )
 
 // newPool64 is a pool of the smallest size that people get, with the geometry that they get.
@@ -84,7 +85,7 @@ func TestRoomMisuse(t *testing.T) {
 		"without a reservation": func(p *Pool) { ok(t, p.do(&recAnswer{unique: 1})) },
 		"more than was reserved": func(p *Pool) {
 			defer p.within(p.tryRoom(credit{bytes: 100}))()
-			ok(t, p.do(&recPut{rowKey(rowLink, 9), make([]byte, 100)}))
+			ok(t, p.do(&recPut{catalog.Key(catalog.Link, 9), make([]byte, 100)}))
 		},
 		"after it was given back": func(p *Pool) {
 			r := p.tryRoom(credit{bytes: 100})

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"slatefs/chain/catalog"
 	"slatefs/chain/ledger"
 )
 
@@ -130,7 +131,7 @@ func (p *Pool) reviveVolume(id uint64, d *doomed, at spot, frees int64, now time
 		return need, err
 	}
 	n.parent, n.name, n.ctime = at.dir, at.name, now
-	if err := p.do(&recPut{key: rowKey(rowDoomed, id)}); err != nil {
+	if err := p.do(&recPut{key: catalog.Key(catalog.Doomed, id)}); err != nil {
 		return Need{}, err
 	}
 	if err := p.putInode(d.vol, n); err != nil {
@@ -182,7 +183,7 @@ func (p *Pool) reviveSnapshot(id uint64, d *doomed, name string, frees int64, ou
 	if err != nil {
 		return err
 	}
-	if err := p.do(&recPut{key: rowKey(rowDoomed, id)}); err != nil {
+	if err := p.do(&recPut{key: catalog.Key(catalog.Doomed, id)}); err != nil {
 		return err
 	}
 	*out = p.attr(d.vol, n)
@@ -252,7 +253,7 @@ func (p *Pool) endDoomed(id uint64, now time.Time) error {
 			return err
 		}
 	}
-	return p.do(&recPut{key: rowKey(rowDoomed, id)})
+	return p.do(&recPut{key: catalog.Key(catalog.Doomed, id)})
 }
 
 // firstDoomed is the first of what is doomed by a time, and may be tried; 0: there is none.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"slatefs/alloc"
+	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
 )
 
@@ -37,7 +38,7 @@ func (p *Pool) endWalk(w *walk) {
 	p.noteWalk(w, nil)
 	w.job.walks--
 	w.job.dirty = true
-	p.gone = append(p.gone, rowKey(rowWalk, w.id))
+	p.gone = append(p.gone, catalog.Key(catalog.Walk, w.id))
 	if l := w.layer; l.dead && !p.walked(l) {
 		p.freeing -= l.own // what is left was counted and not found: check says so
 		p.forgetLayer(l)

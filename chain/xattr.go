@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
 	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
@@ -37,7 +38,7 @@ func checkXattr(name string) error {
 }
 
 func (p *Pool) xattr(ino Ino, name string) (val []byte, parts int, err error) {
-	row, ok, err := p.cat.long(xattrKey(ino, name))
+	row, ok, err := p.cat.Long(xattrKey(ino, name))
 	if err != nil {
 		return nil, 0, wrapCorrupt(err)
 	}
@@ -45,7 +46,7 @@ func (p *Pool) xattr(ino Ino, name string) (val []byte, parts int, err error) {
 	if !ok || d.Str() != name || d.Err != nil {
 		return nil, 0, fmt.Errorf("inode %d: attribute %s: %w", ino, name, ErrNoAttr)
 	}
-	return d.B, len(row)/partSize + 1, nil
+	return d.B, len(row)/catalog.PartSize + 1, nil
 }
 
 // GetXattr returns the value of a user.* attribute. ErrNoAttr: it has none of that name. ErrGone: there is no inode.
@@ -112,15 +113,15 @@ func xattrRow(name string, val []byte) []byte {
 
 // rowLens are the lengths of the rows of a value of n bytes.
 func rowLens(n int) (lens []int) {
-	for ; n >= partSize; n -= partSize {
-		lens = append(lens, partSize)
+	for ; n >= catalog.PartSize; n -= catalog.PartSize {
+		lens = append(lens, catalog.PartSize)
 	}
 	return append(lens, n)
 }
 
 // admitXattr refuses an attribute that there is no room for, with the one that it replaces away.
 func (p *Pool) admitXattr(ino Ino, name string, val []byte) error {
-	old, _, err := p.cat.long(xattrKey(ino, name))
+	old, _, err := p.cat.Long(xattrKey(ino, name))
 	if err != nil {
 		return wrapCorrupt(err)
 	}
@@ -155,8 +156,8 @@ func (p *Pool) xattrBytes(ino Ino) (sum int64, err error) {
 	if a := p.account(ino); a != nil {
 		return a.Numbers().Attrs, nil
 	}
-	hi := rowKey(rowXattr, uint64(ino)).Hi
-	err = p.cat.scan(meta.Key{Hi: hi}, func(k meta.Key, v []byte) bool {
+	hi := catalog.Key(catalog.Xattr, uint64(ino)).Hi
+	err = p.cat.Scan(meta.Key{Hi: hi}, func(k meta.Key, v []byte) bool {
 		if k.Hi != hi {
 			return false
 		}
@@ -219,8 +220,8 @@ func (p *Pool) ListXattr(ino Ino) ([]string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var out []string
-	hi := rowKey(rowXattr, uint64(ino)).Hi
-	err := p.cat.scan(meta.Key{Hi: hi}, func(k meta.Key, v []byte) bool {
+	hi := catalog.Key(catalog.Xattr, uint64(ino)).Hi
+	err := p.cat.Scan(meta.Key{Hi: hi}, func(k meta.Key, v []byte) bool {
 		if k.Hi != hi {
 			return false
 		}
