@@ -15,12 +15,13 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
 // readyMessage is what the daemon tells the process that started it, as a line of JSON.
 type readyMessage struct {
-	Error *wireError `json:"error,omitempty"` // nil: mounted
+	Error *control.Error `json:"error,omitempty"` // nil: mounted
 }
 
 // startBackground starts this program again as the daemon, and returns when the pool is mounted, or with the daemon's
@@ -69,7 +70,7 @@ func (a *app) startBackground(ctx context.Context, c mountConfig, opts []string)
 	if m.Error == nil {
 		return cmd.Process.Release()
 	}
-	return m.Error.err()
+	return m.Error.Err()
 }
 
 func notEOF(err error) error {
@@ -86,7 +87,7 @@ func (a *app) serveBackground(ctx context.Context, c mountConfig, ready *os.File
 	defer log.flush()
 	var m readyMessage
 	if err != nil {
-		m.Error = wireErrorOf(err)
+		m.Error = control.ErrorOf(err)
 	}
 	line, jsonErr := show.Encode(m)
 	if jsonErr == nil {

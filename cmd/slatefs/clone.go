@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 )
 
 func (a *app) cloneCmd() *cobra.Command {
@@ -34,7 +35,7 @@ Properties for -o:` + propHelp(chain.OnVolume),
 			if err != nil {
 				return err
 			}
-			_, err = opClone.call(ctx, l, cloneArgs{objs[0], objs[1], settings})
+			_, err = control.Clone.Call(ctx, l, control.CloneArgs{Object: objs[0], New: objs[1], Settings: settings})
 			return err
 		}),
 	}

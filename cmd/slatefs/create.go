@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -37,7 +38,7 @@ Properties for -o:` + propHelp(chain.OnVolume),
 			if err != nil {
 				return err
 			}
-			return a.create(ctx, args, createArgs{Size: sz.Bytes, Settings: settings, Dry: dry})
+			return a.create(ctx, args, control.CreateArgs{Size: sz.Bytes, Settings: settings, Dry: dry})
 		}),
 	}
 	cmd.Flags().Var(&sz, "size", "size of each volume, as 20G")
@@ -46,7 +47,7 @@ Properties for -o:` + propHelp(chain.OnVolume),
 	return cmd
 }
 
-func (a *app) create(ctx context.Context, files []string, args createArgs) (err error) {
+func (a *app) create(ctx context.Context, files []string, args control.CreateArgs) (err error) {
 	f, err := a.finder()
 	if err != nil {
 		return err
@@ -58,7 +59,7 @@ func (a *app) create(ctx context.Context, files []string, args createArgs) (err 
 	umask := unix.Umask(0)
 	unix.Umask(umask)
 	args.Mode = uint32(0o666 &^ umask)
-	list, err := opCreate.call(ctx, l, args)
+	list, err := control.Create.Call(ctx, l, args)
 	if err != nil {
 		return err
 	}

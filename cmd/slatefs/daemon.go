@@ -13,6 +13,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
@@ -42,7 +43,7 @@ type daemon struct {
 	srv     *fs.Server
 	watch   *watcher
 	grower  *grower
-	control *controlServer
+	control *control.Server
 
 	recorder *recorder
 	live     host.Live
@@ -93,20 +94,20 @@ func (a *app) startDaemon(c mountConfig, log *slog.Logger) (d *daemon, err error
 
 // listen makes the control socket, and says what is answered on it.
 func (d *daemon) listen(s *service) error {
-	d.control = newControlServer(d.log)
+	d.control = control.NewServer(d.log)
 	s.handleAll(d.control)
-	handle(d.control, opInfo, d.info)
-	handle(d.control, opUmount, d.umount)
-	handle(d.control, opExtend, d.grower.extendOp)
-	handle(d.control, opReduce, d.grower.reduceOp)
+	control.Handle(d.control, control.Info, d.info)
+	control.Handle(d.control, control.Umount, d.umount)
+	control.Handle(d.control, control.Extend, d.grower.extendOp)
+	control.Handle(d.control, control.Reduce, d.grower.reduceOp)
 	if d.pool.ReadOnly() {
-		d.control.onlyReading(fmt.Errorf("pool %s is mounted for reading (-o ro): %w", d.live.Name, chain.ErrReadOnly))
+		d.control.OnlyReading(fmt.Errorf("pool %s is mounted for reading (-o ro): %w", d.live.Name, chain.ErrReadOnly))
 	}
 	socket, err := d.host.SocketDir(d.live.UUID)
 	if err != nil {
 		return fmt.Errorf("control: %w", err)
 	}
-	return d.control.listen(socket)
+	return d.control.Listen(socket)
 }
 
 // openPool opens the device, takes both locks, and opens the pool.
@@ -131,7 +132,7 @@ func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
 	}
 	d.live = host.Live{
 		UUID: id, Name: name, Device: c.pool.device, Identity: dev.Identity(), PID: os.Getpid(), Started: d.now(),
-		Socket: a.host.SocketPath(id), Version: version(), Log: c.opts.log,
+		Socket: a.host.SocketPath(id), Version: control.Version(), Log: c.opts.log,
 	}
 	d.sayWhere(a)
 	if err := d.open(a, dev, c); err != nil {
@@ -182,7 +183,7 @@ func (d *daemon) readSettings(a *app) *settings {
 
 // startEraser makes the eraser and gives it to the pool for writers that wait.
 func (d *daemon) startEraser(dev *blockdev.File, s *service) (err error) {
-	words := chain.How{Program: "slatefs " + version(), Device: deviceName(dev)}
+	words := chain.How{Program: "slatefs " + control.Version(), Device: deviceName(dev)}
 	d.eraser, err = erase.New(dev, logged{d.pool, words}, erase.Config{Clock: erase.NewClock(d.now), Logger: d.log})
 	if err != nil {
 		return err
@@ -260,7 +261,7 @@ func (d *daemon) serve(ctx context.Context) error {
 
 // parts are what runs, in the order of its start. Only the mount may end the daemon.
 func (d *daemon) parts() []part {
-	mount, control := part{"mount", d.serveMount}, d.helper("control", d.control.serve)
+	mount, control := part{"mount", d.serveMount}, d.helper("control", d.control.Serve)
 	if d.pool.ReadOnly() {
 		return []part{mount, control}
 	}
@@ -388,8 +389,8 @@ func (d *daemon) detach() error {
 }
 
 // info tells the state of the pool.
-func (d *daemon) info(context.Context, peer, none) (poolInfo, error) {
-	i := poolInfo{Live: d.live, Usage: usageOf(d.pool.Usage()), OpenFiles: d.srv.OpenFiles(), Notices: d.watch.events.Load()}
+func (d *daemon) info(context.Context, control.Peer, control.None) (control.PoolInfo, error) {
+	i := control.PoolInfo{Live: d.live, Usage: usageOf(d.pool.Usage()), OpenFiles: d.srv.OpenFiles(), Notices: d.watch.events.Load()}
 	if err := d.pool.Failed(); err != nil {
 		i.Failed = err.Error()
 	}
@@ -401,7 +402,7 @@ func (d *daemon) info(context.Context, peer, none) (poolInfo, error) {
 }
 
 // umount unmounts if nothing is open, or else, if asked to, after the last close.
-func (d *daemon) umount(ctx context.Context, who peer, args umountArgs) (umountResult, error) {
+func (d *daemon) umount(ctx context.Context, who control.Peer, args control.UmountArgs) (control.UmountResult, error) {
 	n := d.srv.Drain(true)
 	for try := 0; n > 0 && !args.Wait && try < 20 && ctx.Err() == nil; try++ { // as service.patient
 		if holders, err := d.srv.Holders(0); err != nil || len(holders) > 0 {
@@ -411,19 +412,19 @@ func (d *daemon) umount(ctx context.Context, who peer, args umountArgs) (umountR
 		n = d.srv.OpenFiles()
 	}
 	if args.Wait {
-		d.log.Info("changed by a command", "command", who.op, "pool", d.live.Name, "by", who.String(), "wait", true, "open", n)
+		d.log.Info("changed by a command", "command", who.Op, "pool", d.live.Name, "by", who.String(), "wait", true, "open", n)
 		d.requestEnd()
-		return umountResult{n}, nil
+		return control.UmountResult{Open: n}, nil
 	}
 	if n > 0 {
 		d.srv.Drain(false)
-		return umountResult{}, show.Hinted(fmt.Errorf("%s: busy: open by %s", d.live.Dir, holdersText(d.srv.Holders(0))),
+		return control.UmountResult{}, show.Hinted(fmt.Errorf("%s: busy: open by %s", d.live.Dir, holdersText(d.srv.Holders(0))),
 			"slatefs umount --wait %s refuses new opens and ends after the last close", d.live.Dir)
 	}
 	if err := d.srv.Unmount(); err != nil {
 		d.srv.Drain(false)
-		return umountResult{}, show.Hinted(err, "some process has its working directory below %s", d.live.Dir)
+		return control.UmountResult{}, show.Hinted(err, "some process has its working directory below %s", d.live.Dir)
 	}
-	d.log.Info("changed by a command", "command", who.op, "pool", d.live.Name, "by", who.String())
-	return umountResult{}, nil
+	d.log.Info("changed by a command", "command", who.Op, "pool", d.live.Name, "by", who.String())
+	return control.UmountResult{}, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -61,8 +62,8 @@ func (a *app) destroy(ctx context.Context, arg string, f destroyFlags) error {
 	if err != nil {
 		return err
 	}
-	args := destroyArgs{Object: o, Snapshots: f.snapshots, Clones: f.clones, Deferred: f.deferred, DryRun: f.dryRun, Now: f.now}
-	res, err := opDestroy.call(ctx, l, args)
+	args := control.DestroyArgs{Object: o, Snapshots: f.snapshots, Clones: f.clones, Deferred: f.deferred, DryRun: f.dryRun, Now: f.now}
+	res, err := control.Destroy.Call(ctx, l, args)
 	if err != nil {
 		return err
 	}
@@ -84,7 +85,7 @@ func (a *app) destroy(ctx context.Context, arg string, f destroyFlags) error {
 }
 
 // printDestroyed says what was destroyed; parsable as zfs does it, a keyword and a tab.
-func printDestroyed(w io.Writer, res destroyResult, parsable bool) error {
+func printDestroyed(w io.Writer, res control.DestroyResult, parsable bool) error {
 	var b strings.Builder
 	for _, name := range res.Destroyed {
 		if parsable {
@@ -109,7 +110,7 @@ func printDestroyed(w io.Writer, res destroyResult, parsable bool) error {
 }
 
 // printForecast says what would be destroyed, and what that would free.
-func (a *app) printForecast(res destroyResult, f destroyFlags) error {
+func (a *app) printForecast(res control.DestroyResult, f destroyFlags) error {
 	if !f.verbose {
 		return nil
 	}
@@ -131,7 +132,7 @@ func (a *app) printForecast(res destroyResult, f destroyFlags) error {
 }
 
 // forecastText is a forecast in a line.
-func forecastText(d *destroyForecast, now time.Time) string {
+func forecastText(d *control.DestroyForecast, now time.Time) string {
 	s := "would free " + show.FormatSize(d.Frees)
 	if d.Kept > 0 {
 		s += show.Printable(" (of %s; %s is still seen by %s)", show.FormatSize(d.Frees+d.Kept), show.FormatSize(d.Kept), strings.Join(d.SeenBy, ", "))

@@ -3,15 +3,17 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"slatefs/cmd/slatefs/internal/control"
 )
 
 // did logs a change that a command has made: each has one line, which is written when it is done.
-func (s *service) did(who peer, attrs ...any) {
-	s.log.Info("changed by a command", append([]any{"command", who.op, "pool", s.pool.Name(), "by", who.String()}, attrs...)...)
+func (s *service) did(who control.Peer, attrs ...any) {
+	s.log.Info("changed by a command", append([]any{"command", who.Op, "pool", s.pool.Name(), "by", who.String()}, attrs...)...)
 }
 
 // settingsText is settings as people type them.
-func settingsText(list []setting) string {
+func settingsText(list []control.Setting) string {
 	var words []string
 	for _, s := range list {
 		if s.Inherit {

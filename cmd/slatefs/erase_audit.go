@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -45,7 +46,7 @@ func (a *app) audit(ctx context.Context, arg string, f show.Format) error {
 	if err != nil {
 		return err
 	}
-	var info auditInfo
+	var info control.AuditInfo
 	if ref.live != nil {
 		info, err = a.auditOnline(ctx, *ref.live)
 	} else {
@@ -66,7 +67,7 @@ func (a *app) audit(ctx context.Context, arg string, f show.Format) error {
 }
 
 // auditOffline audits a pool that is not mounted, in this process.
-func (a *app) auditOffline(ctx context.Context, ref poolRef) (info auditInfo, err error) {
+func (a *app) auditOffline(ctx context.Context, ref poolRef) (info control.AuditInfo, err error) {
 	p, close, err := a.openOffline(ctx, ref)
 	if err != nil {
 		return info, err
@@ -81,10 +82,10 @@ func (a *app) auditOffline(ctx context.Context, ref poolRef) (info auditInfo, er
 }
 
 // auditOnline lets the daemon do it, which tells how far it is.
-func (a *app) auditOnline(ctx context.Context, l host.Live) (auditInfo, error) {
+func (a *app) auditOnline(ctx context.Context, l host.Live) (control.AuditInfo, error) {
 	var at progressMark
-	return slowly(ctx, a, "audit", at.get, func(ctx context.Context) (auditInfo, error) {
-		return opAudit.call(ctx, l, none{}, func(p progressInfo) { at.set(p.Done, p.Total) })
+	return slowly(ctx, a, "audit", at.get, func(ctx context.Context) (control.AuditInfo, error) {
+		return control.Audit.Call(ctx, l, control.None{}, func(p control.Progress) { at.set(p.Done, p.Total) })
 	})
 }
 
@@ -138,7 +139,7 @@ func (m *progressMark) set(done, total int64) {
 func (m *progressMark) get(context.Context) (done, total int64) { return m.done.Load(), m.total.Load() }
 
 // printAudit shows what was found: addresses first, what was read last.
-func printAudit(w io.Writer, i auditInfo, f show.Format) error {
+func printAudit(w io.Writer, i control.AuditInfo, f show.Format) error {
 	var b strings.Builder
 	for _, at := range i.Found {
 		fmt.Fprintf(&b, "residue: block at byte %d (%#x) is not zero and in no erase job\n", at, at)

@@ -14,24 +14,24 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
 // certificate is what can be shown of a thing's end.
 type certificate struct {
-	Made     time.Time     `json:"made"`
-	Asked    []string      `json:"asked_for"`
-	Claim    string        `json:"claim"`
-	Complete bool          `json:"complete"` // all that was freed is zeroed, and may be called erased
-	Records  []eraseRecord `json:"records"`
-	Open     []jobInfo     `json:"open_jobs"`
-	Freed    int64         `json:"freed"`
-	Erased   int64         `json:"erased"`       // of what is claimed
-	Unproven int64         `json:"not_claimed"`  // zeroed, and not called erased: erase=none, or released only
-	Queued   int64         `json:"queued"`       // of open jobs
-	Failed   int64         `json:"failed"`       // of open jobs
-	Kept     int64         `json:"still_in_use"` // others showed it when it was destroyed
+	Made     time.Time             `json:"made"`
+	Asked    []string              `json:"asked_for"`
+	Claim    string                `json:"claim"`
+	Complete bool                  `json:"complete"` // all that was freed is zeroed, and may be called erased
+	Records  []control.EraseRecord `json:"records"`
+	Open     []control.JobInfo     `json:"open_jobs"`
+	Freed    int64                 `json:"freed"`
+	Erased   int64                 `json:"erased"`       // of what is claimed
+	Unproven int64                 `json:"not_claimed"`  // zeroed, and not called erased: erase=none, or released only
+	Queued   int64                 `json:"queued"`       // of open jobs
+	Failed   int64                 `json:"failed"`       // of open jobs
+	Kept     int64                 `json:"still_in_use"` // others showed it when it was destroyed
 }
 
 const eraseClaim = `NIST SP 800-88 Clear of the logical device: the blocks listed as erased were overwritten with zeros, or zeroed by the
@@ -69,11 +69,11 @@ func (a *app) certificate(ctx context.Context, asked []string, pool, file string
 	if err != nil {
 		return err
 	}
-	recs, err := opEraseLog.call(ctx, l, none{})
+	recs, err := control.EraseLog.Call(ctx, l, control.None{})
 	if err != nil {
 		return err
 	}
-	info, err := opJobs.call(ctx, l, none{})
+	info, err := control.Jobs.Call(ctx, l, control.None{})
 	if err != nil {
 		return err
 	}
@@ -112,8 +112,8 @@ func (a *app) put(file string, b []byte) error {
 }
 
 // newCertificate collects the records and the open jobs of what is asked for; what nothing is known of is an error.
-func (a *app) newCertificate(asked []string, recs []eraseRecord, info eraseInfo) (*certificate, error) {
-	c := &certificate{Made: a.now(), Asked: asked, Claim: eraseClaim, Records: []eraseRecord{}, Open: []jobInfo{}}
+func (a *app) newCertificate(asked []string, recs []control.EraseRecord, info control.EraseInfo) (*certificate, error) {
+	c := &certificate{Made: a.now(), Asked: asked, Claim: eraseClaim, Records: []control.EraseRecord{}, Open: []control.JobInfo{}}
 	found := map[string]bool{}
 	wanted := func(id uint64, uuids ...string) (yes bool) {
 		for _, q := range asked {
@@ -136,7 +136,7 @@ func (a *app) newCertificate(asked []string, recs []eraseRecord, info eraseInfo)
 			c.Open = append(c.Open, j)
 			c.Freed, c.Kept = c.Freed+j.Freed, c.Kept+j.Kept
 			c.Queued, c.Failed = c.Queued+j.Dirty, c.Failed+j.Failed
-			if j.Policy == chain.EraseNone {
+			if j.Policy == control.EraseNone {
 				c.Unproven += j.Erased + j.Released
 			} else {
 				c.Erased, c.Unproven = c.Erased+j.Erased, c.Unproven+j.Released
@@ -153,10 +153,10 @@ func (a *app) newCertificate(asked []string, recs []eraseRecord, info eraseInfo)
 	return c, nil
 }
 
-func (c *certificate) add(r eraseRecord) {
+func (c *certificate) add(r control.EraseRecord) {
 	c.Records = append(c.Records, r)
 	c.Freed, c.Kept = c.Freed+r.Freed, c.Kept+r.Kept
-	if r.claimed() {
+	if r.Claimed() {
 		c.Erased += r.Erased
 	} else {
 		c.Unproven += r.Erased + r.Released
@@ -201,7 +201,7 @@ func quoteNone(s string) string {
 }
 
 // describeRecord prints a record.
-func describeRecord(w io.Writer, e eraseRecord) {
+func describeRecord(w io.Writer, e control.EraseRecord) {
 	line := func(name, format string, args ...any) {
 		_, _ = fmt.Fprintf(w, "%-16s %s\n", name, show.Printable(format, args...)) //nolint:errcheck // into memory
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -27,7 +28,7 @@ are those of erase status.`,
 			if err != nil {
 				return err
 			}
-			_, err = opFirst.call(ctx, l, firstArgs{id})
+			_, err = control.First.Call(ctx, l, control.FirstArgs{ID: id})
 			return err
 		}),
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -49,13 +50,13 @@ func (a *app) eraseLog(ctx context.Context, pool string, f eraseLogFlags) error 
 	if err != nil {
 		return err
 	}
-	recs, err := opEraseLog.call(ctx, l, none{})
+	recs, err := control.EraseLog.Call(ctx, l, control.None{})
 	if err != nil {
 		return err
 	}
-	recs = slices.DeleteFunc(recs, func(r eraseRecord) bool {
+	recs = slices.DeleteFunc(recs, func(r control.EraseRecord) bool {
 		other := f.volume != "" && f.volume != r.Volume && !strings.EqualFold(f.volume, r.VolumeUUID)
-		return other || !since.IsZero() && r.ended().Before(since)
+		return other || !since.IsZero() && r.Ended().Before(since)
 	})
 	if f.JSON {
 		return show.WriteJSON(a.stdout, "slatefs erase log", "log", recs)
@@ -66,11 +67,11 @@ func (a *app) eraseLog(ctx context.Context, pool string, f eraseLogFlags) error 
 		if r.ID == 0 {
 			id = ""
 		}
-		if !r.claimed() {
+		if !r.Claimed() {
 			note = strings.TrimPrefix(note+", not called erased", ", ")
 		}
 		rows[i] = []string{
-			id, f.Time(r.ended()), f.Size(r.Freed), f.Size(r.Erased), f.Size(r.Kept), note, r.Who, r.Reason, subject(r.Volume, r.Snapshot),
+			id, f.Time(r.Ended()), f.Size(r.Freed), f.Size(r.Erased), f.Size(r.Kept), note, r.Who, r.Reason, subject(r.Volume, r.Snapshot),
 		}
 	}
 	return f.Table(a.stdout, show.Columns("ID ENDED >FREED >ZEROED >KEPT METHOD WHO REASON VOLUME"), rows)

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 )
 
 // erasePauseCmd is pause, or resume.
@@ -31,8 +32,8 @@ one zeroed: nothing is handed out that is not zero.`,
 		if err != nil {
 			return err
 		}
-		set := setArgs{Object: object{Path: "/", Arg: args[0]}, Settings: []setting{{Name: chain.PropPaused, Value: value}}}
-		_, err = opSetProps.call(ctx, l, set)
+		set := control.SetArgs{Object: control.Object{Path: "/", Arg: args[0]}, Settings: []control.Setting{{Name: chain.PropPaused, Value: value}}}
+		_, err = control.Set.Call(ctx, l, set)
 		return err
 	})
 	return cmd

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -31,7 +32,7 @@ by method and by what made somebody zero them, errors by kind, the queue, its ol
 			if err != nil {
 				return err
 			}
-			info, err := opJobs.call(ctx, l, none{})
+			info, err := control.Jobs.Call(ctx, l, control.None{})
 			if err != nil {
 				return err
 			}
@@ -42,7 +43,7 @@ by method and by what made somebody zero them, errors by kind, the queue, its ol
 	return cmd
 }
 
-func (a *app) printErase(info eraseInfo, f show.Format) error {
+func (a *app) printErase(info control.EraseInfo, f show.Format) error {
 	if f.JSON {
 		return show.WriteJSON(a.stdout, "slatefs erase status", "erase", info)
 	}
@@ -75,7 +76,7 @@ func (a *app) printErase(info eraseInfo, f show.Format) error {
 }
 
 // eraseSummary is what stands above the jobs.
-func eraseSummary(info eraseInfo, f show.Format, now time.Time) string {
+func eraseSummary(info control.EraseInfo, f show.Format, now time.Time) string {
 	left := info.Dirty + info.Freeing - info.Unsched
 	s := fmt.Sprintf("pool %s: ", info.Pool)
 	what := "to erase"
@@ -116,7 +117,7 @@ func eraseSummary(info eraseInfo, f show.Format, now time.Time) string {
 }
 
 // methodWords names the method in use, and that it was found, not set.
-func methodWords(info eraseInfo) string {
+func methodWords(info control.EraseInfo) string {
 	if info.MethodSet == info.Method {
 		return info.Method
 	}

@@ -16,14 +16,15 @@ import (
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/super"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 )
 
 // eraseState is what erase status -j says.
-func (l *lab) eraseState() eraseInfo {
+func (l *lab) eraseState() control.EraseInfo {
 	l.t.Helper()
-	var out struct{ Erase eraseInfo }
+	var out struct{ Erase control.EraseInfo }
 	if err := json.Unmarshal([]byte(l.ok("erase status -j lab")), &out); err != nil {
 		l.t.Fatal(err)
 	}
@@ -277,7 +278,7 @@ func TestAudit(t *testing.T) {
 	if want := fmt.Sprintf("residue: block at byte %d (%#x) is not zero and in no erase job\n", at, at); code != show.ExitFailed || text != "" || !strings.HasPrefix(out, want) || !strings.HasSuffix(out, ": 1 blocks of residue, 0 unreadable\n") {
 		t.Errorf("exit code %d\n%s%s", code, out, text)
 	}
-	var got struct{ Audit auditInfo }
+	var got struct{ Audit control.AuditInfo }
 	out, _, code = l.run("erase audit -j lab")
 	if err := json.Unmarshal([]byte(out), &got); err != nil || code != show.ExitFailed || !slices.Equal(got.Audit.Found, []int64{at}) || got.Audit.Pool != "lab" || got.Audit.Clean == 0 {
 		t.Errorf("exit code %d, %v\n%s", code, err, out)

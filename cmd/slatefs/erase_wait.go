@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -68,7 +68,7 @@ const pollTime = 100 * time.Millisecond
 func (a *app) waitErased(ctx context.Context, l host.Live, ids []uint64) (err error) {
 	w := newEraseWait(ids)
 	// What is freed without a job yet gets one by this, so that an empty list means what it says.
-	if _, err := opDrain.call(ctx, l, none{}); err != nil {
+	if _, err := control.Drain.Call(ctx, l, control.None{}); err != nil {
 		return err
 	}
 	bar := show.NewProgress(a.stderr, a.now, "erase")
@@ -76,7 +76,7 @@ func (a *app) waitErased(ctx context.Context, l host.Live, ids []uint64) (err er
 	t := time.NewTicker(pollTime)
 	defer t.Stop()
 	for {
-		info, err := opJobs.call(ctx, l, none{})
+		info, err := control.Jobs.Call(ctx, l, control.None{})
 		if err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func (a *app) waitErased(ctx context.Context, l host.Live, ids []uint64) (err er
 		case w.swept || len(ids) > 0:
 			return nil
 		default: // a sweep may find more
-			if _, err := opDrain.call(ctx, l, none{}); err != nil {
+			if _, err := control.Drain.Call(ctx, l, control.None{}); err != nil {
 				return err
 			}
 			w.swept = true
@@ -110,14 +110,14 @@ func (a *app) waitErased(ctx context.Context, l host.Live, ids []uint64) (err er
 
 // eraseWait follows jobs to their end.
 type eraseWait struct {
-	ids     []uint64         // empty: all
-	seen    map[uint64]int64 // of each job, the bytes that were freed
-	before  map[uint64]int64 // and those that had been erased when it was first seen
-	active  []jobInfo        // those that are waited for, at the last look
-	none    map[uint64]bool  // jobs with erase=none, which are not waited for
-	skipped []uint64         // of them, those that were asked for, to be told
-	swept   bool             // nothing was left, and a sweep found nothing yet
-	told    bool             // why nothing moves
+	ids     []uint64          // empty: all
+	seen    map[uint64]int64  // of each job, the bytes that were freed
+	before  map[uint64]int64  // and those that had been erased when it was first seen
+	active  []control.JobInfo // those that are waited for, at the last look
+	none    map[uint64]bool   // jobs with erase=none, which are not waited for
+	skipped []uint64          // of them, those that were asked for, to be told
+	swept   bool              // nothing was left, and a sweep found nothing yet
+	told    bool              // why nothing moves
 
 	released struct{ first, last int64 } // bytes that the pool had released, at the first look and the last
 }
@@ -136,7 +136,7 @@ func (w *eraseWait) tellSkipped(out io.Writer) {
 
 // look takes in a list of jobs: bytes done and in all since the wait began, and how many jobs are left. What was erased
 // before does not count: the rate that is shown would be above that of the pool.
-func (w *eraseWait) look(info eraseInfo) (done, total int64, left int) {
+func (w *eraseWait) look(info control.EraseInfo) (done, total int64, left int) {
 	if len(w.before) == 0 {
 		w.released.first = info.Released
 	}
@@ -148,7 +148,7 @@ func (w *eraseWait) look(info eraseInfo) (done, total int64, left int) {
 		if len(w.ids) > 0 && !asked {
 			continue
 		}
-		if j.Policy == chain.EraseNone {
+		if j.Policy == control.EraseNone {
 			if asked && !w.none[j.ID] {
 				w.skipped = append(w.skipped, j.ID)
 			}
@@ -184,7 +184,7 @@ func (a *app) sayReleased(w *eraseWait) error {
 }
 
 // sayResting tells once why nothing moves.
-func (a *app) sayResting(w *eraseWait, info eraseInfo, left int) error {
+func (a *app) sayResting(w *eraseWait, info control.EraseInfo, left int) error {
 	switch {
 	case w.told || left == 0:
 		return nil
@@ -230,7 +230,7 @@ const answerTime = 2 * time.Second
 func (a *app) timeUp(ctx context.Context, l host.Live, ids []uint64, given time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	info, err := opJobs.call(ctx, l, none{})
+	info, err := control.Jobs.Call(ctx, l, control.None{})
 	if err != nil {
 		return fmt.Errorf("time is up after %v, and what is left is not known: %w", given, err)
 	}
@@ -240,7 +240,7 @@ func (a *app) timeUp(ctx context.Context, l host.Live, ids []uint64, given time.
 }
 
 // left is what is left after the given time.
-func (w *eraseWait) left(info eraseInfo, given time.Duration) string {
+func (w *eraseWait) left(info control.EraseInfo, given time.Duration) string {
 	var bytes int64
 	for _, j := range w.active {
 		bytes += j.Dirty + j.Failed

@@ -8,6 +8,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/erase"
 )
 
@@ -15,7 +16,7 @@ import (
 type eraseDevice interface{ Methods() []blockdev.Method }
 
 // offered refuses a method that a device does not have.
-func offered(dev eraseDevice, settings []setting) error {
+func offered(dev eraseDevice, settings []control.Setting) error {
 	for _, s := range settings {
 		if s.Name != chain.PropEraseMethod || s.Inherit {
 			continue

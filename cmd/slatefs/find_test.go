@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -65,8 +66,8 @@ func TestLongSnapshotNames(t *testing.T) {
 	l.ok("clone /lab/.snap/" + file + "@" + snap + " /lab/c")
 	l.ok("rename " + at + " short")
 	l.ok("rename /lab/" + file + "@short " + snap)
-	pair := object{Arg: at, Path: file, Snap: snap}
-	rows, err := opList.call(t.Context(), l.live, listArgs{Objects: []object{pair}, Types: []string{typeSnapshot}})
+	pair := control.Object{Arg: at, Path: file, Snap: snap}
+	rows, err := control.List.Call(t.Context(), l.live, control.ListArgs{Objects: []control.Object{pair}, Types: []string{control.TypeSnapshot}})
 	if err != nil || len(rows) != 1 || rows[0].Name != at {
 		t.Errorf("the pair is %+v, %v", rows, err)
 	}
@@ -88,15 +89,15 @@ func TestFindReadings(t *testing.T) {
 	}
 	l.refused(show.ExitFailed, "/lab/d@x/w: not found", "destroy /lab/d@x/w")
 	s := &service{pool: l.pool}
-	for _, o := range []object{{Path: "d/v@"}, {Path: "@"}, {Path: "@x"}, {Path: ".snap/@"}, {Path: ".snap"}, {Path: "no/v@x"}} {
+	for _, o := range []control.Object{{Path: "d/v@"}, {Path: "@"}, {Path: "@x"}, {Path: ".snap/@"}, {Path: ".snap"}, {Path: "no/v@x"}} {
 		if a, snap, err := s.find(o, either); err == nil && snap != "" && a.Ino == 0 {
 			t.Errorf("%q means %q of nothing", o.Path, snap)
 		}
 	}
-	if _, _, err := s.find(object{Path: ".snap/v@s"}, either); err == nil {
+	if _, _, err := s.find(control.Object{Path: ".snap/v@s"}, either); err == nil {
 		t.Error("a snapshot of nothing was found")
 	}
-	if _, snap, err := s.find(object{Path: "d/.snap/v@x"}, either); err != nil || snap != "x" {
+	if _, snap, err := s.find(control.Object{Path: "d/.snap/v@x"}, either); err != nil || snap != "x" {
 		t.Errorf("%q, %v", snap, err)
 	}
 }

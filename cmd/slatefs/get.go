@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -98,7 +99,7 @@ func (a *app) propRows(ctx context.Context, names, paths []string, recursive boo
 		if err != nil {
 			return nil, err
 		}
-		values, err := opGetProps.call(ctx, l, getArgs{Object: o, Names: names, Recursive: recursive})
+		values, err := control.Get.Call(ctx, l, control.GetArgs{Object: o, Names: names, Recursive: recursive})
 		if err != nil {
 			return nil, err
 		}

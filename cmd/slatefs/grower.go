@@ -13,6 +13,7 @@ import (
 	"slatefs/chain/blockdev"
 	"slatefs/chain/lvm"
 	"slatefs/chain/size"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -172,21 +173,21 @@ func (g *grower) nextStep(total, free, unit, lack int64) (int64, error) {
 }
 
 // extendOp is the operation of the control protocol.
-func (g *grower) extendOp(ctx context.Context, who peer, args extendArgs) (r poolSize, err error) {
+func (g *grower) extendOp(ctx context.Context, who control.Peer, args control.ExtendArgs) (r control.PoolSize, err error) {
 	r.Before, r.After, err = g.extend(ctx, args)
 	g.told(who, r)
 	return r, err
 }
 
 // told logs what a command has made of the pool's size, also one that failed on its way.
-func (g *grower) told(who peer, r poolSize) {
+func (g *grower) told(who control.Peer, r control.PoolSize) {
 	if r.After != r.Before {
-		g.log.Info("changed by a command", "command", who.op, "pool", g.pool.Name(), "by", who.String(), "from", show.FormatSize(r.Before), "to", show.FormatSize(r.After))
+		g.log.Info("changed by a command", "command", who.Op, "pool", g.pool.Name(), "by", who.String(), "from", show.FormatSize(r.Before), "to", show.FormatSize(r.After))
 	}
 }
 
 // extend makes the pool larger as it was asked to.
-func (g *grower) extend(ctx context.Context, args extendArgs) (before, after int64, err error) {
+func (g *grower) extend(ctx context.Context, args control.ExtendArgs) (before, after int64, err error) {
 	return g.change(ctx, func(total, free, unit int64) (int64, error) {
 		size := args.Size
 		if args.More {
@@ -240,7 +241,7 @@ func (g *grower) change(ctx context.Context, size func(total, free, unit int64) 
 }
 
 // reduceOp is the operation of the control protocol.
-func (g *grower) reduceOp(ctx context.Context, who peer, args reduceArgs) (r poolSize, err error) {
+func (g *grower) reduceOp(ctx context.Context, who control.Peer, args control.ReduceArgs) (r control.PoolSize, err error) {
 	r.Before, r.After, err = g.reduce(ctx, args.Least)
 	g.told(who, r)
 	return r, err

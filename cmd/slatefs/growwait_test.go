@@ -13,6 +13,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/lvm"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -93,7 +94,7 @@ func TestWriterThatGoesLeavesTheStep(t *testing.T) {
 	}
 	ctx, cancel = context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := g.extend(ctx, extendArgs{Size: 1 << 20, More: true}); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "another change") {
+	if _, _, err := g.extend(ctx, control.ExtendArgs{Size: 1 << 20, More: true}); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "another change") {
 		t.Errorf("extend: %v", err)
 	}
 }

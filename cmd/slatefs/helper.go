@@ -74,3 +74,13 @@ func (h *helper) trouble() (why string, times int) {
 	defer h.mu.Unlock()
 	return h.why, h.times
 }
+
+// rest waits for so long, or until ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

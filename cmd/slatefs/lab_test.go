@@ -18,6 +18,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
@@ -112,25 +113,25 @@ func (l *lab) serve(h host.Host) {
 		t.Fatal(err)
 	}
 	s := &service{pool: l.pool, own: l.own, eraser: eraser, view: l.view, log: slog.New(slog.DiscardHandler), dir: "/lab", now: l.app.now, dev: l.disk}
-	control := newControlServer(s.log)
-	s.handleAll(control)
+	srv := control.NewServer(s.log)
+	s.handleAll(srv)
 	l.live = host.Live{UUID: uuid.UUID{9}, Name: "lab", Device: "/nowhere/lab.pool", Dir: "/lab", MountDev: "0:99", PID: 4711, Socket: h.SocketPath(uuid.UUID{9})}
-	handle(control, opInfo, func(context.Context, peer, none) (poolInfo, error) {
-		return poolInfo{Live: l.live, Usage: usageOf(l.pool.Usage())}, nil
+	control.Handle(srv, control.Info, func(context.Context, control.Peer, control.None) (control.PoolInfo, error) {
+		return control.PoolInfo{Live: l.live, Usage: usageOf(l.pool.Usage())}, nil
 	})
 	lock, err := h.LockPool(uuid.UUID{9})
 	if err != nil {
 		t.Fatal(err)
 	}
 	socket, err := h.SocketDir(uuid.UUID{9})
-	if err := errors.Join(err, control.listen(socket), lock.Publish(l.live), h.Register(host.Known{UUID: uuid.UUID{9}, Name: "lab", Device: l.live.Device, Dir: "/lab"})); err != nil {
+	if err := errors.Join(err, srv.Listen(socket), lock.Publish(l.live), h.Register(host.Known{UUID: uuid.UUID{9}, Name: "lab", Device: l.live.Device, Dir: "/lab"})); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	handle(control, opUmount, func(context.Context, peer, umountArgs) (umountResult, error) {
+	control.Handle(srv, control.Umount, func(context.Context, control.Peer, control.UmountArgs) (control.UmountResult, error) {
 		cancel()
-		return umountResult{}, nil
+		return control.UmountResult{}, nil
 	})
 	go func() {
 		end := part{"end", func(own context.Context) error {
@@ -141,7 +142,7 @@ func (l *lab) serve(h host.Host) {
 				return nil
 			}
 		}}
-		err := supervise(ctx, []part{{"pool", l.pool.Run}, {"eraser", eraser.Run}, end, {"control", control.serve}})
+		err := supervise(ctx, []part{{"pool", l.pool.Run}, {"eraser", eraser.Run}, end, {"control", srv.Serve}})
 		done <- errors.Join(err, l.pool.Close(), lock.Release())
 	}()
 	t.Cleanup(func() {

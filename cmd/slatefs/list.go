@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -111,14 +112,14 @@ func (a *app) list(ctx context.Context, paths []string, f listFlags) error {
 }
 
 // parse checks columns, types and order.
-func (f *listFlags) parse() (cols []listColumn, types []string, order func(a, b row) int, err error) {
+func (f *listFlags) parse() (cols []listColumn, types []string, order func(a, b control.Row) int, err error) {
 	var names []string
 	if types, err = parseTypes(f.types); err != nil {
 		return nil, nil, nil, err
 	}
 	if f.columns == nil {
 		f.columns = []string{"name", "used", "avail", "refer", "written", "volsize"}
-		if slices.Equal(types, []string{typeDestroyed}) {
+		if slices.Equal(types, []string{control.TypeDestroyed}) {
 			f.columns = []string{"id", "name", "used", "volsize", "destroyed", "goes"}
 		}
 	}
@@ -132,7 +133,7 @@ func (f *listFlags) parse() (cols []listColumn, types []string, order func(a, b 
 		}
 		cols = append(cols, c)
 	}
-	var orders []func(a, b row) int
+	var orders []func(a, b control.Row) int
 	for _, name := range f.sortUp {
 		c, err := columnNamed(name)
 		if err != nil {
@@ -145,9 +146,9 @@ func (f *listFlags) parse() (cols []listColumn, types []string, order func(a, b 
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		orders = append(orders, func(a, b row) int { return c.compare(b, a) })
+		orders = append(orders, func(a, b control.Row) int { return c.compare(b, a) })
 	}
-	return cols, types, func(a, b row) int {
+	return cols, types, func(a, b control.Row) int {
 		for _, o := range orders {
 			if c := o(a, b); c != 0 {
 				return c
@@ -160,23 +161,23 @@ func (f *listFlags) parse() (cols []listColumn, types []string, order func(a, b 
 // parseTypes reads -t; without it, everything but snapshots.
 func parseTypes(names []string) ([]string, error) {
 	if len(names) == 0 {
-		return []string{typePool, typeDirectory, typeVolume}, nil
+		return []string{control.TypePool, control.TypeDirectory, control.TypeVolume}, nil
 	}
 	var types []string
 	for _, n := range names {
 		switch strings.TrimSuffix(n, "s") {
 		case "all":
-			types = append(types, typePool, typeDirectory, typeVolume, typeSnapshot)
-		case typePool, typeVolume, typeSnapshot:
+			types = append(types, control.TypePool, control.TypeDirectory, control.TypeVolume, control.TypeSnapshot)
+		case control.TypePool, control.TypeVolume, control.TypeSnapshot:
 			types = append(types, strings.TrimSuffix(n, "s"))
-		case typeDirectory, "directorie", "dir":
-			types = append(types, typeDirectory)
+		case control.TypeDirectory, "directorie", "dir":
+			types = append(types, control.TypeDirectory)
 		case "snap":
-			types = append(types, typeSnapshot)
+			types = append(types, control.TypeSnapshot)
 		case "vol":
-			types = append(types, typeVolume)
-		case typeDestroyed:
-			types = append(types, typeDestroyed)
+			types = append(types, control.TypeVolume)
+		case control.TypeDestroyed:
+			types = append(types, control.TypeDestroyed)
 		default:
 			return nil, show.Usagef("list: -t %s: want volume, snapshot, directory, pool, destroyed or all", n)
 		}
@@ -185,18 +186,18 @@ func parseTypes(names []string) ([]string, error) {
 }
 
 // listRows asks the daemons for rows.
-func (a *app) listRows(ctx context.Context, paths, types []string, recursive bool) (rows []row, err error) {
+func (a *app) listRows(ctx context.Context, paths, types []string, recursive bool) (rows []control.Row, err error) {
 	f, err := a.finder()
 	if err != nil {
 		return nil, err
 	}
-	rows = []row{}
+	rows = []control.Row{}
 	if len(paths) == 0 {
 		for _, l := range f.live {
 			if l.Dir == "" {
 				continue // it is just starting
 			}
-			more, err := opList.call(ctx, l, listArgs{Types: types, Recursive: true})
+			more, err := control.List.Call(ctx, l, control.ListArgs{Types: types, Recursive: true})
 			if err != nil {
 				return nil, err
 			}
@@ -208,7 +209,7 @@ func (a *app) listRows(ctx context.Context, paths, types []string, recursive boo
 		if err != nil {
 			return nil, err
 		}
-		more, err := opList.call(ctx, l, listArgs{Objects: []object{o}, Types: types, Recursive: recursive})
+		more, err := control.List.Call(ctx, l, control.ListArgs{Objects: []control.Object{o}, Types: types, Recursive: recursive})
 		if err != nil {
 			return nil, err
 		}
@@ -218,7 +219,7 @@ func (a *app) listRows(ctx context.Context, paths, types []string, recursive boo
 }
 
 // listed finds what a PATH means; the name or the device of a mounted pool is its root.
-func (f *finder) listed(arg string) (host.Live, object, error) {
+func (f *finder) listed(arg string) (host.Live, control.Object, error) {
 	l, o, err := f.object(arg)
 	if err == nil || strings.Contains(arg, "/") && !strings.HasPrefix(arg, "/dev/") {
 		return l, o, err
@@ -231,5 +232,5 @@ func (f *finder) listed(arg string) (host.Live, object, error) {
 		return l, o, err
 	}
 	l, err = ref.mounted()
-	return l, object{Arg: arg}, err
+	return l, control.Object{Arg: arg}, err
 }

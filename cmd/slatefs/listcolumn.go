@@ -7,46 +7,47 @@ import (
 	"strings"
 	"time"
 
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
 // listColumn is a column of list: one of number, text and when is set.
 type listColumn struct {
 	name, short string
-	number      func(r row) *int64
+	number      func(r control.Row) *int64
 	count       bool // the number is not bytes
 	orNone      bool // 0 is printed as none
-	text        func(r row) string
-	when        func(r row) *time.Time
+	text        func(r control.Row) string
+	when        func(r control.Row) *time.Time
 }
 
 var listColumns = []listColumn{
-	{name: "name", text: func(r row) string { return r.Name }},
-	{name: "type", text: func(r row) string { return r.Type }},
-	{name: "volsize", number: func(r row) *int64 { return r.Size }},
-	{name: "used", number: func(r row) *int64 { return r.Used }},
-	{name: "available", short: "avail", number: func(r row) *int64 { return r.Avail }},
-	{name: "referenced", short: "refer", number: func(r row) *int64 { return r.Refer }},
-	{name: "written", number: func(r row) *int64 { return r.Written }},
-	{name: "usedbysnapshots", short: "usedsnap", number: func(r row) *int64 { return r.UsedSnap }},
-	{name: "usedbydataset", short: "usedds", number: func(r row) *int64 { return r.UsedDS }},
-	{name: "usedbyrefreservation", short: "usedrefreserv", number: func(r row) *int64 { return r.UsedRef }},
-	{name: "usedbychildren", short: "usedchild", number: func(r row) *int64 { return r.UsedChild }},
-	{name: "refreservation", short: "refreserv", number: func(r row) *int64 { return r.Refres }, orNone: true},
-	{name: "reservation", short: "reserv", number: func(r row) *int64 { return r.Reserv }, orNone: true},
-	{name: "quota", number: func(r row) *int64 { return r.Quota }, orNone: true},
-	{name: "refquota", number: func(r row) *int64 { return r.Refquota }, orNone: true},
-	{name: "metapromised", number: func(r row) *int64 { return r.MetaProm }},
-	{name: "metadata", number: func(r row) *int64 { return r.Metadata }},
-	{name: "freeing", number: func(r row) *int64 { return r.Freeing }},
-	{name: "erasing", number: func(r row) *int64 { return r.Erasing }},
-	{name: "origin", text: func(r row) string { return r.Origin }},
-	{name: "clones", text: func(r row) string { return strings.Join(r.Clones, ",") }},
-	{name: "creation", when: func(r row) *time.Time { return r.Created }},
-	{name: "id", number: func(r row) *int64 { return r.ID }, count: true},
-	{name: "destroyed", when: func(r row) *time.Time { return r.Destroyed }},
-	{name: "goes", when: func(r row) *time.Time { return r.Goes }},
-	{name: "snapshot_count", number: func(r row) *int64 { return r.Snapshots }, count: true},
+	{name: "name", text: func(r control.Row) string { return r.Name }},
+	{name: "type", text: func(r control.Row) string { return r.Type }},
+	{name: "volsize", number: func(r control.Row) *int64 { return r.Size }},
+	{name: "used", number: func(r control.Row) *int64 { return r.Used }},
+	{name: "available", short: "avail", number: func(r control.Row) *int64 { return r.Avail }},
+	{name: "referenced", short: "refer", number: func(r control.Row) *int64 { return r.Refer }},
+	{name: "written", number: func(r control.Row) *int64 { return r.Written }},
+	{name: "usedbysnapshots", short: "usedsnap", number: func(r control.Row) *int64 { return r.UsedSnap }},
+	{name: "usedbydataset", short: "usedds", number: func(r control.Row) *int64 { return r.UsedDS }},
+	{name: "usedbyrefreservation", short: "usedrefreserv", number: func(r control.Row) *int64 { return r.UsedRef }},
+	{name: "usedbychildren", short: "usedchild", number: func(r control.Row) *int64 { return r.UsedChild }},
+	{name: "refreservation", short: "refreserv", number: func(r control.Row) *int64 { return r.Refres }, orNone: true},
+	{name: "reservation", short: "reserv", number: func(r control.Row) *int64 { return r.Reserv }, orNone: true},
+	{name: "quota", number: func(r control.Row) *int64 { return r.Quota }, orNone: true},
+	{name: "refquota", number: func(r control.Row) *int64 { return r.Refquota }, orNone: true},
+	{name: "metapromised", number: func(r control.Row) *int64 { return r.MetaProm }},
+	{name: "metadata", number: func(r control.Row) *int64 { return r.Metadata }},
+	{name: "freeing", number: func(r control.Row) *int64 { return r.Freeing }},
+	{name: "erasing", number: func(r control.Row) *int64 { return r.Erasing }},
+	{name: "origin", text: func(r control.Row) string { return r.Origin }},
+	{name: "clones", text: func(r control.Row) string { return strings.Join(r.Clones, ",") }},
+	{name: "creation", when: func(r control.Row) *time.Time { return r.Created }},
+	{name: "id", number: func(r control.Row) *int64 { return r.ID }, count: true},
+	{name: "destroyed", when: func(r control.Row) *time.Time { return r.Destroyed }},
+	{name: "goes", when: func(r control.Row) *time.Time { return r.Goes }},
+	{name: "snapshot_count", number: func(r control.Row) *int64 { return r.Snapshots }, count: true},
 }
 
 func allColumns() (names []string) {
@@ -79,7 +80,7 @@ func columnNamed(name string) (listColumn, error) {
 }
 
 // cell prints the column of a row; empty: it has none.
-func (c listColumn) cell(f *show.Format, r row) string {
+func (c listColumn) cell(f *show.Format, r control.Row) string {
 	switch {
 	case c.text != nil:
 		return c.text(r)
@@ -102,7 +103,7 @@ func (c listColumn) cell(f *show.Format, r row) string {
 }
 
 // compare orders rows by the column.
-func (c listColumn) compare(a, b row) int {
+func (c listColumn) compare(a, b control.Row) int {
 	switch {
 	case c.text != nil:
 		return strings.Compare(c.text(a), c.text(b))

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -45,12 +46,12 @@ func (a *app) poolCheck(ctx context.Context, arg string, online, reclaim bool) e
 	if err != nil {
 		return err
 	}
-	var r checkReport
+	var r control.CheckReport
 	switch {
 	case ref.live != nil && !online:
 		return show.Hinted(fmt.Errorf("pool %s is mounted on %s", ref.name, ref.live.Dir), "pool check --online checks it while it is in use")
 	case ref.live != nil:
-		r, err = opCheck.call(ctx, *ref.live, none{})
+		r, err = control.Check.Call(ctx, *ref.live, control.None{})
 	default:
 		r, err = a.checkOffline(ctx, ref, reclaim)
 	}
@@ -60,7 +61,7 @@ func (a *app) poolCheck(ctx context.Context, arg string, online, reclaim bool) e
 	return a.printCheck(ref.name, r)
 }
 
-func (a *app) checkOffline(ctx context.Context, ref poolRef, reclaim bool) (found checkReport, err error) {
+func (a *app) checkOffline(ctx context.Context, ref poolRef, reclaim bool) (found control.CheckReport, err error) {
 	p, close, err := a.openOffline(ctx, ref)
 	if err != nil {
 		return found, err
@@ -70,7 +71,7 @@ func (a *app) checkOffline(ctx context.Context, ref poolRef, reclaim bool) (foun
 	if err != nil {
 		return found, err
 	}
-	if found = checkReport(*r); !reclaim {
+	if found = control.CheckReport(*r); !reclaim {
 		return found, nil
 	}
 	more, err := chain.CheckReclaim(ctx, p.Device(), chain.Options{Now: a.now})
@@ -78,10 +79,10 @@ func (a *app) checkOffline(ctx context.Context, ref poolRef, reclaim bool) (foun
 		return found, err
 	}
 	more.Errors, more.Leaks = append(r.Errors, more.Errors...), append(r.Leaks, more.Leaks...)
-	return checkReport(*more), nil
+	return control.CheckReport(*more), nil
 }
 
-func (a *app) printCheck(name string, r checkReport) error {
+func (a *app) printCheck(name string, r control.CheckReport) error {
 	for _, e := range r.Errors {
 		if _, err := io.WriteString(a.stdout, show.Printable("error: %s\n", e)); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -74,9 +75,9 @@ type newPool struct {
 	lv       *newLV // it lies on a logical volume
 	zeroed   bool   // the device reads as zero everywhere
 	zeroNow  bool
-	settings []setting // of the pool
-	ofHost   []setting // what this host does for it
-	old      uuid.UUID // of the pool that is lost
+	settings []control.Setting // of the pool
+	ofHost   []control.Setting // what this host does for it
+	old      uuid.UUID         // of the pool that is lost
 }
 
 var poolName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$`)

@@ -14,6 +14,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/super"
+	"slatefs/cmd/slatefs/internal/control"
 )
 
 // What a pool create that was killed left is removed by the next one there, but not what somebody is at work on.
@@ -78,7 +79,7 @@ func TestVeil(t *testing.T) {
 	}
 	v, err := newVeil(dev)
 	if err == nil {
-		n := newPool{name: "new", device: path, zeroed: true, settings: []setting{{Name: "erase_throughput", Value: "7M"}}}
+		n := newPool{name: "new", device: path, zeroed: true, settings: []control.Setting{{Name: "erase_throughput", Value: "7M"}}}
 		err = l.app.layPool(t.Context(), v, n, uuid.UUID{2})
 	}
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -34,7 +35,7 @@ use the -j of other commands. A pool that is not mounted is opened read-only.`,
 				return err
 			}
 			if ref.live != nil {
-				text, err := opDump.call(ctx, *ref.live, none{})
+				text, err := control.Dump.Call(ctx, *ref.live, control.None{})
 				if err != nil {
 					return err
 				}

@@ -11,6 +11,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -31,7 +32,7 @@ func (a *app) poolExtendCmd() *cobra.Command {
 		Args:              arguments(1, 2),
 		ValidArgsFunction: a.completePools(0),
 		RunE: plain(func(ctx context.Context, args []string) error {
-			var e extendArgs
+			var e control.ExtendArgs
 			if len(args) == 2 {
 				text, more := strings.CutPrefix(args[1], "+")
 				n, err := show.ParseSize(text)
@@ -41,10 +42,10 @@ func (a *app) poolExtendCmd() *cobra.Command {
 				if n%chain.BlockSize != 0 || n == 0 {
 					return show.Usagef("size %s: must be a multiple of %s", args[1], show.FormatSize(chain.BlockSize))
 				}
-				e = extendArgs{n, more}
+				e = control.ExtendArgs{Size: n, More: more}
 			}
-			return resizePool(ctx, a, args[0], opExtend, e, func(ctx context.Context, g *grower) (r poolSize, err error) {
-				return g.extendOp(ctx, peer{}, e)
+			return resizePool(ctx, a, args[0], control.Extend, e, func(ctx context.Context, g *grower) (r control.PoolSize, err error) {
+				return g.extendOp(ctx, control.Peer{}, e)
 			})
 		}),
 	}
@@ -66,9 +67,9 @@ to S, or as far as it goes. Nothing is moved for that; what is promised to volum
 			if most == least.Given {
 				return show.Usagef("pool reduce: give --min or --size")
 			}
-			r := reduceArgs{least.Bytes}
-			return resizePool(ctx, a, args[0], opReduce, r, func(ctx context.Context, g *grower) (poolSize, error) {
-				return g.reduceOp(ctx, peer{}, r)
+			r := control.ReduceArgs{Least: least.Bytes}
+			return resizePool(ctx, a, args[0], control.Reduce, r, func(ctx context.Context, g *grower) (control.PoolSize, error) {
+				return g.reduceOp(ctx, control.Peer{}, r)
 			})
 		}),
 	}
@@ -78,8 +79,8 @@ to S, or as far as it goes. Nothing is moved for that; what is promised to volum
 }
 
 // resizePool changes the size of a pool: through its daemon, or, if it is not mounted, here.
-func resizePool[Args any](ctx context.Context, a *app, arg string, o op[Args, poolSize], args Args,
-	here func(context.Context, *grower) (poolSize, error),
+func resizePool[Args any](ctx context.Context, a *app, arg string, o control.Op[Args, control.PoolSize], args Args,
+	here func(context.Context, *grower) (control.PoolSize, error),
 ) error {
 	f, err := a.finder()
 	if err != nil {
@@ -89,9 +90,9 @@ func resizePool[Args any](ctx context.Context, a *app, arg string, o op[Args, po
 	if err != nil {
 		return err
 	}
-	var r poolSize
+	var r control.PoolSize
 	if ref.live != nil {
-		r, err = o.call(ctx, *ref.live, args)
+		r, err = o.Call(ctx, *ref.live, args)
 	} else if err = a.refuseUnfinished(ctx, f, ref); err == nil {
 		r, err = a.resizeOffline(ctx, ref, here)
 	}
@@ -106,7 +107,7 @@ func resizePool[Args any](ctx context.Context, a *app, arg string, o op[Args, po
 }
 
 // resizeOffline opens a pool that is not mounted, as its daemon would, to change its size.
-func (a *app) resizeOffline(ctx context.Context, ref poolRef, here func(context.Context, *grower) (poolSize, error)) (r poolSize, err error) {
+func (a *app) resizeOffline(ctx context.Context, ref poolRef, here func(context.Context, *grower) (control.PoolSize, error)) (r control.PoolSize, err error) {
 	dev, release, err := a.reach(ctx, ref, blockdev.Options{}, false)
 	if err != nil {
 		return r, err

@@ -10,6 +10,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 )
@@ -68,7 +69,7 @@ const eraseStep = 64 << 20
 
 // zeroPool erases all that is dirty, as fast as it goes, and shows progress. What can't be erased is an error.
 func (a *app) zeroPool(ctx context.Context, dev poolDevice, p *chain.Pool) (err error) {
-	words := chain.How{Program: "slatefs " + version(), Device: deviceName(dev)}
+	words := chain.How{Program: "slatefs " + control.Version(), Device: deviceName(dev)}
 	e, err := erase.New(dev, logged{p, words}, erase.Config{Clock: erase.NewClock(a.now)})
 	if err != nil {
 		return err

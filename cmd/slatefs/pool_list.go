@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -31,15 +32,15 @@ const (
 
 // poolState is a line of pool list. What is only known of a mounted pool is nil for others.
 type poolState struct {
-	Name   string    `json:"name"`
-	UUID   uuid.UUID `json:"uuid"`
-	State  string    `json:"state"`
-	Device string    `json:"device"`
-	Dir    string    `json:"mountpoint,omitempty"`
-	Host   string    `json:"held_by,omitempty"`      // of one that is not mounted here
-	VG     *vgState  `json:"volume_group,omitempty"` // that the device is a logical volume of
-	Info   *poolInfo `json:"info,omitempty"`
-	Silent string    `json:"no_answer,omitempty"` // why the daemon could not be asked
+	Name   string            `json:"name"`
+	UUID   uuid.UUID         `json:"uuid"`
+	State  string            `json:"state"`
+	Device string            `json:"device"`
+	Dir    string            `json:"mountpoint,omitempty"`
+	Host   string            `json:"held_by,omitempty"`      // of one that is not mounted here
+	VG     *vgState          `json:"volume_group,omitempty"` // that the device is a logical volume of
+	Info   *control.PoolInfo `json:"info,omitempty"`
+	Silent string            `json:"no_answer,omitempty"` // why the daemon could not be asked
 }
 
 // vgState is a volume group as a place to grow. What it has belongs to nobody yet: it is no part of what is available.
@@ -151,7 +152,7 @@ func liveState(ctx context.Context, l host.Live) poolState {
 	p := poolState{Name: l.Name, UUID: l.UUID, State: stateOnline, Device: l.Device, Dir: l.Dir}
 	ctx, cancel := context.WithTimeout(ctx, infoTime)
 	defer cancel()
-	i, err := opInfo.call(ctx, l, none{})
+	i, err := control.Info.Call(ctx, l, control.None{})
 	if err != nil {
 		p.State, p.Silent = stateSilent, show.ErrorText(err)
 		return p

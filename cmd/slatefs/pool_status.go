@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -111,7 +112,7 @@ func (a *app) lookInto(ctx context.Context, p *poolState) error {
 	pool, close, err := a.openOffline(ctx, poolRef{device: p.Device, id: p.UUID, name: p.Name})
 	for _, known := range []error{errOtherPool, chain.ErrCorrupt, chain.ErrNotPool, chain.ErrVersion, chain.ErrFeature} {
 		if errors.Is(err, known) {
-			p.Info = &poolInfo{Failed: show.ErrorText(err)}
+			p.Info = &control.PoolInfo{Failed: show.ErrorText(err)}
 			return nil
 		}
 	}
@@ -122,7 +123,7 @@ func (a *app) lookInto(ctx context.Context, p *poolState) error {
 		p.Host = i.Host.String()
 	}
 	p.Name, p.UUID = pool.Name(), pool.UUID()
-	p.Info = &poolInfo{Usage: usageOf(pool.Usage())}
+	p.Info = &control.PoolInfo{Usage: usageOf(pool.Usage())}
 	return close()
 }
 

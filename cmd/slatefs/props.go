@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -30,7 +31,7 @@ func propHelp(on chain.Scope) string {
 
 // parseSettings reads PROP=VALUE arguments of things of some scopes. What surely is wrong is a usage error here; the
 // rest the daemon finds out.
-func parseSettings(args []string, on chain.Scope) (out []setting, err error) {
+func parseSettings(args []string, on chain.Scope) (out []control.Setting, err error) {
 	for _, arg := range args {
 		name, val, ok := strings.Cut(arg, "=")
 		if !ok {
@@ -54,7 +55,7 @@ func parseSettings(args []string, on chain.Scope) (out []setting, err error) {
 			// That of a volume, the last one, may be the most: a size where others have a word only.
 			return nil, show.Usagef("%s=%s: %s", name, val, strings.TrimSuffix(errs[len(errs)-1].Error(), ": "+chain.ErrInvalid.Error()))
 		}
-		out = append(out, setting{Name: name, Value: val})
+		out = append(out, control.Setting{Name: name, Value: val})
 	}
 	return out, nil
 }

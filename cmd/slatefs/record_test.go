@@ -14,14 +14,15 @@ import (
 	"go.uber.org/atomic"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
 // records is erase log -j.
-func (l *lab) records(flags string) []eraseRecord {
+func (l *lab) records(flags string) []control.EraseRecord {
 	l.t.Helper()
 	var out struct {
-		Log []eraseRecord `json:"log"`
+		Log []control.EraseRecord `json:"log"`
 	}
 	if err := json.Unmarshal([]byte(l.ok(strings.TrimSpace("erase log -j "+flags)+" lab")), &out); err != nil {
 		l.t.Fatal(err)
@@ -146,7 +147,7 @@ func TestRecorder(t *testing.T) {
 	if len(texts) != 1 || texts[0] != "pool lab: volume destroyed of a: freed 16K, zeroed 16K" {
 		t.Errorf("%q", texts)
 	}
-	var e eraseRecord
+	var e control.EraseRecord
 	if err := json.Unmarshal([]byte(fields["SLATEFS_ERASE"]), &e); err != nil || e.Erased != 16<<10 || fields["SLATEFS_VOLUME"] != e.VolumeUUID {
 		t.Errorf("%v: %v", err, fields)
 	}
@@ -190,15 +191,5 @@ func TestRecorderOutlivesTheJournal(t *testing.T) {
 	r.flush()
 	if n := strings.Count(log.String(), "it does not answer"); calls.Load() != 1 || n != 3 || strings.Count(log.String(), "msg=erased") != 3 {
 		t.Errorf("%d calls; the log:\n%s", calls.Load(), log.String())
-	}
-}
-
-func TestCleanActor(t *testing.T) {
-	for in, want := range map[string]string{
-		"root@pam": "root@pam", "a, b\nc": "a_ b_c", strings.Repeat("x", 500): strings.Repeat("x", maxActor), strings.Repeat("ü", 100): strings.Repeat("ü", 64),
-	} {
-		if got := cleanActor(in); got != want {
-			t.Errorf("%q becomes %q, want %q", in, got, want)
-		}
 	}
 }

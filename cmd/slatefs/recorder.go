@@ -15,6 +15,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -89,7 +90,7 @@ func (r *recorder) flush() {
 const sendTime = time.Second
 
 // toJournal sends a record to the system journal, which may have stopped to read.
-func (r *recorder) toJournal(e eraseRecord) error {
+func (r *recorder) toJournal(e control.EraseRecord) error {
 	sent := make(chan error, 1)
 	over, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -100,7 +101,7 @@ func (r *recorder) toJournal(e eraseRecord) error {
 }
 
 // recordText is a record in a line.
-func recordText(e eraseRecord) string {
+func recordText(e control.EraseRecord) string {
 	s := show.Printable("pool %s: %s of %s: freed %s, zeroed %s", e.Pool, e.Reason, quoteEmpty(subject(e.Volume, e.Snapshot)),
 		show.FormatSize(e.Freed), show.FormatSize(e.Erased))
 	if e.Kept > 0 {
@@ -109,7 +110,7 @@ func recordText(e eraseRecord) string {
 	if e.Released > 0 {
 		s += fmt.Sprintf(", %s only released", show.FormatSize(e.Released))
 	}
-	if e.Policy == chain.EraseNone {
+	if e.Policy == control.EraseNone {
 		s += ", erase=none: not called erased"
 	}
 	return s
@@ -123,7 +124,7 @@ func quoteEmpty(s string) string {
 }
 
 // recordFields are a record's for the system journal.
-func recordFields(e eraseRecord) map[string]string {
+func recordFields(e control.EraseRecord) map[string]string {
 	whole, err := show.PublicJSON(e)
 	if err != nil {
 		whole = []byte(err.Error())

@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 
+	"slatefs/cmd/slatefs/internal/control"
+
 	"github.com/spf13/cobra"
 )
 
@@ -30,11 +32,11 @@ func (a *app) rename(ctx context.Context, from, to string) error {
 		return err
 	}
 	// Which of the two it is only the daemon can tell: it gets both meanings of the second argument.
-	args := renameArgs{Object: o, Name: snapshotName(from, to)}
+	args := control.RenameArgs{Object: o, Name: snapshotName(from, to)}
 	if other, n, err := f.object(to); err == nil && other.UUID == l.UUID {
 		args.New = n
 	}
-	_, err = opRename.call(ctx, l, args)
+	_, err = control.Rename.Call(ctx, l, args)
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -16,7 +17,7 @@ import (
 // showSize lets the kernel see the size of a volume, or of that of a snapshot, that a command has changed, by a look at
 // the file. The kernel can be told to forget what it knew, but asks only for a stat; until then asynchronous reads of who
 // has the file open end where it ended before. The daemon must not look at its own mount.
-func showSize(l host.Live, o object) {
+func showSize(l host.Live, o control.Object) {
 	file := filepath.Join(l.Dir, o.Path)
 	if dir := filepath.Dir(file); filepath.Base(dir) == chain.SnapDir {
 		file = filepath.Join(filepath.Dir(dir), filepath.Base(file))
@@ -56,7 +57,7 @@ file system on one) shrinking is refused, unless forced. refreservation=auto mov
 			if err != nil {
 				return err
 			}
-			list, err := opResize.call(ctx, l, resizeArgs{o, n, grow, shrink, force, dry})
+			list, err := control.Resize.Call(ctx, l, control.ResizeArgs{Object: o, Size: n, Grow: grow, AllowCut: shrink, Force: force, Dry: dry})
 			if err != nil {
 				return err
 			}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 
+	"slatefs/cmd/slatefs/internal/control"
+
 	"github.com/spf13/cobra"
 )
 
@@ -26,7 +28,7 @@ refused, unless forced.`,
 			if err != nil {
 				return err
 			}
-			list, err := opRollback.call(ctx, l, rollbackArgs{o, force, dry})
+			list, err := control.Rollback.Call(ctx, l, control.RollbackArgs{Object: o, Force: force, Dry: dry})
 			if err != nil {
 				return err
 			}

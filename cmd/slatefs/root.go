@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs/mounts"
@@ -76,7 +77,7 @@ func (a *app) root() *cobra.Command {
 		Example:       rootExample,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Version:       version(),
+		Version:       control.Version(),
 		Args:          cobra.ArbitraryArgs,
 		RunE:          needCommand,
 
@@ -85,7 +86,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().String("actor", "", "`WHO` asked for it, for the erase log: a user of a management system")
 	_ = root.PersistentFlags().MarkHidden("actor") //nolint:errcheck // it is there; the long help has it, once for all commands
 	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
-		cmd.SetContext(withActor(cmd.Context(), cmd.Flag("actor").Value.String()))
+		cmd.SetContext(control.WithActor(cmd.Context(), cmd.Flag("actor").Value.String()))
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &show.UsageError{Err: err} })
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")

@@ -11,6 +11,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 	"slatefs/fs"
@@ -51,38 +52,38 @@ type mountView struct {
 func (m mountView) Holders(ino chain.Ino) ([]fs.Holder, error) { return m.srv.Holders(ino) }
 
 // handleAll answers the operations that work on the pool.
-func (s *service) handleAll(c *controlServer) {
-	handle(c, opCreate, s.create)
-	handle(c, opResize, s.resize)
-	handle(c, opRename, s.rename)
-	handle(c, opSnapshot, s.snapshot)
-	handle(c, opRollback, s.rollback)
-	handle(c, opClone, s.clone)
-	handle(c, opDestroy, s.destroy)
-	handle(c, opUndo, s.undestroy)
-	handle(c, opList, s.list)
-	handle(c, opTree, s.tree)
-	handle(c, opSetProps, s.setProps)
-	handle(c, opGetProps, s.getProps)
-	handle(c, opJobs, s.jobs)
-	handle(c, opDrain, s.drain)
-	handle(c, opFirst, s.first)
-	handle(c, opEraseLog, s.eraseLog)
-	handle(c, opCheck, s.check)
-	handle(c, opDump, s.dump)
-	handleStream(c, opAudit, s.audit)
+func (s *service) handleAll(c *control.Server) {
+	control.Handle(c, control.Create, s.create)
+	control.Handle(c, control.Resize, s.resize)
+	control.Handle(c, control.Rename, s.rename)
+	control.Handle(c, control.Snapshot, s.snapshot)
+	control.Handle(c, control.Rollback, s.rollback)
+	control.Handle(c, control.Clone, s.clone)
+	control.Handle(c, control.Destroy, s.destroy)
+	control.Handle(c, control.Undestroy, s.undestroy)
+	control.Handle(c, control.List, s.list)
+	control.Handle(c, control.Tree, s.tree)
+	control.Handle(c, control.Set, s.setProps)
+	control.Handle(c, control.Get, s.getProps)
+	control.Handle(c, control.Jobs, s.jobs)
+	control.Handle(c, control.Drain, s.drain)
+	control.Handle(c, control.First, s.first)
+	control.Handle(c, control.EraseLog, s.eraseLog)
+	control.Handle(c, control.Check, s.check)
+	control.Handle(c, control.Dump, s.dump)
+	control.HandleStream(c, control.Audit, s.audit)
 }
 
 // reqOf is who asks, and for what, as the pool notes it.
-func reqOf(who peer) chain.Req {
-	r := chain.Req{UID: who.uid, GID: who.gid, PID: who.pid, Actor: "slatefs " + who.op}
-	if who.actor != "" {
-		r.Actor += ", " + who.actor
+func reqOf(who control.Peer) chain.Req {
+	r := chain.Req{UID: who.UID, GID: who.GID, PID: who.PID, Actor: "slatefs " + who.Op}
+	if who.Actor != "" {
+		r.Actor += ", " + who.Actor
 	}
 	return r
 }
 
-func isVolume(o object, a chain.Attr) error {
+func isVolume(o control.Object, a chain.Attr) error {
 	switch a.Type {
 	case chain.TypeFile:
 		return nil
@@ -101,7 +102,7 @@ type place struct {
 }
 
 // free resolves where a new volume is to be; its directory must exist, and the name must not.
-func (s *service) free(o object) (place, error) {
+func (s *service) free(o control.Object) (place, error) {
 	dir, name := path.Split(o.Path)
 	if name == "" || o.Snap != "" {
 		return place{}, fmt.Errorf("%s: %w", o.Arg, chain.ErrExist)

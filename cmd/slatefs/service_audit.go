@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 )
 
 // audit reads the device of the pool while it is in use; one at a time.
-func (s *service) audit(ctx context.Context, _ peer, _ none, tell func(progressInfo) error) (auditInfo, error) {
+func (s *service) audit(ctx context.Context, _ control.Peer, _ control.None, tell func(control.Progress) error) (control.AuditInfo, error) {
 	if !s.auditing.TryLock() {
-		return auditInfo{}, fmt.Errorf("pool %s: is being audited already", s.pool.Name())
+		return control.AuditInfo{}, fmt.Errorf("pool %s: is being audited already", s.pool.Name())
 	}
 	defer s.auditing.Unlock()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -19,7 +20,7 @@ func (s *service) audit(ctx context.Context, _ peer, _ none, tell func(progressI
 	at := teller{tell: tell, failed: cancel}
 	r, err := s.pool.Audit(ctx, at.set)
 	if err != nil {
-		return auditInfo{}, err
+		return control.AuditInfo{}, err
 	}
 	at.last()
 	return auditInfoOf(s.pool.Name(), r), nil
@@ -27,9 +28,9 @@ func (s *service) audit(ctx context.Context, _ peer, _ none, tell func(progressI
 
 // teller tells how far something is, not more often than somebody can look.
 type teller struct {
-	tell   func(progressInfo) error
+	tell   func(control.Progress) error
 	failed func(error) // nobody hears it
-	now    progressInfo
+	now    control.Progress
 	told   time.Time
 }
 
@@ -37,7 +38,7 @@ type teller struct {
 const tellTime = 100 * time.Millisecond
 
 func (t *teller) set(done, total int64) {
-	t.now = progressInfo{done, total}
+	t.now = control.Progress{Done: done, Total: total}
 	if time.Since(t.told) < tellTime {
 		return
 	}
@@ -52,8 +53,8 @@ func (t *teller) last() {
 	}
 }
 
-func auditInfoOf(pool string, r *chain.AuditReport) auditInfo {
-	i := auditInfo{pool, r.Clean, r.Lost, r.Queued, r.NotYet, []int64{}, r.More, []string{}}
+func auditInfoOf(pool string, r *chain.AuditReport) control.AuditInfo {
+	i := control.AuditInfo{Pool: pool, Clean: r.Clean, Lost: r.Lost, Queued: r.Queued, NotYet: r.NotYet, Found: []int64{}, More: r.More, Unread: []string{}}
 	i.Found, i.Unread = append(i.Found, r.Found...), append(i.Unread, r.Unread...)
 	return i
 }

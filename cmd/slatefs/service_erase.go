@@ -7,14 +7,15 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/erase"
 )
 
 // withRecord fills in what a job's record in the erase log will say as well.
-func withRecord(i jobInfo, j chain.JobInfo) jobInfo {
-	i.Kept, i.KeptBy, i.Policy, i.First, i.Who = j.Kept, j.KeptBy, chain.EraseZero, j.First, j.Who
+func withRecord(i control.JobInfo, j chain.JobInfo) control.JobInfo {
+	i.Kept, i.KeptBy, i.Policy, i.First, i.Who = j.Kept, j.KeptBy, control.EraseZero, j.First, j.Who
 	if j.None {
-		i.Policy = chain.EraseNone
+		i.Policy = control.EraseNone
 	}
 	if j.VolumeUUID != (uuid.UUID{}) {
 		i.VolumeUUID = j.VolumeUUID.String()
@@ -25,14 +26,14 @@ func withRecord(i jobInfo, j chain.JobInfo) jobInfo {
 	return i
 }
 
-func eraseInfoOf(p *chain.Pool, s erase.Stats, now time.Time) eraseInfo {
+func eraseInfoOf(p *chain.Pool, s erase.Stats, now time.Time) control.EraseInfo {
 	u := p.Usage()
-	i := eraseInfo{
+	i := control.EraseInfo{
 		Pool: p.Name(), PoolUUID: p.UUID().String(),
 		Unsched: u.Unscheduled, Dirty: u.Dirty, Freeing: u.Freeing, Failed: u.Failed, Clean: u.Clean,
 		Rate: s.Rate, Bound: s.Bound, Current: s.Current, Paused: s.Paused, Window: s.Window.String(),
 		MethodSet: s.Want.String(), Method: s.Method.String(), MethodWhy: s.Why, Verify: s.Verify.String(),
-		Background: s.Background, Demand: s.Demand, Released: s.Released, Jobs: []jobInfo{}, Counters: countersOf(s),
+		Background: s.Background, Demand: s.Demand, Released: s.Released, Jobs: []control.JobInfo{}, Counters: countersOf(s),
 	}
 	if !s.Opens.IsZero() {
 		i.Opens = &s.Opens
@@ -46,7 +47,7 @@ func eraseInfoOf(p *chain.Pool, s erase.Stats, now time.Time) eraseInfo {
 		if !j.None {
 			ahead += j.Dirty
 		}
-		job := jobInfo{
+		job := control.JobInfo{
 			ID: j.ID, State: j.State, Volume: j.Volume, Layer: j.Layer, Reason: j.Reason, Since: j.Since,
 			Freed: j.Freed, Erased: j.Erased - j.Released, Released: j.Released, Dirty: j.Dirty, Failed: j.Failed, Error: j.Error,
 		}
@@ -79,21 +80,21 @@ func endOf(s erase.Stats, now time.Time, bytes int64) *time.Time {
 	return &end
 }
 
-func countersOf(s erase.Stats) eraseCounters {
-	c := eraseCounters{
-		Methods: map[string]eraseAmounts{}, FailedBytes: s.Failed,
+func countersOf(s erase.Stats) control.EraseCounters {
+	c := control.EraseCounters{
+		Methods: map[string]control.EraseAmounts{}, FailedBytes: s.Failed,
 		Errors: map[string]int64{
 			"zero": s.Errors.Zero, "read": s.Errors.Read, "verify": s.Errors.Verify, "sync": s.Errors.Sync, "report": s.Errors.Report,
 			"next": s.Errors.Next,
 		},
-		Latency: map[string]latencyCounts{"step": latencyOf(s.Step), "sync": latencyOf(s.Sync)},
+		Latency: map[string]control.LatencyCounts{"step": latencyOf(s.Step), "sync": latencyOf(s.Sync)},
 	}
 	for m := blockdev.Overwrite; m <= blockdev.Release; m++ {
-		c.Methods[m.String()] = eraseAmounts(s.Methods[m])
+		c.Methods[m.String()] = control.EraseAmounts(s.Methods[m])
 	}
 	return c
 }
 
-func latencyOf(l erase.Latency) latencyCounts {
-	return latencyCounts{l.Count, l.Sum.Seconds(), l.Quantile(0.5).Seconds(), l.Quantile(0.99).Seconds(), l.Max.Seconds()}
+func latencyOf(l erase.Latency) control.LatencyCounts {
+	return control.LatencyCounts{Count: l.Count, Sum: l.Sum.Seconds(), P50: l.Quantile(0.5).Seconds(), P99: l.Quantile(0.99).Seconds(), Max: l.Max.Seconds()}
 }

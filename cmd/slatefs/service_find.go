@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -34,7 +35,7 @@ type readings struct {
 
 // read looks up both. The error of one that cannot be is set. DIR/.snap/FILE@NAME is a snapshot only, and so is an object that
 // says its snapshot apart.
-func (s *service) read(o object) (r readings) {
+func (s *service) read(o control.Object) (r readings) {
 	file, snap, ok := cutLast(o.Path, '@')
 	ok = ok && !strings.Contains(snap, "/")
 	r.wholeErr = chain.ErrNotFound
@@ -65,7 +66,7 @@ func absent(err error) bool {
 
 // find resolves FILE, FILE@NAME, DIR or DIR@NAME. snap is empty for what exists by its whole path; that a snapshot exists is
 // not said.
-func (s *service) find(o object, want meaning) (a chain.Attr, snap string, err error) {
+func (s *service) find(o control.Object, want meaning) (a chain.Attr, snap string, err error) {
 	r := s.read(o)
 	whole, split := r.wholeErr == nil, r.fileErr == nil
 	switch {
@@ -94,7 +95,7 @@ func (s *service) hasSnapshot(a chain.Attr, list string) bool {
 }
 
 // ambiguous refuses an object that has two meanings.
-func ambiguous(o object) error {
+func ambiguous(o control.Object) error {
 	file, snap, _ := cutLast(o.Arg, '@')
 	return show.Hinted(fmt.Errorf("%s: is the name of a volume, and the snapshot %s of %s", o.Arg, snap, file),
 		"%s means the snapshot; for the volume use rm(1), or give it another name with mv(1)",
@@ -102,14 +103,14 @@ func ambiguous(o object) error {
 }
 
 // twoVolumes refuses to make a snapshot when two volumes can be meant.
-func twoVolumes(o object) error {
+func twoVolumes(o control.Object) error {
 	file, snap, _ := cutLast(o.Arg, '@')
 	return show.Hinted(fmt.Errorf("%s: want FILE@NAME, and this is a name that exists, and would be the snapshot %s of %s", o.Arg, snap, file),
 		"%s means the snapshot of %s; one of what exists is %s@NAME", path.Join(path.Dir(o.Arg), chain.SnapDir, path.Base(o.Arg)), file, o.Arg)
 }
 
 // named says for which argument something was not found.
-func named(o object, err error) error {
+func named(o control.Object, err error) error {
 	if errors.Is(err, chain.ErrNotFound) {
 		return fmt.Errorf("%s: %w", o.Arg, chain.ErrNotFound)
 	}
@@ -117,7 +118,7 @@ func named(o object, err error) error {
 }
 
 // volume resolves what must be a volume.
-func (s *service) volume(o object) (chain.Attr, error) {
+func (s *service) volume(o control.Object) (chain.Attr, error) {
 	a, snap, err := s.find(o, aVolume)
 	switch {
 	case err != nil:
@@ -129,7 +130,7 @@ func (s *service) volume(o object) (chain.Attr, error) {
 }
 
 // snapshotOf resolves what must be FILE@NAME. That the snapshot exists is not checked.
-func (s *service) snapshotOf(o object) (chain.Attr, string, error) {
+func (s *service) snapshotOf(o control.Object) (chain.Attr, string, error) {
 	a, snap, err := s.find(o, aSnapshot)
 	switch {
 	case err != nil:

@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 )
 
 // list makes the rows of what is asked for: the pool and all that is in it if nothing is named.
-func (s *service) list(ctx context.Context, _ peer, args listArgs) (rows []row, err error) {
-	rows = []row{}
+func (s *service) list(ctx context.Context, _ control.Peer, args control.ListArgs) (rows []control.Row, err error) {
+	rows = []control.Row{}
 	if len(args.Objects) == 0 {
-		args.Objects, args.Recursive = []object{{}}, true
+		args.Objects, args.Recursive = []control.Object{{}}, true
 	}
 	l := lister{service: s, args: args, erasing: s.pool.Erasing()}
 	for _, o := range args.Objects {
@@ -31,7 +32,7 @@ func (s *service) list(ctx context.Context, _ peer, args listArgs) (rows []row, 
 		case isVolume(o, a) != nil:
 			err = isVolume(o, a)
 		case snap != "":
-			var more []row
+			var more []control.Row
 			more, err = s.listSnapshot(a.Ino, snap)
 			l.rows = append(l.rows, more...)
 		default:
@@ -47,22 +48,22 @@ func (s *service) list(ctx context.Context, _ peer, args listArgs) (rows []row, 
 // lister collects rows.
 type lister struct {
 	*service
-	args    listArgs
+	args    control.ListArgs
 	erasing map[chain.Ino]chain.Erasing
-	rows    []row
+	rows    []control.Row
 }
 
 // destroyed lists what was destroyed below a directory and is kept.
 func (l *lister) destroyed(dir string) {
-	if !l.wants(typeDestroyed) {
+	if !l.wants(control.TypeDestroyed) {
 		return
 	}
 	for _, d := range l.pool.Destroyed() {
 		if dir != "" && !strings.HasPrefix(d.Volume, dir+"/") {
 			continue
 		}
-		l.rows = append(l.rows, row{
-			Name: path.Join(l.service.dir, subject(d.Volume, d.Snapshot)), Type: typeDestroyed, ID: new(int64(d.ID)), Size: &d.Size, Used: &d.Frees,
+		l.rows = append(l.rows, control.Row{
+			Name: path.Join(l.service.dir, subject(d.Volume, d.Snapshot)), Type: control.TypeDestroyed, ID: new(int64(d.ID)), Size: &d.Size, Used: &d.Frees,
 			Destroyed: &d.When, Goes: &d.Until, Who: d.Who,
 		})
 	}
@@ -99,9 +100,9 @@ func (l *lister) dir(ctx context.Context, ino chain.Ino) error {
 
 // dirRow adds the row of a directory; the root's is the pool's.
 func (l *lister) dirRow(ino chain.Ino) error {
-	typ := typeDirectory
+	typ := control.TypeDirectory
 	if ino == chain.RootIno {
-		typ = typePool
+		typ = control.TypePool
 	}
 	if !l.wants(typ) {
 		return nil
@@ -110,12 +111,12 @@ func (l *lister) dirRow(ino chain.Ino) error {
 	if err != nil {
 		return err
 	}
-	r := row{
+	r := control.Row{
 		Name: l.abs(ino), Type: typ, Refer: &i.UsedDS, Written: &i.UsedDS, UsedChild: &i.UsedChild, UsedSnap: new(int64),
 		Created: timeOrNil(i.Btime), Reserv: &i.Reservation, Quota: &i.Quota,
 	}
 	putSpace(&r, &i.Space)
-	if typ == typePool {
+	if typ == control.TypePool {
 		u := l.pool.Usage()
 		r.Size, r.Snapshots, r.Freeing, r.Erasing = &u.Total, new(int64(u.Snapshots)), &u.Freeing, new(u.Dirty+u.Failed)
 		r.MetaProm, r.Created, r.Reserv, r.Quota = &u.MetaPromised, nil, nil, nil
@@ -125,21 +126,21 @@ func (l *lister) dirRow(ino chain.Ino) error {
 }
 
 // putSpace fills what volumes, directories and the pool have in common.
-func putSpace(r *row, s *chain.Space) {
+func putSpace(r *control.Row, s *chain.Space) {
 	r.Used, r.Avail, r.UsedDS, r.UsedRef, r.MetaProm = &s.Used, &s.Avail, &s.UsedDS, &s.UsedRefreserv, &s.MetaPromised
 	r.Metadata = &s.Words
 }
 
 // volume lists a volume and its snapshots, as far as their types are wanted.
 func (l *lister) volume(ino chain.Ino) error {
-	if l.wants(typeVolume) {
+	if l.wants(control.TypeVolume) {
 		i, err := l.pool.VolumeInfo(ino)
 		if err != nil {
 			return err
 		}
 		e := l.erasing[ino]
-		r := row{
-			Name: l.abs(ino), Type: typeVolume, Size: &i.Size, Refer: &i.Refer, Written: &i.Written, UsedSnap: &i.UsedSnap,
+		r := control.Row{
+			Name: l.abs(ino), Type: control.TypeVolume, Size: &i.Size, Refer: &i.Refer, Written: &i.Written, UsedSnap: &i.UsedSnap,
 			UsedChild: new(int64), Refres: &i.Refreservation, Reserv: &i.Reservation, Quota: &i.Quota, Refquota: &i.Refquota,
 			Freeing: &e.Freeing, Erasing: &e.Dirty, Origin: absOrigin(l.service.dir, i.Origin), Created: timeOrNil(i.Created),
 			Snapshots: new(int64(i.Snapshots)),
@@ -147,7 +148,7 @@ func (l *lister) volume(ino chain.Ino) error {
 		putSpace(&r, &i.Space)
 		l.rows = append(l.rows, r)
 	}
-	if !l.wants(typeSnapshot) {
+	if !l.wants(control.TypeSnapshot) {
 		return nil
 	}
 	snaps, err := l.pool.Snapshots(ino)
@@ -158,22 +159,22 @@ func (l *lister) volume(ino chain.Ino) error {
 }
 
 // listSnapshot lists one snapshot.
-func (s *service) listSnapshot(ino chain.Ino, name string) ([]row, error) {
+func (s *service) listSnapshot(ino chain.Ino, name string) ([]control.Row, error) {
 	snaps, err := s.pool.Snapshots(ino)
 	if err != nil {
 		return nil, err
 	}
 	for _, n := range snaps {
 		if n.Name == name {
-			return []row{s.snapshotRow(ino, n)}, nil
+			return []control.Row{s.snapshotRow(ino, n)}, nil
 		}
 	}
-	return nil, named(object{Arg: s.abs(ino) + "@" + name}, chain.ErrNotFound)
+	return nil, named(control.Object{Arg: s.abs(ino) + "@" + name}, chain.ErrNotFound)
 }
 
-func (s *service) snapshotRow(ino chain.Ino, n chain.SnapInfo) row {
-	r := row{
-		Name: s.abs(ino) + "@" + n.Name, Type: typeSnapshot, Size: &n.Size, Used: &n.Used, Refer: &n.Refer, Written: &n.Written,
+func (s *service) snapshotRow(ino chain.Ino, n chain.SnapInfo) control.Row {
+	r := control.Row{
+		Name: s.abs(ino) + "@" + n.Name, Type: control.TypeSnapshot, Size: &n.Size, Used: &n.Used, Refer: &n.Refer, Written: &n.Written,
 		Created: timeOrNil(n.Created),
 	}
 	for _, c := range n.Clones {
@@ -198,7 +199,7 @@ func absOrigin(dir, origin string) string {
 }
 
 // tree lists the layers of the chains that are asked for, each chain once.
-func (s *service) tree(ctx context.Context, _ peer, o object) (trees []treeInfo, err error) {
+func (s *service) tree(ctx context.Context, _ control.Peer, o control.Object) (trees []control.TreeInfo, err error) {
 	a, snap, err := s.find(o, either)
 	if err != nil {
 		return nil, err
@@ -210,7 +211,7 @@ func (s *service) tree(ctx context.Context, _ peer, o object) (trees []treeInfo,
 			return err
 		}
 		seen[layers[0].ID] = true
-		t := treeInfo{Volume: s.abs(ino)}
+		t := control.TreeInfo{Volume: s.abs(ino)}
 		for _, l := range layers {
 			t.Layers, t.Owners = append(t.Layers, layerInfoOf(l)), append(t.Owners, s.owner(l))
 		}
@@ -226,8 +227,8 @@ func (s *service) tree(ctx context.Context, _ peer, o object) (trees []treeInfo,
 	return trees, add(a.Ino)
 }
 
-func layerInfoOf(l chain.LayerInfo) layerInfo {
-	i := layerInfo{
+func layerInfoOf(l chain.LayerInfo) control.Layer {
+	i := control.Layer{
 		ID: l.ID.String(), Parent: l.Parent.String(), Name: l.Name, Head: l.Head, Nameless: l.Nameless, Deferred: l.Deferred,
 		Size: l.Size, Written: l.Written, Refer: l.Refer, Created: l.Created,
 	}

@@ -6,10 +6,11 @@ import (
 	"slices"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 )
 
 // setProps sets or inherits properties of one object; they take effect at once.
-func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]string, error) {
+func (s *service) setProps(_ context.Context, who control.Peer, args control.SetArgs) ([]string, error) {
 	a, snap, err := s.find(args.Object, aVolume)
 	if err != nil {
 		return nil, err
@@ -42,8 +43,8 @@ func (s *service) setProps(_ context.Context, who peer, args setArgs) ([]string,
 }
 
 // putProps sets properties, those of the host in its file, the others in the pool: all or none.
-func (s *service) putProps(r chain.Req, ino chain.Ino, list []setting) error {
-	var ofHost, ofPool []setting
+func (s *service) putProps(r chain.Req, ino chain.Ino, list []control.Setting) error {
+	var ofHost, ofPool []control.Setting
 	if ofPool = list; ino == chain.RootIno { // nothing else has properties of the host
 		ofHost, ofPool = splitSettings(list)
 	}
@@ -76,7 +77,7 @@ func (s *service) prop(ino chain.Ino, p chain.Property) (val, source string, err
 }
 
 // getProps reads properties of an object, and of all below it if asked to. No names: all that it can have.
-func (s *service) getProps(ctx context.Context, _ peer, args getArgs) (out []propValue, err error) {
+func (s *service) getProps(ctx context.Context, _ control.Peer, args control.GetArgs) (out []control.Property, err error) {
 	a, snap, err := s.find(args.Object, aVolume)
 	if err != nil {
 		return nil, err
@@ -84,7 +85,7 @@ func (s *service) getProps(ctx context.Context, _ peer, args getArgs) (out []pro
 	if snap != "" {
 		return nil, errors.New(args.Object.Arg + ": a snapshot has no properties")
 	}
-	out = []propValue{}
+	out = []control.Property{}
 	add := func(ino chain.Ino, all bool) error {
 		for _, p := range chain.Properties() {
 			if len(args.Names) > 0 && !slices.Contains(args.Names, p.Name) {
@@ -93,7 +94,7 @@ func (s *service) getProps(ctx context.Context, _ peer, args getArgs) (out []pro
 			val, source, err := s.prop(ino, p)
 			switch {
 			case err == nil:
-				out = append(out, propValue{s.abs(ino), p.Name, val, source, p.Bytes})
+				out = append(out, control.Property{Name: s.abs(ino), Property: p.Name, Value: val, Source: source, Bytes: p.Bytes})
 			case !errors.Is(err, chain.ErrInvalid) || all && len(args.Names) > 0:
 				return err
 			}

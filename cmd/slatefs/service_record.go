@@ -8,17 +8,18 @@ import (
 	"github.com/google/uuid"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 )
 
-func eraseRecordOf(r chain.EraseRecord) eraseRecord {
-	e := eraseRecord{
+func eraseRecordOf(r chain.EraseRecord) control.EraseRecord {
+	e := control.EraseRecord{
 		ID: r.ID, Day: r.Day, Pool: r.Pool, PoolUUID: r.PoolUUID, Device: r.Device, Volume: r.Volume, Snapshot: r.Snapshot,
-		Reason: r.Reason, Who: r.Who, Policy: chain.EraseZero, Freed: r.Freed, Erased: r.Erased, Released: r.Released, Failed: r.Failed,
+		Reason: r.Reason, Who: r.Who, Policy: control.EraseZero, Freed: r.Freed, Erased: r.Erased, Released: r.Released, Failed: r.Failed,
 		Kept: r.Kept, KeptBy: r.KeptBy, Method: r.Method, Verify: r.Verify, Program: r.Program,
 		Since: timeOrNil(r.Since), First: timeOrNil(r.First), Last: timeOrNil(r.Last),
 	}
 	if r.None {
-		e.Policy = chain.EraseNone
+		e.Policy = control.EraseNone
 	}
 	if r.VolumeUUID != (uuid.UUID{}) {
 		e.VolumeUUID = r.VolumeUUID.String()
@@ -36,9 +37,9 @@ func eraseRecordOf(r chain.EraseRecord) eraseRecord {
 }
 
 // eraseLog lists the erase log.
-func (s *service) eraseLog(context.Context, peer, none) ([]eraseRecord, error) {
+func (s *service) eraseLog(context.Context, control.Peer, control.None) ([]control.EraseRecord, error) {
 	recs, err := s.pool.EraseLog()
-	out := make([]eraseRecord, len(recs))
+	out := make([]control.EraseRecord, len(recs))
 	for i, r := range recs {
 		out[i] = eraseRecordOf(r)
 	}
@@ -46,10 +47,10 @@ func (s *service) eraseLog(context.Context, peer, none) ([]eraseRecord, error) {
 }
 
 // first puts an erase job before all others.
-func (s *service) first(_ context.Context, who peer, args firstArgs) (none, error) {
+func (s *service) first(_ context.Context, who control.Peer, args control.FirstArgs) (control.None, error) {
 	err := s.pool.EraseFirst(reqOf(who), args.ID)
 	if err == nil {
 		s.did(who, "job", args.ID)
 	}
-	return none{}, err
+	return control.None{}, err
 }

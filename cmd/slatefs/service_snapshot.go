@@ -9,11 +9,12 @@ import (
 	"strings"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
 // snapshot freezes volumes under one name, at one instant. DIR@NAME means the volumes in DIR.
-func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) ([]string, error) {
+func (s *service) snapshot(ctx context.Context, who control.Peer, args control.SnapshotArgs) ([]string, error) {
 	var (
 		vols []chain.Ino
 		name string
@@ -64,7 +65,7 @@ func (s *service) snapshot(ctx context.Context, who peer, args snapshotArgs) ([]
 }
 
 // rollback makes a volume what a snapshot shows.
-func (s *service) rollback(ctx context.Context, who peer, args rollbackArgs) ([]string, error) {
+func (s *service) rollback(ctx context.Context, who control.Peer, args control.RollbackArgs) ([]string, error) {
 	a, snap, err := s.snapshotOf(args.Object)
 	if err != nil {
 		return nil, err
@@ -90,24 +91,24 @@ func hintBusy(err error, hint string) error {
 }
 
 // clone makes a new volume of a snapshot, or of a volume as it is now.
-func (s *service) clone(_ context.Context, who peer, args cloneArgs) (none, error) {
+func (s *service) clone(_ context.Context, who control.Peer, args control.CloneArgs) (control.None, error) {
 	a, snap, err := s.find(args.Object, either)
 	if err != nil {
-		return none{}, err
+		return control.None{}, err
 	}
 	if err := isVolume(args.Object, a); err != nil {
-		return none{}, err
+		return control.None{}, err
 	}
 	to, err := s.free(args.New)
 	if err != nil {
-		return none{}, err
+		return control.None{}, err
 	}
 	clone, err := s.pool.Clone(reqOf(who), a.Ino, snap, to.dir, to.name)
 	if err != nil {
-		return none{}, s.explain(a.Ino, err)
+		return control.None{}, s.explain(a.Ino, err)
 	}
 	if err := s.pool.SetProps(reqOf(who), clone.Ino, ofEngine(args.Settings)...); err != nil {
-		return none{}, errors.Join(s.explain(clone.Ino, err), s.pool.Undo(reqOf(who), to.dir, to.name))
+		return control.None{}, errors.Join(s.explain(clone.Ino, err), s.pool.Undo(reqOf(who), to.dir, to.name))
 	}
 	s.changedName(to)
 	of := s.abs(a.Ino)
@@ -115,11 +116,11 @@ func (s *service) clone(_ context.Context, who peer, args cloneArgs) (none, erro
 		of += "@" + snap
 	}
 	s.did(who, "volume", s.abs(clone.Ino), "of", of, "properties", settingsText(args.Settings))
-	return none{}, nil
+	return control.None{}, nil
 }
 
 // destroy destroys a volume, or snapshots of one.
-func (s *service) destroy(ctx context.Context, who peer, args destroyArgs) (res destroyResult, err error) {
+func (s *service) destroy(ctx context.Context, who control.Peer, args control.DestroyArgs) (res control.DestroyResult, err error) {
 	a, snap, err := s.find(args.Object, either)
 	if err != nil {
 		return res, err
@@ -172,13 +173,13 @@ func (s *service) lastJob() (last uint64) {
 
 // destroyPlan is what a destroy takes with it, as told before it is done.
 type destroyPlan struct {
-	res  destroyResult
+	res  control.DestroyResult
 	gone []place // names of volumes
 	seen map[chain.Ino]bool
 }
 
 // planDestroy lists what will be destroyed; names are of snapshots, none means the volume.
-func (s *service) planDestroy(a chain.Attr, names []string, args destroyArgs) (*destroyPlan, error) {
+func (s *service) planDestroy(a chain.Attr, names []string, args control.DestroyArgs) (*destroyPlan, error) {
 	p := &destroyPlan{seen: map[chain.Ino]bool{a.Ino: true}}
 	snaps, err := s.pool.Snapshots(a.Ino)
 	if err != nil {

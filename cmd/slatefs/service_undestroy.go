@@ -5,11 +5,12 @@ import (
 	"errors"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
 // undestroy brings back what was destroyed and is kept.
-func (s *service) undestroy(_ context.Context, who peer, args undoArgs) (string, error) {
+func (s *service) undestroy(_ context.Context, who control.Peer, args control.UndestroyArgs) (string, error) {
 	at := place{name: args.Name}
 	if args.New != nil {
 		var err error
@@ -38,8 +39,8 @@ func (s *service) lastKept() (last uint64) {
 }
 
 // keptSince lists what is kept and was not before.
-func (s *service) keptSince(last uint64) (rows []row) {
-	l := lister{service: s, args: listArgs{Types: []string{typeDestroyed}}}
+func (s *service) keptSince(last uint64) (rows []control.Row) {
+	l := lister{service: s, args: control.ListArgs{Types: []string{control.TypeDestroyed}}}
 	l.destroyed("")
 	for _, r := range l.rows {
 		if uint64(*r.ID) > last {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -22,7 +23,7 @@ func (s *service) entries(dir chain.Ino) (list []chain.DirEntry, err error) {
 }
 
 // create makes volumes of a size. Those before one that is refused stay.
-func (s *service) create(_ context.Context, who peer, args createArgs) (list []string, err error) {
+func (s *service) create(_ context.Context, who control.Peer, args control.CreateArgs) (list []string, err error) {
 	for _, o := range args.Objects {
 		at, err := s.free(o)
 		if err != nil {
@@ -66,7 +67,7 @@ func (s *service) truncate(ino chain.Ino, size int64) error {
 }
 
 // resize sets the size of a volume, or grows it by something.
-func (s *service) resize(ctx context.Context, who peer, args resizeArgs) ([]string, error) {
+func (s *service) resize(ctx context.Context, who control.Peer, args control.ResizeArgs) ([]string, error) {
 	a, err := s.volume(args.Object)
 	if err != nil {
 		return nil, err
@@ -98,37 +99,37 @@ func (s *service) resize(ctx context.Context, who peer, args resizeArgs) ([]stri
 }
 
 // rename gives a volume another name or directory, or a snapshot another name.
-func (s *service) rename(_ context.Context, who peer, args renameArgs) (none, error) {
+func (s *service) rename(_ context.Context, who control.Peer, args control.RenameArgs) (control.None, error) {
 	a, snap, err := s.find(args.Object, either)
 	if err != nil {
-		return none{}, err
+		return control.None{}, err
 	}
 	if snap != "" {
 		if args.Name == "" {
-			return none{}, fmt.Errorf("%s: is a snapshot, and stays with its volume: give only the new NAME", args.Object.Arg)
+			return control.None{}, fmt.Errorf("%s: is a snapshot, and stays with its volume: give only the new NAME", args.Object.Arg)
 		}
 		err := s.pool.RenameSnapshot(reqOf(who), a.Ino, snap, args.Name)
 		if err == nil {
 			s.did(who, "snapshot", s.abs(a.Ino)+"@"+snap, "to", args.Name)
 		}
-		return none{}, err
+		return control.None{}, err
 	}
 	if err := isVolume(args.Object, a); err != nil {
-		return none{}, err
+		return control.None{}, err
 	}
 	if args.New.Arg == "" {
-		return none{}, fmt.Errorf("%s: is a volume, and %s not in its pool", args.Object.Arg, args.Name)
+		return control.None{}, fmt.Errorf("%s: is a volume, and %s not in its pool", args.Object.Arg, args.Name)
 	}
 	to, err := s.free(args.New)
 	if err != nil {
-		return none{}, err
+		return control.None{}, err
 	}
 	from := s.abs(a.Ino)
 	if err := s.pool.Rename(reqOf(who), a.Parent, a.Name, to.dir, to.name, chain.RenameNoReplace); err != nil {
-		return none{}, s.explain(a.Ino, err)
+		return control.None{}, s.explain(a.Ino, err)
 	}
 	s.changedName(place{a.Parent, a.Name})
 	s.changedName(to)
 	s.did(who, "volume", from, "to", s.abs(a.Ino))
-	return none{}, s.pool.Flush()
+	return control.None{}, s.pool.Flush()
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -48,7 +49,7 @@ func (a *app) set(ctx context.Context, args []string, dry bool) error {
 }
 
 // setProps sets the same properties of several paths, one after the other.
-func (a *app) setProps(ctx context.Context, paths []string, settings []setting, dry bool) error {
+func (a *app) setProps(ctx context.Context, paths []string, settings []control.Setting, dry bool) error {
 	f, err := a.finder()
 	if err != nil {
 		return err
@@ -58,7 +59,7 @@ func (a *app) setProps(ctx context.Context, paths []string, settings []setting, 
 		if err != nil {
 			return err
 		}
-		list, err := opSetProps.call(ctx, l, setArgs{o, settings, dry})
+		list, err := control.Set.Call(ctx, l, control.SetArgs{Object: o, Settings: settings, Dry: dry})
 		if err == nil {
 			err = a.printForecasts(list)
 		}
@@ -82,7 +83,7 @@ property is inherited, else the default.`,
 			if _, err := propNamed(args[0]); err != nil {
 				return err
 			}
-			return a.setProps(ctx, args[1:], []setting{{Name: args[0], Inherit: true}}, false)
+			return a.setProps(ctx, args[1:], []control.Setting{{Name: args[0], Inherit: true}}, false)
 		}),
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -149,7 +150,7 @@ func (s *settings) value(name string) string {
 }
 
 // change sets properties of the host, all or none, durably. undo takes that back.
-func (s *settings) change(list []setting) (undo func() error, err error) {
+func (s *settings) change(list []control.Setting) (undo func() error, err error) {
 	undo = func() error { return nil }
 	if len(list) == 0 {
 		return undo, nil
@@ -205,7 +206,7 @@ func (s *settings) write(values map[string]string) error {
 }
 
 // ofEngine is settings as the pool takes them.
-func ofEngine(list []setting) (out []chain.Setting) {
+func ofEngine(list []control.Setting) (out []chain.Setting) {
 	for _, s := range list {
 		out = append(out, chain.Setting(s))
 	}
@@ -213,7 +214,7 @@ func ofEngine(list []setting) (out []chain.Setting) {
 }
 
 // splitSettings divides settings into those of the host and those of the pool.
-func splitSettings(list []setting) (ofHost, ofPool []setting) {
+func splitSettings(list []control.Setting) (ofHost, ofPool []control.Setting) {
 	for _, s := range list {
 		if p, err := chain.PropertyNamed(s.Name); err == nil && p.Host {
 			ofHost = append(ofHost, s)

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -62,7 +63,7 @@ func TestUnsafeSettings(t *testing.T) {
 	h := testHost(t)
 	id := uuid.UUID{1}
 	path := h.SettingsPath(id)
-	good := []setting{{Name: chain.PropOnLowSpace, Value: "x"}}
+	good := []control.Setting{{Name: chain.PropOnLowSpace, Value: "x"}}
 	for name, c := range map[string]struct {
 		spoil func() error
 		want  error

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 
+	"slatefs/cmd/slatefs/internal/control"
+
 	"github.com/spf13/cobra"
 )
 
@@ -32,7 +34,7 @@ may be overwritten: the smaller one of the two must be available.`,
 			if err != nil {
 				return err
 			}
-			list, err := opSnapshot.call(ctx, l, snapshotArgs{objs, recursive, dry})
+			list, err := control.Snapshot.Call(ctx, l, control.SnapshotArgs{Objects: objs, Recursive: recursive, Dry: dry})
 			if err != nil {
 				return err
 			}

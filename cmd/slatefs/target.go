@@ -15,6 +15,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/lvm"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs/mounts"
@@ -97,7 +98,7 @@ func (f *finder) daemon(m mounts.Mount) (host.Live, error) {
 }
 
 // object finds what FILE, FILE@NAME, DIR or DIR@NAME means.
-func (f *finder) object(arg string) (host.Live, object, error) {
+func (f *finder) object(arg string) (host.Live, control.Object, error) {
 	whole, rel, ok := f.locate(arg)
 	// The mountpoint itself with a name: MOUNTPOINT@NAME lies on the mount above.
 	dir, snap, _ := cutLast(arg, '@')
@@ -105,19 +106,19 @@ func (f *finder) object(arg string) (host.Live, object, error) {
 	isTop = isTop && snap != "" && root == strings.TrimPrefix(top.Root, "/")
 	switch {
 	case ok && isTop && whole.Dev != top.Dev:
-		return host.Live{}, object{}, fmt.Errorf("%s: lies on %s, and is the snapshots %s of %s: give the path of a volume", arg, whole.Dir, snap, dir)
+		return host.Live{}, control.Object{}, fmt.Errorf("%s: lies on %s, and is the snapshots %s of %s: give the path of a volume", arg, whole.Dir, snap, dir)
 	case ok:
 		l, err := f.daemon(whole)
-		return l, object{Arg: arg, Path: rel}, err
+		return l, control.Object{Arg: arg, Path: rel}, err
 	case isTop:
 		l, err := f.daemon(top)
-		return l, object{Arg: arg, Path: root, Snap: snap}, err
+		return l, control.Object{Arg: arg, Path: root, Snap: snap}, err
 	}
-	return host.Live{}, object{}, show.Hinted(fmt.Errorf("%s: is not on a slatefs mount", arg), "slatefs pool list shows the mounted pools")
+	return host.Live{}, control.Object{}, show.Hinted(fmt.Errorf("%s: is not on a slatefs mount", arg), "slatefs pool list shows the mounted pools")
 }
 
 // objects finds several that must lie in one pool.
-func (f *finder) objects(args []string) (l host.Live, objs []object, err error) {
+func (f *finder) objects(args []string) (l host.Live, objs []control.Object, err error) {
 	for i, arg := range args {
 		one, o, err := f.object(arg)
 		if err != nil {

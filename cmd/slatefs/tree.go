@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -29,7 +30,7 @@ one that clones still need. For a directory, all chains in it and below.`,
 			if err != nil {
 				return err
 			}
-			trees, err := opTree.call(ctx, l, o)
+			trees, err := control.Tree.Call(ctx, l, o)
 			if err != nil {
 				return err
 			}
@@ -44,8 +45,8 @@ one that clones still need. For a directory, all chains in it and below.`,
 }
 
 // printTree draws one chain.
-func printTree(w io.Writer, t treeInfo) error {
-	d := treeDrawing{layers: map[string]layerInfo{}, owners: map[string]string{}}
+func printTree(w io.Writer, t control.TreeInfo) error {
+	d := treeDrawing{layers: map[string]control.Layer{}, owners: map[string]string{}}
 	for i, l := range t.Layers {
 		d.layers[l.ID], d.owners[l.ID] = l, t.Owners[i]
 	}
@@ -59,13 +60,13 @@ func printTree(w io.Writer, t treeInfo) error {
 }
 
 type treeDrawing struct {
-	layers map[string]layerInfo
+	layers map[string]control.Layer
 	owners map[string]string
 	b      strings.Builder
 }
 
 // draw draws a layer and what is above it. A line of history without branches stays in its column.
-func (d *treeDrawing) draw(l layerInfo, lead, rest string) {
+func (d *treeDrawing) draw(l control.Layer, lead, rest string) {
 	fmt.Fprintf(&d.b, "%s%s  size %s  written %s  refer %s  %s\n", lead, show.Escape(d.title(l)),
 		show.FormatSize(l.Size), show.FormatSize(l.Written), show.FormatSize(l.Refer), show.FormatTime(l.Created))
 	for i, id := range l.Children {
@@ -81,7 +82,7 @@ func (d *treeDrawing) draw(l layerInfo, lead, rest string) {
 }
 
 // title names a layer as users know it.
-func (d *treeDrawing) title(l layerInfo) string {
+func (d *treeDrawing) title(l control.Layer) string {
 	owner := d.owners[l.ID]
 	if owner == "" {
 		owner = "(volume is gone)"

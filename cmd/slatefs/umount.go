@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs/mounts"
@@ -55,7 +56,7 @@ func (a *app) umount(ctx context.Context, arg string, wait bool) error {
 	if err != nil {
 		return err
 	}
-	res, err := opUmount.call(ctx, l, umountArgs{wait})
+	res, err := control.Umount.Call(ctx, l, control.UmountArgs{Wait: wait})
 	if err != nil {
 		return err
 	}

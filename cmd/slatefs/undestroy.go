@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -38,20 +39,20 @@ is kept. If the name is taken it is refused; NEWNAME is another one, or for a vo
 			if err != nil {
 				return err
 			}
-			q := undoArgs{ID: id}
+			q := control.UndestroyArgs{ID: id}
 			if len(args) == 3 {
 				if q, err = find.newName(q, l, args[2]); err != nil {
 					return err
 				}
 			}
-			_, err = opUndo.call(ctx, l, q)
+			_, err = control.Undestroy.Call(ctx, l, q)
 			return err
 		}),
 	}
 }
 
 // newName takes a name, or the path of a volume that is to be.
-func (f *finder) newName(q undoArgs, l host.Live, name string) (undoArgs, error) {
+func (f *finder) newName(q control.UndestroyArgs, l host.Live, name string) (control.UndestroyArgs, error) {
 	if !strings.Contains(name, "/") {
 		q.Name = strings.TrimPrefix(name, "@")
 		return q, nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -30,7 +31,7 @@ func TestUndestroyCommand(t *testing.T) {
 	if out := l.ok("list -H -o name -r lab"); strings.Contains(out, "vm.raw") {
 		t.Errorf("list shows what was destroyed:\n%s", out)
 	}
-	var rows struct{ Rows []row }
+	var rows struct{ Rows []control.Row }
 	if err := json.Unmarshal([]byte(l.ok("list -j -t destroyed lab")), &rows); err != nil || len(rows.Rows) != 1 {
 		t.Fatalf("%v: %+v", err, rows)
 	}

@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"context"
@@ -12,7 +12,8 @@ import (
 
 type actorKey struct{}
 
-func withActor(ctx context.Context, actor string) context.Context {
+// WithActor makes ctx one of what is done for somebody; empty: for nobody else.
+func WithActor(ctx context.Context, actor string) context.Context {
 	return context.WithValue(ctx, actorKey{}, actor)
 }
 
@@ -36,10 +37,10 @@ func cleanActor(s string) string {
 }
 
 // String says who asked, for the log.
-func (who peer) String() string {
-	s := fmt.Sprintf("uid %d, process %d", who.uid, who.pid)
-	if who.actor != "" {
-		s += ", " + who.actor
+func (who Peer) String() string {
+	s := fmt.Sprintf("uid %d, process %d", who.UID, who.PID)
+	if who.Actor != "" {
+		s += ", " + who.Actor
 	}
 	return s
 }

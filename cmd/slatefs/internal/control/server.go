@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"bufio"
@@ -25,12 +25,12 @@ const maxRequest = 4 << 20
 // maxSocketPath is what a socket's address has room for, in bytes.
 const maxSocketPath = 107
 
-// peer is who is at the other end of a connection, as the kernel vouches for it.
-type peer struct {
-	uid, gid, pid uint32
+// Peer is who is at the other end of a connection, as the kernel vouches for it.
+type Peer struct {
+	UID, GID, PID uint32
 
-	op    string // that is asked for
-	actor string // for whom, as the client says
+	Op    string // that is asked for
+	Actor string // for whom, as the client says
 }
 
 // otherVersion hints at why a daemon does not know what it is asked.
@@ -38,14 +38,14 @@ func otherVersion(err error) error {
 	return show.Hinted(otherVersionError{err}, "the daemon and this command are of two versions; umount and mount the pool to have the new one")
 }
 
-// otherVersionError is errOtherVersion, without its words in the text.
+// otherVersionError is ErrOtherVersion, without its words in the text.
 type otherVersionError struct{ error }
 
-func (e otherVersionError) Is(target error) bool { return target == errOtherVersion }
+func (e otherVersionError) Is(target error) bool { return target == ErrOtherVersion }
 func (e otherVersionError) Unwrap() error        { return e.error }
 
-// controlServer answers operations on a unix socket.
-type controlServer struct {
+// Server answers operations on a unix socket.
+type Server struct {
 	ops      map[string]operation
 	log      *slog.Logger
 	listener net.Listener
@@ -55,34 +55,34 @@ type controlServer struct {
 // operation answers one request: args and the result are JSON, and so is what tell is given.
 type operation struct {
 	reads  bool
-	answer func(ctx context.Context, who peer, args json.RawMessage, tell func(any) error) (any, error)
+	answer func(ctx context.Context, who Peer, args json.RawMessage, tell func(any) error) (any, error)
 }
 
-// newControlServer makes a server without a socket, and without operations.
-func newControlServer(log *slog.Logger) *controlServer {
-	return &controlServer{ops: map[string]operation{}, log: log}
+// NewServer makes a server without a socket, and without operations.
+func NewServer(log *slog.Logger) *Server {
+	return &Server{ops: map[string]operation{}, log: log}
 }
 
 // add takes an operation in.
-func (c *controlServer) add(name string, o operation) {
+func (c *Server) add(name string, o operation) {
 	if _, ok := c.ops[name]; ok {
 		panic(fmt.Sprintf("control: operation %q has two handlers", name))
 	}
 	c.ops[name] = o
 }
 
-// onlyReading refuses with err all that does not only read, of the operations that it has.
-func (c *controlServer) onlyReading(err error) {
+// OnlyReading refuses with err all that does not only read, of the operations that it has.
+func (c *Server) OnlyReading(err error) {
 	for name, o := range c.ops {
 		if !o.reads {
-			c.ops[name] = operation{answer: func(context.Context, peer, json.RawMessage, func(any) error) (any, error) { return nil, err }}
+			c.ops[name] = operation{answer: func(context.Context, Peer, json.RawMessage, func(any) error) (any, error) { return nil, err }}
 		}
 	}
 }
 
-// listen binds the socket at path. Its directory, which is there, holds nothing else, and goes with it. The caller sees to it that
+// Listen binds the socket at path. Its directory, which is there, holds nothing else, and goes with it. The caller sees to it that
 // a socket which is there already is a dead daemon's.
-func (c *controlServer) listen(path string) (err error) {
+func (c *Server) Listen(path string) (err error) {
 	if len(path) > maxSocketPath {
 		return fmt.Errorf("control: %s: the name of a socket has at most %d bytes: shorten SLATEFS_RUN_DIR or XDG_RUNTIME_DIR", path, maxSocketPath)
 	}
@@ -96,8 +96,8 @@ func (c *controlServer) listen(path string) (err error) {
 	return nil
 }
 
-// serve answers requests until ctx ends, then waits for those at hand, whose context has ended as well.
-func (c *controlServer) serve(ctx context.Context) error {
+// Serve answers requests until ctx ends, then waits for those at hand, whose context has ended as well.
+func (c *Server) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { _ = c.listener.Close() }) //nolint:errcheck // it only ends Accept
 	defer stop()
 	var conns sync.WaitGroup
@@ -113,7 +113,10 @@ func (c *controlServer) serve(ctx context.Context) error {
 				told = time.Now()
 				c.log.Error("commands can't be taken just now; tried again", "error", err)
 			}
-			rest(ctx, min(acceptRest*time.Duration(failed), acceptMost))
+			select {
+			case <-time.After(min(acceptRest*time.Duration(failed), acceptMost)):
+			case <-ctx.Done():
+			}
 			continue
 		}
 		failed = 0
@@ -133,16 +136,6 @@ const (
 	tellAgain  = time.Minute
 )
 
-// rest waits for so long, or until ctx ends.
-func rest(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
-
 // requestTime is how long a client may take to say what it wants: its connection is one of our files.
 const requestTime = 30 * time.Second
 
@@ -153,7 +146,7 @@ const (
 )
 
 // answer takes one request from a connection and closes it.
-func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err error) {
+func (c *Server) answer(ctx context.Context, conn *net.UnixConn) (err error) {
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -167,9 +160,9 @@ func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err err
 	if err != nil {
 		return err
 	}
-	if who.uid != 0 && int(who.uid) != os.Geteuid() {
-		err := fmt.Errorf("user %d may not ask this daemon: only root and user %d may", who.uid, os.Geteuid())
-		return errors.Join(err, c.reply(ctx, conn, who, reply{Error: wireErrorOf(err)}))
+	if who.UID != 0 && int(who.UID) != os.Geteuid() {
+		err := fmt.Errorf("user %d may not ask this daemon: only root and user %d may", who.UID, os.Geteuid())
+		return errors.Join(err, c.reply(ctx, conn, who, reply{Error: ErrorOf(err)}))
 	}
 	if err := conn.SetReadDeadline(time.Now().Add(requestTime)); err != nil {
 		return err
@@ -179,9 +172,9 @@ func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err err
 	if err != nil {
 		if errors.Is(err, io.EOF) && len(line) == maxRequest {
 			err = fmt.Errorf("a request has at most %s", show.FormatSize(maxRequest))
-			err = errors.Join(err, c.reply(ctx, conn, who, reply{Error: wireErrorOf(err)}))
+			err = errors.Join(err, c.reply(ctx, conn, who, reply{Error: ErrorOf(err)}))
 		}
-		return fmt.Errorf("control: request of process %d: %w", who.pid, err)
+		return fmt.Errorf("control: request of process %d: %w", who.PID, err)
 	}
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {
 		return err
@@ -196,7 +189,7 @@ func (c *controlServer) answer(ctx context.Context, conn *net.UnixConn) (err err
 }
 
 // tell sends an event. The operation ends with its error: nobody hears more of it.
-func (c *controlServer) tell(ctx context.Context, conn *net.UnixConn, who peer, event any) error {
+func (c *Server) tell(ctx context.Context, conn *net.UnixConn, who Peer, event any) error {
 	raw, err := show.Encode(event)
 	if err == nil {
 		err = writeUntil(ctx, conn, time.Now().Add(eventTime))
@@ -216,45 +209,45 @@ func writeUntil(ctx context.Context, conn *net.UnixConn, until time.Time) error 
 	return err
 }
 
-func (c *controlServer) reply(ctx context.Context, conn *net.UnixConn, who peer, r reply) error {
+func (c *Server) reply(ctx context.Context, conn *net.UnixConn, who Peer, r reply) error {
 	out, err := show.Encode(r)
 	if err != nil {
 		return err
 	}
 	if _, err := conn.Write(append(out, '\n')); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("control: reply to process %d: %w", who.pid, err)
+		return fmt.Errorf("control: reply to process %d: %w", who.PID, err)
 	}
 	return nil
 }
 
 // perform does what a request asks.
-func (c *controlServer) perform(ctx context.Context, who peer, line []byte, tell func(any) error) reply {
+func (c *Server) perform(ctx context.Context, who Peer, line []byte, tell func(any) error) reply {
 	res, err := c.dispatch(ctx, who, line, tell)
 	if err != nil {
-		return reply{Error: wireErrorOf(err)}
+		return reply{Error: ErrorOf(err)}
 	}
 	raw, err := show.Encode(res)
 	if err != nil {
-		return reply{Error: wireErrorOf(err)}
+		return reply{Error: ErrorOf(err)}
 	}
 	return reply{Result: raw}
 }
 
-func (c *controlServer) dispatch(ctx context.Context, who peer, line []byte, tell func(any) error) (any, error) {
+func (c *Server) dispatch(ctx context.Context, who Peer, line []byte, tell func(any) error) (any, error) {
 	var q request
 	if err := show.Decode(line, &q); err != nil {
-		return nil, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not understand the request: %w", version(), err))
+		return nil, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not understand the request: %w", Version(), err))
 	}
 	op, ok := c.ops[q.Op]
 	if !ok {
-		return nil, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not know %q", version(), q.Op))
+		return nil, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not know %q", Version(), q.Op))
 	}
-	who.op, who.actor = q.Op, cleanActor(q.Actor)
+	who.Op, who.Actor = q.Op, cleanActor(q.Actor)
 	return op.answer(ctx, who, q.Args, tell)
 }
 
 // peerOf asks the kernel who connected.
-func peerOf(conn *net.UnixConn) (p peer, err error) {
+func peerOf(conn *net.UnixConn) (p Peer, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return p, err
@@ -265,5 +258,5 @@ func peerOf(conn *net.UnixConn) (p peer, err error) {
 	if err := errors.Join(err, credErr); err != nil {
 		return p, fmt.Errorf("control: peer credentials: %w", err)
 	}
-	return peer{uid: cred.Uid, gid: cred.Gid, pid: uint32(cred.Pid)}, nil
+	return Peer{UID: cred.Uid, GID: cred.Gid, PID: uint32(cred.Pid)}, nil
 }

@@ -1,11 +1,11 @@
-package main
+package control
 
 import "time"
 
 // What -j prints is made of the types here. Their names are an ABI, which is why chain's own types are copied.
 
-// usage is what the blocks of a pool are used for, in bytes.
-type usage struct {
+// Usage is what the blocks of a pool are used for, in bytes.
+type Usage struct {
 	Total      int64  `json:"total"`
 	Live       int64  `json:"live"`
 	Meta       int64  `json:"metadata"`
@@ -29,12 +29,12 @@ type usage struct {
 	Journal    int64  `json:"journal_size"`
 	Repairs    int64  `json:"repairs"`
 
-	Troubles []trouble `json:"troubles,omitempty"` // what could not be done in the background
+	Troubles []Trouble `json:"troubles,omitempty"` // what could not be done in the background
 	Damages  []string  `json:"damages,omitempty"`  // what damaged pages of metadata touch, as far as they were met
 }
 
-// trouble is something that is tried again by itself.
-type trouble struct {
+// Trouble is something that is tried again by itself.
+type Trouble struct {
 	What  string    `json:"what"`
 	Tries int       `json:"tries"`
 	Next  time.Time `json:"next"`
@@ -42,8 +42,8 @@ type trouble struct {
 	Error string    `json:"error"`
 }
 
-// row is a line of list: a pool, directory, volume or snapshot. Numbers are bytes; nil is what the type does not have.
-type row struct {
+// Row is a line of list: a pool, directory, volume or snapshot. Numbers are bytes; nil is what the type does not have.
+type Row struct {
 	Name      string     `json:"name"` // absolute path
 	Type      string     `json:"type"`
 	Size      *int64     `json:"volsize"`
@@ -75,9 +75,9 @@ type row struct {
 
 // Types of rows.
 const (
-	typePool      = "pool"
-	typeDirectory = "directory"
-	typeVolume    = "volume"
-	typeSnapshot  = "snapshot"
-	typeDestroyed = "destroyed"
+	TypePool      = "pool"
+	TypeDirectory = "directory"
+	TypeVolume    = "volume"
+	TypeSnapshot  = "snapshot"
+	TypeDestroyed = "destroyed"
 )

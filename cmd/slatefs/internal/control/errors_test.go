@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"context"
@@ -19,12 +19,12 @@ import (
 	"slatefs/cmd/slatefs/internal/show"
 )
 
-var opFail = op[int, none]{name: "fail"}
+var opFail = Op[int, None]{Name: "fail"}
 
 // failing serves an operation that fails with one of errs, by number.
 func failing(t *testing.T, errs *[]error) host.Live {
-	c := newControlServer(slog.New(slog.DiscardHandler))
-	handle(c, opFail, func(_ context.Context, _ peer, n int) (none, error) { return none{}, (*errs)[n] })
+	c := NewServer(slog.New(slog.DiscardHandler))
+	Handle(c, opFail, func(_ context.Context, _ Peer, n int) (None, error) { return None{}, (*errs)[n] })
 	return startControl(t, c)
 }
 
@@ -37,7 +37,7 @@ func TestKindsTravel(t *testing.T) {
 	}
 	errs = append(errs, errors.New("of no kind"), os.ErrNotExist, context.Canceled)
 	for n, want := range errs {
-		_, got := opFail.call(t.Context(), l, n)
+		_, got := opFail.Call(t.Context(), l, n)
 		if got == nil || got.Error() != want.Error() || show.HintOf(got) != show.HintOf(want) {
 			t.Errorf("%v, hint %q; want %v, %q", got, show.HintOf(got), want, show.HintOf(want))
 		}
@@ -73,22 +73,22 @@ func TestMixedKindsTravel(t *testing.T) {
 			}
 		}
 		errs = []error{want}
-		_, got := opFail.call(context.Background(), l, 0)
+		_, got := opFail.Call(context.Background(), l, 0)
 		sameKinds(t, got, want)
 	})
 }
 
 // A kind of another version's is no kind here: the text is left.
 func TestUnknownKind(t *testing.T) {
-	err := (&wireError{Text: "x", Hint: "y", Kinds: []string{"of 2031", "busy"}}).err()
-	if err.Error() != "x" || show.HintOf(err) != "y" || !errors.Is(err, errBusy) || errors.Is(err, errNoSpace) {
+	err := (&Error{Text: "x", Hint: "y", Kinds: []string{"of 2031", "busy"}}).Err()
+	if err.Error() != "x" || show.HintOf(err) != "y" || !errors.Is(err, ErrBusy) || errors.Is(err, ErrNoSpace) {
 		t.Errorf("%v, hint %q", err, show.HintOf(err))
 	}
 }
 
 // Every error that the pool exports has a name on the wire, each another one.
 func TestKindsAreAll(t *testing.T) {
-	files, err := filepath.Glob("../../chain/*.go")
+	files, err := filepath.Glob("../../../../chain/*.go")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%v, %v", files, err)
 	}
@@ -100,7 +100,7 @@ func TestKindsAreAll(t *testing.T) {
 		}
 		texts[k.name], texts[k.err.Error()] = true, true
 	}
-	source, err := os.ReadFile("kinds.go")
+	source, err := os.ReadFile("errors.go")
 	if err != nil {
 		t.Fatal(err)
 	}

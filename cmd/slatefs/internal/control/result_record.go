@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"time"
@@ -8,9 +8,9 @@ import (
 	"slatefs/chain"
 )
 
-// eraseRecord is a record of the erase log as -j, exports and the system journal have it. Numbers are bytes:
+// EraseRecord is a record of the erase log as -j, exports and the system journal have it. Numbers are bytes:
 // freed = zeroed + released + failed + kept.
-type eraseRecord struct {
+type EraseRecord struct {
 	ID         uint64    `json:"id,omitempty"`  // of the job
 	Day        string    `json:"day,omitempty"` // of what a volume overwrote and discarded in a day, UTC
 	Pool       string    `json:"pool"`
@@ -42,11 +42,17 @@ type eraseRecord struct {
 	Last    *time.Time `json:"last_zeroed,omitempty"`
 }
 
-// claimed: the record's zeroed blocks may be called erased.
-func (e eraseRecord) claimed() bool { return e.Policy != chain.EraseNone && e.Released == 0 }
+// Policies of what is freed.
+const (
+	EraseZero = chain.EraseZero // it is zeroed, and called erased
+	EraseNone = chain.EraseNone // it is zeroed when somebody needs it, and nothing is claimed
+)
 
-// ended is when the last block was zeroed, or else when all was kept.
-func (e eraseRecord) ended() time.Time {
+// Claimed tells whether the zeroed blocks of a record may be called erased.
+func (e EraseRecord) Claimed() bool { return e.Policy != EraseNone && e.Released == 0 }
+
+// Ended is when the last block was zeroed, or else when all was kept.
+func (e EraseRecord) Ended() time.Time {
 	if e.Last != nil {
 		return *e.Last
 	}

@@ -1,10 +1,10 @@
-package main
+package control
 
 import "time"
 
-// eraseInfo is what waits to be erased, and what was. Numbers are bytes; what was done and what went wrong are sums
+// EraseInfo is what waits to be erased, and what was. Numbers are bytes; what was done and what went wrong are sums
 // since the mount.
-type eraseInfo struct {
+type EraseInfo struct {
 	Pool       string     `json:"pool"`
 	PoolUUID   string     `json:"pool_uuid"`
 	Unsched    int64      `json:"unscheduled"` // part of dirty: of jobs with erase=none
@@ -28,29 +28,29 @@ type eraseInfo struct {
 	Released   int64      `json:"released"`          // zero, and free, and not erased
 	Kept       int64      `json:"kept"`              // zero on the device; the pool did not take the report, which is tried again
 	Trouble    string     `json:"trouble,omitempty"` // why nothing is handed out or no report is taken, or why the eraser rests
-	Jobs       []jobInfo  `json:"jobs"`
+	Jobs       []JobInfo  `json:"jobs"`
 
-	Counters eraseCounters `json:"counters"`
+	Counters EraseCounters `json:"counters"`
 }
 
-// eraseCounters are sums since the mount, but for what waits.
-type eraseCounters struct {
+// EraseCounters are sums since the mount, but for what waits.
+type EraseCounters struct {
 	Queue       int                      `json:"queue"`              // jobs
 	OldestAge   float64                  `json:"oldest_age_seconds"` // of the oldest job
-	Methods     map[string]eraseAmounts  `json:"bytes_by_method"`
+	Methods     map[string]EraseAmounts  `json:"bytes_by_method"`
 	Errors      map[string]int64         `json:"errors"`
 	FailedBytes int64                    `json:"failed_bytes"` // each attempt counted
-	Latency     map[string]latencyCounts `json:"latency"`      // of a step, of a sync
+	Latency     map[string]LatencyCounts `json:"latency"`      // of a step, of a sync
 }
 
-// eraseAmounts are bytes by what made somebody zero them.
-type eraseAmounts struct {
+// EraseAmounts are bytes by what made somebody zero them.
+type EraseAmounts struct {
 	Background int64 `json:"background"`
 	Demand     int64 `json:"on_demand"`
 }
 
-// latencyCounts are in seconds; the quantiles are right to a factor of two.
-type latencyCounts struct {
+// LatencyCounts are in seconds; the quantiles are right to a factor of two.
+type LatencyCounts struct {
 	Count int64   `json:"count"`
 	Sum   float64 `json:"sum_seconds"`
 	P50   float64 `json:"p50_seconds"`
@@ -58,8 +58,8 @@ type latencyCounts struct {
 	Max   float64 `json:"max_seconds"`
 }
 
-// jobInfo is an erase job.
-type jobInfo struct {
+// JobInfo is an erase job.
+type JobInfo struct {
 	ID       uint64     `json:"id"`
 	State    string     `json:"state"`
 	Volume   string     `json:"volume"`
@@ -84,8 +84,8 @@ type jobInfo struct {
 	Layers     []string `json:"layer_uuids,omitempty"`
 }
 
-// auditInfo is what an audit found, in bytes.
-type auditInfo struct {
+// AuditInfo is what an audit found, in bytes.
+type AuditInfo struct {
 	Pool   string   `json:"pool"`
 	Clean  int64    `json:"clean_read"`
 	Lost   int64    `json:"unowned_read"`

@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"context"
@@ -10,27 +10,27 @@ import (
 	"testing"
 )
 
-var opCount = stream[int, int, string]{name: "count"}
+var opCount = Stream[int, int, string]{Name: "count"}
 
 // Events come in their order, all of them, and before the result.
 func TestStream(t *testing.T) {
-	c := newControlServer(slog.New(slog.DiscardHandler))
-	handleStream(c, opCount, func(_ context.Context, _ peer, n int, tell func(int) error) (string, error) {
+	c := NewServer(slog.New(slog.DiscardHandler))
+	HandleStream(c, opCount, func(_ context.Context, _ Peer, n int, tell func(int) error) (string, error) {
 		for i := range n {
 			if err := tell(i); err != nil {
 				return "", err
 			}
 		}
 		if n == 3 {
-			return "", errBusy
+			return "", ErrBusy
 		}
 		return "done", nil
 	})
 	l := startControl(t, c)
 	for _, n := range []int{0, 3, 1000} {
 		var got []int
-		res, err := opCount.call(t.Context(), l, n, func(i int) { got = append(got, i) })
-		if n == 3 && !errors.Is(err, errBusy) || n != 3 && (res != "done" || err != nil) {
+		res, err := opCount.Call(t.Context(), l, n, func(i int) { got = append(got, i) })
+		if n == 3 && !errors.Is(err, ErrBusy) || n != 3 && (res != "done" || err != nil) {
 			t.Errorf("%d: %q, %v", n, res, err)
 		}
 		if len(got) != n || !slices.IsSorted(got) {
@@ -42,13 +42,13 @@ func TestStream(t *testing.T) {
 // Who does not read events is not waited for when the daemon ends; nor who does not read a long answer.
 func TestDeafClients(t *testing.T) {
 	began := make(chan struct{}, 2)
-	c := newControlServer(slog.New(slog.DiscardHandler))
+	c := NewServer(slog.New(slog.DiscardHandler))
 	long := strings.Repeat("x", 8<<20)
-	handleStream(c, stream[none, string, none]{name: "events"}, func(ctx context.Context, _ peer, _ none, tell func(string) error) (none, error) {
+	HandleStream(c, Stream[None, string, None]{Name: "events"}, func(ctx context.Context, _ Peer, _ None, tell func(string) error) (None, error) {
 		began <- struct{}{}
-		return none{}, tell(long)
+		return None{}, tell(long)
 	})
-	handle(c, op[none, string]{name: "long"}, func(context.Context, peer, none) (string, error) {
+	Handle(c, Op[None, string]{Name: "long"}, func(context.Context, Peer, None) (string, error) {
 		began <- struct{}{}
 		return long, nil
 	})
@@ -75,8 +75,8 @@ func TestDeafClients(t *testing.T) {
 // Who hangs up between two events ends the stream.
 func TestStreamHangup(t *testing.T) {
 	ended := make(chan error, 1)
-	c := newControlServer(slog.New(slog.DiscardHandler))
-	handleStream(c, opCount, func(_ context.Context, _ peer, _ int, tell func(int) error) (string, error) {
+	c := NewServer(slog.New(slog.DiscardHandler))
+	HandleStream(c, opCount, func(_ context.Context, _ Peer, _ int, tell func(int) error) (string, error) {
 		for i := 0; ; i++ {
 			if err := tell(i); err != nil {
 				ended <- err
@@ -87,7 +87,7 @@ func TestStreamHangup(t *testing.T) {
 	l := startControl(t, c)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	_, err := opCount.call(ctx, l, 0, func(i int) {
+	_, err := opCount.Call(ctx, l, 0, func(i int) {
 		if i == 10 {
 			cancel()
 		}

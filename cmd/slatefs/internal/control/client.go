@@ -1,4 +1,4 @@
-package main
+package control
 
 import (
 	"bufio"
@@ -27,7 +27,7 @@ func ask(ctx context.Context, l host.Live, op string, args any, each func(json.R
 		return notAnswered(ctx, l, op, err)
 	}
 	if r.Error != nil {
-		return r.Error.err()
+		return r.Error.Err()
 	}
 	return show.Decode(r.Result, res)
 }

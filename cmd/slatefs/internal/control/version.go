@@ -1,9 +1,9 @@
-package main
+package control
 
 import "runtime/debug"
 
-// version is what the build says of itself.
-func version() string {
+// Version is what the build says of itself.
+func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "(devel)"

@@ -1,0 +1,96 @@
+package control
+
+// Object names a volume, snapshot or directory to the daemon.
+type Object struct {
+	Arg  string `json:"arg"`            // as typed, for messages
+	Path string `json:"path"`           // from the root of the pool; may be FILE@NAME still
+	Snap string `json:"snap,omitempty"` // of MOUNTPOINT@NAME, which can only be split here
+}
+
+// None is what an operation without arguments or result has.
+type None struct{}
+
+type (
+	// Setting is a property and the value that it is to have, or that it is to be inherited.
+	Setting struct {
+		Name, Value string
+		Inherit     bool
+	}
+	// CreateArgs make volumes of so many bytes, with the permissions of Mode.
+	CreateArgs struct {
+		Objects  []Object
+		Size     int64
+		Mode     uint32
+		Settings []Setting
+		Dry      bool // only say what it needs
+	}
+	// SnapshotArgs freeze FILE@NAME or the volumes of DIR@NAME, at one instant.
+	SnapshotArgs struct {
+		Objects        []Object
+		Recursive, Dry bool
+	}
+	// RollbackArgs make a volume what FILE@NAME shows; Force: under its users.
+	RollbackArgs struct {
+		Object     Object
+		Force, Dry bool
+	}
+	// CloneArgs make the volume New of a snapshot, or of a volume as it is.
+	CloneArgs struct {
+		Object, New Object
+		Settings    []Setting
+	}
+	// DestroyArgs destroy a volume, or snapshots of it. Without one of the first three what would go with it is refused.
+	DestroyArgs struct {
+		Object                      Object
+		Snapshots, Clones, Deferred bool
+		DryRun, Now                 bool // only say what would be done; keep nothing
+	}
+	// UndestroyArgs say what to bring back, and under which name if not its own: a name, or for a volume a path.
+	UndestroyArgs struct {
+		ID   uint64
+		Name string
+		New  *Object
+	}
+	// RenameArgs have both meanings of the second argument: which one it is the daemon finds out.
+	RenameArgs struct {
+		Object Object
+		New    Object // of a volume
+		Name   string // of a snapshot
+	}
+	// ResizeArgs give a volume a size in bytes.
+	ResizeArgs struct {
+		Object         Object
+		Size           int64
+		Grow, AllowCut bool // by Size; smaller is meant
+		Force, Dry     bool
+	}
+	// ListArgs are what to list, and which types of it; no objects: the pool and all that is in it.
+	ListArgs struct {
+		Objects   []Object
+		Recursive bool
+		Types     []string
+	}
+	// SetArgs set properties of one object, all or none.
+	SetArgs struct {
+		Object   Object
+		Settings []Setting
+		Dry      bool
+	}
+	// GetArgs are which properties of what to tell.
+	GetArgs struct {
+		Object    Object
+		Names     []string // none: all that it can have
+		Recursive bool
+	}
+	// FirstArgs name an erase job.
+	FirstArgs struct{ ID uint64 }
+	// ExtendArgs make a pool larger, in bytes.
+	ExtendArgs struct {
+		Size int64 // 0: as large as the device is
+		More bool  // by Size, not to Size
+	}
+	// ReduceArgs make a pool smaller, not below so many bytes.
+	ReduceArgs struct{ Least int64 }
+	// UmountArgs end a daemon; Wait: after the last close, if something is open.
+	UmountArgs struct{ Wait bool }
+)

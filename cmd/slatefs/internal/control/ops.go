@@ -1,0 +1,28 @@
+package control
+
+// The operations. What is told of those with -n are forecasts, a line each.
+var (
+	Info      = Op[None, PoolInfo]{Name: "info", Reads: true}
+	Umount    = Op[UmountArgs, UmountResult]{Name: "umount", Reads: true} // of the pool nothing
+	Create    = Op[CreateArgs, []string]{Name: "create"}
+	Snapshot  = Op[SnapshotArgs, []string]{Name: "snapshot"}
+	Rollback  = Op[RollbackArgs, []string]{Name: "rollback"}
+	Clone     = Op[CloneArgs, None]{Name: "clone"}
+	Destroy   = Op[DestroyArgs, DestroyResult]{Name: "destroy"}
+	Undestroy = Op[UndestroyArgs, string]{Name: "undestroy"} // the path
+	Rename    = Op[RenameArgs, None]{Name: "rename"}
+	Resize    = Op[ResizeArgs, []string]{Name: "resize"}
+	List      = Op[ListArgs, []Row]{Name: "list", Reads: true}
+	Tree      = Op[Object, []TreeInfo]{Name: "tree", Reads: true}
+	Set       = Op[SetArgs, []string]{Name: "set"}
+	Get       = Op[GetArgs, []Property]{Name: "get", Reads: true}
+	Jobs      = Op[None, EraseInfo]{Name: "jobs", Reads: true}
+	Drain     = Op[None, None]{Name: "drain"}
+	First     = Op[FirstArgs, None]{Name: "first"}
+	EraseLog  = Op[None, []EraseRecord]{Name: "erase-log", Reads: true}
+	Check     = Op[None, CheckReport]{Name: "check", Reads: true}
+	Dump      = Op[None, string]{Name: "dump", Reads: true}
+	Audit     = Stream[None, Progress, AuditInfo]{Name: "audit", Reads: true}
+	Extend    = Op[ExtendArgs, PoolSize]{Name: "extend"}
+	Reduce    = Op[ReduceArgs, PoolSize]{Name: "reduce"}
+)
