@@ -55,7 +55,7 @@ func (p *Pool) unpromised() int64 {
 // unused are the blocks that could be handed out, sooner or later.
 func (p *Pool) unused() int64 {
 	c := p.blocks.Counts()
-	return p.blocks.Findable() + p.blocks.Aside() + c.Claimed - p.namedN + p.dirtyN - p.sickN() + p.freeing - p.stranded() + p.doomedN
+	return p.blocks.Findable() + p.blocks.Aside() + c.Claimed - p.namedN + p.dirtyN - p.sickN + p.freeing - p.stranded() + p.doomedN
 }
 
 // available is what can be written below an account, in blocks. refer is what the head of a volume refers to.

@@ -340,8 +340,11 @@ func (c *checker) jobs() {
 
 // sums checks what is counted for Usage alone.
 func (c *checker) sums() {
-	var none int64
+	var none, sick int64
 	for _, j := range c.p.jobs {
+		if j.sick.failing() {
+			sick += j.dirtyBlocks()
+		}
 		if j.none {
 			none += j.dirtyBlocks()
 		}
@@ -352,8 +355,9 @@ func (c *checker) sums() {
 			dead++
 		}
 	}
-	if none != c.p.noneN || dead != c.p.deadN {
-		c.r.bad("%d blocks are dirty by erase=none, counted %d; %d layers are dead, counted %d", none, c.p.noneN, dead, c.p.deadN)
+	if none != c.p.noneN || sick != c.p.sickN || dead != c.p.deadN {
+		c.r.bad("%d blocks are dirty by erase=none, counted %d; %d are in jobs that are failing, counted %d; %d layers are dead, counted %d",
+			none, c.p.noneN, sick, c.p.sickN, dead, c.p.deadN)
 	}
 }
 

@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"slatefs/chain/blockdev"
@@ -120,14 +121,6 @@ func (p *Pool) topRank() (top uint64) {
 	return top
 }
 
-// jobsInOrder lists the jobs in the order in which they are erased.
-func (p *Pool) jobsInOrder() []*job {
-	p.mu.step(p.order.Len())
-	js := make([]*job, 0, p.order.Len())
-	p.order.Ascend(omap.Key{}, func(_ omap.Key, j *job) bool { js = append(js, j); return true })
-	return js
-}
-
 // EraseFirst puts a job before all others, for good. Durable when it returns. ErrNotFound: there is no such job.
 func (p *Pool) EraseFirst(_ Req, id uint64) error {
 	err := p.change(func(time.Time) error {
@@ -186,51 +179,80 @@ func (p *Pool) retryLater(j *job, now time.Time, failed []oldRun) {
 	p.log.Error("erase failed; the blocks stay dirty and are tried again", "pool", p.name, "job", j.id, "blocks", oldBlocks(failed))
 }
 
-// EraseJobs lists what waits to be erased, in the order in which it will be.
+// eachJob calls fn for each job in the order in which they are erased, with the plan lock held, which is given up after every
+// so many. What changes its place meanwhile may be met twice, or not at all.
+func (p *Pool) eachJob(some int, fn func(*job)) {
+	for at, more := (omap.Key{}), true; more; {
+		more = false
+		p.mu.Lock()
+		n := some
+		p.order.Ascend(at, func(k omap.Key, j *job) bool {
+			if n--; n < 0 {
+				at, more = k, true
+				return false
+			}
+			p.mu.step(1)
+			fn(j)
+			return true
+		})
+		p.mu.Unlock()
+	}
+}
+
+// EraseJobs lists what waits to be erased, in the order in which it will be. It takes the plan lock for some jobs at a time.
 func (p *Pool) EraseJobs() []JobInfo {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	var out []JobInfo
-	for _, j := range p.jobsInOrder() {
-		p.mu.step(1 + len(j.layers))
+	var layers [][]LayerID
+	p.eachJob(pieceLen/2, func(j *job) {
 		i := JobInfo{
-			ID: j.id, Volume: j.volume, Layer: j.layer, Reason: j.reason, Since: j.since, State: "queued",
+			ID: j.id, Volume: j.volume, Layer: j.layer, Reason: j.reason, Since: j.since,
 			Freed: j.freed * BlockSize, Erased: j.erased * BlockSize, Failed: j.badN * BlockSize,
 			Dirty: j.dirtyBlocks() * BlockSize, Kept: j.kept * BlockSize, KeptBy: j.keptBy, None: j.none, First: j.rank > 0,
 			Who: j.who, Released: j.released * BlockSize,
 		}
+		i.State, i.Error = p.jobState(j)
 		if j.vol != 0 {
 			i.VolumeUUID = p.VolumeUUID(j.vol)
 		}
-		for _, l := range j.layers {
-			i.Layers = append(i.Layers, p.LayerUUID(l))
+		out, layers = append(out, i), append(layers, j.layers[:len(j.layers):len(j.layers)])
+	})
+	for i, ids := range layers {
+		for _, id := range ids {
+			out[i].Layers = append(out[i].Layers, p.LayerUUID(id))
 		}
-		switch {
-		case j.sick.failing():
-			i.State, i.Error = "failing", j.sick.err.Error()
-			if fault.Of(j.sick.err) == fault.Object {
-				i.State = "failed"
-			}
-		case p.failingWalk(j) != nil:
-			err := p.failingWalk(j).try.err
-			i.State, i.Error = "failing", err.Error()
-			if fault.Of(err) == fault.Object && j.dirtyBlocks() == 0 {
-				i.State = "failed"
-			}
-		case j.none && j.lent.out == 0 && j.walks == 0:
-			i.State = "unscheduled"
-		case j.lent.out > 0:
-			i.State = "erasing"
-		case j.walks > 0:
-			i.State = "walking"
-		case j.badN > 0 && j.dirtyBlocks() == 0:
-			i.State = "failed"
-		case j.readyN > 0 && !p.epochs.over(j.epoch):
-			i.State = "waiting"
-		}
-		out = append(out, i)
 	}
 	return out
+}
+
+// jobState is what users see of a job's state, and why it is failing.
+func (p *Pool) jobState(j *job) (state, why string) {
+	var w *walk
+	if j.walks > 0 {
+		w = p.failingWalk(j)
+	}
+	switch {
+	case j.sick.failing():
+		if fault.Of(j.sick.err) == fault.Object {
+			return "failed", j.sick.err.Error()
+		}
+		return "failing", j.sick.err.Error()
+	case w != nil:
+		if fault.Of(w.try.err) == fault.Object && j.dirtyBlocks() == 0 {
+			return "failed", w.try.err.Error()
+		}
+		return "failing", w.try.err.Error()
+	case j.none && j.lent.out == 0 && j.walks == 0:
+		return "unscheduled", ""
+	case j.lent.out > 0:
+		return "erasing", ""
+	case j.walks > 0:
+		return "walking", ""
+	case j.badN > 0 && j.dirtyBlocks() == 0:
+		return "failed", ""
+	case j.readyN > 0 && !p.epochs.over(j.epoch):
+		return "waiting", ""
+	}
+	return "queued", ""
 }
 
 // Erasing is what of a volume, or of what it was, is not erased yet, in bytes.
@@ -239,23 +261,36 @@ type Erasing struct {
 	Dirty   int64 // in jobs, failed ones included
 }
 
-// Erasing sums up erase jobs by volume, those of volumes that are gone included.
+// Erasing sums up erase jobs by volume, those of volumes that are gone included. It takes the plan lock for some at a time.
 func (p *Pool) Erasing() map[Ino]Erasing {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	out := map[Ino]Erasing{}
-	for _, j := range p.jobs {
-		p.mu.step(1)
+	type burials struct {
+		vol    Ino
+		layers []LayerID
+	}
+	var walked []burials
+	p.eachJob(pieceLen/2, func(j *job) {
 		e := out[j.vol]
 		e.Dirty += (j.dirtyBlocks() + j.badN) * BlockSize
 		out[j.vol] = e
-	}
-	for _, w := range p.walks {
-		p.mu.step(1)
-		if w.layer.dead && w.burial {
-			e := out[w.job.vol]
-			e.Freeing += w.layer.own * BlockSize
-			out[w.job.vol] = e
+		if j.walks > 0 {
+			walked = append(walked, burials{j.vol, j.layers[:len(j.layers):len(j.layers)]})
+		}
+	})
+	seen := map[LayerID]bool{} // one that was destroyed by one job may be freed by another
+	for _, b := range walked {
+		for ids := range slices.Chunk(b.layers, pieceLen) {
+			p.mu.Lock()
+			for _, id := range ids {
+				p.mu.step(1)
+				if l := p.layers[id]; l != nil && l.dead && !seen[id] {
+					seen[id] = true
+					e := out[b.vol]
+					e.Freeing += l.own * BlockSize
+					out[b.vol] = e
+				}
+			}
+			p.mu.Unlock()
 		}
 	}
 	return out

@@ -12,6 +12,9 @@ import (
 
 // ForecastSnapshot is for Snapshot.
 func (p *Pool) ForecastSnapshot(vols []Ino, name string) Forecast {
+	for _, ino := range vols {
+		p.measureDepth(ino)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := checkSnapName(name); err != nil {

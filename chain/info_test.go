@@ -80,3 +80,38 @@ func TestCloneShowsItsOwn(t *testing.T) {
 		t.Errorf("%+v", i)
 	}
 }
+
+// The length of a line of history is known without a look at it, and what was merged in it is counted away when it matters.
+func TestDepthOfALine(t *testing.T) {
+	p := openPool(t, newDisk(t, 16<<20))
+	v := mustVolume(t, p, "v", 1<<20)
+	const n = 2*pieceLen + 5
+	var gone []string
+	for i := range n {
+		mustSnapshot(t, v, fmt.Sprint("s", i))
+		if i%3 == 1 {
+			gone = append(gone, fmt.Sprint("s", i))
+		}
+	}
+	if got := v.head().depth; got != n+1 {
+		t.Errorf("%d layers, counted %d", n+1, got)
+	}
+	ok(t, p.DestroySnapshots(Req{}, v.ino, gone, DestroyOptions{}))
+	real := n + 1 - len(gone)
+	p.measureDepth(v.ino)
+	if got := v.head().depth; got != n+1 {
+		t.Errorf("it was counted for nothing: %d", got)
+	}
+	v.head().depth = MaxLayers + 1
+	mustSnapshot(t, v, "last")
+	if got := v.head().depth; got != real+1 {
+		t.Errorf("%d layers, counted %d", real+1, got)
+	}
+	f := p.ForecastSnapshot([]Ino{v.ino, v.ino}, "x")
+	wantErr(t, "twice", f.Err, ErrInvalid)
+	ok(t, p.Checkpoint())
+	p = again(t, p, true)
+	if got := p.heads[v.ino].depth; got != real+1 {
+		t.Errorf("after a mount %d layers, counted %d", real+1, got)
+	}
+}

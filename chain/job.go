@@ -117,6 +117,9 @@ func (p *Pool) addDirty(j *job, n int64) {
 	if j.none {
 		p.noneN += n
 	}
+	if j.sick.failing() {
+		p.sickN += n
+	}
 }
 
 // joinJob makes a whole list part of a job; n guest blocks are in it.
@@ -137,6 +140,9 @@ func (p *Pool) ailing(j *job, err error) error {
 		err = fault.Mark(fault.Object, err)
 	}
 	err = fmt.Errorf("erase job %d: %w", j.id, err)
+	if !j.sick.failing() {
+		p.sickN += j.dirtyBlocks()
+	}
 	wait := j.sick.fail(p.opt.Now(), err)
 	p.sick[j] = struct{}{}
 	time.AfterFunc(wait, p.poke)
@@ -147,18 +153,10 @@ func (p *Pool) ailing(j *job, err error) error {
 // well notes that a job could be read.
 func (p *Pool) well(j *job) {
 	if j.sick.succeed() {
+		p.sickN -= j.dirtyBlocks()
 		delete(p.sick, j)
 		p.log.Info("erase job goes on", "pool", p.name, "job", j.id, "volume", j.volume)
 	}
-}
-
-// sickN are the dirty blocks of jobs that are failing.
-func (p *Pool) sickN() (n int64) {
-	for j := range p.sick {
-		p.mu.step(1)
-		n += j.dirtyBlocks()
-	}
-	return n
 }
 
 // endJob forgets a job that has nothing left and gets nothing more.

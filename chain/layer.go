@@ -24,6 +24,7 @@ type layer struct {
 	name     string
 	named    bool
 	head     bool
+	depth    int     // layers in its line of history, itself included, at most: what was merged may be counted
 	swept    bool    // a sweep took dead blocks of it: its map is not read any more
 	held     int     // open .snap files, in this process
 	kept     bool    // destroyed while it was open: not reaped before its recReap
@@ -134,9 +135,11 @@ func (p *Pool) newLayer(parent *layer, vol Ino, size int64, when time.Time) *lay
 	under := settledMap(meta.Map{})
 	if parent != nil {
 		under = parent.top
+		l.depth = parent.depth
 		l.refer, l.older, l.sizeLSN = parent.refer, parent.older, parent.sizeLSN
 		parent.children = append(parent.children, l)
 	}
+	l.depth++
 	l.top = &overlay{layer: l, under: under}
 	p.layers[l.id] = l
 	p.byVol[vol] = append(p.byVol[vol], l)

@@ -234,8 +234,10 @@ func (p *Pool) link(parents map[LayerID]LayerID) error {
 			if l.parent = p.layers[n]; l.parent == nil || l.parent.head || l.parent.dead || l.dead {
 				return fmt.Errorf("layer %v: parent %v: %w", id, n, ErrCorrupt)
 			}
+			l.depth = l.parent.depth
 			l.parent.children = append(l.parent.children, l)
 		}
+		l.depth++
 		if l.dead {
 			p.deadN++
 			p.freeing += l.own

@@ -90,6 +90,7 @@ type Pool struct {
 	nextIno     Ino
 	dirtyN      int64 // blocks in jobs that can be zeroed
 	noneN       int64 // part of them: in jobs of erase=none
+	sickN       int64 // part of them: in jobs that are failing
 	deadN       int   // layers that are dead
 	failedN     int64
 	wrote       bool           // somebody has planned a write

@@ -97,7 +97,7 @@ type moment struct {
 // it waits and which leaves no record, or a record that was not durable.
 func (p *Pool) waitForDirty(ctx context.Context, since moment, erases bool, look func() bool) (again bool, err error) {
 	p.mu.Lock()
-	changed, dirty := p.lsn != since.lsn || look(), erases && p.dirtyN > p.sickN()
+	changed, dirty := p.lsn != since.lsn || look(), erases && p.dirtyN > p.sickN
 	pinned, unsettled := len(p.epochs.open) > 0, p.durable < since.lsn
 	p.mu.Unlock()
 	switch {

@@ -286,3 +286,9 @@ func TestJobThatContradictsIsFailed(t *testing.T) {
 		mustCheck(t, p)
 	}
 }
+
+// jobsInOrder lists the jobs in the order in which they are erased.
+func (p *Pool) jobsInOrder() (js []*job) {
+	p.eachJob(2, func(j *job) { js = append(js, j) })
+	return js
+}

@@ -3,7 +3,6 @@ package chain
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"slatefs/chain/ledger"
@@ -33,6 +32,9 @@ func (p *Pool) snapshot(ino Ino, name string) (*layer, error) {
 func (p *Pool) Snapshot(r Req, vols []Ino, name string) error {
 	if err := checkSnapName(name); err != nil {
 		return err
+	}
+	for _, ino := range vols {
+		p.measureDepth(ino)
 	}
 	older, err := p.freezeHeads(r, vols, name)
 	if err != nil {
@@ -82,15 +84,17 @@ func (p *Pool) admitFreeze(vols []Ino, name string) (f Forecast) {
 	if len(vols) == 0 {
 		return Forecast{Err: fmt.Errorf("snapshot of nothing: %w", ErrInvalid)}
 	}
-	for i, ino := range vols {
-		p.mu.step(1 + i)
+	twice := make(map[Ino]bool, len(vols))
+	for _, ino := range vols {
+		p.mu.step(1)
 		v, err := p.volume(ino)
 		if err == nil {
 			err = p.admitDepth(v)
 		}
-		if err == nil && slices.Contains(vols[:i], ino) {
+		if err == nil && twice[ino] {
 			err = fmt.Errorf("%s: named twice: %w", p.pathOf(ino), ErrInvalid)
 		}
+		twice[ino] = true
 		if err == nil && name != "" {
 			if _, found := p.snapshot(ino, name); found == nil {
 				err = fmt.Errorf("%s@%s: %w", p.pathOf(ino), name, ErrExist)
@@ -103,17 +107,43 @@ func (p *Pool) admitFreeze(vols []Ino, name string) (f Forecast) {
 	return p.trySnapshot(vols, name)
 }
 
-// admitDepth bounds the line of history.
+// admitDepth bounds the line of history, by what is known of its length.
 func (p *Pool) admitDepth(v *Volume) error {
-	depth := 0
-	for l := v.head(); l != nil; l = l.parent {
-		p.mu.step(1)
-		depth++
-	}
-	if depth > MaxLayers {
-		return fmt.Errorf("%s: %d layers, at most %d: %w", p.pathOf(v.ino), depth, MaxLayers, ErrTooBig)
+	if h := v.head(); h.depth > MaxLayers {
+		return fmt.Errorf("%s: %d layers, at most %d: %w", p.pathOf(v.ino), h.depth, MaxLayers, ErrTooBig)
 	}
 	return nil
+}
+
+// measureDepth counts the layers of a volume's line of history where there may be too many: what was merged since is in the
+// number still. It does so in pieces, and what is merged meanwhile it may count.
+func (p *Pool) measureDepth(ino Ino) {
+	var head, at *layer // at is counted next
+	n := 0
+	for more := true; more; {
+		more = func() bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			h := p.heads[ino]
+			if h == nil || h.depth <= MaxLayers {
+				return false
+			}
+			if h != head {
+				head, at, n = h, h, 0
+			}
+			if at.heir != nil { // merged into a child of it, which was counted
+				at = at.now().parent
+			}
+			for i := 0; at != nil && i < pieceLen; i++ {
+				p.mu.step(1)
+				n, at = n+1, at.parent
+			}
+			if at == nil {
+				h.depth = n
+			}
+			return at != nil
+		}()
+	}
 }
 
 // settlePlans waits for plans to end.
@@ -170,6 +200,9 @@ func (p *Pool) admitRollback(ino Ino, name string, force bool) (v *Volume, snap 
 
 // Clone makes a new volume of a snapshot, or of a volume as it is now (snap ""). No byte is copied.
 func (p *Pool) Clone(r Req, ino Ino, snap string, dir Ino, name string) (Attr, error) {
+	if snap == "" {
+		p.measureDepth(ino)
+	}
 	var out Attr
 	var older []<-chan struct{}
 	err := p.grow(func(now time.Time) error {
