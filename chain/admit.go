@@ -55,7 +55,8 @@ func (p *Pool) unpromised() int64 {
 // unused are the blocks that could be handed out, sooner or later.
 func (p *Pool) unused() int64 {
 	c := p.blocks.Counts()
-	return p.blocks.Findable() + p.blocks.Aside() + c.Claimed - p.namedN + p.dirtyN - p.sickN + p.freeing - p.stranded() + p.doomedN
+	return p.blocks.Findable() + p.blocks.Aside() + c.Claimed - p.namedN + p.dirtyN - p.sickN + p.freeing - p.stranded() +
+		p.doomedN
 }
 
 // available is what can be written below an account, in blocks. refer is what the head of a volume refers to.
@@ -72,8 +73,8 @@ func (p *Pool) try(t trial) Forecast {
 	switch r.Lacks {
 	case ledger.LackNothing:
 	case ledger.LackQuota:
-		f.Err = fmt.Errorf("cannot %s: needs %s%s, the quota of %s leaves %s of %s: %w", t.what, size.Exact(r.Need*BlockSize), parens(t.why),
-			p.nameOf(Ino(r.At.ID())), size.Exact(max(0, r.Bound-r.Used)*BlockSize), size.Exact(r.Bound*BlockSize), ErrQuota)
+		f.Err = fmt.Errorf("cannot %s: needs %s%s, the quota of %s leaves %s of %s: %w", t.what, size.Exact(r.Need*BlockSize),
+			parens(t.why), p.nameOf(Ino(r.At.ID())), size.Exact(max(0, r.Bound-r.Used)*BlockSize), size.Exact(r.Bound*BlockSize), ErrQuota)
 	case ledger.LackSpace:
 		f.Err = f.refuse()
 	case ledger.LackRefquota, ledger.LackWords, ledger.LackSense: // no trial lacks them
@@ -144,7 +145,8 @@ func (p *Pool) trySnapshot(vols []Ino, name string) Forecast {
 	}
 	if len(vols) > 1 {
 		t.what = fmt.Sprintf("snapshot %d volumes at @%s", len(vols), name)
-		t.why = fmt.Sprintf("of each the smaller one of what is written, %s in all, and its refreservation", size.Exact(written*BlockSize))
+		t.why = fmt.Sprintf("of each the smaller one of what is written, %s in all, and its refreservation",
+			size.Exact(written*BlockSize))
 	}
 	t.Do = func() {
 		for _, ino := range vols {

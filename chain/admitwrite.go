@@ -40,10 +40,10 @@ func (p *Pool) admitSize(v *Volume, pl *Plan, want int64) (Need, error) {
 				return need, err
 			}
 		}
-		p.ledger.Resize(a, max(a.Size(), blocksOf(pl.end)))
+		p.ledger.Reach(a, max(a.Size(), blocksOf(pl.end)))
 		need, err := p.admitBlocks(v, pl, want)
 		if err != nil || !need.None() {
-			p.headChanged(v.ino)
+			p.reachChanged(v.ino)
 		}
 		return need, err
 	}

@@ -53,8 +53,8 @@ func (v *Volume) admitAllocation(lo, hi, size int64) (held int64, err error) {
 		held = hi - lo - mapped
 		if held > p.claimable() && p.tryAllocation(v, size, 0, true).Err == nil {
 			held = 0
-			if size > h.size {
-				p.ledger.Keep(v.account, true) // the growth is not tried alone
+			if err := v.setKept(true); err != nil {
+				return Need{}, err
 			}
 		} else if f := p.tryAllocation(v, size, held, false); f.Err != nil {
 			return p.admitted(f)
@@ -64,14 +64,9 @@ func (v *Volume) admitAllocation(lo, hi, size int64) (held int64, err error) {
 		}
 		v.mtime = p.opt.Now()
 		if size > h.size {
-			if err := p.do(&recResize{h.id, size}); err != nil {
-				return Need{}, err
-			}
+			return Need{}, p.do(&recResize{h.id, size})
 		}
-		if held > 0 || hi-lo == mapped {
-			return Need{}, nil
-		}
-		return Need{}, v.setKept(true)
+		return Need{}, nil
 	})
 	return held, err
 }
@@ -224,9 +219,5 @@ func (v *Volume) setKept(on bool) error {
 		return err
 	}
 	n.kept = on
-	if err := p.putInode(v.ino, n); err != nil {
-		return err
-	}
-	p.ledger.Keep(v.account, on)
-	return nil
+	return p.putInode(v.ino, n)
 }

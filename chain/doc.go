@@ -10,6 +10,10 @@
 // replay reads none but what a structure change cuts. A checkpoint freezes what is in memory at one instant, merges
 // it into new pages beside the old ones, and publishes both.
 //
+// What is derived from it is kept by the same records: the accounts of the ledger, from the rows that they put (followRow)
+// and from what the tree of layers tells (accountant); a mount builds them anew, and Check compares. Besides records only
+// open plans change an account: by what they hold, which nobody stores.
+//
 // # Invariants, and where they live
 //
 //   - Data before map (4): Pool.commit syncs the device, then writes just the records whose data had arrived.

@@ -133,7 +133,7 @@ func (p *Pool) delay() time.Duration {
 // doom writes the row; of a long path its end is kept, as in the erase log: a row has one part.
 func (p *Pool) doom(d *doomed) error {
 	d.path = d.path[max(0, len(d.path)-maxLogPath):]
-	return p.do(&recPut{catalog.Key(catalog.Doomed, p.nextJob+1), d.marshal()})
+	return p.do(&recPut{key: catalog.Key(catalog.Doomed, p.nextJob+1), val: d.marshal()})
 }
 
 // doomVolume keeps a volume, which is named or an orphan, without its name.
@@ -149,9 +149,6 @@ func (p *Pool) doomVolume(ino Ino, n *inode, at spot, who string, now time.Time)
 	if err := p.doom(d); err != nil {
 		return err
 	}
-	a := p.account(ino)
-	p.ledger.Gone(a)
-	p.ledger.Move(a, p.ledger.Root())
 	if v := p.vols[ino]; v != nil {
 		v.gone = true
 		delete(p.vols, ino)
@@ -166,6 +163,9 @@ type spot struct {
 	name, path string
 	who        string // took the name away
 }
+
+// going: it is removed in steps.
+func (o *spot) going() bool { return o.name == "" }
 
 func (o spot) marshal() []byte {
 	e := codec.Encoder{}

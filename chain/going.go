@@ -83,9 +83,6 @@ func (p *Pool) remove(r Req, ino Ino, n *inode, at spot, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if n.typ == TypeSymlink {
-		p.moveLink(n, n.parent, 0)
-	}
 	if b.light() {
 		return p.erase(r, ino, n, &b, now)
 	}
@@ -181,17 +178,14 @@ func (p *Pool) goStep(ino Ino, now time.Time) error {
 	return p.rehomeOrphans(b.orphans[:orphansAtOnce], at.dir)
 }
 
-// dropAttrs takes rows of attributes of an inode away, and what it is charged for them.
+// dropAttrs takes rows of attributes away, and what their inode is charged for them.
 func (p *Pool) dropAttrs(ino Ino, keys []meta.Key) error {
 	for _, k := range keys {
 		v, _, err := p.cat.Get(k)
 		if err != nil {
 			return wrapCorrupt(err)
 		}
-		if a := p.account(ino); a != nil {
-			p.ledger.AddAttr(a, len(v), -1)
-		}
-		if err := p.do(&recPut{key: k}); err != nil {
+		if err := p.do(&recPut{key: k, was: v}); err != nil {
 			return err
 		}
 	}

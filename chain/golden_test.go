@@ -79,7 +79,7 @@ func goldenRecords() []goldenRecord {
 		{"erased", &recErased{7, meta.Key{Hi: 5, Lo: 900}, runs, []alloc.Run{{Start: 3, Len: 4}}, goldenTime, true, goldenHow}},
 		{"seal", &recSeal{7, true}},
 		{"grant", &recGrant{alloc.Run{Start: 512, Len: 256}}},
-		{"put", &recPut{meta.Key{Hi: 1<<56 | 2, Lo: 3}, []byte("value")}},
+		{"put", &recPut{key: meta.Key{Hi: 1<<56 | 2, Lo: 3}, val: []byte("value")}},
 		{"put-delete", &recPut{key: meta.Key{Hi: 2<<56 | 1, Lo: 99}}},
 		{"head", &recHead{2, 5, 1 << 30, goldenTime}},
 		{"freeze", &recFreeze{vols: []Ino{2, 300}, name: "daily", when: goldenTime, who: "uid 0"}},

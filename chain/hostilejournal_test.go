@@ -39,8 +39,8 @@ func TestHostileRecords(t *testing.T) {
 		"seal of no job":         func(*victim) record { return &recSeal{job: 999} },
 		"grant of metadata":      func(*victim) record { return &recGrant{alloc.Run{Start: 3, Len: 16}} },
 		"grant beyond":           func(*victim) record { return &recGrant{far[0]} },
-		"put of a huge value":    func(*victim) record { return &recPut{catalog.Key(catalog.Link, 5), make([]byte, 5000)} },
-		"put over a layer":       func(h *victim) record { return &recPut{catalog.Key(catalog.Layer, uint64(h.head().id)), []byte{1}} },
+		"put of a huge value":    func(*victim) record { return putRow(catalog.Key(catalog.Link, 5), make([]byte, 5000)) },
+		"put over a layer":       func(h *victim) record { return putRow(catalog.Key(catalog.Layer, uint64(h.head().id)), []byte{1}) },
 		"second head":            func(h *victim) record { return &recHead{vol: h.v.ino} },
 		"head on a head":         func(h *victim) record { return &recHead{vol: 500, parent: h.head().id} },
 		"head of 2^62 bytes":     func(*victim) record { return &recHead{vol: 500, size: 1 << 62} },
@@ -122,3 +122,5 @@ func TestLaterGeneration(t *testing.T) {
 		t.Errorf("and the superblock lost: %v", err)
 	}
 }
+
+func putRow(k meta.Key, val []byte) record { return &recPut{key: k, val: val} }

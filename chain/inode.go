@@ -28,6 +28,7 @@ type inode struct {
 	entries             uint64 // of a directory
 	dirs                uint64 // directories among them
 	link                int64  // length of a symlink's target
+	row                 []byte // as it is in the catalog; nil: it is not there
 }
 
 const (
@@ -69,7 +70,7 @@ func (n *inode) marshal() []byte {
 
 func parseInode(b []byte) (*inode, error) {
 	d := codec.Decoder{B: b}
-	n := &inode{typ: FileType(d.Byte()), mode: d.Uint32(), uid: d.Uint32(), gid: d.Uint32()}
+	n := &inode{typ: FileType(d.Byte()), mode: d.Uint32(), uid: d.Uint32(), gid: d.Uint32(), row: b}
 	n.parent, n.name = Ino(d.Uint()), d.Str()
 	n.mtime, n.ctime, n.btime = d.Time(), d.Time(), d.Time()
 	flags := d.Uint()
@@ -110,7 +111,9 @@ func (p *Pool) inode(ino Ino) (*inode, error) {
 }
 
 func (p *Pool) putInode(ino Ino, n *inode) error {
-	return p.do(&recPut{catalog.Key(catalog.Inode, uint64(ino)), n.marshal()})
+	r := recPut{key: catalog.Key(catalog.Inode, uint64(ino)), val: n.marshal(), was: n.row}
+	n.row = r.val
+	return p.do(&r)
 }
 
 // freezeTimes brings the times of writes, which are kept in memory, into the rows that a checkpoint writes.
@@ -314,7 +317,7 @@ func (p *Pool) setName(dir Ino, name string, ino Ino, typ FileType) error {
 	if ino != 0 {
 		out = append(out, nameEntry{name, ino, typ})
 	}
-	return p.do(&recPut{nameKey(dir, name), marshalNames(out)})
+	return p.do(&recPut{key: nameKey(dir, name), val: marshalNames(out)})
 }
 
 func join(dir, name string) string {

@@ -32,6 +32,9 @@ func (p *Pool) buildLedger() (*ledger.Ledger, error) {
 			var at spot
 			err := at.unmarshal(row)
 			above[id] = ledger.ID(at.dir)
+			if a := g.Of(id); a != nil && at.going() {
+				g.Gone(a)
+			}
 			return err
 		}},
 		{catalog.Property, func(id ledger.ID, row []byte) error {

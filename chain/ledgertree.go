@@ -19,7 +19,14 @@ func (t treeAccounts) charge(l *layer, blocks int64) {
 	}
 }
 
-func (t treeAccounts) headChanged(vol Ino) { t.p.headChanged(vol) }
+func (t treeAccounts) headChanged(vol Ino) {
+	if t.p.ledger == nil {
+		return
+	}
+	if a, h := t.p.account(vol), t.p.heads[vol]; a != nil && h != nil {
+		t.p.ledger.NewHead(a, h.own, t.p.sizeWithPlans(vol, a))
+	}
+}
 
 func (t treeAccounts) ended(vol Ino) {
 	if g := t.p.ledger; g != nil {
@@ -41,13 +48,10 @@ func payer(g *ledger.Ledger, l *layer) *ledger.Account {
 	return g.Root()
 }
 
-// headChanged follows a volume's new head, the head's new size, and the end of a write that was to extend it.
-func (p *Pool) headChanged(vol Ino) {
-	if p.ledger == nil {
-		return
-	}
-	if a, h := p.account(vol), p.heads[vol]; a != nil && h != nil {
-		p.ledger.NewHead(a, h.own, p.sizeWithPlans(vol, a))
+// reachChanged follows the end of a write that was to extend a volume.
+func (p *Pool) reachChanged(vol Ino) {
+	if a := p.account(vol); a != nil && p.heads[vol] != nil {
+		p.ledger.Reach(a, p.sizeWithPlans(vol, a))
 	}
 }
 

@@ -94,6 +94,7 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 		return nil, fmt.Errorf("pool %s: %w", s.Name, err)
 	}
 	p.placeSnaps()
+	p.ledger.Seal(invariants)
 	p.settleFalls()
 	if o.ReadOnly {
 		return p, nil

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"slatefs/chain/catalog"
-	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
 )
 
@@ -240,11 +239,6 @@ func (p *Pool) make(r Req, dir Ino, name string, n *inode, now time.Time) (Ino, 
 	if err := p.setName(dir, name, ino, n.typ); err != nil {
 		return 0, err
 	}
-	if n.typ == TypeSymlink {
-		p.moveLink(n, 0, dir)
-	} else {
-		p.ledger.Open(ledger.ID(ino), n.typ == TypeDir, p.account(dir))
-	}
 	return ino, p.updateDir(dir, d, 1, dirCount(n.typ), now)
 }
 
@@ -307,7 +301,7 @@ func (p *Pool) Symlink(r Req, dir Ino, name, target string) (Attr, error) {
 
 func (p *Pool) putLong(k meta.Key, v []byte) error {
 	for _, r := range catalog.Parts(k, v) {
-		if err := p.do(&recPut{r.Key, r.Val}); err != nil {
+		if err := p.do(&recPut{key: r.Key, val: r.Val}); err != nil {
 			return err
 		}
 	}

@@ -318,7 +318,7 @@ func (pl *Plan) close() {
 			pl.done = nil
 		}
 		if v.account.Grows() {
-			p.headChanged(v.ino)
+			p.reachChanged(v.ino)
 		}
 	}
 	p.planEnded()

@@ -196,22 +196,18 @@ func readable(val string) string {
 }
 
 func (p *Pool) putProp(ino Ino, s Setting) error {
-	a := p.account(ino)
-	to := a.Set()
-	takeProp(&to, a.Dir(), s.Name, s.Value)
-	p.ledger.Set(a, to)
 	if s.Name == propPreallocated {
 		v, err := p.volume(ino)
 		if err != nil {
 			return err
 		}
-		return v.setKept(to.Kept)
+		return v.setKept(s.Value == "on")
 	}
 	p.policies++
 	if s.Inherit {
 		return p.do(&recPut{key: propKey(ino, s.Name)})
 	}
-	return p.do(&recPut{propKey(ino, s.Name), marshalProp(s.Name, s.Value)})
+	return p.do(&recPut{key: propKey(ino, s.Name), val: marshalProp(s.Name, s.Value)})
 }
 
 // takeDefault gives a new volume the refreservation that its directory says, which costs nothing yet: it has no size.

@@ -217,7 +217,7 @@ func (p *Pool) eraseOrphan(ino Ino, now time.Time) error {
 	if _, going := p.going[ino]; going {
 		return nil
 	}
-	if known && at.name == "" { // a crash came before its last step
+	if known && at.going() { // a crash came before its last step
 		p.going[ino] = &backoff{}
 		return nil
 	}

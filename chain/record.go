@@ -143,4 +143,10 @@ func (p *Pool) do(r record) error {
 }
 
 // applyRecord makes a record true in memory, when it is made and when it is replayed.
-func (p *Pool) applyRecord(r record) error { return r.apply(p) }
+func (p *Pool) applyRecord(r record) error {
+	if invariants && p.ledger != nil { // accounts change by records only
+		p.ledger.Seal(false)
+		defer p.ledger.Seal(true)
+	}
+	return r.apply(p)
+}

@@ -12,6 +12,7 @@ import (
 type recPut struct {
 	key meta.Key
 	val []byte
+	was []byte // the row before, of a symlink's inode and of an attribute, for the ledger; not written: replay has no ledger
 }
 
 func (r *recPut) encode(e *codec.Encoder) {
@@ -50,7 +51,7 @@ func (r *recPut) apply(p *Pool) error {
 		p.snaps.follow(Ino(r.key.Hi&(1<<56-1)), r.val)
 		p.nextIno = max(p.nextIno, Ino(r.key.Hi&(1<<56-1)))
 	}
-	return nil
+	return p.followRow(r)
 }
 
 // recAnswer: the request with this FUSE unique was carried out with this errno. A successor of the daemon answers

@@ -7,7 +7,6 @@ import (
 
 	"slatefs/chain/catalog"
 	"slatefs/chain/ledger"
-	"slatefs/chain/meta"
 )
 
 // Unlink removes a file or symlink. A volume goes with its snapshots, its clones live on; one that is open goes when
@@ -88,7 +87,6 @@ func (p *Pool) erase(r Req, ino Ino, n *inode, b *burden, now time.Time) error {
 		if err := p.do(&recDestroy{vol: ino, held: held, dir: Ino(a.Up().ID()), when: now, who: r.who()}); err != nil {
 			return err
 		}
-		p.ledger.Close(a)
 		if v := p.vols[ino]; v != nil {
 			v.gone = true
 			delete(p.vols, ino)
@@ -99,7 +97,10 @@ func (p *Pool) erase(r Req, ino Ino, n *inode, b *burden, now time.Time) error {
 			return err
 		}
 	}
-	keys := append([]meta.Key{catalog.Key(catalog.Inode, uint64(ino))}, b.xattrs...)
+	if err := p.do(&recPut{key: catalog.Key(catalog.Inode, uint64(ino)), was: n.row}); err != nil { // its account is closed with it
+		return err
+	}
+	keys := b.xattrs
 	for _, kind := range []catalog.Kind{catalog.Link, catalog.Orphan, catalog.Property} {
 		ks, err := p.someRows(kind, ino, math.MaxInt) // there are few
 		if err != nil {
@@ -113,23 +114,18 @@ func (p *Pool) erase(r Req, ino Ino, n *inode, b *burden, now time.Time) error {
 // putOrphan notes that an inode has no name any more and is still open: where it was, which is charged for it.
 func (p *Pool) putOrphan(ino Ino, at spot) error {
 	at.path = at.path[max(0, len(at.path)-maxLogPath):]
-	return p.do(&recPut{catalog.Key(catalog.Orphan, uint64(ino)), at.marshal()})
+	return p.do(&recPut{key: catalog.Key(catalog.Orphan, uint64(ino)), val: at.marshal()})
 }
 
 // rehome charges what a directory is still charged for, when it is removed, to the one above: nameless layers and
 // orphans.
 func (p *Pool) rehome(dir, to Ino, orphans []*ledger.Account) error {
-	a := p.account(dir)
-	if a.Numbers().Held > 0 {
+	if p.account(dir).Numbers().Held > 0 {
 		if err := p.do(&recHome{dir, to}); err != nil {
 			return err
 		}
 	}
-	if err := p.rehomeOrphans(orphans, to); err != nil {
-		return err
-	}
-	p.ledger.Close(a)
-	return nil
+	return p.rehomeOrphans(orphans, to)
 }
 
 // rehomeOrphans charges orphans to another directory.
@@ -140,7 +136,6 @@ func (p *Pool) rehomeOrphans(orphans []*ledger.Account, to Ino) error {
 		if err := p.putOrphan(Ino(o.ID()), at); err != nil {
 			return err
 		}
-		p.ledger.Move(o, p.account(to))
 	}
 	return nil
 }

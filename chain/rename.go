@@ -152,24 +152,12 @@ func (p *Pool) move(dir Ino, e nameEntry, newDir Ino, newName string, now time.T
 	if err := p.setName(newDir, newName, e.ino, e.typ); err != nil {
 		return err
 	}
-	p.moveAccount(e.ino, n, dir, newDir)
 	p.policies++
 	nd, err := p.directory(newDir) // it may be dir, as it is now
 	if err != nil {
 		return err
 	}
 	return p.updateDir(newDir, nd, 1, dirCount(e.typ), now)
-}
-
-// moveAccount charges what was moved to its new directory.
-func (p *Pool) moveAccount(ino Ino, n *inode, from, to Ino) {
-	a, up := p.account(ino), p.account(to)
-	switch {
-	case n.typ == TypeSymlink:
-		p.moveLink(n, from, to)
-	case a != nil:
-		p.ledger.Move(a, up)
-	}
 }
 
 // admitExchange is admitMove for two at once.
@@ -224,7 +212,6 @@ func (p *Pool) exchange(dir Ino, a nameEntry, newDir Ino, b nameEntry, now time.
 		if err := p.setName(s.dir, s.name, s.e.ino, s.e.typ); err != nil {
 			return err
 		}
-		p.moveAccount(s.e.ino, n, s.from, s.dir)
 	}
 	change := dirCount(b.typ) - dirCount(a.typ)
 	for _, s := range []struct {

@@ -85,7 +85,7 @@ func TestRoomMisuse(t *testing.T) {
 		"without a reservation": func(p *Pool) { ok(t, p.do(&recAnswer{unique: 1})) },
 		"more than was reserved": func(p *Pool) {
 			defer p.within(p.tryRoom(credit{bytes: 100}))()
-			ok(t, p.do(&recPut{catalog.Key(catalog.Link, 9), make([]byte, 100)}))
+			ok(t, p.do(&recPut{key: catalog.Key(catalog.Link, 9), val: make([]byte, 100)}))
 		},
 		"after it was given back": func(p *Pool) {
 			r := p.tryRoom(credit{bytes: 100})

@@ -140,9 +140,6 @@ func (p *Pool) reviveVolume(id uint64, d *doomed, at spot, frees int64, now time
 	if err := p.setName(at.dir, at.name, d.vol, n.typ); err != nil {
 		return Need{}, err
 	}
-	a := p.account(d.vol)
-	p.ledger.Revive(a)
-	p.ledger.Move(a, p.account(at.dir))
 	*out = p.attr(d.vol, n)
 	return Need{}, p.updateDir(at.dir, up, 1, 0, now)
 }

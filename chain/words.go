@@ -19,7 +19,8 @@ func (p *Pool) roomForWords(a *ledger.Account, n int64) error {
 	}
 	at := r.At.Numbers()
 	return fmt.Errorf("%s: needs %s for names and attributes; of a quota of %s, %s are used, %s of them by names and attributes: %w",
-		p.nameOf(Ino(r.At.ID())), size.Exact(n), size.Exact(r.Bound*BlockSize), size.Exact(at.Used*BlockSize+at.Words), size.Exact(at.Words), ErrQuota)
+		p.nameOf(Ino(r.At.ID())), size.Exact(n), size.Exact(r.Bound*BlockSize), size.Exact(at.Used*BlockSize+at.Words),
+		size.Exact(at.Words), ErrQuota)
 }
 
 // roomForName refuses a name that a quota or the pool has no room for.
@@ -39,13 +40,4 @@ func (n *inode) words() int64 {
 		return ledger.LinkWords(n.link)
 	}
 	return ledger.NameWords
-}
-
-// moveLink moves the words of a symlink from one directory, 0 for none, to another.
-func (p *Pool) moveLink(n *inode, from, to Ino) {
-	for dir, words := range map[Ino]int64{from: -n.words(), to: n.words()} {
-		if a := p.account(dir); a != nil && from != to {
-			p.ledger.AddWords(a, words)
-		}
-	}
 }

@@ -170,11 +170,6 @@ func (p *Pool) xattrBytes(ino Ino) (sum int64, err error) {
 
 func (p *Pool) putXattr(ino Ino, name string, val []byte) error {
 	row := xattrRow(name, val)
-	if a := p.account(ino); a != nil {
-		for _, n := range rowLens(len(row)) {
-			p.ledger.AddAttr(a, n, 1)
-		}
-	}
 	return p.putLong(xattrKey(ino, name), row)
 }
 

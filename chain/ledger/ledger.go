@@ -29,6 +29,7 @@ type Ledger struct {
 	promised, meta int64 // sums over all accounts
 	block          int64 // bytes of a block
 	loading        bool  // nothing is derived before Ready
+	sealed         bool  // accounts change by Hold and Reach only
 	trial          trial
 }
 

@@ -1,9 +1,20 @@
 package ledger
 
-// What may happen to an account. Each verb leaves the ledger derived.
+// What may happen to an account. Each verb leaves the ledger derived. But for Hold and Reach they are for records.
+
+// Seal says whether a verb other than Hold and Reach, outside a trial, is a bug: who keeps a pool lets records change its
+// accounts only, and seals the ledger beside them where that is to be asserted. Such a verb panics.
+func (g *Ledger) Seal(on bool) { g.sealed = on }
+
+func (g *Ledger) byRecord() {
+	if g.sealed && g.trial.number == 0 {
+		panic("ledger: an account changes outside of records")
+	}
+}
 
 // Open makes the account of a volume or directory in a directory. While the ledger is loaded up is nil: Link says it.
 func (g *Ledger) Open(id ID, dir bool, up *Account) *Account {
+	g.byRecord()
 	a := &Account{id: id, dir: dir, up: up}
 	g.noteOpened(a)
 	g.accounts[id] = a
@@ -17,6 +28,7 @@ func (g *Ledger) Open(id ID, dir bool, up *Account) *Account {
 
 // Close ends the account of what was removed. What open plans still hold ends with it.
 func (g *Ledger) Close(a *Account) {
+	g.byRecord()
 	g.note(a)
 	a.asleep = nil
 	a.n.Props, a.n.Held, a.n.Head, a.n.Below = Props{}, 0, 0, 0
@@ -31,6 +43,7 @@ func (g *Ledger) Close(a *Account) {
 
 // Move puts an account below another directory. One of its own directories must not be in it.
 func (g *Ledger) Move(a, up *Account) {
+	g.byRecord()
 	if a.up == up {
 		return
 	}
@@ -55,6 +68,7 @@ func (g *Ledger) takeIn(a, up *Account, sign int64) {
 
 // Set gives an account its properties. Those of what is gone do not hold before it is revived.
 func (g *Ledger) Set(a *Account, to Props) {
+	g.byRecord()
 	g.note(a)
 	if a.asleep != nil {
 		a.asleep = &to
@@ -74,6 +88,7 @@ func (g *Ledger) Keep(a *Account, on bool) {
 
 // Gone: what was destroyed and is kept for a while, or goes in steps, is promised nothing, and nothing bounds it.
 func (g *Ledger) Gone(a *Account) {
+	g.byRecord()
 	if a.asleep != nil {
 		return
 	}
@@ -85,6 +100,7 @@ func (g *Ledger) Gone(a *Account) {
 
 // Revive ends Gone.
 func (g *Ledger) Revive(a *Account) {
+	g.byRecord()
 	if a.asleep == nil {
 		return
 	}
@@ -95,6 +111,7 @@ func (g *Ledger) Revive(a *Account) {
 
 // End: a volume that is being destroyed has no head any more and is promised nothing. What its layers own stays.
 func (g *Ledger) End(a *Account) {
+	g.byRecord()
 	g.note(a)
 	a.asleep, a.n.Props, a.n.Head = nil, Props{}, a.n.Open
 	g.settle(a)
@@ -102,6 +119,11 @@ func (g *Ledger) End(a *Account) {
 
 // Own changes what the layers of an account own; head: those blocks are the head's.
 func (g *Ledger) Own(a *Account, blocks int64, head bool) {
+	g.byRecord()
+	g.own(a, blocks, head)
+}
+
+func (g *Ledger) own(a *Account, blocks int64, head bool) {
 	g.note(a)
 	a.n.Held += blocks
 	if head {
@@ -112,6 +134,7 @@ func (g *Ledger) Own(a *Account, blocks int64, head bool) {
 
 // NewHead says what the head of a volume owns now, and its size. What it owned before stays the volume's.
 func (g *Ledger) NewHead(a *Account, owns, size int64) {
+	g.byRecord()
 	g.note(a)
 	a.n.Head = owns + a.n.Open
 	g.Resize(a, size)
@@ -123,6 +146,11 @@ func (g *Ledger) Freeze(a *Account) { g.NewHead(a, 0, a.n.Size) }
 
 // Resize sets the size of a volume, and adds the difference to the directories above.
 func (g *Ledger) Resize(a *Account, size int64) {
+	g.byRecord()
+	g.resize(a, size)
+}
+
+func (g *Ledger) resize(a *Account, size int64) {
 	d := size - a.n.Size
 	if d == 0 {
 		return
@@ -144,6 +172,14 @@ func (g *Ledger) Hold(a *Account, blocks, refer int64) {
 	a.n.Open += blocks
 	a.n.OpenRefer += refer
 	if blocks != 0 {
-		g.Own(a, blocks, true)
+		g.own(a, blocks, true)
+	}
+}
+
+// Reach is the size that a volume will have when its open plans have ended, if its promise grows with it. It is of this
+// process only, as what they hold.
+func (g *Ledger) Reach(a *Account, size int64) {
+	if !g.Closed(a) {
+		g.resize(a, size)
 	}
 }

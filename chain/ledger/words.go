@@ -19,6 +19,7 @@ func AttrWords(bytes int) int64 { return 2 * int64(bytes+rowWords) }
 
 // AddWords changes an account's own words, by bytes.
 func (g *Ledger) AddWords(a *Account, n int64) {
+	g.byRecord()
 	g.note(a)
 	a.n.OwnWords += n
 	for o := a; o != nil; o = o.up {
@@ -29,6 +30,7 @@ func (g *Ledger) AddWords(a *Account, n int64) {
 
 // AddAttr adds rows of attributes of so many bytes each to an account, n of them, or takes them away.
 func (g *Ledger) AddAttr(a *Account, bytes int, n int64) {
+	g.byRecord()
 	g.note(a)
 	a.n.Attrs += n * int64(bytes)
 	g.AddWords(a, n*AttrWords(bytes))
