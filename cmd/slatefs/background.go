@@ -39,13 +39,13 @@ func (a *app) startBackground(ctx context.Context, c mountConfig, opts []string)
 	if c.adopt {
 		args = append(args, "--adopt")
 	}
-	if c.pool.id != uuid.Nil {
-		args = append(args, "--expect="+c.pool.id.String())
+	if c.pool.UUID != uuid.Nil {
+		args = append(args, "--expect="+c.pool.UUID.String())
 	}
 	if len(opts) > 0 {
 		args = append(args, "-o", strings.Join(opts, ","))
 	}
-	cmd := exec.Command("/proc/self/exe", append(args, "--", c.pool.device, c.dir)...)
+	cmd := exec.Command("/proc/self/exe", append(args, "--", c.pool.Device, c.dir)...)
 	cmd.Args[0] = "slatefs"
 	cmd.Stderr = os.Stderr // until the log is open
 	cmd.ExtraFiles = []*os.File{w}
@@ -105,7 +105,7 @@ func (a *app) serveBackground(ctx context.Context, c mountConfig, ready *os.File
 // startLogged opens the log and starts the daemon. The log is to be flushed, also on error.
 func (a *app) startLogged(c *mountConfig) (d *daemon, log *lateLog, err error) {
 	pools, _ := a.host.Pools() // the command that started the daemon has told
-	c.opts.log = a.host.LogPath(c.pool.device, pools)
+	c.opts.log = a.host.LogPath(c.pool.Device, pools)
 	f, err := openLog(c.opts.log)
 	if err != nil {
 		// A log keeps nobody from his pool.

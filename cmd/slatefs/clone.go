@@ -31,7 +31,7 @@ Properties for -o:` + propHelp(chain.OnVolume),
 			if err != nil {
 				return err
 			}
-			l, objs, err := f.objects(args)
+			l, objs, err := objectsAt(f, args)
 			if err != nil {
 				return err
 			}

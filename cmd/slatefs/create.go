@@ -53,7 +53,7 @@ func (a *app) create(ctx context.Context, files []string, args control.CreateArg
 		return err
 	}
 	var l host.Live
-	if l, args.Objects, err = f.objects(files); err != nil {
+	if l, args.Objects, err = objectsAt(f, files); err != nil {
 		return err
 	}
 	umask := unix.Umask(0)

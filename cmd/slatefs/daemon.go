@@ -23,8 +23,8 @@ import (
 
 // mountConfig says what a daemon serves, and how.
 type mountConfig struct {
-	pool  poolRef // its device is an absolute path
-	dir   string  // absolute path
+	pool  host.PoolRef // its device is an absolute path
+	dir   string       // absolute path
 	opts  mountOptions
 	take  bool // even if another host holds it
 	adopt bool // even if it is a copy of one that is known
@@ -112,13 +112,13 @@ func (d *daemon) listen(s *service) error {
 
 // openPool opens the device, takes both locks, and opens the pool.
 func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
-	dev, release, err := a.reach(context.Background(), c.pool, blockdev.Options{ReadOnly: c.opts.readOnly}, true)
+	dev, release, err := a.host.Reach(context.Background(), c.pool, blockdev.Options{ReadOnly: c.opts.readOnly}, true)
 	if err != nil {
 		return nil, err
 	}
 	d.undo = append(d.undo, release)
 	// The UUID comes first: opening for writing recovers, which must not happen below another daemon.
-	name, id, err := a.identify(dev)
+	name, id, err := host.Identify(dev)
 	if err != nil {
 		return nil, err
 	}
@@ -127,16 +127,16 @@ func (d *daemon) openPool(a *app, c mountConfig) (*blockdev.File, error) {
 	}
 	// Undone last: when the lock is free, everything else is.
 	d.undo = []func() error{d.lock.Release, release}
-	if err := a.copyOf(context.Background(), id, c.pool.device); err != nil && !c.adopt {
+	if err := a.host.CopyOf(context.Background(), id, c.pool.Device); err != nil && !c.adopt {
 		return nil, err
 	}
 	d.live = host.Live{
-		UUID: id, Name: name, Device: c.pool.device, Identity: dev.Identity(), PID: os.Getpid(), Started: d.now(),
+		UUID: id, Name: name, Device: c.pool.Device, Identity: dev.Identity(), PID: os.Getpid(), Started: d.now(),
 		Socket: a.host.SocketPath(id), Version: control.Version(), Log: c.opts.log,
 	}
 	d.sayWhere(a)
 	if err := d.open(a, dev, c); err != nil {
-		return nil, takeOverHint(err, name)
+		return nil, host.TakeOverHint(err, name)
 	}
 	d.undo = append(d.undo, d.pool.Close)
 	return dev, nil
@@ -148,12 +148,12 @@ func (d *daemon) open(a *app, dev *blockdev.File, c mountConfig) (err error) {
 	if o.ReadOnly {
 		i, err := chain.Identify(dev)
 		if err == nil && !c.take {
-			err = heldElsewhere(d.host, i)
+			err = d.host.HeldElsewhere(i.Name, i.Host)
 		}
 		if err != nil {
 			return err
 		}
-	} else if o.Host, err = asHolder(d.host, d.now()); err != nil {
+	} else if o.Host, err = d.host.AsHolder(d.now()); err != nil {
 		if dev.IsBlockDevice() { // which other hosts may reach
 			return err
 		}
@@ -223,7 +223,7 @@ func (d *daemon) publish(a *app) {
 	if _, err := d.host.KnownAs(d.live.UUID); err == nil && d.pool.ReadOnly() {
 		return // it may be read through a loop device or a snapshot: that is not its place
 	}
-	if err := a.remember(host.Known{UUID: d.live.UUID, Name: d.live.Name, Device: d.live.Device, Dir: d.live.Dir}); err != nil {
+	if err := a.host.Remember(host.Known{UUID: d.live.UUID, Name: d.live.Name, Device: d.live.Device, Dir: d.live.Dir}); err != nil {
 		d.warn(a, "the pool is mounted, but its name is not known here after its end", err)
 	}
 }

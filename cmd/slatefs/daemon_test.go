@@ -59,6 +59,7 @@ func TestDaemon(t *testing.T) {
 	}
 	l := &lab{t: t}
 	l.app = &app{stdout: &l.out, stderr: &l.text, host: testHost(t), now: time.Now, mounts: mounts.Own}
+	l.app.host.OnWarning, l.app.host.OnNote = l.app.warnOnce, l.app.note
 	dir := t.TempDir()
 	file, mnt := filepath.Join(dir, "lab.pool"), filepath.Join(dir, "mnt")
 	if err := os.Mkdir(mnt, 0o755); err != nil {

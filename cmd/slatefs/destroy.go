@@ -58,7 +58,7 @@ func (a *app) destroy(ctx context.Context, arg string, f destroyFlags) error {
 	if err != nil {
 		return err
 	}
-	l, o, err := find.object(arg)
+	l, o, err := objectAt(find, arg)
 	if err != nil {
 		return err
 	}

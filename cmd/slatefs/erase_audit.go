@@ -42,13 +42,13 @@ func (a *app) audit(ctx context.Context, arg string, f show.Format) error {
 	if err != nil {
 		return err
 	}
-	ref, err := find.pool(arg)
+	ref, err := find.Pool(arg)
 	if err != nil {
 		return err
 	}
 	var info control.AuditInfo
-	if ref.live != nil {
-		info, err = a.auditOnline(ctx, *ref.live)
+	if ref.Live != nil {
+		info, err = a.auditOnline(ctx, *ref.Live)
 	} else {
 		info, err = a.auditOffline(ctx, ref)
 	}
@@ -67,7 +67,7 @@ func (a *app) audit(ctx context.Context, arg string, f show.Format) error {
 }
 
 // auditOffline audits a pool that is not mounted, in this process.
-func (a *app) auditOffline(ctx context.Context, ref poolRef) (info control.AuditInfo, err error) {
+func (a *app) auditOffline(ctx context.Context, ref host.PoolRef) (info control.AuditInfo, err error) {
 	p, close, err := a.openOffline(ctx, ref)
 	if err != nil {
 		return info, err

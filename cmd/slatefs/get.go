@@ -87,7 +87,7 @@ func (a *app) propRows(ctx context.Context, names, paths []string, recursive boo
 		return nil, err
 	}
 	if len(paths) == 0 {
-		for _, l := range find.live {
+		for _, l := range find.Live {
 			if l.Dir != "" {
 				paths = append(paths, l.Dir)
 			}
@@ -95,7 +95,7 @@ func (a *app) propRows(ctx context.Context, names, paths []string, recursive boo
 	}
 	rows := []propRow{}
 	for _, path := range paths {
-		l, o, err := find.listed(path)
+		l, o, err := listedAt(find, path)
 		if err != nil {
 			return nil, err
 		}

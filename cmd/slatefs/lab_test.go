@@ -86,6 +86,7 @@ func newLab(t *testing.T) *lab {
 	h := testHost(t)
 	clock := &steps{t: time.Unix(1_700_000_000, 0)}
 	l.app = &app{stdin: strings.NewReader(""), stdout: &l.out, stderr: &l.text, host: h, now: clock.now}
+	l.app.host.OnWarning, l.app.host.OnNote = l.app.warnOnce, l.app.note
 	l.app.mounts = func() (mounts.Table, error) {
 		return mounts.Table{{Dir: "/", Root: "/", Dev: "1:1"}, {Dir: "/lab", Root: "/", Dev: "0:99", Type: mounts.Type, Source: "lab"}}, nil
 	}

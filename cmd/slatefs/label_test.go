@@ -8,6 +8,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs/mounts"
 )
@@ -16,6 +17,7 @@ import (
 func TestReguidOfHeldCopy(t *testing.T) {
 	l := &lab{t: t}
 	l.app = &app{stdout: &l.out, stderr: &l.text, host: testHost(t), now: time.Now, mounts: mounts.Own}
+	l.app.host.OnWarning, l.app.host.OnNote = l.app.warnOnce, l.app.note
 	file := filepath.Join(t.TempDir(), "copy.pool")
 	l.ok("pool create --size 64M --sparse lab " + file)
 	dev, err := blockdev.Open(file, blockdev.Options{})
@@ -33,7 +35,7 @@ func TestReguidOfHeldCopy(t *testing.T) {
 	l.refused(show.ExitFailed, `is held by host evil\012host\033 (machine 0100`, "pool rename "+file+" other")
 	l.refused(show.ExitFailed, "hint: if this is a copy of that pool: slatefs pool reguid --take-over "+file, "pool reguid "+file)
 	l.ok("pool reguid --take-over " + file)
-	if now, err := peek(file); err != nil || now.UUID == i.UUID || now.Name != "lab" || !now.Host.None() {
+	if now, err := host.Peek(file); err != nil || now.UUID == i.UUID || now.Name != "lab" || !now.Host.None() {
 		t.Errorf("it is %+v, %v", now, err)
 	}
 	l.ok("pool check lab")

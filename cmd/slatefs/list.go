@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"slatefs/cmd/slatefs/internal/control"
-	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -193,7 +191,7 @@ func (a *app) listRows(ctx context.Context, paths, types []string, recursive boo
 	}
 	rows = []control.Row{}
 	if len(paths) == 0 {
-		for _, l := range f.live {
+		for _, l := range f.Live {
 			if l.Dir == "" {
 				continue // it is just starting
 			}
@@ -205,7 +203,7 @@ func (a *app) listRows(ctx context.Context, paths, types []string, recursive boo
 		}
 	}
 	for _, p := range paths {
-		l, o, err := f.listed(p)
+		l, o, err := listedAt(f, p)
 		if err != nil {
 			return nil, err
 		}
@@ -216,21 +214,4 @@ func (a *app) listRows(ctx context.Context, paths, types []string, recursive boo
 		rows = append(rows, more...)
 	}
 	return rows, nil
-}
-
-// listed finds what a PATH means; the name or the device of a mounted pool is its root.
-func (f *finder) listed(arg string) (host.Live, control.Object, error) {
-	l, o, err := f.object(arg)
-	if err == nil || strings.Contains(arg, "/") && !strings.HasPrefix(arg, "/dev/") {
-		return l, o, err
-	}
-	ref, refErr := f.pool(arg)
-	if refErr != nil && !strings.Contains(arg, "/") && !errors.Is(refErr, errUnknownPool) {
-		err = refErr // a name that is several pools'
-	}
-	if refErr != nil {
-		return l, o, err
-	}
-	l, err = ref.mounted()
-	return l, control.Object{Arg: arg}, err
 }

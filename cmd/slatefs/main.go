@@ -11,8 +11,8 @@
 //   - The control socket lies in a directory that nobody else may enter, made before the socket is bound, and takes
 //     root and the daemon's own user only (control.go).
 //   - Commands never touch a file below a mount: a path is matched against the mount table and resolved by the daemon
-//     (target.go). Nor does the daemon, which would wait for itself.
-//   - A pool's name means its UUID: what lies on a device is compared before anything is done to it (identity.go).
+//     (internal/host). Nor does the daemon, which would wait for itself.
+//   - A pool's name means its UUID: what lies on a device is compared before anything is done to it (internal/host).
 //   - Names and paths are bytes: taken as typed, kept exactly and escaped once, where they are shown (internal/show).
 //   - Nothing that a pool says is run, or opened as a path, on the host (settings.go).
 //   - Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 refused or failed, 2 usage.

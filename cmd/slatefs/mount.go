@@ -82,7 +82,7 @@ func (a *app) mountCmd() *cobra.Command {
 		Args:              arguments(2, 2),
 		ValidArgsFunction: a.completePools(0),
 		RunE: plain(func(ctx context.Context, args []string) error {
-			a.child = ready != 0
+			a.host.Child = ready != 0
 			c, err := a.mountConfig(ctx, args[0], args[1], opts)
 			if err != nil {
 				return err
@@ -118,11 +118,11 @@ func (a *app) expect(c *mountConfig, id string) (err error) {
 	if id == "" {
 		return nil
 	}
-	if c.pool.id, err = uuid.Parse(id); err != nil {
+	if c.pool.UUID, err = uuid.Parse(id); err != nil {
 		return err
 	}
-	if k, err := a.host.KnownAs(c.pool.id); err == nil {
-		c.pool.name = k.Name
+	if k, err := a.host.KnownAs(c.pool.UUID); err == nil {
+		c.pool.Name = k.Name
 	}
 	return nil
 }
@@ -143,18 +143,18 @@ func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) 
 	if err != nil {
 		return c, err
 	}
-	ref, err := f.pool(pool)
+	ref, err := f.Pool(pool)
 	if err != nil {
 		return c, err
 	}
-	if ref.live != nil {
-		return c, host.InUse(*ref.live)
+	if ref.Live != nil {
+		return c, host.InUse(*ref.Live)
 	}
-	if err := a.refuseUnfinished(ctx, f, ref); err != nil {
+	if err := a.host.RefuseUnfinished(ctx, f, ref); err != nil {
 		return c, err
 	}
 	c.pool = ref
-	if c.pool.device, err = filepath.Abs(ref.device); err != nil {
+	if c.pool.Device, err = filepath.Abs(ref.Device); err != nil {
 		return c, err
 	}
 	c.dir, err = filepath.Abs(dir)

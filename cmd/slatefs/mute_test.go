@@ -1,14 +1,11 @@
 package main
 
 import (
-	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 
-	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/host"
 )
 
@@ -30,18 +27,5 @@ func TestMuteDaemon(t *testing.T) {
 	}
 	if err := lock.Release(); err != nil {
 		t.Error(err)
-	}
-}
-
-// A device that answers nothing hides no pool either.
-func TestMuteDevice(t *testing.T) {
-	gone := make(chan struct{})
-	defer close(gone)
-	_, err := within("/dev/mute", time.Millisecond, func(string) (chain.Identity, error) {
-		<-gone
-		return chain.Identity{}, nil
-	})
-	if !errors.Is(err, errSilent) || err.Error() != "/dev/mute: does not answer" {
-		t.Errorf("%v", err)
 	}
 }

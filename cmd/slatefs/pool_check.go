@@ -10,6 +10,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -42,26 +43,26 @@ func (a *app) poolCheck(ctx context.Context, arg string, online, reclaim bool) e
 	if err != nil {
 		return err
 	}
-	ref, err := f.pool(arg)
+	ref, err := f.Pool(arg)
 	if err != nil {
 		return err
 	}
 	var r control.CheckReport
 	switch {
-	case ref.live != nil && !online:
-		return show.Hinted(fmt.Errorf("pool %s is mounted on %s", ref.name, ref.live.Dir), "pool check --online checks it while it is in use")
-	case ref.live != nil:
-		r, err = control.Check.Call(ctx, *ref.live, control.None{})
+	case ref.Live != nil && !online:
+		return show.Hinted(fmt.Errorf("pool %s is mounted on %s", ref.Name, ref.Live.Dir), "pool check --online checks it while it is in use")
+	case ref.Live != nil:
+		r, err = control.Check.Call(ctx, *ref.Live, control.None{})
 	default:
 		r, err = a.checkOffline(ctx, ref, reclaim)
 	}
 	if err != nil {
 		return err
 	}
-	return a.printCheck(ref.name, r)
+	return a.printCheck(ref.Name, r)
 }
 
-func (a *app) checkOffline(ctx context.Context, ref poolRef, reclaim bool) (found control.CheckReport, err error) {
+func (a *app) checkOffline(ctx context.Context, ref host.PoolRef, reclaim bool) (found control.CheckReport, err error) {
 	p, close, err := a.openOffline(ctx, ref)
 	if err != nil {
 		return found, err

@@ -158,15 +158,15 @@ func bigEnough(bytes int64) error {
 // nameFree refuses a name that another pool of this host has. Known pools that are no longer where they were do not
 // count.
 func (a *app) nameFree(ctx context.Context, name, device string) error {
-	for _, k := range a.knownPools() {
+	for _, k := range a.host.KnownPools() {
 		if k.Name != name || k.Device == device {
 			continue
 		}
-		if a.stillThere(ctx, k) {
+		if a.host.StillThere(ctx, k) {
 			return show.Hinted(fmt.Errorf("a pool %s exists, on %s", name, k.Device), "take another name, or slatefs pool destroy %s", name)
 		}
-		a.warnOnce("pool %s %s, which was known to lie on %s, is forgotten: it is not there any more", k.Name, paren(k.UUID), k.Device)
-		a.forget(k.UUID)
+		a.warnOnce("pool %s %s, which was known to lie on %s, is forgotten: it is not there any more", k.Name, host.Paren(k.UUID), k.Device)
+		a.host.Drop(k.UUID)
 	}
 	return nil
 }
@@ -201,9 +201,9 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 		return errors.Join(err, undo())
 	}
 	if n.old != uuid.Nil {
-		a.gone(n.old, n.device)
+		a.host.Gone(n.old, n.device)
 	}
-	if err := a.remember(host.Known{UUID: id, Name: n.name, Device: n.device}); err != nil {
+	if err := a.host.Remember(host.Known{UUID: id, Name: n.name, Device: n.device}); err != nil {
 		a.warnOnce("the pool is made, but its name is not known here: %v; slatefs mount %s DIR finds it by its device", err, n.device)
 	}
 	return nil

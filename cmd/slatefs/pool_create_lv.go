@@ -50,7 +50,7 @@ func (a *app) planLV(ctx context.Context, n *newPool, name lvm.Name, f poolCreat
 	}
 	n.lv = &newLV{run: r, name: name}
 	if !f.dry {
-		a.finishLVs(ctx)
+		a.host.FinishLVs(ctx)
 	}
 	g, err := r.Group(ctx, name.VG)
 	if err != nil {

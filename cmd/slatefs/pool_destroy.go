@@ -52,38 +52,38 @@ func (a *app) poolDestroy(ctx context.Context, arg string, flags poolDestroyFlag
 	if err != nil {
 		return err
 	}
-	dev, release, err := a.reach(ctx, ref, blockdev.Options{}, false)
-	if errors.Is(err, os.ErrNotExist) && ref.id != uuid.Nil && flags.force && !flags.dry {
-		return a.host.Forget(ref.id) // nothing is left of it but its name
+	dev, release, err := a.host.Reach(ctx, ref, blockdev.Options{}, false)
+	if errors.Is(err, os.ErrNotExist) && ref.UUID != uuid.Nil && flags.force && !flags.dry {
+		return a.host.Forget(ref.UUID) // nothing is left of it but its name
 	}
 	if err != nil {
 		return err
 	}
-	lv, onLV := host.LVArgument(ref.device)
+	lv, onLV := host.LVArgument(ref.Device)
 	err = errors.Join(a.destroyOn(ctx, dev, ref, flags), release())
 	if err != nil || flags.dry || !onLV {
 		return err
 	}
-	return a.endLV(ctx, lv)
+	return a.host.EndLV(ctx, lv)
 }
 
 // destroyOn destroys the pool on an open device, which holds its lock.
-func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref poolRef, flags poolDestroyFlags) error {
+func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref host.PoolRef, flags poolDestroyFlags) error {
 	if i, err := chain.Identify(dev); err == nil {
-		if err := heldElsewhere(a.host, i); err != nil {
+		if err := a.host.HeldElsewhere(i.Name, i.Host); err != nil {
 			return err
 		}
 	}
 	p, err := chain.Open(dev, chain.Options{Now: a.now, ReadOnly: true})
-	end := poolEnd{poolRef: ref, left: leftAnywhere(dev)}
+	end := poolEnd{PoolRef: ref, left: leftAnywhere(dev)}
 	switch {
 	case errors.Is(err, chain.ErrNotPool):
-		return fmt.Errorf("%s: %w", ref.device, err)
+		return fmt.Errorf("%s: %w", ref.Device, err)
 	case err != nil && !flags.force:
-		return show.Hinted(fmt.Errorf("%s: %w", ref.device, err), "--force destroys what is left of it, --erase --force zeroes the whole device")
+		return show.Hinted(fmt.Errorf("%s: %w", ref.Device, err), "--force destroys what is left of it, --erase --force zeroes the whole device")
 	case err == nil:
-		end.name, end.id = p.Name(), p.UUID()
-		unlock, err := a.lockCopy(end.id, dev) // against the same pool through a loop device
+		end.Name, end.UUID = p.Name(), p.UUID()
+		unlock, err := a.lockCopy(end.UUID, dev) // against the same pool through a loop device
 		if err != nil {
 			return errors.Join(err, p.Close())
 		}
@@ -112,32 +112,32 @@ func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flag
 			return err
 		}
 	}
-	if err := a.markEnding(ctx, end.device); err != nil {
+	if err := a.host.MarkEnding(ctx, end.Device); err != nil {
 		return err
 	}
 	if err := super.Wipe(dev); err != nil {
 		return err
 	}
-	a.gone(end.id, end.device)
-	if _, err := a.host.KnownAs(end.id); err != nil { // it was no copy
-		if err := host.RemoveIfThere(a.host.SettingsPath(end.id)); err != nil {
+	a.host.Gone(end.UUID, end.Device)
+	if _, err := a.host.KnownAs(end.UUID); err != nil { // it was no copy
+		if err := host.RemoveIfThere(a.host.SettingsPath(end.UUID)); err != nil {
 			a.warnOnce("the pool is gone, but what this host did for it is left: %v", err)
 		}
 	}
 	if text := end.leaves(); text != "" && !flags.erase {
-		if err := a.note("left on %s, not erased: %s", end.device, text); err != nil {
+		if err := a.note("left on %s, not erased: %s", end.Device, text); err != nil {
 			return err
 		}
 	}
 	if !dev.IsBlockDevice() {
-		return a.note("the pool file is left: rm %s", end.device)
+		return a.note("the pool file is left: rm %s", end.Device)
 	}
 	return nil
 }
 
 // poolEnd is a pool that is to be destroyed.
 type poolEnd struct {
-	poolRef
+	host.PoolRef
 	usage *chain.Usage // nil: it cannot be opened
 	left  leftovers
 }
@@ -161,14 +161,14 @@ func (e poolEnd) allowed(flags poolDestroyFlags) error {
 	if flags.erase || flags.force || text == "" {
 		return nil
 	}
-	return show.Hinted(fmt.Errorf("pool %s: would leave on %s, not erased: %s", e.name, e.device, text), "--erase zeroes that first, --force leaves it")
+	return show.Hinted(fmt.Errorf("pool %s: would leave on %s, not erased: %s", e.Name, e.Device, text), "--erase zeroes that first, --force leaves it")
 }
 
 // forecast is what -n says.
 func (e poolEnd) forecast(flags poolDestroyFlags) string {
-	s := "would destroy the pool on " + e.device
+	s := "would destroy the pool on " + e.Device
 	if e.usage != nil {
-		s = fmt.Sprintf("would destroy pool %s on %s", e.name, e.device)
+		s = fmt.Sprintf("would destroy pool %s on %s", e.Name, e.Device)
 	}
 	text := e.leaves()
 	switch {

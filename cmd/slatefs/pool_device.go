@@ -38,12 +38,12 @@ func (a *app) deviceFree(ctx context.Context, device string, st os.FileInfo, for
 		return old, err
 	}
 	size := dev.Size()
-	name, old, idErr := a.identify(dev)
+	name, old, idErr := host.Identify(dev)
 	l, used := a.host.Live(old) // through a loop device, or another name
 	used = used && !l.IsCopy(dev)
 	var heldErr error
 	if i, err := chain.Identify(dev); err == nil {
-		heldErr = heldElsewhere(a.host, i)
+		heldErr = a.host.HeldElsewhere(i.Name, i.Host)
 	}
 	if err := errors.Join(dev.Close(), heldErr); err != nil {
 		return old, err
@@ -54,7 +54,7 @@ func (a *app) deviceFree(ctx context.Context, device string, st os.FileInfo, for
 			return old, host.InUse(l)
 		}
 		err = fmt.Errorf("%s: holds the pool %s", device, name)
-		if !force && !slices.ContainsFunc(a.knownPools(), func(k host.Known) bool { return k.UUID == old }) {
+		if !force && !slices.ContainsFunc(a.host.KnownPools(), func(k host.Known) bool { return k.UUID == old }) {
 			return old, show.Hinted(err, "it is not known here, as one that was copied, or whose pool create was killed at its end; slatefs mount %s DIR mounts it, -f makes another one", device)
 		}
 	case !errors.Is(idErr, chain.ErrNotPool) && size >= chain.MinPool:

@@ -30,12 +30,12 @@ use the -j of other commands. A pool that is not mounted is opened read-only.`,
 			if err != nil {
 				return err
 			}
-			ref, err := f.pool(args[0])
+			ref, err := f.Pool(args[0])
 			if err != nil {
 				return err
 			}
-			if ref.live != nil {
-				text, err := control.Dump.Call(ctx, *ref.live, control.None{})
+			if ref.Live != nil {
+				text, err := control.Dump.Call(ctx, *ref.Live, control.None{})
 				if err != nil {
 					return err
 				}

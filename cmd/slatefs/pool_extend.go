@@ -12,6 +12,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -86,34 +87,34 @@ func resizePool[Args any](ctx context.Context, a *app, arg string, o control.Op[
 	if err != nil {
 		return err
 	}
-	ref, err := f.pool(arg)
+	ref, err := f.Pool(arg)
 	if err != nil {
 		return err
 	}
 	var r control.PoolSize
-	if ref.live != nil {
-		r, err = o.Call(ctx, *ref.live, args)
-	} else if err = a.refuseUnfinished(ctx, f, ref); err == nil {
+	if ref.Live != nil {
+		r, err = o.Call(ctx, *ref.Live, args)
+	} else if err = a.host.RefuseUnfinished(ctx, f, ref); err == nil {
 		r, err = a.resizeOffline(ctx, ref, here)
 	}
 	if err != nil {
 		return err
 	}
 	if r.Before == r.After {
-		return a.note("pool %s: stays as it is, %s", ref.name, show.FormatSize(r.After))
+		return a.note("pool %s: stays as it is, %s", ref.Name, show.FormatSize(r.After))
 	}
-	_, err = fmt.Fprint(a.stdout, show.Printable("pool %s: %s, was %s\n", ref.name, show.FormatSize(r.After), show.FormatSize(r.Before)))
+	_, err = fmt.Fprint(a.stdout, show.Printable("pool %s: %s, was %s\n", ref.Name, show.FormatSize(r.After), show.FormatSize(r.Before)))
 	return err
 }
 
 // resizeOffline opens a pool that is not mounted, as its daemon would, to change its size.
-func (a *app) resizeOffline(ctx context.Context, ref poolRef, here func(context.Context, *grower) (control.PoolSize, error)) (r control.PoolSize, err error) {
-	dev, release, err := a.reach(ctx, ref, blockdev.Options{}, false)
+func (a *app) resizeOffline(ctx context.Context, ref host.PoolRef, here func(context.Context, *grower) (control.PoolSize, error)) (r control.PoolSize, err error) {
+	dev, release, err := a.host.Reach(ctx, ref, blockdev.Options{}, false)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	_, id, err := a.identify(dev)
+	_, id, err := host.Identify(dev)
 	if err != nil {
 		return r, err
 	}
@@ -122,13 +123,13 @@ func (a *app) resizeOffline(ctx context.Context, ref poolRef, here func(context.
 		return r, err
 	}
 	defer func() { err = errors.Join(err, lock.Release()) }()
-	me, err := asHolder(a.host, a.now())
+	me, err := a.host.AsHolder(a.now())
 	if err != nil {
 		return r, err
 	}
 	p, err := chain.Open(dev, chain.Options{Now: a.now, Host: me})
 	if err != nil {
-		return r, takeOverHint(err, ref.name)
+		return r, host.TakeOverHint(err, ref.Name)
 	}
 	r, err = here(ctx, newGrower(dev, p, slog.New(slog.DiscardHandler)))
 	return r, errors.Join(err, p.Close())

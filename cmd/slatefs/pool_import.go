@@ -88,19 +88,19 @@ func (a *app) findPools(ctx context.Context, dir string) ([]foundPool, error) {
 	list := []foundPool{}
 	seen := map[string]bool{}
 	for _, path := range paths {
-		id, err := backing(path)
+		id, err := host.Backing(path)
 		if err != nil || seen[id] {
 			continue
 		}
 		seen[id] = true
-		i, err := peek(path)
+		i, err := host.Peek(path)
 		if errors.Is(err, os.ErrPermission) && dir != "" {
 			a.warnOnce("passed over: %v", err)
 		}
 		if err != nil {
 			continue // no pool, as far as anybody can tell
 		}
-		if p := (foundPool{Name: i.Name, UUID: i.UUID, Size: i.Bytes, Device: path}); a.unknown(ctx, &p) {
+		if p := (foundPool{Name: i.Name, UUID: i.UUID, Size: i.Size(), Device: path}); a.unknown(ctx, &p) {
 			list = append(list, p)
 		}
 	}
@@ -112,16 +112,16 @@ func (a *app) findPools(ctx context.Context, dir string) ([]foundPool, error) {
 
 // unknown tells whether a pool is not known to lie where it was found, and sets its state.
 func (a *app) unknown(ctx context.Context, p *foundPool) bool {
-	if l, ok := a.host.Live(p.UUID); ok && sameDevice(l.Device, p.Device) {
+	if l, ok := a.host.Live(p.UUID); ok && host.SameDevice(l.Device, p.Device) {
 		return false
 	}
 	k, err := a.host.KnownAs(p.UUID)
 	switch {
 	case err != nil:
 		p.State = foundNew
-	case k.Device == p.Device, sameDevice(k.Device, p.Device):
+	case k.Device == p.Device, host.SameDevice(k.Device, p.Device):
 		return false
-	case a.stillThere(ctx, k):
+	case a.host.StillThere(ctx, k):
 		p.State = foundCopy
 	default:
 		p.State = foundMoved
@@ -170,7 +170,7 @@ func (a *app) importPool(ctx context.Context, list []foundPool, which string, ad
 	case len(list) == 0:
 		return show.Hinted(fmt.Errorf("%s: no such pool is found that this host does not know", which), "slatefs pool import -d DIR looks at the files in DIR")
 	case len(list) > 1 && list[0].UUID == list[1].UUID:
-		return show.Hinted(fmt.Errorf("pool %s %s lies on %s, and on %s too: one of them is a copy", list[0].Name, paren(list[0].UUID), list[0].Device, list[1].Device),
+		return show.Hinted(fmt.Errorf("pool %s %s lies on %s, and on %s too: one of them is a copy", list[0].Name, host.Paren(list[0].UUID), list[0].Device, list[1].Device),
 			"slatefs pool reguid %s makes that a pool of its own", list[1].Device)
 	case len(list) > 1:
 		return fmt.Errorf("%d pools are named %s, on %s and %s: give the UUID, %v or %v", len(list), which,
@@ -178,14 +178,14 @@ func (a *app) importPool(ctx context.Context, list []foundPool, which string, ad
 	}
 	p := list[0]
 	if p.State == foundCopy && !adopt {
-		return a.copyOf(ctx, p.UUID, p.Device)
+		return a.host.CopyOf(ctx, p.UUID, p.Device)
 	}
-	for _, k := range a.knownPools() {
-		if k.Name == p.Name && k.UUID != p.UUID && a.stillThere(ctx, k) {
+	for _, k := range a.host.KnownPools() {
+		if k.Name == p.Name && k.UUID != p.UUID && a.host.StillThere(ctx, k) {
 			return show.Hinted(fmt.Errorf("a pool %s is known, on %s", k.Name, k.Device), "slatefs pool rename %s NEWNAME", p.Device)
 		}
 	}
 	k, _ := a.host.KnownAs(p.UUID) //nolint:errcheck // where it was mounted last stays, if that is known
 	k.UUID, k.Name, k.Device = p.UUID, p.Name, p.Device
-	return a.remember(k)
+	return a.host.Remember(k)
 }

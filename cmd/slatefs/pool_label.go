@@ -79,24 +79,24 @@ func (a *app) relabel(ctx context.Context, arg string, n newLabel) error {
 	if err != nil {
 		return err
 	}
-	if err := a.refuseUnfinished(ctx, f, ref); err != nil {
+	if err := a.host.RefuseUnfinished(ctx, f, ref); err != nil {
 		return err
 	}
 	if n.name != "" {
-		if err := a.nameFree(ctx, n.name, ref.device); err != nil {
+		if err := a.nameFree(ctx, n.name, ref.Device); err != nil {
 			return err
 		}
 	}
 	return a.relabelOn(ctx, ref, n)
 }
 
-func (a *app) relabelOn(ctx context.Context, ref poolRef, n newLabel) (err error) {
-	dev, release, err := a.reach(ctx, ref, blockdev.Options{}, false)
+func (a *app) relabelOn(ctx context.Context, ref host.PoolRef, n newLabel) (err error) {
+	dev, release, err := a.host.Reach(ctx, ref, blockdev.Options{}, false)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	oldName, old, err := a.identify(dev)
+	oldName, old, err := host.Identify(dev)
 	if err != nil {
 		return err
 	}
@@ -106,31 +106,31 @@ func (a *app) relabelOn(ctx context.Context, ref poolRef, n newLabel) (err error
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
 	k, knownErr := a.host.KnownAs(old)
-	moves := knownErr == nil && (k.Device == ref.device || sameDevice(k.Device, ref.device))
-	me, err := asHolder(a.host, a.now())
+	moves := knownErr == nil && (k.Device == ref.Device || host.SameDevice(k.Device, ref.Device))
+	me, err := a.host.AsHolder(a.now())
 	if err != nil {
 		return err
 	}
 	err = chain.Relabel(dev, chain.Options{Now: a.now, Host: me, TakeOver: n.take}, n.name, n.id)
 	switch {
 	case errors.Is(err, chain.ErrHeld) && n.id != uuid.Nil:
-		return show.Hinted(err, "if this is a copy of that pool: slatefs pool reguid --take-over %s", ref.device)
+		return show.Hinted(err, "if this is a copy of that pool: slatefs pool reguid --take-over %s", ref.Device)
 	case err != nil:
-		return takeOverHint(err, oldName)
+		return host.TakeOverHint(err, oldName)
 	}
-	now, newID, err := a.identify(dev)
+	now, newID, err := host.Identify(dev)
 	if err == nil {
-		err = a.relabelLV(ctx, ref.device, now, newID)
+		err = a.relabelLV(ctx, ref.Device, now, newID)
 	}
 	if err != nil {
 		return err
 	}
 	if moves {
 		if k.UUID, k.Name = newID, now; newID != old {
-			a.forget(old)
+			a.host.Drop(old)
 			a.moveSettings(old, newID)
 		}
-		err = a.remember(k)
+		err = a.host.Remember(k)
 	}
 	if err == nil {
 		_, err = fmt.Fprint(a.stdout, show.Printable("pool %s, UUID %v, was %s, %v\n", now, newID, oldName, old))
@@ -205,10 +205,10 @@ func (a *app) knownOne(arg string) (host.Known, error) {
 			return k, nil
 		}
 	}
-	same := slices.DeleteFunc(a.knownPools(), func(k host.Known) bool { return k.Name != arg })
+	same := slices.DeleteFunc(a.host.KnownPools(), func(k host.Known) bool { return k.Name != arg })
 	switch len(same) {
 	case 0:
-		return host.Known{}, show.Hinted(fmt.Errorf("%s: %w", arg, errUnknownPool), "slatefs pool list shows the known ones")
+		return host.Known{}, show.Hinted(fmt.Errorf("%s: %w", arg, host.ErrUnknown), "slatefs pool list shows the known ones")
 	case 1:
 		return same[0], nil
 	}

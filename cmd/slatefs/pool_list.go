@@ -106,7 +106,7 @@ func (a *app) poolStates(ctx context.Context) ([]poolState, error) {
 		}
 		pools = append(pools, liveState(ctx, l))
 	}
-	for _, k := range a.knownPools() {
+	for _, k := range a.host.KnownPools() {
 		if slices.ContainsFunc(pools, func(p poolState) bool { return p.UUID == k.UUID }) {
 			continue
 		}
@@ -169,10 +169,10 @@ func liveState(ctx context.Context, l host.Live) poolState {
 
 // unmountedState looks what lies where a pool was; a zero UUID is any pool's.
 func unmountedState(device string, id uuid.UUID) string {
-	i, err := peek(device)
+	i, err := host.Peek(device)
 	var failed *os.PathError
 	switch {
-	case errors.Is(err, errSilent):
+	case errors.Is(err, host.ErrSilent):
 		return stateSilent
 	case errors.As(err, &failed) && failed.Op == "stat":
 		return stateMissing

@@ -82,17 +82,17 @@ func (a *app) poolsNamed(ctx context.Context, args []string) (pools []poolState,
 		return nil, err
 	}
 	for _, arg := range args {
-		ref, err := find.pool(arg)
+		ref, err := find.Pool(arg)
 		if err != nil {
 			return nil, err
 		}
-		if ref.live != nil { // its device is not looked at: it may answer nothing
-			pools = append(pools, liveState(ctx, *ref.live))
+		if ref.Live != nil { // its device is not looked at: it may answer nothing
+			pools = append(pools, liveState(ctx, *ref.Live))
 			continue
 		}
-		pools = append(pools, poolState{Name: ref.name, UUID: ref.id, Device: ref.device, State: unmountedState(ref.device, ref.id)})
+		pools = append(pools, poolState{Name: ref.Name, UUID: ref.UUID, Device: ref.Device, State: unmountedState(ref.Device, ref.UUID)})
 	}
-	lvs, err := find.lvs()
+	lvs, err := find.LVs()
 	if err != nil {
 		return pools, a.note("volume groups are not shown: %v", err)
 	}
@@ -109,8 +109,8 @@ func (a *app) poolsNamed(ctx context.Context, args []string) (pools []poolState,
 
 // lookInto opens a pool that is not mounted. What the pool itself refuses is its state.
 func (a *app) lookInto(ctx context.Context, p *poolState) error {
-	pool, close, err := a.openOffline(ctx, poolRef{device: p.Device, id: p.UUID, name: p.Name})
-	for _, known := range []error{errOtherPool, chain.ErrCorrupt, chain.ErrNotPool, chain.ErrVersion, chain.ErrFeature} {
+	pool, close, err := a.openOffline(ctx, host.PoolRef{Device: p.Device, UUID: p.UUID, Name: p.Name})
+	for _, known := range []error{host.ErrOtherPool, chain.ErrCorrupt, chain.ErrNotPool, chain.ErrVersion, chain.ErrFeature} {
 		if errors.Is(err, known) {
 			p.Info = &control.PoolInfo{Failed: show.ErrorText(err)}
 			return nil

@@ -27,13 +27,13 @@ func (a *app) rename(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
-	l, o, err := f.object(from)
+	l, o, err := objectAt(f, from)
 	if err != nil {
 		return err
 	}
 	// Which of the two it is only the daemon can tell: it gets both meanings of the second argument.
 	args := control.RenameArgs{Object: o, Name: snapshotName(from, to)}
-	if other, n, err := f.object(to); err == nil && other.UUID == l.UUID {
+	if other, n, err := objectAt(f, to); err == nil && other.UUID == l.UUID {
 		args.New = n
 	}
 	_, err = control.Rename.Call(ctx, l, args)

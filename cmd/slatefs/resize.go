@@ -53,7 +53,7 @@ file system on one) shrinking is refused, unless forced. refreservation=auto mov
 			if err != nil {
 				return err
 			}
-			l, o, err := f.object(args[0])
+			l, o, err := objectAt(f, args[0])
 			if err != nil {
 				return err
 			}

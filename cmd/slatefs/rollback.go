@@ -24,7 +24,7 @@ refused, unless forced.`,
 			if err != nil {
 				return err
 			}
-			l, o, err := f.object(args[0])
+			l, o, err := objectAt(f, args[0])
 			if err != nil {
 				return err
 			}

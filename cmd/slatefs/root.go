@@ -23,7 +23,6 @@ type app struct {
 	now            func() time.Time
 	mounts         func() (mounts.Table, error)
 	warned         []string // by warnOnce
-	child          bool     // the process that started this one has warned of the registry
 }
 
 // run executes one command line.
@@ -33,6 +32,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return err
 	}
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, host: h, now: time.Now, mounts: mounts.Own}
+	a.host.OnWarning, a.host.OnNote = a.warnOnce, a.note
 	return a.execute(ctx, args)
 }
 

@@ -55,7 +55,7 @@ func (a *app) setProps(ctx context.Context, paths []string, settings []control.S
 		return err
 	}
 	for _, path := range paths {
-		l, o, err := f.listed(path)
+		l, o, err := listedAt(f, path)
 		if err != nil {
 			return err
 		}

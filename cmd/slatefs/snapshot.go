@@ -30,7 +30,7 @@ may be overwritten: the smaller one of the two must be available.`,
 			if err != nil {
 				return err
 			}
-			l, objs, err := f.objects(args)
+			l, objs, err := objectsAt(f, args)
 			if err != nil {
 				return err
 			}

@@ -26,7 +26,7 @@ one that clones still need. For a directory, all chains in it and below.`,
 			if err != nil {
 				return err
 			}
-			l, o, err := f.listed(args[0])
+			l, o, err := listedAt(f, args[0])
 			if err != nil {
 				return err
 			}

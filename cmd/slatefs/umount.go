@@ -8,8 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +17,6 @@ import (
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
-	"slatefs/fs/mounts"
 )
 
 func (a *app) umountCmd() *cobra.Command {
@@ -45,14 +43,14 @@ func (a *app) umount(ctx context.Context, arg string, wait bool) error {
 	if err != nil {
 		return err
 	}
-	m, ok, err := f.mountpoint(arg)
+	m, ok, err := f.Mountpoint(arg)
 	if err != nil {
 		return err
 	}
 	if ok && isDead(m.Dir) {
 		return detachDead(m.Dir)
 	}
-	l, err := f.ending(arg, m, ok)
+	l, err := f.Ending(arg, m, ok)
 	if err != nil {
 		return err
 	}
@@ -66,54 +64,6 @@ func (a *app) umount(ctx context.Context, arg string, wait bool) error {
 		}
 	}
 	return waitGone(ctx, l)
-}
-
-// mountpoint finds the mount of slatefs that a path is the mountpoint of; false: it lies on none. A path below one is refused:
-// what ends is the whole pool, and a slip of the pen must not end it.
-func (f *finder) mountpoint(arg string) (m mounts.Mount, ok bool, err error) {
-	m, rel, ok := f.locate(arg)
-	if ok && rel != strings.TrimPrefix(m.Root, "/") {
-		err = show.Hinted(fmt.Errorf("%s: is no mountpoint, it lies in the pool that is mounted on %s", arg, m.Dir), "slatefs umount %s unmounts that pool", m.Dir)
-	}
-	return m, ok, err
-}
-
-// ending finds the daemon that is to end: by its mountpoint, or else by the name or the device of its pool.
-func (f *finder) ending(arg string, m mounts.Mount, ok bool) (host.Live, error) {
-	if ok {
-		l, err := f.daemon(m)
-		if err == nil && l.Dir != m.Dir {
-			err = show.Hinted(fmt.Errorf("%s: is a bind mount of the pool that is mounted on %s", arg, l.Dir), "umount %s takes it away, slatefs umount %s the pool", arg, l.Dir)
-		}
-		return l, err
-	}
-	if st, err := os.Stat(arg); err == nil && st.IsDir() {
-		if len(f.liveNamed(arg)) == 0 {
-			return host.Live{}, f.notOurs(arg)
-		}
-	}
-	ref, err := f.pool(arg)
-	if err != nil {
-		return host.Live{}, err
-	}
-	return ref.mounted()
-}
-
-// notOurs says what a directory is that no pool is mounted on.
-func (f *finder) notOurs(arg string) error {
-	abs := arg
-	if !filepath.IsAbs(abs) {
-		abs = filepath.Join(f.cwd, abs)
-	}
-	err := fmt.Errorf("%s: is not where a pool is mounted", arg)
-	if m, _, ok := f.mounts.Of(filepath.Clean(abs)); ok {
-		what := "a directory of the " + m.Type + " on " + m.Dir
-		if m.Dir == filepath.Clean(abs) {
-			what = "the mountpoint of a " + m.Type
-		}
-		err = fmt.Errorf("%s: is not where a pool is mounted, it is %s", arg, what)
-	}
-	return show.Hinted(err, "slatefs pool list shows the mounted pools")
 }
 
 // isDead tells a mount that its daemon has left.
@@ -146,6 +96,16 @@ func waitGone(ctx context.Context, l host.Live) error {
 		}
 	}
 	return nil
+}
+
+// warnOnce tells something on stderr that keeps nothing from being done, once in a command.
+func (a *app) warnOnce(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if slices.Contains(a.warned, text) {
+		return
+	}
+	a.warned = append(a.warned, text)
+	_ = a.note("warning: %s", text) //nolint:errcheck // what is warned of keeps nothing from being done
 }
 
 // note tells something on stderr. Texts among the arguments are escaped.

@@ -35,13 +35,13 @@ is kept. If the name is taken it is refused; NEWNAME is another one, or for a vo
 			if err != nil {
 				return err
 			}
-			l, err := find.mountedPool(args[1])
+			l, err := find.MountedPool(args[1])
 			if err != nil {
 				return err
 			}
 			q := control.UndestroyArgs{ID: id}
 			if len(args) == 3 {
-				if q, err = find.newName(q, l, args[2]); err != nil {
+				if q, err = newName(find, q, l, args[2]); err != nil {
 					return err
 				}
 			}
@@ -52,12 +52,12 @@ is kept. If the name is taken it is refused; NEWNAME is another one, or for a vo
 }
 
 // newName takes a name, or the path of a volume that is to be.
-func (f *finder) newName(q control.UndestroyArgs, l host.Live, name string) (control.UndestroyArgs, error) {
+func newName(f *host.Finder, q control.UndestroyArgs, l host.Live, name string) (control.UndestroyArgs, error) {
 	if !strings.Contains(name, "/") {
 		q.Name = strings.TrimPrefix(name, "@")
 		return q, nil
 	}
-	other, o, err := f.object(name)
+	other, o, err := objectAt(f, name)
 	if err == nil && other.UUID != l.UUID {
 		err = fmt.Errorf("%s: lies in pool %s, not in %s", name, other.Name, l.Name)
 	}

@@ -2,6 +2,8 @@
 // which daemons run, who may have which pool, and which logical volumes have one. It asks no daemon anything, and takes
 // nothing for true that it has not looked at. What holds here:
 //
+//   - A pool's name means its UUID: what lies on a device is compared before anything is done to it (reach.go).
+//   - What was typed is matched against the table of mounts: no file below a mount is touched (find.go).
 //   - One daemon per pool: a lock named by the pool's UUID is held as long as the daemon lives. What the daemon says of itself
 //     counts only while the lock is held (lock.go).
 //   - Directories for locks and sockets are made for one user, and refused where another one could have made what is in them.
@@ -26,7 +28,7 @@ import (
 	"slatefs/cmd/slatefs/internal/show"
 )
 
-// Host is where a user's daemons keep what is not in a pool.
+// Host is where a user's daemons keep what is not in a pool, and who is told of what is found there.
 //
 //	state/pools/UUID     pools known here (registry.go)
 //	run/UUID.lock        held by the daemon of a pool (lock.go)
@@ -36,6 +38,27 @@ import (
 //	conf/UUID.conf       what the host does for a pool (settings.go)
 type Host struct {
 	State, Run, Log, Conf string
+
+	// What is told to who runs a command: a warning of what keeps nothing from being done, and a note of what was done beside
+	// what was asked for. nil: it is told to nobody.
+	OnWarning func(format string, args ...any)
+	OnNote    func(format string, args ...any) error
+	Child     bool // the process that started this one has warned of the registry
+}
+
+// Warn tells of what keeps nothing from being done.
+func (h Host) Warn(format string, args ...any) {
+	if h.OnWarning != nil {
+		h.OnWarning(format, args...)
+	}
+}
+
+// Note tells what was done beside what was asked for.
+func (h Host) Note(format string, args ...any) error {
+	if h.OnNote == nil {
+		return nil
+	}
+	return h.OnNote(format, args...)
 }
 
 // New finds the directories of user uid, and makes none: env is os.Getenv.

@@ -1,4 +1,4 @@
-package main
+package host
 
 import (
 	"os"
@@ -19,7 +19,7 @@ func TestLocateFollowsSymlinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f := &finder{cwd: dir, mounts: mounts.Table{{Dir: "/", Root: "/"}, {Dir: "/lab", Root: "/", Type: mounts.Type}}}
+	f := &Finder{cwd: dir, mounts: mounts.Table{{Dir: "/", Root: "/"}, {Dir: "/lab", Root: "/", Type: mounts.Type}}}
 	for arg, want := range map[string]string{"abs/vm@a": "images/vm@a", "rel": "images", "./rel/x": "images/x", "/lab/./y": "y"} {
 		if _, rel, ok := f.locate(arg); !ok || rel != want {
 			t.Errorf("%s is %q, %v, want %q", arg, rel, ok, want)
