@@ -81,13 +81,13 @@ func (pl *Plan) adds(h *layer) (delta, refer int64) {
 	lb := pl.lo
 	for _, q := range pl.seen {
 		if !pl.mine(h, lb, q) {
-			if delta += q.n; q.dev == 0 {
-				refer += q.n
-			} else if q.birth > h.floor() {
-				delta -= q.n
+			if delta += q.Len; q.Dev == 0 {
+				refer += q.Len
+			} else if q.Birth > h.floor() {
+				delta -= q.Len
 			}
 		}
-		lb += q.n
+		lb += q.Len
 	}
 	return delta, refer
 }

@@ -7,6 +7,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/ledger"
+	"slatefs/chain/overlay"
 	"slatefs/chain/size"
 )
 
@@ -131,21 +132,21 @@ func (v *Volume) mapClean(lo, hi, held int64) (next, n int64, err error) {
 		var need Need
 		next, n = lo, 0
 		_, err := p.takeClean(func() (wish, error) {
-			var q piece
+			var q overlay.Piece
 			var err error
-			if _, q, need, err = v.holeAt(lo, hi); q.dev != 0 {
-				next = lo + q.n
+			if _, q, need, err = v.holeAt(lo, hi); q.Dev != 0 {
+				next = lo + q.Len
 			}
-			if err != nil || !need.None() || q.dev != 0 {
+			if err != nil || !need.None() || q.Dev != 0 {
 				return wish{}, err
 			}
-			return wish{want: min(q.n, 1<<14), may: p.claimable(), least: alloc.SlotBlocks, one: true}, nil
+			return wish{want: min(q.Len, 1<<14), may: p.claimable(), least: alloc.SlotBlocks, one: true}, nil
 		}, func(runs []alloc.Run) error {
 			h, q, again, err := v.holeAt(lo, hi) // somebody may have written there since the look
-			if q.dev != 0 {
-				next = lo + q.n
+			if q.Dev != 0 {
+				next = lo + q.Len
 			}
-			if need = again; err != nil || !need.None() || q.dev != 0 {
+			if need = again; err != nil || !need.None() || q.Dev != 0 {
 				return err
 			}
 			c := credit{bytes: planBytes(1, 0), pages: h.pagesFor(1) - h.need}
@@ -156,7 +157,7 @@ func (v *Volume) mapClean(lo, hi, held int64) (next, n int64, err error) {
 			}
 			defer p.within(room)()
 			r := runs[0]
-			r.Len = min(r.Len, q.n)
+			r.Len = min(r.Len, q.Len)
 			n = min(r.Len, held) // somebody may have unmapped blocks since they were counted
 			p.ledger.Hold(v.account, -n, -n)
 			p.namedN -= n
@@ -170,17 +171,17 @@ func (v *Volume) mapClean(lo, hi, held int64) (next, n int64, err error) {
 
 // holeAt is the piece of the volume at lo, at most up to hi, and what must be there before it may be mapped, if it is a
 // hole. The plan lock is held.
-func (v *Volume) holeAt(lo, hi int64) (h *layer, q piece, need Need, err error) {
+func (v *Volume) holeAt(lo, hi int64) (h *layer, q overlay.Piece, need Need, err error) {
 	p := v.p
 	if h, err = v.usable(); err != nil {
 		return nil, q, need, err
 	}
-	q, miss := h.top.lookup(p.maps, lo, hi-lo)
+	q, miss := h.top.Lookup(p.maps, lo, hi-lo)
 	switch lack := p.pagesLack(); {
 	case miss:
-		m, _ := h.top.bottom()
+		m, _ := h.top.Bottom()
 		need = Need{kind: needPage, m: m, lb: lo}
-	case q.dev == 0 && p.host.sparse && lack > 0:
+	case q.Dev == 0 && p.host.sparse && lack > 0:
 		need = Need{kind: needStore, blocks: lack}
 	}
 	return h, q, need, nil

@@ -13,6 +13,7 @@ import (
 	"slatefs/chain/fault"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/overlay"
 )
 
 // builder turns a cut into pages. It works beside readers and writers: what it reads nobody changes (frozen, or under
@@ -21,12 +22,12 @@ import (
 type builder struct {
 	p       *Pool
 	c       *cut
-	maps    map[*overlay]meta.Map // what a storey settles to
-	lost    map[*layer]*cutList   // the dead lists of the cut
-	freed   []meta.Ptr            // map pages; another stack that is built later may still stand on one
-	groups  map[int]meta.Ptr      // new pages
-	rows    catalog.Table         // of objects, beside the frozen part, which lookups go through
-	parts   map[meta.Key]int      // catalog rows of each object; 0: it is gone
+	maps    overlay.Builder
+	lost    map[*layer]*cutList // the dead lists of the cut
+	freed   []meta.Ptr          // map pages; another stack that is built later may still stand on one
+	groups  map[int]meta.Ptr    // new pages
+	rows    catalog.Table       // of objects, beside the frozen part, which lookups go through
+	parts   map[meta.Key]int    // catalog rows of each object; 0: it is gone
 	singles map[catalog.Kind][]byte
 	drops   []meta.Tree // dead lists of dead layers that are left
 	damages []string    // what damaged pages touch
@@ -36,12 +37,13 @@ type builder struct {
 // build makes all pages of the cut and publishes them in memory, or nothing. The structure lock is held.
 func (p *Pool) build(c *cut) error {
 	b := &builder{
-		p: p, c: c, maps: map[*overlay]meta.Map{}, lost: map[*layer]*cutList{},
+		p: p, c: c, lost: map[*layer]*cutList{},
 		groups: map[int]meta.Ptr{}, parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{},
 	}
 	for i := range c.layers {
 		b.lost[c.layers[i].of] = c.layers[i].lost
 	}
+	b.maps.For = b.mapsOf
 	p.store.Begin()
 	if err := b.pages(); err != nil {
 		p.store.Undo()
@@ -55,12 +57,12 @@ func (p *Pool) build(c *cut) error {
 func (b *builder) pages() error {
 	p, c := b.p, b.c
 	for i := range c.layers {
-		if _, err := b.settle(c.layers[i].top); err != nil {
+		if _, err := b.maps.Settle(c.layers[i].top); err != nil {
 			return fmt.Errorf("map of layer %v: %w", c.layers[i].id, err)
 		}
 	}
 	for i := range c.walks {
-		if _, err := b.settle(c.walks[i].source); err != nil {
+		if _, err := b.maps.Settle(c.walks[i].source); err != nil {
 			return fmt.Errorf("map of walk %d: %w", c.walks[i].id, err)
 		}
 	}
@@ -95,57 +97,15 @@ func (b *builder) pages() error {
 	return nil
 }
 
-// settle builds the storeys of a stack from below and returns the map of the top one.
-func (b *builder) settle(o *overlay) (meta.Map, error) {
-	if o.settled {
-		return o.base, nil
-	}
-	if m, ok := b.maps[o]; ok {
-		return m, nil
-	}
-	m, err := b.settle(o.under)
-	if err != nil {
-		return m, err
-	}
-	dead := func(ptr meta.Ptr) { b.pageGone(o.layer, ptr) }
-	switch o.kind {
-	case storeyEntries:
-		if o.entries.Len() == 0 {
-			break
-		}
-		pieces := make([]meta.Piece, 0, o.entries.Len())
-		o.entries.Ascend(omap.Key{}, func(k omap.Key, q piece) bool {
-			pieces = append(pieces, meta.Piece{Start: start(k), Len: q.n, Dev: q.dev, Birth: q.birth, Mapped: q.dev != 0})
-			return true
-		})
-		if m, err = b.mapsOf(o.layer).Apply(m, pieces, o.layer.id, dead); err != nil {
-			return m, err
-		}
-	case storeyRest, storeyWindow:
-		rest, window, err := b.mapsOf(o.layer).Cut(m, o.lo, o.hi, o.layer.id, dead)
-		if err != nil {
-			return m, err
-		}
-		if m = rest; o.kind == storeyWindow {
-			m = window
-			rest, window = window, rest
-		}
-		b.maps[o.pair] = window
-		b.maps[o] = rest
-		return m, nil
-	}
-	b.maps[o] = m
-	return m, nil
-}
-
-// mapsOf changes the maps of a layer. What a damaged page held is lost, and answers EIO from now on; the rest of the map is
+// mapsOf are the maps in which a layer is changed. What a damaged page held is lost, and answers EIO from now on; the rest of the map is
 // built, and all other maps are.
-func (b *builder) mapsOf(l *layer) *meta.Maps {
+func (b *builder) mapsOf(o overlay.Owner) (*meta.Maps, LayerID, func(meta.Ptr)) {
+	l := o.(*layer)
 	ms := *b.p.maps
 	ms.OnLost = func(base int64, bits uint8, err error) {
 		b.damage("volume %d, layer %v: blocks %d to %d: %v", l.vol, l.id, base, base+1<<bits, err)
 	}
-	return &ms
+	return &ms, l.id, func(ptr meta.Ptr) { b.pageGone(l, ptr) }
 }
 
 // damage notes what a damaged page keeps the build from doing for one object. Nobody else notices.
@@ -402,7 +362,7 @@ func (b *builder) catalog() (meta.Tree, error) {
 	}
 	for i := range b.c.layers {
 		r := &b.c.layers[i]
-		b.storeRow(catalog.Key(catalog.Layer, uint64(r.id)), r.marshal(b.mapOf(r.top)))
+		b.storeRow(catalog.Key(catalog.Layer, uint64(r.id)), r.marshal(b.maps.Map(r.top)))
 	}
 	for i := range b.c.jobs {
 		r := &b.c.jobs[i]
@@ -410,7 +370,7 @@ func (b *builder) catalog() (meta.Tree, error) {
 	}
 	for i := range b.c.walks {
 		r := &b.c.walks[i]
-		b.storeRow(catalog.Key(catalog.Walk, r.id), r.marshal(b.mapOf(r.source)))
+		b.storeRow(catalog.Key(catalog.Walk, r.id), r.marshal(b.maps.Map(r.source)))
 	}
 	for kind, v := range map[catalog.Kind][]byte{
 		catalog.Drop: marshalTrees(b.drops), catalog.Window: marshalRuns(b.c.window), catalog.Answer: b.c.answers,
@@ -444,23 +404,13 @@ func (b *builder) dropRow(k meta.Key) {
 	b.parts[k] = 0
 }
 
-func (b *builder) mapOf(o *overlay) meta.Map {
-	if o.settled {
-		return o.base
-	}
-	return b.maps[o]
-}
-
 // install publishes what was built: under the plan lock roots change, nothing else.
 func (b *builder) install() {
 	p := b.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.mu.step(len(b.maps) + len(b.groups) + len(b.parts) + len(b.damages) + len(b.c.layers) + len(b.c.jobs))
-	for o, m := range b.maps {
-		o.base, o.settled = m, true
-		o.under, o.pair, o.entries = nil, nil, omap.Map[piece]{}
-	}
+	p.mu.step(b.maps.Made() + len(b.groups) + len(b.parts) + len(b.damages) + len(b.c.layers) + len(b.c.jobs))
+	b.maps.Install()
 	for _, l := range b.c.lists() {
 		l.of.trees, l.of.frozen = l.trees, nil
 	}

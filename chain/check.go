@@ -8,6 +8,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/overlay"
 )
 
 // CheckReport is what a check found: nothing, if both lists are empty.
@@ -195,21 +196,21 @@ func (c *checker) split(at alloc.BlockID, m mark, from, to alloc.BlockID) {
 }
 
 // pieces calls fn for every mapped piece of a map.
-func (c *checker) pieces(o *overlay, lo, hi int64, who string, fn func(lb int64, q piece)) {
+func (c *checker) pieces(o *overlay.Storey, lo, hi int64, who string, fn func(lb int64, q overlay.Piece)) {
 	for lo < hi {
-		q, miss := o.lookup(c.p.maps, lo, hi-lo)
+		q, miss := o.Lookup(c.p.maps, lo, hi-lo)
 		if miss {
-			m, _ := o.bottom()
+			m, _ := o.Bottom()
 			if _, err := c.p.maps.Lookup(m, lo, 1); err != nil {
 				c.r.bad("%s: map at block %d: %v", who, lo, err)
 				lo = (lo/8192 + 1) * 8192 // the rest of the rotten leaf
 			}
 			continue
 		}
-		if q.dev != 0 {
+		if q.Dev != 0 {
 			fn(lo, q)
 		}
-		lo += q.n
+		lo += q.Len
 	}
 }
 
@@ -257,19 +258,19 @@ func (c *checker) layerMap(l *layer, who string) {
 	var own, refer int64
 	differs := c.differs(l, who)
 	for _, r := range differs {
-		c.pieces(l.top, r.lo, r.hi, who, func(lb int64, q piece) {
-			if q.birth == 0 || q.birth > l.id {
-				c.r.bad("%s: block %d: born in %v", who, lb, q.birth)
+		c.pieces(l.top, r.lo, r.hi, who, func(lb int64, q overlay.Piece) {
+			if q.Birth == 0 || q.Birth > l.id {
+				c.r.bad("%s: block %d: born in %v", who, lb, q.Birth)
 			}
-			c.see(q.dev, q.n, q.birth, seenLive, seenLive|seenWalk, who)
-			refer += q.n
-			if q.birth > l.floor() {
-				own += q.n
+			c.see(q.Dev, q.Len, q.Birth, seenLive, seenLive|seenWalk, who)
+			refer += q.Len
+			if q.Birth > l.floor() {
+				own += q.Len
 			}
 		})
 	}
 	if len(differs) != 1 || differs[0] != wholeMap {
-		m, _ := l.top.bottom()
+		m, _ := l.top.Bottom()
 		refer = int64(m.Count())
 	}
 	if refer != l.refer {
@@ -279,9 +280,9 @@ func (c *checker) layerMap(l *layer, who string) {
 		if w.layer != l {
 			continue
 		}
-		c.pieces(w.source, w.next, mapEnd, who, func(_ int64, q piece) {
-			if q.birth > l.floor() {
-				own += q.n
+		c.pieces(w.source, w.next, mapEnd, who, func(_ int64, q overlay.Piece) {
+			if q.Birth > l.floor() {
+				own += q.Len
 			}
 		})
 	}
@@ -362,16 +363,16 @@ func (c *checker) sums() {
 }
 
 // walkPieces calls fn for what a walk has still to sort. A burial does not enter pages of others: they may be gone.
-func (c *checker) walkPieces(w *walk, who string, fn func(piece)) {
-	if !w.source.settled || !w.burial {
-		c.pieces(w.source, w.next, mapEnd, who, func(_ int64, q piece) { fn(q) })
+func (c *checker) walkPieces(w *walk, who string, fn func(overlay.Piece)) {
+	if !w.source.Settled() || !w.burial {
+		c.pieces(w.source, w.next, mapEnd, who, func(_ int64, q overlay.Piece) { fn(q) })
 		return
 	}
 	for from, done := w.next, false; !done; {
 		var err error
-		from, done, err = c.p.maps.Step(w.source.base, from, 1<<20,
+		from, done, err = c.p.maps.Step(w.source.Base(), from, 1<<20,
 			func(ptr meta.Ptr) bool { return ptr.Birth > w.layer.died },
-			func(q meta.Piece) { fn(piece{q.Len, q.Dev, q.Birth}) }, func(meta.Ptr) {})
+			func(q meta.Piece) { fn(overlay.Piece{Len: q.Len, Dev: q.Dev, Birth: q.Birth}) }, func(meta.Ptr) {})
 		if err != nil {
 			c.r.bad("%s: %v", who, err)
 			return
@@ -383,15 +384,15 @@ func (c *checker) walks() {
 	var freeing int64
 	for _, w := range c.p.walks {
 		who := fmt.Sprintf("walk %d", w.id)
-		c.walkPieces(w, who, func(q piece) {
+		c.walkPieces(w, who, func(q overlay.Piece) {
 			switch {
-			case q.birth > w.layer.floor():
-				c.see(q.dev, q.n, q.birth, seenWalk, 0, who)
+			case q.Birth > w.layer.floor():
+				c.see(q.Dev, q.Len, q.Birth, seenWalk, 0, who)
 				if w.layer.dead {
-					freeing += q.n
+					freeing += q.Len
 				}
 			case !w.burial:
-				c.see(q.dev, q.n, q.birth, 0, seenLive|seenWalk, who)
+				c.see(q.Dev, q.Len, q.Birth, 0, seenLive|seenWalk, who)
 			}
 		})
 		c.walkPages(w, who)

@@ -11,6 +11,7 @@ import (
 	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/overlay"
 )
 
 // sample is a sound pool with one of everything: v with snapshots s and t, a clone c of s, dirty blocks, a directory.
@@ -40,8 +41,8 @@ func newSample(t *testing.T) *sample {
 	ok(t, p.Checkpoint())
 	x := &sample{p: p, v: v, c: c, head: v.head(), dirty: p.volJobs[v.ino]}
 	x.s = snapOf(t, v, "s").l
-	q, _ := x.head.top.lookup(p.maps, 2, 1)
-	x.dev = q.dev
+	q, _ := x.head.top.Lookup(p.maps, 2, 1)
+	x.dev = q.Dev
 	ok(t, x.dirty.fresh.ascend(p.lists, omap.Key{}, func(k omap.Key, _ entry) bool { x.inDirty = alloc.BlockID(k.Lo); return false }))
 	return x
 }
@@ -122,15 +123,17 @@ func TestCheckFindsOwners(t *testing.T) {
 			x.p.addToJob(j, oldRun{x.inDirty, 1, 0})
 		}, "another owner", false},
 		{"of two births", func(_ *testing.T, x *sample) {
-			x.c.head().top.set(9, piece{1, x.dev, x.c.head().id})
+			x.c.head().top.Set(9, overlay.Piece{Len: 1, Dev: x.dev, Birth: x.c.head().id})
 			x.c.head().own++
 			x.c.head().refer++
 		}, "born in", false},
-		{"born after its layer", func(_ *testing.T, x *sample) { x.head.top.set(2, piece{1, x.dev, 9999}) }, "born in", false},
-		{"of no birth", func(_ *testing.T, x *sample) { x.head.top.set(2, piece{1, x.dev, 0}) }, "born in", false},
-		{"outside", func(_ *testing.T, x *sample) { x.head.top.set(2, piece{1, 1 << 30, x.head.id}) }, "outside the pool", false},
+		{"born after its layer", func(_ *testing.T, x *sample) { x.head.top.Set(2, overlay.Piece{Len: 1, Dev: x.dev, Birth: 9999}) }, "born in", false},
+		{"of no birth", func(_ *testing.T, x *sample) { x.head.top.Set(2, overlay.Piece{Len: 1, Dev: x.dev, Birth: 0}) }, "born in", false},
+		{"outside", func(_ *testing.T, x *sample) {
+			x.head.top.Set(2, overlay.Piece{Len: 1, Dev: 1 << 30, Birth: x.head.id})
+		}, "outside the pool", false},
 		{"clean and live", func(t *testing.T, x *sample) {
-			x.head.top.set(12, piece{1, x.clean(t).Start, x.head.id})
+			x.head.top.Set(12, overlay.Piece{Len: 1, Dev: x.clean(t).Start, Birth: x.head.id})
 			x.head.own++
 			x.head.refer++
 		}, "names", false},
@@ -144,7 +147,7 @@ func TestCheckFindsOwners(t *testing.T) {
 			ok(t, x.p.blocks.Set(x.clean(t), alloc.Clean, alloc.Meta))
 		}, "metadata", false},
 		{"live in the store", func(_ *testing.T, x *sample) {
-			x.head.top.set(12, piece{1, x.p.store.Extents()[0].Start, x.head.id})
+			x.head.top.Set(12, overlay.Piece{Len: 1, Dev: x.p.store.Extents()[0].Start, Birth: x.head.id})
 		}, "another owner", false},
 	})
 }
@@ -152,8 +155,8 @@ func TestCheckFindsOwners(t *testing.T) {
 func TestCheckFindsLists(t *testing.T) {
 	expectFound(t, []damage{
 		{"too much lost", func(_ *testing.T, x *sample) {
-			q, _ := x.s.top.lookup(x.p.maps, 6, 1) // the clone shows it
-			x.c.head().lost.add(q.birth, q.dev, entry{n: 1})
+			q, _ := x.s.top.Lookup(x.p.maps, 6, 1) // the clone shows it
+			x.c.head().lost.add(q.Birth, q.Dev, entry{n: 1})
 		}, "dead list", false},
 		{"lost by nobody", func(t *testing.T, x *sample) {
 			l := x.head.parent // t, which lost three blocks of s

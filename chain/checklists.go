@@ -3,17 +3,18 @@ package chain
 import (
 	"slatefs/alloc"
 	"slatefs/chain/omap"
+	"slatefs/chain/overlay"
 )
 
 // lost compares a dead list with what it must be: what the parent shows and the layer does not, but for what a walk
 // still has to sort.
 func (c *checker) lost(l *layer, who string) {
 	var want omap.Map[entry]
-	forget := func(_ int64, q piece) { carve(&want, deadRun{q.dev, q.n, q.birth}) }
+	forget := func(_ int64, q overlay.Piece) { carve(&want, deadRun{q.Dev, q.Len, q.Birth}) }
 	differs := c.differs(l, who)
 	for _, r := range differs {
-		c.pieces(l.parent.top, r.lo, r.hi, who, func(_ int64, q piece) {
-			want.Set(entryKey(q.birth, q.dev), entry{n: q.n})
+		c.pieces(l.parent.top, r.lo, r.hi, who, func(_ int64, q overlay.Piece) {
+			want.Set(entryKey(q.Birth, q.Dev), entry{n: q.Len})
 		})
 	}
 	for _, r := range differs {
@@ -55,8 +56,8 @@ func (c *checker) differs(l *layer, who string) (out []region) {
 	if l.parent == nil || l.parent.swept || l.swept {
 		return []region{wholeMap}
 	}
-	mine, plain := l.top.plain()
-	theirs, also := l.parent.top.plain()
+	mine, plain := l.top.Plain()
+	theirs, also := l.parent.top.Plain()
 	if !plain || !also {
 		return []region{wholeMap}
 	}

@@ -9,6 +9,7 @@ import (
 	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/overlay"
 	"slatefs/chain/super"
 )
 
@@ -36,8 +37,8 @@ func (c *checker) page(p meta.Ptr, who string) {
 }
 
 // mapPages notes the pages of a map that were not noted before: a page below one that was is noted too.
-func (c *checker) mapPages(o *overlay, enter func(meta.Ptr) bool, who string) {
-	m, _ := o.bottom()
+func (c *checker) mapPages(o *overlay.Storey, enter func(meta.Ptr) bool, who string) {
+	m, _ := o.Bottom()
 	err := c.p.maps.Pages(m, func(ptr meta.Ptr, _ int64, _ uint8) (bool, error) {
 		if !enter(ptr) || c.pages[ptr.Addr] == "map" {
 			return false, nil
@@ -51,7 +52,7 @@ func (c *checker) mapPages(o *overlay, enter func(meta.Ptr) bool, who string) {
 }
 
 func (c *checker) walkPages(w *walk, who string) {
-	m, _ := w.source.bottom()
+	m, _ := w.source.Bottom()
 	err := c.p.maps.Pages(m, func(ptr meta.Ptr, base int64, bits uint8) (bool, error) {
 		if base+1<<bits <= w.pages || w.burial && ptr.Birth <= w.layer.died {
 			return false, nil

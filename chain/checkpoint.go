@@ -13,6 +13,7 @@ import (
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/overlay"
 	"slatefs/chain/super"
 )
 
@@ -42,7 +43,7 @@ type walkRow struct {
 	layer       LayerID
 	burial      bool
 	next, pages int64
-	source      *overlay
+	source      *overlay.Storey
 }
 
 func rowOfWalk(w *walk) walkRow {
@@ -194,7 +195,7 @@ func (p *Pool) freeze() *cut {
 	for l := range p.dirtyLayers {
 		c.layers = append(c.layers, rowOf(l))
 		if l.head {
-			l.top = &overlay{layer: l, under: l.top}
+			l.top = overlay.New(l.top, l)
 		}
 		l.need = 0
 	}
@@ -252,7 +253,7 @@ func (p *Pool) thaw(c *cut) {
 	for i := range c.layers {
 		r := &c.layers[i]
 		l := r.of
-		l.top.swallow(r.top)
+		l.top.Swallow(r.top)
 		p.touch(l)
 		if l.head {
 			p.noteNeed(l)
@@ -268,19 +269,6 @@ func (p *Pool) thaw(c *cut) {
 		p.walks[c.walks[i].id].dirty = true
 	}
 	p.mu.step(p.cat.Thaw())
-}
-
-// swallow makes the storey below part of this one, so that cuts which come to nothing leave no storeys behind. The one
-// below belongs to the same head, and nothing else stands on it.
-func (o *overlay) swallow(below *overlay) {
-	if o.under != below || o.settled || below.settled || o.layer != below.layer || o.kind != storeyEntries || below.kind != storeyEntries {
-		return
-	}
-	o.entries.Ascend(omap.Key{}, func(k omap.Key, q piece) bool {
-		below.set(start(k), q)
-		return true
-	})
-	o.under, o.entries = below.under, below.entries
 }
 
 // publish makes the built pages durable. What is in memory names them already; they are read from memory until they

@@ -103,12 +103,12 @@ func TestCheckReclaimNamesWhatDoesNotCome(t *testing.T) {
 		{"a page of a walk", func(t *testing.T, p *Pool, d *devtest.Disk) {
 			ok(t, p.Checkpoint())
 			for _, w := range p.walks {
-				if !w.source.settled {
+				if !w.source.Settled() {
 					continue
 				}
 				var page meta.Ptr
 				enter := func(ptr meta.Ptr) bool { return !w.burial || ptr.Birth > w.layer.died }
-				_, _, err := p.maps.Step(w.source.base, w.pages, 1<<20, enter, func(meta.Piece) {}, func(ptr meta.Ptr) { page = ptr })
+				_, _, err := p.maps.Step(w.source.Base(), w.pages, 1<<20, enter, func(meta.Piece) {}, func(ptr meta.Ptr) { page = ptr })
 				ok(t, err)
 				if page.IsNil() {
 					continue

@@ -126,7 +126,7 @@ func (p *Pool) deepest() (depth int) {
 	for l := range p.dirtyLayers {
 		p.mu.step(1)
 		if l.head {
-			_, d := l.top.bottom()
+			_, d := l.top.Bottom()
 			depth = max(depth, d)
 		}
 	}

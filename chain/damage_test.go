@@ -93,7 +93,7 @@ func TestDamagedMap(t *testing.T) {
 			x := newSick(t)
 			other := mustVolume(t, x.Pool, "other", 4<<20)
 			v, second := x.scattered()
-			m, _ := v.head().top.bottom()
+			m, _ := v.head().top.Bottom()
 			in, leaves := x.pagesOf(m)
 			if len(leaves) < 2 || len(in) < 1 {
 				t.Fatalf("%d leaves, %d inner pages", len(leaves), len(in))
@@ -150,7 +150,7 @@ func TestLostIsNeverSeenAgain(t *testing.T) {
 	x := newSick(t)
 	other := mustVolume(t, x.Pool, "other", 4<<20)
 	v, _ := x.scattered()
-	m, _ := v.head().top.bottom()
+	m, _ := v.head().top.Bottom()
 	_, leaves := x.pagesOf(m)
 	x.spoil(leaves[0])
 	x.goesOn(other, 'k')

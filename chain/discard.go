@@ -135,17 +135,17 @@ func (v *Volume) alike(lo, hi int64) (end int64, mapped, owned bool, err error) 
 		}
 		for n := 0; end < hi && n < pieceLen; n++ {
 			p.mu.step(1)
-			q, miss := h.top.lookup(p.maps, end, hi-end)
+			q, miss := h.top.Lookup(p.maps, end, hi-end)
 			if miss {
-				m, _ := h.top.bottom()
+				m, _ := h.top.Bottom()
 				return Need{kind: needPage, m: m, lb: end}, nil
 			}
-			m, o := q.dev != 0, q.birth > h.floor()
+			m, o := q.Dev != 0, q.Birth > h.floor()
 			if end > lo && (m != mapped || o != owned) {
 				break
 			}
 			mapped, owned = m, o
-			end += q.n
+			end += q.Len
 		}
 		return Need{}, nil
 	})
@@ -228,15 +228,15 @@ func (v *Volume) unmap(lo, hi int64) error {
 func (l *layer) mapped(p *Pool, lo, hi int64) (next int64, old []oldRun, need Need) {
 	for n := 0; lo < hi && n < unmapRuns; n++ {
 		p.mu.step(1)
-		q, miss := l.top.lookup(p.maps, lo, hi-lo)
+		q, miss := l.top.Lookup(p.maps, lo, hi-lo)
 		if miss {
-			m, _ := l.top.bottom()
+			m, _ := l.top.Bottom()
 			return lo, nil, Need{kind: needPage, m: m, lb: lo}
 		}
-		if q.dev != 0 {
-			old = append(old, oldRun{q.dev, q.n, q.birth})
+		if q.Dev != 0 {
+			old = append(old, oldRun{q.Dev, q.Len, q.Birth})
 		}
-		lo += q.n
+		lo += q.Len
 	}
 	return lo, old, Need{}
 }

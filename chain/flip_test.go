@@ -81,7 +81,7 @@ func mapLeaves(t testing.TB, p *Pool) map[alloc.BlockID]bool {
 	t.Helper()
 	leaves := map[alloc.BlockID]bool{}
 	for _, l := range p.layers {
-		m, _ := l.top.bottom()
+		m, _ := l.top.Bottom()
 		err := p.maps.Pages(m, func(ptr meta.Ptr, _ int64, _ uint8) (bool, error) {
 			if ptr.Twin == 0 {
 				leaves[ptr.Addr] = true
@@ -93,7 +93,7 @@ func mapLeaves(t testing.TB, p *Pool) map[alloc.BlockID]bool {
 		}
 	}
 	for _, w := range p.walks {
-		m, _ := w.source.bottom()
+		m, _ := w.source.Bottom()
 		if err := p.maps.Pages(m, func(ptr meta.Ptr, _ int64, _ uint8) (bool, error) { leaves[ptr.Addr] = true; return true, nil }); err != nil {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 	"slatefs/chain/catalog"
 	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
+	"slatefs/chain/overlay"
 )
 
 // decodeAll is decodeRecords with what it allocated, in bytes.
@@ -132,7 +133,7 @@ func FuzzEntry(f *testing.F) {
 func emptyPool() *Pool {
 	s := goldenSuper()
 	p := newPool(devtest.New(s.Size(), 512), Options{Now: newClock().now, ReadOnly: true}, s, 0)
-	l := &layer{id: 5, top: settledMap(meta.Map{})}
+	l := &layer{id: 5, top: overlay.Settled(meta.Map{})}
 	p.layers[l.id] = l
 	p.jobs[7] = &job{id: 7}
 	return p

@@ -262,7 +262,7 @@ func TestGoldenRows(t *testing.T) {
 				l := p.layers[9]
 				l.parent = p.layers[5]
 				row := rowOf(l)
-				again = row.marshal(l.top.base)
+				again = row.marshal(l.top.Base())
 			}
 		case catalog.Job:
 			if err = p.loadJob(8, r.val); err == nil {
@@ -273,7 +273,7 @@ func TestGoldenRows(t *testing.T) {
 		case catalog.Walk:
 			if err = p.loadWalk(8, r.val); err == nil {
 				row := rowOfWalk(p.walks[8])
-				again = row.marshal(row.source.base)
+				again = row.marshal(row.source.Base())
 			}
 		case catalog.Log:
 			var l logRow

@@ -10,6 +10,7 @@ import (
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
+	"slatefs/chain/overlay"
 )
 
 // An image is hostile when every checksum is good and what it says cannot be. It is made by a pool whose memory was
@@ -106,7 +107,7 @@ func (h *victim) leaf(l *layer, birth LayerID, count uint64, runs ...[4]uint64) 
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	l.top = settledMap(m)
+	l.top = overlay.Settled(m)
 	h.p.touch(l)
 }
 
@@ -120,7 +121,7 @@ func (h *victim) root(l *layer, dev uint64) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	l.top = settledMap(m)
+	l.top = overlay.Settled(m)
 	h.p.touch(l)
 }
 
@@ -162,4 +163,10 @@ func refused(t testing.TB, name string, d *devtest.Disk) {
 		t.Errorf("%s: opened, and check finds nothing", name)
 	}
 	within(t, name+", for writing", func() { useIt(d.Clone()) })
+}
+
+// bottomOf is the settled map of a layer.
+func bottomOf(l *layer) meta.Map {
+	m, _ := l.top.Bottom()
+	return m
 }

@@ -4,6 +4,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
+	"slatefs/chain/overlay"
 )
 
 var hostileLayers = map[string]func(*victim){
@@ -23,23 +24,25 @@ var hostileLayers = map[string]func(*victim){
 	"a head of a volume that is not there": func(h *victim) {
 		h.layer(h.other(), func(l *layer) { l.vol = 999 })
 	},
-	"a volume without a head":    func(h *victim) { h.layer(h.other(), func(l *layer) { l.head, l.named, l.name = false, true, "x" }) },
-	"a snapshot's name with /":   func(h *victim) { h.layer(h.head().parent, func(l *layer) { l.name = "a/b" }) },
-	"a snapshot without a name":  func(h *victim) { h.layer(h.head().parent, func(l *layer) { l.name = "" }) },
-	"a size above the largest":   func(h *victim) { h.layer(h.other(), func(l *layer) { l.size = MaxSize + 1 }) },
-	"a size below zero":          func(h *victim) { h.layer(h.other(), func(l *layer) { l.size = -1 }) },
-	"owns more than the pool":    func(h *victim) { h.layer(h.other(), func(l *layer) { l.own = 1 << 61 }) },
-	"owns one more":              func(h *victim) { h.layer(h.other(), func(l *layer) { l.own++ }) },
-	"refers to one less":         func(h *victim) { h.layer(h.other(), func(l *layer) { l.refer-- }) },
-	"lost one more":              func(h *victim) { h.layer(h.head(), func(l *layer) { l.lostHere++ }) },
-	"two layers share a map":     func(h *victim) { h.layer(h.other(), func(l *layer) { l.top = h.head().parent.top }) },
-	"row of another kind":        func(h *victim) { h.p.cat.Put(catalog.Key(catalog.Layer, 3), []byte{1, 2, 3}) },
-	"layer above the last given": func(h *victim) { h.layer(&layer{id: 1 << 40, vol: 5, top: settledMap(meta.Map{})}, func(*layer) {}) },
+	"a volume without a head":   func(h *victim) { h.layer(h.other(), func(l *layer) { l.head, l.named, l.name = false, true, "x" }) },
+	"a snapshot's name with /":  func(h *victim) { h.layer(h.head().parent, func(l *layer) { l.name = "a/b" }) },
+	"a snapshot without a name": func(h *victim) { h.layer(h.head().parent, func(l *layer) { l.name = "" }) },
+	"a size above the largest":  func(h *victim) { h.layer(h.other(), func(l *layer) { l.size = MaxSize + 1 }) },
+	"a size below zero":         func(h *victim) { h.layer(h.other(), func(l *layer) { l.size = -1 }) },
+	"owns more than the pool":   func(h *victim) { h.layer(h.other(), func(l *layer) { l.own = 1 << 61 }) },
+	"owns one more":             func(h *victim) { h.layer(h.other(), func(l *layer) { l.own++ }) },
+	"refers to one less":        func(h *victim) { h.layer(h.other(), func(l *layer) { l.refer-- }) },
+	"lost one more":             func(h *victim) { h.layer(h.head(), func(l *layer) { l.lostHere++ }) },
+	"two layers share a map":    func(h *victim) { h.layer(h.other(), func(l *layer) { l.top = h.head().parent.top }) },
+	"row of another kind":       func(h *victim) { h.p.cat.Put(catalog.Key(catalog.Layer, 3), []byte{1, 2, 3}) },
+	"layer above the last given": func(h *victim) {
+		h.layer(&layer{id: 1 << 40, vol: 5, top: overlay.Settled(meta.Map{})}, func(*layer) {})
+	},
 }
 
 func absurdWalk(h *victim, fn func(*walk)) {
 	j := h.p.newJob(0, "", "", reasonVolume, "", h.p.opt.Now())
-	w := h.p.newWalk(h.other(), settledMap(meta.Map{}), j, false)
+	w := h.p.newWalk(h.other(), overlay.Settled(meta.Map{}), j, false)
 	fn(w)
 }
 
@@ -48,7 +51,7 @@ var hostileLists = map[string]func(*victim){
 	"walk of a job that is not there":   func(h *victim) { absurdWalk(h, func(w *walk) { w.job = &job{id: 77} }) },
 	"walk beyond every map":             func(h *victim) { absurdWalk(h, func(w *walk) { w.next = 1 << 60 }) },
 	"walk of live blocks": func(h *victim) {
-		absurdWalk(h, func(w *walk) { w.layer, w.source = h.head(), settledMap(h.p.heads[h.v.ino].top.under.base) })
+		absurdWalk(h, func(w *walk) { w.layer, w.source = h.head(), overlay.Settled(bottomOf(h.p.heads[h.v.ino])) })
 	},
 	"job of blocks beyond the pool": func(h *victim) { h.job(func(j *job) { j.fresh.add(1, 5000, entry{n: 10}) }) },
 	"job across the pool's end":     func(h *victim) { h.job(func(j *job) { j.fresh.add(1, 1020, entry{n: 10}) }) },
@@ -132,7 +135,7 @@ func (h *victim) wrongPage(ptr meta.Ptr) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.other().top = settledMap(m)
+	h.other().top = overlay.Settled(m)
 	h.p.touch(h.other())
 }
 

@@ -196,7 +196,7 @@ func TestFailingBuild(t *testing.T) {
 		mustSnapshot(t, v, fmt.Sprint("s", i))
 		write(t, v, fill('c', BlockSize), 300*BlockSize)
 	}
-	if _, depth := v.head().top.bottom(); depth > 3 {
+	if _, depth := v.head().top.Bottom(); depth > 3 {
 		t.Fatalf("%d storeys: cuts that came to nothing left some", depth)
 	}
 	ok(t, x.Checkpoint())

@@ -11,6 +11,7 @@ import (
 	"slatefs/chain/fault"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/overlay"
 )
 
 // layer is what was written between two snapshots of one line of history. The plan lock guards it; lists and
@@ -32,7 +33,7 @@ type layer struct {
 	dead     bool    // no layer any more: only walks still sort its blocks
 	heir     *layer  // the child that it was merged into; its number is in that one's range now
 	size     int64   // bytes
-	top      *overlay
+	top      *overlay.Storey
 	own      int64 // blocks that it owns: born in its range and still held
 	refer    int64 // blocks that its map shows
 	lost     list  // its dead list: births at or below the parent's number
@@ -132,7 +133,7 @@ func (p *Pool) layer(id LayerID) (*layer, error) {
 func (p *Pool) newLayer(parent *layer, vol Ino, size int64, when time.Time) *layer {
 	p.nextLayer++
 	l := &layer{id: p.nextLayer, parent: parent, vol: vol, head: true, size: size, created: when}
-	under := settledMap(meta.Map{})
+	under := overlay.Settled(meta.Map{})
 	if parent != nil {
 		under = parent.top
 		l.depth = parent.depth
@@ -140,7 +141,7 @@ func (p *Pool) newLayer(parent *layer, vol Ino, size int64, when time.Time) *lay
 		parent.children = append(parent.children, l)
 	}
 	l.depth++
-	l.top = &overlay{layer: l, under: under}
+	l.top = overlay.New(under, l)
 	p.layers[l.id] = l
 	p.byVol[vol] = append(p.byVol[vol], l)
 	p.heads[vol] = l

@@ -20,7 +20,7 @@ func (p *Pool) storeNeed() int64 { return int64(p.format.ExtentBlocks/2) + p.nee
 // pagesFor bounds the pages that the top storey of a head will need with more entries than it has: leaves of half a
 // mebibyte, inner pages with twins above them, and pages of its dead list.
 func (l *layer) pagesFor(more int64) int64 {
-	e := int64(l.top.entries.Len()) + more
+	e := int64(l.top.Len()) + more
 	if e == 0 {
 		return 0
 	}

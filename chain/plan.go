@@ -7,6 +7,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/meta"
+	"slatefs/chain/overlay"
 )
 
 // Span is one part of a plan: Len bytes at Dev on the device, or zeros where Dev is -1.
@@ -51,7 +52,7 @@ type Plan struct {
 	within    *Plan    // whose blocks these are
 	queued    bool     // in the queue of its volume
 	done      chan struct{}
-	seen      []piece // scratch of its making
+	seen      []overlay.Piece // scratch of its making
 }
 
 // alloced is a run of claimed blocks for logical blocks from lb on.
@@ -151,14 +152,14 @@ func (p *Pool) provide(ctx context.Context, blocks int64) error {
 func (pl *Plan) lookup(l *layer, lo, hi int64) Need {
 	pl.seen = pl.seen[:0]
 	for lb := lo; lb < hi; {
-		q, miss := l.top.lookup(pl.p.maps, lb, hi-lb)
+		q, miss := l.top.Lookup(pl.p.maps, lb, hi-lb)
 		if miss {
-			m, _ := l.top.bottom()
+			m, _ := l.top.Bottom()
 			return Need{kind: needPage, m: m, lb: lb}
 		}
 		pl.p.mu.step(1)
 		pl.seen = append(pl.seen, q)
-		lb += q.n
+		lb += q.Len
 	}
 	return Need{}
 }
@@ -195,15 +196,15 @@ func (pl *Plan) span(dev, n int64) {
 func (pl *Plan) spansOf(lo, off, n int64, add func(dev, n int64)) {
 	pos := lo * BlockSize
 	for _, q := range pl.seen {
-		a, b := max(pos, off), min(pos+q.n*BlockSize, off+n)
+		a, b := max(pos, off), min(pos+q.Len*BlockSize, off+n)
 		if a < b {
 			dev := int64(-1)
-			if q.dev != 0 {
-				dev = int64(q.dev)*BlockSize + a - pos
+			if q.Dev != 0 {
+				dev = int64(q.Dev)*BlockSize + a - pos
 			}
 			add(dev, b-a)
 		}
-		pos += q.n * BlockSize
+		pos += q.Len * BlockSize
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"slatefs/alloc"
+	"slatefs/chain/overlay"
 )
 
 // PlanWrite plans to write n bytes at off. Blocks that the head owns are written in place; all others go to claimed
@@ -73,18 +74,18 @@ func (pl *Plan) splitAtEnd(h *layer) {
 	pl.eof = size / BlockSize
 	lb := pl.lo
 	for i, q := range pl.seen {
-		if k := pl.eof - lb; 0 < k && k < q.n {
-			pl.seen = slices.Insert(pl.seen, i+1, q.tail(k))
-			pl.seen[i].n = k
+		if k := pl.eof - lb; 0 < k && k < q.Len {
+			pl.seen = slices.Insert(pl.seen, i+1, q.Tail(k))
+			pl.seen[i].Len = k
 			return
 		}
-		lb += q.n
+		lb += q.Len
 	}
 }
 
 // mine tells whether a piece at lb is written in place.
-func (pl *Plan) mine(h *layer, lb int64, q piece) bool {
-	return q.dev != 0 && lb < pl.eof && pl.p.private(h, q.birth)
+func (pl *Plan) mine(h *layer, lb int64, q overlay.Piece) bool {
+	return q.Dev != 0 && lb < pl.eof && pl.p.private(h, q.Birth)
 }
 
 // edges finds the range that must be written: what was asked, widened where the first or the last block must be read
@@ -97,10 +98,10 @@ func (pl *Plan) edges(h *layer, off, n int64) (want int64) {
 	for _, q := range pl.seen {
 		mine := pl.mine(h, lb, q)
 		if !mine {
-			want += q.n
+			want += q.Len
 		}
 		for _, b := range [2]int64{pl.lo, pl.hi - 1} {
-			if b < lb || b >= lb+q.n {
+			if b < lb || b >= lb+q.Len {
 				continue
 			}
 			unit := int64(BlockSize) // of what must be written at once
@@ -116,7 +117,7 @@ func (pl *Plan) edges(h *layer, off, n int64) (want int64) {
 				pl.alone[1] = b
 			}
 		}
-		lb += q.n
+		lb += q.Len
 	}
 	return want
 }
@@ -136,15 +137,15 @@ func (pl *Plan) lay(h *layer, want int64) {
 	}
 	lb, near := pl.lo, alloc.BlockID(pl.v.lastDev)
 	for _, q := range pl.seen {
-		a, b := max(pl.Off, lb*BlockSize), min(pl.Off+pl.Len, (lb+q.n)*BlockSize)
+		a, b := max(pl.Off, lb*BlockSize), min(pl.Off+pl.Len, (lb+q.Len)*BlockSize)
 		if pl.mine(h, lb, q) {
-			pl.span(int64(q.dev)*BlockSize+a-lb*BlockSize, b-a)
-			near = q.dev + alloc.BlockID(q.n)
+			pl.span(int64(q.Dev)*BlockSize+a-lb*BlockSize, b-a)
+			near = q.Dev + alloc.BlockID(q.Len)
 		} else {
 			at := lb
-			for at < lb+q.n {
+			for at < lb+q.Len {
 				pl.p.mu.step(1)
-				for _, r := range pl.p.blocks.Take(lb+q.n-at, near, uint64(pl.v.ino)) {
+				for _, r := range pl.p.blocks.Take(lb+q.Len-at, near, uint64(pl.v.ino)) {
 					pl.parts = append(pl.parts, alloced{at, r})
 					pl.span(int64(r.Start)*BlockSize, r.Len*BlockSize)
 					at += r.Len
@@ -153,7 +154,7 @@ func (pl *Plan) lay(h *layer, want int64) {
 			}
 			pl.v.lastDev = uint64(near)
 		}
-		lb += q.n
+		lb += q.Len
 	}
 }
 
@@ -253,20 +254,20 @@ func (p *Pool) oldRuns(ino Ino, lo, hi int64) ([]oldRun, error) {
 		var out []oldRun
 		lb, miss := lo, false
 		for lb < hi && !miss {
-			var q piece
+			var q overlay.Piece
 			p.mu.step(1)
-			if q, miss = h.top.lookup(p.maps, lb, hi-lb); miss {
+			if q, miss = h.top.Lookup(p.maps, lb, hi-lb); miss {
 				break
 			}
-			if q.dev != 0 {
-				out = append(out, oldRun{q.dev, q.n, q.birth})
+			if q.Dev != 0 {
+				out = append(out, oldRun{q.Dev, q.Len, q.Birth})
 			}
-			lb += q.n
+			lb += q.Len
 		}
 		if !miss {
 			return out, nil
 		}
-		m, _ := h.top.bottom()
+		m, _ := h.top.Bottom()
 		need := Need{kind: needPage, m: m, lb: lb}
 		var err error
 		p.unlocked(func() { _, err = p.maps.Lookup(m, lb, 1) })

@@ -113,20 +113,20 @@ func restart(rt *rapid.T, w *world, clean bool, seed uint64) {
 func blocksSeen(p *Pool, l *layer) map[alloc.BlockID]LayerID {
 	out := map[alloc.BlockID]LayerID{}
 	for lb := int64(0); lb < maxDisk/BlockSize+16; {
-		q, miss := l.top.lookup(p.maps, lb, maxDisk/BlockSize+16-lb)
+		q, miss := l.top.Lookup(p.maps, lb, maxDisk/BlockSize+16-lb)
 		if miss {
-			m, _ := l.top.bottom()
+			m, _ := l.top.Bottom()
 			if _, err := p.maps.Lookup(m, lb, 1); err != nil {
 				panic(err)
 			}
 			continue
 		}
-		for i := range q.n {
-			if q.dev != 0 {
-				out[q.dev+alloc.BlockID(i)] = q.birth
+		for i := range q.Len {
+			if q.Dev != 0 {
+				out[q.Dev+alloc.BlockID(i)] = q.Birth
 			}
 		}
-		lb += q.n
+		lb += q.Len
 	}
 	return out
 }

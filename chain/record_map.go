@@ -6,6 +6,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/codec"
+	"slatefs/chain/overlay"
 )
 
 // recMap: n logical blocks of a head from lb on now lie at dev (0: they are a hole). clean: they came straight
@@ -43,7 +44,7 @@ func (r *recMap) apply(p *Pool) error {
 		return fmt.Errorf("layer %v: map record of %d blocks, head %v: %w", l.id, r.n, l.head, ErrCorrupt)
 	}
 	p.tallyMap(l, r.lb, r.n, r.dev != 0)
-	l.top.set(r.lb, piece{n: r.n, dev: r.dev, birth: birthOf(r.dev, l.id)})
+	l.top.Set(r.lb, overlay.Piece{Len: r.n, Dev: r.dev, Birth: birthOf(r.dev, l.id)})
 	if r.dev != 0 {
 		run := alloc.Run{Start: r.dev, Len: r.n}
 		if r.clean {
@@ -102,10 +103,8 @@ func (r *recDetach) apply(p *Pool) error {
 	}
 	p.tallyAnew(l.vol, r.lo, r.hi)
 	below := l.top
-	rest := &overlay{layer: l, under: below, kind: storeyRest, lo: r.lo, hi: r.hi}
-	window := &overlay{layer: l, under: below, kind: storeyWindow, lo: r.lo, hi: r.hi, pair: rest}
-	rest.pair = window
-	l.top = &overlay{layer: l, under: rest}
+	rest, window := overlay.Cut(below, l, r.lo, r.hi)
+	l.top = overlay.New(rest, l)
 	l.refer -= r.mapped
 	j := p.newJob(l.vol, p.pathOf(l.vol), "", reasonOverwritten+" in one piece", "", r.when)
 	p.newWalk(l, window, j, false)

@@ -8,6 +8,7 @@ import (
 	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/overlay"
 )
 
 // Rows of objects that live in memory: written by checkpoints, read at mount.
@@ -35,7 +36,7 @@ type layerRow struct {
 	own      int64
 	refer    int64
 	lostHere int64
-	top      *overlay
+	top      *overlay.Storey
 	who      string
 	dir      Ino
 	was      origin
@@ -99,7 +100,7 @@ func (p *Pool) loadLayer(id LayerID, b []byte) (parent LayerID, err error) {
 	l.died, l.size, l.own, l.refer, l.lostHere = LayerID(d.Uint()), d.Int(), d.Int(), d.Int(), d.Int()
 	l.created, l.who = d.Time(), d.Str()
 	m := d.Map()
-	l.top = settledMap(m)
+	l.top = overlay.Settled(m)
 	l.lost.trees = d.Trees()
 	d.Attrs(map[string]func(*codec.Decoder){attrWas: l.was.decode, attrDir: func(d *codec.Decoder) { l.dir = Ino(d.Uint()) }})
 	if err := wrapCorrupt(d.Done()); err != nil {
@@ -118,7 +119,7 @@ func (p *Pool) loadLayer(id LayerID, b []byte) (parent LayerID, err error) {
 		}
 	}
 	if l.head { // what is written goes over the settled map
-		l.top = &overlay{layer: l, under: l.top}
+		l.top = overlay.New(l.top, l)
 	}
 	p.layers[id] = l
 	return parent, nil
@@ -207,7 +208,7 @@ func (p *Pool) loadWalk(id uint64, b []byte) error {
 	d := codec.Decoder{B: b}
 	layer, jobID := LayerID(d.Uint()), d.Uint()
 	w := &walk{id: id, burial: d.Bool(), next: d.Int(), pages: d.Int()}
-	w.source = settledMap(d.Map())
+	w.source = overlay.Settled(d.Map())
 	d.Attrs(nil)
 	if err := wrapCorrupt(d.Done()); err != nil {
 		return err

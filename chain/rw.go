@@ -265,15 +265,15 @@ func (p *Pool) seek(of func() *layer, off int64, data bool) (int64, error) {
 func (l *layer) next(p *Pool, lb, end int64, mapped bool) (at int64, found bool, need Need) {
 	for n := 0; lb < end && n < pieceLen; n++ {
 		p.mu.step(1)
-		q, miss := l.top.lookup(p.maps, lb, end-lb)
+		q, miss := l.top.Lookup(p.maps, lb, end-lb)
 		if miss {
-			m, _ := l.top.bottom()
+			m, _ := l.top.Bottom()
 			return lb, false, Need{kind: needPage, m: m, lb: lb}
 		}
-		if (q.dev != 0) == mapped {
+		if (q.Dev != 0) == mapped {
 			return lb, true, Need{}
 		}
-		lb += q.n
+		lb += q.Len
 	}
 	return lb, false, Need{}
 }

@@ -61,11 +61,11 @@ func (v *Volume) endTally(t *tally) {
 // step counts on, as far as a piece goes.
 func (t *tally) step(p *Pool, h *layer) Need {
 	steps := pieceLen
-	n, end, miss := h.top.count(p.maps, t.next, t.hi, &steps)
+	n, end, miss := h.top.Count(p.maps, t.next, t.hi, &steps)
 	p.mu.step(pieceLen - steps)
 	t.n, t.next = t.n+n, max(end, t.next)
 	if miss >= 0 {
-		m, _ := h.top.bottom()
+		m, _ := h.top.Bottom()
 		return Need{kind: needPage, m: m, lb: miss}
 	}
 	return Need{}
@@ -82,7 +82,7 @@ func (p *Pool) tallyMap(l *layer, lb, n int64, mapped bool) {
 			continue
 		}
 		steps := 4 * pieceLen // more than a write has blocks
-		was, end, miss := l.top.count(p.maps, from, to, &steps)
+		was, end, miss := l.top.Count(p.maps, from, to, &steps)
 		p.mu.step(4*pieceLen - steps)
 		if miss >= 0 || end < to {
 			t.next, t.n = t.lo, 0

@@ -71,12 +71,12 @@ func TestTallyFollows(t *testing.T) {
 			}
 			p.mu.Lock()
 			steps := 1 + rng.IntN(10)
-			n, end, miss := v.head().top.count(p.maps, ta.next, ta.hi, &steps)
+			n, end, miss := v.head().top.Count(p.maps, ta.next, ta.hi, &steps)
 			if miss < 0 {
 				ta.n, ta.next = ta.n+n, max(end, ta.next)
 			}
 			all := 1 << 20
-			want, _, miss := v.head().top.count(p.maps, ta.lo, ta.next, &all)
+			want, _, miss := v.head().top.Count(p.maps, ta.lo, ta.next, &all)
 			p.mu.Unlock()
 			if miss < 0 && want != ta.n {
 				t.Fatalf("seed %d: %d blocks are mapped in [%d, %d), counted %d", seed, want, ta.lo, ta.next, ta.n)

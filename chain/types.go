@@ -24,6 +24,9 @@ type LayerID = meta.Birth
 // MaxLayers bounds the layers of one line of history.
 const MaxLayers = 4096
 
+// mapEnd is above every logical block.
+const mapEnd = meta.MapMaxBlocks
+
 // MaxSize bounds the size of a volume, in bytes: the 512 TiB that a map can address.
 const MaxSize = meta.MapMaxBlocks * BlockSize
 

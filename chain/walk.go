@@ -8,6 +8,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
+	"slatefs/chain/overlay"
 )
 
 // walk brings the blocks of a part of a map to an erase job, or to a dead list, in steps that are restartable: of a
@@ -16,7 +17,7 @@ type walk struct {
 	id     uint64
 	layer  *layer // whose the blocks were; follows merges; may be dead
 	job    *job
-	source *overlay
+	source *overlay.Storey
 	burial bool  // the source is all of a dead layer: pages of others are not entered
 	next   int64 // logical block; below it all blocks are sorted
 	pages  int64 // below it all pages are given back; what is on disk may be behind next after a crash
@@ -24,7 +25,7 @@ type walk struct {
 	try    backoff // failing: a page of the source cannot be read
 }
 
-func (p *Pool) newWalk(l *layer, source *overlay, j *job, burial bool) *walk {
+func (p *Pool) newWalk(l *layer, source *overlay.Storey, j *job, burial bool) *walk {
 	p.nextJob++
 	w := &walk{id: p.nextJob, layer: l, job: j, source: source, burial: burial, dirty: true}
 	j.walks++
@@ -61,7 +62,7 @@ func (p *Pool) walked(l *layer) bool {
 func (p *Pool) walkWaits() bool {
 	for _, w := range p.walks {
 		p.mu.step(1)
-		if !w.source.settled {
+		if !w.source.Settled() {
 			return true
 		}
 	}
@@ -73,7 +74,7 @@ func (p *Pool) walkWaits() bool {
 func (p *Pool) walkReady(waits bool) (first *walk) {
 	for _, w := range p.walks {
 		p.mu.step(1)
-		if w.source.settled && (first == nil || w.id < first.id) && (p.mayTry(&w.try) || waits && w.try.tries < triesForWaiter) {
+		if w.source.Settled() && (first == nil || w.id < first.id) && (p.mayTry(&w.try) || waits && w.try.tries < triesForWaiter) {
 			first = w
 		}
 	}
@@ -124,7 +125,7 @@ func (p *Pool) stranded() (n int64) {
 	if p.checkpoints.failing() {
 		for _, w := range p.walks {
 			p.mu.step(1)
-			if !w.source.settled {
+			if !w.source.Settled() {
 				add(w)
 			}
 		}
@@ -170,7 +171,7 @@ func (p *Pool) walkStep(w *walk) error {
 		return nil
 	}
 	rec, passed := recWalk{walk: w.id}, []meta.Ptr(nil)
-	next, done, err := p.maps.Step(w.source.base, w.pages, p.walkRuns(),
+	next, done, err := p.maps.Step(w.source.Base(), w.pages, p.walkRuns(),
 		func(ptr meta.Ptr) bool { return !w.burial || ptr.Birth > w.layer.died },
 		func(q meta.Piece) {
 			if skip := w.next - q.Start; skip > 0 { // sorted before a crash; only its page is left

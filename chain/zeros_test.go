@@ -43,11 +43,11 @@ func TestWritingZeros(t *testing.T) {
 			got := ""
 			h := v.head()
 			for lb := range blocksOf(h.size) {
-				q, _ := h.top.lookup(p.maps, lb, 1)
+				q, _ := h.top.Lookup(p.maps, lb, 1)
 				switch {
-				case q.dev == 0:
+				case q.Dev == 0:
 					got += "-"
-				case q.birth > h.floor():
+				case q.Birth > h.floor():
 					got += "o"
 				default:
 					got += "s"
