@@ -112,7 +112,7 @@ func (a *audit) found(b alloc.BlockID) {
 }
 
 // clean reads what is clean, group by group. Between the look at the states and the read a block may have been claimed
-// and written: what is not zero is looked at once more with the plan lock held, where no block can leave clean.
+// and written: what is not zero is looked at once more, and by itself.
 func (a *audit) clean(ctx context.Context) error {
 	for g := range a.p.blocks.Groups() {
 		runs, err := a.p.cleanRuns(g)
@@ -135,16 +135,34 @@ func (a *audit) clean(ctx context.Context) error {
 	return nil
 }
 
+// suspect reads a block again that was not zero though it is clean. Between the look at its state and the read it may have
+// been claimed, written, freed and erased: it is found if it is clean after the read as well, and nothing was erased
+// meanwhile, or if it is so time and again.
 func (a *audit) suspect(b alloc.BlockID) error {
+	const tries = 16
+	st, cleaned, err := a.state(b)
+	for i := 0; err == nil && st == alloc.Clean && i < tries; i++ {
+		full := false
+		a.oneByOne(alloc.Run{Start: b, Len: 1}, func(alloc.BlockID) { full = true })
+		if !full {
+			return nil
+		}
+		before := cleaned
+		if st, cleaned, err = a.state(b); err == nil && st == alloc.Clean && (cleaned == before || i == tries-1) {
+			a.found(b)
+			return nil
+		}
+	}
+	return err
+}
+
+// state is the state of a block, and how many blocks this process has erased.
+func (a *audit) state(b alloc.BlockID) (st alloc.State, cleaned int64, err error) {
 	p := a.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	st, err := p.stateLoaded(b)
-	if err != nil || st != alloc.Clean {
-		return err
-	}
-	a.oneByOne(alloc.Run{Start: b, Len: 1}, a.found)
-	return nil
+	st, err = p.stateLoaded(b)
+	return st, p.cleaned, err
 }
 
 // stateLoaded is the state of a block, whose group is brought in if need be.
