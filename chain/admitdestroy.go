@@ -10,15 +10,15 @@ import (
 
 // admitDestroy finds the layers of snapshots that are to go, and the volumes that are to go with them, or why they may not
 // go. It changes nothing. The structure lock is held, and not the plan lock. What is made on a snapshot afterwards is found when the snapshot goes: its layer stays for it.
-func (p *Pool) admitDestroy(ino Ino, names []string, o DestroyOptions) (layers []*layer, clones []Ino, err error) {
-	k, twice := p.kinOf(ino), map[*layer]bool{}
+func (rm *remover) admitDestroy(ino Ino, names []string, o DestroyOptions) (layers []*layer, clones []Ino, err error) {
+	k, twice := rm.kinOf(ino), map[*layer]bool{}
 	for _, name := range names {
 		l := k.named[name]
 		if l == nil {
-			return nil, nil, fmt.Errorf("%s@%s: %w", p.Path(ino), name, ErrNotFound)
+			return nil, nil, fmt.Errorf("%s@%s: %w", rm.names.path(ino), name, ErrNotFound)
 		}
 		if k.hung[l] && !o.Defer && !o.Clones {
-			return nil, nil, fmt.Errorf("%s@%s: %w: %s", p.Path(ino), name, ErrHasClones, p.pathList(p.clonesOn(ino, []*layer{l})))
+			return nil, nil, fmt.Errorf("%s@%s: %w: %s", rm.names.path(ino), name, ErrHasClones, rm.pathList(rm.clonesOn(ino, []*layer{l})))
 		}
 		if !twice[l] {
 			layers = append(layers, l)
@@ -26,24 +26,24 @@ func (p *Pool) admitDestroy(ino Ino, names []string, o DestroyOptions) (layers [
 		twice[l] = true
 	}
 	if o.Clones {
-		clones = p.clonesOn(ino, layers)
+		clones = rm.clonesOn(ino, layers)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return layers, clones, p.notBusy(clones)
+	rm.mu.Lock()
+	defer rm.mu.Unlock()
+	return layers, clones, rm.notBusy(clones)
 }
 
 // admitDestroyVolume finds the volumes that are to go with one, itself first, or why it may not go. It changes nothing. The
 // structure lock is held, and not the plan lock.
-func (p *Pool) admitDestroyVolume(ino Ino, o DestroyOptions) (all []Ino, err error) {
-	p.mu.Lock()
-	_, err = p.volume(ino)
-	p.mu.Unlock()
+func (rm *remover) admitDestroyVolume(ino Ino, o DestroyOptions) (all []Ino, err error) {
+	rm.mu.Lock()
+	_, err = rm.volumes.volume(ino)
+	rm.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	k := p.kinOf(ino)
-	clones := p.clonesOn(ino, k.layers)
+	k := rm.kinOf(ino)
+	clones := rm.clonesOn(ino, k.layers)
 	all = append([]Ino{ino}, clones...)
 	switch {
 	case len(k.named) > 0 && !o.Snapshots && !o.Clones:
@@ -52,21 +52,21 @@ func (p *Pool) admitDestroyVolume(ino Ino, o DestroyOptions) (all []Ino, err err
 			snaps = append(snaps, name)
 		}
 		sort.Strings(snaps)
-		return nil, fmt.Errorf("%s: %w: %s", p.Path(ino), ErrHasSnapshots, strings.Join(snaps, ", "))
+		return nil, fmt.Errorf("%s: %w: %s", rm.names.path(ino), ErrHasSnapshots, strings.Join(snaps, ", "))
 	case len(clones) > 0 && !o.Clones && !o.Defer:
-		return nil, fmt.Errorf("%s: %w: %s", p.Path(ino), ErrHasClones, p.pathList(clones))
+		return nil, fmt.Errorf("%s: %w: %s", rm.names.path(ino), ErrHasClones, rm.pathList(clones))
 	case !o.Clones:
 		all = all[:1]
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return all, p.notBusy(all)
+	rm.mu.Lock()
+	defer rm.mu.Unlock()
+	return all, rm.notBusy(all)
 }
 
-func (p *Pool) notBusy(vols []Ino) error {
+func (rm *remover) notBusy(vols []Ino) error {
 	for _, ino := range vols {
-		if v := p.vols[ino]; v != nil && v.readers+v.writers > 0 {
-			return &BusyError{p.pathOf(ino), v.readers, v.writers}
+		if v := rm.plans.vols[ino]; v != nil && v.readers+v.writers > 0 {
+			return &BusyError{rm.names.pathOf(ino), v.readers, v.writers}
 		}
 	}
 	return nil
@@ -80,15 +80,15 @@ type kin struct {
 }
 
 // kinOf looks at a volume in pieces. A volume that is made meanwhile may be missed.
-func (p *Pool) kinOf(ino Ino) *kin {
-	k := &kin{layers: p.layersOf(ino), named: map[string]*layer{}, hung: map[*layer]bool{}}
+func (rm *remover) kinOf(ino Ino) *kin {
+	k := &kin{layers: rm.tree.layersOf(ino), named: map[string]*layer{}, hung: map[*layer]bool{}}
 	var all []*layer // parents first, of one top
 	up := map[*layer]*layer{}
-	p.descend(k.layers, func(l *layer) bool {
+	rm.tree.descend(k.layers, func(l *layer) bool {
 		if l.vol == ino && l.named {
 			k.named[l.name] = l
 		}
-		if p.foreign(l, ino) {
+		if rm.foreign(l, ino) {
 			k.hung[l] = true
 		}
 		all, up[l] = append(all, l), l.parent
@@ -104,14 +104,14 @@ func (p *Pool) kinOf(ino Ino) *kin {
 }
 
 // foreign: the layer is of another volume than ino, one that is not destroyed. The plan lock is held.
-func (p *Pool) foreign(l *layer, ino Ino) bool {
-	return l.vol != ino && l.vol != 0 && p.doomedVols[l.vol] == 0
+func (rm *remover) foreign(l *layer, ino Ino) bool {
+	return l.vol != ino && l.vol != 0 && rm.doomed.vols[l.vol] == 0
 }
 
 // clonesOn are the other volumes whose line of history goes through layers of a volume.
-func (p *Pool) clonesOn(ino Ino, layers []*layer) (out []Ino) {
-	p.descend(layers, func(l *layer) bool {
-		if p.foreign(l, ino) {
+func (rm *remover) clonesOn(ino Ino, layers []*layer) (out []Ino) {
+	rm.tree.descend(layers, func(l *layer) bool {
+		if rm.foreign(l, ino) {
 			out = append(out, l.vol)
 		}
 		return true
@@ -121,10 +121,10 @@ func (p *Pool) clonesOn(ino Ino, layers []*layer) (out []Ino) {
 }
 
 // pathList are the paths of volumes, for messages.
-func (p *Pool) pathList(inos []Ino) string {
+func (rm *remover) pathList(inos []Ino) string {
 	var out []string
 	for _, i := range inos {
-		out = append(out, p.Path(i))
+		out = append(out, rm.names.path(i))
 	}
 	sort.Strings(out)
 	return strings.Join(out, ", ")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"slatefs/chain/ledger"
+	"slatefs/chain/overlay"
 	"slatefs/chain/size"
 )
 
@@ -13,64 +14,64 @@ func planBytes(runs, blocks int64) int64 { return 128 + 64*runs + 16*blocks }
 
 // admit refuses a write for which there is no space, and finds out what it must wait for. When it needs nothing, the
 // plan's blocks are held in the ledger and taken from what is available.
-func (p *Pool) admit(v *Volume, pl *Plan, want int64) (Need, error) {
-	h := v.head()
+func (sp *admission) admit(v *Volume, pl *Plan, want int64) (Need, error) {
+	h := sp.tree.heads[v.ino]
 	if want == 0 && pl.end <= h.size {
 		return Need{}, nil
 	}
 	c := credit{bytes: planBytes(want, pl.hi-pl.lo), pages: h.pagesFor(int64(len(pl.seen)+1)) - h.need}
-	if !p.tryRoomFor(&pl.got, c) {
+	if !sp.commits.tryRoomFor(&pl.got, c) {
 		return Need{kind: needRoom, room: c}, nil
 	}
 	pl.room = &pl.got
-	need, err := p.admitSize(v, pl, want)
+	need, err := sp.admitSize(v, pl, want)
 	if err != nil || !need.None() {
-		p.giveBack(pl.room, 0)
+		sp.commits.giveBack(pl.room, 0)
 		pl.room = nil
 	}
 	return need, err
 }
 
 // admitSize is admit for a write that has room for its records.
-func (p *Pool) admitSize(v *Volume, pl *Plan, want int64) (Need, error) {
-	h := v.head()
+func (sp *admission) admitSize(v *Volume, pl *Plan, want int64) (Need, error) {
+	h := sp.tree.heads[v.ino]
 	if a := v.account; pl.end > h.size && a.Grows() { // its promise grows with it, or the write is refused
-		if _, r := p.ledger.Try(p.supply(), p.resizing(a, pl.end)); !r.OK() {
-			if need, err := p.admitted(p.tryResize(v, pl.end)); err != nil || !need.None() {
+		if _, r := sp.ledger.Try(sp.supply(), sp.resizing(a, pl.end)); !r.OK() {
+			if need, err := sp.admitted(sp.tryResize(v, pl.end)); err != nil || !need.None() {
 				return need, err
 			}
 		}
-		p.ledger.Reach(a, max(a.Size(), blocksOf(pl.end)))
-		need, err := p.admitBlocks(v, pl, want)
+		sp.ledger.Reach(a, max(a.Size(), blocksOf(pl.end)))
+		need, err := sp.admitBlocks(v, pl, want)
 		if err != nil || !need.None() {
-			p.reachChanged(v.ino)
+			sp.reachChanged(v.ino)
 		}
 		return need, err
 	}
-	return p.admitBlocks(v, pl, want)
+	return sp.admitBlocks(v, pl, want)
 }
 
-func (p *Pool) admitBlocks(v *Volume, pl *Plan, want int64) (Need, error) {
+func (sp *admission) admitBlocks(v *Volume, pl *Plan, want int64) (Need, error) {
 	if want == 0 {
 		return Need{}, nil
 	}
-	if want > p.format.Window {
-		return Need{}, fmt.Errorf("write of %d bytes, the window has %d: %w", pl.Len, p.format.Window*BlockSize, ErrTooBig)
+	if want > sp.format.Window {
+		return Need{}, fmt.Errorf("write of %d bytes, the window has %d: %w", pl.Len, sp.format.Window*BlockSize, ErrTooBig)
 	}
-	delta, refer := pl.adds(v.head())
-	if need, err := p.hold(v, pl, want, delta, refer); err != nil || !need.None() {
+	delta, refer := pl.adds(sp.tree.heads[v.ino])
+	if need, err := sp.hold(v, pl, want, delta, refer); err != nil || !need.None() {
 		return need, err
 	}
-	if lack := p.pagesLack(); p.host.sparse && lack > 0 {
-		p.letGo(v, pl)
+	if lack := sp.pagesLack(); sp.blocks.onHost.sparse && lack > 0 {
+		sp.letGo(v, pl)
 		return Need{kind: needStore, blocks: lack}, nil
 	}
-	if p.blocks.WindowReady() < want {
-		p.letGo(v, pl)
+	if sp.blocks.alloc.WindowReady() < want {
+		sp.letGo(v, pl)
 		return Need{kind: needBlocks, blocks: want}, nil
 	}
-	if p.blocks.WindowReady()-want < p.format.Window/2 {
-		p.signal(p.wake)
+	if sp.blocks.alloc.WindowReady()-want < sp.format.Window/2 {
+		sp.signal(sp.wake)
 	}
 	return Need{}, nil
 }
@@ -93,33 +94,38 @@ func (pl *Plan) adds(h *layer) (delta, refer int64) {
 }
 
 // hold charges a write to the ledger, or finds out why it cannot be: a promise that covers it always can.
-func (p *Pool) hold(v *Volume, pl *Plan, want, delta, refer int64) (Need, error) {
-	r := p.ledger.Admit(v.account, p.supply(), ledger.Write{Blocks: want, Adds: delta, Refers: refer, Refer: v.head().refer})
+func (sp *admission) hold(v *Volume, pl *Plan, want, delta, refer int64) (Need, error) {
+	r := sp.ledger.Admit(v.account, sp.supply(), ledger.Write{Blocks: want, Adds: delta, Refers: refer, Refer: sp.tree.heads[v.ino].refer})
 	if !r.OK() {
-		return p.orMore(p.writeRefused(v, pl, r), delta < want, want+max(0, -p.free()))
+		return sp.orMore(sp.writeRefused(v, pl, r), delta < want, want+max(0, -sp.free()))
 	}
 	pl.named, pl.held, pl.heldRefer = want, delta, refer
-	p.namedN += want
+	sp.namedN += want
 	return Need{}, nil
 }
 
 // writeRefused tells why a write is refused.
-func (p *Pool) writeRefused(v *Volume, pl *Plan, r ledger.Refusal) error {
+func (sp *admission) writeRefused(v *Volume, pl *Plan, r ledger.Refusal) error {
 	used, bound := size.Exact(r.Used*BlockSize), size.Exact(r.Bound*BlockSize)
 	switch r.Lacks {
 	case ledger.LackRefquota:
-		return fmt.Errorf("%s: refers to %s of a refquota of %s: %w", p.pathOf(v.ino), used, bound, ErrQuota)
+		return fmt.Errorf("%s: refers to %s of a refquota of %s: %w", sp.names.pathOf(v.ino), used, bound, ErrQuota)
 	case ledger.LackQuota:
-		return fmt.Errorf("%s: %s of a quota of %s are used: %w", p.nameOf(Ino(r.At.ID())), used, bound, ErrQuota)
+		return fmt.Errorf("%s: %s of a quota of %s are used: %w", sp.names.nameOf(Ino(r.At.ID())), used, bound, ErrQuota)
 	case ledger.LackNothing, ledger.LackSpace, ledger.LackWords, ledger.LackSense: // a write lacks space, if no quota refuses it
 	}
-	return fmt.Errorf("%s: write of %d bytes: needs %s and %s for metadata, %s available: %w", p.pathOf(v.ino), pl.Len,
+	return fmt.Errorf("%s: write of %d bytes: needs %s and %s for metadata, %s available: %w", sp.names.pathOf(v.ino), pl.Len,
 		size.Exact(r.Need*BlockSize), size.Exact(pl.room.pages*BlockSize), used, ErrNoSpace)
 }
 
 // letGo undoes hold.
-func (p *Pool) letGo(v *Volume, pl *Plan) {
-	p.namedN -= pl.named
-	p.ledger.Hold(v.account, -pl.held, -pl.heldRefer)
+func (sp *admission) letGo(v *Volume, pl *Plan) {
+	sp.namedN -= pl.named
+	sp.ledger.Hold(v.account, -pl.held, -pl.heldRefer)
 	pl.named, pl.held, pl.heldRefer = 0, 0, 0
+}
+
+// mine tells whether a piece at lb is written in place.
+func (pl *Plan) mine(h *layer, lb int64, q overlay.Piece) bool {
+	return q.Dev != 0 && lb < pl.eof && pl.p.tree.private(h, q.Birth)
 }

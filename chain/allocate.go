@@ -36,7 +36,7 @@ func (v *Volume) Allocate(off, n int64, keepSize bool) error {
 	if err != nil {
 		return err
 	}
-	return v.p.Flush()
+	return v.p.commits.flush()
 }
 
 // admitAllocation grows the volume to size, if it is less, and either holds what the holes in [lo, hi) need in the
@@ -45,27 +45,27 @@ func (v *Volume) admitAllocation(lo, hi, size int64) (held int64, err error) {
 	p := v.p
 	err = v.counted(lo, hi, func(h *layer, mapped int64) (Need, error) {
 		c := credit{bytes: inodeBytes + sizeBytes}
-		r := p.tryRoom(c)
+		r := p.commits.tryRoom(c)
 		if r == nil {
 			return Need{kind: needRoom, room: c}, nil
 		}
-		defer p.within(r)()
+		defer p.commits.within(r)()
 		size := max(size, h.size)
 		held = hi - lo - mapped
-		if held > p.claimable() && p.tryAllocation(v, size, 0, true).Err == nil {
+		if held > p.blocks.claimable() && p.tryAllocation(v, size, 0, true).Err == nil {
 			held = 0
 			if err := v.setKept(true); err != nil {
 				return Need{}, err
 			}
 		} else if f := p.tryAllocation(v, size, held, false); f.Err != nil {
-			return p.admitted(f)
+			return p.space.admitted(f)
 		} else if held > 0 {
-			p.ledger.Hold(v.account, held, held)
-			p.namedN += held
+			p.space.ledger.Hold(v.account, held, held)
+			p.space.namedN += held
 		}
 		v.mtime = p.opt.Now()
 		if size > h.size {
-			return Need{}, p.do(&recResize{h.id, size})
+			return Need{}, p.commits.do(&recResize{h.id, size})
 		}
 		return Need{}, nil
 	})
@@ -73,16 +73,16 @@ func (v *Volume) admitAllocation(lo, hi, size int64) (held int64, err error) {
 }
 
 // tryAllocation: the volume at a size, with blocks more, or preallocated.
-func (p *Pool) tryAllocation(v *Volume, bytes, blocks int64, kept bool) Forecast {
-	a, g := v.account, p.ledger
+func (vs *openVolumes) tryAllocation(v *Volume, bytes, blocks int64, kept bool) Forecast {
+	a, g := v.account, vs.space.ledger
 	if kept {
-		return p.try(trial{
-			what:   fmt.Sprintf("preallocate %s of %s", size.Exact(bytes), p.pathOf(v.ino)),
+		return vs.space.try(trial{
+			what:   fmt.Sprintf("preallocate %s of %s", size.Exact(bytes), vs.names.pathOf(v.ino)),
 			Change: ledger.Change{Do: func() { g.Keep(a, true); g.Resize(a, blocksOf(bytes)) }},
 		})
 	}
-	return p.try(trial{
-		what:   fmt.Sprintf("allocate %s in %s", size.Exact(blocks*BlockSize), p.pathOf(v.ino)),
+	return vs.space.try(trial{
+		what:   fmt.Sprintf("allocate %s in %s", size.Exact(blocks*BlockSize), vs.names.pathOf(v.ino)),
 		Change: ledger.Change{Gives: -blocks, Do: func() { g.Hold(a, blocks, blocks); g.Resize(a, blocksOf(bytes)) }},
 	})
 }
@@ -94,8 +94,8 @@ func (v *Volume) mapHoles(lo, hi, held int64) error {
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.ledger.Hold(v.account, -held, -held)
-		p.namedN -= held
+		p.space.ledger.Hold(v.account, -held, -held)
+		p.space.namedN -= held
 	}()
 	for lo < hi {
 		next, n, err := v.mapClean(lo, hi, held)
@@ -104,7 +104,7 @@ func (v *Volume) mapHoles(lo, hi, held int64) error {
 			return err
 		}
 		if next == lo && err == nil {
-			if some, err := p.unclaimSome(min(hi-lo, 1<<14)); some || err != nil {
+			if some, err := p.blocks.unclaimSome(min(hi-lo, 1<<14)); some || err != nil {
 				if err != nil {
 					return err
 				}
@@ -113,9 +113,9 @@ func (v *Volume) mapHoles(lo, hi, held int64) error {
 		}
 		if next == lo {
 			look := func() bool {
-				return err == nil && (p.claimable() > 0 || p.blocks.WindowReady()+p.blocks.WindowWaiting() > 0)
+				return err == nil && (p.blocks.claimable() > 0 || p.blocks.alloc.WindowReady()+p.blocks.alloc.WindowWaiting() > 0)
 			}
-			if err := p.reclaimAfter(context.Background(), err, min(hi-lo, 1<<14), look); err != nil {
+			if err := p.works.reclaimAfter(context.Background(), err, min(hi-lo, 1<<14), look); err != nil {
 				return err
 			}
 		}
@@ -131,7 +131,7 @@ func (v *Volume) mapClean(lo, hi, held int64) (next, n int64, err error) {
 	err = p.until(func() (Need, error) {
 		var need Need
 		next, n = lo, 0
-		_, err := p.takeClean(func() (wish, error) {
+		_, err := p.blocks.takeClean(func() (wish, error) {
 			var q overlay.Piece
 			var err error
 			if _, q, need, err = v.holeAt(lo, hi); q.Dev != 0 {
@@ -140,7 +140,7 @@ func (v *Volume) mapClean(lo, hi, held int64) (next, n int64, err error) {
 			if err != nil || !need.None() || q.Dev != 0 {
 				return wish{}, err
 			}
-			return wish{want: min(q.Len, 1<<14), may: p.claimable(), least: alloc.SlotBlocks, one: true}, nil
+			return wish{want: min(q.Len, 1<<14), may: p.blocks.claimable(), least: alloc.SlotBlocks, one: true}, nil
 		}, func(runs []alloc.Run) error {
 			h, q, again, err := v.holeAt(lo, hi) // somebody may have written there since the look
 			if q.Dev != 0 {
@@ -150,19 +150,19 @@ func (v *Volume) mapClean(lo, hi, held int64) (next, n int64, err error) {
 				return err
 			}
 			c := credit{bytes: planBytes(1, 0), pages: h.pagesFor(1) - h.need}
-			room := p.tryRoom(c)
+			room := p.commits.tryRoom(c)
 			if room == nil {
 				need = Need{kind: needRoom, room: c}
 				return nil
 			}
-			defer p.within(room)()
+			defer p.commits.within(room)()
 			r := runs[0]
 			r.Len = min(r.Len, q.Len)
 			n = min(r.Len, held) // somebody may have unmapped blocks since they were counted
-			p.ledger.Hold(v.account, -n, -n)
-			p.namedN -= n
+			p.space.ledger.Hold(v.account, -n, -n)
+			p.space.namedN -= n
 			next = lo + r.Len
-			return p.do(&recMap{layer: h.id, lb: lo, n: r.Len, dev: r.Start, clean: true})
+			return p.commits.do(&recMap{layer: h.id, lb: lo, n: r.Len, dev: r.Start, clean: true})
 		})
 		return need, err
 	})
@@ -176,12 +176,12 @@ func (v *Volume) holeAt(lo, hi int64) (h *layer, q overlay.Piece, need Need, err
 	if h, err = v.usable(); err != nil {
 		return nil, q, need, err
 	}
-	q, miss := h.top.Lookup(p.maps, lo, hi-lo)
-	switch lack := p.pagesLack(); {
+	q, miss := h.top.Lookup(p.blocks.maps, lo, hi-lo)
+	switch lack := p.space.pagesLack(); {
 	case miss:
 		m, _ := h.top.Bottom()
 		need = Need{kind: needPage, m: m, lb: lo}
-	case q.Dev == 0 && p.host.sparse && lack > 0:
+	case q.Dev == 0 && p.blocks.onHost.sparse && lack > 0:
 		need = Need{kind: needStore, blocks: lack}
 	}
 	return h, q, need, nil
@@ -198,13 +198,13 @@ func (v *Volume) keep(on bool) error {
 			return Need{}, err
 		}
 		c := credit{bytes: inodeBytes, frees: !on}
-		r := p.tryRoom(c)
+		r := p.commits.tryRoom(c)
 		if r == nil {
 			return Need{kind: needRoom, room: c}, nil
 		}
-		defer p.within(r)()
+		defer p.commits.within(r)()
 		if on {
-			if need, err := p.admitted(p.tryAllocation(v, h.size, 0, true)); err != nil || !need.None() {
+			if need, err := p.space.admitted(p.tryAllocation(v, h.size, 0, true)); err != nil || !need.None() {
 				return need, err
 			}
 		}
@@ -215,10 +215,10 @@ func (v *Volume) keep(on bool) error {
 // setKept is keep for what has been admitted. The plan lock is held.
 func (v *Volume) setKept(on bool) error {
 	p := v.p
-	n, err := p.inode(v.ino)
+	n, err := p.names.inode(v.ino)
 	if err != nil {
 		return err
 	}
 	n.kept = on
-	return p.putInode(v.ino, n)
+	return p.names.putInode(v.ino, n)
 }

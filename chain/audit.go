@@ -2,7 +2,6 @@ package chain
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"slatefs/alloc"
@@ -39,7 +38,7 @@ func (p *Pool) Audit(ctx context.Context, progress func(done, total int64)) (*Au
 	}
 	a := &audit{p: p, progress: progress, total: runBlocks(queued) + runBlocks(lost), buf: blockdev.Aligned(maxIO)}
 	p.mu.Lock()
-	a.total += p.blocks.Counts().Clean
+	a.total += p.blocks.alloc.Counts().Clean
 	p.mu.Unlock()
 	for _, r := range lost {
 		a.r.Lost += r.Len * BlockSize
@@ -114,8 +113,8 @@ func (a *audit) found(b alloc.BlockID) {
 // clean reads what is clean, group by group. Between the look at the states and the read a block may have been claimed
 // and written: what is not zero is looked at once more, and by itself.
 func (a *audit) clean(ctx context.Context) error {
-	for g := range a.p.blocks.Groups() {
-		runs, err := a.p.cleanRuns(g)
+	for g := range a.p.blocks.alloc.Groups() {
+		runs, err := a.p.blocks.cleanRuns(g)
 		if err != nil {
 			return err
 		}
@@ -161,59 +160,8 @@ func (a *audit) state(b alloc.BlockID) (st alloc.State, cleaned int64, err error
 	p := a.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	st, err = p.stateLoaded(b)
-	return st, p.cleaned, err
-}
-
-// stateLoaded is the state of a block, whose group is brought in if need be.
-func (p *Pool) stateLoaded(b alloc.BlockID) (alloc.State, error) {
-	st, err := p.blocks.State(b)
-	var u *alloc.UnloadedError
-	if errors.As(err, &u) {
-		if err = p.loadGroup(u.Group); err == nil {
-			st, err = p.blocks.State(b)
-		}
-	}
-	return st, wrapCorrupt(err)
-}
-
-// cleanRuns are the clean blocks of a group.
-func (p *Pool) cleanRuns(g int) (runs []alloc.Run, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	err = p.groupRuns(g, func(r alloc.Run, st alloc.State) {
-		if st == alloc.Clean {
-			runs = append(runs, r)
-		}
-	})
-	p.unloadAfter(g)
-	return runs, err
-}
-
-// unloadAfter bounds the group pages in memory of who goes through all groups in order.
-func (p *Pool) unloadAfter(g int) {
-	if g%maxGroupsLoaded == maxGroupsLoaded-1 {
-		p.unloadGroups()
-	}
-}
-
-// groupRuns calls fn for the runs of blocks in one state that make up a group. The caller holds the plan lock.
-func (p *Pool) groupRuns(g int, fn func(alloc.Run, alloc.State)) error {
-	first := alloc.BlockID(g * p.format.GroupBlocks)
-	end := min(first+alloc.BlockID(p.format.GroupBlocks), alloc.BlockID(p.blocks.Total()))
-	for b := first; b < end; {
-		p.mu.step(1)
-		if _, err := p.stateLoaded(b); err != nil {
-			return err
-		}
-		st, n, err := p.stateRun(g, b, end)
-		if err != nil {
-			return fmt.Errorf("block %d: %w", b, err)
-		}
-		fn(alloc.Run{Start: b, Len: n}, st)
-		b += alloc.BlockID(n)
-	}
-	return nil
+	st, err = p.blocks.stateLoaded(b)
+	return st, p.jobs.cleaned, err
 }
 
 // uses finds the blocks in use that are not live: those on their way to be erased, and those that nothing names.
@@ -232,8 +180,8 @@ func (p *Pool) uses(ctx context.Context) (queued, lost []alloc.Run, err error) {
 func (p *Pool) usesHere(ctx context.Context) (queued, lost []alloc.Run, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := &checker{p: p, view: p.journal == nil, r: &CheckReport{}, pages: map[alloc.BlockID]string{}}
-	if err := p.settleGroups(); err != nil {
+	c := &checker{p: p, view: p.commits.journal == nil, r: &CheckReport{}, pages: map[alloc.BlockID]string{}}
+	if err := p.blocks.settleGroups(); err != nil {
 		return nil, nil, wrapCorrupt(err)
 	}
 	for _, step := range []func(){c.layers, c.jobs, c.walks} {
@@ -245,8 +193,8 @@ func (p *Pool) usesHere(ctx context.Context) (queued, lost []alloc.Run, err erro
 	if len(c.r.Errors) > 0 { // whose a block is cannot be told
 		return nil, nil, fmt.Errorf("pool %s: %s: %w", p.name, c.r.Errors[0], ErrCorrupt)
 	}
-	for g := range p.blocks.Groups() {
-		err := p.groupRuns(g, func(r alloc.Run, st alloc.State) {
+	for g := range p.blocks.alloc.Groups() {
+		err := p.blocks.groupRuns(g, func(r alloc.Run, st alloc.State) {
 			if st != alloc.InUse {
 				return
 			}
@@ -262,7 +210,7 @@ func (p *Pool) usesHere(ctx context.Context) (queued, lost []alloc.Run, err erro
 		if err != nil {
 			return nil, nil, err
 		}
-		p.unloadAfter(g)
+		p.blocks.unloadAfter(g)
 	}
 	return queued, lost, nil
 }
@@ -293,8 +241,8 @@ func (p *Pool) Used() (guest, meta []blockdev.Extent, err error) {
 	if !p.opt.ReadOnly {
 		return nil, nil, fmt.Errorf("pool %s is in use: %w", p.name, ErrBusy)
 	}
-	for g := range p.blocks.Groups() {
-		err := p.groupRuns(g, func(r alloc.Run, st alloc.State) {
+	for g := range p.blocks.alloc.Groups() {
+		err := p.blocks.groupRuns(g, func(r alloc.Run, st alloc.State) {
 			x := blockdev.Extent{Off: int64(r.Start) * BlockSize, Len: r.Len * BlockSize}
 			switch st {
 			case alloc.InUse, alloc.Claimed:
@@ -307,26 +255,7 @@ func (p *Pool) Used() (guest, meta []blockdev.Extent, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		p.unloadAfter(g)
+		p.blocks.unloadAfter(g)
 	}
 	return guest, meta, nil
-}
-
-// stateRun is the state of block b and how many up to end share it.
-func (p *Pool) stateRun(g int, b, end alloc.BlockID) (st alloc.State, n int64, err error) {
-	if st, err = p.blocks.State(b); err != nil {
-		return st, 0, err
-	}
-	k := p.blocks.GroupCounts(g)
-	for _, whole := range []int64{k.InUse, k.Claimed, k.Meta, k.Clean} {
-		if whole == k.Total() {
-			return st, int64(end - b), nil
-		}
-	}
-	for n = 1; b+alloc.BlockID(n) < end; n++ {
-		if next, err := p.blocks.State(b + alloc.BlockID(n)); err != nil || next != st {
-			return st, n, err
-		}
-	}
-	return st, n, nil
 }

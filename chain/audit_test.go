@@ -36,7 +36,7 @@ func cleanBlock(t *testing.T, p *Pool) alloc.BlockID {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	runs, err := p.findClean(1, 1)
+	runs, err := p.blocks.findClean(1, 1)
 	if err != nil || len(runs) == 0 {
 		t.Fatalf("no clean block: %v", err)
 	}
@@ -82,7 +82,7 @@ func TestAuditFinds(t *testing.T) {
 	}
 	lost = clean + 1
 	p.mu.Lock()
-	ok(t, p.blocks.Set(alloc.Run{Start: lost, Len: 1}, alloc.Clean, alloc.InUse))
+	ok(t, p.blocks.alloc.Set(alloc.Run{Start: lost, Len: 1}, alloc.Clean, alloc.InUse))
 	p.mu.Unlock()
 	if r := mustAudit(t, p); r.Lost != BlockSize || len(r.Found) > 0 {
 		t.Errorf("lost and zero: %+v", r)
@@ -109,7 +109,7 @@ func TestAuditFinds(t *testing.T) {
 	ok(t, p.dev.Zero(want[1], BlockSize, blockdev.Overwrite))
 	ok(t, p.dev.Sync())
 	p.mu.Lock()
-	ok(t, p.blocks.Set(alloc.Run{Start: lost, Len: 1}, alloc.InUse, alloc.Clean))
+	ok(t, p.blocks.alloc.Set(alloc.Run{Start: lost, Len: 1}, alloc.InUse, alloc.Clean))
 	p.mu.Unlock()
 	now.t = now.t.Add(time.Hour)
 	eraseAll(t, p)
@@ -122,7 +122,7 @@ func TestAuditFinds(t *testing.T) {
 func TestAuditListIsBounded(t *testing.T) {
 	p := openPool(t, newDisk(t, 16<<20))
 	p.mu.Lock()
-	runs, err := p.findClean(auditFindings+20, 1)
+	runs, err := p.blocks.findClean(auditFindings+20, 1)
 	p.mu.Unlock()
 	if err != nil || runBlocks(runs) <= auditFindings {
 		t.Fatal(runs, err)
@@ -188,13 +188,13 @@ func TestAuditOfCorruptMetadata(t *testing.T) {
 	p, v, _ := dirtied(t)
 	p.mu.Lock()
 	v.head().own++
-	p.dirtyLayers[v.head()] = struct{}{}
+	p.tree.dirty[v.head()] = struct{}{}
 	p.mu.Unlock()
 	_, err := p.Audit(t.Context(), nil)
 	wantErr(t, "audit", err, ErrCorrupt)
 	p.mu.Lock()
 	v.head().own--
-	p.dirtyLayers[v.head()] = struct{}{}
+	p.tree.dirty[v.head()] = struct{}{}
 	p.mu.Unlock()
 	ok(t, p.Checkpoint())
 	cancelled, cancel := context.WithCancel(t.Context())

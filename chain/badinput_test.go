@@ -43,7 +43,7 @@ func closedPool(t testing.TB, checkpoints ...int) (*devtest.Disk, int) {
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return d, p.slot
+	return d, p.supers.slot
 }
 
 func TestNotPool(t *testing.T) {
@@ -149,7 +149,7 @@ func TestCompatibleFeature(t *testing.T) {
 	if err := p.Checkpoint(); err != nil {
 		t.Fatal(err)
 	}
-	if b := d.Peek(int64(p.slot)*BlockSize, BlockSize); b[48] != 0x81 {
+	if b := d.Peek(int64(p.supers.slot)*BlockSize, BlockSize); b[48] != 0x81 {
 		t.Errorf("the unknown compatible feature became %#x", b[48])
 	}
 }

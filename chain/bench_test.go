@@ -60,7 +60,7 @@ func plannedWrites(b *testing.B, v *Volume, n int, seed uint64) {
 func (p *Pool) wantsCheckpointNow() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.wantsCheckpoint()
+	return p.persist.wantsCheckpoint()
 }
 
 // BenchmarkPlanWrite is the pool's part of a 4 KiB random write: in place, and first writes after a snapshot.
@@ -100,7 +100,7 @@ func BenchmarkPlanRead(b *testing.B) {
 			b.ResetTimer()
 			for range b.N {
 				off := rng.Int64N(v.Size()/BlockSize) * BlockSize
-				if err := p.until(func() (Need, error) { return v.PlanRead(&pl, off, BlockSize) }); err != nil {
+				if err := p.volumes.until(func() (Need, error) { return v.PlanRead(&pl, off, BlockSize) }); err != nil {
 					b.Fatal(err)
 				}
 				pl.Abort()

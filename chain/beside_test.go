@@ -131,7 +131,7 @@ func TestSnapshotsWhileRowsAreWritten(t *testing.T) {
 	for i := range rounds {
 		for _, ino := range inos { // so that a row is due
 			p.mu.Lock()
-			p.touch(p.heads[ino])
+			p.tree.touch(p.tree.heads[ino])
 			p.mu.Unlock()
 		}
 		var wg sync.WaitGroup

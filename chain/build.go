@@ -20,7 +20,7 @@ import (
 // the structure lock), and what it makes it keeps to itself until install publishes it. So an error leaves the pool as it
 // was: the store takes the pages back, and the builder is forgotten.
 type builder struct {
-	p       *Pool
+	p       *checkpointer
 	c       *cut
 	maps    overlay.Builder
 	lost    map[*layer]*cutList // the dead lists of the cut
@@ -35,18 +35,18 @@ type builder struct {
 }
 
 // build makes all pages of the cut and publishes them in memory, or nothing. The structure lock is held.
-func (p *Pool) build(c *cut) error {
+func (cp *checkpointer) build(c *cut) error {
 	b := &builder{
-		p: p, c: c, lost: map[*layer]*cutList{},
+		p: cp, c: c, lost: map[*layer]*cutList{},
 		groups: map[int]meta.Ptr{}, parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{},
 	}
 	for i := range c.layers {
 		b.lost[c.layers[i].of] = c.layers[i].lost
 	}
 	b.maps.For = b.mapsOf
-	p.store.Begin()
+	cp.blocks.store.Begin()
 	if err := b.pages(); err != nil {
-		p.store.Undo()
+		cp.blocks.store.Undo()
 		return err
 	}
 	b.install()
@@ -67,7 +67,7 @@ func (b *builder) pages() error {
 		}
 	}
 	for _, ptr := range b.freed {
-		p.store.Free(ptr)
+		p.blocks.store.Free(ptr)
 	}
 	if err := b.lists(); err != nil {
 		return err
@@ -76,7 +76,7 @@ func (b *builder) pages() error {
 	if err != nil {
 		return err
 	}
-	table, err := p.groups.Apply(p.groupTable, edits)
+	table, err := p.blocks.groups.Apply(p.blocks.groupTable, edits)
 	if err != nil {
 		return fmt.Errorf("group table: %w", err)
 	}
@@ -84,10 +84,10 @@ func (b *builder) pages() error {
 	if err != nil {
 		return err
 	}
-	root, err := p.store.Seal()
+	root, err := p.blocks.store.Seal()
 	for errors.Is(err, meta.ErrNoPages) {
-		if err = p.refill(); err == nil {
-			root, err = p.store.Seal()
+		if err = p.space.refill(); err == nil {
+			root, err = p.blocks.store.Seal()
 		}
 	}
 	if err != nil {
@@ -101,7 +101,7 @@ func (b *builder) pages() error {
 // built, and all other maps are.
 func (b *builder) mapsOf(o overlay.Owner) (*meta.Maps, LayerID, func(meta.Ptr)) {
 	l := o.(*layer)
-	ms := *b.p.maps
+	ms := *b.p.blocks.maps
 	ms.OnLost = func(base int64, bits uint8, err error) {
 		b.damage("volume %d, layer %v: blocks %d to %d: %v", l.vol, l.id, base, base+1<<bits, err)
 	}
@@ -113,10 +113,7 @@ func (b *builder) damage(format string, args ...any) {
 	b.damages = append(b.damages, fmt.Sprintf(format, args...))
 }
 
-// damaged: the page is, and waiting for it helps nobody.
-func damaged(err error) bool { return fault.Of(wrapCorrupt(err)) == fault.Object }
-
-// pageGone is Pool.pageGone for the builder: what goes to a dead list goes to that of the cut, for a layer that wrote
+// pageGone is layerTree.pageGone for the builder: what goes to a dead list goes to that of the cut, for a layer that wrote
 // pages is in it.
 func (b *builder) pageGone(l *layer, ptr meta.Ptr) {
 	l = l.now()
@@ -194,7 +191,7 @@ func (b *builder) merge(l *cutList, who string) error {
 
 func (b *builder) insert(l *cutList, es []meta.Edit, who string) error {
 	for i, t := range l.trees {
-		t, err := b.p.lists.Apply(t, es)
+		t, err := b.p.blocks.lists.Apply(t, es)
 		if err == nil {
 			l.trees[i] = t
 			return nil
@@ -203,7 +200,7 @@ func (b *builder) insert(l *cutList, es []meta.Edit, who string) error {
 			return err
 		}
 	}
-	t, err := b.p.lists.Apply(meta.Tree{}, es)
+	t, err := b.p.blocks.lists.Apply(meta.Tree{}, es)
 	if err == nil {
 		l.trees = append(l.trees, t)
 	}
@@ -231,13 +228,13 @@ func (b *builder) shorten(row []meta.Tree, who string) ([]meta.Tree, error) {
 	slices.SortFunc(ts, func(x, y meta.Tree) int { return cmp.Compare(y.Entries, x.Entries) })
 	rest := list{trees: ts[1:]}
 	var es []meta.Edit
-	err := rest.ascend(b.p.lists, omap.Key{}, func(k omap.Key, e entry) bool {
+	err := rest.ascend(b.p.blocks.lists, omap.Key{}, func(k omap.Key, e entry) bool {
 		es = append(es, meta.Edit{Key: meta.Key(k), Val: e.marshal()})
 		return true
 	})
 	var one meta.Tree
 	if err == nil {
-		one, err = b.p.lists.Apply(ts[0], es)
+		one, err = b.p.blocks.lists.Apply(ts[0], es)
 	}
 	switch {
 	case err == nil:
@@ -259,9 +256,9 @@ func (b *builder) trim(l *cutList, cursor omap.Key, who string) error {
 		var front omap.Map[entry]
 		row, short := list{trees: []meta.Tree{t}}, t
 		var err error
-		pages := split(func(from omap.Key, fn func(omap.Key, entry) bool) { err = row.ascend(b.p.lists, from, fn) }, cursor, &front, false)
+		pages := split(func(from omap.Key, fn func(omap.Key, entry) bool) { err = row.ascend(b.p.blocks.lists, from, fn) }, cursor, &front, false)
 		if err == nil {
-			short, err = b.p.lists.TrimBelow(t, meta.Key(cursor))
+			short, err = b.p.blocks.lists.TrimBelow(t, meta.Key(cursor))
 		}
 		switch {
 		case err == nil:
@@ -302,7 +299,7 @@ func split(ascend func(omap.Key, func(omap.Key, entry) bool), cursor omap.Key, k
 
 func (b *builder) free(pages []alloc.BlockID) {
 	for _, a := range pages {
-		b.p.store.FreeAddr(a)
+		b.p.blocks.store.FreeAddr(a)
 	}
 }
 
@@ -313,9 +310,9 @@ func (b *builder) giveBack(l *list) error {
 	b.free(split(l.ascendMemory, lastKey, &omap.Map[entry]{}, false))
 	for _, t := range l.trees {
 		row, err := list{trees: []meta.Tree{t}}, error(nil)
-		pages := split(func(from omap.Key, fn func(omap.Key, entry) bool) { err = row.ascend(b.p.lists, from, fn) }, lastKey, &omap.Map[entry]{}, false)
+		pages := split(func(from omap.Key, fn func(omap.Key, entry) bool) { err = row.ascend(b.p.blocks.lists, from, fn) }, lastKey, &omap.Map[entry]{}, false)
 		if err == nil {
-			_, err = b.p.lists.TrimBelow(t, meta.Key(lastKey))
+			_, err = b.p.blocks.lists.TrimBelow(t, meta.Key(lastKey))
 		}
 		switch {
 		case err == nil:
@@ -337,7 +334,7 @@ func (b *builder) drop() error {
 	room := dropPages
 	for _, t := range slices.Concat(b.c.drops, b.drops) {
 		if room > 0 {
-			short, n, err := b.p.lists.DropSome(t, room)
+			short, n, err := b.p.blocks.lists.DropSome(t, room)
 			switch {
 			case err == nil:
 				t = short
@@ -376,12 +373,12 @@ func (b *builder) catalog() (meta.Tree, error) {
 		catalog.Drop: marshalTrees(b.drops), catalog.Window: marshalRuns(b.c.window), catalog.Answer: b.c.answers,
 		catalog.Log: b.c.logCount,
 	} {
-		if last, ok := p.singles[kind]; !ok || !bytes.Equal(last, v) {
+		if last, ok := p.names.singles[kind]; !ok || !bytes.Equal(last, v) {
 			b.storeRow(catalog.Key(kind, 0), v)
 			b.singles[kind] = v
 		}
 	}
-	return p.cat.Merge(&b.rows) // objects and names have keys of their own kinds
+	return p.names.cat.Merge(&b.rows) // objects and names have keys of their own kinds
 }
 
 // storeRow writes an object's row outside the journal: at a checkpoint, whose records describe it already. More parts
@@ -391,14 +388,14 @@ func (b *builder) storeRow(k meta.Key, v []byte) {
 	for _, r := range rows {
 		b.rows.Put(r.Key, r.Val)
 	}
-	for i := len(rows); i < b.p.parts[k]; i++ {
+	for i := len(rows); i < b.p.names.parts[k]; i++ {
 		b.rows.Put(meta.Key{Hi: k.Hi, Lo: k.Lo + uint64(i)}, nil)
 	}
 	b.parts[k] = len(rows)
 }
 
 func (b *builder) dropRow(k meta.Key) {
-	for i := range b.p.parts[k] {
+	for i := range b.p.names.parts[k] {
 		b.rows.Put(meta.Key{Hi: k.Hi, Lo: k.Lo + uint64(i)}, nil)
 	}
 	b.parts[k] = 0
@@ -415,21 +412,21 @@ func (b *builder) install() {
 		l.of.trees, l.of.frozen = l.trees, nil
 	}
 	for g, ptr := range b.groups {
-		p.groupPtrs[g] = ptr
+		p.blocks.groupPtrs[g] = ptr
 	}
 	for k, n := range b.parts {
-		if p.parts[k] = n; n == 0 {
-			delete(p.parts, k)
+		if p.names.parts[k] = n; n == 0 {
+			delete(p.names.parts, k)
 		}
 	}
-	maps.Copy(p.singles, b.singles)
-	p.cat.Install(b.c.super.Catalog)
+	maps.Copy(p.names.singles, b.singles)
+	p.names.cat.Install(b.c.super.Catalog)
 	for _, d := range b.damages {
-		p.noteDamage(d)
+		p.health.noteDamage(d)
 	}
-	p.groupTable, p.groupsCut = b.c.super.GroupTable, nil
-	p.drops = append(b.drops, p.drops...)
-	p.spent = append(b.spent, p.spent...)
+	p.blocks.groupTable, p.blocks.groupsCut = b.c.super.GroupTable, nil
+	p.tree.drops = append(b.drops, p.tree.drops...)
+	p.jobs.spent = append(b.spent, p.jobs.spent...)
 }
 
 // errNoPages is what the store's refill answers when the pool has no clean blocks for it.

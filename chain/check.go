@@ -58,10 +58,10 @@ func (p *Pool) Check(ctx context.Context) (*CheckReport, error) {
 	r, err := view.checkMemory(ctx, false)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.store.Err(); err != nil {
+	if err := p.blocks.store.Err(); err != nil {
 		r.bad("metadata store: %v", err)
 	}
-	drift, driftErr := p.drift()
+	drift, driftErr := p.space.drift()
 	if driftErr != nil {
 		r.bad("ledger: %v", driftErr)
 	}
@@ -77,17 +77,17 @@ func (p *Pool) holdCheckpoint() (view *Pool, release func(), err error) {
 	if err := p.Checkpoint(); err != nil {
 		return nil, nil, err
 	}
-	p.workMu.Lock()
+	p.commits.workMu.Lock()
 	p.structure.Lock()
 	release = func() {
 		p.structure.Unlock()
-		p.workMu.Unlock()
+		p.commits.workMu.Unlock()
 	}
 	p.mu.Lock()
-	super, slot := p.super, p.slot
+	super, slot := p.supers.super, p.supers.slot
 	p.mu.Unlock()
 	view = newPool(p.dev, Options{Now: p.opt.Now, ReadOnly: true, CacheBytes: p.opt.CacheBytes}, super, slot)
-	if err := view.load(); err != nil {
+	if err := view.persist.load(); err != nil {
 		release()
 		return nil, nil, wrapCorrupt(err)
 	}
@@ -98,8 +98,8 @@ func (p *Pool) holdCheckpoint() (view *Pool, release func(), err error) {
 func (p *Pool) checkMemory(ctx context.Context, readClean bool) (*CheckReport, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := &checker{p: p, view: p.journal == nil, r: &CheckReport{}, pages: map[alloc.BlockID]string{}}
-	if err := p.settleGroups(); err != nil {
+	c := &checker{p: p, view: p.commits.journal == nil, r: &CheckReport{}, pages: map[alloc.BlockID]string{}}
+	if err := p.blocks.settleGroups(); err != nil {
 		c.r.bad("%v", err)
 	}
 	for _, step := range []func(){c.layers, c.jobs, c.log, c.walks, c.tables, c.names, c.doomedRows, c.snapIndex} {
@@ -140,7 +140,7 @@ func devKey(b alloc.BlockID) omap.Key { return omap.Key{Hi: uint64(b)} }
 
 // see marks blocks; what a block may be besides is in with.
 func (c *checker) see(dev alloc.BlockID, n int64, birth LayerID, as, with uint8, who string) {
-	if n <= 0 || n > c.p.blocks.Total() || int64(dev) < 0 || int64(dev) > c.p.blocks.Total()-n || dev == 0 && as != seenMeta {
+	if n <= 0 || n > c.p.blocks.alloc.Total() || int64(dev) < 0 || int64(dev) > c.p.blocks.alloc.Total()-n || dev == 0 && as != seenMeta {
 		c.r.bad("%s: blocks %d+%d lie outside the pool", who, dev, n)
 		return
 	}
@@ -198,10 +198,10 @@ func (c *checker) split(at alloc.BlockID, m mark, from, to alloc.BlockID) {
 // pieces calls fn for every mapped piece of a map.
 func (c *checker) pieces(o *overlay.Storey, lo, hi int64, who string, fn func(lb int64, q overlay.Piece)) {
 	for lo < hi {
-		q, miss := o.Lookup(c.p.maps, lo, hi-lo)
+		q, miss := o.Lookup(c.p.blocks.maps, lo, hi-lo)
 		if miss {
 			m, _ := o.Bottom()
-			if _, err := c.p.maps.Lookup(m, lo, 1); err != nil {
+			if _, err := c.p.blocks.maps.Lookup(m, lo, 1); err != nil {
 				c.r.bad("%s: map at block %d: %v", who, lo, err)
 				lo = (lo/8192 + 1) * 8192 // the rest of the rotten leaf
 			}
@@ -215,7 +215,7 @@ func (c *checker) pieces(o *overlay.Storey, lo, hi int64, who string, fn func(lb
 }
 
 func (c *checker) layers() {
-	for _, l := range c.p.layers {
+	for _, l := range c.p.tree.layers {
 		c.r.Layers++
 		if l.dead {
 			c.dead += l.own
@@ -242,13 +242,13 @@ func (c *checker) layers() {
 }
 
 func (c *checker) structure(l *layer, who string) {
-	if l.head && c.p.heads[l.vol] != l {
+	if l.head && c.p.tree.heads[l.vol] != l {
 		c.r.bad("%s: is a head that volume %d does not know", who, l.vol)
 	}
 	if l.nameless() && len(l.children) < 2 && !c.p.opt.ReadOnly {
 		c.r.leak("%s: nameless with %d children", who, len(l.children))
 	}
-	if l.parent != nil && c.p.layers[l.parent.id] != l.parent {
+	if l.parent != nil && c.p.tree.layers[l.parent.id] != l.parent {
 		c.r.bad("%s: parent %v does not exist", who, l.parent.id)
 	}
 }
@@ -276,7 +276,7 @@ func (c *checker) layerMap(l *layer, who string) {
 	if refer != l.refer {
 		c.r.bad("%s: refers to %d blocks, counted %d", who, refer, l.refer)
 	}
-	for _, w := range c.p.walks { // what a walk has not sorted yet is still counted as its layer's
+	for _, w := range c.p.tree.walks { // what a walk has not sorted yet is still counted as its layer's
 		if w.layer != l {
 			continue
 		}
@@ -293,7 +293,7 @@ func (c *checker) layerMap(l *layer, who string) {
 
 func (c *checker) jobs() {
 	var dirty, failed int64
-	for _, j := range c.p.jobs {
+	for _, j := range c.p.jobs.all {
 		who := fmt.Sprintf("erase job %d", j.id)
 		for _, part := range []struct {
 			l     *list
@@ -328,21 +328,21 @@ func (c *checker) jobs() {
 		dirty += j.dirtyBlocks()
 		failed += j.badN
 	}
-	for _, j := range c.p.jobs {
-		if o, ok := c.p.order.Get(j.orderKey()); !ok || o != j || c.p.order.Len() != len(c.p.jobs) {
-			c.r.bad("erase job %d of %d has no place in their order, of %d", j.id, len(c.p.jobs), c.p.order.Len())
+	for _, j := range c.p.jobs.all {
+		if o, ok := c.p.jobs.order.Get(j.orderKey()); !ok || o != j || c.p.jobs.order.Len() != len(c.p.jobs.all) {
+			c.r.bad("erase job %d of %d has no place in their order, of %d", j.id, len(c.p.jobs.all), c.p.jobs.order.Len())
 		}
 	}
 	c.sums()
-	if dirty != c.p.dirtyN || failed != c.p.failedN {
-		c.r.bad("%d blocks are dirty and %d failed, counted %d and %d", dirty, failed, c.p.dirtyN, c.p.failedN)
+	if dirty != c.p.jobs.dirtyN || failed != c.p.jobs.failedN {
+		c.r.bad("%d blocks are dirty and %d failed, counted %d and %d", dirty, failed, c.p.jobs.dirtyN, c.p.jobs.failedN)
 	}
 }
 
 // sums checks what is counted for Usage alone.
 func (c *checker) sums() {
 	var none, sick int64
-	for _, j := range c.p.jobs {
+	for _, j := range c.p.jobs.all {
 		if j.sick.failing() {
 			sick += j.dirtyBlocks()
 		}
@@ -351,14 +351,14 @@ func (c *checker) sums() {
 		}
 	}
 	dead := 0
-	for _, l := range c.p.layers {
+	for _, l := range c.p.tree.layers {
 		if l.dead {
 			dead++
 		}
 	}
-	if none != c.p.noneN || sick != c.p.sickN || dead != c.p.deadN {
+	if none != c.p.jobs.noneN || sick != c.p.jobs.sickN || dead != c.p.tree.deadN {
 		c.r.bad("%d blocks are dirty by erase=none, counted %d; %d are in jobs that are failing, counted %d; %d layers are dead, counted %d",
-			none, c.p.noneN, sick, c.p.sickN, dead, c.p.deadN)
+			none, c.p.jobs.noneN, sick, c.p.jobs.sickN, dead, c.p.tree.deadN)
 	}
 }
 
@@ -370,7 +370,7 @@ func (c *checker) walkPieces(w *walk, who string, fn func(overlay.Piece)) {
 	}
 	for from, done := w.next, false; !done; {
 		var err error
-		from, done, err = c.p.maps.Step(w.source.Base(), from, 1<<20,
+		from, done, err = c.p.blocks.maps.Step(w.source.Base(), from, 1<<20,
 			func(ptr meta.Ptr) bool { return ptr.Birth > w.layer.died },
 			func(q meta.Piece) { fn(overlay.Piece{Len: q.Len, Dev: q.Dev, Birth: q.Birth}) }, func(meta.Ptr) {})
 		if err != nil {
@@ -382,7 +382,7 @@ func (c *checker) walkPieces(w *walk, who string, fn func(overlay.Piece)) {
 
 func (c *checker) walks() {
 	var freeing int64
-	for _, w := range c.p.walks {
+	for _, w := range c.p.tree.walks {
 		who := fmt.Sprintf("walk %d", w.id)
 		c.walkPieces(w, who, func(q overlay.Piece) {
 			switch {
@@ -397,7 +397,7 @@ func (c *checker) walks() {
 		})
 		c.walkPages(w, who)
 	}
-	if freeing != c.p.freeing || freeing != c.dead {
-		c.r.bad("walks have to free %d blocks, counted %d and %d", freeing, c.p.freeing, c.dead)
+	if freeing != c.p.tree.freeing || freeing != c.dead {
+		c.r.bad("walks have to free %d blocks, counted %d and %d", freeing, c.p.tree.freeing, c.dead)
 	}
 }

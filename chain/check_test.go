@@ -39,27 +39,27 @@ func newSample(t *testing.T) *sample {
 	blocksAt(t, c, 'd', 7, 1)
 	plant(t, p, "d/", "d/f") // 4, 5
 	ok(t, p.Checkpoint())
-	x := &sample{p: p, v: v, c: c, head: v.head(), dirty: p.volJobs[v.ino]}
+	x := &sample{p: p, v: v, c: c, head: v.head(), dirty: p.jobs.byVol[v.ino]}
 	x.s = snapOf(t, v, "s").l
-	q, _ := x.head.top.Lookup(p.maps, 2, 1)
+	q, _ := x.head.top.Lookup(p.blocks.maps, 2, 1)
 	x.dev = q.Dev
-	ok(t, x.dirty.fresh.ascend(p.lists, omap.Key{}, func(k omap.Key, _ entry) bool { x.inDirty = alloc.BlockID(k.Lo); return false }))
+	ok(t, x.dirty.fresh.ascend(p.blocks.lists, omap.Key{}, func(k omap.Key, _ entry) bool { x.inDirty = alloc.BlockID(k.Lo); return false }))
 	return x
 }
 
 func (x *sample) clean(t *testing.T) alloc.Run {
 	t.Helper()
-	runs, err := x.p.blocks.FindClean(1, 1, 0)
+	runs, err := x.p.blocks.alloc.FindClean(1, 1, 0)
 	ok(t, err)
 	return alloc.Run{Start: runs[0].Start, Len: 1}
 }
 
 func (x *sample) inode(t *testing.T, ino Ino, change func(*inode)) {
 	t.Helper()
-	n, err := x.p.inode(ino)
+	n, err := x.p.names.inode(ino)
 	ok(t, err)
 	change(n)
-	x.p.cat.Put(catalog.Key(catalog.Inode, uint64(ino)), n.marshal())
+	x.p.names.cat.Put(catalog.Key(catalog.Inode, uint64(ino)), n.marshal())
 }
 
 type damage struct {
@@ -99,28 +99,28 @@ func TestCheckFindsCounters(t *testing.T) {
 		{"own", func(_ *testing.T, x *sample) { x.head.own++ }, "counted", false},
 		{"refer", func(_ *testing.T, x *sample) { x.s.refer-- }, "refers to", false},
 		{"lost of the parent", func(_ *testing.T, x *sample) { x.head.lostHere++ }, "has lost", false},
-		{"dirty", func(_ *testing.T, x *sample) { x.p.dirtyN++ }, "dirty", false},
-		{"unscheduled", func(_ *testing.T, x *sample) { x.p.noneN++ }, "by erase=none", false},
-		{"dead layers", func(_ *testing.T, x *sample) { x.p.deadN++ }, "are dead", false},
-		{"failed", func(_ *testing.T, x *sample) { x.p.failedN++ }, "failed", false},
-		{"freeing", func(_ *testing.T, x *sample) { x.p.freeing++ }, "free", false},
+		{"dirty", func(_ *testing.T, x *sample) { x.p.jobs.dirtyN++ }, "dirty", false},
+		{"unscheduled", func(_ *testing.T, x *sample) { x.p.jobs.noneN++ }, "by erase=none", false},
+		{"dead layers", func(_ *testing.T, x *sample) { x.p.tree.deadN++ }, "are dead", false},
+		{"failed", func(_ *testing.T, x *sample) { x.p.jobs.failedN++ }, "failed", false},
+		{"freeing", func(_ *testing.T, x *sample) { x.p.tree.freeing++ }, "free", false},
 		{"freed", func(_ *testing.T, x *sample) { x.dirty.freed++ }, "do not add up", false},
 		{"erased", func(_ *testing.T, x *sample) { x.dirty.erased++ }, "do not add up", false},
-		{"queued", func(_ *testing.T, x *sample) { x.dirty.freshN++; x.dirty.freed++; x.p.dirtyN++ }, "dirty blocks in a part", false},
+		{"queued", func(_ *testing.T, x *sample) { x.dirty.freshN++; x.dirty.freed++; x.p.jobs.dirtyN++ }, "dirty blocks in a part", false},
 	})
 }
 
 func TestCheckFindsOwners(t *testing.T) {
 	expectFound(t, []damage{
 		{"in use by nobody", func(t *testing.T, x *sample) {
-			ok(t, x.p.blocks.Set(x.clean(t), alloc.Clean, alloc.InUse))
+			ok(t, x.p.blocks.alloc.Set(x.clean(t), alloc.Clean, alloc.InUse))
 		}, "neither live nor dirty", true},
 		{"live and dirty", func(_ *testing.T, x *sample) {
-			x.p.addToJob(x.dirty, oldRun{x.dev, 1, x.head.id})
+			x.p.jobs.addToJob(x.dirty, oldRun{x.dev, 1, x.head.id})
 		}, "another owner", false},
 		{"dirty twice", func(_ *testing.T, x *sample) {
-			j := x.p.newJob(0, "", "", "test", "", newClock().now())
-			x.p.addToJob(j, oldRun{x.inDirty, 1, 0})
+			j := x.p.jobs.newJob(0, "", "", "test", "", newClock().now())
+			x.p.jobs.addToJob(j, oldRun{x.inDirty, 1, 0})
 		}, "another owner", false},
 		{"of two births", func(_ *testing.T, x *sample) {
 			x.c.head().top.Set(9, overlay.Piece{Len: 1, Dev: x.dev, Birth: x.c.head().id})
@@ -144,10 +144,10 @@ func TestCheckFindsOwners(t *testing.T) {
 			ok(t, err)
 		}, "clean and not zero", false},
 		{"metadata outside the store", func(t *testing.T, x *sample) {
-			ok(t, x.p.blocks.Set(x.clean(t), alloc.Clean, alloc.Meta))
+			ok(t, x.p.blocks.alloc.Set(x.clean(t), alloc.Clean, alloc.Meta))
 		}, "metadata", false},
 		{"live in the store", func(_ *testing.T, x *sample) {
-			x.head.top.Set(12, overlay.Piece{Len: 1, Dev: x.p.store.Extents()[0].Start, Birth: x.head.id})
+			x.head.top.Set(12, overlay.Piece{Len: 1, Dev: x.p.blocks.store.Extents()[0].Start, Birth: x.head.id})
 		}, "another owner", false},
 	})
 }
@@ -155,12 +155,12 @@ func TestCheckFindsOwners(t *testing.T) {
 func TestCheckFindsLists(t *testing.T) {
 	expectFound(t, []damage{
 		{"too much lost", func(_ *testing.T, x *sample) {
-			q, _ := x.s.top.Lookup(x.p.maps, 6, 1) // the clone shows it
+			q, _ := x.s.top.Lookup(x.p.blocks.maps, 6, 1) // the clone shows it
 			x.c.head().lost.add(q.Birth, q.Dev, entry{n: 1})
 		}, "dead list", false},
 		{"lost by nobody", func(t *testing.T, x *sample) {
 			l := x.head.parent // t, which lost three blocks of s
-			ok(t, l.lost.ascend(x.p.lists, omap.Key{}, func(omap.Key, entry) bool { return true }))
+			ok(t, l.lost.ascend(x.p.blocks.lists, omap.Key{}, func(omap.Key, entry) bool { return true }))
 			l.lost = list{}
 			l.lostHere = 0
 		}, "not in the dead list", false},
@@ -168,14 +168,14 @@ func TestCheckFindsLists(t *testing.T) {
 		{"a list that cannot be read", func(_ *testing.T, x *sample) {
 			x.head.lost.trees = append(x.head.lost.trees, meta.Tree{Root: meta.Ptr{Addr: 99, Sum: 1}, Height: 1, Entries: 1})
 		}, "dead list", false},
-		{"a page twice", func(_ *testing.T, x *sample) { x.p.drops = append(x.p.drops, x.p.cat.Tree) }, "belongs to", false},
+		{"a page twice", func(_ *testing.T, x *sample) { x.p.tree.drops = append(x.p.tree.drops, x.p.names.cat.Tree) }, "belongs to", false},
 		{"a page of nobody", func(t *testing.T, x *sample) {
-			_, err := x.p.store.Put(blockdev.Aligned(BlockSize), false, 1, nil)
+			_, err := x.p.blocks.store.Put(blockdev.Aligned(BlockSize), false, 1, nil)
 			ok(t, err)
 		}, "nothing names", true},
-		{"a page that is free", func(_ *testing.T, x *sample) { x.p.store.Free(x.p.cat.Tree.Root) }, "is free in the store", false},
+		{"a page that is free", func(_ *testing.T, x *sample) { x.p.blocks.store.Free(x.p.names.cat.Tree.Root) }, "is free in the store", false},
 		{"a rotten copy", func(_ *testing.T, x *sample) {
-			x.p.dev.(*devtest.Disk).Flip(int64(x.p.cat.Tree.Root.Twin)*BlockSize+50, 1)
+			x.p.dev.(*devtest.Disk).Flip(int64(x.p.names.cat.Tree.Root.Twin)*BlockSize+50, 1)
 		}, "damaged", false},
 	})
 }
@@ -184,35 +184,35 @@ func TestCheckFindsStructure(t *testing.T) {
 	expectFound(t, []damage{
 		{"two heads", func(_ *testing.T, x *sample) { x.s.head = true }, "does not know", false},
 		{"nameless with one child", func(_ *testing.T, x *sample) { x.head.parent.named = false }, "nameless with", true},
-		{"no parent", func(_ *testing.T, x *sample) { delete(x.p.layers, x.head.parent.id) }, "does not exist", false},
-		{"a volume without a head", func(_ *testing.T, x *sample) { delete(x.p.heads, x.v.ino) }, "volume without a head", false},
+		{"no parent", func(_ *testing.T, x *sample) { delete(x.p.tree.layers, x.head.parent.id) }, "does not exist", false},
+		{"a volume without a head", func(_ *testing.T, x *sample) { delete(x.p.tree.heads, x.v.ino) }, "volume without a head", false},
 		{"a head without a volume", func(_ *testing.T, x *sample) {
-			x.p.cat.Put(catalog.Key(catalog.Inode, uint64(x.v.ino)), nil)
+			x.p.names.cat.Put(catalog.Key(catalog.Inode, uint64(x.v.ino)), nil)
 		}, "does not exist", false},
 	})
 }
 
 func TestCheckFindsNames(t *testing.T) {
 	name := func(dir Ino, es ...nameEntry) func(*testing.T, *sample) {
-		return func(_ *testing.T, x *sample) { x.p.cat.Put(nameKey(dir, es[0].name), marshalNames(es)) }
+		return func(_ *testing.T, x *sample) { x.p.names.cat.Put(nameKey(dir, es[0].name), marshalNames(es)) }
 	}
 	expectFound(t, []damage{
-		{"no name", func(_ *testing.T, x *sample) { x.p.cat.Put(nameKey(4, "f"), nil) }, "the directory says", false},
+		{"no name", func(_ *testing.T, x *sample) { x.p.names.cat.Put(nameKey(4, "f"), nil) }, "the directory says", false},
 		{"no inode", name(4, nameEntry{"g", 77, TypeFile}), "inode 77 does not exist", false},
 		{"two names", name(4, nameEntry{"g", 2, TypeFile}), "has two names", false},
 		{"another type", name(4, nameEntry{"f", 5, TypeSymlink}), "the directory says", false},
 		{"another name", func(t *testing.T, x *sample) { x.inode(t, 5, func(n *inode) { n.name = "g" }) }, "the directory says", false},
 		{"another parent", func(t *testing.T, x *sample) { x.inode(t, 5, func(n *inode) { n.parent = 1 }) }, "the directory says", false},
 		{"under another's hash", func(_ *testing.T, x *sample) {
-			x.p.cat.Put(nameKey(4, "f"), nil)
-			x.p.cat.Put(nameKey(4, "z"), marshalNames([]nameEntry{{"f", 5, TypeFile}}))
+			x.p.names.cat.Put(nameKey(4, "f"), nil)
+			x.p.names.cat.Put(nameKey(4, "z"), marshalNames([]nameEntry{{"f", 5, TypeFile}}))
 		}, "another name's hash", false},
 		{"entries", func(t *testing.T, x *sample) { x.inode(t, 4, func(n *inode) { n.entries = 7 }) }, "counted", false},
 		{"directories", func(t *testing.T, x *sample) { x.inode(t, 1, func(n *inode) { n.dirs = 0 }) }, "counted", false},
-		{"a row of a directory", func(_ *testing.T, x *sample) { x.p.cat.Put(nameKey(4, "f"), []byte{9, 9}) }, "directory 4", false},
-		{"a row of an inode", func(_ *testing.T, x *sample) { x.p.cat.Put(catalog.Key(catalog.Inode, 5), []byte{1}) }, "inode 5", false},
+		{"a row of a directory", func(_ *testing.T, x *sample) { x.p.names.cat.Put(nameKey(4, "f"), []byte{9, 9}) }, "directory 4", false},
+		{"a row of an inode", func(_ *testing.T, x *sample) { x.p.names.cat.Put(catalog.Key(catalog.Inode, 5), []byte{1}) }, "inode 5", false},
 		{"no name and no orphan", func(t *testing.T, x *sample) {
-			x.p.cat.Put(nameKey(4, "f"), nil)
+			x.p.names.cat.Put(nameKey(4, "f"), nil)
 			x.inode(t, 5, func(n *inode) { n.parent, n.name = 0, "" })
 		}, "is no orphan", true},
 	})

@@ -20,7 +20,7 @@ func (c *checker) lost(l *layer, who string) {
 	for _, r := range differs {
 		c.pieces(l.top, r.lo, r.hi, who, forget)
 	}
-	for _, w := range c.p.walks {
+	for _, w := range c.p.tree.walks {
 		if w.layer == l {
 			c.pieces(w.source, w.next, mapEnd, who, forget)
 		}
@@ -61,7 +61,7 @@ func (c *checker) differs(l *layer, who string) (out []region) {
 	if !plain || !also {
 		return []region{wholeMap}
 	}
-	err := c.p.maps.Differ(theirs, mine, func(lo, hi int64) error {
+	err := c.p.blocks.maps.Differ(theirs, mine, func(lo, hi int64) error {
 		out = append(out, region{lo, hi})
 		return nil
 	})
@@ -73,14 +73,14 @@ func (c *checker) differs(l *layer, who string) (out []region) {
 }
 
 func (c *checker) list(l *list, who string, fn func(omap.Key, entry)) {
-	if err := l.ascend(c.p.lists, omap.Key{}, func(k omap.Key, e entry) bool { fn(k, e); return true }); err != nil {
+	if err := l.ascend(c.p.blocks.lists, omap.Key{}, func(k omap.Key, e entry) bool { fn(k, e); return true }); err != nil {
 		c.r.bad("%s: %v", who, err)
 	}
 }
 
 // unswept: what is dead under a nameless layer and was not swept yet; its map no longer says so.
 func (c *checker) unswept(l *layer, who string) {
-	d := &deadReader{p: c.p, held: true}
+	d := &deadReader{p: c.p.tree, held: true}
 	for next := (omap.Key{}); next != lastKey; {
 		runs, end, err := d.deadBelow(l, next)
 		if err != nil {

@@ -23,7 +23,7 @@ func (c *checker) page(p meta.Ptr, who string) {
 			c.r.bad("%s: page %d belongs to %s too", who, b, other)
 		}
 		c.pages[b] = who
-		if !c.p.store.InUse(b) {
+		if !c.p.blocks.store.InUse(b) {
 			c.r.bad("%s: page %d is free in the store", who, b)
 		}
 	}
@@ -31,7 +31,7 @@ func (c *checker) page(p meta.Ptr, who string) {
 	if p.Sum == 0 {
 		return
 	}
-	for _, b := range c.p.store.Check(p) {
+	for _, b := range c.p.blocks.store.Check(p) {
 		c.r.bad("%s: page copy at block %d is damaged", who, b)
 	}
 }
@@ -39,7 +39,7 @@ func (c *checker) page(p meta.Ptr, who string) {
 // mapPages notes the pages of a map that were not noted before: a page below one that was is noted too.
 func (c *checker) mapPages(o *overlay.Storey, enter func(meta.Ptr) bool, who string) {
 	m, _ := o.Bottom()
-	err := c.p.maps.Pages(m, func(ptr meta.Ptr, _ int64, _ uint8) (bool, error) {
+	err := c.p.blocks.maps.Pages(m, func(ptr meta.Ptr, _ int64, _ uint8) (bool, error) {
 		if !enter(ptr) || c.pages[ptr.Addr] == "map" {
 			return false, nil
 		}
@@ -53,7 +53,7 @@ func (c *checker) mapPages(o *overlay.Storey, enter func(meta.Ptr) bool, who str
 
 func (c *checker) walkPages(w *walk, who string) {
 	m, _ := w.source.Bottom()
-	err := c.p.maps.Pages(m, func(ptr meta.Ptr, base int64, bits uint8) (bool, error) {
+	err := c.p.blocks.maps.Pages(m, func(ptr meta.Ptr, base int64, bits uint8) (bool, error) {
 		if base+1<<bits <= w.pages || w.burial && ptr.Birth <= w.layer.died {
 			return false, nil
 		}
@@ -80,50 +80,50 @@ func (c *checker) tree(f *meta.Family, t meta.Tree, who string) {
 // tables notes the pages of everything that is not a map.
 func (c *checker) tables() {
 	p := c.p
-	for _, l := range p.layers {
+	for _, l := range p.tree.layers {
 		for _, t := range l.lost.trees {
-			c.tree(p.lists, t, "dead list of layer "+l.id.String())
+			c.tree(p.blocks.lists, t, "dead list of layer "+l.id.String())
 		}
 	}
-	for _, j := range p.jobs {
+	for _, j := range p.jobs.all {
 		for _, l := range []*list{&j.fresh, &j.ready, &j.bad} {
 			for _, t := range l.trees {
-				c.tree(p.lists, t, fmt.Sprintf("erase job %d", j.id))
+				c.tree(p.blocks.lists, t, fmt.Sprintf("erase job %d", j.id))
 			}
 		}
 	}
-	for _, t := range p.drops {
-		c.tree(p.lists, t, "dropped list")
+	for _, t := range p.tree.drops {
+		c.tree(p.blocks.lists, t, "dropped list")
 	}
-	for i := range p.spent {
-		for _, t := range p.spent[i].trees {
-			c.tree(p.lists, t, "worked-off list")
+	for i := range p.jobs.spent {
+		for _, t := range p.jobs.spent[i].trees {
+			c.tree(p.blocks.lists, t, "worked-off list")
 		}
-		c.list(&p.spent[i], "worked-off list", func(k omap.Key, e entry) {
+		c.list(&p.jobs.spent[i], "worked-off list", func(k omap.Key, e entry) {
 			if e.page {
 				c.page(meta.Ptr{Addr: alloc.BlockID(k.Lo)}, "worked-off list")
 			}
 		})
 	}
-	c.tree(p.groups, p.groupTable, "group table")
-	for g, ptr := range p.groupPtrs {
+	c.tree(p.blocks.groups, p.blocks.groupTable, "group table")
+	for g, ptr := range p.blocks.groupPtrs {
 		if !ptr.IsNil() {
 			c.page(ptr, fmt.Sprintf("group %d", g))
 		}
 	}
-	c.tree(p.cat.Family, p.cat.Tree, "catalog")
-	p.store.MapPages(func(ptr meta.Ptr) { c.page(ptr, "metadata store") })
+	c.tree(p.names.cat.Family, p.names.cat.Tree, "catalog")
+	p.blocks.store.MapPages(func(ptr meta.Ptr) { c.page(ptr, "metadata store") })
 }
 
 func (c *checker) leakedPages() {
-	if err := c.p.store.Err(); err != nil {
+	if err := c.p.blocks.store.Err(); err != nil {
 		c.r.bad("metadata store: %v", err)
 	}
-	if n := c.p.store.UsedPages(); n != len(c.pages) {
+	if n := c.p.blocks.store.UsedPages(); n != len(c.pages) {
 		c.r.leak("%d metadata pages in use, %d found", n, len(c.pages))
-		for _, e := range c.p.store.Extents() {
+		for _, e := range c.p.blocks.store.Extents() {
 			for b := e.Start; b < e.End(); b++ {
-				if _, ok := c.pages[b]; !ok && c.p.store.InUse(b) {
+				if _, ok := c.pages[b]; !ok && c.p.blocks.store.InUse(b) {
 					c.r.leak("metadata page %d is in use and nothing names it", b)
 				}
 			}
@@ -135,21 +135,21 @@ func (c *checker) leakedPages() {
 func (c *checker) states(ctx context.Context, readClean bool) {
 	p := c.p
 	c.see(0, super.Slots+p.format.Ring/BlockSize, 0, seenMeta, 0, "superblocks and journal")
-	for _, e := range p.store.Extents() {
+	for _, e := range p.blocks.store.Extents() {
 		c.see(e.Start, e.Len, 0, seenMeta, 0, "metadata store")
 	}
-	for g := range p.blocks.Groups() {
+	for g := range p.blocks.alloc.Groups() {
 		if ctx.Err() != nil {
 			return
 		}
-		if !p.blocks.Loaded(g) {
-			if err := p.loadGroup(g); err != nil {
+		if !p.blocks.alloc.Loaded(g) {
+			if err := p.blocks.loadGroup(g); err != nil {
 				c.r.bad("%v", err)
 				continue
 			}
 		}
 		c.group(g, readClean)
-		p.unloadAfter(g)
+		p.blocks.unloadAfter(g)
 	}
 }
 
@@ -157,9 +157,9 @@ func (c *checker) states(ctx context.Context, readClean bool) {
 func (c *checker) group(g int, readClean bool) {
 	p := c.p
 	first := alloc.BlockID(g * p.format.GroupBlocks)
-	end := min(first+alloc.BlockID(p.format.GroupBlocks), alloc.BlockID(p.blocks.Total()))
+	end := min(first+alloc.BlockID(p.format.GroupBlocks), alloc.BlockID(p.blocks.alloc.Total()))
 	for b := first; b < end; {
-		st, n, err := c.p.stateRun(g, b, end)
+		st, n, err := c.p.blocks.stateRun(g, b, end)
 		if err != nil {
 			c.r.bad("block %d: %v", b, err)
 			return
@@ -239,7 +239,7 @@ func (c *checker) names() {
 	entries := map[Ino]nameEntry{}
 	count, dirs := map[Ino]uint64{}, map[Ino]uint64{}
 	parent := map[Ino]Ino{}
-	err := p.cat.Scan(catalog.Key(catalog.Name, 0), func(k meta.Key, v []byte) bool {
+	err := p.names.cat.Scan(catalog.Key(catalog.Name, 0), func(k meta.Key, v []byte) bool {
 		if catalog.Kind(k.Hi>>56) != catalog.Name {
 			return false
 		}
@@ -266,7 +266,7 @@ func (c *checker) names() {
 		c.r.bad("catalog: %v", err)
 	}
 	seen := map[Ino]bool{}
-	err = p.cat.Rows(catalog.Inode, func(number uint64, v []byte, _ int) error {
+	err = p.names.cat.Rows(catalog.Inode, func(number uint64, v []byte, _ int) error {
 		ino := Ino(number)
 		seen[ino] = true
 		n, err := parseInode(v)
@@ -274,8 +274,8 @@ func (c *checker) names() {
 			c.r.bad("inode %d: %v", ino, err)
 			return nil
 		}
-		if ino > p.nextIno {
-			c.r.bad("inode %d: above the last number given, %d", ino, p.nextIno)
+		if ino > p.names.nextIno {
+			c.r.bad("inode %d: above the last number given, %d", ino, p.names.nextIno)
 		}
 		e, named := entries[ino]
 		switch {
@@ -283,7 +283,7 @@ func (c *checker) names() {
 		case !named && n.parent != 0, named && (e.name != n.name || parent[ino] != n.parent || e.typ != n.typ):
 			c.r.bad("inode %d: it says %s in %d, the directory says %s in %d", ino, n.name, n.parent, e.name, parent[ino])
 		case !named:
-			if _, ok, err := p.cat.Get(catalog.Key(catalog.Orphan, number)); (err != nil || !ok) && !c.keptVolume(ino) {
+			if _, ok, err := p.names.cat.Get(catalog.Key(catalog.Orphan, number)); (err != nil || !ok) && !c.keptVolume(ino) {
 				c.r.leak("inode %d has no name and is no orphan", ino)
 			}
 		}
@@ -293,7 +293,7 @@ func (c *checker) names() {
 		if n.typ != TypeDir && count[ino] > 0 {
 			c.r.bad("inode %d: %d names lie in it, and it is no directory", ino, count[ino])
 		}
-		if n.typ == TypeFile && p.heads[ino] == nil {
+		if n.typ == TypeFile && p.tree.heads[ino] == nil {
 			c.r.bad("inode %d: volume without a head", ino)
 		}
 		return nil
@@ -308,7 +308,7 @@ func (c *checker) names() {
 			c.r.bad("%s in directory %d: inode %d does not exist", entries[ino].name, parent[ino], ino)
 		}
 	}
-	for ino, l := range p.heads {
+	for ino, l := range p.tree.heads {
 		if !seen[ino] {
 			c.r.bad("layer %v: head of volume %d, which does not exist", l.id, ino)
 		}
@@ -320,7 +320,7 @@ func (c *checker) orphans(seen map[Ino]bool) {
 	if !seen[RootIno] {
 		c.r.bad("inode %d, the root, does not exist", RootIno)
 	}
-	err := c.p.cat.Rows(catalog.Orphan, func(number uint64, _ []byte, _ int) error {
+	err := c.p.names.cat.Rows(catalog.Orphan, func(number uint64, _ []byte, _ int) error {
 		if !seen[Ino(number)] {
 			c.r.bad("orphan %d: the inode does not exist", number)
 		}

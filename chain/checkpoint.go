@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
-	"slatefs/chain/codec"
+	"slatefs/chain/catalog"
 	"slatefs/chain/fault"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
@@ -61,82 +62,69 @@ type cutList struct {
 // checkpointTries is how often a checkpoint that somebody waits for is tried before who waits is told.
 const checkpointTries = 3
 
-// Checkpoint writes the state of the pool at one instant, so that the journal before it is not needed any more.
-//
-// Commit first; then the cut, under the plan lock; then its batch N becomes durable; the pages are built beside the
-// old ones, which takes the structure lock and stops no reader or writer; they are published, written and synced;
-// at last the superblock that names them and N is written and synced. What lies on disk is so exactly the records up
-// to N. Pages that the old superblock needs are not touched before that.
-//
-// An error that is not of the pool leaves the old superblock, which is as good as before, and the journal after it. What
-// is transient is tried again at once, since somebody waits.
-func (p *Pool) Checkpoint() error {
-	return p.checkpointUnless(never)
-}
-
 // checkpointOnce is Checkpoint for who does not wait: it is tried once.
-func (p *Pool) checkpointOnce() error {
-	p.workMu.Lock()
-	defer p.workMu.Unlock()
-	return p.checkpointInTurn()
+func (cp *checkpointer) checkpointOnce() error {
+	cp.commits.workMu.Lock()
+	defer cp.commits.workMu.Unlock()
+	return cp.checkpointInTurn()
 }
 
 // checkpointInTurn takes a checkpoint, and notes what became of it. workMu is held.
-func (p *Pool) checkpointInTurn() error {
-	err := p.checkpointLocked()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.noteTry(&p.checkpoints, "the checkpoint", err)
+func (cp *checkpointer) checkpointInTurn() error {
+	err := cp.checkpointLocked()
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	cp.health.noteTry(&cp.health.checkpoints, "the checkpoint", err)
 	return err
 }
 
-func (p *Pool) checkpointLocked() error {
-	if c := p.unpublished; c != nil {
-		if err := p.publish(c); err != nil {
+func (cp *checkpointer) checkpointLocked() error {
+	if c := cp.unpublished; c != nil {
+		if err := cp.publish(c); err != nil {
 			return err
 		}
 	}
-	if _, err := p.commit(never, p.mayCommit); err != nil { // the cut's own batch is short then
+	if _, err := cp.commits.commit(never, cp.commits.mayCommit); err != nil { // the cut's own batch is short then
 		return err
 	}
-	if err := p.grantAhead(); err != nil {
+	if err := cp.space.grantAhead(); err != nil {
 		return err
 	}
-	return p.checkpoint()
+	return cp.checkpoint()
 }
 
-func (p *Pool) checkpoint() error {
-	p.structure.Lock()
-	c, err := p.cut()
+func (cp *checkpointer) checkpoint() error {
+	cp.structure.Lock()
+	c, err := cp.cut()
 	if err == nil {
-		p.scrub()
-		p.building = true
-		err = p.buildOrThaw(c)
-		p.building = false
+		cp.scrub()
+		cp.space.building = true
+		err = cp.buildOrThaw(c)
+		cp.space.building = false
 	}
-	p.structure.Unlock()
+	cp.structure.Unlock()
 	if err != nil {
 		return err
 	}
-	return p.publish(c)
+	return cp.publish(c)
 }
 
 // buildOrThaw makes the pages of a cut, or the pool as if there had been none.
-func (p *Pool) buildOrThaw(c *cut) error {
-	err := p.build(c)
-	if p.unbuilt = err != nil; err == nil {
+func (cp *checkpointer) buildOrThaw(c *cut) error {
+	err := cp.build(c)
+	if cp.commits.unbuilt = err != nil; err == nil {
 		return nil
 	}
 	err = fmt.Errorf("checkpoint %d: %w", c.super.Generation, wrapCorrupt(err))
 	switch {
 	case errors.Is(err, meta.ErrNoPages), errors.Is(err, errNoPages):
 		err = fault.Mark(fault.Transient, err) // there may be some the next time
-	case p.store.Err() != nil, fault.Of(err) == fault.Refused:
-		return p.fail(err) // what is in memory contradicts itself
+	case cp.blocks.store.Err() != nil, fault.Of(err) == fault.Refused:
+		return cp.fail(err) // what is in memory contradicts itself
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.thaw(c)
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	cp.thaw(c)
 	return err
 }
 
@@ -146,83 +134,76 @@ func (p *Pool) buildOrThaw(c *cut) error {
 var errRoomInUse = errors.New("the journal's room is in use")
 
 // cut takes the state and makes the batch that ends it durable. The structure lock is held.
-func (p *Pool) cut() (*cut, error) {
-	p.commitMu.Lock()
-	defer p.commitMu.Unlock()
-	p.mu.Lock()
-	if p.failed != nil {
-		defer p.mu.Unlock()
-		return nil, p.failed
+func (cp *checkpointer) cut() (*cut, error) {
+	cp.commits.commitMu.Lock()
+	defer cp.commits.commitMu.Unlock()
+	cp.mu.Lock()
+	if cp.failed != nil {
+		defer cp.mu.Unlock()
+		return nil, cp.failed
 	}
-	if err := p.settleGroups(); err != nil {
-		defer p.mu.Unlock()
+	if err := cp.blocks.settleGroups(); err != nil {
+		defer cp.mu.Unlock()
 		return nil, wrapCorrupt(err)
 	}
-	if p.unbuilt && len(p.pending) > 0 && p.room.open > 0 && !p.mayCommit() {
-		defer p.mu.Unlock()
+	if cp.commits.unbuilt && len(cp.commits.pending) > 0 && cp.commits.room.open > 0 && !cp.commits.mayCommit() {
+		defer cp.mu.Unlock()
 		return nil, fault.Mark(fault.Transient, errRoomInUse)
 	}
-	c := p.freeze()
-	batch, lsn, gen := p.cutBatch(true), p.lsn, p.super.Generation
-	p.started++
-	number := p.started
-	p.mu.Unlock()
+	c := cp.freeze()
+	batch, lsn, gen := cp.commits.cutBatch(true), cp.commits.lsn, cp.supers.super.Generation
+	cp.commits.started++
+	number := cp.commits.started
+	cp.mu.Unlock()
 
-	at, err := p.makeDurable(gen, batch, true)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.room.cutting = 0
+	at, err := cp.commits.makeDurable(gen, batch, true)
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	cp.commits.room.cutting = 0
 	if err != nil {
-		p.pending = append(batch, p.pending...)
-		p.thaw(c)
+		cp.commits.pending = append(batch, cp.commits.pending...)
+		cp.thaw(c)
 		return nil, err
 	}
 	c.at, c.super.At = at, at
-	p.durable, p.ended = lsn, number
+	cp.commits.durable, cp.commits.ended = lsn, number
 	return c, nil
 }
 
-func (p *Pool) freeze() *cut {
-	c := &cut{super: p.super, images: p.blocks.Cut(), drops: p.drops, spent: p.spent, window: p.blocks.Unnamed()}
-	c.gone = p.gone
-	p.drops, p.spent, p.gone = nil, nil, nil
+func (cp *checkpointer) freeze() *cut {
+	c := &cut{super: cp.supers.super, images: cp.blocks.alloc.Cut(), drops: cp.tree.drops, spent: cp.jobs.spent, window: cp.blocks.alloc.Unnamed()}
+	c.gone = cp.names.gone
+	cp.tree.drops, cp.jobs.spent, cp.names.gone = nil, nil, nil
 	c.super.Generation++
-	c.super.Host = p.holder()
-	c.super.Geometry.Blocks = p.blocks.Total()
-	c.super.LastLayer, c.super.LastJob, c.super.LastIno = p.nextLayer, p.nextJob, uint64(p.nextIno)
-	p.freezeTimes()
-	p.mu.step(len(p.vols) + len(p.dirtyLayers) + len(p.jobs) + len(p.walks) + len(c.images) + len(c.window))
-	for l := range p.dirtyLayers {
+	c.super.Host = cp.supers.holder()
+	c.super.Geometry.Blocks = cp.blocks.alloc.Total()
+	c.super.LastLayer, c.super.LastJob, c.super.LastIno = cp.tree.nextLayer, cp.commits.nextJob, uint64(cp.names.nextIno)
+	cp.freezeTimes()
+	cp.mu.step(len(cp.plans.vols) + len(cp.tree.dirty) + len(cp.jobs.all) + len(cp.tree.walks) + len(c.images) + len(c.window))
+	for l := range cp.tree.dirty {
 		c.layers = append(c.layers, rowOf(l))
 		if l.head {
 			l.top = overlay.New(l.top, l)
 		}
 		l.need = 0
 	}
-	p.needN = 0
-	clear(p.dirtyLayers)
-	for _, j := range p.jobs {
+	cp.blocks.needN = 0
+	clear(cp.tree.dirty)
+	for _, j := range cp.jobs.all {
 		if j.dirty {
 			c.jobs = append(c.jobs, rowOfJob(j))
 			j.dirty = false
 		}
 	}
-	for _, w := range p.walks {
+	for _, w := range cp.tree.walks {
 		if w.dirty {
 			c.walks = append(c.walks, rowOfWalk(w))
 			w.dirty = false
 		}
 	}
-	c.answers, c.logCount = p.answers.marshal(), p.marshalLogCount()
-	p.cat.Freeze()
+	c.answers, c.logCount = cp.names.answers.marshal(), cp.jobs.marshalLogCount()
+	cp.names.cat.Freeze()
 	return c
-}
-
-// cut freezes what is in memory of the list, for the build to merge into the trees; what comes from now on is fresh.
-func (l *list) cut() *cutList {
-	f := l.fresh
-	l.frozen, l.fresh = &f, omap.Map[entry]{}
-	return &cutList{of: l, trees: slices.Clone(l.trees), frozen: l.frozen}
 }
 
 // lists are all lists of the cut.
@@ -236,39 +217,32 @@ func (c *cut) lists() (out []*cutList) {
 	return out
 }
 
-func (l *list) thaw() {
-	if l.frozen != nil {
-		l.fresh.Join(l.frozen)
-		l.frozen = nil
-	}
-}
-
 // thaw undoes freeze: what was frozen goes back to what has changed since. Everything that the cut would have written is
 // changed again. The structure lock is held since freeze, and the plan lock now.
-func (p *Pool) thaw(c *cut) {
-	p.drops = append(c.drops, p.drops...)
-	p.spent = append(c.spent, p.spent...)
-	p.gone = append(c.gone, p.gone...)
-	p.mu.step(len(c.layers) + len(c.jobs) + len(c.walks))
+func (cp *checkpointer) thaw(c *cut) {
+	cp.tree.drops = append(c.drops, cp.tree.drops...)
+	cp.jobs.spent = append(c.spent, cp.jobs.spent...)
+	cp.names.gone = append(c.gone, cp.names.gone...)
+	cp.mu.step(len(c.layers) + len(c.jobs) + len(c.walks))
 	for i := range c.layers {
 		r := &c.layers[i]
 		l := r.of
 		l.top.Swallow(r.top)
-		p.touch(l)
+		cp.tree.touch(l)
 		if l.head {
-			p.noteNeed(l)
+			cp.tree.noteNeed(l)
 		}
 	}
 	for _, l := range c.lists() {
 		l.of.thaw()
 	}
 	for i := range c.jobs {
-		p.jobs[c.jobs[i].id].dirty = true
+		cp.jobs.all[c.jobs[i].id].dirty = true
 	}
 	for i := range c.walks {
-		p.walks[c.walks[i].id].dirty = true
+		cp.tree.walks[c.walks[i].id].dirty = true
 	}
-	p.mu.step(p.cat.Thaw())
+	cp.mu.step(cp.names.cat.Thaw())
 }
 
 // publish makes the built pages durable. What is in memory names them already; they are read from memory until they
@@ -276,91 +250,50 @@ func (p *Pool) thaw(c *cut) {
 // cut would take more of the journal each time, and give nothing back. So also where the superblock's write failed and was
 // done all the same: nothing that either of the two needs is reused before this one is durable, and the journal holds all
 // that follows the older one.
-func (p *Pool) publish(c *cut) error {
-	p.unpublished = c
-	pages := int64(p.store.DirtyPages())
-	if err := p.store.Flush(); err != nil {
+func (cp *checkpointer) publish(c *cut) error {
+	cp.unpublished = c
+	pages := int64(cp.blocks.store.DirtyPages())
+	if err := cp.blocks.store.Flush(); err != nil {
 		return fmt.Errorf("checkpoint %d: pages: %w", c.super.Generation, err)
 	}
-	if err := p.dev.Sync(); err != nil {
-		return p.fail(fmt.Errorf("checkpoint %d: sync of the device: %w", c.super.Generation, err))
+	if err := cp.dev.Sync(); err != nil {
+		return cp.fail(fmt.Errorf("checkpoint %d: sync of the device: %w", c.super.Generation, err))
 	}
 	b, err := c.super.Marshal()
 	if err != nil {
-		return p.fail(err)
+		return cp.fail(err)
 	}
-	if err := p.mustHold(); err != nil {
+	if err := cp.supers.mustHold(); err != nil {
 		return err
 	}
-	slot := 1 - p.slot
-	if _, err := p.dev.WriteAt(b, int64(slot)*BlockSize); err != nil {
+	slot := 1 - cp.supers.slot
+	if _, err := cp.dev.WriteAt(b, int64(slot)*BlockSize); err != nil {
 		return fmt.Errorf("checkpoint %d: superblock %d: %w", c.super.Generation, slot, err)
 	}
-	if err := p.dev.Sync(); err != nil {
-		return p.fail(fmt.Errorf("checkpoint %d: sync of the device: %w", c.super.Generation, err))
+	if err := cp.dev.Sync(); err != nil {
+		return cp.fail(fmt.Errorf("checkpoint %d: sync of the device: %w", c.super.Generation, err))
 	}
-	p.store.Durable()
-	p.unpublished = nil
-	p.mu.Lock()
-	p.super, p.slot = c.super, slot
-	p.written = (pages + 1) * BlockSize
-	p.blocks.Durable()
-	p.journal.Release(c.at)
-	p.unloadGroups()
-	p.passed(p.room.passes, p.room.passing)
-	p.roomMoved()
-	p.poke()
-	p.mu.Unlock()
+	cp.blocks.store.Durable()
+	cp.unpublished = nil
+	cp.mu.Lock()
+	cp.supers.super, cp.supers.slot = c.super, slot
+	cp.supers.written = (pages + 1) * BlockSize
+	cp.blocks.alloc.Durable()
+	cp.commits.journal.Release(c.at)
+	cp.blocks.unloadGroups()
+	cp.commits.passed(cp.commits.room.passes, cp.commits.room.passing)
+	cp.commits.roomMoved()
+	cp.poke()
+	cp.mu.Unlock()
 	return nil
 }
 
 // scrub overwrites the catalog pages that the last checkpoint freed: they hold the operator's words. Until this
 // checkpoint's cut batch the older superblock, which needs them, could still be opened in place of a newer one that is lost.
-func (p *Pool) scrub() {
-	if err := p.store.Scrub(); err != nil {
-		p.log.Warn("freed catalog pages were not overwritten; they will be at the next checkpoint", "pool", p.name, "error", err)
+func (cp *checkpointer) scrub() {
+	if err := cp.blocks.store.Scrub(); err != nil {
+		cp.log.Warn("freed catalog pages were not overwritten; they will be at the next checkpoint", "pool", cp.name, "error", err)
 	}
-}
-
-// settleGroups loads the groups that changed while their page was not in memory. The plan lock is held.
-func (p *Pool) settleGroups() error {
-	for _, g := range p.blocks.Unsettled() {
-		p.mu.step(1)
-		if err := p.loadGroup(g); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// maxGroupsLoaded bounds the group pages in memory: 16 MiB.
-const maxGroupsLoaded = 4096
-
-func (p *Pool) unloadGroups() {
-	if p.blocks.Groups() > maxGroupsLoaded {
-		p.mu.step(p.blocks.Groups())
-		p.blocks.Unload(func(g int) bool { return p.blocks.GroupCounts(g).Claimed > 0 })
-	}
-}
-
-// loadGroup reads the page of a group. The plan lock is held. One that is damaged takes the clean blocks of its group out of
-// use: nobody knows which they are.
-func (p *Pool) loadGroup(g int) error {
-	p.mu.step(1)
-	v, err := p.store.Get(p.groupPtrs[g], func(b []byte) (any, error) { return b, nil })
-	if err == nil {
-		err = p.blocks.Load(g, v.([]byte)[:p.format.GroupBlocks/4])
-	}
-	if err == nil {
-		return nil
-	}
-	err = fmt.Errorf("group %d: %w", g, err)
-	if p.opt.ReadOnly || !damaged(err) || p.writable() != nil {
-		return err
-	}
-	n := p.blocks.Condemn(g, p.store.Extents())
-	p.noteDamage(fmt.Sprintf("%d clean blocks are not used any more: %v", n, err))
-	return nil
 }
 
 // writeGroups makes the pages of the groups that changed, and the edits of their rows.
@@ -368,20 +301,20 @@ func (p *Pool) loadGroup(g int) error {
 // Rows of the group table: a row with Lo 0 covers n groups in one state; one with Lo 1 overrides it for its group.
 func (b *builder) writeGroups() ([]meta.Edit, error) {
 	p := b.p
-	out := p.dropGroups(b.c.images)
+	out := p.blocks.dropGroups(b.c.images)
 	for _, img := range b.c.images {
-		old := p.groupPtrs[img.Group]
+		old := p.blocks.groupPtrs[img.Group]
 		var ptr meta.Ptr
 		if !img.Uniform {
 			page := blockdev.Aligned(BlockSize)
 			copy(page, img.Page)
 			var err error
-			if ptr, err = p.store.Put(page, true, 0, page); err != nil {
+			if ptr, err = p.blocks.store.Put(page, true, 0, page); err != nil {
 				return nil, fmt.Errorf("group %d: %w", img.Group, err)
 			}
 		}
 		if !old.IsNil() {
-			p.store.Free(old)
+			p.blocks.store.Free(old)
 		}
 		b.groups[img.Group] = ptr
 		out = append(out, meta.Edit{
@@ -393,35 +326,51 @@ func (b *builder) writeGroups() ([]meta.Edit, error) {
 	return out, nil
 }
 
-type groupRow struct {
-	n      int64
-	state  alloc.State // where ptr is nil
-	counts alloc.Counts
-	ptr    meta.Ptr
+type checkpointer struct {
+	*core
+	health  *health
+	supers  *superblocks
+	commits *commitLog
+	plans   *planTable
+	blocks  *blockSpace
+	names   *nameTable
+	jobs    *jobQueue
+	tree    *layerTree
+	space   *admission
+
+	unpublished *cut // built, and not on the device: under workMu
 }
 
-func (r groupRow) marshal() []byte {
-	e := codec.Encoder{}
-	e.Int(r.n)
-	e.Byte(byte(r.state))
-	e.Int(r.counts.InUse)
-	e.Int(r.counts.Claimed)
-	e.Int(r.counts.Meta)
-	e.Int(r.counts.Clean)
-	if !r.ptr.IsNil() {
-		var b [meta.PtrSize]byte
-		r.ptr.Marshal(b[:])
-		e.B = append(e.B, b[:]...)
-	}
-	return e.B
+// wantsCheckpoint: half of the ring is used, or too much waits in memory. The plan lock is held.
+func (cp *checkpointer) wantsCheckpoint() bool {
+	used := cp.commits.journal.Used() + int64(len(cp.commits.pending))
+	return used >= cp.format.Ring/2 || cp.deepest() > maxStoreys
 }
 
-func (r *groupRow) unmarshal(b []byte) error {
-	d := codec.Decoder{B: b}
-	r.n, r.state = d.Int(), alloc.State(d.Byte())
-	r.counts = alloc.Counts{InUse: d.Int(), Claimed: d.Int(), Meta: d.Int(), Clean: d.Int()}
-	if d.Err == nil && len(d.B) == meta.PtrSize {
-		r.ptr, d.B = meta.UnmarshalPtr(d.B), nil
+func (cp *checkpointer) deepest() (depth int) {
+	for l := range cp.tree.dirty {
+		cp.mu.step(1)
+		if l.head {
+			_, d := l.top.Bottom()
+			depth = max(depth, d)
+		}
 	}
-	return wrapCorrupt(d.Done())
+	return depth
+}
+
+// freezeTimes brings the times of writes, which are kept in memory, into the rows that a checkpoint writes.
+func (cp *checkpointer) freezeTimes() {
+	for ino, v := range cp.plans.vols {
+		cp.mu.step(1)
+		if v.mtime.IsZero() || v.gone {
+			continue
+		}
+		n, err := cp.names.inode(ino)
+		if err != nil {
+			continue
+		}
+		n.mtime, n.ctime = v.mtime, latest(n.ctime, v.mtime)
+		cp.names.cat.Put(catalog.Key(catalog.Inode, uint64(ino)), n.marshal())
+		v.mtime = time.Time{}
+	}
 }

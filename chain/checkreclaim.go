@@ -73,8 +73,8 @@ func (c *reclaimer) start() {
 	p := c.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c.unused, c.meta = p.unused(), p.blocks.Counts().Meta
-	p.demand++ // jobs of erase=none are erased for who needs the space
+	c.unused, c.meta = p.space.unused(), p.blocks.alloc.Counts().Meta
+	p.jobs.demand++ // jobs of erase=none are erased for who needs the space
 }
 
 // drive does what the background does, until there is nothing left to do.
@@ -109,7 +109,7 @@ func (c *reclaimer) drain(ctx context.Context) (bool, error) {
 func (c *reclaimer) records() uint64 {
 	c.p.mu.Lock()
 	defer c.p.mu.Unlock()
-	return c.p.lsn
+	return c.p.commits.lsn
 }
 
 // reclaimStep is how much is erased at once, in bytes.
@@ -140,28 +140,28 @@ func (c *reclaimer) erase(ctx context.Context) (did bool, err error) {
 }
 
 // endKept ends one of the things that are destroyed and kept, as a writer who needs its space would.
-func (c *reclaimer) endKept(context.Context) (bool, error) { return c.p.sacrifice() }
+func (c *reclaimer) endKept(context.Context) (bool, error) { return c.p.removal.sacrifice() }
 
 // left names what did not become clean and was counted.
 func (c *reclaimer) left() {
 	p := c.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, id := range slices.Sorted(maps.Keys(p.jobs)) {
-		j := p.jobs[id]
+	for _, id := range slices.Sorted(maps.Keys(p.jobs.all)) {
+		j := p.jobs.all[id]
 		if n := j.dirtyBlocks() + j.badN; n > 0 {
 			c.r.bad("erase job %d (%s): %d blocks of it cannot be erased%s", id, cmp.Or(j.volume, j.reason), n, because(j.sick.err))
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(p.walks)) {
-		w := p.walks[id]
+	for _, id := range slices.Sorted(maps.Keys(p.tree.walks)) {
+		w := p.tree.walks[id]
 		c.r.bad("walk %d: the blocks of layer %v from block %d on cannot be freed", id, w.layer.id, w.next)
 	}
-	if p.freeing != 0 && len(p.walks) == 0 {
-		c.r.bad("%d blocks are said to be freed still, and no walk brings them", p.freeing)
+	if p.tree.freeing != 0 && len(p.tree.walks) == 0 {
+		c.r.bad("%d blocks are said to be freed still, and no walk brings them", p.tree.freeing)
 	}
-	for _, id := range p.doomedInOrder() {
-		c.r.bad("destroyed thing %d (%s): it cannot be ended", id, p.doomed[id].what())
+	for _, id := range p.doomed.doomedInOrder() {
+		c.r.bad("destroyed thing %d (%s): it cannot be ended", id, p.doomed.rows[id].what())
 	}
 }
 
@@ -177,20 +177,20 @@ func (c *reclaimer) find() {
 	p := c.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for g := range p.blocks.Groups() {
-		n := p.blocks.GroupCounts(g).Clean
-		if n == 0 || p.blocks.Loaded(g) {
+	for g := range p.blocks.alloc.Groups() {
+		n := p.blocks.alloc.GroupCounts(g).Clean
+		if n == 0 || p.blocks.alloc.Loaded(g) {
 			continue
 		}
-		if err := p.loadGroup(g); err != nil {
-			p.blocks.Shun(g)
+		if err := p.blocks.loadGroup(g); err != nil {
+			p.blocks.alloc.Shun(g)
 			c.r.bad("group %d: %d clean blocks cannot be found: %v", g, n, err)
 		}
 		if g%maxGroupsLoaded == 0 {
-			p.unloadGroups()
+			p.blocks.unloadGroups()
 		}
 	}
-	c.found = p.blocks.Findable()
+	c.found = p.blocks.alloc.Findable()
 }
 
 // compare compares what was found with what was counted.
@@ -198,12 +198,12 @@ func (c *reclaimer) compare() {
 	p := c.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	took := p.blocks.Counts().Meta - c.meta
+	took := p.blocks.alloc.Counts().Meta - c.meta
 	c.r.Counted, c.r.Reclaimed = c.unused*BlockSize, (c.found+took)*BlockSize
 	if lack := c.unused - c.found - took; lack > 0 {
 		c.r.bad("%d blocks were counted as available or reserved, %d of them cannot be had", c.unused, lack)
 	}
-	if u := p.unused() + took; u < c.unused {
+	if u := p.space.unused() + took; u < c.unused {
 		c.r.bad("%d blocks were counted as available or reserved, in the end %d", c.unused, u)
 	}
 }

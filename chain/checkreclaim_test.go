@@ -62,7 +62,7 @@ func TestCheckReclaim(t *testing.T) {
 	p, d := lotsToReclaim(t)
 	u, ops := p.Usage(), d.Ops()
 	for what, n := range map[string]int64{
-		"dirty": u.Dirty, "freeing": u.Freeing + int64(len(p.walks)), "destroyed": u.Destroyed, "unscheduled": u.Unscheduled, "claimed": u.Claimed,
+		"dirty": u.Dirty, "freeing": u.Freeing + int64(len(p.tree.walks)), "destroyed": u.Destroyed, "unscheduled": u.Unscheduled, "claimed": u.Claimed,
 	} {
 		if n == 0 {
 			t.Errorf("nothing is %s: %+v", what, u)
@@ -102,13 +102,13 @@ func TestCheckReclaimNamesWhatDoesNotCome(t *testing.T) {
 	}{
 		{"a page of a walk", func(t *testing.T, p *Pool, d *devtest.Disk) {
 			ok(t, p.Checkpoint())
-			for _, w := range p.walks {
+			for _, w := range p.tree.walks {
 				if !w.source.Settled() {
 					continue
 				}
 				var page meta.Ptr
 				enter := func(ptr meta.Ptr) bool { return !w.burial || ptr.Birth > w.layer.died }
-				_, _, err := p.maps.Step(w.source.Base(), w.pages, 1<<20, enter, func(meta.Piece) {}, func(ptr meta.Ptr) { page = ptr })
+				_, _, err := p.blocks.maps.Step(w.source.Base(), w.pages, 1<<20, enter, func(meta.Piece) {}, func(ptr meta.Ptr) { page = ptr })
 				ok(t, err)
 				if page.IsNil() {
 					continue
@@ -120,7 +120,7 @@ func TestCheckReclaimNamesWhatDoesNotCome(t *testing.T) {
 		}, "walk "},
 		{"a list of an erase job", func(t *testing.T, p *Pool, d *devtest.Disk) {
 			ok(t, p.Checkpoint())
-			for _, j := range p.jobs {
+			for _, j := range p.jobs.all {
 				for _, l := range []*list{&j.ready, &j.fresh} {
 					for _, tree := range l.trees {
 						rot(d, tree.Root)
@@ -132,8 +132,8 @@ func TestCheckReclaimNamesWhatDoesNotCome(t *testing.T) {
 		}, "erase job "},
 		{"a group's page", func(t *testing.T, p *Pool, d *devtest.Disk) {
 			ok(t, p.Checkpoint())
-			for g, ptr := range p.groupPtrs {
-				if !ptr.IsNil() && p.blocks.GroupCounts(g).Clean > 0 {
+			for g, ptr := range p.blocks.groupPtrs {
+				if !ptr.IsNil() && p.blocks.alloc.GroupCounts(g).Clean > 0 {
 					rot(d, ptr)
 					return
 				}

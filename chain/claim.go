@@ -8,78 +8,78 @@ import (
 )
 
 // reserve serves destroy, unmap, erase and checkpoint only, so that a full pool can still free.
-func (p *Pool) reserve() int64 {
-	return max(p.blocks.Total()/64, 2*int64(p.format.ExtentBlocks))
+func (bs *blockSpace) reserve() int64 {
+	return max(bs.alloc.Total()/64, 2*int64(bs.format.ExtentBlocks))
 }
 
 // claimable is how many blocks the window may take from clean now.
-func (p *Pool) claimable() int64 { return p.blocks.Findable() - p.reserve() }
+func (bs *blockSpace) claimable() int64 { return bs.alloc.Findable() - bs.reserve() }
 
 // claim fills the window: blocks leave clean with a durable record before any plan may name them.
-func (p *Pool) claim() (supply, error) {
-	p.claimMu.Lock()
-	defer p.claimMu.Unlock()
-	claimed, got, err := p.claimInTurn()
-	if p.unready = append(p.unready, claimed...); err != nil || len(p.unready) == 0 {
+func (bs *blockSpace) claim() (supply, error) {
+	bs.claimMu.Lock()
+	defer bs.claimMu.Unlock()
+	claimed, got, err := bs.claimInTurn()
+	if bs.unready = append(bs.unready, claimed...); err != nil || len(bs.unready) == 0 {
 		return got, err
 	}
-	if err := p.Flush(); err != nil {
+	if err := bs.commits.flush(); err != nil {
 		return 0, err // they are ready when a later call has made the record durable
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.mu.step(len(p.unready))
-	for _, r := range p.unready {
-		if err := p.blocks.Ready(r); err != nil {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	bs.mu.step(len(bs.unready))
+	for _, r := range bs.unready {
+		if err := bs.alloc.Ready(r); err != nil {
 			fault.Misuse("a claim is made ready once: %v", err)
 		}
 	}
-	p.unready = nil
+	bs.unready = nil
 	return supplyGot, nil
 }
 
 // claimInTurn makes the record of a claim. The claim lock is held.
-func (p *Pool) claimInTurn() (claimed []alloc.Run, got supply, err error) {
-	r, err := p.getRoom(context.Background(), credit{bytes: claimRuns * 16, frees: true})
+func (bs *blockSpace) claimInTurn() (claimed []alloc.Run, got supply, err error) {
+	r, err := bs.commits.getRoom(context.Background(), credit{bytes: claimRuns * 16, frees: true})
 	if err != nil {
 		return nil, 0, err
 	}
-	defer p.returnRoom(r)
-	got, err = p.takeClean(func() (wish, error) {
-		room := p.format.Window - p.blocks.WindowReady()
-		return wish{want: room, may: p.claimable(), least: alloc.SlotBlocks}, p.writable()
+	defer bs.returnRoom(r)
+	got, err = bs.takeClean(func() (wish, error) {
+		room := bs.format.Window - bs.alloc.WindowReady()
+		return wish{want: room, may: bs.claimable(), least: alloc.SlotBlocks}, bs.writable()
 	}, func(runs []alloc.Run) error {
-		p.draw(r)
-		defer p.drawn()
+		bs.commits.draw(r)
+		defer bs.commits.drawn()
 		claimed = runs
-		return p.do(&recClaim{runs})
+		return bs.commits.do(&recClaim{runs})
 	})
 	return claimed, got, err
 }
 
 // unclaimSome gives up to n blocks of the window back, for who may take none of it: fallocate, whose blocks are clean.
 // They count as available, so that he may have been promised them. It tells whether there were any.
-func (p *Pool) unclaimSome(n int64) (bool, error) {
-	p.claimMu.Lock() // so that all of the window is ready
-	defer p.claimMu.Unlock()
-	r, err := p.getRoom(context.Background(), credit{bytes: claimRuns * 16, frees: true})
+func (bs *blockSpace) unclaimSome(n int64) (bool, error) {
+	bs.claimMu.Lock() // so that all of the window is ready
+	defer bs.claimMu.Unlock()
+	r, err := bs.commits.getRoom(context.Background(), credit{bytes: claimRuns * 16, frees: true})
 	if err != nil {
 		return false, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	defer p.within(r)()
-	runs := wish{want: n}.cut(p.blocks.Unnamed())
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	defer bs.commits.within(r)()
+	runs := wish{want: n}.cut(bs.alloc.Unnamed())
 	runs = runs[:min(len(runs), claimRuns)]
-	if err := p.writable(); err != nil || len(runs) == 0 {
+	if err := bs.writable(); err != nil || len(runs) == 0 {
 		return false, err
 	}
-	return true, p.do(&recUnclaim{runs})
+	return true, bs.commits.do(&recUnclaim{runs})
 }
 
 // returnRoom gives a room back. The plan lock is not held.
-func (p *Pool) returnRoom(r *room) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.giveBack(r, 0)
+func (bs *blockSpace) returnRoom(r *room) {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	bs.commits.giveBack(r, 0)
 }

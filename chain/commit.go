@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"slatefs/chain/codec"
 	"slatefs/chain/fault"
 	"slatefs/chain/journal"
 )
@@ -11,23 +12,23 @@ import (
 // Flush makes everything durable that was acknowledged before the call: data first, then the records that name it.
 // Concurrent calls share one commit. An error of the pool is final, the pool is read-only. After a transient one, all that
 // was to become durable still waits for the next call.
-func (p *Pool) Flush() error {
-	p.mu.Lock()
-	since := p.started
-	err := p.failed
-	p.mu.Unlock()
+func (cl *commitLog) flush() error {
+	cl.mu.Lock()
+	since := cl.started
+	err := cl.failed
+	cl.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	done := func() bool { return p.ended > since } // by one that began after this call
-	if ok, err := p.commit(done, p.mayCommit); ok || err != nil {
+	done := func() bool { return cl.ended > since } // by one that began after this call
+	if ok, err := cl.commit(done, cl.mayCommit); ok || err != nil {
 		return err
 	}
-	err = p.checkpointUnless(done) // the ring has no room for a batch of its own
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.ended > since { // its batch is durable, whatever became of its pages
-		return p.failed
+	err = cl.checkpointUnless(done) // the ring has no room for a batch of its own
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.ended > since { // its batch is durable, whatever became of its pages
+		return cl.failed
 	}
 	return err
 }
@@ -40,70 +41,70 @@ func always() bool { return true }
 //
 // The order is invariant 4: a record exists only once its data has arrived, so the sync before the batch covers the
 // data of every record in it. The journal syncs the batch itself.
-func (p *Pool) commit(done, may func() bool) (bool, error) {
-	p.commitMu.Lock()
-	defer p.commitMu.Unlock()
-	p.mu.Lock()
-	if p.failed != nil {
-		defer p.mu.Unlock()
-		return false, p.failed
+func (cl *commitLog) commit(done, may func() bool) (bool, error) {
+	cl.commitMu.Lock()
+	defer cl.commitMu.Unlock()
+	cl.mu.Lock()
+	if cl.failed != nil {
+		defer cl.mu.Unlock()
+		return false, cl.failed
 	}
 	if ok := done(); ok || !may() {
-		defer p.mu.Unlock()
+		defer cl.mu.Unlock()
 		return ok, nil
 	}
-	p.started++
-	number, lsn, gen := p.started, p.lsn, p.super.Generation
-	batch := p.cutBatch(false)
-	p.mu.Unlock()
+	cl.started++
+	number, lsn, gen := cl.started, cl.lsn, cl.supers.super.Generation
+	batch := cl.cutBatch(false)
+	cl.mu.Unlock()
 
-	_, err := p.makeDurable(gen, batch, false)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.room.cutting = 0
+	_, err := cl.makeDurable(gen, batch, false)
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	cl.room.cutting = 0
 	if err != nil {
-		p.pending = append(batch, p.pending...)
+		cl.pending = append(batch, cl.pending...)
 		return false, err
 	}
-	p.ended, p.durable = number, lsn
-	p.poke()
+	cl.ended, cl.durable = number, lsn
+	cl.poke()
 	return true, nil
 }
 
 // makeDurable syncs what the records of a batch name, and writes the batch; an empty one only for a checkpoint's cut: it
 // proves, if the superblock of this generation should be lost, that it was. A cut that came to nothing has proved that. The commit lock is held. A lost sync or
 // journal write is of the pool, which has failed then. Any other error leaves the journal as it was.
-func (p *Pool) makeDurable(gen uint64, batch []byte, cut bool) (at journal.Pos, err error) {
-	if err := p.dev.Sync(); err != nil {
-		return at, p.fail(fmt.Errorf("sync of the device: %w", err))
+func (cl *commitLog) makeDurable(gen uint64, batch []byte, cut bool) (at journal.Pos, err error) {
+	if err := cl.dev.Sync(); err != nil {
+		return at, cl.fail(fmt.Errorf("sync of the device: %w", err))
 	}
-	if err := p.mustHold(); err != nil {
+	if err := cl.supers.mustHold(); err != nil {
 		return at, err
 	}
-	if len(batch) == 0 && (!cut || p.unbuilt && p.lastGen == gen) {
-		return p.last, nil
+	if len(batch) == 0 && (!cut || cl.unbuilt && cl.lastGen == gen) {
+		return cl.last, nil
 	}
-	if at, err = p.append(gen, batch); err != nil {
-		return at, p.fail(err)
+	if at, err = cl.append(gen, batch); err != nil {
+		return at, cl.fail(err)
 	}
-	p.last, p.lastGen = at, gen
+	cl.last, cl.lastGen = at, gen
 	return at, nil
 }
 
 // cutBatch takes the records that wait, which are a batch from now on; an empty one too where it is written. Commit lock
 // and plan lock are held.
-func (p *Pool) cutBatch(empty bool) []byte {
-	batch := p.pending
-	p.pending = nil
+func (cl *commitLog) cutBatch(empty bool) []byte {
+	batch := cl.pending
+	cl.pending = nil
 	if len(batch) > 0 || empty {
-		p.room.cutting = p.journal.Takes(int64(len(batch)))
+		cl.room.cutting = cl.journal.Takes(int64(len(batch)))
 	}
 	return batch
 }
 
 // append writes a batch that was cut. That there is room for it is the invariant of rooms.
-func (p *Pool) append(gen uint64, batch []byte) (journal.Pos, error) {
-	at, err := p.journal.Append(gen, batch)
+func (cl *commitLog) append(gen uint64, batch []byte) (journal.Pos, error) {
+	at, err := cl.journal.Append(gen, batch)
 	if errors.Is(err, journal.ErrFull) {
 		fault.Misuse("journal room: a batch of %d bytes does not fit: %v", len(batch), err)
 	}
@@ -113,22 +114,50 @@ func (p *Pool) append(gen uint64, batch []byte) (journal.Pos, error) {
 	return at, nil
 }
 
-// wantsCheckpoint: half of the ring is used, or too much waits in memory. The plan lock is held.
-func (p *Pool) wantsCheckpoint() bool {
-	used := p.journal.Used() + int64(len(p.pending))
-	return used >= p.format.Ring/2 || p.deepest() > maxStoreys
-}
-
 // maxStoreys bounds the stack that a lookup goes down: snapshots since the last checkpoint.
 const maxStoreys = 8
 
-func (p *Pool) deepest() (depth int) {
-	for l := range p.dirtyLayers {
-		p.mu.step(1)
-		if l.head {
-			_, d := l.top.Bottom()
-			depth = max(depth, d)
-		}
+type commitLog struct {
+	*core
+	supers *superblocks
+
+	nextJob        uint64
+	pending        []byte
+	lsn            uint64 // records made
+	durable        uint64 // records that are on the device
+	room           rooms
+	last           journal.Pos // the last batch, and the generation in it; under commitMu
+	lastGen        uint64
+	unbuilt        bool // the last cut came to nothing
+	journal        *journal.Journal
+	commitMu       workLock
+	started        uint64       // commits begun; under mu
+	ended          uint64       // the last one that succeeded
+	workMu         workLock     // one checkpoint at a time
+	owner          recordOwner  // who carries records out
+	takeCheckpoint func() error // a checkpoint; workMu is held
+}
+
+// do makes a record part of the pool: into the batch that waits for the next commit, then into memory. It takes the room
+// for it from what its batch has reserved (commitLog.draw). The plan lock is held; for records that cut or join lists the
+// structure lock too. What reads pages is prepared before anything changes: an error of that, transient or of one object,
+// leaves all as it was. An error of apply means that memory and journal differ: the pool fails.
+func (cl *commitLog) do(r record) error {
+	cl.mu.assertHeld()
+	cl.mu.step(1)
+	if err := cl.owner.prepareRecord(r); err != nil {
+		return err
 	}
-	return depth
+	e := codec.Encoder{B: cl.pending}
+	kind := kindOf(r)
+	e.Byte(kind)
+	r.encode(&e)
+	n := len(e.B) - len(cl.pending)
+	cl.pending = e.B
+	cl.takeRoom(int64(n), kind)
+	cl.lsn++
+	if err := cl.owner.applyRecord(r); err != nil {
+		return cl.failLocked(err)
+	}
+	return nil
 }

@@ -197,9 +197,9 @@ func checkWorld(t *testing.T, w *world, at string, end bool) {
 		t.Fatalf("%s: %d blocks are dead, and drained without them", at, n)
 	}
 	w.p.opt.Now = later(w.p.opt.Now) // what failed as well
-	w.p.demand++                     // erase=none as well
+	w.p.jobs.demand++                // erase=none as well
 	_, err = eraseSome(w.p, 1<<62)
-	w.p.demand--
+	w.p.jobs.demand--
 	fatal("erase")
 	r, err = w.p.Check(context.Background())
 	fatal("check after erase")
@@ -211,9 +211,9 @@ func checkWorld(t *testing.T, w *world, at string, end bool) {
 	fatal("end of what was kept")
 	err = w.p.EraseDrain(context.Background())
 	fatal("drain")
-	w.p.demand++
+	w.p.jobs.demand++
 	_, err = eraseSome(w.p, 1<<62)
-	w.p.demand--
+	w.p.jobs.demand--
 	fatal("erase")
 	r, err = w.p.Check(context.Background())
 	fatal("check after the end of what was kept")

@@ -79,11 +79,11 @@ func Create(dev blockdev.Device, f Format) error {
 		return fmt.Errorf("pool %s: %w: %w", f.Name, ErrInvalid, err)
 	}
 	p := newPool(dev, Options{Now: f.Now, Logger: f.Logger}, s, 1)
-	j, err := journal.Open(p.journalConfig(), journal.Pos{}, func(journal.Batch) error { return nil })
+	j, err := journal.Open(p.persist.journalConfig(), journal.Pos{}, func(journal.Batch) error { return nil })
 	if err != nil {
 		return fmt.Errorf("pool %s: %w", f.Name, err)
 	}
-	p.journal = j
+	p.commits.journal = j
 	if !f.Zeroed { // no job has what becomes metadata
 		if err := dev.Zero(0, int64(first.End())*BlockSize, blockdev.Overwrite); err != nil {
 			return fmt.Errorf("pool %s: %w", f.Name, err)
@@ -98,7 +98,7 @@ func Create(dev blockdev.Device, f Format) error {
 		return fmt.Errorf("pool %s: %w", f.Name, err)
 	}
 	root := inode{typ: TypeDir, mode: 0o755, mtime: s.Made, ctime: s.Made, btime: s.Made}
-	p.cat.Put(catalog.Key(catalog.Inode, uint64(RootIno)), root.marshal())
+	p.names.cat.Put(catalog.Key(catalog.Inode, uint64(RootIno)), root.marshal())
 	// Twice: both slots hold the new pool then, and neither an older one.
 	for range super.Slots {
 		if err := p.Checkpoint(); err != nil {
@@ -120,22 +120,22 @@ func (p *Pool) lay(first alloc.Run, zeroed bool) error {
 		groups[0].Len = g.Blocks
 	}
 	for _, r := range groups { // what becomes metadata need not be zero
-		if err := p.blocks.Set(r, alloc.InUse, alloc.Clean); err != nil {
+		if err := p.blocks.alloc.Set(r, alloc.InUse, alloc.Clean); err != nil {
 			return err
 		}
 	}
-	if err := p.blocks.Set(alloc.Run{Start: 0, Len: int64(first.Start)}, alloc.Clean, alloc.Meta); err != nil {
+	if err := p.blocks.alloc.Set(alloc.Run{Start: 0, Len: int64(first.Start)}, alloc.Clean, alloc.Meta); err != nil {
 		return err
 	}
 	for r := first; r.Len > 0; r.Start, r.Len = r.Start+alloc.BlockID(g.ExtentBlocks), r.Len-int64(g.ExtentBlocks) {
 		one := recGrant{alloc.Run{Start: r.Start, Len: int64(g.ExtentBlocks)}}
-		if err := p.owner.applyRecord(&one); err != nil {
+		if err := p.commits.owner.applyRecord(&one); err != nil {
 			return err
 		}
 	}
 	if !zeroed {
-		j := p.newJob(0, "", "", reasonInitial, "", p.super.Made)
-		p.addToJob(j, oldRun{dev: first.End(), n: g.Blocks - int64(first.End())})
+		j := p.jobs.newJob(0, "", "", reasonInitial, "", p.supers.super.Made)
+		p.jobs.addToJob(j, oldRun{dev: first.End(), n: g.Blocks - int64(first.End())})
 	}
 	return nil
 }

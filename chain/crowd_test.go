@@ -170,8 +170,8 @@ func TestCrowd(t *testing.T) {
 				}
 			}
 			p.mu.Lock()
-			if p.room.open != 0 || p.room.pages != 0 || len(p.room.waiting) != 0 {
-				t.Errorf("rooms are left: %+v", p.room)
+			if p.commits.room.open != 0 || p.commits.room.pages != 0 || len(p.commits.room.waiting) != 0 {
+				t.Errorf("rooms are left: %+v", p.commits.room)
 			}
 			p.mu.Unlock()
 		})
@@ -214,7 +214,7 @@ func TestFullPoolChangesNames(t *testing.T) {
 				_, _ = v.WriteAt(fill('y', BlockSize), rng.Int64N(256<<20)) // it may be refused
 			}
 			ok(t, p.Checkpoint())
-			t.Logf("%d files, %d of %d pages free, %d blocks clean", len(inos), p.store.FreePages(), p.store.UsedPages(), p.Usage().Clean/BlockSize)
+			t.Logf("%d files, %d of %d pages free, %d blocks clean", len(inos), p.blocks.store.FreePages(), p.blocks.store.UsedPages(), p.Usage().Clean/BlockSize)
 			var wg sync.WaitGroup
 			for w := range 4 {
 				wg.Go(func() {

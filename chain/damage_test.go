@@ -74,7 +74,7 @@ func (x *sick) scattered() (v *Volume, second int64) {
 // pagesOf are the pages of a map: those with slots, and leaves.
 func (x *sick) pagesOf(m meta.Map) (inner, leaves []meta.Ptr) {
 	bitsOf := map[meta.Ptr]uint8{}
-	ok(x.t, x.maps.Pages(m, func(p meta.Ptr, _ int64, bits uint8) (bool, error) {
+	ok(x.t, x.blocks.maps.Pages(m, func(p meta.Ptr, _ int64, bits uint8) (bool, error) {
 		bitsOf[p] = bits
 		if p.Twin != 0 {
 			inner = append(inner, p)
@@ -202,7 +202,7 @@ func TestDamagedLists(t *testing.T) {
 		}
 		ok(t, v.Punch(0, 100*BlockSize))
 		ok(t, x.Checkpoint())
-		for _, j := range x.jobs {
+		for _, j := range x.jobs.all {
 			if len(j.fresh.trees) > 0 {
 				x.spoil(j.fresh.trees[0].Root)
 			}
@@ -234,7 +234,7 @@ func TestDamagedCatalogHolds(t *testing.T) {
 	write(t, other, fill('a', 4*BlockSize), 0)
 	ok(t, x.Checkpoint())
 	write(t, other, fill('a', 4*BlockSize), 100*BlockSize) // the volume's row is to be written
-	x.spoil(x.cat.Tree.Root)
+	x.spoil(x.names.cat.Tree.Root)
 	if err := x.Checkpoint(); fault.Of(err) != fault.Object {
 		t.Fatalf("checkpoint: %v", err)
 	}
@@ -260,22 +260,22 @@ func TestDamagedGroup(t *testing.T) {
 	eraseAll(t, x.Pool)
 	ok(t, x.Checkpoint())
 	var bad int
-	for g, ptr := range x.groupPtrs {
-		if c := x.blocks.GroupCounts(g); !ptr.IsNil() && c.Clean > 0 && c.InUse > 0 && c.Claimed == 0 {
+	for g, ptr := range x.blocks.groupPtrs {
+		if c := x.blocks.alloc.GroupCounts(g); !ptr.IsNil() && c.Clean > 0 && c.InUse > 0 && c.Claimed == 0 {
 			bad = g
 		}
 	}
-	x.blocks.Unload(func(g int) bool { return g != bad })
-	if bad == 0 || x.blocks.Loaded(bad) {
+	x.blocks.alloc.Unload(func(g int) bool { return g != bad })
+	if bad == 0 || x.blocks.alloc.Loaded(bad) {
 		t.Fatalf("group %d is not to be had", bad)
 	}
-	before, avail := x.blocks.GroupCounts(bad), x.Usage().Avail
-	x.spoil(x.groupPtrs[bad])
+	before, avail := x.blocks.alloc.GroupCounts(bad), x.Usage().Avail
+	x.spoil(x.blocks.groupPtrs[bad])
 	x.mu.Lock()
-	err := x.loadGroup(bad)
+	err := x.blocks.loadGroup(bad)
 	x.mu.Unlock()
 	ok(t, err)
-	after := x.blocks.GroupCounts(bad)
+	after := x.blocks.alloc.GroupCounts(bad)
 	if after.Clean != 0 || after.InUse != before.InUse+before.Clean || after.Meta != before.Meta {
 		t.Fatalf("before %+v, after %+v", before, after)
 	}

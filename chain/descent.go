@@ -5,7 +5,7 @@ package chain
 // is passed by; where the children of one have changed they are gone over again. So who looks may see a layer twice, and sees
 // each that is there all the time.
 type descent struct {
-	p    *Pool
+	p    *layerTree
 	todo []descentAt
 	into func(l, child *layer) bool // false: it does not go there. The plan lock is held
 	see  func(l *layer, of int)     // the plan lock is held

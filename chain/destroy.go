@@ -13,31 +13,31 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 	slices.Sort(names)
 	names = slices.Compact(names)
 	var clones []Ino
-	err := p.look(func() (err error) {
-		_, clones, err = p.admitDestroy(ino, names, o)
+	err := p.tree.look(func() (err error) {
+		_, clones, err = p.removal.admitDestroy(ino, names, o)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	r.purge = o.Now
-	if err := p.destroyAll(r, clones); err != nil {
+	if err := p.removal.destroyAll(r, clones); err != nil {
 		return err
 	}
 	for part := range slices.Chunk(names, snapshotsAtOnce) {
-		err := p.change(func(now time.Time) error {
+		err := p.works.change(func(now time.Time) error {
 			for _, name := range part {
-				l, err := p.snapshot(ino, name)
+				l, err := p.tree.snapshot(ino, name)
 				if err != nil {
 					return err
 				}
 				// kept, so that nothing is merged here: reapAll does that, one by one
-				if p.delay() > 0 && !o.Now {
-					if err := p.doomSnapshot(ino, l, r.who(), now); err != nil {
+				if p.removal.delay() > 0 && !o.Now {
+					if err := p.removal.doomSnapshot(ino, l, r.who(), now); err != nil {
 						return err
 					}
 				}
-				if err := p.do(&recUnname{l.id, true, now, r.who()}); err != nil {
+				if err := p.commits.do(&recUnname{l.id, true, now, r.who()}); err != nil {
 					return err
 				}
 			}
@@ -47,7 +47,7 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 			return err
 		}
 	}
-	if err := p.reapAll(); err != nil {
+	if err := p.removal.reapAll(); err != nil {
 		return err
 	}
 	return p.Flush()
@@ -58,41 +58,41 @@ const snapshotsAtOnce = 4
 
 // reapAll ends what is going, and removes layers that nobody holds any more, one merge at a time: each has the pages that
 // it needs, and rows of trees that grew long are merged between. What cannot be removed now stays for a later try.
-func (p *Pool) reapAll() error {
-	defer p.settleFalls()
-	if err := p.finishGoing(); err != nil {
+func (rm *remover) reapAll() error {
+	defer rm.tree.settleFalls()
+	if err := rm.finishGoing(); err != nil {
 		return err
 	}
 	looked := map[*layer]bool{} // at a long row, which is as short as it can be now
 	for {
-		p.mu.Lock()
-		none := p.reapable() == nil
-		p.mu.Unlock()
+		rm.mu.Lock()
+		none := rm.reapable() == nil
+		rm.mu.Unlock()
 		if none {
 			return nil
 		}
 		more, long := false, false
-		err := p.change(func(now time.Time) error {
-			l := p.reapable()
+		err := rm.works.change(func(now time.Time) error {
+			l := rm.reapable()
 			if l == nil {
 				return nil
 			}
 			if long = !looked[l] && len(l.children) == 1 && len(l.children[0].lost.trees)+len(l.lost.trees) > maxRow; long {
 				looked[l] = true
-				p.touch(l)
-				p.touch(l.children[0])
+				rm.tree.touch(l)
+				rm.tree.touch(l.children[0])
 				return nil
 			}
 			more = true
-			err := p.do(&recReap{layer: l.id, when: now})
-			p.noteTry(&l.going, fmt.Sprintf("taking away layer %v, which nobody holds", l.id), err)
+			err := rm.commits.do(&recReap{layer: l.id, when: now})
+			rm.health.noteTry(&l.going, fmt.Sprintf("taking away layer %v, which nobody holds", l.id), err)
 			if passing(err) { // it stays for a later try, and keeps no other
 				return nil
 			}
 			return err
 		})
 		if err == nil && long {
-			err, more = p.checkpointUnless(never), true
+			err, more = rm.commits.checkpointUnless(never), true
 		}
 		if err != nil || !more {
 			return err
@@ -105,10 +105,10 @@ const maxRow = 4
 
 // reapable is the oldest layer that nobody holds any more, and whose time to be tried has come, or nil. The plan lock is
 // held.
-func (p *Pool) reapable() (first *layer) {
-	for l := range p.nameless {
-		p.mu.step(1)
-		if p.mayTry(&l.going) && l.held == 0 && !p.doomedLayer(l) && (l.kept || len(l.children) < 2) && (first == nil || l.id < first.id) {
+func (rm *remover) reapable() (first *layer) {
+	for l := range rm.tree.nameless {
+		rm.mu.step(1)
+		if rm.health.mayTry(&l.going) && l.held == 0 && !rm.doomed.doomedLayer(l) && (l.kept || len(l.children) < 2) && (first == nil || l.id < first.id) {
 			first = l
 		}
 	}
@@ -116,27 +116,27 @@ func (p *Pool) reapable() (first *layer) {
 }
 
 // destroyAll destroys volumes with all they have, each by itself.
-func (p *Pool) destroyAll(r Req, vols []Ino) error {
+func (rm *remover) destroyAll(r Req, vols []Ino) error {
 	for _, ino := range vols {
-		err := p.change(func(now time.Time) error {
-			if err := p.notBusy([]Ino{ino}); err != nil {
+		err := rm.works.change(func(now time.Time) error {
+			if err := rm.notBusy([]Ino{ino}); err != nil {
 				return err
 			}
-			n, err := p.inode(ino)
+			n, err := rm.names.inode(ino)
 			if err != nil {
 				return err
 			}
 			if n.parent == 0 { // unlinked, closed and not forgotten yet
-				if at, known := p.lostPlace(ino); known && !r.purge && p.delay() > 0 {
-					return p.doomVolume(ino, n, at, r.who(), now)
+				if at, known := rm.names.lostPlace(ino); known && !r.purge && rm.delay() > 0 {
+					return rm.doomVolume(ino, n, at, r.who(), now)
 				}
-				at, _ := p.lostPlace(ino)
-				return p.remove(r, ino, n, at, now)
+				at, _ := rm.names.lostPlace(ino)
+				return rm.remove(r, ino, n, at, now)
 			}
-			return p.unlink(r, n.parent, nameEntry{n.name, ino, TypeFile}, now)
+			return rm.unlink(r, n.parent, nameEntry{n.name, ino, TypeFile}, now)
 		})
 		if err == nil {
-			err = p.reapAll()
+			err = rm.reapAll()
 		}
 		if err != nil {
 			return err
@@ -148,13 +148,13 @@ func (p *Pool) destroyAll(r Req, vols []Ino) error {
 // DestroyVolume destroys a volume. ErrBusy: it is open. ErrHasSnapshots, ErrHasClones name what would go with it.
 func (p *Pool) DestroyVolume(r Req, ino Ino, o DestroyOptions) error {
 	var all []Ino
-	err := p.look(func() (err error) {
-		all, err = p.admitDestroyVolume(ino, o)
+	err := p.tree.look(func() (err error) {
+		all, err = p.removal.admitDestroyVolume(ino, o)
 		return err
 	})
 	r.purge = o.Now
 	if err == nil {
-		err = p.destroyAll(r, all)
+		err = p.removal.destroyAll(r, all)
 	}
 	if err != nil {
 		return err

@@ -135,7 +135,7 @@ func (v *Volume) alike(lo, hi int64) (end int64, mapped, owned bool, err error) 
 		}
 		for n := 0; end < hi && n < pieceLen; n++ {
 			p.mu.step(1)
-			q, miss := h.top.Lookup(p.maps, end, hi-end)
+			q, miss := h.top.Lookup(p.blocks.maps, end, hi-end)
 			if miss {
 				m, _ := h.top.Bottom()
 				return Need{kind: needPage, m: m, lb: end}, nil
@@ -191,16 +191,16 @@ func (v *Volume) unmap(lo, hi int64) error {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			c := credit{bytes: planBytes(1, unmapRuns), frees: true}
-			r := p.tryRoom(c)
+			r := p.commits.tryRoom(c)
 			if r == nil {
 				return Need{kind: needRoom, room: c}, nil
 			}
-			defer p.within(r)()
+			defer p.commits.within(r)()
 			h, err := v.usable()
 			if err != nil {
 				return Need{}, err
 			}
-			next, old, need := h.mapped(p, lo, hi)
+			next, old, need := h.mapped(p.blocks, lo, hi)
 			if !need.None() {
 				return need, nil
 			}
@@ -215,7 +215,7 @@ func (v *Volume) unmap(lo, hi int64) error {
 			}
 			first, n := lo, next-lo
 			lo = next
-			return Need{}, p.do(&recMap{layer: h.id, lb: first, n: n, old: old})
+			return Need{}, p.commits.do(&recMap{layer: h.id, lb: first, n: n, old: old})
 		})
 		if err != nil {
 			return err
@@ -225,7 +225,7 @@ func (v *Volume) unmap(lo, hi int64) error {
 }
 
 // mapped collects the runs in [lo, hi), looking at up to unmapRuns pieces, and where it stopped.
-func (l *layer) mapped(p *Pool, lo, hi int64) (next int64, old []oldRun, need Need) {
+func (l *layer) mapped(p *blockSpace, lo, hi int64) (next int64, old []oldRun, need Need) {
 	for n := 0; lo < hi && n < unmapRuns; n++ {
 		p.mu.step(1)
 		q, miss := l.top.Lookup(p.maps, lo, hi-lo)
@@ -250,12 +250,12 @@ func (v *Volume) detach(lo, hi int64) error {
 			return Need{}, nil
 		}
 		c := credit{bytes: detachBytes, frees: true}
-		r := p.tryRoom(c)
+		r := p.commits.tryRoom(c)
 		if r == nil {
 			return Need{kind: needRoom, room: c}, nil
 		}
-		defer p.within(r)()
-		return Need{}, p.do(&recDetach{layer: h.id, lo: lo, hi: hi, mapped: mapped, when: p.opt.Now()})
+		defer p.commits.within(r)()
+		return Need{}, p.commits.do(&recDetach{layer: h.id, lo: lo, hi: hi, mapped: mapped, when: p.opt.Now()})
 	})
 }
 
@@ -282,18 +282,18 @@ func (v *Volume) resize(to func(now int64) int64, beside bool) error {
 			return Need{}, nil
 		}
 		if size > h.size {
-			if need, err := p.admitted(p.tryResize(v, size)); err != nil || !need.None() {
+			if need, err := p.space.admitted(p.space.tryResize(v, size)); err != nil || !need.None() {
 				return need, err
 			}
 		}
 		c := credit{bytes: sizeBytes, frees: true}
-		r := p.tryRoom(c)
+		r := p.commits.tryRoom(c)
 		if r == nil {
 			return Need{kind: needRoom, room: c}, nil
 		}
-		defer p.within(r)()
+		defer p.commits.within(r)()
 		v.mtime, v.beside = p.opt.Now(), v.beside || beside
-		return Need{}, p.do(&recResize{h.id, size})
+		return Need{}, p.commits.do(&recResize{h.id, size})
 	})
 }
 
@@ -320,7 +320,7 @@ func (v *Volume) Resize(size int64, force bool) error {
 func (v *Volume) admitShrink(size int64) error {
 	h, err := v.usable()
 	if err == nil && size < h.size && v.writers > 0 {
-		err = &BusyError{v.p.pathOf(v.ino), v.readers, v.writers}
+		err = &BusyError{v.p.names.pathOf(v.ino), v.readers, v.writers}
 	}
 	return err
 }

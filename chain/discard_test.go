@@ -112,13 +112,13 @@ func TestDiscardOfNothing(t *testing.T) {
 	ok(t, v.Punch(0, BlockSize)) // written once and freed: that is nothing too
 	eraseAll(t, p)
 	ok(t, p.Checkpoint())
-	lsn, pages := p.lsn, p.store.FreePages()
+	lsn, pages := p.commits.lsn, p.blocks.store.FreePages()
 	for _, r := range [][2]int64{{0, 1 << 40}, {0, 4096}, {100, 10}, {4095, 2}, {1 << 30, 1 << 39}, {1<<40 - 1, 100}} {
 		ok(t, v.Punch(r[0], r[1]))
 		ok(t, v.ZeroRange(r[0], r[1], true))
 	}
-	if p.lsn != lsn || len(p.EraseJobs()) != 0 || p.store.FreePages() != pages {
-		t.Errorf("%d records, jobs %+v, %d pages", p.lsn-lsn, p.EraseJobs(), pages-p.store.FreePages())
+	if p.commits.lsn != lsn || len(p.EraseJobs()) != 0 || p.blocks.store.FreePages() != pages {
+		t.Errorf("%d records, jobs %+v, %d pages", p.commits.lsn-lsn, p.EraseJobs(), pages-p.blocks.store.FreePages())
 	}
 }
 
@@ -136,9 +136,9 @@ func TestLargeDiscard(t *testing.T) {
 				mustSnapshot(t, v, "s")
 				blocksAt(t, v, 'b', spots[2], 1)
 			}
-			lsn := p.lsn
+			lsn := p.commits.lsn
 			ok(t, v.Punch(8191*BlockSize+100, 1<<40))
-			if got := p.lsn - lsn; got > 8 {
+			if got := p.commits.lsn - lsn; got > 8 {
 				t.Errorf("a large discard took %d records", got)
 			}
 			if a, _ := p.GetAttr(v.ino); a.Blocks != 2*8 {

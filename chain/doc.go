@@ -5,7 +5,7 @@
 // # One way to change a pool
 //
 // A change is a record. It goes into the batch of the next commit and is applied to memory by the same method that
-// replays it after a crash (Pool.do, record). What changed since the last checkpoint lies in memory, ordered as the
+// replays it after a crash (commitLog.do, record). What changed since the last checkpoint lies in memory, ordered as the
 // trees on disk are: storeys over maps, entries over lists, rows over the catalog. So a record reads no page, and
 // replay reads none but what a structure change cuts. A checkpoint freezes what is in memory at one instant, merges
 // it into new pages beside the old ones, and publishes both.
@@ -16,21 +16,21 @@
 //
 // # Invariants, and where they live
 //
-//   - Data before map (4): Pool.commit syncs the device, then writes just the records whose data had arrived.
-//   - Durable before clean is left (3): Pool.claim, Volume.mapClean, Pool.grantNow. Their blocks are on the host before that:
-//     Pool.takeClean, hostspace.go.
+//   - Data before map (4): commitLog.commit syncs the device, then writes just the records whose data had arrived.
+//   - Durable before clean is left (3): blockSpace.claim, Volume.mapClean, admission.grantNow. Their blocks are on the host before that:
+//     blockSpace.takeClean, hostspace.go.
 //   - Free, erase, reuse in that order (5, 11): Pool.Next seals a job, and hands it out when every plan from before is
 //     closed and the seal is durable; Pool.Report applies the erase record, and only a later claim, whose record
 //     follows it, may hand the blocks out.
 //   - Snapshots are atomic (9): Pool.Snapshot; nothing is private because of a destroy before its record is durable,
-//     and the plans from before it are closed: Pool.private.
+//     and the plans from before it are closed: layerTree.private.
 //   - Promises are covered (8): the ledger counts them, admit.go tries every change on it before it is made.
 //   - What a device gains is dirty, what is given up is clean and named by nobody: grow.go.
 //   - Records fit in the journal, and rows in the store, before they are made: room.go. What one batch cannot take away goes
 //     in steps: going.go.
 //   - One host holds a pool, and looks again before each batch and superblock: hosthold.go.
 //   - A write past the size that is on the device is never in place: Plan.splitAtEnd.
-//   - A hole in the journal does not open: journal.Open. A superblock that was lost does not: Pool.replay.
+//   - A hole in the journal does not open: journal.Open. A superblock that was lost does not: checkpointer.replay.
 //   - Everything that a change of structure does to blocks is in layer.go: reap, bury, mergeDown; job.go has walks.
 //
 // # Errors

@@ -21,15 +21,6 @@ import (
 // In every record freed = erased + failed + kept, and nothing is queued; in every job freed = erased + queued + failed +
 // kept. Check proves both.
 
-// logState is the pool's, under the plan lock.
-type logState struct {
-	logN     int64               // records in the erase log
-	told     []told              // of them, those that nobody was told of yet
-	today    map[Ino]EraseRecord // the lines of this day
-	export   func([]EraseRecord) error
-	exportAt time.Time // not tried again before
-}
-
 // EraseRecord is one record of the erase log. Numbers are bytes.
 type EraseRecord struct {
 	ID       uint64 // of the job; 0 for a day's line
@@ -125,9 +116,9 @@ func dailyKey(vol Ino, day uint64) meta.Key {
 }
 
 // record is a row as others see it.
-func (p *Pool) record(k meta.Key, r *logRow) EraseRecord {
+func (jq *jobQueue) record(k meta.Key, r *logRow) EraseRecord {
 	e := EraseRecord{
-		Pool: p.name, PoolUUID: p.uuid, Device: r.how.Device, Volume: r.volume, Snapshot: r.layer, Reason: r.reason, Who: r.who,
+		Pool: jq.name, PoolUUID: jq.uuid, Device: r.how.Device, Volume: r.volume, Snapshot: r.layer, Reason: r.reason, Who: r.who,
 		None: r.none, Freed: r.freed * BlockSize, Erased: (r.erased - r.released) * BlockSize, Released: r.released * BlockSize,
 		Kept: r.kept * BlockSize, KeptBy: r.keptBy, Method: r.how.Method, Verify: r.how.Verify, Program: r.how.Program,
 		Since: r.since, First: r.first, Last: r.last,
@@ -138,10 +129,10 @@ func (p *Pool) record(k meta.Key, r *logRow) EraseRecord {
 		e.Day = time.Unix(int64(k.Lo)*86400, 0).UTC().Format(time.DateOnly)
 	}
 	if r.vol != 0 {
-		e.VolumeUUID = p.VolumeUUID(r.vol)
+		e.VolumeUUID = jq.volumeUUID(r.vol)
 	}
 	for _, l := range r.layers {
-		e.Layers = append(e.Layers, p.LayerUUID(l))
+		e.Layers = append(e.Layers, jq.layerUUID(l))
 	}
 	return e
 }
@@ -150,7 +141,7 @@ func (p *Pool) record(k meta.Key, r *logRow) EraseRecord {
 func (j *job) daily() bool { return strings.HasPrefix(j.reason, reasonOverwritten) }
 
 // logJob writes the record of a job that ends.
-func (p *Pool) logJob(j *job) {
+func (jq *jobQueue) logJob(j *job) {
 	if j.daily() || j.freed == 0 && (len(j.layers) == 0 || j.who == "") {
 		return // nothing was there, or nobody has destroyed what was
 	}
@@ -161,16 +152,16 @@ func (p *Pool) logJob(j *job) {
 	}
 	k := catalog.Key(catalog.Log, j.id)
 	for _, part := range catalog.Parts(k, r.marshal()) {
-		p.cat.Put(part.Key, part.Val)
+		jq.names.cat.Put(part.Key, part.Val)
 	}
-	p.logN++
-	p.tell(p.record(k, &r))
+	jq.logN++
+	jq.tell(jq.record(k, &r))
 }
 
 // logDay adds blocks that were zeroed to the line of their volume and day.
-func (p *Pool) logDay(j *job, n int64, when time.Time) error {
+func (jq *jobQueue) logDay(j *job, n int64, when time.Time) error {
 	k := dailyKey(j.vol, dayOf(when))
-	v, ok, err := p.cat.Get(k)
+	v, ok, err := jq.names.cat.Get(k)
 	if err != nil {
 		return fmt.Errorf("erase log of volume %d: %w", j.vol, wrapCorrupt(err))
 	}
@@ -180,7 +171,7 @@ func (p *Pool) logDay(j *job, n int64, when time.Time) error {
 			return fmt.Errorf("erase log of volume %d: %w", j.vol, err)
 		}
 	} else {
-		p.logN++
+		jq.logN++
 	}
 	if r.volume = j.volume; len(r.volume) > maxLogPath {
 		r.volume = r.volume[len(r.volume)-maxLogPath:]
@@ -191,8 +182,8 @@ func (p *Pool) logDay(j *job, n int64, when time.Time) error {
 		r.released += n
 	}
 	r.none, r.how, r.last = r.none || j.none, r.how.and(j.how), when
-	p.cat.Put(k, r.marshal())
-	p.tellDays(k, &r)
+	jq.names.cat.Put(k, r.marshal())
+	jq.tellDays(k, &r)
 	return nil
 }
 
@@ -200,7 +191,7 @@ func (p *Pool) logDay(j *job, n int64, when time.Time) error {
 const maxLogPath = 400
 
 // zeroedBy takes the report of an erase record into the job and the log.
-func (p *Pool) zeroedBy(j *job, n int64, when time.Time, told bool, how How) error {
+func (jq *jobQueue) zeroedBy(j *job, n int64, when time.Time, told bool, how How) error {
 	if told {
 		j.how = j.how.and(how)
 	}
@@ -215,17 +206,17 @@ func (p *Pool) zeroedBy(j *job, n int64, when time.Time, told bool, how How) err
 		j.released += n
 	}
 	if j.daily() {
-		return p.logDay(j, n, when)
+		return jq.logDay(j, n, when)
 	}
 	return nil
 }
 
 // logReadable tells whether zeroedBy will find what it needs, while nothing has changed yet.
-func (p *Pool) logReadable(j *job, when time.Time) error {
+func (jq *jobQueue) logReadable(j *job, when time.Time) error {
 	if !j.daily() {
 		return nil
 	}
-	_, _, err := p.cat.Get(dailyKey(j.vol, dayOf(when)))
+	_, _, err := jq.names.cat.Get(dailyKey(j.vol, dayOf(when)))
 	return err
 }
 
@@ -238,25 +229,25 @@ type told struct {
 // maxTold bounds what waits to be told; the oldest is dropped. It is in the log all the same.
 const maxTold = 4096
 
-func (p *Pool) tell(r EraseRecord) {
-	if p.opt.ReadOnly {
+func (jq *jobQueue) tell(r EraseRecord) {
+	if jq.opt.ReadOnly {
 		return
 	}
-	if len(p.told) >= maxTold {
-		p.told = p.told[1:]
+	if len(jq.told) >= maxTold {
+		jq.told = jq.told[1:]
 	}
-	p.told = append(p.told, told{p.lsn, r})
+	jq.told = append(jq.told, told{jq.commits.lsn, r})
 }
 
 // tellDays keeps the line of each volume for the day, and tells the lines of a day that is over.
-func (p *Pool) tellDays(k meta.Key, r *logRow) {
-	for vol, e := range p.today {
-		if e.Day != p.record(k, r).Day {
-			p.tell(e)
-			delete(p.today, vol)
+func (jq *jobQueue) tellDays(k meta.Key, r *logRow) {
+	for vol, e := range jq.today {
+		if e.Day != jq.record(k, r).Day {
+			jq.tell(e)
+			delete(jq.today, vol)
 		}
 	}
-	p.today[r.vol] = p.record(k, r)
+	jq.today[r.vol] = jq.record(k, r)
 }
 
 // Told returns the records that came to the log since the last call and are durable: those of jobs, and the lines of
@@ -265,18 +256,18 @@ func (p *Pool) Told() (out []EraseRecord) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n := 0
-	for n < len(p.told) && p.told[n].lsn <= p.durable {
-		out = append(out, p.told[n].rec)
+	for n < len(p.jobs.told) && p.jobs.told[n].lsn <= p.commits.durable {
+		out = append(out, p.jobs.told[n].rec)
 		n++
 	}
-	p.told = p.told[n:]
+	p.jobs.told = p.jobs.told[n:]
 	return out
 }
 
 // EraseLog lists the erase log, the oldest first. It holds the plan lock for some records at a time.
 func (p *Pool) EraseLog() ([]EraseRecord, error) {
 	var out []EraseRecord
-	err := p.eachLog(func(k meta.Key, r *logRow) { out = append(out, p.record(k, r)) })
+	err := p.jobs.eachLog(func(k meta.Key, r *logRow) { out = append(out, p.jobs.record(k, r)) })
 	slices.SortStableFunc(out, func(a, b EraseRecord) int {
 		return cmp.Or(a.Last.Compare(b.Last), a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
 	})
@@ -286,12 +277,12 @@ func (p *Pool) EraseLog() ([]EraseRecord, error) {
 // logPage is how many rows of the log are read under one hold of the lock.
 const logPage = 128
 
-func (p *Pool) eachLog(fn func(meta.Key, *logRow)) error {
+func (jq *jobQueue) eachLog(fn func(meta.Key, *logRow)) error {
 	for from := (meta.Key{Hi: catalog.Key(catalog.Log, 1).Hi}); ; {
 		more := false
-		p.mu.Lock()
-		err := p.logFrom(from, logPage, fn, func(next meta.Key) { from, more = next, true })
-		p.mu.Unlock()
+		jq.mu.Lock()
+		err := jq.logFrom(from, logPage, fn, func(next meta.Key) { from, more = next, true })
+		jq.mu.Unlock()
 		if err != nil || !more {
 			return err
 		}
@@ -299,7 +290,7 @@ func (p *Pool) eachLog(fn func(meta.Key, *logRow)) error {
 }
 
 // logFrom calls fn for up to n rows from a key on, and then more with where to go on.
-func (p *Pool) logFrom(from meta.Key, n int, fn func(meta.Key, *logRow), more func(meta.Key)) error {
+func (jq *jobQueue) logFrom(from meta.Key, n int, fn func(meta.Key, *logRow), more func(meta.Key)) error {
 	var at meta.Key
 	var val []byte
 	var inner error
@@ -316,7 +307,7 @@ func (p *Pool) logFrom(from meta.Key, n int, fn func(meta.Key, *logRow), more fu
 		val = nil
 		return inner == nil
 	}
-	err := p.cat.Scan(from, func(k meta.Key, v []byte) bool {
+	err := jq.names.cat.Scan(from, func(k meta.Key, v []byte) bool {
 		kind := catalog.KindOf(k)
 		if kind != catalog.Log && kind != catalog.Daily {
 			return false
@@ -343,100 +334,35 @@ func (p *Pool) logFrom(from meta.Key, n int, fn func(meta.Key, *logRow), more fu
 }
 
 // logBound is how many records stay: the log takes about a hundredth of a small pool, and 16,384 records at most.
-func (p *Pool) logBound() int64 { return min(max(p.blocks.Total()/32, 32), 1<<14) }
+func (jq *jobQueue) logBound() int64 { return min(max(jq.blocks.alloc.Total()/32, 32), 1<<14) }
 
 // SetLogExport installs what is given the records that are about to leave the log, the oldest first. While it fails
 // they stay, until the log is twice as long as it should be.
 func (p *Pool) SetLogExport(fn func([]EraseRecord) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.export = fn
+	p.jobs.export = fn
 }
 
-func (p *Pool) logFull() bool {
-	return p.logN > p.logBound() && !p.opt.Now().Before(p.exportAt)
+func (jq *jobQueue) logFull() bool {
+	return jq.logN > jq.logBound() && !jq.opt.Now().Before(jq.exportAt)
 }
 
 // forgetAtOnce bounds the records that one batch takes out of the log.
 const forgetAtOnce = 128
 
-// trimLog exports the oldest records and takes them out of the log, an eighth more than must go.
-func (p *Pool) trimLog() error {
-	type one struct {
-		key meta.Key
-		rec EraseRecord
-	}
-	var all []one
-	if err := p.eachLog(func(k meta.Key, r *logRow) { all = append(all, one{k, p.record(k, r)}) }); err != nil {
-		return err
-	}
-	slices.SortStableFunc(all, func(a, b one) int { return a.rec.Last.Compare(b.rec.Last) })
-	p.mu.Lock()
-	export, bound := p.export, int(p.logBound())
-	p.mu.Unlock()
-	all = all[:max(0, min(len(all), len(all)-bound+bound/8))]
-	recs := make([]EraseRecord, len(all))
-	for i, o := range all {
-		recs[i] = o.rec
-	}
-	if export != nil && len(recs) > 0 {
-		if err := export(recs); err != nil {
-			p.mu.Lock()
-			p.exportAt = p.opt.Now().Add(time.Minute)
-			full := p.logN > 2*int64(bound)
-			p.mu.Unlock()
-			p.log.Error("the erase log could not be exported", "pool", p.name, "records", len(recs), "lost", full, "error", err)
-			if !full {
-				return nil
-			}
-		}
-	}
-	for part := range slices.Chunk(all, forgetAtOnce) {
-		rec := recForget{}
-		for _, o := range part {
-			rec.keys = append(rec.keys, o.key)
-		}
-		if err := p.change(func(time.Time) error { return p.do(&rec) }); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *Pool) marshalLogCount() []byte {
+func (jq *jobQueue) marshalLogCount() []byte {
 	e := codec.Encoder{}
-	e.Int(p.logN)
+	e.Int(jq.logN)
 	return e.B
 }
 
-func (p *Pool) loadLogCount() error {
-	v, ok, err := p.cat.Get(catalog.Key(catalog.Log, 0))
+func (jq *jobQueue) loadLogCount() error {
+	v, ok, err := jq.names.cat.Get(catalog.Key(catalog.Log, 0))
 	if err != nil || !ok {
 		return err
 	}
 	d := codec.Decoder{B: v}
-	p.logN = d.Int()
+	jq.logN = d.Int()
 	return wrapCorrupt(d.Done())
-}
-
-// log checks the erase log: records that add up, of jobs that have ended, as many as were counted.
-func (c *checker) log() {
-	n := int64(0)
-	err := c.p.logFrom(meta.Key{Hi: catalog.Key(catalog.Log, 1).Hi}, 1<<62, func(k meta.Key, r *logRow) {
-		n++
-		id := k.Hi & (1<<56 - 1)
-		if !r.adds() {
-			c.r.bad("erase log: record %d/%d: freed %d, erased %d, released %d, kept %d: they do not add up",
-				id, k.Lo, r.freed, r.erased, r.released, r.kept)
-		}
-		if catalog.Kind(k.Hi>>56) == catalog.Log && (c.p.jobs[id] != nil || id > c.p.nextJob) {
-			c.r.bad("erase log: record of job %d, which has not ended", id)
-		}
-	}, func(meta.Key) {})
-	if err != nil {
-		c.r.bad("%v", err)
-	}
-	if n != c.p.logN {
-		c.r.bad("erase log: %d records, counted %d", n, c.p.logN)
-	}
 }

@@ -54,7 +54,7 @@ func TestEraseLog(t *testing.T) {
 	_, err := p.Clone(Req{}, v.ino, "one", RootIno, "clone")
 	ok(t, err)
 	write(t, existing(t, p, "clone"), fill('c', 8<<10), 0)
-	uuid, layer := p.VolumeUUID(v.ino), p.byVol[v.ino][0].id
+	uuid, layer := p.VolumeUUID(v.ino), p.tree.byVol[v.ino][0].id
 	if p.VolumeUUID(v.ino) == p.VolumeUUID(v.ino+1) || uuid.String()[14] != '8' {
 		t.Errorf("UUID %v", uuid)
 	}
@@ -213,7 +213,7 @@ func TestEraseLogBound(t *testing.T) {
 		made++
 		house(t, p)
 	}
-	bound := int(p.logBound())
+	bound := int(p.jobs.logBound())
 	for range bound + 4 {
 		one()
 	}
@@ -221,14 +221,14 @@ func TestEraseLogBound(t *testing.T) {
 		t.Errorf("%d records stay while the export fails, want %d", got, made)
 	}
 	fail = nil
-	p.exportAt = time.Time{}
+	p.jobs.exportAt = time.Time{}
 	for range bound {
 		one()
 	}
 	p = again(t, p, false)
 	stay, err := p.EraseLog()
 	ok(t, err)
-	if len(stay) > bound || len(stay) < bound*3/4 || len(stay)+len(out) != made || p.logN != int64(len(stay)) {
+	if len(stay) > bound || len(stay) < bound*3/4 || len(stay)+len(out) != made || p.jobs.logN != int64(len(stay)) {
 		t.Errorf("%d records stay and %d left, of %d", len(stay), len(out), made)
 	}
 	last := uint64(0)
@@ -241,21 +241,21 @@ func TestEraseLogBound(t *testing.T) {
 	// Without an export, and with one that never works, it is bounded all the same.
 	p.SetLogExport(func([]EraseRecord) error { return errors.New("never") })
 	for range 2 * bound {
-		p.exportAt = time.Time{}
+		p.jobs.exportAt = time.Time{}
 		one()
 	}
-	if p.logN > 2*int64(bound) {
-		t.Errorf("%d records, at most %d", p.logN, 2*bound)
+	if p.jobs.logN > 2*int64(bound) {
+		t.Errorf("%d records, at most %d", p.jobs.logN, 2*bound)
 	}
 }
 
 // house does all the background work that is due.
 func house(t testing.TB, p *Pool) {
 	t.Helper()
-	for p.keepHouse(t.Context()) {
+	for p.keeper.keepHouse(t.Context()) {
 	}
 	ok(t, p.Failed())
-	if len(p.troubles) > 0 {
+	if len(p.health.troubles) > 0 {
 		t.Fatalf("could not be done: %+v", p.Usage().Troubles)
 	}
 }
@@ -269,23 +269,23 @@ func TestEraseLogCheck(t *testing.T) {
 		"record": {func(p *Pool) {
 			l := goldenLog()
 			l.erased++
-			p.cat.Put(catalog.Key(catalog.Log, 1), l.marshal())
-			p.nextJob, p.logN = 5, 1
+			p.names.cat.Put(catalog.Key(catalog.Log, 1), l.marshal())
+			p.commits.nextJob, p.jobs.logN = 5, 1
 		}, "do not add up"},
 		"released": {func(p *Pool) {
 			l := goldenLog()
 			l.released = l.erased + 1
-			p.cat.Put(dailyKey(2, 7), l.marshal())
-			p.logN = 1
+			p.names.cat.Put(dailyKey(2, 7), l.marshal())
+			p.jobs.logN = 1
 		}, "do not add up"},
-		"count":   {func(p *Pool) { p.logN = 3 }, "0 records, counted 3"},
-		"garbage": {func(p *Pool) { p.cat.Put(dailyKey(2, 7), []byte{1, 2}) }, "erase log: row 14/2"},
+		"count":   {func(p *Pool) { p.jobs.logN = 3 }, "0 records, counted 3"},
+		"garbage": {func(p *Pool) { p.names.cat.Put(dailyKey(2, 7), []byte{1, 2}) }, "erase log: row 14/2"},
 		"future": {func(p *Pool) {
-			p.cat.Put(catalog.Key(catalog.Log, 99), goldenLog().marshal())
-			p.logN = 1
+			p.names.cat.Put(catalog.Key(catalog.Log, 99), goldenLog().marshal())
+			p.jobs.logN = 1
 		}, "has not ended"},
 		"job": {func(p *Pool) {
-			p.newJob(0, "", "", reasonSwept, "", storyTime(1)).kept = 4
+			p.jobs.newJob(0, "", "", reasonSwept, "", storyTime(1)).kept = 4
 		}, "kept 4: they do not add up"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -360,7 +360,7 @@ func TestEraseLogCrash(t *testing.T) {
 		if n := jobs[reasonSnapshot]; n != 0 && n != 16 {
 			t.Fatalf("crash at %d: the destroyed snapshot owned 16 blocks, its records say %d: %v", k, n, logOf(t, p))
 		}
-		if _, err := p.Lookup(RootIno, "vm"); err != nil && jobs[reasonVolume] == 0 && p.nextIno > RootIno && jobs[reasonSnapshot] != 0 {
+		if _, err := p.Lookup(RootIno, "vm"); err != nil && jobs[reasonVolume] == 0 && p.names.nextIno > RootIno && jobs[reasonSnapshot] != 0 {
 			t.Fatalf("crash at %d: the volume is gone and no record says so: %v", k, logOf(t, p))
 		}
 	}

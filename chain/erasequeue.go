@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"slatefs/chain/blockdev"
-	"slatefs/chain/fault"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 )
@@ -19,7 +18,7 @@ func (p *Pool) Ready() <-chan struct{} { return p.ready }
 func (p *Pool) Clean() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.blocks.Counts().Clean * BlockSize
+	return p.blocks.alloc.Counts().Clean * BlockSize
 }
 
 // Next hands out dirty runs of the first job that may be zeroed, in the order of the device, at most maxBytes, and not
@@ -32,11 +31,11 @@ func (p *Pool) Clean() int64 {
 // read-only, or the journal has no room and the checkpoint that would make some failed.
 func (p *Pool) Next(maxBytes int64) (blockdev.Handout, error) {
 	for {
-		r, err := p.getRoom(context.Background(), credit{bytes: sealBytes, frees: true})
+		r, err := p.commits.getRoom(context.Background(), credit{bytes: sealBytes, frees: true})
 		if err != nil {
 			return blockdev.Handout{}, err
 		}
-		h, sealed, err := p.nextRuns(r, maxBytes/BlockSize)
+		h, sealed, err := p.jobs.nextRuns(r, maxBytes/BlockSize)
 		if err != nil || h.Token != 0 || !sealed {
 			return h, err
 		}
@@ -52,41 +51,41 @@ const (
 	oneSeal   = 16
 )
 
-func (p *Pool) nextRuns(r *room, blocks int64) (h blockdev.Handout, sealed bool, err error) {
-	p.structure.Lock()
-	defer p.structure.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	defer p.within(r)()
-	if err := p.writable(); err != nil {
+func (jq *jobQueue) nextRuns(r *room, blocks int64) (h blockdev.Handout, sealed bool, err error) {
+	jq.structure.Lock()
+	defer jq.structure.Unlock()
+	jq.mu.Lock()
+	defer jq.mu.Unlock()
+	defer jq.commits.within(r)()
+	if err := jq.writable(); err != nil {
 		return h, false, err
 	}
-	now := p.opt.Now()
+	now := jq.opt.Now()
 	for at := (omap.Key{}); ; {
-		k, j, ok := p.order.Ceil(at) // a seal may end a job
-		if !ok || j.none && p.demand == 0 {
+		k, j, ok := jq.order.Ceil(at) // a seal may end a job
+		if !ok || j.none && jq.demand == 0 {
 			break
 		}
-		p.mu.step(1)
+		jq.mu.step(1)
 		at = k.Next()
 		if !j.sick.due(now) {
 			continue
 		}
 		if j.readyN == 0 && r.left >= oneSeal {
-			did, err := p.sealJob(j)
+			did, err := jq.sealJob(j)
 			if err != nil {
 				return h, false, err
 			}
 			sealed = sealed || did
 		}
-		if !p.lendable(j) {
+		if !jq.lendable(j) {
 			continue
 		}
-		if h, err = p.handOut(j, blocks); err != nil {
-			_ = p.ailing(j, err) //nolint:errcheck // it is the job's: the others go on
+		if h, err = jq.handOut(j, blocks); err != nil {
+			_ = jq.ailing(j, err) //nolint:errcheck // it is the job's: the others go on
 			continue
 		}
-		p.well(j)
+		jq.well(j)
 		return h, sealed, nil
 	}
 	return blockdev.Handout{}, sealed, nil
@@ -105,16 +104,16 @@ func (j *job) orderKey() omap.Key {
 }
 
 // place changes what a job's place in the order depends on. A job is placed when it is made or loaded.
-func (p *Pool) place(j *job, change func()) {
-	p.order.Delete(j.orderKey())
+func (jq *jobQueue) place(j *job, change func()) {
+	jq.order.Delete(j.orderKey())
 	change()
-	p.order.Set(j.orderKey(), j)
+	jq.order.Set(j.orderKey(), j)
 }
 
 // topRank is the highest rank of all.
-func (p *Pool) topRank() (top uint64) {
+func (jq *jobQueue) topRank() (top uint64) {
 	for _, from := range []omap.Key{{}, {Hi: 1 << 63}} {
-		if _, j, ok := p.order.Ceil(from); ok {
+		if _, j, ok := jq.order.Ceil(from); ok {
 			top = max(top, j.rank)
 		}
 	}
@@ -123,11 +122,11 @@ func (p *Pool) topRank() (top uint64) {
 
 // EraseFirst puts a job before all others, for good. Durable when it returns. ErrNotFound: there is no such job.
 func (p *Pool) EraseFirst(_ Req, id uint64) error {
-	err := p.change(func(time.Time) error {
-		if p.jobs[id] == nil {
+	err := p.works.change(func(time.Time) error {
+		if p.jobs.all[id] == nil {
 			return fmt.Errorf("erase job %d: %w", id, ErrNotFound)
 		}
-		return p.do(&recFirst{id})
+		return p.commits.do(&recFirst{id})
 	})
 	if err != nil {
 		return err
@@ -137,12 +136,12 @@ func (p *Pool) EraseFirst(_ Req, id uint64) error {
 }
 
 // sealJob makes what a job collected its ready part, or what failed, when its time has come.
-func (p *Pool) sealJob(j *job) (bool, error) {
+func (jq *jobQueue) sealJob(j *job) (bool, error) {
 	switch {
 	case j.freshN > 0:
-		return true, p.do(&recSeal{job: j.id})
-	case j.badN > 0 && !p.opt.Now().Before(j.retryAt):
-		return true, p.do(&recSeal{job: j.id, bad: true})
+		return true, jq.commits.do(&recSeal{job: j.id})
+	case j.badN > 0 && !jq.opt.Now().Before(j.retryAt):
+		return true, jq.commits.do(&recSeal{job: j.id, bad: true})
 	}
 	return false, nil
 }
@@ -171,31 +170,31 @@ func (l *list) before(f *meta.Family, k omap.Key) (best omap.Key, ok bool, err e
 }
 
 // retryLater sets the time at which what failed is handed out again.
-func (p *Pool) retryLater(j *job, now time.Time, failed []oldRun) {
+func (jq *jobQueue) retryLater(j *job, now time.Time, failed []oldRun) {
 	wait := time.Second << min(j.retries, 12)
 	j.retryAt = now.Add(wait)
 	j.retries++
-	time.AfterFunc(wait, p.poke) // else nobody asks before something else is freed
-	p.log.Error("erase failed; the blocks stay dirty and are tried again", "pool", p.name, "job", j.id, "blocks", oldBlocks(failed))
+	time.AfterFunc(wait, jq.poke) // else nobody asks before something else is freed
+	jq.log.Error("erase failed; the blocks stay dirty and are tried again", "pool", jq.name, "job", j.id, "blocks", oldBlocks(failed))
 }
 
 // eachJob calls fn for each job in the order in which they are erased, with the plan lock held, which is given up after every
 // so many. What changes its place meanwhile may be met twice, or not at all.
-func (p *Pool) eachJob(some int, fn func(*job)) {
+func (jq *jobQueue) eachJob(some int, fn func(*job)) {
 	for at, more := (omap.Key{}), true; more; {
 		more = false
-		p.mu.Lock()
+		jq.mu.Lock()
 		n := some
-		p.order.Ascend(at, func(k omap.Key, j *job) bool {
+		jq.order.Ascend(at, func(k omap.Key, j *job) bool {
 			if n--; n < 0 {
 				at, more = k, true
 				return false
 			}
-			p.mu.step(1)
+			jq.mu.step(1)
 			fn(j)
 			return true
 		})
-		p.mu.Unlock()
+		jq.mu.Unlock()
 	}
 }
 
@@ -203,14 +202,14 @@ func (p *Pool) eachJob(some int, fn func(*job)) {
 func (p *Pool) EraseJobs() []JobInfo {
 	var out []JobInfo
 	var layers [][]LayerID
-	p.eachJob(pieceLen/2, func(j *job) {
+	p.jobs.eachJob(pieceLen/2, func(j *job) {
 		i := JobInfo{
 			ID: j.id, Volume: j.volume, Layer: j.layer, Reason: j.reason, Since: j.since,
 			Freed: j.freed * BlockSize, Erased: j.erased * BlockSize, Failed: j.badN * BlockSize,
 			Dirty: j.dirtyBlocks() * BlockSize, Kept: j.kept * BlockSize, KeptBy: j.keptBy, None: j.none, First: j.rank > 0,
 			Who: j.who, Released: j.released * BlockSize,
 		}
-		i.State, i.Error = p.jobState(j)
+		i.State, i.Error = p.tree.jobState(j)
 		if j.vol != 0 {
 			i.VolumeUUID = p.VolumeUUID(j.vol)
 		}
@@ -222,37 +221,6 @@ func (p *Pool) EraseJobs() []JobInfo {
 		}
 	}
 	return out
-}
-
-// jobState is what users see of a job's state, and why it is failing.
-func (p *Pool) jobState(j *job) (state, why string) {
-	var w *walk
-	if j.walks > 0 {
-		w = p.failingWalk(j)
-	}
-	switch {
-	case j.sick.failing():
-		if fault.Of(j.sick.err) == fault.Object {
-			return "failed", j.sick.err.Error()
-		}
-		return "failing", j.sick.err.Error()
-	case w != nil:
-		if fault.Of(w.try.err) == fault.Object && j.dirtyBlocks() == 0 {
-			return "failed", w.try.err.Error()
-		}
-		return "failing", w.try.err.Error()
-	case j.none && j.lent.out == 0 && j.walks == 0:
-		return "unscheduled", ""
-	case j.lent.out > 0:
-		return "erasing", ""
-	case j.walks > 0:
-		return "walking", ""
-	case j.badN > 0 && j.dirtyBlocks() == 0:
-		return "failed", ""
-	case j.readyN > 0 && !p.epochs.over(j.epoch):
-		return "waiting", ""
-	}
-	return "queued", ""
 }
 
 // Erasing is what of a volume, or of what it was, is not erased yet, in bytes.
@@ -269,7 +237,7 @@ func (p *Pool) Erasing() map[Ino]Erasing {
 		layers []LayerID
 	}
 	var walked []burials
-	p.eachJob(pieceLen/2, func(j *job) {
+	p.jobs.eachJob(pieceLen/2, func(j *job) {
 		e := out[j.vol]
 		e.Dirty += (j.dirtyBlocks() + j.badN) * BlockSize
 		out[j.vol] = e
@@ -283,7 +251,7 @@ func (p *Pool) Erasing() map[Ino]Erasing {
 			p.mu.Lock()
 			for _, id := range ids {
 				p.mu.step(1)
-				if l := p.layers[id]; l != nil && l.dead && !seen[id] {
+				if l := p.tree.layers[id]; l != nil && l.dead && !seen[id] {
 					seen[id] = true
 					e := out[b.vol]
 					e.Freeing += l.own * BlockSize
@@ -301,7 +269,7 @@ func (p *Pool) Erasing() map[Ino]Erasing {
 func (p *Pool) EraseDrain(ctx context.Context) error {
 	for ctx.Err() == nil {
 		p.mu.Lock()
-		waits, walk := p.walkWaits(), p.walkReady(false)
+		waits, walk := p.tree.walkWaits(), p.tree.walkReady(false)
 		p.mu.Unlock()
 		switch {
 		case waits:
@@ -309,11 +277,11 @@ func (p *Pool) EraseDrain(ctx context.Context) error {
 				return err
 			}
 		case walk != nil:
-			if err := p.walkStep(walk); err != nil {
+			if err := p.works.walkStep(walk); err != nil {
 				return err
 			}
 		default:
-			if did, err := p.sweepStep(true); err != nil || !did {
+			if did, err := p.works.sweepStep(true); err != nil || !did {
 				return err
 			}
 		}

@@ -4,6 +4,11 @@ import (
 	"errors"
 	"fmt"
 
+	"slatefs/alloc"
+	"slatefs/chain/codec"
+	"slatefs/chain/fault"
+	"slatefs/chain/journal"
+	"slatefs/chain/meta"
 	"slatefs/chain/size"
 	"slatefs/chain/super"
 )
@@ -68,3 +73,22 @@ func sizeTooBig(bytes int64) error {
 	}
 	return fmt.Errorf("a size of %s, the largest is %s: %w", size.Format(bytes), size.Format(MaxSize), ErrTooBig)
 }
+
+// wrapCorrupt makes the sentinels of the packages below this one's. What is corrupt is one object's fault, unless it made
+// the pool fail.
+func wrapCorrupt(err error) error {
+	if fault.Of(err) == fault.Pool {
+		return err
+	}
+	for _, e := range []error{
+		codec.ErrCorrupt, super.ErrCorrupt, meta.ErrCorrupt, journal.ErrCorrupt, alloc.ErrCorrupt, alloc.ErrState, alloc.ErrRange, alloc.ErrNamed,
+	} {
+		if errors.Is(err, e) {
+			return fault.Mark(fault.Object, asCorrupt{err})
+		}
+	}
+	return err
+}
+
+// damaged: the page is, and waiting for it helps nobody.
+func damaged(err error) bool { return fault.Of(wrapCorrupt(err)) == fault.Object }

@@ -88,7 +88,7 @@ func readEverything(p *Pool) {
 		}
 	}
 	dirs(RootIno, 0)
-	for id := range p.layers {
+	for id := range p.tree.layers {
 		if s, err := p.Snap(id); err == nil {
 			_, _ = s.ReadAt(b, 0)
 		}

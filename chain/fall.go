@@ -34,18 +34,18 @@ func (p *Pool) ForecastDestroy(ino Ino, names []string, o DestroyOptions) (f Des
 	var vols []Ino
 	var layers []*layer
 	if names == nil {
-		vols, err = p.admitDestroyVolume(ino, o)
+		vols, err = p.removal.admitDestroyVolume(ino, o)
 	} else {
-		layers, vols, err = p.admitDestroy(ino, names, o)
+		layers, vols, err = p.removal.admitDestroy(ino, names, o)
 	}
 	if err != nil {
 		return f, err
 	}
 	for _, v := range vols {
-		layers = append(layers, p.layersOf(v)...)
+		layers = append(layers, p.tree.layersOf(v)...)
 	}
 	gone, seen := map[*layer]bool{}, map[string]bool{}
-	p.eachLayer(layers, func(l *layer) {
+	p.tree.eachLayer(layers, func(l *layer) {
 		if l.held == 0 {
 			gone[l] = true
 			return
@@ -53,7 +53,7 @@ func (p *Pool) ForecastDestroy(ino Ino, names []string, o DestroyOptions) (f Des
 		seen["open files"] = true
 		f.Kept += l.own * BlockSize
 	})
-	x := &fall{p: p, goes: func(l *layer) bool { return l.nameless() || gone[l] }}
+	x := &fall{p: p.tree, goes: func(l *layer) bool { return l.nameless() || gone[l] }}
 	x.find(slices.Collect(maps.Keys(gone)))
 	if err := x.forecast(&f); err != nil {
 		return f, wrapCorrupt(err)
@@ -70,7 +70,7 @@ func (p *Pool) ForecastDestroy(ino Ino, names []string, o DestroyOptions) (f Des
 
 // fall finds what becomes dead when layers go.
 type fall struct {
-	p     *Pool
+	p     *layerTree
 	goes  func(*layer) bool // nothing shows the layer itself any more. It is called under the plan lock
 	lower bool              // a lower bound will do: nothing is intersected
 
@@ -131,7 +131,7 @@ func (x *fall) none(l *layer) bool {
 	}
 	none, known := x.nones[l.vol]
 	if !known {
-		none = x.p.unscheduled(l.vol)
+		none = x.p.names.unscheduled(l.vol)
 		x.nones[l.vol] = none
 	}
 	return none
@@ -337,7 +337,7 @@ func (x *fall) seers(from Ino, names map[string]bool) {
 		if x.goes(l) || !l.head && !l.named {
 			return true
 		}
-		name := x.p.pathOf(l.vol)
+		name := x.p.names.pathOf(l.vol)
 		if l.named {
 			name += "@" + l.name
 		}

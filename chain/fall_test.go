@@ -128,8 +128,8 @@ func unsweptBlocks(t testing.TB, p *Pool) int64 {
 	t.Helper()
 	p.structure.Lock()
 	defer p.structure.Unlock()
-	x := &fall{p: p, goes: (*layer).nameless}
-	x.find(slices.DeleteFunc(slices.Collect(maps.Keys(p.nameless)), func(l *layer) bool { return !l.nameless() }))
+	x := &fall{p: p.tree, goes: (*layer).nameless}
+	x.find(slices.DeleteFunc(slices.Collect(maps.Keys(p.tree.nameless)), func(l *layer) bool { return !l.nameless() }))
 	sum, err := x.count()
 	ok(t, err)
 	return sum.of(func(fallClass) bool { return true })
@@ -145,7 +145,7 @@ type plainFall struct {
 // lost are the blocks of births in (lo, hi] that l, and if it goes all that stays below it, show no more.
 func (x *plainFall) lost(l *layer, lo, hi LayerID) map[alloc.BlockID]bool {
 	out := map[alloc.BlockID]bool{}
-	ok(x.t, l.lost.ascend(x.p.lists, omap.Key{Hi: uint64(lo) + 1}, func(k omap.Key, e entry) bool {
+	ok(x.t, l.lost.ascend(x.p.blocks.lists, omap.Key{Hi: uint64(lo) + 1}, func(k omap.Key, e entry) bool {
 		for i := range e.blocks() {
 			if k.Hi <= uint64(hi) {
 				out[alloc.BlockID(k.Lo)+alloc.BlockID(i)] = true
@@ -194,14 +194,14 @@ func (x *plainFall) dead(l *layer) int64 {
 // much where no clone hangs on it. The pool is at rest.
 func keptHolds(t testing.TB, p *Pool) {
 	t.Helper()
-	p.settleFalls()
+	p.tree.settleFalls()
 	p.structure.Lock()
 	defer p.structure.Unlock()
-	x := &plainFall{t, p, func(l *layer) bool { return l.nameless() || p.counted(l) }}
+	x := &plainFall{t, p, func(l *layer) bool { return l.nameless() || p.tree.counted(l) }}
 	var parts, all int64
 	seen := map[*falling]bool{}
 	forks := false
-	for _, l := range p.layers {
+	for _, l := range p.tree.layers {
 		if !l.dead && x.goes(l) {
 			forks = forks || len(x.left(l)) > 1
 			if !l.nameless() {
@@ -215,7 +215,7 @@ func keptHolds(t testing.TB, p *Pool) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if parts != p.doomedN || p.doomedN > all || !forks && p.doomedN < all {
-		t.Errorf("%d blocks are counted on, %d by parts; %d would fall, forks %v", p.doomedN, parts, all, forks)
+	if parts != p.doomed.blocks || p.doomed.blocks > all || !forks && p.doomed.blocks < all {
+		t.Errorf("%d blocks are counted on, %d by parts; %d would fall, forks %v", p.doomed.blocks, parts, all, forks)
 	}
 }

@@ -52,9 +52,9 @@ func TestFlipPages(t *testing.T) {
 		}
 		leaves := mapLeaves(t, p)
 		pages, flips, lost := 0, 0, 0
-		for _, e := range p.store.Extents() {
+		for _, e := range p.blocks.store.Extents() {
 			for b := e.Start; b < e.End(); b++ {
-				if !p.store.InUse(b) {
+				if !p.blocks.store.InUse(b) {
 					continue
 				}
 				pages++
@@ -80,9 +80,9 @@ func TestFlipPages(t *testing.T) {
 func mapLeaves(t testing.TB, p *Pool) map[alloc.BlockID]bool {
 	t.Helper()
 	leaves := map[alloc.BlockID]bool{}
-	for _, l := range p.layers {
+	for _, l := range p.tree.layers {
 		m, _ := l.top.Bottom()
-		err := p.maps.Pages(m, func(ptr meta.Ptr, _ int64, _ uint8) (bool, error) {
+		err := p.blocks.maps.Pages(m, func(ptr meta.Ptr, _ int64, _ uint8) (bool, error) {
 			if ptr.Twin == 0 {
 				leaves[ptr.Addr] = true
 			}
@@ -92,9 +92,9 @@ func mapLeaves(t testing.TB, p *Pool) map[alloc.BlockID]bool {
 			t.Fatal(err)
 		}
 	}
-	for _, w := range p.walks {
+	for _, w := range p.tree.walks {
 		m, _ := w.source.Bottom()
-		if err := p.maps.Pages(m, func(ptr meta.Ptr, _ int64, _ uint8) (bool, error) { leaves[ptr.Addr] = true; return true, nil }); err != nil {
+		if err := p.blocks.maps.Pages(m, func(ptr meta.Ptr, _ int64, _ uint8) (bool, error) { leaves[ptr.Addr] = true; return true, nil }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,7 +123,7 @@ func TestFlipJournal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from, to := p.super.At.Off, p.journal.Pos().Off
+	from, to := p.supers.super.At.Off, p.commits.journal.Pos().Off
 	if from >= to {
 		t.Fatalf("the journal wraps: from %d to %d", from, to)
 	}

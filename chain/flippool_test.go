@@ -44,7 +44,7 @@ func look(p *Pool) (seen, error) {
 		} else {
 			bad = append(bad, err)
 		}
-		for _, l := range p.byVol[a.Ino] {
+		for _, l := range p.tree.byVol[a.Ino] {
 			if !l.named {
 				continue
 			}

@@ -35,18 +35,18 @@ func (p *Pool) ForecastRollback(ino Ino, name string, force bool) Forecast {
 func (p *Pool) ForecastSet(ino Ino, settings ...Setting) Forecast {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	canonical, err := p.parseSettings(ino, settings)
+	canonical, err := p.namespace.parseSettings(ino, settings)
 	if err != nil {
 		return Forecast{Err: err}
 	}
-	return p.trySettings(ino, canonical)
+	return p.namespace.trySettings(ino, canonical)
 }
 
 // ForecastResize is for Volume.Resize. A smaller size needs nothing but that nobody has it open.
 func (p *Pool) ForecastResize(ino Ino, size int64, force bool) Forecast {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	v, err := p.volume(ino)
+	v, err := p.volumes.volume(ino)
 	if err == nil && (size < 0 || size > MaxSize) {
 		err = sizeTooBig(size)
 	}
@@ -56,17 +56,17 @@ func (p *Pool) ForecastResize(ino Ino, size int64, force bool) Forecast {
 	if err != nil {
 		return Forecast{Err: err}
 	}
-	return p.tryResize(v, size)
+	return p.space.tryResize(v, size)
 }
 
 // ForecastCreate is for Create, SetProps and a Truncate to the size.
 func (p *Pool) ForecastCreate(dir Ino, name string, bytes int64, settings ...Setting) Forecast {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, err := p.admitName(dir, name, ledger.NameWords); err != nil {
+	if _, err := p.namespace.admitName(dir, name, ledger.NameWords); err != nil {
 		return Forecast{Err: err}
 	}
-	to, err := p.newProps(dir, settings)
+	to, err := p.namespace.newProps(dir, settings)
 	if err == nil && (bytes < 0 || bytes > MaxSize) {
 		err = sizeTooBig(bytes)
 	}
@@ -77,38 +77,12 @@ func (p *Pool) ForecastCreate(dir Ino, name string, bytes int64, settings ...Set
 	if to.Auto {
 		like.Refres = blocksOf(bytes)
 	}
-	return p.try(trial{
-		what: fmt.Sprintf("create %s of %s", join(p.pathOf(dir), name), size.Exact(bytes)), why: promise(like),
+	return p.space.try(trial{
+		what: fmt.Sprintf("create %s of %s", join(p.names.pathOf(dir), name), size.Exact(bytes)), why: promise(like),
 		Change: ledger.Change{Do: func() {
-			a := p.ledger.Open(ledger.ID(p.nextIno+1), false, p.account(dir))
-			p.ledger.Set(a, to)
-			p.ledger.Resize(a, blocksOf(bytes))
+			a := p.space.ledger.Open(ledger.ID(p.names.nextIno+1), false, p.space.account(dir))
+			p.space.ledger.Set(a, to)
+			p.space.ledger.Resize(a, blocksOf(bytes))
 		}},
 	})
-}
-
-// newProps are the properties of a volume that would be made in a directory with settings.
-func (p *Pool) newProps(dir Ino, settings []Setting) (to ledger.Props, err error) {
-	v, err := p.prop(dir, propRefreservation)
-	if err != nil {
-		return to, err
-	}
-	takeProp(&to, false, v.Name, v.Value)
-	for _, s := range settings {
-		d, err := PropertyNamed(s.Name)
-		switch {
-		case err != nil:
-		case d.On&OnVolume == 0:
-			err = fmt.Errorf("%s is a property of %v: %w", s.Name, d.On, ErrInvalid)
-		default:
-			var val string
-			if val, err = d.Parse(s.Value, OnVolume); err == nil {
-				takeProp(&to, false, s.Name, val)
-			}
-		}
-		if err != nil {
-			return to, err
-		}
-	}
-	return to, nil
 }

@@ -134,8 +134,8 @@ func emptyPool() *Pool {
 	s := goldenSuper()
 	p := newPool(devtest.New(s.Size(), 512), Options{Now: newClock().now, ReadOnly: true}, s, 0)
 	l := &layer{id: 5, top: overlay.Settled(meta.Map{})}
-	p.layers[l.id] = l
-	p.jobs[7] = &job{id: 7}
+	p.tree.layers[l.id] = l
+	p.jobs.all[7] = &job{id: 7}
 	return p
 }
 
@@ -152,24 +152,24 @@ func FuzzRows(f *testing.F) {
 		var err error
 		switch catalog.Kind(kind) {
 		case catalog.Layer:
-			if _, err = p.loadLayer(9, in); err == nil {
-				l := p.layers[9]
+			if _, err = p.persist.loadLayer(9, in); err == nil {
+				l := p.tree.layers[9]
 				if l.size < 0 || l.size > MaxSize || l.own < 0 || l.refer < 0 {
 					t.Fatalf("layer %+v", l)
 				}
 			}
 		case catalog.Job:
-			if err = p.loadJob(8, in); err == nil && (p.dirtyN < 0 || p.jobs[8].kept < 0 || p.jobs[8].kept*BlockSize < 0) {
-				t.Fatalf("%d dirty blocks, %d kept", p.dirtyN, p.jobs[8].kept)
+			if err = p.persist.loadJob(8, in); err == nil && (p.jobs.dirtyN < 0 || p.jobs.all[8].kept < 0 || p.jobs.all[8].kept*BlockSize < 0) {
+				t.Fatalf("%d dirty blocks, %d kept", p.jobs.dirtyN, p.jobs.all[8].kept)
 			}
 		case catalog.Walk:
-			if err = p.loadWalk(8, in); err == nil && (p.walks[8].next < 0 || p.walks[8].pages < 0) {
-				t.Fatalf("walk %+v", p.walks[8])
+			if err = p.persist.loadWalk(8, in); err == nil && (p.tree.walks[8].next < 0 || p.tree.walks[8].pages < 0) {
+				t.Fatalf("walk %+v", p.tree.walks[8])
 			}
 		case catalog.Window:
-			err = wrapCorrupt(p.loadWindow(0, in))
+			err = wrapCorrupt(p.blocks.loadWindow(0, in))
 		case catalog.Answer:
-			err = p.answers.unmarshal(in)
+			err = p.names.answers.unmarshal(in)
 		case catalog.Property:
 			var a ledger.Props
 			name, val, perr := parseProp(in)
@@ -179,12 +179,12 @@ func FuzzRows(f *testing.F) {
 			}
 		case catalog.Log, catalog.Daily:
 			var l logRow
-			if err = l.unmarshal(in); err == nil && p.record(meta.Key{Hi: uint64(kind) << 56}, &l).Freed < 0 {
+			if err = l.unmarshal(in); err == nil && p.jobs.record(meta.Key{Hi: uint64(kind) << 56}, &l).Freed < 0 {
 				t.Fatalf("%+v", l)
 			}
 		case catalog.Doomed:
-			if err = p.noteDoomed(9, in); err == nil && (p.doomed[9].size < 0 || p.doomed[9].size > MaxSize) {
-				t.Fatalf("%+v", p.doomed[9])
+			if err = p.tree.noteDoomed(9, in); err == nil && (p.doomed.rows[9].size < 0 || p.doomed.rows[9].size > MaxSize) {
+				t.Fatalf("%+v", p.doomed.rows[9])
 			}
 		case catalog.Orphan:
 			var o spot

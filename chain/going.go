@@ -2,7 +2,6 @@ package chain
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"slatefs/chain/catalog"
@@ -32,27 +31,27 @@ type burden struct {
 }
 
 // burdenOf looks what an inode has. The plan lock is held.
-func (p *Pool) burdenOf(ino Ino, n *inode) (b burden, err error) {
-	b.xattrs, err = p.someRows(catalog.Xattr, ino, xattrsAtOnce+1)
+func (rm *remover) burdenOf(ino Ino, n *inode) (b burden, err error) {
+	b.xattrs, err = rm.someRows(catalog.Xattr, ino, xattrsAtOnce+1)
 	if err != nil {
 		return b, err
 	}
 	switch n.typ {
 	case TypeFile:
-		for id, d := range p.doomed {
-			p.mu.step(1)
+		for id, d := range rm.doomed.rows {
+			rm.mu.step(1)
 			if d.vol == ino && d.layer != 0 && len(b.kept) <= keptAtOnce {
 				b.kept = append(b.kept, id)
 			}
 		}
-		for _, l := range p.byVol[ino] {
-			p.mu.step(1)
+		for _, l := range rm.tree.byVol[ino] {
+			rm.mu.step(1)
 			if l.held > 0 && !l.kept && len(b.held) <= heldAtOnce {
 				b.held = append(b.held, l)
 			}
 		}
 	case TypeDir:
-		b.orphans = p.ledger.Below(p.account(ino), orphansAtOnce+1)
+		b.orphans = rm.space.ledger.Below(rm.space.account(ino), orphansAtOnce+1)
 	case TypeSymlink:
 	}
 	return b, nil
@@ -64,13 +63,13 @@ func (b *burden) light() bool {
 }
 
 // someRows lists the keys of up to most rows of an inode.
-func (p *Pool) someRows(kind catalog.Kind, ino Ino, most int) (keys []meta.Key, err error) {
+func (rm *remover) someRows(kind catalog.Kind, ino Ino, most int) (keys []meta.Key, err error) {
 	from := catalog.Key(kind, uint64(ino))
-	err = p.cat.Scan(from, func(k meta.Key, _ []byte) bool {
+	err = rm.names.cat.Scan(from, func(k meta.Key, _ []byte) bool {
 		if k.Hi != from.Hi || len(keys) >= most {
 			return false
 		}
-		p.mu.step(1)
+		rm.mu.step(1)
 		keys = append(keys, k)
 		return true
 	})
@@ -78,53 +77,53 @@ func (p *Pool) someRows(kind catalog.Kind, ino Ino, most int) (keys []meta.Key, 
 }
 
 // remove takes an inode away with all it has, or as much as one batch may, and then it is going. at is where it was.
-func (p *Pool) remove(r Req, ino Ino, n *inode, at spot, now time.Time) error {
-	b, err := p.burdenOf(ino, n)
+func (rm *remover) remove(r Req, ino Ino, n *inode, at spot, now time.Time) error {
+	b, err := rm.burdenOf(ino, n)
 	if err != nil {
 		return err
 	}
 	if b.light() {
-		return p.erase(r, ino, n, &b, now)
+		return rm.erase(r, ino, n, &b, now)
 	}
 	n.parent, n.name, n.ctime = 0, "", now
-	if err := p.putInode(ino, n); err != nil {
+	if err := rm.names.putInode(ino, n); err != nil {
 		return err
 	}
 	at.name, at.who = "", r.who()
-	if err := p.putOrphan(ino, at); err != nil {
+	if err := rm.putOrphan(ino, at); err != nil {
 		return err
 	}
-	if v := p.vols[ino]; v != nil {
+	if v := rm.plans.vols[ino]; v != nil {
 		v.gone = true
-		delete(p.vols, ino)
+		delete(rm.plans.vols, ino)
 	}
-	p.going[ino] = &backoff{}
-	p.poke()
+	rm.names.going[ino] = &backoff{}
+	rm.poke()
 	return nil
 }
 
 // finishGoing takes away what is going.
-func (p *Pool) finishGoing() error {
+func (rm *remover) finishGoing() error {
 	for {
-		p.mu.Lock()
-		first := p.firstGoing()
-		p.mu.Unlock()
+		rm.mu.Lock()
+		first := rm.firstGoing()
+		rm.mu.Unlock()
 		if first == 0 {
 			return nil
 		}
-		if err := p.change(func(now time.Time) error { return p.noteGoing(first, p.goStep(first, now)) }); err != nil {
+		if err := rm.works.change(func(now time.Time) error { return rm.noteGoing(first, rm.goStep(first, now)) }); err != nil {
 			return err
 		}
 	}
 }
 
 // noteGoing notes how a step ended of what is going. What cannot be done now keeps nothing else that is going.
-func (p *Pool) noteGoing(ino Ino, err error) error {
-	b := p.going[ino]
+func (rm *remover) noteGoing(ino Ino, err error) error {
+	b := rm.names.going[ino]
 	if b == nil { // gone
 		return err
 	}
-	p.noteTry(b, "the removal of "+p.pathOf(ino), err)
+	rm.health.noteTry(b, "the removal of "+rm.names.pathOf(ino), err)
 	if passing(err) {
 		return nil
 	}
@@ -132,10 +131,10 @@ func (p *Pool) noteGoing(ino Ino, err error) error {
 }
 
 // firstGoing is the first of what is going whose time to be tried has come.
-func (p *Pool) firstGoing() (first Ino) {
-	for ino, b := range p.going {
-		p.mu.step(1)
-		if p.mayTry(b) && (first == 0 || ino < first) {
+func (rm *remover) firstGoing() (first Ino) {
+	for ino, b := range rm.names.going {
+		rm.mu.step(1)
+		if rm.health.mayTry(b) && (first == 0 || ino < first) {
 			first = ino
 		}
 	}
@@ -143,77 +142,69 @@ func (p *Pool) firstGoing() (first Ino) {
 }
 
 // goStep is one step of what is going. It ends with the inode.
-func (p *Pool) goStep(ino Ino, now time.Time) error {
-	n, err := p.inode(ino)
+func (rm *remover) goStep(ino Ino, now time.Time) error {
+	n, err := rm.names.inode(ino)
 	if errors.Is(err, ErrNotFound) {
-		p.forgetTry(p.going[ino])
-		delete(p.going, ino)
+		rm.health.forgetTry(rm.names.going[ino])
+		delete(rm.names.going, ino)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	b, err := p.burdenOf(ino, n)
-	at, _ := p.lostPlace(ino)
+	b, err := rm.burdenOf(ino, n)
+	at, _ := rm.names.lostPlace(ino)
 	switch {
 	case err != nil:
 		return err
 	case b.light():
-		p.forgetTry(p.going[ino])
-		delete(p.going, ino)
+		rm.health.forgetTry(rm.names.going[ino])
+		delete(rm.names.going, ino)
 		n.parent = at.dir // what a directory is still charged for goes where it was
-		return p.erase(Req{said: at.who}, ino, n, &b, now)
+		return rm.erase(Req{said: at.who}, ino, n, &b, now)
 	case len(b.xattrs) > xattrsAtOnce:
-		return p.dropAttrs(ino, b.xattrs[:xattrsAtOnce])
+		return rm.dropAttrs(ino, b.xattrs[:xattrsAtOnce])
 	case len(b.kept) > keptAtOnce:
-		return p.dropKept(b.kept[:keptAtOnce])
+		return rm.dropKept(b.kept[:keptAtOnce])
 	case len(b.held) > heldAtOnce:
 		for _, l := range b.held[:heldAtOnce] {
-			if err := p.do(&recUnname{l.id, true, now, at.who}); err != nil {
+			if err := rm.commits.do(&recUnname{l.id, true, now, at.who}); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	return p.rehomeOrphans(b.orphans[:orphansAtOnce], at.dir)
+	return rm.rehomeOrphans(b.orphans[:orphansAtOnce], at.dir)
 }
 
 // dropAttrs takes rows of attributes away, and what their inode is charged for them.
-func (p *Pool) dropAttrs(ino Ino, keys []meta.Key) error {
+func (rm *remover) dropAttrs(ino Ino, keys []meta.Key) error {
 	for _, k := range keys {
-		v, _, err := p.cat.Get(k)
+		v, _, err := rm.names.cat.Get(k)
 		if err != nil {
 			return wrapCorrupt(err)
 		}
-		if err := p.do(&recPut{key: k, was: v}); err != nil {
+		if err := rm.commits.do(&recPut{key: k, was: v}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *Pool) dropRows(keys []meta.Key) error {
+func (rm *remover) dropRows(keys []meta.Key) error {
 	for _, k := range keys {
-		if err := p.do(&recPut{key: k}); err != nil {
+		if err := rm.commits.do(&recPut{key: k}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *Pool) dropKept(ids []uint64) error {
+func (rm *remover) dropKept(ids []uint64) error {
 	for _, id := range ids {
-		if err := p.do(&recPut{key: catalog.Key(catalog.Doomed, id)}); err != nil {
+		if err := rm.commits.do(&recPut{key: catalog.Key(catalog.Doomed, id)}); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// notGoing is the error for who asks for something that is going.
-func (p *Pool) notGoing(ino Ino) error {
-	if _, going := p.going[ino]; going {
-		return fmt.Errorf("inode %d: is no more: %w", ino, ErrGone)
 	}
 	return nil
 }

@@ -13,9 +13,9 @@ import (
 func plantXattrs(t testing.TB, p *Pool, ino Ino, n int) {
 	t.Helper()
 	for i := 0; i < n; {
-		ok(t, p.change(func(now time.Time) error {
+		ok(t, p.works.change(func(now time.Time) error {
 			for range 32 {
-				if err := p.putXattr(ino, fmt.Sprintf("user.%d", i), []byte("value")); err != nil {
+				if err := p.namespace.putXattr(ino, fmt.Sprintf("user.%d", i), []byte("value")); err != nil {
 					return err
 				}
 				i++
@@ -29,7 +29,7 @@ func xattrRows(t testing.TB, p *Pool) (n int) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ok(t, p.cat.Each(catalog.Xattr, func(uint64, []byte) error { n++; return nil }))
+	ok(t, p.names.cat.Each(catalog.Xattr, func(uint64, []byte) error { n++; return nil }))
 	return n
 }
 
@@ -58,23 +58,23 @@ func TestRemoveOfManyAttributes(t *testing.T) {
 
 // removeSlowly is Unlink, with a commit after each step, and more between them.
 func removeSlowly(p *Pool, name string, between func()) error {
-	err := p.change(func(now time.Time) error {
-		e, err := p.find(RootIno, name)
+	err := p.works.change(func(now time.Time) error {
+		e, err := p.names.find(RootIno, name)
 		if err != nil {
 			return err
 		}
-		return p.unlink(Req{}, RootIno, e, now)
+		return p.removal.unlink(Req{}, RootIno, e, now)
 	})
 	for err == nil {
 		if err = p.Flush(); err != nil {
 			return err
 		}
 		between()
-		first := p.firstGoing()
+		first := p.removal.firstGoing()
 		if first == 0 {
-			return p.reapAll()
+			return p.removal.reapAll()
 		}
-		err = p.change(func(now time.Time) error { return p.goStep(first, now) })
+		err = p.works.change(func(now time.Time) error { return p.removal.goStep(first, now) })
 	}
 	return err
 }
@@ -114,8 +114,8 @@ func TestRemovalInStepsThenCrash(t *testing.T) {
 			if names, err := p.ListXattr(a.Ino); err != nil || len(names) < want {
 				t.Fatalf("crash at %d: %d attributes, %v", k, len(names), err)
 			}
-		} else if n := xattrRows(t, p); n > 0 || len(p.layers) > 0 && len(p.heads) > 0 {
-			t.Fatalf("crash at %d: %d rows of attributes are left, heads %v", k, n, p.heads)
+		} else if n := xattrRows(t, p); n > 0 || len(p.tree.layers) > 0 && len(p.tree.heads) > 0 {
+			t.Fatalf("crash at %d: %d rows of attributes are left, heads %v", k, n, p.tree.heads)
 		}
 		ok(t, p.SetProps(Req{}, RootIno, Setting{Name: PropDestroyDelay, Value: "7d"}))
 		mustCheck(t, p)
@@ -137,7 +137,7 @@ func TestGoingIsOutOfReach(t *testing.T) {
 	ok(t, err)
 	plantXattrs(t, p, a.Ino, 200)
 	ok(t, removeSlowly(p, "f", func() {
-		if p.firstGoing() == 0 {
+		if p.removal.firstGoing() == 0 {
 			return
 		}
 		wantErr(t, "attribute", p.SetXattr(Req{}, v.ino, "user.late", nil, 0), ErrGone)
@@ -148,7 +148,7 @@ func TestGoingIsOutOfReach(t *testing.T) {
 		wantErr(t, "write", err, ErrGone)
 	}))
 	ok(t, removeSlowly(p, "d", func() {
-		if p.firstGoing() == 0 {
+		if p.removal.firstGoing() == 0 {
 			return
 		}
 		_, err := p.Mkdir(Req{}, a.Ino, "late", 0o755)
@@ -170,7 +170,7 @@ func TestGoingIsOutOfReach(t *testing.T) {
 	}
 	ok(t, p.Unlink(Req{}, RootIno, "kept"))
 	for _, d := range p.Destroyed() {
-		ok(t, p.expire(d.ID))
+		ok(t, p.removal.expire(d.ID))
 	}
 	if n := xattrRows(t, p); n > 0 {
 		t.Errorf("%d rows of attributes are left", n)
@@ -202,7 +202,7 @@ func TestRemoveWithManyOpen(t *testing.T) {
 	for i := range 60 {
 		write(t, v, fill(byte(i), 4096), int64(i)*4096)
 		mustSnapshot(t, v, fmt.Sprint("s", i))
-		l, err := p.snapshot(v.ino, fmt.Sprint("s", i))
+		l, err := p.tree.snapshot(v.ino, fmt.Sprint("s", i))
 		ok(t, err)
 		ok(t, p.OpenSnap(l.id))
 		held = append(held, l.id)
@@ -222,7 +222,7 @@ func TestRemoveWithManyOpen(t *testing.T) {
 	}
 	ok(t, p.SetProps(Req{}, RootIno, Setting{Name: PropDestroyDelay, Value: "0"}))
 	eraseAll(t, p)
-	if len(p.layers) > 0 {
-		t.Errorf("%d layers are left", len(p.layers))
+	if len(p.tree.layers) > 0 {
+		t.Errorf("%d layers are left", len(p.tree.layers))
 	}
 }

@@ -136,12 +136,12 @@ func goldenRows() []goldenRow {
 	dir := inode{typ: TypeDir, mode: 0o755, mtime: goldenTime, ctime: goldenTime, btime: goldenTime, entries: 5, dirs: 2}
 	link := inode{typ: TypeSymlink, mode: 0o777, parent: 1, name: "to", mtime: goldenTime, link: 8}
 	l := &layer{
-		id: 9, parent: p.layers[5], vol: 2, name: "daily", named: true, size: 1 << 40, own: 6, refer: 7, lostHere: 3, created: goldenTime, who: "uid 0",
+		id: 9, parent: p.tree.layers[5], vol: 2, name: "daily", named: true, size: 1 << 40, own: 6, refer: 7, lostHere: 3, created: goldenTime, who: "uid 0",
 		was: origin{2, "disk.raw", true},
 	}
 	l.lost.trees = []meta.Tree{goldenTree(3), goldenTree(4)}
 	lr := rowOf(l)
-	gone := rowOf(&layer{id: 10, parent: p.layers[5], dir: 300, own: 6, refer: 7, created: goldenTime})
+	gone := rowOf(&layer{id: 10, parent: p.tree.layers[5], dir: 300, own: 6, refer: 7, created: goldenTime})
 	j := &job{id: 8, vol: 2, volume: "disk.raw", layer: "daily", reason: reasonSnapshot, who: "uid 0", since: goldenTime, freshN: 1, readyN: 2, badN: 3, freed: 10, erased: 4}
 	j.cursor.Hi, j.cursor.Lo = 4, 1000
 	j.story = story{
@@ -155,7 +155,7 @@ func goldenRows() []goldenRow {
 	parted.apart.Set(omap.Key{Hi: 4, Lo: 1000}, 3)
 	parted.apart.Set(omap.Key{Hi: 1<<48 - 1, Lo: 1 << 39}, 1)
 	pr := rowOfJob(parted)
-	w := &walk{id: 8, layer: p.layers[5], job: p.jobs[7], burial: true, next: 8192, pages: 4096}
+	w := &walk{id: 8, layer: p.tree.layers[5], job: p.jobs.all[7], burial: true, next: 8192, pages: 4096}
 	wr := rowOfWalk(w)
 	ans := answers{ring: []recAnswer{{1, 2, 3}, {1 << 50, 0, 300}}}
 	return []goldenRow{
@@ -258,21 +258,21 @@ func TestGoldenRows(t *testing.T) {
 				again = n.marshal()
 			}
 		case catalog.Layer:
-			if _, err = p.loadLayer(9, r.val); err == nil {
-				l := p.layers[9]
-				l.parent = p.layers[5]
+			if _, err = p.persist.loadLayer(9, r.val); err == nil {
+				l := p.tree.layers[9]
+				l.parent = p.tree.layers[5]
 				row := rowOf(l)
 				again = row.marshal(l.top.Base())
 			}
 		case catalog.Job:
-			if err = p.loadJob(8, r.val); err == nil {
-				j := p.jobs[8]
+			if err = p.persist.loadJob(8, r.val); err == nil {
+				j := p.jobs.all[8]
 				row := rowOfJob(j)
 				again = row.marshal()
 			}
 		case catalog.Walk:
-			if err = p.loadWalk(8, r.val); err == nil {
-				row := rowOfWalk(p.walks[8])
+			if err = p.persist.loadWalk(8, r.val); err == nil {
+				row := rowOfWalk(p.tree.walks[8])
 				again = row.marshal(row.source.Base())
 			}
 		case catalog.Log:

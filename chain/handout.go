@@ -87,21 +87,21 @@ func (j *job) left(k omap.Key, n int64, from omap.Key, fn func(b alloc.BlockID, 
 }
 
 // lendable: something of the ready part may be handed out. The plan lock is held.
-func (p *Pool) lendable(j *job) bool {
-	return j.readyN > j.lent.out && p.epochs.over(j.epoch) && p.durable >= j.lsn && j.lent.open.Len()+j.apart.Len() < maxLent
+func (jq *jobQueue) lendable(j *job) bool {
+	return j.readyN > j.lent.out && jq.plans.epochs.over(j.epoch) && jq.commits.durable >= j.lsn && j.lent.open.Len()+j.apart.Len() < maxLent
 }
 
 // handOut takes up to n blocks of a job's ready part: what was given back, else from where the last call stopped. On error
 // nothing has changed. The structure lock and the plan lock are held.
-func (p *Pool) handOut(j *job, n int64) (blockdev.Handout, error) {
-	runs, next, err := p.takeBack(j, n), j.lent.next, error(nil)
+func (jq *jobQueue) handOut(j *job, n int64) (blockdev.Handout, error) {
+	runs, next, err := jq.takeBack(j, n), j.lent.next, error(nil)
 	if len(runs) == 0 {
-		runs, next, err = p.takeNext(j, n)
+		runs, next, err = jq.takeNext(j, n)
 	}
 	for _, r := range runs {
-		p.mu.step(1)
+		jq.mu.step(1)
 		if err == nil {
-			err = p.allInUse(r.dev, r.n)
+			err = jq.allInUse(r.dev, r.n)
 		}
 	}
 	if err == nil && len(runs) == 0 {
@@ -110,9 +110,9 @@ func (p *Pool) handOut(j *job, n int64) (blockdev.Handout, error) {
 	if err != nil {
 		return blockdev.Handout{}, err
 	}
-	p.lastToken++
-	h, out := &handout{job: j}, blockdev.Handout{Token: p.lastToken, Job: j.id}
-	p.handouts[out.Token] = h
+	jq.lastToken++
+	h, out := &handout{job: j}, blockdev.Handout{Token: jq.lastToken, Job: j.id}
+	jq.handouts[out.Token] = h
 	for _, r := range runs {
 		k := entryKey(r.birth, r.dev)
 		j.lent.back.Delete(k)
@@ -127,13 +127,13 @@ func (p *Pool) handOut(j *job, n int64) (blockdev.Handout, error) {
 }
 
 // takeBack lists up to n blocks that were given back. Of the last run what is too much goes back by itself.
-func (p *Pool) takeBack(j *job, n int64) (runs []oldRun) {
+func (jq *jobQueue) takeBack(j *job, n int64) (runs []oldRun) {
 	j.lent.back.Ascend(omap.Key{}, func(k omap.Key, m int64) bool {
-		p.mu.step(1)
+		jq.mu.step(1)
 		take := min(m, n)
 		runs = append(runs, oldRun{alloc.BlockID(k.Lo), take, LayerID(k.Hi)})
 		n -= take
-		return n > 0 && len(runs) < p.walkRuns()
+		return n > 0 && len(runs) < jq.walkRuns()
 	})
 	if k := len(runs) - 1; k >= 0 {
 		last := runs[k]
@@ -147,37 +147,37 @@ func (p *Pool) takeBack(j *job, n int64) (runs []oldRun) {
 }
 
 // takeNext lists up to n blocks of ready that were never handed out, and where the list goes on.
-func (p *Pool) takeNext(j *job, n int64) (runs []oldRun, next omap.Key, err error) {
+func (jq *jobQueue) takeNext(j *job, n int64) (runs []oldRun, next omap.Key, err error) {
 	if next = j.lent.next; next.Less(j.cursor) { // it was loaded, or replayed
 		next = j.cursor
 	}
 	from := next
-	if k, ok, err := j.ready.before(p.lists, from); err != nil {
+	if k, ok, err := j.ready.before(jq.blocks.lists, from); err != nil {
 		return nil, next, err
 	} else if ok { // the entry that next divides begins before it
 		from = k
 	}
 	start := next
-	err = j.ready.ascend(p.lists, from, func(k omap.Key, e entry) bool {
-		p.mu.step(1)
+	err = j.ready.ascend(jq.blocks.lists, from, func(k omap.Key, e entry) bool {
+		jq.mu.step(1)
 		return e.page || j.left(k, e.n, start, func(b alloc.BlockID, m int64) bool {
 			take := min(m, n)
 			runs = append(runs, oldRun{b, take, LayerID(k.Hi)})
 			n -= take
 			next = omap.Key{Hi: k.Hi, Lo: uint64(b) + uint64(take)}
-			return n > 0 && len(runs) < p.walkRuns()
+			return n > 0 && len(runs) < jq.walkRuns()
 		})
 	})
 	return runs, next, err
 }
 
 // allInUse looks before anything is zeroed: what a list says and the groups deny is corruption, not work.
-func (p *Pool) allInUse(b alloc.BlockID, n int64) error {
+func (jq *jobQueue) allInUse(b alloc.BlockID, n int64) error {
 	for end := b + alloc.BlockID(n); b < end; {
-		st, err := p.blocks.State(b)
+		st, err := jq.blocks.alloc.State(b)
 		var u *alloc.UnloadedError
 		if errors.As(err, &u) {
-			if err = p.loadGroup(u.Group); err == nil {
+			if err = jq.blocks.loadGroup(u.Group); err == nil {
 				continue
 			}
 		}
@@ -202,8 +202,8 @@ func (p *Pool) allInUse(b alloc.BlockID, n int64) error {
 func (p *Pool) Report(d blockdev.Done, how How) (left blockdev.Done, err error) {
 	for more := true; more && err == nil; more = len(d.Zeroed)+len(d.Failed) > 0 {
 		var r *room
-		if r, err = p.getRoom(context.Background(), credit{bytes: reportBytes + p.stepBytes(), frees: true}); err == nil {
-			d, err = p.reportSome(r, d, how)
+		if r, err = p.commits.getRoom(context.Background(), credit{bytes: reportBytes + p.stepBytes(), frees: true}); err == nil {
+			d, err = p.jobs.reportSome(r, d, how)
 		}
 	}
 	return d, err
@@ -213,28 +213,28 @@ func (p *Pool) Report(d blockdev.Done, how How) (left blockdev.Done, err error) 
 const reportBytes = 2 << 10
 
 // reportSome takes as much as one record may have, and returns the rest.
-func (p *Pool) reportSome(r *room, d blockdev.Done, how How) (blockdev.Done, error) {
-	p.structure.Lock()
-	defer p.structure.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	defer p.within(r)()
-	if err := p.writable(); err != nil {
+func (jq *jobQueue) reportSome(r *room, d blockdev.Done, how How) (blockdev.Done, error) {
+	jq.structure.Lock()
+	defer jq.structure.Unlock()
+	jq.mu.Lock()
+	defer jq.mu.Unlock()
+	defer jq.commits.within(r)()
+	if err := jq.writable(); err != nil {
 		return d, err
 	}
-	h := p.handouts[d.Token]
+	h := jq.handouts[d.Token]
 	if h == nil {
 		fault.Misuse("one owner: a report of hand-out %d, which is not open", d.Token)
 	}
 	j := h.job
-	now := p.opt.Now()
-	if err := p.logReadable(j, now); err != nil {
+	now := jq.opt.Now()
+	if err := jq.logReadable(j, now); err != nil {
 		j.mute = true
-		return d, p.ailing(j, err)
+		return d, jq.ailing(j, err)
 	}
 	if j.mute { // what was wrong with it was that
 		j.mute = false
-		p.well(j)
+		jq.well(j)
 	}
 	rest := d
 	var zeroed, failed []oldRun
@@ -242,9 +242,9 @@ func (p *Pool) reportSome(r *room, d blockdev.Done, how How) (blockdev.Done, err
 		from *[]blockdev.Extent
 		to   *[]oldRun
 	}{{&rest.Zeroed, &zeroed}, {&rest.Failed, &failed}} {
-		for len(*part.from) > 0 && len(zeroed)+len(failed) < p.walkRuns() {
+		for len(*part.from) > 0 && len(zeroed)+len(failed) < jq.walkRuns() {
 			var r oldRun
-			p.mu.step(1)
+			jq.mu.step(1)
 			r, *part.from = h.take(*part.from, d.Token)
 			*part.to = append(*part.to, r)
 		}
@@ -252,13 +252,13 @@ func (p *Pool) reportSome(r *room, d blockdev.Done, how How) (blockdev.Done, err
 	if len(zeroed)+len(failed) == 0 {
 		return rest, nil
 	}
-	p.closeIfDone(d.Token, h)
+	jq.closeIfDone(d.Token, h)
 	if len(failed) > 0 {
-		p.retryLater(j, now, failed)
+		jq.retryLater(j, now, failed)
 	}
 	told := how != j.said
 	j.said = how
-	return rest, p.do(j.worked(zeroed, failed, now, told, how))
+	return rest, jq.commits.do(j.worked(zeroed, failed, now, told, how))
 }
 
 // worked is the record of a report. What it reports is open no more.
@@ -320,9 +320,9 @@ func (h *handout) split(b alloc.BlockID, n int64) {
 	}
 }
 
-func (p *Pool) closeIfDone(tok blockdev.Token, h *handout) {
+func (jq *jobQueue) closeIfDone(tok blockdev.Token, h *handout) {
 	if h.runs.Len() == 0 {
-		delete(p.handouts, tok)
+		delete(jq.handouts, tok)
 	}
 }
 
@@ -331,7 +331,7 @@ func (p *Pool) closeIfDone(tok blockdev.Token, h *handout) {
 func (p *Pool) GiveBack(tok blockdev.Token) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	h := p.handouts[tok]
+	h := p.jobs.handouts[tok]
 	if h == nil {
 		return
 	}
@@ -343,7 +343,7 @@ func (p *Pool) GiveBack(tok blockdev.Token) {
 		h.job.lent.out -= r.n
 		return true
 	})
-	delete(p.handouts, tok)
+	delete(p.jobs.handouts, tok)
 	p.poke()
 }
 
@@ -361,4 +361,37 @@ func plainRuns(rs []oldRun) []alloc.Run {
 		out = append(out, alloc.Run{Start: r.dev, Len: r.n})
 	}
 	return out
+}
+
+// workOff takes a report into a job: what is zero is clean, what failed waits in bad.
+func (jq *jobQueue) workOff(j *job, zeroed, failed []alloc.Run, when time.Time, told bool, how How) error {
+	jq.mu.step(len(zeroed) + len(failed))
+	for _, run := range zeroed {
+		if err := jq.blocks.alloc.Set(run, alloc.InUse, alloc.Clean); err != nil {
+			return err
+		}
+		if run.Len > j.readyN {
+			return fmt.Errorf("erase job %d: %d blocks erased of %d: %w", j.id, run.Len, j.readyN, ErrCorrupt)
+		}
+		j.readyN -= run.Len
+		j.erased += run.Len
+		jq.addDirty(j, -run.Len)
+		jq.cleaned += run.Len
+	}
+	for _, run := range failed {
+		if run.Len <= 0 || run.Len > j.readyN || run.Start >= alloc.BlockID(jq.blocks.alloc.Total()) {
+			return fmt.Errorf("erase job %d: failed at %d+%d, %d queued: %w", j.id, run.Start, run.Len, j.readyN, ErrCorrupt)
+		}
+		j.bad.add(0, run.Start, entry{n: run.Len})
+		j.readyN -= run.Len
+		j.badN += run.Len
+		jq.addDirty(j, -run.Len)
+		jq.failedN += run.Len
+	}
+	j.dirty = true
+	if err := jq.zeroedBy(j, runBlocks(zeroed), when, told, how); err != nil {
+		return err
+	}
+	jq.endJob(j)
+	return nil
 }

@@ -132,7 +132,7 @@ func TestMergedUnderAReadPlan(t *testing.T) {
 			write(t, v, fill('o', 16<<10), 0)
 			r, destroy := setUp(t, p, v)
 			var pl Plan
-			ok(t, p.until(func() (Need, error) { return r.PlanRead(&pl, 0, 16<<10) }))
+			ok(t, p.volumes.until(func() (Need, error) { return r.PlanRead(&pl, 0, 16<<10) }))
 			ok(t, destroy())
 			ok(t, p.Flush())
 			own := v.head().own
@@ -140,7 +140,7 @@ func TestMergedUnderAReadPlan(t *testing.T) {
 			_, err := eraseSome(p, 64<<10)
 			ok(t, err)
 			got := make([]byte, 16<<10)
-			_, err = p.readSpans(&pl, got)
+			_, err = p.volumes.readSpans(&pl, got)
 			ok(t, err)
 			if !bytes.Equal(got, fill('o', 16<<10)) {
 				t.Errorf("the plan reads what was written after it was made")
@@ -150,7 +150,7 @@ func TestMergedUnderAReadPlan(t *testing.T) {
 				t.Errorf("the head owns %d blocks, %d after the write, want 4 and 4", own, h.own)
 			}
 			var in Plan
-			ok(t, p.until(func() (Need, error) { return v.PlanWrite(&in, 0, 4<<10) }))
+			ok(t, p.volumes.until(func() (Need, error) { return v.PlanWrite(&in, 0, 4<<10) }))
 			if !in.InPlace {
 				t.Errorf("with the plan closed, a block of the merged layer is not written in place")
 			}

@@ -31,31 +31,31 @@ func (o Options) mayHold(s *super.Block) error {
 }
 
 // holder is what the next superblock says. The plan lock is held.
-func (p *Pool) holder() Host {
-	if p.opt.Host == nil || p.leaving {
+func (sb *superblocks) holder() Host {
+	if sb.opt.Host == nil || sb.leaving {
 		return Host{}
 	}
-	return *p.opt.Host
+	return *sb.opt.Host
 }
 
 // leave makes sure that the pool is this host's still, before its last checkpoints say that it is nobody's.
-func (p *Pool) leave() error {
-	if err := p.mustHold(); err != nil {
+func (sb *superblocks) leave() error {
+	if err := sb.mustHold(); err != nil {
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.leaving = true
+	sb.mu.Lock()
+	defer sb.mu.Unlock()
+	sb.leaving = true
 	return nil
 }
 
 // setHost writes into both superblocks that this host has the pool, or (the zero Host) that nobody has. All else in them stays.
-func (p *Pool) setHost(h Host) error {
+func (sb *superblocks) setHost(h Host) error {
 	for range super.Slots {
-		s := p.super
+		s := sb.super
 		s.Generation++
 		s.Host = h
-		if err := p.writeSuper(&s); err != nil {
+		if err := sb.writeSuper(&s); err != nil {
 			return err
 		}
 	}
@@ -63,32 +63,32 @@ func (p *Pool) setHost(h Host) error {
 }
 
 // writeSuper writes a superblock into the older slot, durably, and makes it the pool's. Nobody else may change it meanwhile.
-func (p *Pool) writeSuper(s *super.Block) error {
+func (sb *superblocks) writeSuper(s *super.Block) error {
 	b, err := s.Marshal()
 	if err != nil {
 		return err
 	}
-	slot := 1 - p.slot
-	if _, err := p.dev.WriteAt(b, int64(slot)*BlockSize); err != nil {
+	slot := 1 - sb.slot
+	if _, err := sb.dev.WriteAt(b, int64(slot)*BlockSize); err != nil {
 		return fmt.Errorf("superblock %d: %w", slot, err)
 	}
-	if err := p.dev.Sync(); err != nil {
+	if err := sb.dev.Sync(); err != nil {
 		return fmt.Errorf("superblock %d: sync of the device: %w", slot, err)
 	}
-	p.super, p.slot = *s, slot
+	sb.super, sb.slot = *s, slot
 	return nil
 }
 
 // mustHold fails the pool when it is another host's now. That it cannot be read whose it is fails nothing: who wanted to
 // know must not go on, and may ask again.
-func (p *Pool) mustHold() (err error) {
+func (sb *superblocks) mustHold() (err error) {
 	for range holdTries {
-		if err = p.stillHeld(); fault.Of(err) != fault.Transient {
+		if err = sb.stillHeld(); fault.Of(err) != fault.Transient {
 			break
 		}
 	}
 	if err != nil && fault.Of(err) != fault.Transient {
-		return p.fail(err)
+		return sb.fail(err)
 	}
 	return err
 }
@@ -98,15 +98,15 @@ const holdTries = 3
 
 // stillHeld reads the superblocks again: an error when another host has taken the pool over. Both were this host's when it
 // opened the pool, so one that is not is a successor's.
-func (p *Pool) stillHeld() error {
-	p.mu.Lock()
-	look := p.opt.Host != nil && !p.leaving
-	p.mu.Unlock()
+func (sb *superblocks) stillHeld() error {
+	sb.mu.Lock()
+	look := sb.opt.Host != nil && !sb.leaving
+	sb.mu.Unlock()
 	if !look {
 		return nil
 	}
 	b := blockdev.Aligned(super.Slots * BlockSize)
-	if _, err := p.dev.ReadAt(b, 0); err != nil {
+	if _, err := sb.dev.ReadAt(b, 0); err != nil {
 		return fmt.Errorf("who holds the pool cannot be read: %w", err)
 	}
 	for i := range super.Slots {
@@ -115,13 +115,22 @@ func (p *Pool) stillHeld() error {
 			continue // this host may be writing it just now
 		}
 		switch {
-		case s.UUID != p.uuid:
+		case s.UUID != sb.uuid:
 			return fmt.Errorf("there is another pool on the device, %s: %w", s.Name, ErrHeld)
 		case s.Host.None():
 			return fmt.Errorf("another host took the pool over, and has closed it again: %w", ErrHeld)
-		case !s.Host.Same(*p.opt.Host):
+		case !s.Host.Same(*sb.opt.Host):
 			return fmt.Errorf("the pool was taken over by host %v: %w", s.Host, ErrHeld)
 		}
 	}
 	return nil
+}
+
+type superblocks struct {
+	*core
+
+	super   super.Block // as it is on the device
+	slot    int         // where it lies
+	written int64       // bytes of the last checkpoint
+	leaving bool        // checkpoints say that nobody holds the pool
 }

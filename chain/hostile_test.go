@@ -60,30 +60,30 @@ type victim struct {
 	dir, sub Ino
 }
 
-func (h *victim) head() *layer  { return h.p.heads[h.v.ino] }
-func (h *victim) other() *layer { return h.p.heads[h.w.ino] }
+func (h *victim) head() *layer  { return h.p.tree.heads[h.v.ino] }
+func (h *victim) other() *layer { return h.p.tree.heads[h.w.ino] }
 
 // layer writes a changed row of l.
-func (h *victim) layer(l *layer, fn func(*layer)) { fn(l); h.p.touch(l) }
+func (h *victim) layer(l *layer, fn func(*layer)) { fn(l); h.p.tree.touch(l) }
 
 func (h *victim) job(fn func(*job)) {
-	j := h.p.volJobs[h.v.ino]
+	j := h.p.jobs.byVol[h.v.ino]
 	fn(j)
 	j.dirty = true
 }
 
 // inode changes a row of the catalog behind the pool's back.
 func (h *victim) inode(ino Ino, fn func(*inode)) {
-	n, err := h.p.inode(ino)
+	n, err := h.p.names.inode(ino)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	fn(n)
-	h.p.cat.Put(catalog.Key(catalog.Inode, uint64(ino)), n.marshal())
+	h.p.names.cat.Put(catalog.Key(catalog.Inode, uint64(ino)), n.marshal())
 }
 
 func (h *victim) name(dir Ino, as string, e nameEntry) {
-	h.p.cat.Put(nameKey(dir, as), marshalNames([]nameEntry{e}))
+	h.p.names.cat.Put(nameKey(dir, as), marshalNames([]nameEntry{e}))
 }
 
 // leaf gives a layer a map of one leaf page with these runs: start, blocks, device block, birth.
@@ -95,7 +95,7 @@ func (h *victim) leaf(l *layer, birth LayerID, count uint64, runs ...[4]uint64) 
 		binary.LittleEndian.PutUint64(b, r[0]|(r[1]-1)<<13|r[2]<<26)
 		binary.LittleEndian.PutUint64(b[8:], r[2]>>38|r[3]<<2|1<<50)
 	}
-	ptr, err := h.p.store.Put(page, false, birth, nil)
+	ptr, err := h.p.blocks.store.Put(page, false, birth, nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func (h *victim) leaf(l *layer, birth LayerID, count uint64, runs ...[4]uint64) 
 		h.t.Fatal(err)
 	}
 	l.top = overlay.Settled(m)
-	h.p.touch(l)
+	h.p.tree.touch(l)
 }
 
 // root gives a layer a map that is one run, without a page.
@@ -122,17 +122,17 @@ func (h *victim) root(l *layer, dev uint64) {
 		h.t.Fatal(err)
 	}
 	l.top = overlay.Settled(m)
-	h.p.touch(l)
+	h.p.tree.touch(l)
 }
 
 // group changes a row of the group table that the checkpoint does not write.
 func (h *victim) group(fn func(*groupRow)) {
 	p := h.p
-	g := len(p.groupPtrs) - 1
-	row := groupRow{n: 1, state: alloc.Clean, counts: p.blocks.GroupCounts(g), ptr: p.groupPtrs[g]}
+	g := len(p.blocks.groupPtrs) - 1
+	row := groupRow{n: 1, state: alloc.Clean, counts: p.blocks.alloc.GroupCounts(g), ptr: p.blocks.groupPtrs[g]}
 	fn(&row)
 	var err error
-	p.groupTable, err = p.groups.Apply(p.groupTable, []meta.Edit{{Key: meta.Key{Hi: uint64(g), Lo: 1}, Val: row.marshal()}})
+	p.blocks.groupTable, err = p.blocks.groups.Apply(p.blocks.groupTable, []meta.Edit{{Key: meta.Key{Hi: uint64(g), Lo: 1}, Val: row.marshal()}})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ var hostileLayers = map[string]func(*victim){
 	"a layer is its own parent": func(h *victim) { h.layer(h.head(), func(l *layer) { l.parent = l }) },
 	"layers in a circle":        func(h *victim) { h.layer(h.head().parent, func(l *layer) { l.parent = h.head() }) },
 	"a parent that is not there": func(h *victim) {
-		h.layer(h.head(), func(l *layer) { l.parent = &layer{id: l.id - 1}; delete(h.p.layers, l.id-1) })
-		h.p.cat.Put(catalog.Key(catalog.Layer, uint64(h.head().id-1)), nil)
+		h.layer(h.head(), func(l *layer) { l.parent = &layer{id: l.id - 1}; delete(h.p.tree.layers, l.id-1) })
+		h.p.names.cat.Put(catalog.Key(catalog.Layer, uint64(h.head().id-1)), nil)
 	},
 	"a head is a parent": func(h *victim) {
 		h.layer(h.head().parent, func(l *layer) { l.head, l.named, l.name = true, false, "" })
@@ -34,15 +34,15 @@ var hostileLayers = map[string]func(*victim){
 	"refers to one less":        func(h *victim) { h.layer(h.other(), func(l *layer) { l.refer-- }) },
 	"lost one more":             func(h *victim) { h.layer(h.head(), func(l *layer) { l.lostHere++ }) },
 	"two layers share a map":    func(h *victim) { h.layer(h.other(), func(l *layer) { l.top = h.head().parent.top }) },
-	"row of another kind":       func(h *victim) { h.p.cat.Put(catalog.Key(catalog.Layer, 3), []byte{1, 2, 3}) },
+	"row of another kind":       func(h *victim) { h.p.names.cat.Put(catalog.Key(catalog.Layer, 3), []byte{1, 2, 3}) },
 	"layer above the last given": func(h *victim) {
 		h.layer(&layer{id: 1 << 40, vol: 5, top: overlay.Settled(meta.Map{})}, func(*layer) {})
 	},
 }
 
 func absurdWalk(h *victim, fn func(*walk)) {
-	j := h.p.newJob(0, "", "", reasonVolume, "", h.p.opt.Now())
-	w := h.p.newWalk(h.other(), overlay.Settled(meta.Map{}), j, false)
+	j := h.p.jobs.newJob(0, "", "", reasonVolume, "", h.p.opt.Now())
+	w := h.p.tree.newWalk(h.other(), overlay.Settled(meta.Map{}), j, false)
 	fn(w)
 }
 
@@ -51,7 +51,7 @@ var hostileLists = map[string]func(*victim){
 	"walk of a job that is not there":   func(h *victim) { absurdWalk(h, func(w *walk) { w.job = &job{id: 77} }) },
 	"walk beyond every map":             func(h *victim) { absurdWalk(h, func(w *walk) { w.next = 1 << 60 }) },
 	"walk of live blocks": func(h *victim) {
-		absurdWalk(h, func(w *walk) { w.layer, w.source = h.head(), overlay.Settled(bottomOf(h.p.heads[h.v.ino])) })
+		absurdWalk(h, func(w *walk) { w.layer, w.source = h.head(), overlay.Settled(bottomOf(h.p.tree.heads[h.v.ino])) })
 	},
 	"job of blocks beyond the pool": func(h *victim) { h.job(func(j *job) { j.fresh.add(1, 5000, entry{n: 10}) }) },
 	"job across the pool's end":     func(h *victim) { h.job(func(j *job) { j.fresh.add(1, 1020, entry{n: 10}) }) },
@@ -63,7 +63,7 @@ var hostileLists = map[string]func(*victim){
 	"job of 2^40 blocks":            func(h *victim) { h.job(func(j *job) { j.fresh.add(1, 1, entry{n: 1 << 40}) }) },
 	"job of a page that is none":    func(h *victim) { h.job(func(j *job) { j.fresh.add(1, 900, entry{n: 1, page: true}) }) },
 	"job of a page in use": func(h *victim) {
-		h.job(func(j *job) { j.fresh.add(1, h.p.groupPtrs[0].Addr, entry{n: 1, page: true}) })
+		h.job(func(j *job) { j.fresh.add(1, h.p.blocks.groupPtrs[0].Addr, entry{n: 1, page: true}) })
 	},
 	"job that counts 2^62":        func(h *victim) { h.job(func(j *job) { j.freshN = 1 << 62 }) },
 	"job that counts one more":    func(h *victim) { h.job(func(j *job) { j.freshN++ }) },
@@ -76,21 +76,25 @@ var hostileLists = map[string]func(*victim){
 	"dead list of births to come": func(h *victim) { h.layer(h.head(), func(l *layer) { l.lost.add(1<<47, 300, entry{n: 1}) }) },
 	"dead list without a parent":  func(h *victim) { h.layer(h.other(), func(l *layer) { l.lost.add(1, 300, entry{n: 1}) }) },
 	"drops a list in use": func(h *victim) {
-		h.p.drops = append(h.p.drops, h.head().lost.trees...)
-		h.p.drops = append(h.p.drops, h.head().parent.lost.trees...)
-		h.p.drops = append(h.p.drops, h.p.groupTable)
+		h.p.tree.drops = append(h.p.tree.drops, h.head().lost.trees...)
+		h.p.tree.drops = append(h.p.tree.drops, h.head().parent.lost.trees...)
+		h.p.tree.drops = append(h.p.tree.drops, h.p.blocks.groupTable)
 	},
 	"window of blocks in use": func(h *victim) {
-		h.p.cat.Put(catalog.Key(catalog.Window, 3), marshalRuns([]alloc.Run{{Start: 1, Len: 9}}))
+		h.p.names.cat.Put(catalog.Key(catalog.Window, 3), marshalRuns([]alloc.Run{{Start: 1, Len: 9}}))
 	},
 	"window beyond the pool": func(h *victim) {
-		h.p.cat.Put(catalog.Key(catalog.Window, 3), marshalRuns([]alloc.Run{{Start: 1 << 50, Len: 1 << 61}}))
+		h.p.names.cat.Put(catalog.Key(catalog.Window, 3), marshalRuns([]alloc.Run{{Start: 1 << 50, Len: 1 << 61}}))
 	},
-	"window of 2^30 runs": func(h *victim) { h.p.cat.Put(catalog.Key(catalog.Window, 3), []byte{0x80, 0x80, 0x80, 0x80, 4, 1}) },
+	"window of 2^30 runs": func(h *victim) {
+		h.p.names.cat.Put(catalog.Key(catalog.Window, 3), []byte{0x80, 0x80, 0x80, 0x80, 4, 1})
+	},
 	"answers of 2^60": func(h *victim) {
-		h.p.cat.Put(catalog.Key(catalog.Answer, 3), []byte{0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 16})
+		h.p.names.cat.Put(catalog.Key(catalog.Answer, 3), []byte{0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 16})
 	},
-	"job without an end": func(h *victim) { h.p.cat.Put(catalog.Key(catalog.Job, 1), []byte{1, 0xff, 0xff, 0xff, 0xff, 0x7f}) },
+	"job without an end": func(h *victim) {
+		h.p.names.cat.Put(catalog.Key(catalog.Job, 1), []byte{1, 0xff, 0xff, 0xff, 0xff, 0x7f})
+	},
 }
 
 var hostileMaps = map[string]func(*victim){
@@ -121,8 +125,8 @@ var hostileMaps = map[string]func(*victim){
 	"a root run far beyond":     func(h *victim) { h.root(h.other(), 1<<37) },
 	"a root run over metadata":  func(h *victim) { h.root(h.other(), 10) },
 	"a root run over others":    func(h *victim) { h.root(h.other(), 64) },
-	"a map that is a tree leaf": func(h *victim) { h.wrongPage(h.p.cat.Tree.Root) },
-	"a map that is a group":     func(h *victim) { h.wrongPage(h.p.groupPtrs[0]) },
+	"a map that is a tree leaf": func(h *victim) { h.wrongPage(h.p.names.cat.Tree.Root) },
+	"a map that is a group":     func(h *victim) { h.wrongPage(h.p.blocks.groupPtrs[0]) },
 	"a map on block 0 of 2^40":  func(h *victim) { h.wrongPage(meta.Ptr{Addr: 1 << 40, Birth: 1, Sum: 1}) },
 }
 
@@ -136,13 +140,13 @@ func (h *victim) wrongPage(ptr meta.Ptr) {
 		h.t.Fatal(err)
 	}
 	h.other().top = overlay.Settled(m)
-	h.p.touch(h.other())
+	h.p.tree.touch(h.other())
 }
 
 func rename(as string) func(*victim) {
 	return func(h *victim) {
 		h.inode(h.w.ino, func(n *inode) { n.name = as })
-		h.p.cat.Put(nameKey(RootIno, "other"), nil)
+		h.p.names.cat.Put(nameKey(RootIno, "other"), nil)
 		h.name(RootIno, as, nameEntry{as, h.w.ino, TypeFile})
 	}
 }
@@ -167,18 +171,18 @@ var hostileNames = map[string]func(*victim){
 	"name below nothing":      func(h *victim) { h.move(h.sub, h.dir, "dir", 778, "sub") },
 	"entries 2^62":            func(h *victim) { h.inode(h.dir, func(n *inode) { n.entries = 1 << 62 }) },
 	"inode of no type":        func(h *victim) { h.inode(h.w.ino, func(n *inode) { n.typ = 9 }) },
-	"inode cut short":         func(h *victim) { h.p.cat.Put(catalog.Key(catalog.Inode, uint64(h.w.ino)), []byte{1, 2}) },
+	"inode cut short":         func(h *victim) { h.p.names.cat.Put(catalog.Key(catalog.Inode, uint64(h.w.ino)), []byte{1, 2}) },
 	"root is a file":          func(h *victim) { h.inode(RootIno, func(n *inode) { n.typ = TypeFile }) },
-	"no root":                 func(h *victim) { h.p.cat.Put(catalog.Key(catalog.Inode, 1), nil) },
-	"orphan without an inode": func(h *victim) { h.p.cat.Put(catalog.Key(catalog.Orphan, 555), []byte{1}) },
+	"no root":                 func(h *victim) { h.p.names.cat.Put(catalog.Key(catalog.Inode, 1), nil) },
+	"orphan without an inode": func(h *victim) { h.p.names.cat.Put(catalog.Key(catalog.Orphan, 555), []byte{1}) },
 	"volume is a symlink":     func(h *victim) { h.inode(h.w.ino, func(n *inode) { n.typ = TypeSymlink }) },
 }
 
 // move puts a directory into another one, with counts that agree.
 func (h *victim) move(ino, from Ino, name string, to Ino, as string) {
-	h.p.cat.Put(nameKey(from, name), nil)
+	h.p.names.cat.Put(nameKey(from, name), nil)
 	h.inode(from, func(n *inode) { n.entries--; n.dirs-- })
-	if _, err := h.p.inode(to); err == nil {
+	if _, err := h.p.names.inode(to); err == nil {
 		h.inode(to, func(n *inode) { n.entries++; n.dirs++ })
 	}
 	h.inode(ino, func(n *inode) { n.parent, n.name = to, as })
@@ -193,18 +197,18 @@ var hostileGroups = map[string]func(*victim){
 	"another state":           func(h *victim) { h.group(func(r *groupRow) { r.state, r.ptr = alloc.InUse, meta.Ptr{} }) },
 	"state 9":                 func(h *victim) { h.group(func(r *groupRow) { r.state, r.ptr = 9, meta.Ptr{} }) },
 	"all clean": func(h *victim) {
-		h.group(func(r *groupRow) { r.ptr, r.counts = h.p.groupPtrs[0], alloc.Counts{Clean: 256} })
+		h.group(func(r *groupRow) { r.ptr, r.counts = h.p.blocks.groupPtrs[0], alloc.Counts{Clean: 256} })
 	},
-	"page of another group": func(h *victim) { h.group(func(r *groupRow) { r.ptr = h.p.groupPtrs[0] }) },
+	"page of another group": func(h *victim) { h.group(func(r *groupRow) { r.ptr = h.p.blocks.groupPtrs[0] }) },
 	"row of several groups": func(h *victim) { h.group(func(r *groupRow) { r.n = 4 }) },
 	"page beyond the pool":  func(h *victim) { h.group(func(r *groupRow) { r.ptr = meta.Ptr{Addr: 1 << 40, Twin: 1 << 63, Sum: 1} }) },
 	"extent over the journal": func(h *victim) {
-		if err := h.p.store.AddExtent(alloc.Run{Start: 4, Len: 4}); err != nil {
+		if err := h.p.blocks.store.AddExtent(alloc.Run{Start: 4, Len: 4}); err != nil {
 			h.t.Fatal(err)
 		}
 	},
 	"extent of guest blocks": func(h *victim) {
-		if err := h.p.store.AddExtent(alloc.Run{Start: 1000, Len: 4}); err != nil {
+		if err := h.p.blocks.store.AddExtent(alloc.Run{Start: 1000, Len: 4}); err != nil {
 			h.t.Fatal(err)
 		}
 	},

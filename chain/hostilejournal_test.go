@@ -70,7 +70,7 @@ func TestHostileRecords(t *testing.T) {
 		}
 		h := &victim{t: t, p: p, v: existing(t, p, "disk.raw"), w: existing(t, p, "other")}
 		p.mu.Lock()
-		p.pending = append(p.pending, encodeRecord(fn(h))...)
+		p.commits.pending = append(p.commits.pending, encodeRecord(fn(h))...)
 		p.mu.Unlock()
 		if err := p.Flush(); err != nil {
 			t.Fatal(err)
@@ -85,7 +85,7 @@ func TestHostileRecords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.journal.Append(p.super.Generation, batch); err != nil {
+		if _, err := p.commits.journal.Append(p.supers.super.Generation, batch); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := Open(d, readOnly()); !errors.Is(err, ErrCorrupt) {
@@ -96,9 +96,9 @@ func TestHostileRecords(t *testing.T) {
 
 // ready seals the job of the volume, so that an erased record of it is the next.
 func (h *victim) ready() uint64 {
-	j := h.p.volJobs[h.v.ino]
-	defer h.p.within(h.p.tryRoom(credit{bytes: oneSeal}))()
-	if err := h.p.do(&recSeal{job: j.id}); err != nil {
+	j := h.p.jobs.byVol[h.v.ino]
+	defer h.p.commits.within(h.p.commits.tryRoom(credit{bytes: oneSeal}))()
+	if err := h.p.commits.do(&recSeal{job: j.id}); err != nil {
 		h.t.Fatal(err)
 	}
 	return j.id
@@ -111,7 +111,7 @@ func TestLaterGeneration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.journal.Append(p.super.Generation+1, encodeRecord(&recPut{key: meta.Key{Hi: 1}})); err != nil {
+	if _, err := p.commits.journal.Append(p.supers.super.Generation+1, encodeRecord(&recPut{key: meta.Key{Hi: 1}})); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(d.Clone(), readOnly()); !errors.Is(err, ErrCorrupt) {

@@ -2,11 +2,9 @@ package chain
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"slatefs/alloc"
-	"slatefs/chain/fault"
 	"slatefs/chain/super"
 )
 
@@ -29,11 +27,6 @@ type hostSpaceError struct{ error }
 func (e hostSpaceError) Is(target error) bool { return target == ErrNoSpace }
 func (e hostSpaceError) Unwrap() error        { return e.error }
 
-// hostError says what the host's refusal is: transient, and of who asked.
-func (p *Pool) hostError(err error) error {
-	return fault.Mark(fault.Transient, hostSpaceError{fmt.Errorf("pool %s: %w: %w", p.name, ErrHostSpace, err)})
-}
-
 // sparseFile is a device whose blocks may be there in name only.
 type sparseFile interface {
 	// Sparse tells whether it may have holes.
@@ -54,15 +47,15 @@ type hostState struct {
 }
 
 // sparseFile is the device, if it has holes now. No lock is held.
-func (p *Pool) sparseFile() sparseFile {
-	file, ok := p.dev.(sparseFile)
+func (bs *blockSpace) sparseFile() sparseFile {
+	file, ok := bs.dev.(sparseFile)
 	ok = ok && file.Sparse()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.host.sparse = ok; ok {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	if bs.onHost.sparse = ok; ok {
 		return file
 	}
-	p.hostGives()
+	bs.hostGives()
 	return nil
 }
 
@@ -70,23 +63,23 @@ func (p *Pool) sparseFile() sparseFile {
 func (p *Pool) HostShort() (since time.Time, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.host.since, p.host.refuse.err
+	return p.blocks.onHost.since, p.blocks.onHost.refuse.err
 }
 
 // prepareOwn gives the pool's own blocks to a file with holes: one that was made by another program's copy, or before this
 // was done at creation. Where the host has no space the pool is served all the same, and says so.
-func (p *Pool) prepareOwn() {
-	file := p.sparseFile()
+func (bs *blockSpace) prepareOwn() {
+	file := bs.sparseFile()
 	if file == nil {
 		return
 	}
-	own := append([]alloc.Run{{Start: 0, Len: super.Slots + p.format.Ring/BlockSize}}, p.store.Extents()...)
+	own := append([]alloc.Run{{Start: 0, Len: super.Slots + bs.format.Ring/BlockSize}}, bs.store.Extents()...)
 	for _, r := range own {
 		done, err := file.Prepare(int64(r.Start)*BlockSize, r.Len*BlockSize)
 		if err != nil {
-			p.mu.Lock()
-			p.hostRefuses(err, refusedRun(r, done))
-			p.mu.Unlock()
+			bs.mu.Lock()
+			bs.hostRefuses(err, refusedRun(r, done))
+			bs.mu.Unlock()
 			return
 		}
 	}
@@ -96,55 +89,55 @@ func (p *Pool) prepareOwn() {
 const hostRetry = 30 * time.Second
 
 // hostRefuses notes that the host had no space for a run. The plan lock is held.
-func (p *Pool) hostRefuses(err error, r alloc.Run) {
-	h := &p.host
+func (bs *blockSpace) hostRefuses(err error, r alloc.Run) {
+	h := &bs.onHost
 	if h.run = r; h.refuse.failing() {
-		h.refuse.err = p.hostError(err)
+		h.refuse.err = bs.hostError(err)
 		return
 	}
-	h.since = p.opt.Now()
-	p.log.Error("the host has no space for the pool file; writes that need some are refused", "pool", p.name, "error", err)
-	p.askHostLater(err)
+	h.since = bs.opt.Now()
+	bs.log.Error("the host has no space for the pool file; writes that need some are refused", "pool", bs.name, "error", err)
+	bs.askHostLater(err)
 }
 
 // askHostLater notes a try in vain, and sets when the background asks again. The plan lock is held.
-func (p *Pool) askHostLater(err error) {
-	h, now := &p.host.refuse, p.opt.Now()
-	wait := min(h.fail(now, p.hostError(err)), hostRetry)
+func (bs *blockSpace) askHostLater(err error) {
+	h, now := &bs.onHost.refuse, bs.opt.Now()
+	wait := min(h.fail(now, bs.hostError(err)), hostRetry)
 	h.at = now.Add(wait)
-	time.AfterFunc(wait, p.poke)
+	time.AfterFunc(wait, bs.poke)
 }
 
 // hostGives notes that the host had space for what was asked. The plan lock is held.
-func (p *Pool) hostGives() {
-	if p.host.refuse.succeed() {
-		p.log.Info("the host has space for the pool file again", "pool", p.name, "had_none_since", p.host.since)
-		p.poke()
+func (bs *blockSpace) hostGives() {
+	if bs.onHost.refuse.succeed() {
+		bs.log.Info("the host has space for the pool file again", "pool", bs.name, "had_none_since", bs.onHost.since)
+		bs.poke()
 	}
 }
 
 // askHost tries again what the host refused last, so that all is as before when there is space again, also if nobody
 // writes.
-func (p *Pool) askHost() {
-	file := p.sparseFile()
+func (bs *blockSpace) askHost() {
+	file := bs.sparseFile()
 	if file == nil {
 		return
 	}
-	p.mu.Lock()
-	r := p.host.run
-	if !p.host.refuse.failing() || p.blocks.SetAside(r) != nil { // another was there, and had more luck
-		p.hostGives()
-		p.mu.Unlock()
+	bs.mu.Lock()
+	r := bs.onHost.run
+	if !bs.onHost.refuse.failing() || bs.alloc.SetAside(r) != nil { // another was there, and had more luck
+		bs.hostGives()
+		bs.mu.Unlock()
 		return
 	}
-	p.mu.Unlock()
+	bs.mu.Unlock()
 	_, err := file.Prepare(int64(r.Start)*BlockSize, r.Len*BlockSize)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.putBack([]alloc.Run{r})
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	bs.putBack([]alloc.Run{r})
 	if err == nil {
-		p.hostGives()
+		bs.hostGives()
 		return
 	}
-	p.askHostLater(err)
+	bs.askHostLater(err)
 }

@@ -90,7 +90,7 @@ func TestHostWithoutSpace(t *testing.T) {
 		wantErr(t, "fallocate", v.Allocate(wrote, 4*BlockSize, false), ErrHostSpace)
 	}
 	u := p.Usage()
-	if u.Clean != clean || p.blocks.Aside() != 0 {
+	if u.Clean != clean || p.blocks.alloc.Aside() != 0 {
 		t.Errorf("%d bytes are clean after 100 tries, %d before", u.Clean, clean)
 	}
 	if since, err := p.HostShort(); !errors.Is(err, ErrHostSpace) || since.IsZero() {
@@ -105,10 +105,10 @@ func TestHostWithoutSpace(t *testing.T) {
 	write(t, v, fill('z', 4<<20), wrote)
 	if _, err := p.HostShort(); err != nil {
 		p.mu.Lock()
-		p.host.refuse.at = time.Time{}
+		p.blocks.onHost.refuse.at = time.Time{}
 		p.mu.Unlock()
 		p.poke()
-		p.askHost()
+		p.blocks.askHost()
 	}
 	if _, err := p.HostShort(); err != nil {
 		t.Errorf("the host has space, and is said to have none: %v", err)
@@ -137,21 +137,21 @@ func TestHostIsAskedAgain(t *testing.T) {
 	p := openPool(t, d)
 	fillHost(t, mustVolume(t, p, "v", 1<<20), 0)
 	d.OnHost(2 * BlockSize) // not what was refused: only a few blocks
-	p.askHost()
+	p.blocks.askHost()
 	if _, err := p.HostShort(); err == nil {
 		t.Error("two blocks of the host are taken for space")
 	}
 	var waits []time.Duration
 	for range 8 {
 		now := p.opt.Now()
-		p.askHost()
-		waits = append(waits, p.host.refuse.at.Sub(now).Round(time.Second))
+		p.blocks.askHost()
+		waits = append(waits, p.blocks.onHost.refuse.at.Sub(now).Round(time.Second))
 	}
 	if waits[0] >= waits[1] || waits[7] != hostRetry {
 		t.Errorf("it waits %v", waits)
 	}
 	d.OnHost(1 << 20)
-	p.askHost()
+	p.blocks.askHost()
 	if _, err := p.HostShort(); err != nil {
 		t.Error(err)
 	}
@@ -160,7 +160,7 @@ func TestHostIsAskedAgain(t *testing.T) {
 // holdPrepare begins a write whose claim is held while it prepares its first block.
 func holdPrepare(t *testing.T, p *Pool, d *devtest.Disk, v *Volume) (end func()) {
 	t.Helper()
-	ok(t, p.grantPages(4*structurePages)) // so that the claim is what prepares next
+	ok(t, p.space.grantPages(4*structurePages)) // so that the claim is what prepares next
 	come, first := make(chan struct{}), atomic.Bool{}
 	release := d.Hold(func(op devtest.Op) bool {
 		if op.Kind != devtest.OpZero || first.Swap(true) {
@@ -183,7 +183,7 @@ func TestPreparedBlocksAreNobodyElses(t *testing.T) {
 	d := newSparse(t, 8<<20, 8<<20)
 	p := openPool(t, d)
 	v, w := mustVolume(t, p, "v", 1<<20), mustVolume(t, p, "w", 1<<20)
-	ok(t, p.grantPages(4*structurePages))
+	ok(t, p.space.grantPages(4*structurePages))
 	avail := p.Usage().Avail
 	end := holdPrepare(t, p, d, v)
 	defer end()
@@ -192,7 +192,7 @@ func TestPreparedBlocksAreNobodyElses(t *testing.T) {
 	}
 	ok(t, w.Allocate(0, 64<<10, false))
 	write(t, w, fill('w', 64<<10), 0) // in place: over what fallocate mapped
-	ok(t, p.grantPages(p.store.FreePages()+1))
+	ok(t, p.space.grantPages(p.blocks.store.FreePages()+1))
 	end()
 	expect(t, v, 0, fill('v', 64<<10))
 	expect(t, w, 0, fill('w', 64<<10))
@@ -206,7 +206,7 @@ func TestReduceLeavesWhatIsPrepared(t *testing.T) {
 	end := holdPrepare(t, p, d, v)
 	defer end()
 	p.mu.Lock()
-	last := int64(p.blocks.AsideEnd()) * BlockSize // nothing behind it is in use yet
+	last := int64(p.blocks.alloc.AsideEnd()) * BlockSize // nothing behind it is in use yet
 	p.mu.Unlock()
 	size, err := p.reduceOnly()
 	ok(t, err)

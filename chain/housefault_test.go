@@ -33,7 +33,7 @@ func newSick(t *testing.T) *sick {
 		if o.Kind != x.bad || o.Kind == 0 || o.Off < 2*BlockSize {
 			return nil
 		}
-		for _, e := range p.store.Extents() {
+		for _, e := range p.blocks.store.Extents() {
 			if off := int64(e.Start) * BlockSize; o.Off < off+e.Len*BlockSize && off < o.Off+o.Len {
 				return errPassing
 			}
@@ -52,13 +52,13 @@ func newSick(t *testing.T) *sick {
 
 // forget empties the cache, so that pages are read from the device.
 func (x *sick) forget() {
-	x.store.SetCacheBytes(0)
-	x.store.SetCacheBytes(1 << 20)
+	x.blocks.store.SetCacheBytes(0)
+	x.blocks.store.SetCacheBytes(1 << 20)
 }
 
 // keep lets housekeeping do what it can.
 func (x *sick) keep() {
-	for x.keepHouse(x.t.Context()) {
+	for x.keeper.keepHouse(x.t.Context()) {
 	}
 	ok(x.t, x.Failed())
 }
@@ -256,11 +256,11 @@ func TestShunnedGroup(t *testing.T) {
 	eraseAll(t, x.Pool)
 	ok(t, x.Checkpoint())
 	x.forget()
-	x.blocks.Unload(nil)
+	x.blocks.alloc.Unload(nil)
 	avail := x.Usage().Avail
 	x.bad = devtest.OpRead
 	x.mu.Lock()
-	_, err := x.findClean(x.blocks.Total(), 1)
+	_, err := x.blocks.findClean(x.blocks.alloc.Total(), 1)
 	x.mu.Unlock()
 	ok(t, err)
 	if u := x.Usage(); len(u.Troubles) == 0 || u.Avail >= avail {

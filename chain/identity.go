@@ -48,7 +48,7 @@ func Relabel(dev blockdev.Device, o Options, name string, id uuid.UUID) error {
 		return err
 	}
 	for range super.Slots {
-		s := p.super
+		s := p.supers.super
 		s.Generation++
 		if name != "" {
 			s.Name = name
@@ -56,7 +56,7 @@ func Relabel(dev blockdev.Device, o Options, name string, id uuid.UUID) error {
 		if id != uuid.Nil {
 			s.UUID = id
 		}
-		if err := p.writeSuper(&s); err != nil {
+		if err := p.supers.writeSuper(&s); err != nil {
 			return fmt.Errorf("pool %s: %w", p.name, err)
 		}
 	}

@@ -103,7 +103,7 @@ func TestRelabelRefused(t *testing.T) {
 
 // The UUIDs of volumes and layers stand in erase logs and certificates: they are these for ever.
 func TestDerivedUUIDs(t *testing.T) {
-	p := &Pool{uuid: uuid.UUID{9, 8, 7}}
+	p := &Pool{core: &core{uuid: uuid.UUID{9, 8, 7}}}
 	for _, c := range []struct{ got, want string }{
 		{p.VolumeUUID(2).String(), "aff2e30b-acb7-8d96-9e8a-b937cccc23bb"},
 		{p.LayerUUID(2).String(), "9b738c75-c01f-87f0-b3cf-b885dc72dc91"},

@@ -3,8 +3,6 @@ package chain
 import (
 	"maps"
 	"slices"
-
-	"slatefs/chain/ledger"
 )
 
 // used is what the destruction of a snapshot alone would free, in blocks: with one child what that child lost of it,
@@ -22,9 +20,9 @@ func (l *layer) used() int64 {
 // Snapshots lists the snapshots of a volume, oldest first. It looks at them in pieces, with the plan lock given up between
 // them: the numbers of each are of one moment, and those of two may be of two.
 func (p *Pool) Snapshots(ino Ino) ([]SnapInfo, error) {
-	w := snapWalk{vol: ino, seen: map[LayerID]int{}}
+	w := snapWalk{pool: p, vol: ino, seen: map[LayerID]int{}}
 	w.descent = descent{
-		p: p, see: w.see,
+		p: p.tree, see: w.see,
 		into: func(_, c *layer) bool { return c.vol != ino }, // its own layers are taken by themselves
 	}
 	for more := true; more; {
@@ -40,6 +38,7 @@ func (p *Pool) Snapshots(ino Ino) ([]SnapInfo, error) {
 // snapWalk collects the snapshots of a volume, with the clones that hang on each.
 type snapWalk struct {
 	descent
+	pool   *Pool
 	vol    Ino
 	last   LayerID // of the layers of the volume that have been looked at
 	layers []walkedLayer
@@ -56,13 +55,13 @@ type walkedLayer struct {
 
 // piece looks at the next layers of the volume.
 func (w *snapWalk) piece() (more bool, err error) {
-	p := w.p
+	p := w.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, err := p.volume(w.vol); err != nil {
+	if _, err := p.volumes.volume(w.vol); err != nil {
 		return false, err
 	}
-	all := p.byVol[w.vol]
+	all := p.tree.byVol[w.vol]
 	at, found := findLayer(all, w.last)
 	if found {
 		at++
@@ -85,7 +84,7 @@ func (w *snapWalk) piece() (more bool, err error) {
 
 // see notes the clone that a layer belongs to.
 func (w *snapWalk) see(l *layer, of int) {
-	if l.vol == w.vol || l.vol == 0 || w.p.doomedVols[l.vol] != 0 {
+	if l.vol == w.vol || l.vol == 0 || w.pool.doomed.vols[l.vol] != 0 {
 		return
 	}
 	w.layers[of].add(l.vol)
@@ -106,7 +105,7 @@ func (w *snapWalk) result() (out []SnapInfo) {
 		up, known := w.seen[o.parent]
 		for c := range o.clones {
 			if paths[c] == "" {
-				paths[c] = w.p.Path(c)
+				paths[c] = w.pool.Path(c)
 			}
 			if known && up < i {
 				w.layers[up].add(c)
@@ -125,33 +124,15 @@ func (w *snapWalk) result() (out []SnapInfo) {
 	return out
 }
 
-// space is what the ledger says of an account.
-func (p *Pool) space(a *ledger.Account, refer int64) Space {
-	n := a.Numbers()
-	s := Space{
-		Used: n.Used - n.Open, UsedDS: n.Held - n.Open, UsedChild: n.Below, Avail: p.available(a, refer),
-		UsedRefreserv: n.Used - n.Held - n.Below, Refreservation: n.Refres, Reservation: n.Reservation,
-		Quota: n.Quota, Refquota: n.Refquota, Promised: n.Promised, MetaPromised: n.Meta,
-	}
-	for _, n := range []*int64{
-		&s.Used, &s.UsedDS, &s.UsedChild, &s.Avail, &s.UsedRefreserv, &s.Refreservation, &s.Reservation, &s.Quota, &s.Refquota,
-		&s.Promised, &s.MetaPromised,
-	} {
-		*n *= BlockSize
-	}
-	s.Words = n.Words
-	return s
-}
-
 // DirInfo describes a directory, or the pool, which is the root.
 func (p *Pool) DirInfo(ino Ino) (DirInfo, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n, err := p.directory(ino)
+	n, err := p.names.directory(ino)
 	if err != nil {
 		return DirInfo{}, err
 	}
-	return DirInfo{p.attr(ino, n), p.space(p.account(ino), 0)}, nil
+	return DirInfo{p.volumes.attr(ino, n), p.space.spaceOf(p.space.account(ino), 0)}, nil
 }
 
 // VolumeInfo describes a volume. What of a clone's own blocks its head shows is counted a few layers at a time.
@@ -176,22 +157,22 @@ func (p *Pool) VolumeInfo(ino Ino) (VolumeInfo, error) {
 func (p *Pool) volumeInfo(ino Ino) (i VolumeInfo, origin LayerID, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	v, err := p.volume(ino)
+	v, err := p.volumes.volume(ino)
 	if err != nil {
 		return VolumeInfo{}, 0, err
 	}
-	n, err := p.inode(ino)
+	n, err := p.names.inode(ino)
 	if err != nil {
 		return VolumeInfo{}, 0, err
 	}
 	h := v.head()
 	i = VolumeInfo{
-		Attr: p.attr(ino, n), Space: p.space(v.account, h.refer), Head: h.id,
-		Written: h.own * BlockSize, Refer: h.refer * BlockSize, Created: n.btime, Snapshots: p.snaps.count(ino),
+		Attr: p.volumes.attr(ino, n), Space: p.space.spaceOf(v.account, h.refer), Head: h.id,
+		Written: h.own * BlockSize, Refer: h.refer * BlockSize, Created: n.btime, Snapshots: p.tree.snaps.count(ino),
 	}
-	if l := p.byVol[ino][0].parent; l != nil {
+	if l := p.tree.byVol[ino][0].parent; l != nil {
 		origin = l.id
-		if i.Origin = p.pathOf(l.vol); l.named {
+		if i.Origin = p.names.pathOf(l.vol); l.named {
 			i.Origin += "@" + l.name
 		}
 	}
@@ -207,14 +188,14 @@ func (p *Pool) shownOf(ino Ino, head, origin LayerID) (n int64, err error) {
 		more, err = func() (bool, error) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			if at == head || p.layers[at] == nil || p.layers[at].dead {
-				h := p.heads[ino]
+			if at == head || p.tree.layers[at] == nil || p.tree.layers[at].dead {
+				h := p.tree.heads[ino]
 				if anew++; h == nil || anew > tries {
 					return false, nil
 				}
 				n, head, at = 0, h.id, h.id
 			}
-			l := p.layers[at]
+			l := p.tree.layers[at]
 			for i := 0; l != nil && l.id > origin && i < atOnce; l, i = l.parent, i+1 {
 				p.mu.step(1)
 				lost, err := l.lostAbove(p, origin)
@@ -244,13 +225,13 @@ func (l *layer) lostAbove(p *Pool, origin LayerID) (int64, error) {
 	case up.floor() <= origin:
 		return l.lostHere, nil
 	}
-	return l.lost.weigh(p.lists, origin, l.floor())
+	return l.lost.weigh(p.blocks.lists, origin, l.floor())
 }
 
 // Tree lists all layers of the chain that a volume belongs to, parents before children. It looks at them in pieces.
 func (p *Pool) Tree(ino Ino) ([]LayerInfo, error) {
 	all := map[LayerID]*LayerInfo{}
-	d := descent{p: p}
+	d := descent{p: p.tree}
 	var root LayerID
 	d.see = func(l *layer, _ int) {
 		if root == 0 {
@@ -294,11 +275,11 @@ func (p *Pool) fromRoot(ino Ino, fn func(root *layer, of int)) error {
 		done, err := func() (bool, error) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			v, err := p.volume(ino)
+			v, err := p.volumes.volume(ino)
 			if err != nil {
 				return false, err
 			}
-			if at == nil || p.layers[at.id] != at || at.dead {
+			if at == nil || p.tree.layers[at.id] != at || at.dead {
 				at = v.head()
 			}
 			for i := 0; at.parent != nil && i < pieceLen; i++ {

@@ -42,7 +42,7 @@ func TestInfoInPieces(t *testing.T) {
 	}
 	layers, err := p.Tree(far.ino)
 	ok(t, err)
-	if want := len(p.layers); len(layers) != want || layers[0].Parent != 0 {
+	if want := len(p.tree.layers); len(layers) != want || layers[0].Parent != 0 {
 		t.Errorf("%d layers, want %d", len(layers), want)
 	}
 	at := map[LayerID]int{}
@@ -111,7 +111,7 @@ func TestDepthOfALine(t *testing.T) {
 	wantErr(t, "twice", f.Err, ErrInvalid)
 	ok(t, p.Checkpoint())
 	p = again(t, p, true)
-	if got := p.heads[v.ino].depth; got != real+1 {
+	if got := p.tree.heads[v.ino].depth; got != real+1 {
 		t.Errorf("after a mount %d layers, counted %d", real+1, got)
 	}
 }

@@ -94,9 +94,9 @@ func parseInode(b []byte) (*inode, error) {
 }
 
 // inode reads a row. The plan lock is held.
-func (p *Pool) inode(ino Ino) (*inode, error) {
-	p.mu.step(1)
-	v, ok, err := p.cat.Get(catalog.Key(catalog.Inode, uint64(ino)))
+func (nm *nameTable) inode(ino Ino) (*inode, error) {
+	nm.mu.step(1)
+	v, ok, err := nm.cat.Get(catalog.Key(catalog.Inode, uint64(ino)))
 	if err != nil {
 		return nil, fmt.Errorf("inode %d: %w", ino, wrapCorrupt(err))
 	}
@@ -110,65 +110,15 @@ func (p *Pool) inode(ino Ino) (*inode, error) {
 	return n, nil
 }
 
-func (p *Pool) putInode(ino Ino, n *inode) error {
+func (nm *nameTable) putInode(ino Ino, n *inode) error {
 	r := recPut{key: catalog.Key(catalog.Inode, uint64(ino)), val: n.marshal(), was: n.row}
 	n.row = r.val
-	return p.do(&r)
-}
-
-// freezeTimes brings the times of writes, which are kept in memory, into the rows that a checkpoint writes.
-func (p *Pool) freezeTimes() {
-	for ino, v := range p.vols {
-		p.mu.step(1)
-		if v.mtime.IsZero() || v.gone {
-			continue
-		}
-		n, err := p.inode(ino)
-		if err != nil {
-			continue
-		}
-		n.mtime, n.ctime = v.mtime, latest(n.ctime, v.mtime)
-		p.cat.Put(catalog.Key(catalog.Inode, uint64(ino)), n.marshal())
-		v.mtime = time.Time{}
-	}
+	return nm.commits.do(&r)
 }
 
 func latest(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
-	}
-	return a
-}
-
-// attr is what stat shows. The plan lock is held.
-func (p *Pool) attr(ino Ino, n *inode) Attr {
-	a := Attr{
-		Ino: ino, Type: n.typ, Mode: n.mode, UID: n.uid, GID: n.gid, Nlink: 1, Immutable: n.immutable,
-		Mtime: n.mtime, Ctime: n.ctime, Btime: n.btime, Atime: n.btime, Parent: n.parent, Name: n.name,
-	}
-	if n.atimeSet {
-		a.Atime = n.atime
-	}
-	switch n.typ {
-	case TypeDir:
-		a.Nlink, a.Size = uint32(2+n.dirs), int64(n.entries)
-	case TypeSymlink:
-		a.Size = n.link
-	case TypeFile:
-		if n.parent == 0 {
-			a.Nlink = 0
-		}
-		h := p.heads[ino]
-		if h == nil {
-			break
-		}
-		a.Size, a.Blocks = h.size, h.refer*BlockSize/512
-		if n.kept {
-			a.Blocks += max(0, blocksOf(h.size)-h.own) * BlockSize / 512
-		}
-		if v := p.vols[ino]; v != nil && !v.mtime.IsZero() {
-			a.Mtime, a.Ctime = v.mtime, latest(a.Ctime, v.mtime)
-		}
 	}
 	return a
 }
@@ -264,37 +214,37 @@ func parseNames(b []byte) ([]nameEntry, error) {
 	return es, nil
 }
 
-func (p *Pool) names(dir Ino, name string) ([]nameEntry, error) {
-	p.mu.step(1)
-	v, ok, err := p.cat.Get(nameKey(dir, name))
+func (nm *nameTable) names(dir Ino, name string) ([]nameEntry, error) {
+	nm.mu.step(1)
+	v, ok, err := nm.cat.Get(nameKey(dir, name))
 	if err != nil || !ok {
 		return nil, wrapCorrupt(err)
 	}
 	return parseNames(v)
 }
 
-func (p *Pool) find(dir Ino, name string) (nameEntry, error) {
-	es, err := p.names(dir, name)
+func (nm *nameTable) find(dir Ino, name string) (nameEntry, error) {
+	es, err := nm.names(dir, name)
 	if err != nil {
-		return nameEntry{}, fmt.Errorf("%s in %s: %w", name, p.pathOf(dir), err)
+		return nameEntry{}, fmt.Errorf("%s in %s: %w", name, nm.pathOf(dir), err)
 	}
 	for _, e := range es {
 		if e.name == name {
 			return e, nil
 		}
 	}
-	return nameEntry{}, fmt.Errorf("%s: %w", join(p.pathOf(dir), name), ErrNotFound)
+	return nameEntry{}, fmt.Errorf("%s: %w", join(nm.pathOf(dir), name), ErrNotFound)
 }
 
 // fits refuses a name whose row has no room for it: names of one hash share a row, and a row that is too long would
 // fail the checkpoint. Such names do not meet by chance, but can be made. It is asked before anything is changed.
-func (p *Pool) fits(dir Ino, name string) error {
-	es, err := p.names(dir, name)
+func (nm *nameTable) fits(dir Ino, name string) error {
+	es, err := nm.names(dir, name)
 	if err != nil {
 		return err
 	}
 	if len(marshalNames(append(es, nameEntry{name: name})))+nameRoom > meta.MaxValue {
-		return fmt.Errorf("%s: too many names of one hash: %w", join(p.pathOf(dir), name), ErrNoSpace)
+		return fmt.Errorf("%s: too many names of one hash: %w", join(nm.pathOf(dir), name), ErrNoSpace)
 	}
 	return nil
 }
@@ -303,8 +253,8 @@ func (p *Pool) fits(dir Ino, name string) error {
 const nameRoom = 128
 
 // setName adds, changes or (ino 0) removes an entry's row.
-func (p *Pool) setName(dir Ino, name string, ino Ino, typ FileType) error {
-	es, err := p.names(dir, name)
+func (nm *nameTable) setName(dir Ino, name string, ino Ino, typ FileType) error {
+	es, err := nm.names(dir, name)
 	if err != nil {
 		return err
 	}
@@ -317,7 +267,7 @@ func (p *Pool) setName(dir Ino, name string, ino Ino, typ FileType) error {
 	if ino != 0 {
 		out = append(out, nameEntry{name, ino, typ})
 	}
-	return p.do(&recPut{key: nameKey(dir, name), val: marshalNames(out)})
+	return nm.commits.do(&recPut{key: nameKey(dir, name), val: marshalNames(out)})
 }
 
 func join(dir, name string) string {
@@ -328,15 +278,15 @@ func join(dir, name string) string {
 }
 
 // pathOf is the path of an inode from the root, for messages and jobs. The plan lock is held.
-func (p *Pool) pathOf(ino Ino) string {
+func (nm *nameTable) pathOf(ino Ino) string {
 	var parts []string
 	if ino == 0 { // of layers whose volume is gone
 		return ""
 	}
 	for at := ino; at != RootIno; {
-		n, err := p.inode(at)
+		n, err := nm.inode(at)
 		if err == nil && n.parent == 0 && at == ino {
-			if o, ok := p.lostPlace(ino); ok && o.path != "" {
+			if o, ok := nm.lostPlace(ino); ok && o.path != "" {
 				return o.path
 			}
 		}
@@ -350,14 +300,21 @@ func (p *Pool) pathOf(ino Ino) string {
 }
 
 // nameOf is pathOf, and for the root the pool's name.
-func (p *Pool) nameOf(ino Ino) string {
+func (nm *nameTable) nameOf(ino Ino) string {
 	if ino == RootIno {
-		return "pool " + p.name
+		return "pool " + nm.name
 	}
-	return p.pathOf(ino)
+	return nm.pathOf(ino)
 }
 
 // xattrKey: 256 parts of a value lie behind a name's hash.
 func xattrKey(ino Ino, name string) meta.Key {
 	return meta.Key{Hi: catalog.Key(catalog.Xattr, uint64(ino)).Hi, Lo: xxhash.Sum64String(name) &^ 0xff}
+}
+
+func dirCount(t FileType) int64 {
+	if t == TypeDir {
+		return 1
+	}
+	return 0
 }

@@ -1,10 +1,13 @@
 package chain
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"slatefs/chain/blockdev"
 	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
 	"slatefs/chain/fault"
@@ -88,99 +91,143 @@ func (j *job) loads() map[string]func(*codec.Decoder) {
 	return m
 }
 
-func (p *Pool) newJob(vol Ino, volume, layer, reason, who string, when time.Time) *job {
-	p.nextJob++
-	j := &job{id: p.nextJob, vol: vol, volume: volume, layer: layer, reason: reason, who: who, since: when, cursor: lastKey}
-	j.none = p.unscheduled(vol)
-	p.jobs[j.id] = j
-	p.place(j, func() {})
+func (jq *jobQueue) newJob(vol Ino, volume, layer, reason, who string, when time.Time) *job {
+	jq.commits.nextJob++
+	j := &job{id: jq.commits.nextJob, vol: vol, volume: volume, layer: layer, reason: reason, who: who, since: when, cursor: lastKey}
+	j.none = jq.names.unscheduled(vol)
+	jq.all[j.id] = j
+	jq.place(j, func() {})
 	if reason == reasonOverwritten {
-		p.volJobs[vol] = j
+		jq.byVol[vol] = j
 	}
 	j.dirty = true
 	return j
 }
 
-func (p *Pool) addToJob(j *job, r oldRun) {
-	p.mu.step(1)
+func (jq *jobQueue) addToJob(j *job, r oldRun) {
+	jq.mu.step(1)
 	j.fresh.add(r.birth, r.dev, entry{n: r.n})
 	j.freshN += r.n
 	j.freed += r.n
-	p.addDirty(j, r.n)
+	jq.addDirty(j, r.n)
 	j.dirty = true
-	p.poke()
+	jq.poke()
 }
 
 // addDirty counts blocks of a job that can be zeroed, or with a negative number can not any more.
-func (p *Pool) addDirty(j *job, n int64) {
-	p.dirtyN += n
+func (jq *jobQueue) addDirty(j *job, n int64) {
+	jq.dirtyN += n
 	if j.none {
-		p.noneN += n
+		jq.noneN += n
 	}
 	if j.sick.failing() {
-		p.sickN += n
+		jq.sickN += n
 	}
 }
 
 // joinJob makes a whole list part of a job; n guest blocks are in it.
-func (p *Pool) joinJob(j *job, l *list, n int64) {
-	p.mu.step(1)
+func (jq *jobQueue) joinJob(j *job, l *list, n int64) {
+	jq.mu.step(1)
 	j.fresh.join(l)
 	j.freshN += n
 	j.freed += n
-	p.addDirty(j, n)
+	jq.addDirty(j, n)
 	j.dirty = true
-	p.poke()
+	jq.poke()
 }
 
 // ailing notes that a job's lists, or its day in the log, cannot be read now: it is passed by until its back-off is over,
 // and what it would make clean is not available meanwhile. It returns err, as it is marked.
-func (p *Pool) ailing(j *job, err error) error {
+func (jq *jobQueue) ailing(j *job, err error) error {
 	if err = wrapCorrupt(err); errors.Is(err, ErrCorrupt) {
 		err = fault.Mark(fault.Object, err)
 	}
 	err = fmt.Errorf("erase job %d: %w", j.id, err)
 	if !j.sick.failing() {
-		p.sickN += j.dirtyBlocks()
+		jq.sickN += j.dirtyBlocks()
 	}
-	wait := j.sick.fail(p.opt.Now(), err)
-	p.sick[j] = struct{}{}
-	time.AfterFunc(wait, p.poke)
-	p.log.Error("erase job passed by; it is tried again", "pool", p.name, "job", j.id, "volume", j.volume, "after", wait, "error", err)
+	wait := j.sick.fail(jq.opt.Now(), err)
+	jq.sick[j] = struct{}{}
+	time.AfterFunc(wait, jq.poke)
+	jq.log.Error("erase job passed by; it is tried again", "pool", jq.name, "job", j.id, "volume", j.volume, "after", wait, "error", err)
 	return err
 }
 
 // well notes that a job could be read.
-func (p *Pool) well(j *job) {
+func (jq *jobQueue) well(j *job) {
 	if j.sick.succeed() {
-		p.sickN -= j.dirtyBlocks()
-		delete(p.sick, j)
-		p.log.Info("erase job goes on", "pool", p.name, "job", j.id, "volume", j.volume)
+		jq.sickN -= j.dirtyBlocks()
+		delete(jq.sick, j)
+		jq.log.Info("erase job goes on", "pool", jq.name, "job", j.id, "volume", j.volume)
 	}
 }
 
 // endJob forgets a job that has nothing left and gets nothing more.
-func (p *Pool) endJob(j *job) {
+func (jq *jobQueue) endJob(j *job) {
 	// Pages in its lists do not count: what a checkpoint brought there replay does not know.
 	if j.freshN+j.readyN+j.badN > 0 || j.walks > 0 {
 		return
 	}
-	p.logJob(j)
-	p.spend(&j.ready)
-	p.spend(&j.fresh)
-	delete(p.jobs, j.id)
-	p.order.Delete(j.orderKey())
-	delete(p.sick, j)
-	if p.volJobs[j.vol] == j {
-		delete(p.volJobs, j.vol)
+	jq.logJob(j)
+	jq.spend(&j.ready)
+	jq.spend(&j.fresh)
+	delete(jq.all, j.id)
+	jq.order.Delete(j.orderKey())
+	delete(jq.sick, j)
+	if jq.byVol[j.vol] == j {
+		delete(jq.byVol, j.vol)
 	}
-	p.gone = append(p.gone, catalog.Key(catalog.Job, j.id))
+	jq.names.gone = append(jq.names.gone, catalog.Key(catalog.Job, j.id))
 }
 
 // spend leaves a list that has been worked off to the next checkpoint, which gives its pages back.
-func (p *Pool) spend(l *list) {
+func (jq *jobQueue) spend(l *list) {
 	if !l.empty() {
-		p.spent = append(p.spent, *l)
+		jq.spent = append(jq.spent, *l)
 	}
 	*l = list{}
+}
+
+type jobQueue struct {
+	*core
+	health  *health
+	commits *commitLog
+	plans   *planTable
+	blocks  *blockSpace
+	names   *nameTable
+
+	all       map[uint64]*job
+	order     omap.Map[*job]    // the same, as they are erased
+	sick      map[*job]struct{} // those that are failing
+	handouts  map[blockdev.Token]*handout
+	lastToken blockdev.Token
+	byVol     map[Ino]*job        // the one that collects what a volume overwrites
+	spent     []list              // worked off since the last checkpoint
+	logN      int64               // records in the erase log
+	told      []told              // of them, those that nobody was told of yet
+	today     map[Ino]EraseRecord // the lines of this day
+	export    func([]EraseRecord) error
+	exportAt  time.Time // not tried again before
+	dirtyN    int64     // blocks in jobs that can be zeroed
+	noneN     int64     // part of them: in jobs of erase=none
+	sickN     int64     // part of them: in jobs that are failing
+	failedN   int64
+	cleaned   int64 // blocks erased, by this process
+	demand    int   // calls of it that run
+}
+
+// troubleList lists what is failing, the most often tried first.
+func (jq *jobQueue) troubleList() (out []Trouble) {
+	add := func(what string, b *backoff) {
+		out = append(out, Trouble{what, b.tries, b.at, fault.Of(b.err).String(), b.err.Error()})
+	}
+	jq.mu.step(len(jq.health.troubles) + len(jq.sick))
+	for b, what := range jq.health.troubles {
+		add(what, b)
+	}
+	for j := range jq.sick {
+		add(fmt.Sprintf("erase job %d, of %s", j.id, cmp.Or(j.volume, "nobody")), &j.sick)
+	}
+	slices.SortFunc(out, func(a, b Trouble) int { return cmp.Or(cmp.Compare(b.Tries, a.Tries), cmp.Compare(a.What, b.What)) })
+	return out
 }

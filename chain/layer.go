@@ -89,13 +89,13 @@ func (l *layer) now() *layer {
 
 // private tells whether the head l may write a block of that birth in place. A fence that nothing waits for any more
 // is taken down.
-func (p *Pool) private(l *layer, birth LayerID) bool {
+func (lt *layerTree) private(l *layer, birth LayerID) bool {
 	switch {
 	case birth <= l.floor():
 		return false
 	case birth > l.fence:
 		return true
-	case p.durable < l.fenceLSN || !p.epochs.over(l.fenceEpoch):
+	case lt.commits.durable < l.fenceLSN || !lt.plans.epochs.over(l.fenceEpoch):
 		return false
 	}
 	l.fence, l.fenceLSN, l.fenceEpoch = 0, 0, 0
@@ -114,25 +114,25 @@ type accountant interface {
 }
 
 // owns changes the number of blocks that a layer owns.
-func (p *Pool) owns(l *layer, blocks int64) {
+func (lt *layerTree) owns(l *layer, blocks int64) {
 	l.own += blocks
-	p.accounts.charge(l, blocks)
+	lt.accounts.charge(l, blocks)
 }
 
 // touch: the row of l differs from the last checkpoint's.
-func (p *Pool) touch(l *layer) { p.dirtyLayers[l] = struct{}{} }
+func (lt *layerTree) touch(l *layer) { lt.dirty[l] = struct{}{} }
 
-func (p *Pool) layer(id LayerID) (*layer, error) {
-	if l := p.layers[id]; l != nil {
+func (lt *layerTree) layer(id LayerID) (*layer, error) {
+	if l := lt.layers[id]; l != nil {
 		return l, nil
 	}
 	return nil, fmt.Errorf("layer %v: %w", id, ErrCorrupt)
 }
 
 // newLayer makes the next layer, a head above parent, or a first one.
-func (p *Pool) newLayer(parent *layer, vol Ino, size int64, when time.Time) *layer {
-	p.nextLayer++
-	l := &layer{id: p.nextLayer, parent: parent, vol: vol, head: true, size: size, created: when}
+func (lt *layerTree) newLayer(parent *layer, vol Ino, size int64, when time.Time) *layer {
+	lt.nextLayer++
+	l := &layer{id: lt.nextLayer, parent: parent, vol: vol, head: true, size: size, created: when}
 	under := overlay.Settled(meta.Map{})
 	if parent != nil {
 		under = parent.top
@@ -142,19 +142,19 @@ func (p *Pool) newLayer(parent *layer, vol Ino, size int64, when time.Time) *lay
 	}
 	l.depth++
 	l.top = overlay.New(under, l)
-	p.layers[l.id] = l
-	p.byVol[vol] = append(p.byVol[vol], l)
-	p.heads[vol] = l
-	p.accounts.headChanged(vol)
-	p.touch(l)
+	lt.layers[l.id] = l
+	lt.byVol[vol] = append(lt.byVol[vol], l)
+	lt.heads[vol] = l
+	lt.accounts.headChanged(vol)
+	lt.touch(l)
 	return l
 }
 
 // setSize changes the size by the record that is being applied.
-func (p *Pool) setSize(l *layer, size int64) {
-	l.older = min(l.size, l.safeSize(p.durable))
-	l.size, l.sizeLSN = size, p.lsn
-	p.accounts.headChanged(l.vol)
+func (lt *layerTree) setSize(l *layer, size int64) {
+	l.older = min(l.size, l.safeSize(lt.commits.durable))
+	l.size, l.sizeLSN = size, lt.commits.lsn
+	lt.accounts.headChanged(l.vol)
 }
 
 // safeSize is the size that the layer has whatever happens.
@@ -165,34 +165,34 @@ func (l *layer) safeSize(durable uint64) int64 {
 	return min(l.size, l.older)
 }
 
-func (p *Pool) forgetLayer(l *layer) {
-	delete(p.layers, l.id)
+func (lt *layerTree) forgetLayer(l *layer) {
+	delete(lt.layers, l.id)
 	if l.dead {
-		p.deadN--
+		lt.deadN--
 	}
-	delete(p.dirtyLayers, l)
-	delete(p.nameless, l)
-	p.forgetTry(&l.going)
-	p.forgetTry(&l.sweep)
-	p.gone = append(p.gone, catalog.Key(catalog.Layer, uint64(l.id)))
+	delete(lt.dirty, l)
+	delete(lt.nameless, l)
+	lt.health.forgetTry(&l.going)
+	lt.health.forgetTry(&l.sweep)
+	lt.names.gone = append(lt.names.gone, catalog.Key(catalog.Layer, uint64(l.id)))
 }
 
-func (p *Pool) leaveVolume(l *layer) {
-	all := p.byVol[l.vol]
+func (lt *layerTree) leaveVolume(l *layer) {
+	all := lt.byVol[l.vol]
 	at, found := findLayer(all, l.id)
 	if !found {
 		return
 	}
-	if p.byVol[l.vol] = slices.Delete(all, at, at+1); len(all) == 1 {
-		delete(p.byVol, l.vol)
+	if lt.byVol[l.vol] = slices.Delete(all, at, at+1); len(all) == 1 {
+		delete(lt.byVol, l.vol)
 	}
 }
 
 // joinVolume puts a layer in its place among those of its volume, or of 0.
-func (p *Pool) joinVolume(l *layer) {
-	all := p.byVol[l.vol]
+func (lt *layerTree) joinVolume(l *layer) {
+	all := lt.byVol[l.vol]
 	at, _ := findLayer(all, l.id)
-	p.byVol[l.vol] = slices.Insert(all, at, l)
+	lt.byVol[l.vol] = slices.Insert(all, at, l)
 }
 
 // findLayer is the place of a layer among those of one volume, which stand in the order of their making.
@@ -201,137 +201,137 @@ func findLayer(all []*layer, id LayerID) (at int, found bool) {
 }
 
 // replaced takes a run out of what l shows: freed if l owns it, else into its dead list.
-func (p *Pool) replaced(l *layer, r oldRun, j *job) error {
+func (lt *layerTree) replaced(l *layer, r oldRun, j *job) error {
 	if l.dead {
 		if r.birth > l.died {
 			l.own -= r.n
-			p.freeing -= r.n
-			p.addToJob(j, r)
+			lt.freeing -= r.n
+			lt.jobs.addToJob(j, r)
 		}
-		p.touch(l)
+		lt.touch(l)
 		return nil
 	}
 	if r.birth > l.floor() {
 		if j == nil {
 			return fmt.Errorf("layer %v: block %d freed without a job: %w", l.id, r.dev, ErrCorrupt)
 		}
-		p.owns(l, -r.n)
-		p.addToJob(j, r)
+		lt.owns(l, -r.n)
+		lt.jobs.addToJob(j, r)
 	} else {
 		if l.parent == nil {
 			return fmt.Errorf("layer %v: block %d born in %v, and it has no parent: %w", l.id, r.dev, r.birth, ErrCorrupt)
 		}
-		p.mu.step(1)
+		lt.mu.step(1)
 		l.lost.add(r.birth, r.dev, entry{n: r.n})
 		if r.birth > l.parent.floor() {
 			l.lostHere += r.n
 		}
 	}
-	p.touch(l)
+	lt.touch(l)
 	return nil
 }
 
 // reap removes a layer that is neither head nor snapshot as far as its children let it, and then looks at its parent.
 // It is the rule of design and format: no child, its blocks are freed by a walk; one child, it is merged into it; more,
 // it stays nameless. A merge cuts trees, and there is one at most: what can be merged besides stays for a recReap
-// (Pool.reapAll), which sees to it first that the store has the pages.
-func (p *Pool) reap(l *layer, j *job, merge bool) {
+// (remover.reapAll), which sees to it first that the store has the pages.
+func (lt *layerTree) reap(l *layer, j *job, merge bool) {
 	for l != nil && l.nameless() {
-		p.mu.step(1)
+		lt.mu.step(1)
 		parent := l.parent
 		switch {
 		case len(l.children) == 0:
-			p.bury(l, j)
+			lt.bury(l, j)
 			l = parent
 		case len(l.children) == 1 && merge:
-			p.mergeDown(l, j)
+			lt.mergeDown(l, j)
 			return
 		default:
-			p.nameless[l] = struct{}{}
-			p.recountAround(l)
-			p.touch(l)
+			lt.nameless[l] = struct{}{}
+			lt.recountAround(l)
+			lt.touch(l)
 			return
 		}
 	}
 }
 
 // bury ends a layer that nothing hangs on: a walk frees what it owns. What its dead list names others still show.
-func (p *Pool) bury(l *layer, j *job) {
-	p.recountAround(l)
-	p.uncount(l)
+func (lt *layerTree) bury(l *layer, j *job) {
+	lt.recountAround(l)
+	lt.uncount(l)
 	if l.parent != nil {
-		p.mu.step(len(l.parent.children))
+		lt.mu.step(len(l.parent.children))
 		l.died = l.parent.id
 		l.parent.children = slices.DeleteFunc(l.parent.children, func(o *layer) bool { return o == l })
 	}
-	p.accounts.charge(l, -l.own)
+	lt.accounts.charge(l, -l.own)
 	l.dead, l.parent = true, nil
-	p.deadN++
-	p.forgetTry(&l.going)
-	p.forgetTry(&l.sweep)
-	delete(p.nameless, l)
-	p.leaveVolume(l)
-	p.drops = append(p.drops, l.lost.trees...)
+	lt.deadN++
+	lt.health.forgetTry(&l.going)
+	lt.health.forgetTry(&l.sweep)
+	delete(lt.nameless, l)
+	lt.leaveVolume(l)
+	lt.drops = append(lt.drops, l.lost.trees...)
 	l.lost = list{}
 	j.layers = append(j.layers, l.id)
-	p.freeing += l.own
-	p.newWalk(l, l.top, j, true)
-	p.touch(l)
+	lt.freeing += l.own
+	lt.newWalk(l, l.top, j, true)
+	lt.touch(l)
 }
 
 // mergeDown gives l's blocks to its only child c. Of what c had lost, the births in l's range are nobody's now: they
 // become dirty; l's own dead list joins c's. No block moves and no stamp changes.
-func (p *Pool) mergeDown(l *layer, j *job) {
-	c, parent, m := l.children[0], l.parent, p.merge
+func (lt *layerTree) mergeDown(l *layer, j *job) {
+	c, parent, m := l.children[0], l.parent, lt.merge
 	if m == nil || m.from != l || m.into != c {
 		fault.Misuse("a merge is prepared before its record: layer %v into %v", l.id, c.id)
 	}
 	upper := c.lost.cutAt(l.floor()+1, m.below, m.upper)
-	p.joinJob(j, &upper, c.lostHere)
+	lt.jobs.joinJob(j, &upper, c.lostHere)
 	gives := l.own - c.lostHere
-	p.owns(l, -l.own)
-	p.owns(c, gives)
+	lt.owns(l, -l.own)
+	lt.owns(c, gives)
 	c.lost.join(&l.lost)
 	c.parent = parent
 	for _, o := range slices.Concat(c.children, []*layer{c}) {
-		p.mu.step(1)
+		lt.mu.step(1)
 		o.lostHere = m.lost[o]
-		p.touch(o)
+		lt.touch(o)
 	}
 	if parent != nil {
-		p.mu.step(len(parent.children))
+		lt.mu.step(len(parent.children))
 		for i, o := range parent.children {
 			if o == l {
 				parent.children[i] = c
 			}
 		}
 	}
-	c.fence, c.fenceLSN, c.fenceEpoch = max(c.fence, l.id), p.lsn, p.epochs.seal()
+	c.fence, c.fenceLSN, c.fenceEpoch = max(c.fence, l.id), lt.commits.lsn, lt.plans.epochs.seal()
 	l.heir = c
-	p.recountAround(l)
-	p.uncount(l)
+	lt.recountAround(l)
+	lt.uncount(l)
 	if c.falls != nil {
-		p.recount(c)
+		lt.recount(c)
 	}
-	for _, w := range p.walks {
-		p.mu.step(1)
+	for _, w := range lt.walks {
+		lt.mu.step(1)
 		if w.layer == l {
 			w.layer = c
 			w.dirty = true
 		}
 	}
-	p.leaveVolume(l)
-	p.forgetLayer(l)
-	p.touch(c)
+	lt.leaveVolume(l)
+	lt.forgetLayer(l)
+	lt.touch(c)
 }
 
 // pageGone takes a map page out of what l shows: freed, or into its dead list.
-func (p *Pool) pageGone(l *layer, ptr meta.Ptr) {
-	p.mu.step(1)
+func (lt *layerTree) pageGone(l *layer, ptr meta.Ptr) {
+	lt.mu.step(1)
 	l = l.now()
 	switch {
 	case ptr.Birth > l.floor():
-		p.store.Free(ptr)
+		lt.blocks.store.Free(ptr)
 	case l.dead: // others show it
 	default:
 		for _, a := range []alloc.BlockID{ptr.Addr, ptr.Twin} {
@@ -339,6 +339,101 @@ func (p *Pool) pageGone(l *layer, ptr meta.Ptr) {
 				l.lost.add(ptr.Birth, a, entry{page: true, n: 1})
 			}
 		}
-		p.touch(l)
+		lt.touch(l)
 	}
+}
+
+type layerTree struct {
+	*core
+	health  *health
+	supers  *superblocks
+	commits *commitLog
+	plans   *planTable
+	blocks  *blockSpace
+	doomed  *doomedIndex
+	names   *nameTable
+	jobs    *jobQueue
+
+	layers      map[LayerID]*layer
+	byVol       map[Ino][]*layer // oldest first; of 0: those that clones hold
+	heads       map[Ino]*layer
+	snaps       snapIndex
+	walks       map[uint64]*walk
+	drops       []meta.Tree         // dead lists of dead layers, whose pages go back
+	nameless    map[*layer]struct{} // layers that wait for a sweep or for their children to go
+	dirty       map[*layer]struct{}
+	staleFalls  []*falling // parts that are to be counted anew
+	staleDoomed []uint64   // things that are
+	nextLayer   LayerID
+	deadN       int        // layers that are dead
+	freeing     int64      // blocks of dead layers that no walk has sorted yet
+	accounts    accountant // of the tree of layers
+	failing     map[*walk]struct{}
+	merge       *merge // prepared for the record that is being made
+}
+
+// noteDoomed follows a row: it is the only way in which something becomes doomed, or is no more.
+func (lt *layerTree) noteDoomed(id uint64, v []byte) error {
+	if v == nil {
+		if d := lt.doomed.rows[id]; d != nil {
+			lt.uncountThing(d)
+			delete(lt.doomed.layers, d.layer)
+			if d.layer == 0 {
+				delete(lt.doomed.vols, d.vol)
+			}
+			lt.health.forgetTry(&d.try)
+			delete(lt.doomed.rows, id)
+		}
+		return nil
+	}
+	d := &doomed{}
+	if err := d.unmarshal(v); err != nil {
+		return fmt.Errorf("destroyed thing %d: %w", id, err)
+	}
+	if d.vol == 0 || d.size > MaxSize {
+		return fmt.Errorf("destroyed thing %d: volume %d of %d bytes: %w", id, d.vol, d.size, ErrCorrupt)
+	}
+	lt.doomed.rows[id] = d
+	if d.layer != 0 {
+		lt.doomed.layers[d.layer] = id
+	} else {
+		lt.doomed.vols[d.vol] = id
+	}
+	lt.recountThing(id)
+	lt.commits.nextJob = max(lt.commits.nextJob, id) // one row of numbers with jobs, so that an ID means one thing
+	return nil
+}
+
+func (lt *layerTree) snapshot(ino Ino, name string) (*layer, error) {
+	if l := lt.snaps.names[snapName{ino, name}]; l != nil {
+		return l, nil
+	}
+	return nil, fmt.Errorf("%s@%s: %w", lt.names.pathOf(ino), name, ErrNotFound)
+}
+
+// noteNeed keeps the sum of all heads' needs.
+func (lt *layerTree) noteNeed(l *layer) {
+	n := l.pagesFor(0)
+	lt.blocks.needN += n - l.need
+	l.need = n
+}
+
+// pagesFor bounds the pages that the top storey of a head will need with more entries than it has: leaves of half a
+// mebibyte, inner pages with twins above them, and pages of its dead list.
+func (l *layer) pagesFor(more int64) int64 {
+	e := int64(l.top.Len()) + more
+	if e == 0 {
+		return 0
+	}
+	n := 4 + min(e, blocksOf(l.size)/128+1)
+	for bits := 13; bits <= 37; bits += 6 {
+		above := blocksOf(l.size) >> bits
+		if n += 2 * min(e, above+1); above == 0 {
+			break
+		}
+	}
+	for _, t := range l.lost.trees {
+		n += 2 * min(e, int64(t.Entries)/256)
+	}
+	return n
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // buildLedger makes the ledger from what is stored. It reads the rows of all inodes and properties.
-func (p *Pool) buildLedger() (*ledger.Ledger, error) {
+func (sp *admission) buildLedger() (*ledger.Ledger, error) {
 	g := ledger.Load(BlockSize)
 	above, links := map[ledger.ID]ledger.ID{}, map[ledger.ID]int64{}
 	for _, k := range []struct {
@@ -47,11 +47,11 @@ func (p *Pool) buildLedger() (*ledger.Ledger, error) {
 			return err
 		}},
 	} {
-		if err := p.cat.Each(k.kind, func(ino uint64, row []byte) error { return k.load(ledger.ID(ino), row) }); err != nil {
+		if err := sp.names.cat.Each(k.kind, func(ino uint64, row []byte) error { return k.load(ledger.ID(ino), row) }); err != nil {
 			return nil, wrapCorrupt(err)
 		}
 	}
-	for _, d := range p.doomed { // what is kept is promised nothing
+	for _, d := range sp.doomed.rows { // what is kept is promised nothing
 		if a := g.Of(ledger.ID(d.vol)); a != nil && d.layer == 0 {
 			g.Gone(a)
 		}
@@ -59,7 +59,7 @@ func (p *Pool) buildLedger() (*ledger.Ledger, error) {
 	if err := g.Link(ledger.ID(RootIno), above); err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ErrCorrupt)
 	}
-	for _, l := range p.layers {
+	for _, l := range sp.tree.layers {
 		if l.dead {
 			continue
 		}
@@ -69,7 +69,7 @@ func (p *Pool) buildLedger() (*ledger.Ledger, error) {
 			g.NewHead(a, l.own, blocksOf(l.size))
 		}
 	}
-	if err := p.loadWords(g, links); err != nil {
+	if err := sp.loadWords(g, links); err != nil {
 		return nil, err
 	}
 	g.Ready()
@@ -77,13 +77,13 @@ func (p *Pool) buildLedger() (*ledger.Ledger, error) {
 }
 
 // loadWords counts the words of a new ledger, when its accounts have their places: links by directory, and attributes.
-func (p *Pool) loadWords(g *ledger.Ledger, links map[ledger.ID]int64) error {
+func (sp *admission) loadWords(g *ledger.Ledger, links map[ledger.ID]int64) error {
 	for dir, n := range links {
 		if a := g.Of(dir); a != nil {
 			g.AddWords(a, n)
 		}
 	}
-	err := p.cat.Each(catalog.Xattr, func(ino uint64, row []byte) error {
+	err := sp.names.cat.Each(catalog.Xattr, func(ino uint64, row []byte) error {
 		if a := g.Of(ledger.ID(ino)); a != nil {
 			g.AddAttr(a, len(row), 1)
 		}
@@ -116,19 +116,19 @@ func takeProp(to *ledger.Props, dir bool, name, val string) {
 }
 
 // drift lists where the ledger differs from one that is built anew.
-func (p *Pool) drift() ([]string, error) {
-	want, err := p.buildLedger()
+func (sp *admission) drift() ([]string, error) {
+	want, err := sp.buildLedger()
 	if err != nil {
 		return nil, err
 	}
-	p.ledger.Each(func(a *ledger.Account) { // what plans hold is not stored
+	sp.ledger.Each(func(a *ledger.Account) { // what plans hold is not stored
 		if w := want.Of(a.ID()); w != nil {
 			n, vol := a.Numbers(), Ino(a.ID())
 			want.Hold(w, n.Open, n.OpenRefer)
-			if p.heads[vol] != nil {
-				want.Resize(w, p.sizeWithPlans(vol, a))
+			if sp.tree.heads[vol] != nil {
+				want.Resize(w, sp.sizeWithPlans(vol, a))
 			}
 		}
 	})
-	return p.ledger.Differs(want), nil
+	return sp.ledger.Differs(want), nil
 }

@@ -9,28 +9,28 @@ import (
 // words there are. Together with what the tree of layers tells (treeAccounts) it is all that changes accounts for good; what
 // open plans hold is of this process only (ledger.Hold, ledger.Reach). That nothing else does is asserted under the race
 // detector (ledger.Seal), and that the outcome is what a mount would build is what Check looks at.
-func (p *Pool) followRow(r *recPut) error {
-	if p.ledger == nil { // replay: it is built from the rows then
+func (sp *admission) followRow(r *recPut) error {
+	if sp.ledger == nil { // replay: it is built from the rows then
 		return nil
 	}
 	ino := Ino(catalog.NumberOf(r.key))
 	switch catalog.KindOf(r.key) {
 	case catalog.Inode:
-		return p.followInode(ino, r)
+		return sp.followInode(ino, r)
 	case catalog.Orphan:
-		return p.followOrphan(ino, r.val)
+		return sp.followOrphan(ino, r.val)
 	case catalog.Property:
-		return p.followProperty(ino, r)
+		return sp.followProperty(ino, r)
 	case catalog.Xattr:
-		if a := p.account(ino); a != nil {
-			p.countAttr(a, r.was, -1)
-			p.countAttr(a, r.val, 1)
+		if a := sp.account(ino); a != nil {
+			sp.countAttr(a, r.was, -1)
+			sp.countAttr(a, r.val, 1)
 		}
 	case catalog.Doomed:
-		if d := p.doomed[catalog.NumberOf(r.key)]; r.val != nil && d.layer == 0 {
-			if a := p.account(d.vol); a != nil {
-				p.ledger.Gone(a)
-				p.ledger.Move(a, p.ledger.Root())
+		if d := sp.doomed.rows[catalog.NumberOf(r.key)]; r.val != nil && d.layer == 0 {
+			if a := sp.account(d.vol); a != nil {
+				sp.ledger.Gone(a)
+				sp.ledger.Move(a, sp.ledger.Root())
 			}
 		}
 	case catalog.Name, catalog.Link, catalog.Layer, catalog.Job, catalog.Walk, catalog.Drop, catalog.Window, catalog.Answer,
@@ -39,16 +39,16 @@ func (p *Pool) followRow(r *recPut) error {
 	return nil
 }
 
-func (p *Pool) countAttr(a *ledger.Account, row []byte, sign int64) {
+func (sp *admission) countAttr(a *ledger.Account, row []byte, sign int64) {
 	if row != nil {
-		p.ledger.AddAttr(a, len(row), sign)
+		sp.ledger.AddAttr(a, len(row), sign)
 	}
 }
 
 // followInode opens, moves and closes accounts. What has a name again is not gone. A symlink has no account: its words are
 // the directory's that its row names.
-func (p *Pool) followInode(ino Ino, r *recPut) error {
-	a, g := p.account(ino), p.ledger
+func (sp *admission) followInode(ino Ino, r *recPut) error {
+	a, g := sp.account(ino), sp.ledger
 	if r.val == nil && a != nil {
 		g.Close(a)
 		return nil
@@ -61,20 +61,20 @@ func (p *Pool) followInode(ino Ino, r *recPut) error {
 		}
 	}
 	if n.typ == TypeSymlink {
-		return p.followSymlink(n, r)
+		return sp.followSymlink(n, r)
 	}
 	if a == nil {
-		a = g.Open(ledger.ID(ino), n.typ == TypeDir, p.dirAccount(n.parent))
+		a = g.Open(ledger.ID(ino), n.typ == TypeDir, sp.dirAccount(n.parent))
 	}
 	g.Keep(a, n.kept)
 	if n.parent != 0 {
 		g.Revive(a)
-		g.Move(a, p.dirAccount(n.parent))
+		g.Move(a, sp.dirAccount(n.parent))
 	}
 	return nil
 }
 
-func (p *Pool) followSymlink(n *inode, r *recPut) error {
+func (sp *admission) followSymlink(n *inode, r *recPut) error {
 	was := &inode{}
 	if r.was != nil {
 		var err error
@@ -85,18 +85,18 @@ func (p *Pool) followSymlink(n *inode, r *recPut) error {
 	if was.parent == n.parent {
 		return nil
 	}
-	if a := p.account(was.parent); a != nil {
-		p.ledger.AddWords(a, -was.words())
+	if a := sp.account(was.parent); a != nil {
+		sp.ledger.AddWords(a, -was.words())
 	}
-	if a := p.account(n.parent); a != nil {
-		p.ledger.AddWords(a, n.words())
+	if a := sp.account(n.parent); a != nil {
+		sp.ledger.AddWords(a, n.words())
 	}
 	return nil
 }
 
 // followOrphan charges what has no name to the directory that it had it in. What is going is gone.
-func (p *Pool) followOrphan(ino Ino, row []byte) error {
-	a := p.account(ino)
+func (sp *admission) followOrphan(ino Ino, row []byte) error {
+	a := sp.account(ino)
 	if a == nil || row == nil {
 		return nil
 	}
@@ -104,16 +104,16 @@ func (p *Pool) followOrphan(ino Ino, row []byte) error {
 	if err := at.unmarshal(row); err != nil {
 		return err
 	}
-	p.ledger.Move(a, p.dirAccount(at.dir))
+	sp.ledger.Move(a, sp.dirAccount(at.dir))
 	if at.going() {
-		p.ledger.Gone(a)
+		sp.ledger.Gone(a)
 	}
 	return nil
 }
 
 // followProperty sets a property of an account, or with no row what it is by default.
-func (p *Pool) followProperty(ino Ino, r *recPut) error {
-	a := p.account(ino)
+func (sp *admission) followProperty(ino Ino, r *recPut) error {
+	a := sp.account(ino)
 	if a == nil {
 		return nil
 	}
@@ -132,14 +132,14 @@ func (p *Pool) followProperty(ino Ino, r *recPut) error {
 	}
 	to := a.Set()
 	takeProp(&to, a.Dir(), name, val)
-	p.ledger.Set(a, to)
+	sp.ledger.Set(a, to)
 	return nil
 }
 
 // dirAccount is the account of a directory, or the root's where that is gone.
-func (p *Pool) dirAccount(dir Ino) *ledger.Account {
-	if a := p.account(dir); a != nil && a.Dir() {
+func (sp *admission) dirAccount(dir Ino) *ledger.Account {
+	if a := sp.account(dir); a != nil && a.Dir() {
 		return a
 	}
-	return p.ledger.Root()
+	return sp.ledger.Root()
 }

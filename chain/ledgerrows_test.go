@@ -12,7 +12,7 @@ func mustFollow(t *testing.T, p *Pool, what string) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	drift, err := p.drift()
+	drift, err := p.space.drift()
 	ok(t, err)
 	for _, d := range drift {
 		t.Errorf("%s: %s", what, d)
@@ -75,16 +75,16 @@ func TestAccountsFollowRecords(t *testing.T) {
 	plantXattrs(t, p, f.Ino, 200)
 	ok(t, p.Unlink(Req{}, a.Ino, "again"))
 	kept = p.Destroyed()
-	ok(t, p.change(func(now time.Time) error { return p.endDoomed(kept[0].ID, now) }))
+	ok(t, p.works.change(func(now time.Time) error { return p.removal.endDoomed(kept[0].ID, now) }))
 	steps := 0
-	for first := p.firstGoing(); first != 0; first, steps = p.firstGoing(), steps+1 {
+	for first := p.removal.firstGoing(); first != 0; first, steps = p.removal.firstGoing(), steps+1 {
 		mustFollow(t, p, "going")
-		ok(t, p.change(func(now time.Time) error { return p.goStep(first, now) }))
+		ok(t, p.works.change(func(now time.Time) error { return p.removal.goStep(first, now) }))
 	}
 	if mustFollow(t, p, "gone"); steps < 2 {
 		t.Errorf("it went in %d steps", steps)
 	}
-	ok(t, p.reapAll())
+	ok(t, p.removal.reapAll())
 	mustCheck(t, p)
 }
 
@@ -100,5 +100,5 @@ func TestAccountsAreSealed(t *testing.T) {
 			t.Error("no panic")
 		}
 	}()
-	p.ledger.Set(v.account, ledger.Props{Quota: 1})
+	p.space.ledger.Set(v.account, ledger.Props{Quota: 1})
 }

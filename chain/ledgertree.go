@@ -8,10 +8,10 @@ import (
 // ledger knows no layer. The plan lock guards both. During replay there is no ledger yet: it is built from what is there then.
 
 // account is the account of a volume or directory, or nil.
-func (p *Pool) account(ino Ino) *ledger.Account { return p.ledger.Of(ledger.ID(ino)) }
+func (sp *admission) account(ino Ino) *ledger.Account { return sp.ledger.Of(ledger.ID(ino)) }
 
 // treeAccounts is the accountant of the tree.
-type treeAccounts struct{ p *Pool }
+type treeAccounts struct{ p *admission }
 
 func (t treeAccounts) charge(l *layer, blocks int64) {
 	if g := t.p.ledger; g != nil && blocks != 0 {
@@ -23,7 +23,7 @@ func (t treeAccounts) headChanged(vol Ino) {
 	if t.p.ledger == nil {
 		return
 	}
-	if a, h := t.p.account(vol), t.p.heads[vol]; a != nil && h != nil {
+	if a, h := t.p.account(vol), t.p.tree.heads[vol]; a != nil && h != nil {
 		t.p.ledger.NewHead(a, h.own, t.p.sizeWithPlans(vol, a))
 	}
 }
@@ -49,16 +49,16 @@ func payer(g *ledger.Ledger, l *layer) *ledger.Account {
 }
 
 // reachChanged follows the end of a write that was to extend a volume.
-func (p *Pool) reachChanged(vol Ino) {
-	if a := p.account(vol); a != nil && p.heads[vol] != nil {
-		p.ledger.Reach(a, p.sizeWithPlans(vol, a))
+func (sp *admission) reachChanged(vol Ino) {
+	if a := sp.account(vol); a != nil && sp.tree.heads[vol] != nil {
+		sp.ledger.Reach(a, sp.sizeWithPlans(vol, a))
 	}
 }
 
 // sizeWithPlans is the size of a volume, in blocks; of one whose promise moves with it, when its open writes have ended.
-func (p *Pool) sizeWithPlans(vol Ino, a *ledger.Account) int64 {
-	size := p.heads[vol].size
-	if v := p.vols[vol]; v != nil && a.Grows() {
+func (sp *admission) sizeWithPlans(vol Ino, a *ledger.Account) int64 {
+	size := sp.tree.heads[vol].size
+	if v := sp.plans.vols[vol]; v != nil && a.Grows() {
 		for _, pl := range v.active {
 			size = max(size, pl.end)
 		}

@@ -31,7 +31,7 @@ func TestNamesOfOneHash(t *testing.T) {
 	for i := range 3 { // their hash is another one, which only check would see
 		es = append(es, nameEntry{string(fill(byte('a'+i), 255)), Ino(100 + i), TypeFile})
 	}
-	p.cat.Put(nameKey(RootIno, name), marshalNames(es))
+	p.names.cat.Put(nameKey(RootIno, name), marshalNames(es))
 	if _, err := p.Create(Req{}, RootIno, name, 0o600); !errors.Is(err, ErrNoSpace) {
 		t.Errorf("create: %v", err)
 	}
@@ -42,7 +42,7 @@ func TestNamesOfOneHash(t *testing.T) {
 	if _, err := p.Mkdir(Req{}, RootIno, "fits", 0o700); err != nil {
 		t.Error(err)
 	}
-	p.cat.Put(nameKey(RootIno, name), nil)
+	p.names.cat.Put(nameKey(RootIno, name), nil)
 	if err := p.Checkpoint(); err != nil {
 		t.Error(err)
 	}

@@ -3,6 +3,7 @@ package chain
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"slatefs/alloc"
 	"slatefs/chain/codec"
@@ -219,4 +220,25 @@ func decodeOld(d *codec.Decoder) []oldRun {
 		rs = append(rs, oldRun{alloc.BlockID(d.Uint()), d.Int(), LayerID(d.Uint())})
 	}
 	return rs
+}
+
+func runBlocks(rs []alloc.Run) (n int64) {
+	for _, r := range rs {
+		n += r.Len
+	}
+	return n
+}
+
+// cut freezes what is in memory of the list, for the build to merge into the trees; what comes from now on is fresh.
+func (l *list) cut() *cutList {
+	f := l.fresh
+	l.frozen, l.fresh = &f, omap.Map[entry]{}
+	return &cutList{of: l, trees: slices.Clone(l.trees), frozen: l.frozen}
+}
+
+func (l *list) thaw() {
+	if l.frozen != nil {
+		l.fresh.Join(l.frozen)
+		l.frozen = nil
+	}
 }

@@ -29,7 +29,7 @@ type merge struct {
 
 // prepareRecord makes sure that a record can be applied.
 func (p *Pool) prepareRecord(r record) error {
-	p.merge = nil
+	p.tree.merge = nil
 	q, ok := r.(preparer)
 	if !ok {
 		return nil
@@ -43,16 +43,16 @@ func (p *Pool) prepareRecord(r record) error {
 
 // prepareReap prepares the merge that reap will come to when l loses what held it, if any: l's own, or that of its parent,
 // when l is buried.
-func (p *Pool) prepareReap(l *layer) error {
+func (lt *layerTree) prepareReap(l *layer) error {
 	buried := (*layer)(nil)
 	for first := true; l != nil && !l.head && !l.dead && (first || l.nameless()); first = false {
-		p.mu.step(1 + len(l.children))
+		lt.mu.step(1 + len(l.children))
 		kids := slices.DeleteFunc(slices.Clone(l.children), func(o *layer) bool { return o == buried })
 		switch len(kids) {
 		case 0:
 			buried, l = l, l.parent
 		case 1:
-			return p.prepareMerge(l, kids[0])
+			return lt.prepareMerge(l, kids[0])
 		default:
 			return nil
 		}
@@ -61,28 +61,28 @@ func (p *Pool) prepareReap(l *layer) error {
 }
 
 // prepareMerge counts what c and its children will have lost when l goes, and splits c's dead list where l's range begins.
-func (p *Pool) prepareMerge(l, c *layer) (err error) {
+func (lt *layerTree) prepareMerge(l, c *layer) (err error) {
 	m := &merge{from: l, into: c, lost: map[*layer]int64{}}
 	for _, o := range c.children { // c's range grows downwards
-		p.mu.step(1)
-		if m.lost[o], err = o.lost.weigh(p.lists, l.floor(), c.id); err != nil {
+		lt.mu.step(1)
+		if m.lost[o], err = o.lost.weigh(lt.blocks.lists, l.floor(), c.id); err != nil {
 			return err
 		}
 	}
 	if up := l.parent; up != nil { // c has another parent
 		for _, o := range []*layer{c, l} {
-			n, err := o.lost.weigh(p.lists, up.floor(), up.id)
+			n, err := o.lost.weigh(lt.blocks.lists, up.floor(), up.id)
 			if err != nil {
 				return err
 			}
 			m.lost[c] += n
 		}
 	}
-	p.touch(c) // its trees change
-	if m.below, m.upper, err = c.lost.splitAt(p.lists, l.floor()+1); err != nil {
+	lt.touch(c) // its trees change
+	if m.below, m.upper, err = c.lost.splitAt(lt.blocks.lists, l.floor()+1); err != nil {
 		return err
 	}
-	p.merge = m
+	lt.merge = m
 	return nil
 }
 
@@ -105,15 +105,15 @@ func (l *list) splitAt(f *meta.Family, b LayerID) (below, upper []meta.Tree, err
 	return below, upper, nil
 }
 
-func (p *Pool) gather(n *layer, runs []deadRun) error {
+func (lt *layerTree) gather(n *layer, runs []deadRun) error {
 	for _, c := range n.children {
-		p.mu.step(1 + len(runs))
-		moved, err := c.lost.gather(p.lists, runs)
+		lt.mu.step(1 + len(runs))
+		moved, err := c.lost.gather(lt.blocks.lists, runs)
 		if moved {
-			p.touch(c)
+			lt.touch(c)
 		}
 		if err == nil && c.nameless() {
-			err = p.gather(c, runs)
+			err = lt.gather(c, runs)
 		}
 		if err != nil {
 			return err

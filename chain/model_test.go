@@ -227,7 +227,7 @@ func (d *disk) verifySnaps(p *Pool, ino Ino) error {
 
 // adopt makes what the pool holds the flushed truth.
 func (m *model) adopt(p *Pool) error {
-	m.delay = p.delay() > 0
+	m.delay = p.removal.delay() > 0
 	m.kept = m.kept[m.goneBefore(p):]
 	for name, d := range m.disks {
 		a, err := p.Lookup(RootIno, name)

@@ -98,7 +98,7 @@ func TestClaimIsDurableBeforeItIsReady(t *testing.T) {
 	defer release()
 	done := make(chan error, 1)
 	go func() {
-		_, err := p.claim()
+		_, err := p.blocks.claim()
 		done <- err
 	}()
 	select {
@@ -107,7 +107,7 @@ func TestClaimIsDurableBeforeItIsReady(t *testing.T) {
 		t.Fatalf("a claim ended without a sync: %v", err)
 	}
 	p.mu.Lock()
-	waiting, ready := p.blocks.WindowWaiting(), p.blocks.WindowReady()
+	waiting, ready := p.blocks.alloc.WindowWaiting(), p.blocks.alloc.WindowReady()
 	p.mu.Unlock()
 	if waiting == 0 || ready != 0 {
 		t.Errorf("before the sync %d blocks of the claim are ready, %d wait for it", ready, waiting)
@@ -115,7 +115,7 @@ func TestClaimIsDurableBeforeItIsReady(t *testing.T) {
 	release()
 	ok(t, <-done)
 	q := openPool(t, d.Clone()) // a crash: what the window held may have been written
-	if n := q.blocks.Counts().Claimed; n != 0 {
+	if n := q.blocks.alloc.Counts().Claimed; n != 0 {
 		t.Errorf("%d blocks are still claimed after a crash", n)
 	}
 	if js := q.EraseJobs(); len(js) != 1 || js[0].Reason != reasonRecovery || js[0].Dirty != waiting*BlockSize {
@@ -319,20 +319,20 @@ func TestCrashBetweenTheRecordsOfAShrink(t *testing.T) {
 		ok(t, p.Flush())
 		ok(t, v.Truncate(is))
 		p.mu.Lock()
-		rs := records(t, p.pending)
+		rs := records(t, p.commits.pending)
 		steps = len(rs)
 		e := codec.Encoder{}
 		for _, r := range rs[:k] {
 			e.Byte(kindOf(r))
 			r.encode(&e)
 		}
-		all := p.pending
-		p.pending = e.B
+		all := p.commits.pending
+		p.commits.pending = e.B
 		p.mu.Unlock()
 		ok(t, p.Flush())
 		q := openPool(t, d.Clone())
 		p.mu.Lock()
-		p.pending = slices.Concat(all[len(e.B):], p.pending) // the rest follows
+		p.commits.pending = slices.Concat(all[len(e.B):], p.commits.pending) // the rest follows
 		p.mu.Unlock()
 
 		u, err := q.Volume(v.ino)
@@ -399,7 +399,7 @@ func TestDeniedIsNotErased(t *testing.T) {
 		set := func(from, to alloc.State) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			ok(t, p.blocks.Set(one, from, to))
+			ok(t, p.blocks.alloc.Set(one, from, to))
 		}
 		set(alloc.InUse, st)
 		h, err := p.Next(1 << 20)

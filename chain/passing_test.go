@@ -140,7 +140,7 @@ func (x *faulty) ended() {
 func (x *faulty) house() {
 	x.Helper()
 	for range 8 {
-		for n := 0; x.p.keepHouse(x.Context()); n++ {
+		for n := 0; x.p.keeper.keepHouse(x.Context()); n++ {
 			if n > 10_000 {
 				x.Fatalf("housekeeping does not end; troubles %+v", x.p.Usage().Troubles)
 			}
@@ -179,9 +179,9 @@ func (x *faulty) step() {
 	}
 	x.try("flush", x.p.Flush)
 	x.now = x.now.Add(2 * time.Second)
-	x.p.store.SetCacheBytes(0) // what is needed is read again
-	x.p.store.SetCacheBytes(1 << 20)
-	for i := 0; i < 3 && x.p.keepHouse(x.Context()); i++ {
+	x.p.blocks.store.SetCacheBytes(0) // what is needed is read again
+	x.p.blocks.store.SetCacheBytes(1 << 20)
+	for i := 0; i < 3 && x.p.keeper.keepHouse(x.Context()); i++ {
 	}
 	x.eraseSome(x.rng.Int64N(40) * BlockSize)
 }

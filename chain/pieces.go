@@ -16,12 +16,12 @@ import (
 const pieceSteps = 64
 
 // look runs fn under the structure lock, where it takes the plan lock for pieces, of a pool that takes changes.
-func (p *Pool) look(fn func() error) error {
-	p.structure.Lock()
-	defer p.structure.Unlock()
-	p.mu.Lock()
-	err := p.writable()
-	p.mu.Unlock()
+func (lt *layerTree) look(fn func() error) error {
+	lt.structure.Lock()
+	defer lt.structure.Unlock()
+	lt.mu.Lock()
+	err := lt.writable()
+	lt.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -29,20 +29,20 @@ func (p *Pool) look(fn func() error) error {
 }
 
 // inPieces calls next until it returns false, under the plan lock, which it gives up after every pieceSteps calls.
-func (p *Pool) inPieces(next func() (more bool)) {
+func (lt *layerTree) inPieces(next func() (more bool)) {
 	for more := true; more; {
-		more = p.piece(next)
+		more = lt.piece(next)
 		if more {
 			runtime.Gosched() // who waits for the lock has it next
 		}
 	}
 }
 
-func (p *Pool) piece(next func() (more bool)) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (lt *layerTree) piece(next func() (more bool)) bool {
+	lt.mu.Lock()
+	defer lt.mu.Unlock()
 	for range pieceSteps {
-		p.mu.step(1)
+		lt.mu.step(1)
 		if !next() {
 			return false
 		}
@@ -51,9 +51,9 @@ func (p *Pool) piece(next func() (more bool)) bool {
 }
 
 // eachLayer calls fn for layers in pieces.
-func (p *Pool) eachLayer(ls []*layer, fn func(*layer)) {
+func (lt *layerTree) eachLayer(ls []*layer, fn func(*layer)) {
 	i := 0
-	p.inPieces(func() bool {
+	lt.inPieces(func() bool {
 		if i == len(ls) {
 			return false
 		}
@@ -64,22 +64,22 @@ func (p *Pool) eachLayer(ls []*layer, fn func(*layer)) {
 }
 
 // layersOf are the layers of a volume.
-func (p *Pool) layersOf(vol Ino) []*layer {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return slices.Clone(p.byVol[vol])
+func (lt *layerTree) layersOf(vol Ino) []*layer {
+	lt.mu.Lock()
+	defer lt.mu.Unlock()
+	return slices.Clone(lt.byVol[vol])
 }
 
 // descend calls see for layers and all below them, each once and parents first, in pieces. below tells whether to go
 // below a layer. Where one of tops is below another one, it may come before that.
-func (p *Pool) descend(tops []*layer, see func(*layer) (below bool)) {
+func (lt *layerTree) descend(tops []*layer, see func(*layer) (below bool)) {
 	type place struct {
 		l    *layer
 		next int // of its children
 	}
 	seen := map[*layer]bool{}
 	var stack []place
-	p.inPieces(func() bool {
+	lt.inPieces(func() bool {
 		var l *layer
 		for l == nil {
 			switch n := len(stack) - 1; {
@@ -111,26 +111,26 @@ type weighed struct {
 }
 
 // weighLost is how many blocks with births in (from, to] a layer has lost.
-func (p *Pool) weighLost(l *layer, from, to LayerID) (int64, error) {
-	p.mu.Lock()
+func (lt *layerTree) weighLost(l *layer, from, to LayerID) (int64, error) {
+	lt.mu.Lock()
 	head, here, edits := l.head, l.lostHere, l.lost.edits
-	p.mu.Unlock()
+	lt.mu.Unlock()
 	switch w := l.weighed; {
 	case l.parent != nil && l.parent.id == to && l.parent.floor() == from:
 		return here, nil
 	case w.to != 0 && w.from == from && w.to == to && w.edits == edits:
 		return w.n, nil
 	}
-	n, err := p.weighList(l, head, omap.Key{Hi: uint64(from) + 1}, omap.Key{Hi: uint64(to) + 1})
+	n, err := lt.weighList(l, head, omap.Key{Hi: uint64(from) + 1}, omap.Key{Hi: uint64(to) + 1})
 	if err == nil {
 		l.weighed = weighed{from, to, edits, n}
 	}
 	return n, err
 }
 
-func (p *Pool) weighList(l *layer, head bool, from, to omap.Key) (n int64, err error) {
+func (lt *layerTree) weighList(l *layer, head bool, from, to omap.Key) (n int64, err error) {
 	for _, t := range l.lost.trees {
-		w, err := p.lists.Weigh(t, meta.Key(from), meta.Key(to))
+		w, err := lt.blocks.lists.Weigh(t, meta.Key(from), meta.Key(to))
 		if err != nil {
 			return 0, err
 		}
@@ -143,7 +143,7 @@ func (p *Pool) weighList(l *layer, head bool, from, to omap.Key) (n int64, err e
 		return k.Less(to)
 	}
 	if head {
-		p.eachFresh(l, from, add)
+		lt.eachFresh(l, from, add)
 	} else {
 		l.lost.ascendMemory(from, add)
 	}
@@ -151,8 +151,8 @@ func (p *Pool) weighList(l *layer, head bool, from, to omap.Key) (n int64, err e
 }
 
 // eachFresh calls fn for what the dead list of a head has in memory from a key on, in pieces, until it returns false.
-func (p *Pool) eachFresh(l *layer, from omap.Key, fn func(omap.Key, entry) bool) {
-	p.inPieces(func() bool {
+func (lt *layerTree) eachFresh(l *layer, from omap.Key, fn func(omap.Key, entry) bool) {
+	lt.inPieces(func() bool {
 		k, e, ok := l.lost.fresh.Ceil(from)
 		if !ok || !fn(k, e) {
 			return false
@@ -164,18 +164,18 @@ func (p *Pool) eachFresh(l *layer, from omap.Key, fn func(omap.Key, entry) bool)
 
 // lostFrom is the dead list of a layer, to be read from a key on, and not longer than up to most entries or to another key.
 // What a head has in memory of that is copied: it changes under the plan lock.
-func (p *Pool) lostFrom(l *layer, from, to omap.Key, most int) *list {
-	p.mu.Lock()
+func (lt *layerTree) lostFrom(l *layer, from, to omap.Key, most int) *list {
+	lt.mu.Lock()
 	head := l.head
 	if k, _, ok := l.lost.fresh.Floor(from); head && ok && k.Hi == from.Hi {
 		from = k // it may reach over it
 	}
-	p.mu.Unlock()
+	lt.mu.Unlock()
 	if !head {
 		return &l.lost
 	}
 	part := &list{trees: l.lost.trees}
-	p.eachFresh(l, from, func(k omap.Key, e entry) bool {
+	lt.eachFresh(l, from, func(k omap.Key, e entry) bool {
 		if !k.Less(to) || part.fresh.Len() == most {
 			return false
 		}

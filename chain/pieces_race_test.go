@@ -60,7 +60,7 @@ func TestListsInPieces(t *testing.T) {
 	mine := map[string]bool{
 		"Pool.snapsAfter": true, "Pool.SnapDirAttr": true, "Pool.SnapLookup": true, "Pool.namesAfter": true, "snapWalk.piece": true,
 		"descent.rest": true, "Pool.fromRoot": true, "Pool.volumeInfo": true, "Pool.shownOf": true, "Pool.DirInfo": true,
-		"Pool.Usage": true, "Pool.eachJob": true, "Pool.Erasing": false, "Pool.seek": true, "Volume.counted": true, "Volume.unmap": true,
+		"Pool.Usage": true, "jobQueue.eachJob": true, "Pool.Erasing": false, "openVolumes.seek": true, "Volume.counted": true, "Volume.unmap": true,
 		"Pool.measureDepth": false,
 	}
 	for _, h := range holdsByPlace() {

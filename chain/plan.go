@@ -1,12 +1,9 @@
 package chain
 
 import (
-	"context"
-	"errors"
 	"fmt"
 
 	"slatefs/alloc"
-	"slatefs/chain/meta"
 	"slatefs/chain/overlay"
 )
 
@@ -31,7 +28,7 @@ type Plan struct {
 	Fill     []Fill
 	InPlace  bool // a write that changes no map, in a volume whose map is durable: it may be written with RWF_DSYNC and needs no flush of its own then
 
-	p         *Pool
+	p         *openVolumes
 	v         *Volume
 	open      bool
 	pinned    bool
@@ -61,98 +58,11 @@ type alloced struct {
 	run alloc.Run
 }
 
-// Need says what keeps a plan from being made. Zero: nothing, it is made.
-type Need struct {
-	kind   needKind
-	m      meta.Map
-	lb     int64
-	blocks int64
-	room   credit
-	wait   <-chan struct{}
-	why    error // of needExtension: what who asks would be refused with
-}
-
-type needKind uint8
-
-const (
-	needNothing needKind = iota
-	needPage
-	needPlan
-	needBlocks
-	needRoom
-	needSpace
-	needExtension
-	needStore
-)
-
-// None tells that the plan is made and pinned.
-func (n Need) None() bool { return n.kind == needNothing }
-
-// Fulfil does what a need asks for: it reads a page, waits for another plan, claims blocks (which may erase on demand),
-// makes room in the journal or takes a step that frees. It blocks. After it the plan is made again. Errors: ErrNoSpace, ErrReadOnly, ErrCorrupt
-// or the device's.
-func (p *Pool) Fulfil(ctx context.Context, n Need) error {
-	switch n.kind {
-	case needNothing:
-	case needPage:
-		if _, err := p.maps.Lookup(n.m, n.lb, 1); err != nil {
-			return wrapCorrupt(err)
-		}
-	case needPlan:
-		select {
-		case <-n.wait:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	case needBlocks:
-		return p.provide(ctx, n.blocks)
-	case needRoom:
-		return p.waitForRoom(ctx, n.room)
-	case needStore:
-		return p.provideStore(ctx, n.blocks)
-	case needSpace:
-		return p.findSpace(ctx)
-	case needExtension:
-		if err := p.growMore(ctx, n.blocks*BlockSize); errors.Is(err, ErrNoSpace) {
-			return fmt.Errorf("%w; %w", n.why, err)
-		} else if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// provide makes blocks of the window ready for a writer: from clean, else by making some clean.
-func (p *Pool) provide(ctx context.Context, blocks int64) error {
-	enough := func() bool { return p.blocks.WindowReady() >= blocks }
-	for {
-		got, short := p.claim()
-		if short != nil && !errors.Is(short, ErrHostSpace) || got == supplyFull {
-			return short
-		}
-		p.mu.Lock()
-		there, room := enough(), p.format.Window-p.blocks.WindowReady()
-		p.mu.Unlock()
-		if there {
-			return nil
-		}
-		if got == supplyGot {
-			continue
-		}
-		look := func() bool {
-			return enough() || p.blocks.WindowWaiting() > 0 || short == nil && p.claimable() > 0
-		}
-		if err := p.reclaimAfter(ctx, short, max(blocks, min(room, p.format.Window/4)), look); err != nil {
-			return err
-		}
-	}
-}
-
 // lookup collects the pieces of blocks [lo, hi) into pl.seen, or says which page is missing.
 func (pl *Plan) lookup(l *layer, lo, hi int64) Need {
 	pl.seen = pl.seen[:0]
 	for lb := lo; lb < hi; {
-		q, miss := l.top.Lookup(pl.p.maps, lb, hi-lb)
+		q, miss := l.top.Lookup(pl.p.blocks.maps, lb, hi-lb)
 		if miss {
 			m, _ := l.top.Bottom()
 			return Need{kind: needPage, m: m, lb: lb}
@@ -164,7 +74,7 @@ func (pl *Plan) lookup(l *layer, lo, hi int64) Need {
 	return Need{}
 }
 
-func (pl *Plan) begin(p *Pool, v *Volume) error {
+func (pl *Plan) begin(p *openVolumes, v *Volume) error {
 	if pl.open {
 		panic("chain: a plan was made again before its Commit or Abort")
 	}
@@ -177,7 +87,7 @@ func (pl *Plan) begin(p *Pool, v *Volume) error {
 
 func (pl *Plan) pin() {
 	pl.open, pl.pinned = true, true
-	pl.epoch = pl.p.epochs.pin()
+	pl.epoch = pl.p.plans.epochs.pin()
 }
 
 // span adds n bytes at dev (-1: zeros), joined to the span before where it continues there.
@@ -230,14 +140,14 @@ func (s *Snap) PlanRead(pl *Plan, off, n int64) (Need, error) {
 	return s.p.planRead(pl, nil, s.l, off, n)
 }
 
-func (p *Pool) planRead(pl *Plan, v *Volume, l *layer, off, n int64) (Need, error) {
+func (vs *openVolumes) planRead(pl *Plan, v *Volume, l *layer, off, n int64) (Need, error) {
 	if off < 0 || n < 0 {
 		return Need{}, fmt.Errorf("read of %d bytes at %d: %w", n, off, ErrInvalid)
 	}
-	if p.closed {
-		return Need{}, fmt.Errorf("pool %s: %w", p.name, ErrClosed)
+	if vs.closed {
+		return Need{}, fmt.Errorf("pool %s: %w", vs.name, ErrClosed)
 	}
-	if err := pl.begin(p, v); err != nil {
+	if err := pl.begin(vs, v); err != nil {
 		return Need{}, err
 	}
 	n = max(0, min(n, l.size-off))
@@ -270,9 +180,9 @@ func (pl *Plan) Abort() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if pl.write && len(pl.parts) > 0 && p.failed == nil {
-		p.draw(pl.room)
+		p.commits.draw(pl.room)
 		pl.spoil()
-		p.drawn()
+		p.commits.drawn()
 	}
 	pl.close()
 }
@@ -284,7 +194,7 @@ func (pl *Plan) spoil() {
 		rec.runs = append(rec.runs, a.run)
 	}
 	if pl.v.job() == nil {
-		_ = pl.p.do(&rec) //nolint:errcheck // do has made the pool read-only
+		_ = pl.p.commits.do(&rec) //nolint:errcheck // do has made the pool read-only
 	}
 }
 
@@ -296,14 +206,14 @@ func (pl *Plan) close() {
 	pl.open = false
 	p := pl.p
 	if pl.pinned {
-		p.epochs.unpin(pl.epoch)
+		p.plans.epochs.unpin(pl.epoch)
 		pl.pinned = false
 	}
-	p.namedN -= pl.named
-	p.giveBack(pl.room, 0)
+	p.space.namedN -= pl.named
+	p.commits.giveBack(pl.room, 0)
 	pl.room = nil
 	if pl.held != 0 || pl.heldRefer != 0 {
-		p.ledger.Hold(pl.v.account, -pl.held, -pl.heldRefer)
+		p.space.ledger.Hold(pl.v.account, -pl.held, -pl.heldRefer)
 	}
 	if pl.write {
 		v := pl.v
@@ -319,11 +229,11 @@ func (pl *Plan) close() {
 			pl.done = nil
 		}
 		if v.account.Grows() {
-			p.reachChanged(v.ino)
+			p.space.reachChanged(v.ino)
 		}
 	}
-	p.planEnded()
-	if len(p.jobs) > 0 {
+	p.plans.planEnded()
+	if len(p.jobs.all) > 0 {
 		p.signal(p.ready)
 	}
 }

@@ -116,7 +116,7 @@ func TestPlansHeldAcross(t *testing.T) {
 				}
 			}
 			b := make([]byte, 64<<10)
-			if _, err := p.readSpans(read, b); err != nil {
+			if _, err := p.volumes.readSpans(read, b); err != nil {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(b, fill('x', 64<<10)) {
@@ -230,4 +230,4 @@ func TestBlockLocks(t *testing.T) {
 }
 
 // poolOf is the pool of a volume.
-func poolOf(v *Volume) *Pool { return v.p.owner.(*Pool) }
+func poolOf(v *Volume) *Pool { return v.p.commits.owner.(*Pool) }

@@ -92,7 +92,7 @@ func (at holdPlace) names() (place, callers string) {
 			continue
 		}
 		switch name { // they take it again for their caller
-		case "runtime.goexit", "Pool.unlocked", "Pool.waitAside", "Pool.awaitRoom": // the latter
+		case "runtime.goexit", "commitLog.unlocked", "blockSpace.waitAside", "commitLog.awaitRoom": // the latter
 			continue
 		}
 		all = append(all, name)

@@ -39,7 +39,7 @@ func (v *Volume) planWrite(pl *Plan, off, n int64) (Need, error) {
 	if err := pl.begin(p, v); err != nil {
 		return Need{}, err
 	}
-	p.wrote = true
+	p.plans.wrote = true
 	pl.whole = false
 	pl.lo, pl.hi, pl.from, pl.end = off/BlockSize, blocksOf(off+n), off, off+n
 	if need := pl.lookup(h, pl.lo, pl.hi); !need.None() {
@@ -50,14 +50,14 @@ func (v *Volume) planWrite(pl *Plan, off, n int64) (Need, error) {
 	if need := v.blocked(pl); !need.None() {
 		return need, nil
 	}
-	if need, err := p.admit(v, pl, want); err != nil || !need.None() {
+	if need, err := p.space.admit(v, pl, want); err != nil || !need.None() {
 		return need, err
 	}
 	pl.lay(h, want)
 	if pl.room != nil { // the runs are known now
-		p.giveBack(pl.room, planBytes(int64(len(pl.parts)), pl.hi-pl.lo))
+		p.commits.giveBack(pl.room, planBytes(int64(len(pl.parts)), pl.hi-pl.lo))
 	}
-	pl.write, pl.InPlace = true, want == 0 && p.durable >= h.mapLSN
+	pl.write, pl.InPlace = true, want == 0 && p.commits.durable >= h.mapLSN
 	pl.rollbacks = v.rollbacks
 	pl.pin()
 	v.enter(pl)
@@ -67,7 +67,7 @@ func (v *Volume) planWrite(pl *Plan, off, n int64) (Need, error) {
 // splitAtEnd finds where writing in place must stop. A write past the size that is on the device goes to new blocks
 // from there on: else its bytes could arrive without the record of the new size, and a later growth would show them.
 func (pl *Plan) splitAtEnd(h *layer) {
-	size := h.safeSize(pl.p.durable)
+	size := h.safeSize(pl.p.commits.durable)
 	if pl.eof = mapEnd; pl.end <= size {
 		return
 	}
@@ -81,11 +81,6 @@ func (pl *Plan) splitAtEnd(h *layer) {
 		}
 		lb += q.Len
 	}
-}
-
-// mine tells whether a piece at lb is written in place.
-func (pl *Plan) mine(h *layer, lb int64, q overlay.Piece) bool {
-	return q.Dev != 0 && lb < pl.eof && pl.p.private(h, q.Birth)
 }
 
 // edges finds the range that must be written: what was asked, widened where the first or the last block must be read
@@ -145,7 +140,7 @@ func (pl *Plan) lay(h *layer, want int64) {
 			at := lb
 			for at < lb+q.Len {
 				pl.p.mu.step(1)
-				for _, r := range pl.p.blocks.Take(lb+q.Len-at, near, uint64(pl.v.ino)) {
+				for _, r := range pl.p.blocks.alloc.Take(lb+q.Len-at, near, uint64(pl.v.ino)) {
 					pl.parts = append(pl.parts, alloced{at, r})
 					pl.span(int64(r.Start)*BlockSize, r.Len*BlockSize)
 					at += r.Len
@@ -164,8 +159,8 @@ func (pl *Plan) commitWrite() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer pl.close()
-	p.draw(pl.room)
-	defer p.drawn()
+	p.commits.draw(pl.room)
+	defer p.commits.drawn()
 	if p.failed != nil {
 		return p.failed
 	}
@@ -187,7 +182,7 @@ func (pl *Plan) commitWrite() error {
 	}
 	v.mtime = p.opt.Now()
 	if h := v.head(); pl.end > h.size {
-		return p.do(&recResize{h.id, pl.end})
+		return p.commits.do(&recResize{h.id, pl.end})
 	}
 	return nil
 }
@@ -219,17 +214,17 @@ func (pl *Plan) mapRun(a alloced) error {
 		}
 	}
 	pl.took(a.run.Len, a.run.Len-freed)
-	return p.do(&recMap{layer: h.id, lb: a.lb, n: a.run.Len, dev: a.run.Start, old: old})
+	return p.commits.do(&recMap{layer: h.id, lb: a.lb, n: a.run.Len, dev: a.run.Start, old: old})
 }
 
 // took: n blocks of a plan become the head's, which owns delta more then; they are not held for the plan any more.
 func (pl *Plan) took(n, delta int64) {
 	p := pl.p
-	p.namedN -= n
+	p.space.namedN -= n
 	pl.named -= n
 	delta = max(0, min(delta, pl.held))
 	pl.held -= delta
-	p.ledger.Hold(pl.v.account, -delta, 0)
+	p.space.ledger.Hold(pl.v.account, -delta, 0)
 }
 
 // frees is how many blocks of the runs l owns.
@@ -244,10 +239,10 @@ func (l *layer) frees(old []oldRun) (n int64) {
 
 // oldRuns is what the head of a volume maps in [lo, hi). The plan lock is held; it is given up while a missing page is
 // read, and what comes back is true when it returns.
-func (p *Pool) oldRuns(ino Ino, lo, hi int64) ([]oldRun, error) {
+func (vs *openVolumes) oldRuns(ino Ino, lo, hi int64) ([]oldRun, error) {
 	var last Need
 	for {
-		h := p.heads[ino]
+		h := vs.tree.heads[ino]
 		if h == nil {
 			return nil, fmt.Errorf("volume %d: %w", ino, ErrGone)
 		}
@@ -255,8 +250,8 @@ func (p *Pool) oldRuns(ino Ino, lo, hi int64) ([]oldRun, error) {
 		lb, miss := lo, false
 		for lb < hi && !miss {
 			var q overlay.Piece
-			p.mu.step(1)
-			if q, miss = h.top.Lookup(p.maps, lb, hi-lb); miss {
+			vs.mu.step(1)
+			if q, miss = h.top.Lookup(vs.blocks.maps, lb, hi-lb); miss {
 				break
 			}
 			if q.Dev != 0 {
@@ -270,7 +265,7 @@ func (p *Pool) oldRuns(ino Ino, lo, hi int64) ([]oldRun, error) {
 		m, _ := h.top.Bottom()
 		need := Need{kind: needPage, m: m, lb: lb}
 		var err error
-		p.unlocked(func() { _, err = p.maps.Lookup(m, lb, 1) })
+		vs.commits.unlocked(func() { _, err = vs.blocks.maps.Lookup(m, lb, 1) })
 		if err != nil && need == last { // not just a page that a checkpoint replaced meanwhile
 			return nil, wrapCorrupt(err)
 		}

@@ -84,7 +84,7 @@ func mustCheck(t testing.TB, p *Pool) {
 	for _, e := range append(r.Errors, r.Leaks...) {
 		t.Error("check of memory: ", e)
 	}
-	if len(r.Errors) == 0 && len(p.layers) < 200 {
+	if len(r.Errors) == 0 && len(p.tree.layers) < 200 {
 		keptHolds(t, p)
 	}
 	if r, err = p.Check(context.Background()); err != nil {
@@ -107,7 +107,7 @@ func lend(t testing.TB, p *Pool, n int64) (blockdev.Token, []blockdev.Extent) {
 }
 
 // jobOfToken is the job of a hand-out that is open.
-func jobOfToken(p *Pool, tok blockdev.Token) uint64 { return p.handouts[tok].job.id }
+func jobOfToken(p *Pool, tok blockdev.Token) uint64 { return p.jobs.handouts[tok].job.id }
 
 // report reports runs of a hand-out, durably.
 func report(p *Pool, tok blockdev.Token, zeroed, failed []blockdev.Extent) error {

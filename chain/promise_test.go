@@ -94,7 +94,7 @@ func TestPromiseIsAnUpperBound(t *testing.T) {
 			ok(t, p.Checkpoint())
 			taken := func() int64 {
 				u := p.Usage()
-				return u.Live + u.Meta - int64(p.store.FreePages())*BlockSize
+				return u.Live + u.Meta - int64(p.blocks.store.FreePages())*BlockSize
 			}
 			i, err := p.VolumeInfo(v.ino)
 			ok(t, err)
@@ -198,7 +198,7 @@ func TestSpaceScales(t *testing.T) {
 			for range 200 {
 				pl := planWrite(t, v, 2*BlockSize, BlockSize)
 				p.mu.Lock()
-				p.letGo(v, pl)
+				p.space.letGo(v, pl)
 				pl.parts, pl.write = nil, false // not spoilt: nothing was written
 				v.active = nil
 				p.mu.Unlock()

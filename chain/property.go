@@ -7,9 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"slatefs/chain/catalog"
-	"slatefs/chain/codec"
-	"slatefs/chain/meta"
+	"slatefs/chain/ledger"
 	"slatefs/chain/size"
 )
 
@@ -48,15 +46,15 @@ func scopeOf(ino Ino, n *inode) (Scope, error) {
 func (p *Pool) Prop(ino Ino, name string) (PropValue, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.prop(ino, name)
+	return p.namespace.prop(ino, name)
 }
 
-func (p *Pool) prop(ino Ino, name string) (PropValue, error) {
+func (na *namespaces) prop(ino Ino, name string) (PropValue, error) {
 	d, err := PropertyNamed(name)
 	if err != nil {
 		return PropValue{}, err
 	}
-	n, err := p.inode(ino)
+	n, err := na.names.inode(ino)
 	if err != nil {
 		return PropValue{}, err
 	}
@@ -65,7 +63,7 @@ func (p *Pool) prop(ino Ino, name string) (PropValue, error) {
 		err = fmt.Errorf("%s is a property of %v: %w", name, d.On, ErrInvalid)
 	}
 	if err != nil {
-		return PropValue{}, fmt.Errorf("%s: %w", p.nameOf(ino), err)
+		return PropValue{}, fmt.Errorf("%s: %w", na.names.nameOf(ino), err)
 	}
 	if name == propPreallocated { // it is a flag of the inode
 		return PropValue{Property: d, Value: map[bool]string{false: "off", true: "on"}[n.kept], Set: n.kept}, nil
@@ -75,7 +73,7 @@ func (p *Pool) prop(ino Ino, name string) (PropValue, error) {
 		return v, nil
 	}
 	for at := ino; ; {
-		val, ok, err := p.propRow(at, name)
+		val, ok, err := na.names.propRow(at, name)
 		if err != nil {
 			return PropValue{}, err
 		}
@@ -89,7 +87,7 @@ func (p *Pool) prop(ino Ino, name string) (PropValue, error) {
 			return v, nil
 		}
 		at = n.parent
-		if n, err = p.inode(at); err != nil {
+		if n, err = na.names.inode(at); err != nil {
 			return PropValue{}, err
 		}
 	}
@@ -104,7 +102,7 @@ func (p *Pool) Stray() (names []string, err error) {
 		if !d.Host {
 			continue
 		}
-		_, ok, err := p.propRow(RootIno, d.Name)
+		_, ok, err := p.names.propRow(RootIno, d.Name)
 		if err != nil {
 			return names, err
 		}
@@ -116,33 +114,6 @@ func (p *Pool) Stray() (names []string, err error) {
 }
 
 // Properties are kept in the catalog under the hash of their name, as attributes are.
-
-func propKey(ino Ino, name string) meta.Key {
-	return meta.Key{Hi: catalog.Key(catalog.Property, uint64(ino)).Hi, Lo: nameHash(name)}
-}
-
-func (p *Pool) propRow(ino Ino, name string) (val string, ok bool, err error) {
-	p.mu.step(1)
-	row, ok, err := p.cat.Get(propKey(ino, name))
-	if err != nil || !ok {
-		return "", false, wrapCorrupt(err)
-	}
-	key, val, err := parseProp(row)
-	return val, key == name, err
-}
-
-func marshalProp(key, val string) []byte {
-	e := codec.Encoder{}
-	e.Str(key)
-	e.Str(val)
-	return e.B
-}
-
-func parseProp(row []byte) (key, val string, err error) {
-	d := codec.Decoder{B: row}
-	key, val = d.Str(), d.Str()
-	return key, val, wrapCorrupt(d.Done())
-}
 
 // maxProp bounds the bytes of a property's name and value.
 const maxProp = 500
@@ -158,16 +129,16 @@ type Setting struct {
 // Errors: ErrInvalid for what cannot be set there or to that; for what promises or bounds space also ErrNoSpace and
 // ErrQuota, with the numbers.
 func (p *Pool) SetProps(_ Req, ino Ino, settings ...Setting) error {
-	return p.changeWithSpace(int64(len(settings))*(maxProp+64)+inodeBytes, func() {}, func(time.Time) (Need, error) {
-		canonical, err := p.parseSettings(ino, settings)
+	return p.works.changeWithSpace(int64(len(settings))*(maxProp+64)+inodeBytes, func() {}, func(time.Time) (Need, error) {
+		canonical, err := p.namespace.parseSettings(ino, settings)
 		if err != nil {
 			return Need{}, err
 		}
-		if need, err := p.admitted(p.trySettings(ino, canonical)); err != nil || !need.None() {
+		if need, err := p.space.admitted(p.namespace.trySettings(ino, canonical)); err != nil || !need.None() {
 			return need, err
 		}
 		for _, s := range canonical {
-			if err := p.putProp(ino, s); err != nil {
+			if err := p.namespace.putProp(ino, s); err != nil {
 				return Need{}, err
 			}
 		}
@@ -176,15 +147,15 @@ func (p *Pool) SetProps(_ Req, ino Ino, settings ...Setting) error {
 }
 
 // trySettings tries canonical settings on the ledger.
-func (p *Pool) trySettings(ino Ino, settings []Setting) Forecast {
-	a := p.account(ino)
+func (na *namespaces) trySettings(ino Ino, settings []Setting) Forecast {
+	a := na.space.account(ino)
 	to := a.Set()
 	var words []string
 	for _, s := range settings {
 		takeProp(&to, a.Dir(), s.Name, s.Value)
 		words = append(words, s.Name+"="+readable(s.Value))
 	}
-	return p.tryProps(fmt.Sprintf("set %s on %s", strings.Join(words, " "), p.nameOf(ino)), a, to)
+	return na.space.tryProps(fmt.Sprintf("set %s on %s", strings.Join(words, " "), na.names.nameOf(ino)), a, to)
 }
 
 // readable prints a canonical value with its size as people write it.
@@ -195,43 +166,43 @@ func readable(val string) string {
 	return val
 }
 
-func (p *Pool) putProp(ino Ino, s Setting) error {
+func (na *namespaces) putProp(ino Ino, s Setting) error {
 	if s.Name == propPreallocated {
-		v, err := p.volume(ino)
+		v, err := na.volumes.volume(ino)
 		if err != nil {
 			return err
 		}
 		return v.setKept(s.Value == "on")
 	}
-	p.policies++
+	na.names.policies++
 	if s.Inherit {
-		return p.do(&recPut{key: propKey(ino, s.Name)})
+		return na.commits.do(&recPut{key: propKey(ino, s.Name)})
 	}
-	return p.do(&recPut{key: propKey(ino, s.Name), val: marshalProp(s.Name, s.Value)})
+	return na.commits.do(&recPut{key: propKey(ino, s.Name), val: marshalProp(s.Name, s.Value)})
 }
 
 // takeDefault gives a new volume the refreservation that its directory says, which costs nothing yet: it has no size.
-func (p *Pool) takeDefault(dir, ino Ino) error {
-	v, err := p.prop(dir, propRefreservation)
+func (na *namespaces) takeDefault(dir, ino Ino) error {
+	v, err := na.prop(dir, propRefreservation)
 	if err != nil || v.Value == v.Default {
 		return err
 	}
-	return p.putProp(ino, Setting{Name: propRefreservation, Value: v.Value})
+	return na.putProp(ino, Setting{Name: propRefreservation, Value: v.Value})
 }
 
 // parseSettings checks settings and makes their values canonical.
-func (p *Pool) parseSettings(ino Ino, settings []Setting) ([]Setting, error) {
-	n, err := p.inode(ino)
+func (na *namespaces) parseSettings(ino Ino, settings []Setting) ([]Setting, error) {
+	n, err := na.names.inode(ino)
 	if err != nil {
 		return nil, err
 	}
 	on, err := scopeOf(ino, n)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.nameOf(ino), err)
+		return nil, fmt.Errorf("%s: %w", na.names.nameOf(ino), err)
 	}
 	out := slices.Clone(settings)
 	for i, s := range out {
-		v, err := p.prop(ino, s.Name) // it may be set here
+		v, err := na.prop(ino, s.Name) // it may be set here
 		if err != nil {
 			return nil, err
 		}
@@ -248,8 +219,34 @@ func (p *Pool) parseSettings(ino Ino, settings []Setting) ([]Setting, error) {
 			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", p.nameOf(ino), s.Name, err)
+			return nil, fmt.Errorf("%s: %s: %w", na.names.nameOf(ino), s.Name, err)
 		}
 	}
 	return out, nil
+}
+
+// newProps are the properties of a volume that would be made in a directory with settings.
+func (na *namespaces) newProps(dir Ino, settings []Setting) (to ledger.Props, err error) {
+	v, err := na.prop(dir, propRefreservation)
+	if err != nil {
+		return to, err
+	}
+	takeProp(&to, false, v.Name, v.Value)
+	for _, s := range settings {
+		d, err := PropertyNamed(s.Name)
+		switch {
+		case err != nil:
+		case d.On&OnVolume == 0:
+			err = fmt.Errorf("%s is a property of %v: %w", s.Name, d.On, ErrInvalid)
+		default:
+			var val string
+			if val, err = d.Parse(s.Value, OnVolume); err == nil {
+				takeProp(&to, false, s.Name, val)
+			}
+		}
+		if err != nil {
+			return to, err
+		}
+	}
+	return to, nil
 }

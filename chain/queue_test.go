@@ -207,7 +207,7 @@ func TestEraseOrder(t *testing.T) {
 	})
 	id, runs := lend(t, p, 1<<30)
 	zeroThem(t, p, runs)
-	if st, err := p.blocks.State(alloc.BlockID(runs[0].Off / BlockSize)); err != nil || st != alloc.InUse {
+	if st, err := p.blocks.alloc.State(alloc.BlockID(runs[0].Off / BlockSize)); err != nil || st != alloc.InUse {
 		t.Errorf("before the report the block is %v, %v", st, err)
 	}
 	ok(t, report(p, id, runs, nil))

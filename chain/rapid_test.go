@@ -113,10 +113,10 @@ func restart(rt *rapid.T, w *world, clean bool, seed uint64) {
 func blocksSeen(p *Pool, l *layer) map[alloc.BlockID]LayerID {
 	out := map[alloc.BlockID]LayerID{}
 	for lb := int64(0); lb < maxDisk/BlockSize+16; {
-		q, miss := l.top.Lookup(p.maps, lb, maxDisk/BlockSize+16-lb)
+		q, miss := l.top.Lookup(p.blocks.maps, lb, maxDisk/BlockSize+16-lb)
 		if miss {
 			m, _ := l.top.Bottom()
-			if _, err := p.maps.Lookup(m, lb, 1); err != nil {
+			if _, err := p.blocks.maps.Lookup(m, lb, 1); err != nil {
 				panic(err)
 			}
 			continue
@@ -136,7 +136,7 @@ func bruteForce(rt *rapid.T, p *Pool) {
 	defer p.mu.Unlock()
 	seen := map[LayerID]map[alloc.BlockID]LayerID{}
 	users := map[alloc.BlockID]int{} // heads and snapshots that show a block
-	for id, l := range p.layers {
+	for id, l := range p.tree.layers {
 		if l.head || l.named {
 			seen[id] = blocksSeen(p, l)
 			for b := range seen[id] {
@@ -145,7 +145,7 @@ func bruteForce(rt *rapid.T, p *Pool) {
 		}
 	}
 	for id, blocks := range seen {
-		l := p.layers[id]
+		l := p.tree.layers[id]
 		var own, alone int64
 		for b, birth := range blocks {
 			if birth > l.floor() {
@@ -167,11 +167,11 @@ func bruteForce(rt *rapid.T, p *Pool) {
 		}
 	}
 	var owned int64
-	for _, l := range p.layers {
+	for _, l := range p.tree.layers {
 		owned += l.own
 	}
-	c := p.blocks.Counts()
-	if live := c.InUse - p.dirtyN - p.failedN - p.freeing; live != owned || live != int64(len(users)) {
+	c := p.blocks.alloc.Counts()
+	if live := c.InUse - p.jobs.dirtyN - p.jobs.failedN - p.tree.freeing; live != owned || live != int64(len(users)) {
 		rt.Fatalf("%d blocks live, %d owned, %d shown by somebody", live, owned, len(users))
 	}
 }

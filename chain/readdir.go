@@ -42,12 +42,12 @@ func (p *Pool) ReadDir(dir Ino, after uint64, fn func(DirEntry) bool) error {
 func (p *Pool) namesAfter(dir Ino, after uint64) (piece []DirEntry, next uint64, more bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, err := p.directory(dir); err != nil {
+	if _, err := p.names.directory(dir); err != nil {
 		return nil, 0, false, err
 	}
 	hi := catalog.Key(catalog.Name, uint64(dir)).Hi
 	var inner error
-	at, more, err := p.cat.ScanSome(meta.Key{Hi: hi, Lo: after + 1}, pieceLen, func(k meta.Key, v []byte) bool {
+	at, more, err := p.names.cat.ScanSome(meta.Key{Hi: hi, Lo: after + 1}, pieceLen, func(k meta.Key, v []byte) bool {
 		if k.Hi != hi {
 			return false
 		}
@@ -63,7 +63,7 @@ func (p *Pool) namesAfter(dir Ino, after uint64) (piece []DirEntry, next uint64,
 		err = inner
 	}
 	if err != nil {
-		return nil, 0, false, fmt.Errorf("%s: %w", p.pathOf(dir), wrapCorrupt(err))
+		return nil, 0, false, fmt.Errorf("%s: %w", p.names.pathOf(dir), wrapCorrupt(err))
 	}
 	return piece, at.Lo - 1, more && at.Hi == hi, nil
 }
@@ -76,11 +76,11 @@ func (p *Pool) SnapLookup(dir Ino, name string) (Attr, LayerID, error) {
 	if i < 0 {
 		return Attr{}, 0, fmt.Errorf("%s in %s: %w", name, SnapDir, ErrNotFound)
 	}
-	e, err := p.find(dir, name[:i])
+	e, err := p.names.find(dir, name[:i])
 	if err != nil {
 		return Attr{}, 0, err
 	}
-	l, err := p.snapshot(e.ino, name[i+1:])
+	l, err := p.tree.snapshot(e.ino, name[i+1:])
 	if err != nil {
 		return Attr{}, 0, err
 	}
@@ -92,7 +92,7 @@ func (p *Pool) SnapLookup(dir Ino, name string) (Attr, LayerID, error) {
 func (p *Pool) SnapAttr(id LayerID) (Attr, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := p.layers[id]
+	l := p.tree.layers[id]
 	if l == nil || l.head || l.dead || !l.named && !l.kept {
 		return Attr{}, fmt.Errorf("snapshot %v: %w", id, ErrGone)
 	}
@@ -101,7 +101,7 @@ func (p *Pool) SnapAttr(id LayerID) (Attr, error) {
 
 func (p *Pool) snapAttr(l *layer) (Attr, error) {
 	a := Attr{Ino: l.vol, Type: TypeFile, Mode: 0o400, Nlink: 1, Name: l.name, Mtime: l.created, Ctime: l.created, Btime: l.created, Atime: l.created}
-	if n, err := p.inode(l.vol); err == nil {
+	if n, err := p.names.inode(l.vol); err == nil {
 		a.UID, a.GID, a.Mode, a.Parent = n.uid, n.gid, n.mode&0o444, n.parent
 	}
 	a.Size, a.Blocks = l.size, l.refer*BlockSize/512
@@ -112,12 +112,12 @@ func (p *Pool) snapAttr(l *layer) (Attr, error) {
 func (p *Pool) OpenSnap(id LayerID) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := p.layers[id]
+	l := p.tree.layers[id]
 	if l == nil || l.head || l.dead || !l.named && !l.kept {
 		return fmt.Errorf("snapshot %v: %w", id, ErrGone)
 	}
 	l.held++
-	p.uncount(l)
+	p.tree.uncount(l)
 	return nil
 }
 
@@ -126,23 +126,23 @@ func (p *Pool) ReleaseSnap(id LayerID) {
 	if p.opt.ReadOnly { // nothing is destroyed
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if l := p.layers[id]; l != nil && l.held > 0 {
+		if l := p.tree.layers[id]; l != nil && l.held > 0 {
 			l.held--
 		}
 		return
 	}
-	err := p.change(func(time.Time) error {
-		l := p.layers[id]
+	err := p.works.change(func(time.Time) error {
+		l := p.tree.layers[id]
 		if l == nil || l.held == 0 {
 			return nil
 		}
-		if l.held--; l.held == 0 && p.counted(l) {
-			p.recount(l)
+		if l.held--; l.held == 0 && p.tree.counted(l) {
+			p.tree.recount(l)
 		}
 		return nil
 	})
 	if err == nil {
-		err = p.reapAll()
+		err = p.removal.reapAll()
 	}
 	if err != nil {
 		p.log.Warn("a destroyed snapshot stays until the next mount", "pool", p.name, "layer", id, "error", err)
@@ -157,7 +157,7 @@ func (p *Pool) OpenFile(ino Ino, write bool) error {
 	if write && p.opt.ReadOnly {
 		return p.writable()
 	}
-	v, err := p.volume(ino)
+	v, err := p.volumes.volume(ino)
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (p *Pool) OpenFile(ino Ino, write bool) error {
 func (p *Pool) ReleaseFile(ino Ino, write bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	v := p.vols[ino]
+	v := p.plans.vols[ino]
 	switch {
 	case v == nil:
 	case write:
@@ -189,58 +189,21 @@ func (p *Pool) Forget(ino Ino) {
 		return // the next mount for writing does it
 	}
 	p.mu.Lock()
-	_, orphan, err := p.cat.Get(catalog.Key(catalog.Orphan, uint64(ino)))
+	_, orphan, err := p.names.cat.Get(catalog.Key(catalog.Orphan, uint64(ino)))
 	p.mu.Unlock()
 	if err != nil || !orphan {
 		return
 	}
-	err = p.change(func(now time.Time) error {
-		if v := p.vols[ino]; v != nil && v.readers+v.writers > 0 {
+	err = p.works.change(func(now time.Time) error {
+		if v := p.plans.vols[ino]; v != nil && v.readers+v.writers > 0 {
 			return nil
 		}
-		return p.eraseOrphan(ino, now)
+		return p.removal.eraseOrphan(ino, now)
 	})
 	if err == nil {
-		err = p.reapAll()
+		err = p.removal.reapAll()
 	}
 	if err != nil {
 		p.log.Warn("an unlinked file stays until the next mount", "pool", p.name, "inode", ino, "error", err)
 	}
-}
-
-func (p *Pool) eraseOrphan(ino Ino, now time.Time) error {
-	n, err := p.inode(ino)
-	if err != nil {
-		return err
-	}
-	at, known := p.lostPlace(ino)
-	if _, going := p.going[ino]; going {
-		return nil
-	}
-	if known && at.going() { // a crash came before its last step
-		p.going[ino] = &backoff{}
-		return nil
-	}
-	if known && n.typ == TypeFile && p.delay() > 0 {
-		return p.doomVolume(ino, n, at, at.who, now)
-	}
-	return p.remove(Req{Actor: "unlinked", said: at.who}, ino, n, at, now)
-}
-
-// destroyOrphans ends, at a fresh mount, what was unlinked and open when the last process died.
-func (p *Pool) destroyOrphans() error {
-	var inos []Ino
-	err := p.cat.Scan(catalog.Key(catalog.Orphan, 0), func(k meta.Key, _ []byte) bool {
-		if catalog.Kind(k.Hi>>56) != catalog.Orphan {
-			return false
-		}
-		inos = append(inos, Ino(k.Hi&(1<<56-1)))
-		return true
-	})
-	for _, ino := range inos {
-		if err == nil {
-			err = p.change(func(now time.Time) error { return p.eraseOrphan(ino, now) })
-		}
-	}
-	return err
 }

@@ -24,7 +24,7 @@ func TestReadOnlyChangesNothing(t *testing.T) {
 		clear(data[:BlockSize])
 		ok(t, p.Flush())
 		_ = planWrite(t, v, 40*BlockSize, BlockSize) // a claim that the crash leaves
-		page := int64(p.super.Catalog.Root.Addr) * BlockSize
+		page := int64(p.supers.super.Catalog.Root.Addr) * BlockSize
 		d = d.Clone()
 		if rotten {
 			d.Flip(page+100, 3)

@@ -118,35 +118,11 @@ func decodeRecords(b []byte, fn func(record) error) error {
 	return nil
 }
 
-// do makes a record part of the pool: into the batch that waits for the next commit, then into memory. It takes the room
-// for it from what its batch has reserved (Pool.draw). The plan lock is held; for records that cut or join lists the
-// structure lock too. What reads pages is prepared before anything changes: an error of that, transient or of one object,
-// leaves all as it was. An error of apply means that memory and journal differ: the pool fails.
-func (p *Pool) do(r record) error {
-	p.mu.assertHeld()
-	p.mu.step(1)
-	if err := p.owner.prepareRecord(r); err != nil {
-		return err
-	}
-	e := codec.Encoder{B: p.pending}
-	kind := kindOf(r)
-	e.Byte(kind)
-	r.encode(&e)
-	n := len(e.B) - len(p.pending)
-	p.pending = e.B
-	p.takeRoom(int64(n), kind)
-	p.lsn++
-	if err := p.owner.applyRecord(r); err != nil {
-		return p.failLocked(err)
-	}
-	return nil
-}
-
 // applyRecord makes a record true in memory, when it is made and when it is replayed.
 func (p *Pool) applyRecord(r record) error {
-	if invariants && p.ledger != nil { // accounts change by records only
-		p.ledger.Seal(false)
-		defer p.ledger.Seal(true)
+	if invariants && p.space.ledger != nil { // accounts change by records only
+		p.space.ledger.Seal(false)
+		defer p.space.ledger.Seal(true)
 	}
 	return r.apply(p)
 }

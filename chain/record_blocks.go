@@ -19,7 +19,7 @@ func (r *recClaim) decode(d *codec.Decoder) { r.runs = d.Runs() }
 func (r *recClaim) apply(p *Pool) error {
 	p.mu.step(len(r.runs))
 	for _, run := range r.runs {
-		if err := p.blocks.Claim(run); err != nil {
+		if err := p.blocks.alloc.Claim(run); err != nil {
 			return err
 		}
 	}
@@ -36,7 +36,7 @@ func (r *recUnclaim) decode(d *codec.Decoder) { r.runs = d.Runs() }
 func (r *recUnclaim) apply(p *Pool) error {
 	p.mu.step(len(r.runs))
 	for _, run := range r.runs {
-		if err := p.blocks.Unclaim(run); err != nil {
+		if err := p.blocks.alloc.Unclaim(run); err != nil {
 			return err
 		}
 	}
@@ -53,10 +53,10 @@ func (r *recGrant) decode(d *codec.Decoder) {
 }
 
 func (r *recGrant) apply(p *Pool) error {
-	if err := p.blocks.Set(r.run, alloc.Clean, alloc.Meta); err != nil {
+	if err := p.blocks.alloc.Set(r.run, alloc.Clean, alloc.Meta); err != nil {
 		return err
 	}
-	if err := p.store.AddExtent(r.run); err != nil {
+	if err := p.blocks.store.AddExtent(r.run); err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	return nil
@@ -73,15 +73,15 @@ func (r *recDirty) encode(e *codec.Encoder) { e.Uint(uint64(r.vol)); e.Runs(r.ru
 func (r *recDirty) decode(d *codec.Decoder) { r.vol, r.runs = Ino(d.Uint()), d.Runs() }
 
 func (r *recDirty) apply(p *Pool) error {
-	j := p.volJobs[r.vol]
+	j := p.jobs.byVol[r.vol]
 	for _, run := range r.runs {
-		if err := p.blocks.Use(run); err != nil {
+		if err := p.blocks.alloc.Use(run); err != nil {
 			return err
 		}
 		if j == nil {
 			return fmt.Errorf("volume %d: block %d is dirty without a job: %w", r.vol, run.Start, ErrCorrupt)
 		}
-		p.addToJob(j, oldRun{dev: run.Start, n: run.Len})
+		p.jobs.addToJob(j, oldRun{dev: run.Start, n: run.Len})
 	}
 	return nil
 }
@@ -94,15 +94,15 @@ func (r *recRecover) encode(e *codec.Encoder) { e.Time(r.when) }
 func (r *recRecover) decode(d *codec.Decoder) { r.when = d.Time() }
 
 func (r *recRecover) apply(p *Pool) error {
-	runs, err := p.abandonClaims()
+	runs, err := p.blocks.abandonClaims()
 	if err != nil {
 		return err
 	}
-	j := p.newJob(0, "", "", reasonRecovery, "", r.when)
+	j := p.jobs.newJob(0, "", "", reasonRecovery, "", r.when)
 	for _, run := range runs {
-		p.addToJob(j, oldRun{dev: run.Start, n: run.Len})
+		p.jobs.addToJob(j, oldRun{dev: run.Start, n: run.Len})
 	}
-	p.endJob(j)
+	p.jobs.endJob(j)
 	return nil
 }
 
@@ -124,19 +124,19 @@ func (r *recExtend) decode(d *codec.Decoder) {
 }
 
 func (r *recExtend) apply(p *Pool) error {
-	old := p.blocks.Total()
+	old := p.blocks.alloc.Total()
 	if r.blocks <= old || r.blocks > super.MaxBlocks || int64(r.clean) < old || int64(r.clean) > r.blocks {
 		return fmt.Errorf("pool of %d blocks extended to %d, clean from %d: %w", old, r.blocks, r.clean, ErrCorrupt)
 	}
 	if r.blocks*BlockSize > p.dev.Size() {
 		return fmt.Errorf("pool extended to %d bytes, its device has %d: %w", r.blocks*BlockSize, p.dev.Size(), ErrCorrupt)
 	}
-	p.setTotal(r.blocks)
+	p.blocks.setTotal(r.blocks)
 	if n := int64(r.clean) - old; n > 0 {
-		p.addToJob(p.newJob(0, "", "", reasonInitial, "", r.when), oldRun{dev: alloc.BlockID(old), n: n})
+		p.jobs.addToJob(p.jobs.newJob(0, "", "", reasonInitial, "", r.when), oldRun{dev: alloc.BlockID(old), n: n})
 	}
 	if n := r.blocks - int64(r.clean); n > 0 {
-		return p.blocks.Set(alloc.Run{Start: r.clean, Len: n}, alloc.InUse, alloc.Clean)
+		return p.blocks.alloc.Set(alloc.Run{Start: r.clean, Len: n}, alloc.InUse, alloc.Clean)
 	}
 	return nil
 }
@@ -149,30 +149,30 @@ func (r *recReduce) encode(e *codec.Encoder) { e.Int(r.blocks) }
 func (r *recReduce) decode(d *codec.Decoder) { r.blocks = d.Int() }
 
 func (r *recReduce) apply(p *Pool) error {
-	old := p.blocks.Total()
-	if r.blocks >= old || r.blocks < p.format.Window || int64(p.storeEnd()) > r.blocks {
+	old := p.blocks.alloc.Total()
+	if r.blocks >= old || r.blocks < p.format.Window || int64(p.blocks.storeEnd()) > r.blocks {
 		return fmt.Errorf("pool of %d blocks reduced to %d: %w", old, r.blocks, ErrCorrupt)
 	}
-	err := p.loadGroupOf(alloc.BlockID(r.blocks))
+	err := p.blocks.loadGroupOf(alloc.BlockID(r.blocks))
 	if err == nil {
-		err = p.blocks.Set(alloc.Run{Start: alloc.BlockID(r.blocks), Len: old - r.blocks}, alloc.Clean, alloc.InUse)
+		err = p.blocks.alloc.Set(alloc.Run{Start: alloc.BlockID(r.blocks), Len: old - r.blocks}, alloc.Clean, alloc.InUse)
 	}
 	if err == nil {
-		err = p.blocks.Shrink(r.blocks)
+		err = p.blocks.alloc.Shrink(r.blocks)
 	}
 	if err != nil {
 		return err
 	}
-	for g := p.blocks.Groups(); g < len(p.groupPtrs); g++ {
-		p.groupsCut = append(p.groupsCut, cutGroup{g, p.groupPtrs[g]})
+	for g := p.blocks.alloc.Groups(); g < len(p.blocks.groupPtrs); g++ {
+		p.blocks.groupsCut = append(p.blocks.groupsCut, cutGroup{g, p.blocks.groupPtrs[g]})
 	}
-	p.setTotal(r.blocks)
+	p.blocks.setTotal(r.blocks)
 	return nil
 }
 
 func (r *recReduce) prepare(p *Pool) error {
-	if r.blocks <= 0 || r.blocks >= p.blocks.Total() {
+	if r.blocks <= 0 || r.blocks >= p.blocks.alloc.Total() {
 		return nil // apply refuses it
 	}
-	return p.loadGroupOf(alloc.BlockID(r.blocks))
+	return p.blocks.loadGroupOf(alloc.BlockID(r.blocks))
 }

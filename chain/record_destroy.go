@@ -29,23 +29,23 @@ func (r *recUnname) decode(d *codec.Decoder) {
 }
 
 func (r *recUnname) apply(p *Pool) error {
-	l, err := p.layer(r.layer)
+	l, err := p.tree.layer(r.layer)
 	if err != nil {
 		return err
 	}
 	if !l.named {
 		return fmt.Errorf("layer %v loses a name that it has not: %w", l.id, ErrCorrupt)
 	}
-	j := p.newJob(l.vol, p.pathOf(l.vol), l.name, reasonSnapshot, r.who, r.when)
-	p.snaps.remove(l)
+	j := p.jobs.newJob(l.vol, p.names.pathOf(l.vol), l.name, reasonSnapshot, r.who, r.when)
+	p.tree.snaps.remove(l)
 	l.named, l.kept, l.who = false, r.held, r.who // the name stays, for the job
-	p.nameless[l] = struct{}{}
-	p.touch(l)
+	p.tree.nameless[l] = struct{}{}
+	p.tree.touch(l)
 	if !r.held {
-		p.destroyed(j, l)
+		p.jobs.destroyed(j, l)
 	}
-	p.reap(l, j, true)
-	p.endJob(j)
+	p.tree.reap(l, j, true)
+	p.jobs.endJob(j)
 	return nil
 }
 
@@ -60,7 +60,7 @@ func (r *recReap) encode(e *codec.Encoder) { e.Uint(uint64(r.layer)); e.Time(r.w
 func (r *recReap) decode(d *codec.Decoder) { r.layer, r.when = LayerID(d.Uint()), d.Time() }
 
 func (r *recReap) apply(p *Pool) error {
-	l, err := p.layer(r.layer)
+	l, err := p.tree.layer(r.layer)
 	if err != nil {
 		return err
 	}
@@ -71,14 +71,14 @@ func (r *recReap) apply(p *Pool) error {
 	case l.kept:
 		reason = reasonSnapshot
 	}
-	j := p.jobFor(l, l.name, reason, r.when)
+	j := p.jobs.jobFor(l, l.name, reason, r.when)
 	if l.kept {
-		p.destroyed(j, l)
+		p.jobs.destroyed(j, l)
 	}
 	l.kept = false
-	p.touch(l)
-	p.reap(l, j, true)
-	p.endJob(j)
+	p.tree.touch(l)
+	p.tree.reap(l, j, true)
+	p.jobs.endJob(j)
 	return nil
 }
 
@@ -100,19 +100,19 @@ func (r *recSweep) decode(d *codec.Decoder) {
 }
 
 func (r *recSweep) apply(p *Pool) error {
-	l, err := p.layer(r.layer)
+	l, err := p.tree.layer(r.layer)
 	if err != nil {
 		return err
 	}
-	j := p.jobFor(l, l.name, reasonSwept, r.when)
+	j := p.jobs.jobFor(l, l.name, reasonSwept, r.when)
 	j.layers = append(j.layers, l.id)
 	for _, o := range r.runs {
-		p.owns(l, -o.n)
-		p.addToJob(j, o)
+		p.tree.owns(l, -o.n)
+		p.jobs.addToJob(j, o)
 	}
 	l.swept = true
-	p.touch(l)
-	p.unlist(l, r.runs)
+	p.tree.touch(l)
+	p.tree.unlist(l, r.runs)
 	return nil
 }
 
@@ -145,39 +145,39 @@ func (r *recDestroy) decode(d *codec.Decoder) {
 }
 
 func (r *recDestroy) apply(p *Pool) error {
-	j := p.newJob(r.vol, p.pathOf(r.vol), "", reasonVolume, r.who, r.when)
-	p.accounts.ended(r.vol)
-	all := slices.Clone(p.byVol[r.vol])
+	j := p.jobs.newJob(r.vol, p.names.pathOf(r.vol), "", reasonVolume, r.who, r.when)
+	p.tree.accounts.ended(r.vol)
+	all := slices.Clone(p.tree.byVol[r.vol])
 	slices.SortFunc(all, func(a, b *layer) int { return cmp.Compare(a.id, b.id) }) // walks are numbered in this order
 	mine := map[*layer]bool{}                                                      // a nameless layer was destroyed before, or never anybody's
 	for _, l := range all {
 		p.mu.step(1)
 		mine[l] = l.head || l.named || l.kept
-		p.snaps.remove(l)
+		p.tree.snaps.remove(l)
 		l.head, l.named, l.who = false, false, r.who
 		l.kept = l.kept || slices.Contains(r.held, l.id)
-		p.nameless[l] = struct{}{}
-		p.touch(l)
+		p.tree.nameless[l] = struct{}{}
+		p.tree.touch(l)
 	}
-	delete(p.heads, r.vol)
+	delete(p.tree.heads, r.vol)
 	for i := len(all) - 1; i >= 0; i-- {
-		if p.layers[all[i].id] == nil || all[i].dead {
+		if p.tree.layers[all[i].id] == nil || all[i].dead {
 			continue
 		}
-		p.reap(all[i], j, false)
+		p.tree.reap(all[i], j, false)
 	}
 	for _, l := range all {
-		if p.layers[l.id] == l && !l.dead {
+		if p.tree.layers[l.id] == l && !l.dead {
 			// Clones hold it: it goes as far as they let it in a reap record of its own, whose job says what they keep.
 			l.kept, l.was = mine[l], origin{r.vol, j.volume, j.none}
-			p.accounts.charge(l, -l.own)
+			p.tree.accounts.charge(l, -l.own)
 			l.vol, l.dir = 0, r.dir
-			p.accounts.charge(l, l.own)
-			p.joinVolume(l)
+			p.tree.accounts.charge(l, l.own)
+			p.tree.joinVolume(l)
 		}
 	}
-	delete(p.byVol, r.vol)
-	p.endJob(j)
+	delete(p.tree.byVol, r.vol)
+	p.jobs.endJob(j)
 	return nil
 }
 
@@ -189,13 +189,13 @@ func (r *recHome) encode(e *codec.Encoder) { e.Uint(uint64(r.dir)); e.Uint(uint6
 func (r *recHome) decode(d *codec.Decoder) { r.dir, r.to = Ino(d.Uint()), Ino(d.Uint()) }
 
 func (r *recHome) apply(p *Pool) error {
-	for _, l := range p.byVol[0] {
+	for _, l := range p.tree.byVol[0] {
 		p.mu.step(1)
 		if l.dir == r.dir {
-			p.accounts.charge(l, -l.own)
+			p.tree.accounts.charge(l, -l.own)
 			l.dir = r.to
-			p.accounts.charge(l, l.own)
-			p.touch(l)
+			p.tree.accounts.charge(l, l.own)
+			p.tree.touch(l)
 		}
 	}
 	return nil
@@ -214,14 +214,14 @@ func (r *recRevive) encode(e *codec.Encoder) { e.Uint(uint64(r.layer)); e.Str(r.
 func (r *recRevive) decode(d *codec.Decoder) { r.layer, r.name = LayerID(d.Uint()), d.Str() }
 
 func (r *recRevive) prepare(p *Pool) (err error) {
-	if l := p.layers[r.layer]; l != nil {
-		r.homes, err = p.snapHomes([]Ino{l.vol})
+	if l := p.tree.layers[r.layer]; l != nil {
+		r.homes, err = p.tree.snapHomes([]Ino{l.vol})
 	}
 	return err
 }
 
 func (r *recRevive) apply(p *Pool) error {
-	l, err := p.layer(r.layer)
+	l, err := p.tree.layer(r.layer)
 	if err != nil {
 		return err
 	}
@@ -229,16 +229,16 @@ func (r *recRevive) apply(p *Pool) error {
 		return fmt.Errorf("layer %v, kept %v, becomes %q: %w", l.id, l.kept, r.name, ErrCorrupt)
 	}
 	l.named, l.kept, l.name = true, false, r.name
-	p.snaps.add(l, r.homes[l.vol])
-	delete(p.nameless, l)
-	p.touch(l)
+	p.tree.snaps.add(l, r.homes[l.vol])
+	delete(p.tree.nameless, l)
+	p.tree.touch(l)
 	return nil
 }
 
 // prepare brings the runs of a sweep from the trees of all lists below the layer to what waits in memory.
 func (r *recSweep) prepare(p *Pool) error {
-	if l := p.layers[r.layer]; l != nil {
-		return p.gather(l, r.runs)
+	if l := p.tree.layers[r.layer]; l != nil {
+		return p.tree.gather(l, r.runs)
 	}
 	return nil
 }
@@ -247,7 +247,7 @@ func (r *recUnname) prepare(p *Pool) error {
 	if r.held {
 		return nil
 	}
-	return p.prepareReap(p.layers[r.layer])
+	return p.tree.prepareReap(p.tree.layers[r.layer])
 }
 
-func (r *recReap) prepare(p *Pool) error { return p.prepareReap(p.layers[r.layer]) }
+func (r *recReap) prepare(p *Pool) error { return p.tree.prepareReap(p.tree.layers[r.layer]) }

@@ -23,7 +23,7 @@ func (r *recJob) encode(e *codec.Encoder) { e.Uint(uint64(r.vol)); e.Time(r.when
 func (r *recJob) decode(d *codec.Decoder) { r.vol, r.when = Ino(d.Uint()), d.Time() }
 
 func (r *recJob) apply(p *Pool) error {
-	p.newJob(r.vol, p.pathOf(r.vol), "", reasonOverwritten, "", r.when)
+	p.jobs.newJob(r.vol, p.names.pathOf(r.vol), "", reasonOverwritten, "", r.when)
 	return nil
 }
 
@@ -38,24 +38,24 @@ func (r *recSeal) encode(e *codec.Encoder) { e.Uint(r.job); e.Bool(r.bad) }
 func (r *recSeal) decode(d *codec.Decoder) { r.job, r.bad = d.Uint(), d.Bool() }
 
 func (r *recSeal) apply(p *Pool) error {
-	j := p.jobs[r.job]
+	j := p.jobs.all[r.job]
 	if j == nil || j.readyN != 0 {
 		return fmt.Errorf("seal of erase job %d: %w", r.job, ErrCorrupt)
 	}
-	p.spend(&j.ready)
+	p.jobs.spend(&j.ready)
 	j.cursor, j.apart, j.lent = omap.Key{}, omap.Map[int64]{}, lending{}
 	if r.bad {
 		j.ready, j.readyN = j.bad, j.badN
 		j.bad, j.badN = list{}, 0
-		p.failedN -= j.readyN
-		p.addDirty(j, j.readyN)
+		p.jobs.failedN -= j.readyN
+		p.jobs.addDirty(j, j.readyN)
 	} else {
 		j.ready, j.readyN = j.fresh, j.freshN
 		j.fresh, j.freshN = list{}, 0
 	}
-	j.epoch, j.lsn = p.epochs.seal(), p.lsn
+	j.epoch, j.lsn = p.plans.epochs.seal(), p.commits.lsn
 	j.dirty = true
-	p.endJob(j)
+	p.jobs.endJob(j)
 	return nil
 }
 
@@ -84,13 +84,13 @@ func (r *recErased) decode(d *codec.Decoder) {
 }
 
 func (r *recErased) apply(p *Pool) error {
-	j := p.jobs[r.job]
+	j := p.jobs.all[r.job]
 	if j == nil {
 		return fmt.Errorf("erase job %d: %w", r.job, ErrCorrupt)
 	}
 	j.cursor = omap.Key(r.upTo)
 	j.apart = *j.apart.CutAt(j.cursor)
-	return p.workOff(j, r.zeroed, r.failed, r.when, r.told, r.how)
+	return p.jobs.workOff(j, r.zeroed, r.failed, r.when, r.told, r.how)
 }
 
 // recApart: the same of runs that lie above the cursor, which stays where it is. They are named by their births, too.
@@ -115,14 +115,14 @@ func (r *recApart) decode(d *codec.Decoder) {
 }
 
 func (r *recApart) apply(p *Pool) error {
-	j := p.jobs[r.job]
+	j := p.jobs.all[r.job]
 	if j == nil {
 		return fmt.Errorf("erase job %d: %w", r.job, ErrCorrupt)
 	}
 	for _, o := range slices.Concat(r.zeroed, r.failed) {
 		j.apart.Set(entryKey(o.birth, o.dev), o.n)
 	}
-	return p.workOff(j, plainRuns(r.zeroed), plainRuns(r.failed), r.when, r.told, r.how)
+	return p.jobs.workOff(j, plainRuns(r.zeroed), plainRuns(r.failed), r.when, r.told, r.how)
 }
 
 // recFirst: a job goes before all others.
@@ -133,12 +133,12 @@ func (r *recFirst) encode(e *codec.Encoder) { e.Uint(r.job) }
 func (r *recFirst) decode(d *codec.Decoder) { r.job = d.Uint() }
 
 func (r *recFirst) apply(p *Pool) error {
-	j := p.jobs[r.job]
+	j := p.jobs.all[r.job]
 	if j == nil {
 		return fmt.Errorf("erase job %d goes first: %w", r.job, ErrCorrupt)
 	}
-	top := p.topRank()
-	p.place(j, func() { j.rank = top + 1 })
+	top := p.jobs.topRank()
+	p.jobs.place(j, func() { j.rank = top + 1 })
 	j.dirty = true
 	return nil
 }
@@ -168,54 +168,21 @@ func (r *recForget) apply(p *Pool) error {
 		}
 		gone := false
 		for ; ; k.Lo++ {
-			_, ok, err := p.cat.Get(k)
+			_, ok, err := p.names.cat.Get(k)
 			if err != nil {
 				return wrapCorrupt(err)
 			}
 			if !ok {
 				break
 			}
-			p.cat.Put(k, nil)
+			p.names.cat.Put(k, nil)
 			if gone = true; kind == catalog.Daily {
 				break
 			}
 		}
 		if gone {
-			p.logN--
+			p.jobs.logN--
 		}
 	}
-	return nil
-}
-
-// workOff takes a report into a job: what is zero is clean, what failed waits in bad.
-func (p *Pool) workOff(j *job, zeroed, failed []alloc.Run, when time.Time, told bool, how How) error {
-	p.mu.step(len(zeroed) + len(failed))
-	for _, run := range zeroed {
-		if err := p.blocks.Set(run, alloc.InUse, alloc.Clean); err != nil {
-			return err
-		}
-		if run.Len > j.readyN {
-			return fmt.Errorf("erase job %d: %d blocks erased of %d: %w", j.id, run.Len, j.readyN, ErrCorrupt)
-		}
-		j.readyN -= run.Len
-		j.erased += run.Len
-		p.addDirty(j, -run.Len)
-		p.cleaned += run.Len
-	}
-	for _, run := range failed {
-		if run.Len <= 0 || run.Len > j.readyN || run.Start >= alloc.BlockID(p.blocks.Total()) {
-			return fmt.Errorf("erase job %d: failed at %d+%d, %d queued: %w", j.id, run.Start, run.Len, j.readyN, ErrCorrupt)
-		}
-		j.bad.add(0, run.Start, entry{n: run.Len})
-		j.readyN -= run.Len
-		j.badN += run.Len
-		p.addDirty(j, -run.Len)
-		p.failedN += run.Len
-	}
-	j.dirty = true
-	if err := p.zeroedBy(j, runBlocks(zeroed), when, told, how); err != nil {
-		return err
-	}
-	p.endJob(j)
 	return nil
 }

@@ -36,41 +36,41 @@ func (r *recMap) decode(d *codec.Decoder) {
 }
 
 func (r *recMap) apply(p *Pool) error {
-	l, err := p.layer(r.layer)
+	l, err := p.tree.layer(r.layer)
 	if err != nil {
 		return err
 	}
 	if r.n <= 0 || r.n > mapEnd || r.lb > mapEnd-r.n || r.size > MaxSize || !l.head {
 		return fmt.Errorf("layer %v: map record of %d blocks, head %v: %w", l.id, r.n, l.head, ErrCorrupt)
 	}
-	p.tallyMap(l, r.lb, r.n, r.dev != 0)
+	p.volumes.tallyMap(l, r.lb, r.n, r.dev != 0)
 	l.top.Set(r.lb, overlay.Piece{Len: r.n, Dev: r.dev, Birth: birthOf(r.dev, l.id)})
 	if r.dev != 0 {
 		run := alloc.Run{Start: r.dev, Len: r.n}
 		if r.clean {
-			err = p.blocks.Set(run, alloc.Clean, alloc.InUse)
-			l.fence, l.fenceLSN = l.id, p.lsn // no plan may name it before the record is durable
+			err = p.blocks.alloc.Set(run, alloc.Clean, alloc.InUse)
+			l.fence, l.fenceLSN = l.id, p.commits.lsn // no plan may name it before the record is durable
 		} else {
-			err = p.blocks.Use(run)
+			err = p.blocks.alloc.Use(run)
 		}
 		if err != nil {
 			return err
 		}
-		p.owns(l, r.n)
+		p.tree.owns(l, r.n)
 		l.refer += r.n
-		l.mapLSN = p.lsn
+		l.mapLSN = p.commits.lsn
 	}
 	for _, o := range r.old {
 		l.refer -= o.n
-		if err := p.replaced(l, o, p.volJobs[l.vol]); err != nil {
+		if err := p.tree.replaced(l, o, p.jobs.byVol[l.vol]); err != nil {
 			return err
 		}
 	}
 	if r.size > l.size {
-		p.setSize(l, r.size)
+		p.tree.setSize(l, r.size)
 	}
-	p.touch(l)
-	p.noteNeed(l)
+	p.tree.touch(l)
+	p.tree.noteNeed(l)
 	return nil
 }
 
@@ -94,21 +94,21 @@ func (r *recDetach) decode(d *codec.Decoder) {
 }
 
 func (r *recDetach) apply(p *Pool) error {
-	l, err := p.layer(r.layer)
+	l, err := p.tree.layer(r.layer)
 	if err != nil {
 		return err
 	}
 	if r.lo < 0 || r.hi <= r.lo || r.hi > mapEnd || !l.head {
 		return fmt.Errorf("layer %v: detach of blocks %d to %d: %w", l.id, r.lo, r.hi, ErrCorrupt)
 	}
-	p.tallyAnew(l.vol, r.lo, r.hi)
+	p.volumes.tallyAnew(l.vol, r.lo, r.hi)
 	below := l.top
 	rest, window := overlay.Cut(below, l, r.lo, r.hi)
 	l.top = overlay.New(rest, l)
 	l.refer -= r.mapped
-	j := p.newJob(l.vol, p.pathOf(l.vol), "", reasonOverwritten+" in one piece", "", r.when)
-	p.newWalk(l, window, j, false)
-	p.touch(l)
+	j := p.jobs.newJob(l.vol, p.names.pathOf(l.vol), "", reasonOverwritten+" in one piece", "", r.when)
+	p.tree.newWalk(l, window, j, false)
+	p.tree.touch(l)
 	return nil
 }
 
@@ -132,22 +132,22 @@ func (r *recWalk) decode(d *codec.Decoder) {
 }
 
 func (r *recWalk) apply(p *Pool) error {
-	w := p.walks[r.walk]
+	w := p.tree.walks[r.walk]
 	if w == nil {
 		return fmt.Errorf("walk %d: %w", r.walk, ErrCorrupt)
 	}
 	for _, o := range r.runs {
-		if err := p.replaced(w.layer, o, w.job); err != nil {
+		if err := p.tree.replaced(w.layer, o, w.job); err != nil {
 			return err
 		}
 	}
 	w.next, w.dirty, w.job.dirty = r.next, true, true
 	switch {
 	case !r.done:
-	case p.journal == nil: // replay: the pages that it gave back were in memory only; it goes over them again
+	case p.commits.journal == nil: // replay: the pages that it gave back were in memory only; it goes over them again
 		w.next = mapEnd
 	default:
-		p.endWalk(w)
+		p.tree.endWalk(w)
 	}
 	return nil
 }
@@ -163,15 +163,15 @@ func (r *recResize) encode(e *codec.Encoder) { e.Uint(uint64(r.layer)); e.Int(r.
 func (r *recResize) decode(d *codec.Decoder) { r.layer, r.size = LayerID(d.Uint()), d.Int() }
 
 func (r *recResize) apply(p *Pool) error {
-	l, err := p.layer(r.layer)
+	l, err := p.tree.layer(r.layer)
 	if err != nil {
 		return err
 	}
 	if r.size > MaxSize || !l.head {
 		return fmt.Errorf("layer %v: size %d, head %v: %w", l.id, r.size, l.head, ErrCorrupt)
 	}
-	p.setSize(l, r.size)
-	p.touch(l)
+	p.tree.setSize(l, r.size)
+	p.tree.touch(l)
 	return nil
 }
 

@@ -35,7 +35,7 @@ func (r *recPut) apply(p *Pool) error {
 	switch kind {
 	case catalog.Inode, catalog.Name, catalog.Link, catalog.Xattr, catalog.Property, catalog.Orphan:
 	case catalog.Doomed:
-		if err := p.noteDoomed(r.key.Hi&(1<<56-1), r.val); err != nil {
+		if err := p.tree.noteDoomed(r.key.Hi&(1<<56-1), r.val); err != nil {
 			return err
 		}
 	case catalog.Layer, catalog.Job, catalog.Walk, catalog.Drop, catalog.Window, catalog.Answer, catalog.Log, catalog.Daily: // the checkpoint's, and the log's
@@ -46,12 +46,12 @@ func (r *recPut) apply(p *Pool) error {
 	if len(r.val) > meta.MaxValue {
 		return fmt.Errorf("row %x of %d bytes: %w", r.key, len(r.val), ErrCorrupt)
 	}
-	p.cat.Put(r.key, r.val)
+	p.names.cat.Put(r.key, r.val)
 	if kind == catalog.Inode { // its number is taken, whatever becomes of it
-		p.snaps.follow(Ino(r.key.Hi&(1<<56-1)), r.val)
-		p.nextIno = max(p.nextIno, Ino(r.key.Hi&(1<<56-1)))
+		p.tree.snaps.follow(Ino(r.key.Hi&(1<<56-1)), r.val)
+		p.names.nextIno = max(p.names.nextIno, Ino(r.key.Hi&(1<<56-1)))
 	}
-	return p.followRow(r)
+	return p.space.followRow(r)
 }
 
 // recAnswer: the request with this FUSE unique was carried out with this errno. A successor of the daemon answers
@@ -73,6 +73,6 @@ func (r *recAnswer) decode(d *codec.Decoder) {
 }
 
 func (r *recAnswer) apply(p *Pool) error {
-	p.answers.add(*r)
+	p.names.answers.add(*r)
 	return nil
 }

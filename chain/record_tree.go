@@ -30,14 +30,14 @@ func (r *recHead) apply(p *Pool) error {
 	var parent *layer
 	if r.parent != 0 {
 		var err error
-		if parent, err = p.layer(r.parent); err != nil {
+		if parent, err = p.tree.layer(r.parent); err != nil {
 			return err
 		}
 	}
-	if r.size > MaxSize || p.heads[r.vol] != nil || parent != nil && (parent.head || parent.dead) {
+	if r.size > MaxSize || p.tree.heads[r.vol] != nil || parent != nil && (parent.head || parent.dead) {
 		return fmt.Errorf("head of volume %d, %d bytes, parent %v: %w", r.vol, r.size, r.parent, ErrCorrupt)
 	}
-	p.newLayer(parent, r.vol, r.size, r.when)
+	p.tree.newLayer(parent, r.vol, r.size, r.when)
 	return nil
 }
 
@@ -70,7 +70,7 @@ func (r *recFreeze) decode(d *codec.Decoder) {
 
 func (r *recFreeze) prepare(p *Pool) (err error) {
 	if r.name != "" {
-		r.homes, err = p.snapHomes(r.vols)
+		r.homes, err = p.tree.snapHomes(r.vols)
 	}
 	return err
 }
@@ -81,19 +81,19 @@ func (r *recFreeze) apply(p *Pool) error {
 	}
 	for _, v := range r.vols {
 		p.mu.step(1)
-		old := p.heads[v]
+		old := p.tree.heads[v]
 		if old == nil {
 			return fmt.Errorf("freeze of volume %d: %w", v, ErrCorrupt)
 		}
 		old.head, old.named, old.name, old.created, old.who = false, r.name != "", r.name, r.when, r.who
-		p.newLayer(old, v, old.size, r.when)
+		p.tree.newLayer(old, v, old.size, r.when)
 		if old.named {
-			p.snaps.add(old, r.homes[v])
+			p.tree.snaps.add(old, r.homes[v])
 		}
 		if old.nameless() {
-			p.nameless[old] = struct{}{}
+			p.tree.nameless[old] = struct{}{}
 		}
-		p.touch(old)
+		p.tree.touch(old)
 	}
 	return nil
 }
@@ -118,20 +118,20 @@ func (r *recRollback) decode(d *codec.Decoder) {
 }
 
 func (r *recRollback) apply(p *Pool) error {
-	snap, err := p.layer(r.snap)
+	snap, err := p.tree.layer(r.snap)
 	if err != nil {
 		return err
 	}
-	old := p.heads[r.vol]
+	old := p.tree.heads[r.vol]
 	if old == nil || snap.head || snap.dead {
 		return fmt.Errorf("rollback of volume %d: %w", r.vol, ErrCorrupt)
 	}
-	p.tallyAnew(r.vol, 0, mapEnd)
-	p.newLayer(snap, r.vol, snap.size, r.when)
+	p.volumes.tallyAnew(r.vol, 0, mapEnd)
+	p.tree.newLayer(snap, r.vol, snap.size, r.when)
 	old.head = false
-	j := p.newJob(r.vol, p.pathOf(r.vol), snap.name, reasonRollback, r.who, r.when)
-	p.reap(old, j, false)
-	p.endJob(j)
+	j := p.jobs.newJob(r.vol, p.names.pathOf(r.vol), snap.name, reasonRollback, r.who, r.when)
+	p.tree.reap(old, j, false)
+	p.jobs.endJob(j)
 	return nil
 }
 
@@ -146,17 +146,17 @@ func (r *recRename) encode(e *codec.Encoder) { e.Uint(uint64(r.layer)); e.Str(r.
 func (r *recRename) decode(d *codec.Decoder) { r.layer, r.name = LayerID(d.Uint()), d.Str() }
 
 func (r *recRename) apply(p *Pool) error {
-	l, err := p.layer(r.layer)
+	l, err := p.tree.layer(r.layer)
 	if err != nil {
 		return err
 	}
 	if err := checkSnapName(r.name); err != nil || !l.named {
 		return fmt.Errorf("layer %v, named %v, becomes %q: %w", l.id, l.named, r.name, ErrCorrupt)
 	}
-	home := p.snaps.vols[l.vol].snapHome
-	p.snaps.remove(l)
+	home := p.tree.snaps.vols[l.vol].snapHome
+	p.tree.snaps.remove(l)
 	l.name = r.name
-	p.snaps.add(l, home)
-	p.touch(l)
+	p.tree.snaps.add(l, home)
+	p.tree.touch(l)
 	return nil
 }

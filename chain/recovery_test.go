@@ -141,8 +141,8 @@ func TestFullPool(t *testing.T) {
 	mustSnapshot(t, v, "s")     // costs nothing
 	for full := false; !full; { // now the ring, without a checkpoint
 		p.mu.Lock()
-		done := p.within(p.tryRoom(credit{bytes: 64, frees: true}))
-		err := p.do(&recAnswer{unique: 1})
+		done := p.commits.within(p.commits.tryRoom(credit{bytes: 64, frees: true}))
+		err := p.commits.do(&recAnswer{unique: 1})
 		done()
 		p.mu.Unlock()
 		ok(t, err)
@@ -150,7 +150,7 @@ func TestFullPool(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.mu.Lock()
-		full = !p.holds(credit{bytes: changeBytes, frees: true})
+		full = !p.commits.holds(credit{bytes: changeBytes, frees: true})
 		p.mu.Unlock()
 	}
 	if _, err := v.WriteAt(fill('y', 4096), n*8192); !errors.Is(err, ErrNoSpace) {
@@ -276,12 +276,12 @@ func TestGrantInsideCheckpoint(t *testing.T) {
 	for k := 1; ; k += 3 {
 		d := base.Clone()
 		p, v := prepare(d)
-		had := len(p.store.Extents())
+		had := len(p.blocks.store.Extents())
 		d.CrashAt(k)
-		err := p.checkpoint() // without granting ahead
+		err := p.persist.checkpoint() // without granting ahead
 		if err == nil {
 			d.CrashAt(1 << 30)
-			if len(p.store.Extents()) == had {
+			if len(p.blocks.store.Extents()) == had {
 				t.Fatal("the checkpoint needed no grant")
 			}
 			return
@@ -335,7 +335,7 @@ func TestWalkOutlivesItsLayer(t *testing.T) {
 					t.Fatal(err)
 				}
 				for range steps {
-					p.keepHouse(t.Context())
+					p.keeper.keepHouse(t.Context())
 				}
 				mustCheck(t, p)
 				if err := end(p, v); err != nil {
@@ -432,7 +432,7 @@ func TestLongRowsAreMerged(t *testing.T) {
 		if i%5 == 0 {
 			mustCheck(t, p)
 		}
-		for _, l := range p.layers {
+		for _, l := range p.tree.layers {
 			if len(l.lost.trees) > maxRow {
 				t.Fatalf("%d trees in a dead list", len(l.lost.trees))
 			}

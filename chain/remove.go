@@ -12,23 +12,23 @@ import (
 // Unlink removes a file or symlink. A volume goes with its snapshots, its clones live on; one that is open goes when
 // it is forgotten.
 func (p *Pool) Unlink(r Req, dir Ino, name string) error {
-	err := p.change(func(now time.Time) error {
-		e, err := p.find(dir, name)
+	err := p.works.change(func(now time.Time) error {
+		e, err := p.names.find(dir, name)
 		if err != nil {
 			return err
 		}
 		if e.typ == TypeDir {
-			return fmt.Errorf("%s: %w", p.pathOf(e.ino), ErrIsDir)
+			return fmt.Errorf("%s: %w", p.names.pathOf(e.ino), ErrIsDir)
 		}
-		if err := p.unlink(r, dir, e, now); err != nil {
+		if err := p.removal.unlink(r, dir, e, now); err != nil {
 			return err
 		}
-		return p.answer(r, e.ino)
+		return p.namespace.answer(r, e.ino)
 	})
 	if err != nil {
 		return err
 	}
-	return p.reapAll()
+	return p.removal.reapAll()
 }
 
 // Undo is Unlink of what the caller has just made and could not complete: nothing of it is kept for undestroy, and the erase
@@ -39,101 +39,101 @@ func (p *Pool) Undo(r Req, dir Ino, name string) error {
 }
 
 // unlink takes the name away and what it names with it, or makes that an orphan.
-func (p *Pool) unlink(r Req, dir Ino, e nameEntry, now time.Time) error {
-	d, err := p.directory(dir)
+func (rm *remover) unlink(r Req, dir Ino, e nameEntry, now time.Time) error {
+	d, err := rm.names.directory(dir)
 	if err != nil {
 		return err
 	}
-	n, err := p.inode(e.ino)
+	n, err := rm.names.inode(e.ino)
 	if err != nil {
 		return err
 	}
-	v := p.vols[e.ino]
-	switch at := (spot{dir, e.name, p.pathOf(e.ino), r.who()}); {
+	v := rm.plans.vols[e.ino]
+	switch at := (spot{dir, e.name, rm.names.pathOf(e.ino), r.who()}); {
 	case v != nil && v.readers+v.writers > 0:
 		n.parent, n.name, n.ctime = 0, "", now
-		if err := p.putInode(e.ino, n); err != nil {
+		if err := rm.names.putInode(e.ino, n); err != nil {
 			return err
 		}
-		if err := p.putOrphan(e.ino, at); err != nil {
+		if err := rm.putOrphan(e.ino, at); err != nil {
 			return err
 		}
-	case e.typ == TypeFile && !r.purge && p.delay() > 0:
-		if err := p.doomVolume(e.ino, n, at, r.who(), now); err != nil {
+	case e.typ == TypeFile && !r.purge && rm.delay() > 0:
+		if err := rm.doomVolume(e.ino, n, at, r.who(), now); err != nil {
 			return err
 		}
 	default:
-		if err := p.remove(r, e.ino, n, at, now); err != nil { // while its path is still known
+		if err := rm.remove(r, e.ino, n, at, now); err != nil { // while its path is still known
 			return err
 		}
 	}
-	if err := p.setName(dir, e.name, 0, 0); err != nil {
+	if err := rm.names.setName(dir, e.name, 0, 0); err != nil {
 		return err
 	}
-	return p.updateDir(dir, d, -1, -dirCount(e.typ), now)
+	return rm.names.updateDir(dir, d, -1, -dirCount(e.typ), now)
 }
 
 // erase removes an inode with all it has, its burden, which is light.
-func (p *Pool) erase(r Req, ino Ino, n *inode, b *burden, now time.Time) error {
+func (rm *remover) erase(r Req, ino Ino, n *inode, b *burden, now time.Time) error {
 	if n.typ == TypeFile {
-		if err := p.dropKept(b.kept); err != nil { // snapshots of it that are kept go with it
+		if err := rm.dropKept(b.kept); err != nil { // snapshots of it that are kept go with it
 			return err
 		}
 		var held []LayerID
 		for _, l := range b.held {
 			held = append(held, l.id)
 		}
-		a := p.account(ino)
-		if err := p.do(&recDestroy{vol: ino, held: held, dir: Ino(a.Up().ID()), when: now, who: r.who()}); err != nil {
+		a := rm.space.account(ino)
+		if err := rm.commits.do(&recDestroy{vol: ino, held: held, dir: Ino(a.Up().ID()), when: now, who: r.who()}); err != nil {
 			return err
 		}
-		if v := p.vols[ino]; v != nil {
+		if v := rm.plans.vols[ino]; v != nil {
 			v.gone = true
-			delete(p.vols, ino)
+			delete(rm.plans.vols, ino)
 		}
 	}
 	if n.typ == TypeDir {
-		if err := p.rehome(ino, n.parent, b.orphans); err != nil {
+		if err := rm.rehome(ino, n.parent, b.orphans); err != nil {
 			return err
 		}
 	}
-	if err := p.do(&recPut{key: catalog.Key(catalog.Inode, uint64(ino)), was: n.row}); err != nil { // its account is closed with it
+	if err := rm.commits.do(&recPut{key: catalog.Key(catalog.Inode, uint64(ino)), was: n.row}); err != nil { // its account is closed with it
 		return err
 	}
 	keys := b.xattrs
 	for _, kind := range []catalog.Kind{catalog.Link, catalog.Orphan, catalog.Property} {
-		ks, err := p.someRows(kind, ino, math.MaxInt) // there are few
+		ks, err := rm.someRows(kind, ino, math.MaxInt) // there are few
 		if err != nil {
 			return err
 		}
 		keys = append(keys, ks...)
 	}
-	return p.dropRows(keys)
+	return rm.dropRows(keys)
 }
 
 // putOrphan notes that an inode has no name any more and is still open: where it was, which is charged for it.
-func (p *Pool) putOrphan(ino Ino, at spot) error {
+func (rm *remover) putOrphan(ino Ino, at spot) error {
 	at.path = at.path[max(0, len(at.path)-maxLogPath):]
-	return p.do(&recPut{key: catalog.Key(catalog.Orphan, uint64(ino)), val: at.marshal()})
+	return rm.commits.do(&recPut{key: catalog.Key(catalog.Orphan, uint64(ino)), val: at.marshal()})
 }
 
 // rehome charges what a directory is still charged for, when it is removed, to the one above: nameless layers and
 // orphans.
-func (p *Pool) rehome(dir, to Ino, orphans []*ledger.Account) error {
-	if p.account(dir).Numbers().Held > 0 {
-		if err := p.do(&recHome{dir, to}); err != nil {
+func (rm *remover) rehome(dir, to Ino, orphans []*ledger.Account) error {
+	if rm.space.account(dir).Numbers().Held > 0 {
+		if err := rm.commits.do(&recHome{dir, to}); err != nil {
 			return err
 		}
 	}
-	return p.rehomeOrphans(orphans, to)
+	return rm.rehomeOrphans(orphans, to)
 }
 
 // rehomeOrphans charges orphans to another directory.
-func (p *Pool) rehomeOrphans(orphans []*ledger.Account, to Ino) error {
+func (rm *remover) rehomeOrphans(orphans []*ledger.Account, to Ino) error {
 	for _, o := range orphans {
-		at, _ := p.lostPlace(Ino(o.ID()))
+		at, _ := rm.names.lostPlace(Ino(o.ID()))
 		at.dir = to
-		if err := p.putOrphan(Ino(o.ID()), at); err != nil {
+		if err := rm.putOrphan(Ino(o.ID()), at); err != nil {
 			return err
 		}
 	}
@@ -159,32 +159,21 @@ func (r Req) who() string {
 
 // Rmdir removes an empty directory.
 func (p *Pool) Rmdir(r Req, dir Ino, name string) error {
-	err := p.change(func(now time.Time) error {
-		e, err := p.find(dir, name)
+	err := p.works.change(func(now time.Time) error {
+		e, err := p.names.find(dir, name)
 		if err != nil {
 			return err
 		}
-		if err := p.emptyDir(e.ino); err != nil {
+		if err := p.namespace.emptyDir(e.ino); err != nil {
 			return err
 		}
-		if err := p.unlink(r, dir, e, now); err != nil {
+		if err := p.removal.unlink(r, dir, e, now); err != nil {
 			return err
 		}
-		return p.answer(r, e.ino)
+		return p.namespace.answer(r, e.ino)
 	})
 	if err != nil {
 		return err
 	}
-	return p.finishGoing()
-}
-
-func (p *Pool) emptyDir(ino Ino) error {
-	d, err := p.directory(ino)
-	if err != nil {
-		return err
-	}
-	if d.entries > 0 {
-		return fmt.Errorf("%s: %w", p.pathOf(ino), ErrNotEmpty)
-	}
-	return nil
+	return p.removal.finishGoing()
 }

@@ -42,12 +42,12 @@ func TestReplayNumbers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if q.nextJob != p.nextJob || len(q.walks) != len(p.walks) || len(q.jobs) != len(p.jobs) {
+		if q.commits.nextJob != p.commits.nextJob || len(q.tree.walks) != len(p.tree.walks) || len(q.jobs.all) != len(p.jobs.all) {
 			t.Fatalf("%d jobs and %d walks up to number %d, after replay %d and %d up to %d",
-				len(p.jobs), len(p.walks), p.nextJob, len(q.jobs), len(q.walks), q.nextJob)
+				len(p.jobs.all), len(p.tree.walks), p.commits.nextJob, len(q.jobs.all), len(q.tree.walks), q.commits.nextJob)
 		}
-		for id := range p.walks {
-			if q.walks[id] == nil {
+		for id := range p.tree.walks {
+			if q.tree.walks[id] == nil {
 				t.Fatalf("walk %d is not there after replay", id)
 			}
 		}

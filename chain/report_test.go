@@ -27,7 +27,7 @@ func TestHandOutsOfOneJob(t *testing.T) {
 		ok(t, report(p, tok, runs, nil))
 		mustCheck(t, p)
 	}
-	if p.jobs[first] != nil {
+	if p.jobs.all[first] != nil {
 		t.Error("the first job is not done")
 	}
 }
@@ -129,7 +129,7 @@ func TestPartialReportsSurviveACrash(t *testing.T) {
 			mustCheck(t, p)
 		}
 		apart := 0
-		for _, j := range p.jobs {
+		for _, j := range p.jobs.all {
 			apart += j.apart.Len()
 		}
 		if apart == 0 {

@@ -98,12 +98,12 @@ func residueHunt(w *world) error {
 	p, dev := w.p, w.p.dev.(*devtest.Disk)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for b := range alloc.BlockID(p.blocks.Total()) {
-		st, err := p.blocks.State(b)
+	for b := range alloc.BlockID(p.blocks.alloc.Total()) {
+		st, err := p.blocks.alloc.State(b)
 		var u *alloc.UnloadedError
 		if errors.As(err, &u) {
-			if err = p.loadGroup(u.Group); err == nil {
-				st, err = p.blocks.State(b)
+			if err = p.blocks.loadGroup(u.Group); err == nil {
+				st, err = p.blocks.alloc.State(b)
 			}
 		}
 		if err != nil {

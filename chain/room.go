@@ -23,7 +23,7 @@ import (
 //
 //   - getRoom and tryRoom give only what leaves the invariant true, and do takes no more than was given (checked, see strictRoom);
 //   - a commit, which turns bytes that wait into a batch with padding, is made only if the invariant holds behind it; where
-//     it does not, Flush takes a checkpoint, whose batch is what was kept free (Pool.commit, Pool.cut);
+//     it does not, Flush takes a checkpoint, whose batch is what was kept free (commitLog.commit, checkpointer.cut);
 //   - a checkpoint waits for no room and for no plan, only for locks whose holders wait for neither.
 //
 // A tail of the ring, an eighth, is only for records that free, erase or finish, which are made under one hold of the
@@ -94,113 +94,115 @@ type waiter struct {
 }
 
 // tailBytes of the journal are kept for records that free, erase or finish.
-func (p *Pool) tailBytes() int64 { return p.format.Ring / 8 }
+func (cl *commitLog) tailBytes() int64 { return cl.format.Ring / 8 }
 
 // padding bounds what one more batch costs beside its records.
-func (p *Pool) padding() int64 { return p.journal.Takes(0) + int64(p.format.Unit) }
+func (cl *commitLog) padding() int64 { return cl.journal.Takes(0) + int64(cl.format.Unit) }
 
 // refillBytes is what the grants take that a checkpoint may need while it is built, as records and batches. There is
 // rarely one: what it needs is granted before (grantAhead).
-func (p *Pool) refillBytes() int64 { return 2 * (refillRuns*16 + p.padding()) }
+func (cl *commitLog) refillBytes() int64 { return 2 * (refillRuns*16 + cl.padding()) }
 
 // endBytes is what a checkpoint needs behind all records: it divides what waits from what open rooms will bring.
-func (p *Pool) endBytes() int64 { return p.padding() + p.refillBytes() }
+func (cl *commitLog) endBytes() int64 { return cl.padding() + cl.refillBytes() }
 
 // freeBytes of the ring hold no batch that is needed, and get none that is under way.
-func (p *Pool) freeBytes() int64 { return p.format.Ring - p.journal.Durable() - p.room.cutting }
+func (cl *commitLog) freeBytes() int64 {
+	return cl.format.Ring - cl.journal.Durable() - cl.room.cutting
+}
 
 // holds tells whether the invariant stays true with a credit more.
-func (p *Pool) holds(c credit) bool {
-	n := p.journal.Takes(int64(len(p.pending))+p.room.open+c.bytes) + p.endBytes()
-	return n+p.keeps(c) <= p.freeBytes() && p.everHolds(c, int64(len(p.pending))+p.room.open)
+func (cl *commitLog) holds(c credit) bool {
+	n := cl.journal.Takes(int64(len(cl.pending))+cl.room.open+c.bytes) + cl.endBytes()
+	return n+cl.keeps(c) <= cl.freeBytes() && cl.everHolds(c, int64(len(cl.pending))+cl.room.open)
 }
 
 // keeps is what a credit must leave.
-func (p *Pool) keeps(c credit) int64 {
+func (cl *commitLog) keeps(c credit) int64 {
 	if c.frees {
 		return 0
 	}
-	return p.tailBytes()
+	return cl.tailBytes()
 }
 
 // everHolds tells whether a credit fits beside other bytes when the ring is empty but for what the last checkpoint left.
-func (p *Pool) everHolds(c credit, others int64) bool {
-	return p.journal.Takes(others+c.bytes)+p.endBytes()+p.refillBytes()+p.keeps(c) <= p.format.Ring
+func (cl *commitLog) everHolds(c credit, others int64) bool {
+	return cl.journal.Takes(others+c.bytes)+cl.endBytes()+cl.refillBytes()+cl.keeps(c) <= cl.format.Ring
 }
 
 // getRoom waits until there is room for a credit, and takes it. No lock is held but those before a wait for room, and no
 // room. Errors: ErrTooBig for what never fits, ctx's, or why the pool takes no changes.
-func (p *Pool) getRoom(ctx context.Context, c credit) (*room, error) {
-	p.assertMayWait()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.everHolds(c, 0) {
-		return nil, fmt.Errorf("pool %s: records of %d bytes, a journal of %d: %w", p.name, c.bytes, p.format.Ring, ErrTooBig)
+func (cl *commitLog) getRoom(ctx context.Context, c credit) (*room, error) {
+	cl.assertMayWait()
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if !cl.everHolds(c, 0) {
+		return nil, fmt.Errorf("pool %s: records of %d bytes, a journal of %d: %w", cl.name, c.bytes, cl.format.Ring, ErrTooBig)
 	}
 	w := &waiter{c.frees, make(chan struct{}, 1)}
-	p.room.waiting = append(p.room.waiting, w)
-	defer p.leaveQueue(w)
+	cl.room.waiting = append(cl.room.waiting, w)
+	defer cl.leaveQueue(w)
 	for {
-		if err := p.writable(); err != nil {
+		if err := cl.writable(); err != nil {
 			return nil, err
 		}
-		first := p.firstWaiting(w)
-		if first && p.holds(p.besidePassing(c)) {
+		first := cl.firstWaiting(w)
+		if first && cl.holds(cl.besidePassing(c)) {
 			r := &room{}
-			p.take(r, c)
+			cl.take(r, c)
 			return r, nil
 		}
-		if err := p.awaitRoom(ctx, c, w, first); err != nil {
+		if err := cl.awaitRoom(ctx, c, w, first); err != nil {
 			return nil, err
 		}
 	}
 }
 
 // assertMayWait: who waits for room may hold no lock that a checkpoint takes.
-func (p *Pool) assertMayWait() {
-	p.workMu.assertFree()
-	p.structure.assertFree()
-	p.commitMu.assertFree()
-	p.mu.assertFree()
+func (cl *commitLog) assertMayWait() {
+	cl.workMu.assertFree()
+	cl.structure.assertFree()
+	cl.commitMu.assertFree()
+	cl.mu.assertFree()
 }
 
 // waitForRoom waits until there is room for a credit, and takes none: a Need that was seen to holds nothing.
-func (p *Pool) waitForRoom(ctx context.Context, c credit) error {
-	r, err := p.getRoom(ctx, c)
+func (cl *commitLog) waitForRoom(ctx context.Context, c credit) error {
+	r, err := cl.getRoom(ctx, c)
 	if err != nil {
 		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.giveBack(r, 0)
-	p.room.passes++
-	p.room.passing += c.bytes
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	cl.giveBack(r, 0)
+	cl.room.passes++
+	cl.room.passing += c.bytes
 	return nil
 }
 
 // besidePassing is a credit with what those take that were served.
-func (p *Pool) besidePassing(c credit) credit {
-	c.bytes += p.room.passing
+func (cl *commitLog) besidePassing(c credit) credit {
+	c.bytes += cl.room.passing
 	return c
 }
 
 // passed ends one pass, or all of them.
-func (p *Pool) passed(n int, bytes int64) {
-	p.room.passes -= n
-	p.room.passing -= min(bytes, p.room.passing)
-	if p.room.passes == 0 {
-		p.room.passing = 0
+func (cl *commitLog) passed(n int, bytes int64) {
+	cl.room.passes -= n
+	cl.room.passing -= min(bytes, cl.room.passing)
+	if cl.room.passes == 0 {
+		cl.room.passing = 0
 	}
 }
 
 // awaitRoom does what may make room: who is first takes a checkpoint, if that helps; else it waits for what others give
 // back. The plan lock is given up meanwhile.
-func (p *Pool) awaitRoom(ctx context.Context, c credit, w *waiter, first bool) error {
-	helps := first && p.everHolds(c, p.room.open)
-	p.mu.Unlock()
-	defer p.mu.Lock()
+func (cl *commitLog) awaitRoom(ctx context.Context, c credit, w *waiter, first bool) error {
+	helps := first && cl.everHolds(c, cl.room.open)
+	cl.mu.Unlock()
+	defer cl.mu.Lock()
 	if helps {
-		return p.checkpointUnless(func() bool { return p.holds(p.besidePassing(c)) })
+		return cl.checkpointUnless(func() bool { return cl.holds(cl.besidePassing(c)) })
 	}
 	select {
 	case <-w.moved:
@@ -210,8 +212,8 @@ func (p *Pool) awaitRoom(ctx context.Context, c credit, w *waiter, first bool) e
 	}
 }
 
-func (p *Pool) firstWaiting(w *waiter) bool {
-	for _, o := range p.room.waiting {
+func (cl *commitLog) firstWaiting(w *waiter) bool {
+	for _, o := range cl.room.waiting {
 		if o == w {
 			return true
 		}
@@ -222,16 +224,16 @@ func (p *Pool) firstWaiting(w *waiter) bool {
 	return true
 }
 
-func (p *Pool) leaveQueue(w *waiter) {
-	p.room.waiting = slices.DeleteFunc(p.room.waiting, func(o *waiter) bool { return o == w })
-	p.roomMoved()
+func (cl *commitLog) leaveQueue(w *waiter) {
+	cl.room.waiting = slices.DeleteFunc(cl.room.waiting, func(o *waiter) bool { return o == w })
+	cl.roomMoved()
 }
 
 // roomMoved wakes who waits first, of all and of those that free. The plan lock is held.
-func (p *Pool) roomMoved() {
-	for i, w := range p.room.waiting {
+func (cl *commitLog) roomMoved() {
+	for i, w := range cl.room.waiting {
 		if i == 0 || w.frees {
-			p.signal(w.moved)
+			cl.signal(w.moved)
 		}
 		if w.frees {
 			return
@@ -240,74 +242,74 @@ func (p *Pool) roomMoved() {
 }
 
 // tryRoom takes room without waiting; nil: there is none, or others wait for some. The plan lock is held.
-func (p *Pool) tryRoom(c credit) *room {
+func (cl *commitLog) tryRoom(c credit) *room {
 	var r room
-	if !p.tryRoomFor(&r, c) {
+	if !cl.tryRoomFor(&r, c) {
 		return nil
 	}
 	return &r
 }
 
 // tryRoomFor is tryRoom for a room that the caller owns, and allocates nothing.
-func (p *Pool) tryRoomFor(r *room, c credit) bool {
-	pass := p.room.passes > 0
-	if !pass && !p.firstWaiting(&waiter{frees: c.frees}) || !p.holds(c) {
+func (cl *commitLog) tryRoomFor(r *room, c credit) bool {
+	pass := cl.room.passes > 0
+	if !pass && !cl.firstWaiting(&waiter{frees: c.frees}) || !cl.holds(c) {
 		return false
 	}
 	if pass {
-		p.passed(1, c.bytes)
+		cl.passed(1, c.bytes)
 	}
-	p.take(r, c)
+	cl.take(r, c)
 	return true
 }
 
-func (p *Pool) take(r *room, c credit) {
-	p.room.open += c.bytes
-	p.room.pages += c.pages
+func (cl *commitLog) take(r *room, c credit) {
+	cl.room.open += c.bytes
+	cl.room.pages += c.pages
 	*r = room{c.bytes, c.pages}
 }
 
 // giveBack ends a room, or makes it smaller: keep bytes of it stay. The plan lock is held.
-func (p *Pool) giveBack(r *room, keep int64) {
+func (cl *commitLog) giveBack(r *room, keep int64) {
 	if r == nil {
 		return
 	}
 	if n := r.left - keep; n > 0 {
-		p.room.open -= n
+		cl.room.open -= n
 		r.left -= n
 	}
 	if keep == 0 {
-		p.room.pages -= r.pages
+		cl.room.pages -= r.pages
 		r.pages = 0
 	}
-	p.roomMoved()
+	cl.roomMoved()
 }
 
 // draw lets do take from a room, nil where there will be no records, until drawn. The plan lock is held, and must be until
 // then.
-func (p *Pool) draw(r *room) {
-	if p.room.spent != nil {
+func (cl *commitLog) draw(r *room) {
+	if cl.room.spent != nil {
 		fault.Misuse("journal room: a batch of records began within another")
 	}
-	p.room.spent = r
+	cl.room.spent = r
 }
 
-func (p *Pool) drawn() { p.room.spent = nil }
+func (cl *commitLog) drawn() { cl.room.spent = nil }
 
 // within is draw and giveBack for a batch that is made under one hold of the plan lock.
-func (p *Pool) within(r *room) (end func()) {
-	p.draw(r)
-	return func() { p.drawn(); p.giveBack(r, 0) }
+func (cl *commitLog) within(r *room) (end func()) {
+	cl.draw(r)
+	return func() { cl.drawn(); cl.giveBack(r, 0) }
 }
 
 // unlocked gives the plan lock up in the middle of a batch, while fn runs.
-func (p *Pool) unlocked(fn func()) {
-	spent := p.room.spent
-	p.room.spent = nil
-	p.mu.Unlock()
+func (cl *commitLog) unlocked(fn func()) {
+	spent := cl.room.spent
+	cl.room.spent = nil
+	cl.mu.Unlock()
 	fn()
-	p.mu.Lock()
-	p.room.spent = spent
+	cl.mu.Lock()
+	cl.room.spent = spent
 }
 
 // strictRoom: a record that was not reserved ends the process, as any broken invariant. Without it, that is said in the
@@ -315,12 +317,12 @@ func (p *Pool) unlocked(fn func()) {
 var strictRoom = invariants
 
 // takeRoom takes n bytes of a record that was just added to what waits.
-func (p *Pool) takeRoom(n int64, kind byte) {
-	r, left := p.room.spent, int64(0)
+func (cl *commitLog) takeRoom(n int64, kind byte) {
+	r, left := cl.room.spent, int64(0)
 	if r != nil {
 		left = max(0, r.left)
 		r.left -= min(n, left)
-		p.room.open -= min(n, left)
+		cl.room.open -= min(n, left)
 	}
 	if n <= left {
 		return
@@ -328,40 +330,40 @@ func (p *Pool) takeRoom(n int64, kind byte) {
 	if strictRoom {
 		fault.Misuse("journal room: a record of kind %d takes %d bytes, %d are reserved", kind, n, left)
 	}
-	p.log.Error("a record takes more of the journal than was reserved", "pool", p.name, "kind", kind, "bytes", n, "reserved", left)
+	cl.log.Error("a record takes more of the journal than was reserved", "pool", cl.name, "kind", kind, "bytes", n, "reserved", left)
 }
 
 // mayCommit tells whether what waits may become a batch of its own and leave the invariant true.
-func (p *Pool) mayCommit() bool {
-	n := int64(len(p.pending))
-	return n == 0 || p.journal.Takes(n)+p.journal.Takes(p.room.open)+p.endBytes() <= p.freeBytes()
+func (cl *commitLog) mayCommit() bool {
+	n := int64(len(cl.pending))
+	return n == 0 || cl.journal.Takes(n)+cl.journal.Takes(cl.room.open)+cl.endBytes() <= cl.freeBytes()
 }
 
 // endRoom is the room of a grant while a checkpoint is built: what was kept for that, and more while the ring has it; nil
 // if it has not.
-func (p *Pool) endRoom() *room {
+func (cl *commitLog) endRoom() *room {
 	c := credit{bytes: refillRuns * 16}
-	if p.journal.Takes(int64(len(p.pending))+p.room.open+c.bytes)+p.padding() > p.freeBytes() {
+	if cl.journal.Takes(int64(len(cl.pending))+cl.room.open+c.bytes)+cl.padding() > cl.freeBytes() {
 		return nil
 	}
 	r := &room{}
-	p.take(r, c)
+	cl.take(r, c)
 	return r
 }
 
 // checkpointUnless takes a checkpoint if, when its turn has come, that is still wanted: others may have taken one
 // meanwhile.
-func (p *Pool) checkpointUnless(done func() bool) error {
-	p.workMu.Lock()
-	defer p.workMu.Unlock()
-	p.mu.Lock()
-	err, enough := p.failed, done()
-	p.mu.Unlock()
+func (cl *commitLog) checkpointUnless(done func() bool) error {
+	cl.workMu.Lock()
+	defer cl.workMu.Unlock()
+	cl.mu.Lock()
+	err, enough := cl.failed, done()
+	cl.mu.Unlock()
 	if err != nil || enough {
 		return err
 	}
 	for range checkpointTries {
-		if err = p.takeCheckpoint(); fault.Of(err) != fault.Transient {
+		if err = cl.takeCheckpoint(); fault.Of(err) != fault.Transient {
 			break
 		}
 	}
@@ -369,8 +371,8 @@ func (p *Pool) checkpointUnless(done func() bool) error {
 }
 
 // wakeWaiting makes all that wait for room look again. The plan lock is held.
-func (p *Pool) wakeWaiting() {
-	for _, w := range p.room.waiting {
-		p.signal(w.moved)
+func (cl *commitLog) wakeWaiting() {
+	for _, w := range cl.room.waiting {
+		cl.signal(w.moved)
 	}
 }

@@ -82,26 +82,26 @@ func broken(fn func()) (said string) {
 // What takes more than it reserved, or nothing, ends the process before anything is damaged.
 func TestRoomMisuse(t *testing.T) {
 	for what, fn := range map[string]func(p *Pool){
-		"without a reservation": func(p *Pool) { ok(t, p.do(&recAnswer{unique: 1})) },
+		"without a reservation": func(p *Pool) { ok(t, p.commits.do(&recAnswer{unique: 1})) },
 		"more than was reserved": func(p *Pool) {
-			defer p.within(p.tryRoom(credit{bytes: 100}))()
-			ok(t, p.do(&recPut{key: catalog.Key(catalog.Link, 9), val: make([]byte, 100)}))
+			defer p.commits.within(p.commits.tryRoom(credit{bytes: 100}))()
+			ok(t, p.commits.do(&recPut{key: catalog.Key(catalog.Link, 9), val: make([]byte, 100)}))
 		},
 		"after it was given back": func(p *Pool) {
-			r := p.tryRoom(credit{bytes: 100})
-			p.giveBack(r, 0)
-			defer p.within(r)()
-			ok(t, p.do(&recAnswer{unique: 1}))
+			r := p.commits.tryRoom(credit{bytes: 100})
+			p.commits.giveBack(r, 0)
+			defer p.commits.within(r)()
+			ok(t, p.commits.do(&recAnswer{unique: 1}))
 		},
 		"a batch within a batch": func(p *Pool) {
-			defer p.within(p.tryRoom(credit{bytes: 100}))()
-			defer p.within(p.tryRoom(credit{bytes: 100}))()
+			defer p.commits.within(p.commits.tryRoom(credit{bytes: 100}))()
+			defer p.commits.within(p.commits.tryRoom(credit{bytes: 100}))()
 		},
 		"a batch that nobody had room for": func(p *Pool) {
-			p.pending = make([]byte, p.format.Ring)
+			p.commits.pending = make([]byte, p.format.Ring)
 			p.mu.Unlock()
 			defer p.mu.Lock()
-			_, _ = p.commit(never, always) // it does not return
+			_, _ = p.commits.commit(never, always) // it does not return
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestRoomIsFair(t *testing.T) {
 	plant(t, p, "f")
 	p.mu.Lock()
 	var held []*room
-	for r := p.tryRoom(credit{bytes: 1 << 10}); r != nil; r = p.tryRoom(credit{bytes: 1 << 10}) {
+	for r := p.commits.tryRoom(credit{bytes: 1 << 10}); r != nil; r = p.commits.tryRoom(credit{bytes: 1 << 10}) {
 		held = append(held, r)
 	}
 	p.mu.Unlock()
@@ -131,7 +131,7 @@ func TestRoomIsFair(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range waiters {
 		wg.Go(func() {
-			r, err := p.getRoom(context.Background(), credit{bytes: 20 << 10})
+			r, err := p.commits.getRoom(context.Background(), credit{bytes: 20 << 10})
 			if err != nil {
 				t.Error(err)
 				return
@@ -139,17 +139,17 @@ func TestRoomIsFair(t *testing.T) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			order = append(order, i)
-			p.giveBack(r, 0)
+			p.commits.giveBack(r, 0)
 		})
 		for waiting := 0; waiting <= i; { // the next comes when this one stands in the queue
 			p.mu.Lock()
-			waiting = len(p.room.waiting)
+			waiting = len(p.commits.room.waiting)
 			p.mu.Unlock()
 			runtime.Gosched()
 		}
 	}
 	p.mu.Lock()
-	if p.tryRoom(credit{bytes: 1}) != nil {
+	if p.commits.tryRoom(credit{bytes: 1}) != nil {
 		t.Error("one byte passed those that wait")
 	}
 	p.mu.Unlock()
@@ -160,15 +160,15 @@ func TestRoomIsFair(t *testing.T) {
 	}
 	p.mu.Lock()
 	for _, r := range held {
-		p.giveBack(r, 0)
+		p.commits.giveBack(r, 0)
 	}
 	p.mu.Unlock()
 	wg.Wait()
 	if !slices.Equal(order, []int{0, 1, 2, 3, 4}) {
 		t.Errorf("served in the order %v", order)
 	}
-	if p.room.open != 0 || p.room.pages != 0 || len(p.room.waiting) != 0 {
-		t.Errorf("left: %+v", p.room)
+	if p.commits.room.open != 0 || p.commits.room.pages != 0 || len(p.commits.room.waiting) != 0 {
+		t.Errorf("left: %+v", p.commits.room)
 	}
 }
 

@@ -1,7 +1,6 @@
 package chain
 
 import (
-	"fmt"
 	"time"
 
 	"slatefs/alloc"
@@ -88,43 +87,6 @@ func (r *layerRow) marshal(m meta.Map) []byte {
 	return e.B
 }
 
-// loadLayer reads a row. The parent is given as a number: layers are linked when all are read.
-func (p *Pool) loadLayer(id LayerID, b []byte) (parent LayerID, err error) {
-	d := codec.Decoder{B: b}
-	l := &layer{id: id}
-	parent = LayerID(d.Uint())
-	l.vol, l.name = Ino(d.Uint()), d.Str()
-	flags := d.Uint()
-	l.head, l.named, l.dead = flags&flagHead != 0, flags&flagNamed != 0, flags&flagDead != 0
-	l.swept, l.kept = flags&flagSwept != 0, flags&flagLayerKept != 0
-	l.died, l.size, l.own, l.refer, l.lostHere = LayerID(d.Uint()), d.Int(), d.Int(), d.Int(), d.Int()
-	l.created, l.who = d.Time(), d.Str()
-	m := d.Map()
-	l.top = overlay.Settled(m)
-	l.lost.trees = d.Trees()
-	d.Attrs(map[string]func(*codec.Decoder){attrWas: l.was.decode, attrDir: func(d *codec.Decoder) { l.dir = Ino(d.Uint()) }})
-	if err := wrapCorrupt(d.Done()); err != nil {
-		return 0, err
-	}
-	switch {
-	case parent >= id, l.head && l.dead, l.head && l.named, l.size > MaxSize, id > p.nextLayer:
-		return 0, fmt.Errorf("layer %v: parent %v, size %d, flags %x: %w", id, parent, l.size, flags, ErrCorrupt)
-	case flags&^(flagHead|flagNamed|flagDead|flagSwept|flagLayerKept) != 0:
-		return 0, fmt.Errorf("layer %v: flags %#x: %w", id, flags, ErrCorrupt)
-	case l.own > p.blocks.Total(), l.refer > mapEnd, l.lostHere > p.blocks.Total():
-		return 0, fmt.Errorf("layer %v: owns %d blocks, refers to %d, lost %d: %w", id, l.own, l.refer, l.lostHere, ErrCorrupt)
-	case l.named:
-		if err := checkSnapName(l.name); err != nil {
-			return 0, fmt.Errorf("layer %v: %w: %w", id, err, ErrCorrupt)
-		}
-	}
-	if l.head { // what is written goes over the settled map
-		l.top = overlay.New(l.top, l)
-	}
-	p.layers[id] = l
-	return parent, nil
-}
-
 // jobRow is an erase job as the cut of a checkpoint found it.
 type jobRow struct {
 	id                         uint64
@@ -166,32 +128,6 @@ func (r *jobRow) marshal() []byte {
 	return e.B
 }
 
-func (p *Pool) loadJob(id uint64, b []byte) error {
-	d := codec.Decoder{B: b}
-	j := &job{id: id}
-	j.vol, j.volume, j.layer, j.reason, j.who, j.since = Ino(d.Uint()), d.Str(), d.Str(), d.Str(), d.Str(), d.Time()
-	for _, n := range []*int64{&j.freshN, &j.readyN, &j.badN, &j.freed, &j.erased} {
-		*n = d.Int()
-	}
-	j.cursor = omap.Key(d.Key())
-	j.fresh.trees, j.ready.trees, j.bad.trees = d.Trees(), d.Trees(), d.Trees()
-	d.Attrs(j.loads())
-	if err := wrapCorrupt(d.Done()); err != nil {
-		return err
-	}
-	if total := p.blocks.Total(); id > p.nextJob || j.freshN > total || j.readyN > total || j.badN > total || j.kept > total || j.rank > maxRank {
-		return fmt.Errorf("erase job %d above %d, or of %d+%d+%d blocks: %w", id, p.nextJob, j.freshN, j.readyN, j.badN, ErrCorrupt)
-	}
-	p.jobs[id] = j
-	p.place(j, func() {})
-	p.addDirty(j, j.dirtyBlocks())
-	p.failedN += j.badN
-	if j.reason == reasonOverwritten {
-		p.volJobs[j.vol] = j
-	}
-	return nil
-}
-
 func (w *walkRow) marshal(m meta.Map) []byte {
 	e := codec.Encoder{}
 	e.Uint(uint64(w.layer))
@@ -204,24 +140,6 @@ func (w *walkRow) marshal(m meta.Map) []byte {
 	return e.B
 }
 
-func (p *Pool) loadWalk(id uint64, b []byte) error {
-	d := codec.Decoder{B: b}
-	layer, jobID := LayerID(d.Uint()), d.Uint()
-	w := &walk{id: id, burial: d.Bool(), next: d.Int(), pages: d.Int()}
-	w.source = overlay.Settled(d.Map())
-	d.Attrs(nil)
-	if err := wrapCorrupt(d.Done()); err != nil {
-		return err
-	}
-	w.layer, w.job = p.layers[layer], p.jobs[jobID]
-	if w.layer == nil || w.job == nil || id > p.nextJob || max(w.next, w.pages) > mapEnd {
-		return fmt.Errorf("walk %d of layer %v, erase job %d: %w", id, layer, jobID, ErrCorrupt)
-	}
-	w.job.walks++
-	p.walks[id] = w
-	return nil
-}
-
 func marshalTrees(ts []meta.Tree) []byte {
 	e := codec.Encoder{}
 	e.Trees(ts)
@@ -232,23 +150,4 @@ func marshalRuns(rs []alloc.Run) []byte {
 	e := codec.Encoder{}
 	e.Runs(rs)
 	return e.B
-}
-
-func (a *answers) marshal() []byte {
-	e := codec.Encoder{}
-	e.Uint(uint64(len(a.ring)))
-	for i := range a.ring {
-		a.ring[(a.next+i)%len(a.ring)].encode(&e)
-	}
-	return e.B
-}
-
-func (a *answers) unmarshal(b []byte) error {
-	d := codec.Decoder{B: b}
-	for range d.Len() {
-		var r recAnswer
-		r.decode(&d)
-		a.add(r)
-	}
-	return wrapCorrupt(d.Done())
 }

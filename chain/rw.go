@@ -21,14 +21,14 @@ var buffers = sync.Pool{New: func() any {
 
 // until plans and fulfils until the plan is made. A page that cannot be read is believed at the second failure: a
 // checkpoint may have replaced it meanwhile.
-func (p *Pool) until(plan func() (Need, error)) error {
+func (vs *openVolumes) until(plan func() (Need, error)) error {
 	var last Need
 	for {
 		need, err := plan()
 		if err != nil || need.None() {
 			return err
 		}
-		if err := p.Fulfil(context.Background(), need); err != nil {
+		if err := vs.works.fulfil(context.Background(), need); err != nil {
 			if need.kind != needPage || need == last {
 				return err
 			}
@@ -43,15 +43,15 @@ func (v *Volume) ReadAt(b []byte, off int64) (int, error) { return v.p.readAt(v.
 // ReadAt reads len(b) bytes at off, or up to the end and then io.EOF.
 func (s *Snap) ReadAt(b []byte, off int64) (int, error) { return s.p.readAt(s.PlanRead, b, off) }
 
-func (p *Pool) readAt(plan func(*Plan, int64, int64) (Need, error), b []byte, off int64) (int, error) {
+func (vs *openVolumes) readAt(plan func(*Plan, int64, int64) (Need, error), b []byte, off int64) (int, error) {
 	var pl Plan
 	for n := 0; n < len(b); {
 		want := min(len(b)-n, maxIO)
-		err := p.until(func() (Need, error) { return plan(&pl, off+int64(n), int64(want)) })
+		err := vs.until(func() (Need, error) { return plan(&pl, off+int64(n), int64(want)) })
 		if err != nil {
 			return n, err
 		}
-		got, err := p.readSpans(&pl, b[n:n+want])
+		got, err := vs.readSpans(&pl, b[n:n+want])
 		if err != nil {
 			pl.Abort()
 			return n + got, err
@@ -68,10 +68,10 @@ func (p *Pool) readAt(plan func(*Plan, int64, int64) (Need, error), b []byte, of
 	return len(b), nil
 }
 
-func (p *Pool) readSpans(pl *Plan, b []byte) (int, error) {
+func (vs *openVolumes) readSpans(pl *Plan, b []byte) (int, error) {
 	at := int64(0)
 	for _, s := range pl.Spans {
-		if err := p.readSpan(s, b[at:at+s.Len]); err != nil {
+		if err := vs.readSpan(s, b[at:at+s.Len]); err != nil {
 			return int(at), err
 		}
 		at += s.Len
@@ -80,21 +80,21 @@ func (p *Pool) readSpans(pl *Plan, b []byte) (int, error) {
 }
 
 // readSpan reads one span; what is not a whole number of sectors goes through a buffer.
-func (p *Pool) readSpan(s Span, b []byte) error {
+func (vs *openVolumes) readSpan(s Span, b []byte) error {
 	if s.Dev < 0 {
 		clear(b)
 		return nil
 	}
-	sector := int64(p.dev.SectorSize())
+	sector := int64(vs.dev.SectorSize())
 	if s.Dev%sector == 0 && s.Len%sector == 0 {
-		_, err := p.dev.ReadAt(b, s.Dev)
+		_, err := vs.dev.ReadAt(b, s.Dev)
 		return err
 	}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
 	from := s.Dev / sector * sector
 	to := (s.Dev + s.Len + sector - 1) / sector * sector
-	if _, err := p.dev.ReadAt((*buf)[:to-from], from); err != nil {
+	if _, err := vs.dev.ReadAt((*buf)[:to-from], from); err != nil {
 		return err
 	}
 	copy(b, (*buf)[s.Dev-from:])
@@ -126,13 +126,13 @@ func (v *Volume) writeAt(fence *Plan, b []byte, off int64, stable bool) (int, er
 		n += len(part)
 	}
 	if stable && flush {
-		return len(b), v.p.Flush()
+		return len(b), v.p.commits.flush()
 	}
 	return len(b), nil
 }
 
 // largestWrite is what one plan may write, in bytes: it must find its blocks in the window.
-func (p *Pool) largestWrite() int { return int(min(maxIO, p.format.Window*BlockSize/2)) }
+func (vs *openVolumes) largestWrite() int { return int(min(maxIO, vs.format.Window*BlockSize/2)) }
 
 // nextPart takes the next piece of at most maxIO: as many whole blocks of zeros as there are, or what comes before
 // the next run of them that is worth it.
@@ -183,21 +183,21 @@ func (v *Volume) writeWithin(fence *Plan, b []byte, off int64, stable bool) (dir
 func (pl *Plan) grew() bool { return pl.room != nil }
 
 // carryOut moves the bytes of a write.
-func (p *Pool) carryOut(pl *Plan, b []byte, off int64, stable bool) error {
+func (vs *openVolumes) carryOut(pl *Plan, b []byte, off int64, stable bool) error {
 	if pl.Len != int64(len(b)) {
 		buf := buffers.Get().(*[]byte)
 		defer buffers.Put(buf)
 		for _, f := range pl.Fill {
-			if err := p.readSpan(f.Span, (*buf)[f.At:f.At+f.Len]); err != nil {
+			if err := vs.readSpan(f.Span, (*buf)[f.At:f.At+f.Len]); err != nil {
 				return err
 			}
 		}
 		copy((*buf)[off-pl.Off:], b)
 		b = (*buf)[:pl.Len]
 	}
-	write := p.dev.WriteAt
+	write := vs.dev.WriteAt
 	if stable && pl.InPlace {
-		write = p.dev.WriteAtDsync
+		write = vs.dev.WriteAtDsync
 	}
 	at := int64(0)
 	for _, s := range pl.Spans {
@@ -229,14 +229,14 @@ func (s *Snap) layer() *layer {
 	return s.l
 }
 
-func (p *Pool) seek(of func() *layer, off int64, data bool) (int64, error) {
+func (vs *openVolumes) seek(of func() *layer, off int64, data bool) (int64, error) {
 	lb := off / BlockSize
 	var size int64
 	var found bool
 	for more := true; more; {
-		err := p.until(func() (need Need, err error) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
+		err := vs.until(func() (need Need, err error) {
+			vs.mu.Lock()
+			defer vs.mu.Unlock()
 			l := of()
 			if l == nil {
 				return Need{}, ErrGone
@@ -244,7 +244,7 @@ func (p *Pool) seek(of func() *layer, off int64, data bool) (int64, error) {
 			if size = l.size; off < 0 || off >= size {
 				return Need{}, fmt.Errorf("seek to %d in %d bytes: %w", off, size, ErrRange)
 			}
-			lb, found, need = l.next(p, lb, blocksOf(size), data)
+			lb, found, need = l.next(vs.blocks, lb, blocksOf(size), data)
 			more = !found && lb < blocksOf(size)
 			return need, nil
 		})
@@ -262,7 +262,7 @@ func (p *Pool) seek(of func() *layer, off int64, data bool) (int64, error) {
 }
 
 // next is the first block from lb on, below end, that is mapped, or is not, as far as a piece looks.
-func (l *layer) next(p *Pool, lb, end int64, mapped bool) (at int64, found bool, need Need) {
+func (l *layer) next(p *blockSpace, lb, end int64, mapped bool) (at int64, found bool, need Need) {
 	for n := 0; lb < end && n < pieceLen; n++ {
 		p.mu.step(1)
 		q, miss := l.top.Lookup(p.maps, lb, end-lb)

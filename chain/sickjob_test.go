@@ -148,7 +148,7 @@ func TestCheckpointsBesideUnreadableLists(t *testing.T) {
 	p = openPool(t, d)
 	p.opt.Now = newClock().now
 	pages := map[alloc.BlockID]bool{}
-	for _, j := range p.jobs {
+	for _, j := range p.jobs.all {
 		for b := range pagesOf(t, j) {
 			pages[b] = true
 		}
@@ -189,20 +189,20 @@ func TestEndedListThatCannotBeRead(t *testing.T) {
 	tok, runs := lend(t, p, 1<<20) // it is read once
 	zeroThem(t, p, runs)
 	ok(t, report(p, tok, runs, nil))
-	if p.jobs[js[2].id] != nil || len(p.spent) == 0 {
+	if p.jobs.all[js[2].id] != nil || len(p.jobs.spent) == 0 {
 		t.Fatal("the job has not ended")
 	}
-	p.store.SetCacheBytes(0) // nothing stays in memory
+	p.blocks.store.SetCacheBytes(0) // nothing stays in memory
 	eio(d, pages)
 	ok(t, p.Checkpoint())
 	ok(t, p.Checkpoint())
-	if len(p.spent) == 0 {
+	if len(p.jobs.spent) == 0 {
 		t.Error("the list was read")
 	}
 	d.Fail(nil)
-	p.store.SetCacheBytes(1 << 20)
+	p.blocks.store.SetCacheBytes(1 << 20)
 	ok(t, p.Checkpoint())
-	if len(p.spent) != 0 {
+	if len(p.jobs.spent) != 0 {
 		t.Error("the list is not given back")
 	}
 	mustCheck(t, p)
@@ -222,7 +222,7 @@ func TestReportWhoseLogCannotBeRead(t *testing.T) {
 	}
 	zeroThem(t, p, runs)
 	clean := p.Clean()
-	p.store.SetCacheBytes(0)
+	p.blocks.store.SetCacheBytes(0)
 	d.Fail(func(op devtest.Op) error {
 		if op.Kind == devtest.OpRead {
 			return fault.Mark(fault.Transient, syscall.EIO)
@@ -237,7 +237,7 @@ func TestReportWhoseLogCannotBeRead(t *testing.T) {
 		t.Errorf("%+v", i)
 	}
 	d.Fail(nil)
-	p.store.SetCacheBytes(1 << 20)
+	p.blocks.store.SetCacheBytes(1 << 20)
 	left, err = p.Report(left, How{})
 	ok(t, err)
 	if i := stateOf(p, daily.id); i.State != "queued" || len(left.Zeroed) > 0 || p.Clean() != clean+extentBytes(runs) {
@@ -254,12 +254,12 @@ func TestJobThatContradictsIsFailed(t *testing.T) {
 	for what, spoil := range map[string]func(p *Pool, j *job) (mend func()){
 		"a block of it is clean": func(p *Pool, j *job) func() {
 			var run alloc.Run
-			ok(t, j.fresh.ascend(p.lists, omap.Key{}, func(k omap.Key, e entry) bool {
+			ok(t, j.fresh.ascend(p.blocks.lists, omap.Key{}, func(k omap.Key, e entry) bool {
 				run = alloc.Run{Start: alloc.BlockID(k.Lo), Len: 1}
 				return e.page
 			}))
-			ok(t, p.blocks.Set(run, alloc.InUse, alloc.Clean))
-			return func() { ok(t, p.blocks.Set(run, alloc.Clean, alloc.InUse)) }
+			ok(t, p.blocks.alloc.Set(run, alloc.InUse, alloc.Clean))
+			return func() { ok(t, p.blocks.alloc.Set(run, alloc.Clean, alloc.InUse)) }
 		},
 		"its list is empty": func(_ *Pool, j *job) func() {
 			was := j.fresh
@@ -289,6 +289,6 @@ func TestJobThatContradictsIsFailed(t *testing.T) {
 
 // jobsInOrder lists the jobs in the order in which they are erased.
 func (p *Pool) jobsInOrder() (js []*job) {
-	p.eachJob(2, func(j *job) { js = append(js, j) })
+	p.jobs.eachJob(2, func(j *job) { js = append(js, j) })
 	return js
 }

@@ -8,16 +8,16 @@ import "fmt"
 func (p *Pool) SnapDirAttr(dir Ino) (Attr, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n, err := p.directory(dir)
+	n, err := p.names.directory(dir)
 	if err != nil {
 		return Attr{}, err
 	}
 	any := false
-	p.snaps.volumesIn(dir, 0, func(*snapVol) bool { any = true; return false })
+	p.tree.snaps.volumesIn(dir, 0, func(*snapVol) bool { any = true; return false })
 	if !any {
-		return Attr{}, fmt.Errorf("%s: %w", join(p.pathOf(dir), SnapDir), ErrNotFound)
+		return Attr{}, fmt.Errorf("%s: %w", join(p.names.pathOf(dir), SnapDir), ErrNotFound)
 	}
-	return p.attr(dir, n), nil
+	return p.volumes.attr(dir, n), nil
 }
 
 // ReadSnaps calls fn for what is in a directory's .snap after a cookie (0: from the start) until it returns false: volume by
@@ -49,15 +49,15 @@ const pieceLen = 48
 func (p *Pool) snapsAfter(dir Ino, after uint64) (piece []DirEntry, more bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, err := p.directory(dir); err != nil {
+	if _, err := p.names.directory(dir); err != nil {
 		return nil, false, err
 	}
 	vol, from := after>>placeBits, after&(1<<placeBits-1)
-	p.snaps.volumesIn(dir, vol, func(v *snapVol) bool {
+	p.tree.snaps.volumesIn(dir, vol, func(v *snapVol) bool {
 		if v.at != vol {
 			from = 0
 		}
-		p.snaps.of(v.ino, from+1, func(l *layer) bool {
+		p.tree.snaps.of(v.ino, from+1, func(l *layer) bool {
 			if more = len(piece) == pieceLen; more {
 				return false
 			}
@@ -74,8 +74,8 @@ func (p *Pool) snapsAfter(dir Ino, after uint64) (piece []DirEntry, more bool, e
 func (p *Pool) SnapPlace(id LayerID) (dir Ino, name string, vol Ino, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if l := p.layers[id]; l != nil && l.snapAt != 0 {
-		if v := p.snaps.vols[l.vol]; v.dir != 0 {
+	if l := p.tree.layers[id]; l != nil && l.snapAt != 0 {
+		if v := p.tree.snaps.vols[l.vol]; v.dir != 0 {
 			return v.dir, v.file + "@" + l.name, l.vol, nil
 		}
 	}

@@ -229,17 +229,19 @@ func TestSnapPlaces(t *testing.T) {
 
 func TestCheckFindsSnapIndex(t *testing.T) {
 	expectFound(t, []damage{
-		{"no name", func(_ *testing.T, x *sample) { delete(x.p.snaps.names, snapName{x.v.ino, "s"}) }, "or none", false},
+		{"no name", func(_ *testing.T, x *sample) { delete(x.p.tree.snaps.names, snapName{x.v.ino, "s"}) }, "or none", false},
 		{"another's name", func(_ *testing.T, x *sample) {
-			x.p.snaps.names[snapName{x.v.ino, "s"}] = x.p.snaps.names[snapName{x.v.ino, "t"}]
+			x.p.tree.snaps.names[snapName{x.v.ino, "s"}] = x.p.tree.snaps.names[snapName{x.v.ino, "t"}]
 		}, "two snapshots", false},
-		{"no place", func(_ *testing.T, x *sample) { x.p.snaps.order.Delete(omap.Key{Hi: uint64(x.v.ino), Lo: x.s.snapAt}) }, "another is at its place", false},
+		{"no place", func(_ *testing.T, x *sample) {
+			x.p.tree.snaps.order.Delete(omap.Key{Hi: uint64(x.v.ino), Lo: x.s.snapAt})
+		}, "another is at its place", false},
 		{"one left behind", func(_ *testing.T, x *sample) { x.s.named = false }, "its place among snapshots", false},
-		{"number", func(_ *testing.T, x *sample) { x.p.snaps.vols[x.v.ino].n++ }, "the index says", false},
-		{"elsewhere", func(_ *testing.T, x *sample) { x.p.snaps.vols[x.v.ino].file = "w" }, "listed at", false},
+		{"number", func(_ *testing.T, x *sample) { x.p.tree.snaps.vols[x.v.ino].n++ }, "the index says", false},
+		{"elsewhere", func(_ *testing.T, x *sample) { x.p.tree.snaps.vols[x.v.ino].file = "w" }, "listed at", false},
 		{"not listed", func(_ *testing.T, x *sample) {
-			v := x.p.snaps.vols[x.v.ino]
-			x.p.snaps.dirs.Delete(omap.Key{Hi: uint64(v.dir), Lo: v.at})
+			v := x.p.tree.snaps.vols[x.v.ino]
+			x.p.tree.snaps.dirs.Delete(omap.Key{Hi: uint64(v.dir), Lo: v.at})
 		}, "does not list them", false},
 	})
 }

@@ -1,9 +1,6 @@
 package chain
 
 import (
-	"cmp"
-	"slices"
-
 	"slatefs/chain/omap"
 )
 
@@ -55,7 +52,7 @@ type SnapChange struct {
 func (p *Pool) OnSnapChange(tell func(SnapChange)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.snaps.tell = tell
+	p.tree.snaps.tell = tell
 }
 
 // A cookie of a directory of snapshots has 62 bits for a volume and a snapshot of it, whose numbers have 48 each. A place is
@@ -186,13 +183,13 @@ func (x *snapIndex) count(vol Ino) int {
 }
 
 // snapHomes reads where volumes are that are about to have their first snapshot. Replay asks nobody: placeSnaps does, after it.
-func (p *Pool) snapHomes(vols []Ino) (map[Ino]snapHome, error) {
+func (lt *layerTree) snapHomes(vols []Ino) (map[Ino]snapHome, error) {
 	var out map[Ino]snapHome
 	for _, ino := range vols {
-		if !p.snaps.whole || p.snaps.vols[ino] != nil {
+		if !lt.snaps.whole || lt.snaps.vols[ino] != nil {
 			continue
 		}
-		n, err := p.inode(ino)
+		n, err := lt.names.inode(ino)
 		if err != nil {
 			return nil, err
 		}
@@ -206,64 +203,11 @@ func (p *Pool) snapHomes(vols []Ino) (map[Ino]snapHome, error) {
 
 // placeSnaps finds where the volumes are that have snapshots, when the journal has been replayed. Of one whose row cannot be
 // read the names cannot be found either.
-func (p *Pool) placeSnaps() {
-	for ino, v := range p.snaps.vols {
-		if n, err := p.inode(ino); err == nil {
-			p.snaps.settle(v, n.home())
+func (lt *layerTree) placeSnaps() {
+	for ino, v := range lt.snaps.vols {
+		if n, err := lt.names.inode(ino); err == nil {
+			lt.snaps.settle(v, n.home())
 		}
 	}
-	p.snaps.whole = true
-}
-
-// snapIndex checks that the index says what layers and inodes do.
-func (c *checker) snapIndex() {
-	p, want := c.p, newSnapIndex()
-	for _, l := range p.layers {
-		if at := l.snapAt; l.named != (at != 0) {
-			c.r.bad("layer %v: named %v, its place among snapshots is %d", l.id, l.named, at)
-		}
-		if !l.named {
-			continue
-		}
-		if got, _ := p.snaps.order.Get(omap.Key{Hi: uint64(l.vol), Lo: l.snapAt}); got != l {
-			c.r.bad("layer %v: another is at its place among snapshots", l.id)
-		}
-		if got := p.snaps.names[snapName{l.vol, l.name}]; got != l {
-			c.r.bad("layer %v: volume %d has two snapshots of the name %q, or none", l.id, l.vol, l.name)
-		}
-		v := want.vols[l.vol]
-		if v == nil {
-			v = &snapVol{ino: l.vol}
-			want.vols[l.vol] = v
-		}
-		v.n++
-	}
-	for ino, all := range p.byVol {
-		if !slices.IsSortedFunc(all, func(a, b *layer) int { return cmp.Compare(a.id, b.id) }) {
-			c.r.bad("volume %d: its layers are in no order", ino)
-		}
-	}
-	if got := p.snaps.order.Len(); got != len(p.snaps.names) {
-		c.r.bad("%d snapshots have %d names", got, len(p.snaps.names))
-	}
-	named := 0
-	for ino, w := range want.vols {
-		v := p.snaps.vols[ino]
-		if v == nil || v.n != w.n {
-			c.r.bad("volume %d has %d snapshots, the index says %+v", ino, w.n, v)
-			continue
-		}
-		if n, err := p.inode(ino); p.snaps.whole && (err != nil || n.home() != v.snapHome) {
-			c.r.bad("volume %d has snapshots, which are listed at %+v: %v", ino, v.snapHome, err)
-		}
-		if v.dir != 0 {
-			named++
-		}
-		if got, _ := p.snaps.dirs.Get(omap.Key{Hi: uint64(v.dir), Lo: v.at}); v.dir != 0 && got != v {
-			c.r.bad("volume %d has snapshots, and directory %d does not list them", ino, v.dir)
-		}
-	}
-	if len(p.snaps.vols) != len(want.vols) || p.snaps.dirs.Len() != named {
-		c.r.bad("%d volumes have snapshots, the index says %d, of which %d are listed", len(want.vols), len(p.snaps.vols), p.snaps.dirs.Len())
-	}
+	lt.snaps.whole = true
 }

@@ -16,13 +16,6 @@ type DestroyOptions struct {
 	Now       bool // nothing is kept, whatever destroy_delay says
 }
 
-func (p *Pool) snapshot(ino Ino, name string) (*layer, error) {
-	if l := p.snaps.names[snapName{ino, name}]; l != nil {
-		return l, nil
-	}
-	return nil, fmt.Errorf("%s@%s: %w", p.pathOf(ino), name, ErrNotFound)
-}
-
 // Snapshot freezes the heads of volumes under a name, all at one instant. Writers go on: what they were writing when
 // it was called may be in it or not, what was acknowledged before is. It is durable when it returns.
 //
@@ -40,19 +33,19 @@ func (p *Pool) Snapshot(r Req, vols []Ino, name string) error {
 	if err != nil {
 		return err
 	}
-	p.settlePlans(older)
+	p.plans.settlePlans(older)
 	return p.Flush()
 }
 
 // freezeHeads switches the heads and returns what ends the plans that are older than the switch.
 func (p *Pool) freezeHeads(r Req, vols []Ino, name string) (older []<-chan struct{}, err error) {
-	got, err := p.getRoom(context.Background(), credit{bytes: freezeBytes(len(vols))})
+	got, err := p.commits.getRoom(context.Background(), credit{bytes: freezeBytes(len(vols))})
 	if err != nil {
 		return nil, fmt.Errorf("snapshot of %d volumes at one instant: %w", len(vols), err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	defer p.within(got)()
+	defer p.commits.within(got)()
 	if err := p.writable(); err != nil {
 		return nil, err
 	}
@@ -68,7 +61,7 @@ func (p *Pool) freezeLocked(r Req, vols []Ino, name string) (older []<-chan stru
 	}
 	for _, ino := range vols {
 		p.mu.step(1)
-		for _, pl := range p.vols[ino].active {
+		for _, pl := range p.plans.vols[ino].active {
 			if pl.done == nil {
 				pl.done = make(chan struct{})
 			}
@@ -76,7 +69,7 @@ func (p *Pool) freezeLocked(r Req, vols []Ino, name string) (older []<-chan stru
 		}
 	}
 	p.poke()
-	return older, p.do(&recFreeze{vols: vols, name: name, when: p.opt.Now(), who: r.who()})
+	return older, p.commits.do(&recFreeze{vols: vols, name: name, when: p.opt.Now(), who: r.who()})
 }
 
 // admitFreeze finds out whether volumes may be frozen under a name, or none.
@@ -87,30 +80,30 @@ func (p *Pool) admitFreeze(vols []Ino, name string) (f Forecast) {
 	twice := make(map[Ino]bool, len(vols))
 	for _, ino := range vols {
 		p.mu.step(1)
-		v, err := p.volume(ino)
+		v, err := p.volumes.volume(ino)
 		if err == nil {
 			err = p.admitDepth(v)
 		}
 		if err == nil && twice[ino] {
-			err = fmt.Errorf("%s: named twice: %w", p.pathOf(ino), ErrInvalid)
+			err = fmt.Errorf("%s: named twice: %w", p.names.pathOf(ino), ErrInvalid)
 		}
 		twice[ino] = true
 		if err == nil && name != "" {
-			if _, found := p.snapshot(ino, name); found == nil {
-				err = fmt.Errorf("%s@%s: %w", p.pathOf(ino), name, ErrExist)
+			if _, found := p.tree.snapshot(ino, name); found == nil {
+				err = fmt.Errorf("%s@%s: %w", p.names.pathOf(ino), name, ErrExist)
 			}
 		}
 		if err != nil {
 			return Forecast{Err: err}
 		}
 	}
-	return p.trySnapshot(vols, name)
+	return p.space.trySnapshot(vols, name)
 }
 
 // admitDepth bounds the line of history, by what is known of its length.
 func (p *Pool) admitDepth(v *Volume) error {
 	if h := v.head(); h.depth > MaxLayers {
-		return fmt.Errorf("%s: %d layers, at most %d: %w", p.pathOf(v.ino), h.depth, MaxLayers, ErrTooBig)
+		return fmt.Errorf("%s: %d layers, at most %d: %w", p.names.pathOf(v.ino), h.depth, MaxLayers, ErrTooBig)
 	}
 	return nil
 }
@@ -124,7 +117,7 @@ func (p *Pool) measureDepth(ino Ino) {
 		more = func() bool {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			h := p.heads[ino]
+			h := p.tree.heads[ino]
 			if h == nil || h.depth <= MaxLayers {
 				return false
 			}
@@ -146,18 +139,11 @@ func (p *Pool) measureDepth(ino Ino) {
 	}
 }
 
-// settlePlans waits for plans to end.
-func (p *Pool) settlePlans(older []<-chan struct{}) {
-	for _, ch := range older {
-		<-ch
-	}
-}
-
 // Rollback makes a volume what a snapshot shows. What was written since is freed. ErrBusy: it is open for writing, and
 // not forced. Later snapshots stay, as another branch.
 func (p *Pool) Rollback(r Req, ino Ino, name string, force bool) error {
 	var older []<-chan struct{}
-	err := p.change(func(now time.Time) error {
+	err := p.works.change(func(now time.Time) error {
 		v, snap, f := p.admitRollback(ino, name, force)
 		if f.Err != nil {
 			return f.Err
@@ -171,13 +157,13 @@ func (p *Pool) Rollback(r Req, ino Ino, name string, force bool) error {
 		v.rollbacks++
 		v.beside = true
 		v.mtime = now
-		return p.do(&recRollback{ino, snap.id, now, r.who()})
+		return p.commits.do(&recRollback{ino, snap.id, now, r.who()})
 	})
 	if err != nil {
 		return err
 	}
-	p.settlePlans(older)
-	if err := p.reapAll(); err != nil {
+	p.plans.settlePlans(older)
+	if err := p.removal.reapAll(); err != nil {
 		return err
 	}
 	return p.Flush()
@@ -185,17 +171,17 @@ func (p *Pool) Rollback(r Req, ino Ino, name string, force bool) error {
 
 // admitRollback finds out whether a volume may be rolled back.
 func (p *Pool) admitRollback(ino Ino, name string, force bool) (v *Volume, snap *layer, f Forecast) {
-	v, err := p.volume(ino)
+	v, err := p.volumes.volume(ino)
 	if err == nil {
-		snap, err = p.snapshot(ino, name)
+		snap, err = p.tree.snapshot(ino, name)
 	}
 	if err == nil && v.writers > 0 && !force {
-		err = &BusyError{p.pathOf(ino), v.readers, v.writers}
+		err = &BusyError{p.names.pathOf(ino), v.readers, v.writers}
 	}
 	if err != nil {
 		return nil, nil, Forecast{Err: err}
 	}
-	return v, snap, p.tryRollback(v, snap)
+	return v, snap, p.space.tryRollback(v, snap)
 }
 
 // Clone makes a new volume of a snapshot, or of a volume as it is now (snap ""). No byte is copied.
@@ -205,38 +191,38 @@ func (p *Pool) Clone(r Req, ino Ino, snap string, dir Ino, name string) (Attr, e
 	}
 	var out Attr
 	var older []<-chan struct{}
-	err := p.grow(func(now time.Time) error {
-		from, err := p.inode(ino)
+	err := p.works.grow(func(now time.Time) error {
+		from, err := p.names.inode(ino)
 		if err != nil {
 			return err
 		}
-		if _, err := p.admitName(dir, name, ledger.NameWords); err != nil { // before anything changes
+		if _, err := p.namespace.admitName(dir, name, ledger.NameWords); err != nil { // before anything changes
 			return err
 		}
 		var l *layer
 		if snap != "" {
-			l, err = p.snapshot(ino, snap)
+			l, err = p.tree.snapshot(ino, snap)
 		} else if older, err = p.freezeLocked(r, []Ino{ino}, ""); err == nil {
-			l = p.heads[ino].parent
+			l = p.tree.heads[ino].parent
 		}
 		if err != nil {
 			return err
 		}
 		n := &inode{typ: TypeFile, mode: from.mode}
-		to, err := p.make(r, dir, name, n, now)
+		to, err := p.namespace.make(r, dir, name, n, now)
 		if err != nil {
 			return err
 		}
-		if err := p.do(&recHead{vol: to, parent: l.id, size: l.size, when: now}); err != nil {
+		if err := p.commits.do(&recHead{vol: to, parent: l.id, size: l.size, when: now}); err != nil {
 			return err
 		}
-		out = p.attr(to, n)
+		out = p.volumes.attr(to, n)
 		return nil
 	})
 	if err != nil {
 		return Attr{}, err
 	}
-	p.settlePlans(older)
+	p.plans.settlePlans(older)
 	return out, p.Flush()
 }
 
@@ -245,15 +231,15 @@ func (p *Pool) RenameSnapshot(_ Req, ino Ino, old, name string) error {
 	if err := checkSnapName(name); err != nil {
 		return err
 	}
-	err := p.change(func(time.Time) error {
-		l, err := p.snapshot(ino, old)
+	err := p.works.change(func(time.Time) error {
+		l, err := p.tree.snapshot(ino, old)
 		if err != nil {
 			return err
 		}
-		if _, err := p.snapshot(ino, name); err == nil {
-			return fmt.Errorf("%s@%s: %w", p.pathOf(ino), name, ErrExist)
+		if _, err := p.tree.snapshot(ino, name); err == nil {
+			return fmt.Errorf("%s@%s: %w", p.names.pathOf(ino), name, ErrExist)
 		}
-		return p.do(&recRename{l.id, name})
+		return p.commits.do(&recRename{l.id, name})
 	})
 	if err != nil {
 		return err

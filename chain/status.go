@@ -9,15 +9,15 @@ import (
 func (p *Pool) Usage() Usage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := p.blocks.Counts()
+	c := p.blocks.alloc.Counts()
 	u := Usage{
-		Total: p.blocks.Total(), Clean: c.Clean, Claimed: c.Claimed, Dirty: p.dirtyN, Freeing: p.freeing,
-		Failed: p.failedN, Meta: c.Meta, Live: c.InUse - p.dirtyN - p.failedN - p.freeing,
-		Reserve: p.reserve(), Stranded: p.stranded(), Troubles: p.troubleList(), Damages: slices.Sorted(maps.Keys(p.damages)),
+		Total: p.blocks.alloc.Total(), Clean: c.Clean, Claimed: c.Claimed, Dirty: p.jobs.dirtyN, Freeing: p.tree.freeing,
+		Failed: p.jobs.failedN, Meta: c.Meta, Live: c.InUse - p.jobs.dirtyN - p.jobs.failedN - p.tree.freeing,
+		Reserve: p.blocks.reserve(), Stranded: p.tree.stranded(), Troubles: p.jobs.troubleList(), Damages: slices.Sorted(maps.Keys(p.health.damages)),
 	}
-	if g := p.ledger; g != nil {
+	if g := p.space.ledger; g != nil {
 		u.Promised, u.MetaPromised = g.Promised()
-		u.Avail, u.Short = max(0, p.free()), p.short()
+		u.Avail, u.Short = max(0, p.space.free()), p.space.short()
 	}
 	for _, n := range []*int64{
 		&u.Total, &u.Live, &u.Clean, &u.Claimed, &u.Dirty, &u.Freeing, &u.Failed, &u.Meta, &u.Reserve, &u.Promised, &u.MetaPromised,
@@ -25,12 +25,12 @@ func (p *Pool) Usage() Usage {
 	} {
 		*n *= BlockSize
 	}
-	u.Volumes, u.Snapshots, u.Layers = len(p.heads), p.snaps.order.Len(), len(p.layers)-p.deadN
-	u.Destroyed, u.Unscheduled = p.doomedN*BlockSize, p.noneN*BlockSize
-	u.Generation = p.super.Generation
-	u.JournalUsed, u.JournalSize = p.journal.Used(), p.journal.Size()
-	u.CheckpointBytes = p.written
-	u.Repairs = int64(p.store.Repairs())
+	u.Volumes, u.Snapshots, u.Layers = len(p.tree.heads), p.tree.snaps.order.Len(), len(p.tree.layers)-p.tree.deadN
+	u.Destroyed, u.Unscheduled = p.doomed.blocks*BlockSize, p.jobs.noneN*BlockSize
+	u.Generation = p.supers.super.Generation
+	u.JournalUsed, u.JournalSize = p.commits.journal.Used(), p.commits.journal.Size()
+	u.CheckpointBytes = p.supers.written
+	u.Repairs = int64(p.blocks.store.Repairs())
 	return u
 }
 
@@ -38,7 +38,7 @@ func (p *Pool) Usage() Usage {
 func (p *Pool) Size() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.blocks.Total() * BlockSize
+	return p.blocks.alloc.Total() * BlockSize
 }
 
 // Headroom is what is available to those who are promised nothing, and by how much promises are short, in bytes. It
@@ -46,12 +46,7 @@ func (p *Pool) Size() int64 {
 func (p *Pool) Headroom() (avail, short int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return max(0, p.free()) * BlockSize, p.short() * BlockSize
-}
-
-// short is by how many blocks promises are not covered: erases that failed took them. None are made then.
-func (p *Pool) short() int64 {
-	return p.ledger.Short(p.supply())
+	return max(0, p.space.free()) * BlockSize, p.space.short() * BlockSize
 }
 
 // StatFS is what statfs(2) shows of a directory, or of the one that a file is in: bytes, and files. Under a quota it is
@@ -59,21 +54,21 @@ func (p *Pool) short() int64 {
 func (p *Pool) StatFS(ino Ino) (total, free, avail int64, files, filesFree uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	a := p.account(ino)
+	a := p.space.account(ino)
 	if a != nil && !a.Dir() {
 		a = a.Up()
 	}
 	if a == nil {
-		a = p.ledger.Root()
+		a = p.space.ledger.Root()
 	}
-	supply := p.supply()
-	avail = p.ledger.Available(a, supply, 0)
-	total = p.blocks.Total() - p.blocks.Counts().Meta - p.reserve() - p.ledger.PagesLacking(supply)
-	promised, _ := p.ledger.Promised()
+	supply := p.space.supply()
+	avail = p.space.ledger.Available(a, supply, 0)
+	total = p.blocks.alloc.Total() - p.blocks.alloc.Counts().Meta - p.blocks.reserve() - p.space.ledger.PagesLacking(supply)
+	promised, _ := p.space.ledger.Promised()
 	free = max(avail, min(total, avail+promised))
-	if p.ledger.Confined(a) {
-		total = min(total, p.ledger.Bounded(a)+avail)
+	if p.space.ledger.Confined(a) {
+		total = min(total, p.space.ledger.Bounded(a)+avail)
 		free = avail
 	}
-	return total * BlockSize, free * BlockSize, min(avail, total) * BlockSize, uint64(p.nextIno), 1<<48 - uint64(p.nextIno)
+	return total * BlockSize, free * BlockSize, min(avail, total) * BlockSize, uint64(p.names.nextIno), 1<<48 - uint64(p.names.nextIno)
 }

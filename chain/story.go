@@ -138,23 +138,23 @@ func (o origin) attrs() []codec.Attr {
 func (o *origin) decode(d *codec.Decoder) { o.vol, o.path, o.none = Ino(d.Uint()), d.Str(), d.Bool() }
 
 // jobFor is a new job for what a layer gives up, in its volume's name even when that is gone.
-func (p *Pool) jobFor(l *layer, name, reason string, when time.Time) *job {
+func (jq *jobQueue) jobFor(l *layer, name, reason string, when time.Time) *job {
 	vol, path := l.vol, ""
 	if vol == 0 {
 		vol, path = l.was.vol, l.was.path
 	} else {
-		path = p.pathOf(vol)
+		path = jq.names.pathOf(vol)
 	}
-	j := p.newJob(vol, path, name, reason, l.who, when)
+	j := jq.newJob(vol, path, name, reason, l.who, when)
 	if l.vol == 0 {
-		p.place(j, func() { j.none = l.was.none })
+		jq.place(j, func() { j.none = l.was.none })
 	}
 	return j
 }
 
 // destroyed notes for the erase log that a layer is destroyed, which reap is about to carry out, and what of its blocks
 // others show at this moment. It is called once for each layer.
-func (p *Pool) destroyed(j *job, l *layer) {
+func (jq *jobQueue) destroyed(j *job, l *layer) {
 	var kept int64
 	switch len(l.children) {
 	case 0: // bury notes it
@@ -168,7 +168,7 @@ func (p *Pool) destroyed(j *job, l *layer) {
 	if kept > 0 {
 		j.kept += kept
 		j.freed += kept
-		j.keptBy = p.heirs(l)
+		j.keptBy = jq.heirs(l)
 	}
 }
 
@@ -176,16 +176,16 @@ func (p *Pool) destroyed(j *job, l *layer) {
 const maxHeirs = 16
 
 // heirs names what still shows blocks of a layer that goes.
-func (p *Pool) heirs(l *layer) string {
+func (jq *jobQueue) heirs(l *layer) string {
 	var names []string
 	var down func(*layer)
 	down = func(o *layer) {
 		for _, c := range o.children {
 			switch {
 			case c.head:
-				names = append(names, p.pathOf(c.vol))
+				names = append(names, jq.names.pathOf(c.vol))
 			case c.named:
-				names = append(names, p.pathOf(c.vol)+"@"+c.name)
+				names = append(names, jq.names.pathOf(c.vol)+"@"+c.name)
 			default:
 				down(c)
 			}

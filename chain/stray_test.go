@@ -11,8 +11,8 @@ func TestStrayProperties(t *testing.T) {
 	p := openPool(t, newDisk(t, 4<<20))
 	for _, s := range []Setting{{Name: PropOnLowSpace, Value: "reboot"}, {Name: PropLogExport, Value: "/etc/passwd"}} {
 		wantErr(t, s.Name, p.SetProps(Req{}, RootIno, s), ErrInvalid)
-		ok(t, p.change(func(time.Time) error { // as a program did that kept them here
-			return p.do(&recPut{key: propKey(RootIno, s.Name), val: marshalProp(s.Name, s.Value)})
+		ok(t, p.works.change(func(time.Time) error { // as a program did that kept them here
+			return p.commits.do(&recPut{key: propKey(RootIno, s.Name), val: marshalProp(s.Name, s.Value)})
 		}))
 		v, err := p.Prop(RootIno, s.Name)
 		if err != nil || v.Value != v.Default || v.Set {

@@ -13,14 +13,14 @@ func TestSupplyTellsFullFromNone(t *testing.T) {
 	p := openPool(t, newDisk(t, 4<<20))
 	look := func(want supply) {
 		t.Helper()
-		got, err := p.claim()
+		got, err := p.blocks.claim()
 		ok(t, err)
 		if got != want {
 			t.Errorf("a claim with %d of %d blocks ready and %d to claim ended with %d, want %d",
-				p.blocks.WindowReady(), p.format.Window, p.claimable(), got, want)
+				p.blocks.alloc.WindowReady(), p.format.Window, p.blocks.claimable(), got, want)
 		}
 	}
-	for p.blocks.WindowReady() < p.format.Window {
+	for p.blocks.alloc.WindowReady() < p.format.Window {
 		look(supplyGot)
 	}
 	look(supplyFull)
@@ -32,8 +32,8 @@ func TestSupplyTellsFullFromNone(t *testing.T) {
 func shunAll(p *Pool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for g := range p.blocks.Groups() {
-		p.blocks.Shun(g)
+	for g := range p.blocks.alloc.Groups() {
+		p.blocks.alloc.Shun(g)
 	}
 }
 
@@ -66,9 +66,9 @@ func TestNoSpaceIsNotToldOfAnOlderState(t *testing.T) {
 		name string
 		wait func(ctx context.Context) error
 	}{
-		{"a writer", func(ctx context.Context) error { return p.provide(ctx, p.blocks.WindowReady()+1) }},
+		{"a writer", func(ctx context.Context) error { return p.works.provide(ctx, p.blocks.alloc.WindowReady()+1) }},
 		{"fallocate", func(ctx context.Context) error {
-			return p.reclaim(ctx, 1, func() bool { return p.claimable() > 0 })
+			return p.works.reclaim(ctx, 1, func() bool { return p.blocks.claimable() > 0 })
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -109,16 +109,16 @@ func TestUnreadableGroupIsNotAvailable(t *testing.T) {
 	d := newDisk(t, 16<<20)
 	p := openPool(t, d)
 	before := p.Usage().Avail
-	g := p.blocks.Groups() - 1
-	clean := p.blocks.GroupCounts(g).Clean * BlockSize
+	g := p.blocks.alloc.Groups() - 1
+	clean := p.blocks.alloc.GroupCounts(g).Clean * BlockSize
 	p.mu.Lock()
-	p.blocks.Shun(g)
+	p.blocks.alloc.Shun(g)
 	p.mu.Unlock()
 	if got := before - p.Usage().Avail; clean == 0 || got != clean {
 		t.Errorf("%d bytes less are available, %d cannot be found", got, clean)
 	}
 	shunAll(p)
-	if err := p.provide(t.Context(), p.format.Window); !errors.Is(err, ErrNoSpace) {
+	if err := p.works.provide(t.Context(), p.format.Window); !errors.Is(err, ErrNoSpace) {
 		t.Errorf("looking again and again for what cannot be found: %v", err)
 	}
 }
@@ -126,18 +126,18 @@ func TestUnreadableGroupIsNotAvailable(t *testing.T) {
 // fallocate is not refused what the window holds: it is counted as available, and nobody has named it.
 func TestAllocateTakesFromTheWindow(t *testing.T) {
 	p := openPool(t, newDisk(t, 8<<20))
-	ok(t, p.grantPages(400))                                                 // so that no clean block is kept for metadata
+	ok(t, p.space.grantPages(400))                                           // so that no clean block is kept for metadata
 	v, huge := mustVolume(t, p, "v", 8<<20), mustVolume(t, p, "huge", 1<<40) // its size can't be promised
-	for off := int64(0); p.claimable() > 0; off += BlockSize {
+	for off := int64(0); p.blocks.claimable() > 0; off += BlockSize {
 		write(t, v, fill('x', BlockSize), off)
 		for got := supplyGot; got == supplyGot; { // the window takes what is left
 			var err error
-			got, err = p.claim()
+			got, err = p.blocks.claim()
 			ok(t, err)
 		}
 	}
-	if p.blocks.WindowReady() < 16 || p.claimable() > 8 {
-		t.Fatalf("%d blocks in the window, %d beside it", p.blocks.WindowReady(), p.claimable())
+	if p.blocks.alloc.WindowReady() < 16 || p.blocks.claimable() > 8 {
+		t.Fatalf("%d blocks in the window, %d beside it", p.blocks.alloc.WindowReady(), p.blocks.claimable())
 	}
 	ok(t, huge.Allocate(0, 8*BlockSize, true))
 	if i, err := p.VolumeInfo(huge.ino); err != nil || i.Refer != 8*BlockSize {
@@ -162,11 +162,11 @@ func TestNoSpaceIsNotToldWhenAPlanHasEnded(t *testing.T) {
 	inVain := 0
 	p.SetZeroNow(func(_ context.Context, n int64) (int64, error) {
 		p.mu.Lock()
-		lsn := p.lsn
+		lsn := p.commits.lsn
 		p.mu.Unlock()
 		done, err := eraseSome(p, n)
 		p.mu.Lock()
-		same := p.lsn == lsn
+		same := p.commits.lsn == lsn
 		p.mu.Unlock()
 		if done == 0 && same {
 			if inVain++; inVain == 1 {
@@ -175,8 +175,8 @@ func TestNoSpaceIsNotToldWhenAPlanHasEnded(t *testing.T) {
 		}
 		return done, err
 	})
-	before := p.cleaned
-	ok(t, p.reclaim(t.Context(), 1, func() bool { return p.cleaned > before }))
+	before := p.jobs.cleaned
+	ok(t, p.works.reclaim(t.Context(), 1, func() bool { return p.jobs.cleaned > before }))
 	if inVain == 0 {
 		t.Error("the plan held nothing up")
 	}

@@ -1,8 +1,6 @@
 package chain
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -20,54 +18,13 @@ import (
 // deadRun is a run of blocks in key order.
 type deadRun = oldRun
 
-// sweepStep takes one step of the sweep of some nameless layer, and tells whether there was anything to do. Unless
-// forced, a layer is swept once for every checkpoint.
-func (p *Pool) sweepStep(force bool) (bool, error) {
-	p.mu.Lock()
-	due := p.sweepable(force) != nil
-	p.mu.Unlock()
-	if !due {
-		return false, nil
-	}
-	if err := p.grantPages(structurePages); err != nil {
-		if errors.Is(err, ErrNoSpace) {
-			err = nil // not now
-		}
-		return false, err
-	}
-	r, err := p.getRoom(context.Background(), credit{bytes: p.stepBytes(), frees: true})
-	if err != nil {
-		return false, err
-	}
-	p.structure.Lock()
-	defer p.structure.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	defer p.within(r)()
-	if err := p.writable(); err != nil {
-		return false, err
-	}
-	l := p.sweepable(force)
-	if l == nil {
-		return false, nil
-	}
-	sum := l.lostBelow() // what heads lose from now on may be in the runs, and is looked at again
-	var runs []deadRun
-	var next omap.Key
-	p.unlocked(func() { runs, next, err = (&deadReader{p: p}).deadBelow(l, l.sweepNext) })
-	if err := p.writable(); err != nil {
-		return false, err
-	}
-	return true, p.sweep(l, sum, runs, next, err)
-}
-
 // sweep ends one step: err is why the lists could not be read. That is this layer's alone, and no error: it is tried again.
-func (p *Pool) sweep(l *layer, sum uint64, runs []deadRun, next omap.Key, err error) error {
+func (lt *layerTree) sweep(l *layer, sum uint64, runs []deadRun, next omap.Key, err error) error {
 	if err == nil && len(runs) > 0 {
-		err = p.do(&recSweep{layer: l.id, when: p.opt.Now(), runs: runs})
+		err = lt.commits.do(&recSweep{layer: l.id, when: lt.opt.Now(), runs: runs})
 	}
 	err = wrapCorrupt(err)
-	p.noteTry(&l.sweep, fmt.Sprintf("the sweep of layer %v, which only clones hold", l.id), err)
+	lt.health.noteTry(&l.sweep, fmt.Sprintf("the sweep of layer %v, which only clones hold", l.id), err)
 	if err != nil {
 		if passing(err) {
 			return nil
@@ -76,20 +33,20 @@ func (p *Pool) sweep(l *layer, sum uint64, runs []deadRun, next omap.Key, err er
 	}
 	l.sweepNext = next
 	if next == lastKey {
-		l.sweepNext, l.sweepGen, l.sweepSum = omap.Key{}, p.super.Generation, sum
+		l.sweepNext, l.sweepGen, l.sweepSum = omap.Key{}, lt.supers.super.Generation, sum
 	}
 	return nil
 }
 
 // sweepable is a nameless layer below which a list has grown since it was swept, and whose time to be tried has come.
-func (p *Pool) sweepable(force bool) *layer {
+func (lt *layerTree) sweepable(force bool) *layer {
 	var first *layer
-	for l := range p.nameless {
-		p.mu.step(1 + len(l.children))
-		if !p.mayTry(&l.sweep) {
+	for l := range lt.nameless {
+		lt.mu.step(1 + len(l.children))
+		if !lt.health.mayTry(&l.sweep) {
 			continue
 		}
-		due := l.sweepNext != omap.Key{} || l.sweepSum != l.lostBelow() && (force || l.sweepGen != p.super.Generation)
+		due := l.sweepNext != omap.Key{} || l.sweepSum != l.lostBelow() && (force || l.sweepGen != lt.supers.super.Generation)
 		if due && l.nameless() && len(l.children) > 1 && (first == nil || l.id < first.id) {
 			first = l
 		}
@@ -116,7 +73,7 @@ func (l *layer) nameless() bool { return !l.head && !l.named && !l.dead && !l.ke
 
 // deadReader finds what nobody shows below layers. The structure lock is held.
 type deadReader struct {
-	p     *Pool
+	p     *layerTree
 	held  bool                  // the plan lock is held as well, all the time; else it is taken for pieces
 	under func(*layer) []*layer // whose blocks are dead as well if they are dead under all of these; nil: nameless layers
 }
@@ -194,13 +151,13 @@ func (d *deadReader) commonlyLost(ls []*layer, from, to omap.Key) (runs []deadRu
 func (d *deadReader) lostOf(c *layer, from, to omap.Key) (runs []deadRun, next omap.Key, err error) {
 	next = lastKey
 	start, lost := from, d.list(c, from, to)
-	if k, ok, err := lost.before(d.p.lists, from); err != nil {
+	if k, ok, err := lost.before(d.p.blocks.lists, from); err != nil {
 		return nil, next, err
 	} else if ok {
 		start = k // it may reach into the interval
 	}
 	count := 0
-	err = lost.ascend(d.p.lists, start, func(k omap.Key, e entry) bool {
+	err = lost.ascend(d.p.blocks.lists, start, func(k omap.Key, e entry) bool {
 		if !k.Less(to) {
 			return false
 		}
@@ -281,9 +238,9 @@ func intersect(a, b []deadRun) (out []deadRun) {
 }
 
 // unlist takes runs, which were gathered in memory, out of every dead list below n.
-func (p *Pool) unlist(n *layer, runs []deadRun) {
+func (lt *layerTree) unlist(n *layer, runs []deadRun) {
 	for _, c := range n.children {
-		p.mu.step(1 + len(runs))
+		lt.mu.step(1 + len(runs))
 		for _, r := range runs {
 			took := carve(&c.lost.fresh, r)
 			if took == 0 {
@@ -293,12 +250,12 @@ func (p *Pool) unlist(n *layer, runs []deadRun) {
 			if r.birth > n.floor() {
 				c.lostHere -= took
 			}
-			p.touch(c)
+			lt.touch(c)
 		}
 		if c.nameless() { // its map shows them still
 			c.swept = true
-			p.touch(c)
-			p.unlist(c, runs)
+			lt.touch(c)
+			lt.unlist(c, runs)
 		}
 	}
 }

@@ -30,8 +30,8 @@ type wish struct {
 // aside and prepared meanwhile, all else may have changed when take is called. What take leaves stays clean.
 //
 // An error is look's, take's, the device's, or ErrHostSpace: all that is clean is holes that the host does not fill.
-func (p *Pool) takeClean(look func() (wish, error), take func(runs []alloc.Run) error) (supply, error) {
-	t := taker{p: p, file: p.sparseFile()}
+func (bs *blockSpace) takeClean(look func() (wish, error), take func(runs []alloc.Run) error) (supply, error) {
+	t := taker{p: bs, file: bs.sparseFile()}
 	defer t.end()
 	for {
 		runs, got, err := t.find(look, take)
@@ -46,7 +46,7 @@ func (p *Pool) takeClean(look func() (wish, error), take func(runs []alloc.Run) 
 
 // taker is one takeClean.
 type taker struct {
-	p      *Pool
+	p      *blockSpace
 	file   sparseFile  // nil: the device has all its blocks
 	wish   wish        // the last one
 	mine   []alloc.Run // set aside
@@ -73,7 +73,7 @@ func (t *taker) find(look func() (wish, error), take func(runs []alloc.Run) erro
 		switch {
 		case err != nil:
 			return nil, 0, err
-		case len(runs) == 0 && len(t.mine) == 0 && p.blocks.Aside() > 0:
+		case len(runs) == 0 && len(t.mine) == 0 && p.alloc.Aside() > 0:
 			p.waitAside() // others may put some back; who waits has set none aside himself
 			continue
 		case len(runs) == 0 && t.full:
@@ -91,7 +91,7 @@ func (t *taker) find(look func() (wish, error), take func(runs []alloc.Run) erro
 			return runs, supplyGot, take(runs)
 		}
 		for _, r := range runs {
-			if err := p.blocks.SetAside(r); err != nil {
+			if err := p.alloc.SetAside(r); err != nil {
 				fault.Misuse("what was found clean can be set aside: %v", err)
 			}
 			t.mine = append(t.mine, r)
@@ -178,39 +178,39 @@ func (t *taker) end() {
 }
 
 // putBack ends what was set aside, and wakes who waits for that. The plan lock is held.
-func (p *Pool) putBack(runs []alloc.Run) {
-	p.mu.step(len(runs))
+func (bs *blockSpace) putBack(runs []alloc.Run) {
+	bs.mu.step(len(runs))
 	for _, r := range runs {
-		p.blocks.PutBack(r)
+		bs.alloc.PutBack(r)
 	}
-	if p.asideGone != nil && len(runs) > 0 {
-		close(p.asideGone)
-		p.asideGone = nil
+	if bs.asideGone != nil && len(runs) > 0 {
+		close(bs.asideGone)
+		bs.asideGone = nil
 	}
 }
 
 // waitAside gives the plan lock up until something that was set aside is put back.
-func (p *Pool) waitAside() {
-	if p.asideGone == nil {
-		p.asideGone = make(chan struct{})
+func (bs *blockSpace) waitAside() {
+	if bs.asideGone == nil {
+		bs.asideGone = make(chan struct{})
 	}
-	gone := p.asideGone
-	p.mu.Unlock()
+	gone := bs.asideGone
+	bs.mu.Unlock()
 	<-gone
-	p.mu.Lock()
+	bs.mu.Lock()
 }
 
 // claimRuns bounds the runs of one claim, so that its record stays small on a fragmented pool.
 const claimRuns = 256
 
 // findClean finds up to n clean blocks, none where n is not positive. The plan lock is held.
-func (p *Pool) findClean(n, least int64) ([]alloc.Run, error) {
+func (bs *blockSpace) findClean(n, least int64) ([]alloc.Run, error) {
 	for n > 0 {
-		runs, err := p.blocks.FindClean(n, least, 0)
+		runs, err := bs.alloc.FindClean(n, least, 0)
 		var u *alloc.UnloadedError
 		if errors.As(err, &u) {
-			if err := p.loadGroup(u.Group); err != nil {
-				p.shun(u.Group, err)
+			if err := bs.loadGroup(u.Group); err != nil {
+				bs.shun(u.Group, err)
 			}
 			continue
 		}

@@ -27,7 +27,7 @@ func (v *Volume) counted(lo, hi int64, act func(h *layer, mapped int64) (Need, e
 				return Need{}, err
 			}
 			v.beginTally(t)
-			need := t.step(p, h)
+			need := t.step(p.blocks, h)
 			if more = t.next < t.hi; more || !need.None() {
 				return need, nil
 			}
@@ -59,7 +59,7 @@ func (v *Volume) endTally(t *tally) {
 }
 
 // step counts on, as far as a piece goes.
-func (t *tally) step(p *Pool, h *layer) Need {
+func (t *tally) step(p *blockSpace, h *layer) Need {
 	steps := pieceLen
 	n, end, miss := h.top.Count(p.maps, t.next, t.hi, &steps)
 	p.mu.step(pieceLen - steps)
@@ -72,18 +72,18 @@ func (t *tally) step(p *Pool, h *layer) Need {
 }
 
 // tallyMap follows n blocks from lb on of a head that are about to lie at dev, or to be a hole.
-func (p *Pool) tallyMap(l *layer, lb, n int64, mapped bool) {
-	if p.tallies == 0 || p.vols[l.vol] == nil {
+func (vs *openVolumes) tallyMap(l *layer, lb, n int64, mapped bool) {
+	if vs.tallies == 0 || vs.plans.vols[l.vol] == nil {
 		return
 	}
-	for _, t := range p.vols[l.vol].tallies {
+	for _, t := range vs.plans.vols[l.vol].tallies {
 		from, to := max(lb, t.lo), min(lb+n, t.next)
 		if from >= to {
 			continue
 		}
 		steps := 4 * pieceLen // more than a write has blocks
-		was, end, miss := l.top.Count(p.maps, from, to, &steps)
-		p.mu.step(4*pieceLen - steps)
+		was, end, miss := l.top.Count(vs.blocks.maps, from, to, &steps)
+		vs.mu.step(4*pieceLen - steps)
 		if miss >= 0 || end < to {
 			t.next, t.n = t.lo, 0
 			continue
@@ -95,11 +95,11 @@ func (p *Pool) tallyMap(l *layer, lb, n int64, mapped bool) {
 }
 
 // tallyAnew makes the tallies of a volume begin anew that have counted anything of [lo, hi).
-func (p *Pool) tallyAnew(vol Ino, lo, hi int64) {
-	if p.tallies == 0 || p.vols[vol] == nil {
+func (vs *openVolumes) tallyAnew(vol Ino, lo, hi int64) {
+	if vs.tallies == 0 || vs.plans.vols[vol] == nil {
 		return
 	}
-	for _, t := range p.vols[vol].tallies {
+	for _, t := range vs.plans.vols[vol].tallies {
 		if max(lo, t.lo) < min(hi, t.next) {
 			t.next, t.n = t.lo, 0
 		}

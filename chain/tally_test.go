@@ -26,7 +26,7 @@ func TestTallyInPieces(t *testing.T) {
 	pieces := 0
 	for ; ta.next < ta.hi; pieces++ {
 		from := ta.next
-		if need := ta.step(p, v.head()); !need.None() {
+		if need := ta.step(p.blocks, v.head()); !need.None() {
 			t.Fatalf("need %+v", need)
 		}
 		if ta.next <= from || ta.next < ta.hi && ta.next-from > 2*pieceLen {
@@ -71,12 +71,12 @@ func TestTallyFollows(t *testing.T) {
 			}
 			p.mu.Lock()
 			steps := 1 + rng.IntN(10)
-			n, end, miss := v.head().top.Count(p.maps, ta.next, ta.hi, &steps)
+			n, end, miss := v.head().top.Count(p.blocks.maps, ta.next, ta.hi, &steps)
 			if miss < 0 {
 				ta.n, ta.next = ta.n+n, max(end, ta.next)
 			}
 			all := 1 << 20
-			want, _, miss := v.head().top.Count(p.maps, ta.lo, ta.next, &all)
+			want, _, miss := v.head().top.Count(p.blocks.maps, ta.lo, ta.next, &all)
 			p.mu.Unlock()
 			if miss < 0 && want != ta.n {
 				t.Fatalf("seed %d: %d blocks are mapped in [%d, %d), counted %d", seed, want, ta.lo, ta.next, ta.n)
@@ -85,8 +85,8 @@ func TestTallyFollows(t *testing.T) {
 		v.endTally(ta)
 		ok(t, p.Unlink(Req{}, RootIno, fmt.Sprint("v", seed)))
 	}
-	if p.tallies != 0 {
-		t.Errorf("%d counts are under way", p.tallies)
+	if p.volumes.tallies != 0 {
+		t.Errorf("%d counts are under way", p.volumes.tallies)
 	}
 	mustCheck(t, p)
 }

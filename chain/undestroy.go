@@ -27,14 +27,14 @@ func (p *Pool) Destroyed() (out []DestroyedInfo) {
 	p.structure.Lock()
 	defer p.structure.Unlock()
 	p.mu.Lock()
-	ids := p.doomedInOrder()
+	ids := p.doomed.doomedInOrder()
 	p.mu.Unlock()
 	i := 0
-	p.inPieces(func() bool {
+	p.tree.inPieces(func() bool {
 		if i == len(ids) {
 			return false
 		}
-		if d := p.doomed[ids[i]]; d != nil {
+		if d := p.doomed.rows[ids[i]]; d != nil {
 			o := DestroyedInfo{ID: ids[i], Volume: d.path, Size: d.size, When: d.when, Until: d.until, Who: d.who}
 			if d.layer != 0 {
 				o.Snapshot = d.name
@@ -45,29 +45,29 @@ func (p *Pool) Destroyed() (out []DestroyedInfo) {
 		return true
 	})
 	for i := range out {
-		out[i].Frees = p.endFrees(out[i].ID) * BlockSize
+		out[i].Frees = p.removal.endFrees(out[i].ID) * BlockSize
 	}
 	return out
 }
 
 // endFrees is what the end of one thing alone would free at least, in blocks. The structure lock is held.
-func (p *Pool) endFrees(id uint64) (n int64) {
-	p.mu.Lock()
-	d := p.doomed[id]
+func (rm *remover) endFrees(id uint64) (n int64) {
+	rm.mu.Lock()
+	d := rm.doomed.rows[id]
 	var ls []*layer
 	switch {
 	case d == nil:
 	case d.layer == 0:
-		ls = slices.Clone(p.byVol[d.vol])
-	case p.layers[d.layer] != nil:
-		ls = append(ls, p.layers[d.layer])
+		ls = slices.Clone(rm.tree.byVol[d.vol])
+	case rm.tree.layers[d.layer] != nil:
+		ls = append(ls, rm.tree.layers[d.layer])
 	}
-	p.mu.Unlock()
+	rm.mu.Unlock()
 	gone := map[*layer]bool{}
 	for _, l := range ls {
 		gone[l] = true
 	}
-	x := &fall{p: p, lower: true, goes: func(l *layer) bool { return l.nameless() || gone[l] }}
+	x := &fall{p: rm.tree, lower: true, goes: func(l *layer) bool { return l.nameless() || gone[l] }}
 	x.find(ls)
 	for _, k := range x.countApart() {
 		n += k
@@ -83,13 +83,13 @@ func (p *Pool) endFrees(id uint64) (n int64) {
 func (p *Pool) Undestroy(r Req, id uint64, dir Ino, name string) (Attr, error) {
 	var out Attr
 	var frees int64
-	err := p.changeWithSpace(changeBytes, func() { frees = p.worth(id) }, func(now time.Time) (Need, error) {
-		d := p.doomed[id]
+	err := p.works.changeWithSpace(changeBytes, func() { frees = p.tree.worth(id) }, func(now time.Time) (Need, error) {
+		d := p.doomed.rows[id]
 		if d == nil {
 			return Need{}, fmt.Errorf("nothing that was destroyed is kept under ID %d: %w", id, ErrNotFound)
 		}
 		if d.layer != 0 {
-			return Need{}, p.reviveSnapshot(id, d, name, frees, &out)
+			return Need{}, p.removal.reviveSnapshot(id, d, name, frees, &out)
 		}
 		at := spot{dir: d.dir, name: d.name}
 		if name != "" {
@@ -98,66 +98,66 @@ func (p *Pool) Undestroy(r Req, id uint64, dir Ino, name string) (Attr, error) {
 		if dir != 0 {
 			at.dir = dir
 		}
-		return p.reviveVolume(id, d, at, frees, now, &out)
+		return p.removal.reviveVolume(id, d, at, frees, now, &out)
 	})
 	if err != nil {
 		return out, err
 	}
-	p.settleFalls()
+	p.tree.settleFalls()
 	return out, p.Flush()
 }
 
-func (p *Pool) reviveVolume(id uint64, d *doomed, at spot, frees int64, now time.Time, out *Attr) (Need, error) {
-	up, err := p.directory(at.dir)
+func (rm *remover) reviveVolume(id uint64, d *doomed, at spot, frees int64, now time.Time, out *Attr) (Need, error) {
+	up, err := rm.names.directory(at.dir)
 	if err != nil {
 		return Need{}, fmt.Errorf("%s: its directory: %w", d.path, err)
 	}
-	if _, err := p.find(at.dir, at.name); err == nil {
-		return Need{}, fmt.Errorf("undestroy %s: %s: %w", d.path, join(p.pathOf(at.dir), at.name), ErrExist)
+	if _, err := rm.names.find(at.dir, at.name); err == nil {
+		return Need{}, fmt.Errorf("undestroy %s: %s: %w", d.path, join(rm.names.pathOf(at.dir), at.name), ErrExist)
 	} else if !errors.Is(err, ErrNotFound) {
 		return Need{}, err
 	}
 	if err := checkName(at.name); err != nil {
 		return Need{}, err
 	}
-	if err := p.fits(at.dir, at.name); err != nil {
+	if err := rm.names.fits(at.dir, at.name); err != nil {
 		return Need{}, err
 	}
-	n, err := p.inode(d.vol)
+	n, err := rm.names.inode(d.vol)
 	if err != nil {
 		return Need{}, err
 	}
-	if need, err := p.admitted(p.tryRevive(d, at, frees)); err != nil || !need.None() {
+	if need, err := rm.space.admitted(rm.tryRevive(d, at, frees)); err != nil || !need.None() {
 		return need, err
 	}
 	n.parent, n.name, n.ctime = at.dir, at.name, now
-	if err := p.do(&recPut{key: catalog.Key(catalog.Doomed, id)}); err != nil {
+	if err := rm.commits.do(&recPut{key: catalog.Key(catalog.Doomed, id)}); err != nil {
 		return Need{}, err
 	}
-	if err := p.putInode(d.vol, n); err != nil {
+	if err := rm.names.putInode(d.vol, n); err != nil {
 		return Need{}, err
 	}
-	if err := p.setName(at.dir, at.name, d.vol, n.typ); err != nil {
+	if err := rm.names.setName(at.dir, at.name, d.vol, n.typ); err != nil {
 		return Need{}, err
 	}
-	*out = p.attr(d.vol, n)
-	return Need{}, p.updateDir(at.dir, up, 1, 0, now)
+	*out = rm.volumes.attr(d.vol, n)
+	return Need{}, rm.names.updateDir(at.dir, up, 1, 0, now)
 }
 
 // tryRevive: what it would free is available no more, and it is promised what it was.
-func (p *Pool) tryRevive(d *doomed, at spot, frees int64) Forecast {
-	a := p.account(d.vol)
-	return p.try(trial{
+func (rm *remover) tryRevive(d *doomed, at spot, frees int64) Forecast {
+	a := rm.space.account(d.vol)
+	return rm.space.try(trial{
 		what: "undestroy " + d.what(), why: "what it holds, and was promised",
 		Change: ledger.Change{Gives: -frees, Do: func() {
-			p.ledger.Revive(a)
-			p.ledger.Move(a, p.account(at.dir))
+			rm.space.ledger.Revive(a)
+			rm.space.ledger.Move(a, rm.space.account(at.dir))
 		}},
 	})
 }
 
-func (p *Pool) reviveSnapshot(id uint64, d *doomed, name string, frees int64, out *Attr) error {
-	if other, v := p.doomedVolume(d.vol); v != nil {
+func (rm *remover) reviveSnapshot(id uint64, d *doomed, name string, frees int64, out *Attr) error {
+	if other, v := rm.doomed.doomedVolume(d.vol); v != nil {
 		return fmt.Errorf("undestroy %s: its volume was destroyed too, undestroy %d first: %w", d.what(), other, ErrNotFound)
 	}
 	if name == "" {
@@ -166,171 +166,126 @@ func (p *Pool) reviveSnapshot(id uint64, d *doomed, name string, frees int64, ou
 	if err := checkSnapName(name); err != nil {
 		return err
 	}
-	if _, err := p.snapshot(d.vol, name); err == nil {
-		return fmt.Errorf("undestroy %s: %s@%s: %w", d.what(), p.pathOf(d.vol), name, ErrExist)
+	if _, err := rm.tree.snapshot(d.vol, name); err == nil {
+		return fmt.Errorf("undestroy %s: %s@%s: %w", d.what(), rm.names.pathOf(d.vol), name, ErrExist)
 	}
-	f := p.try(trial{
+	f := rm.space.try(trial{
 		what: "undestroy " + d.what(), why: "what it holds",
 		Change: ledger.Change{Gives: -frees},
 	})
 	if f.Err != nil {
 		return f.Err
 	}
-	n, err := p.inode(d.vol)
+	n, err := rm.names.inode(d.vol)
 	if err != nil {
 		return err
 	}
-	if err := p.do(&recPut{key: catalog.Key(catalog.Doomed, id)}); err != nil {
+	if err := rm.commits.do(&recPut{key: catalog.Key(catalog.Doomed, id)}); err != nil {
 		return err
 	}
-	*out = p.attr(d.vol, n)
-	return p.do(&recRevive{layer: d.layer, name: name})
+	*out = rm.volumes.attr(d.vol, n)
+	return rm.commits.do(&recRevive{layer: d.layer, name: name})
 }
 
 // expire ends what is kept: it is destroyed as it would have been without a delay.
-func (p *Pool) expire(id uint64) error {
-	err := p.change(func(now time.Time) error { return p.endDoomed(id, now) })
+func (rm *remover) expire(id uint64) error {
+	err := rm.works.change(func(now time.Time) error { return rm.endDoomed(id, now) })
 	if err == nil {
-		err = p.reapAll()
+		err = rm.reapAll()
 	}
 	return err
 }
 
 // expireOne ends the first of what is doomed and has had its time. One that can't be ended keeps no other, and its space is
 // not counted on meanwhile.
-func (p *Pool) expireOne(context.Context) (bool, error) {
-	p.mu.Lock()
-	id := p.overdue()
-	d := p.doomed[id]
-	p.mu.Unlock()
+func (rm *remover) expireOne(context.Context) (bool, error) {
+	rm.mu.Lock()
+	id := rm.doomed.overdue()
+	d := rm.doomed.rows[id]
+	rm.mu.Unlock()
 	if d == nil {
 		return false, nil
 	}
-	return p.noteDoomedTry(d, p.expire(id)) == nil, nil
+	return rm.noteDoomedTry(d, rm.expire(id)) == nil, nil
 }
 
 // noteDoomedTry notes what became of the try to end something that is doomed, and returns err.
-func (p *Pool) noteDoomedTry(d *doomed, err error) error {
-	defer p.settleFalls()
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (rm *remover) noteDoomedTry(d *doomed, err error) error {
+	defer rm.tree.settleFalls()
+	rm.mu.Lock()
+	defer rm.mu.Unlock()
 	was := d.try.failing()
-	p.noteTry(&d.try, "the end of "+d.what()+", which was destroyed", err)
-	if id := p.idOf(d); id != 0 && was != d.try.failing() {
-		p.uncountThing(d)
-		p.recountThing(id)
+	rm.health.noteTry(&d.try, "the end of "+d.what()+", which was destroyed", err)
+	if id := rm.idOf(d); id != 0 && was != d.try.failing() {
+		rm.tree.uncountThing(d)
+		rm.tree.recountThing(id)
 	}
 	return err
 }
 
 // idOf is the number of something destroyed that is kept, or 0. The plan lock is held.
-func (p *Pool) idOf(d *doomed) uint64 {
-	id := p.doomedVols[d.vol]
+func (rm *remover) idOf(d *doomed) uint64 {
+	id := rm.doomed.vols[d.vol]
 	if d.layer != 0 {
-		id = p.doomedLayers[d.layer]
+		id = rm.doomed.layers[d.layer]
 	}
-	if p.doomed[id] != d {
+	if rm.doomed.rows[id] != d {
 		return 0
 	}
 	return id
 }
 
-func (p *Pool) endDoomed(id uint64, now time.Time) error {
-	d := p.doomed[id]
+func (rm *remover) endDoomed(id uint64, now time.Time) error {
+	d := rm.doomed.rows[id]
 	if d == nil { // another was faster
 		return nil
 	}
 	if d.layer == 0 {
-		n, err := p.inode(d.vol)
+		n, err := rm.names.inode(d.vol)
 		if err != nil {
 			return err
 		}
-		at := spot{dir: RootIno, path: d.path}                                // what is kept is charged to the pool
-		if err := p.remove(Req{said: d.who}, d.vol, n, at, now); err != nil { // while its path is still known
+		at := spot{dir: RootIno, path: d.path}                                 // what is kept is charged to the pool
+		if err := rm.remove(Req{said: d.who}, d.vol, n, at, now); err != nil { // while its path is still known
 			return err
 		}
 	}
-	return p.do(&recPut{key: catalog.Key(catalog.Doomed, id)})
-}
-
-// firstDoomed is the first of what is doomed by a time, and may be tried; 0: there is none.
-func (p *Pool) firstDoomed(by func(*doomed) time.Time) (first uint64, at time.Time) {
-	for id, d := range p.doomed {
-		p.mu.step(1)
-		if !p.mayTry(&d.try) {
-			continue
-		}
-		if t := by(d); first == 0 || t.Before(at) || t.Equal(at) && id < first {
-			first, at = id, t
-		}
-	}
-	return first, at
-}
-
-func (d *doomed) end() time.Time   { return d.until }
-func (d *doomed) begin() time.Time { return d.when }
-
-// overdue is what is doomed and has had its time, or 0.
-func (p *Pool) overdue() uint64 {
-	if id, at := p.firstDoomed((*doomed).end); id != 0 && !p.opt.Now().Before(at) {
-		return id
-	}
-	return 0
-}
-
-// untilOverdue is how long the first of what is doomed is kept. The plan lock is held.
-func (p *Pool) untilOverdue() (d time.Duration, any bool) {
-	id, at := p.firstDoomed((*doomed).end)
-	if id == 0 {
-		return 0, false
-	}
-	return max(at.Sub(p.opt.Now()), time.Second), true
+	return rm.commits.do(&recPut{key: catalog.Key(catalog.Doomed, id)})
 }
 
 // sacrifice ends the oldest of what is kept, because somebody needs its space. It tells whether there was any, or another
 // has done it meanwhile.
-func (p *Pool) sacrifice() (bool, error) {
-	p.mu.Lock()
-	before := p.sacrificed
-	p.mu.Unlock()
-	did, err := p.sacrificeAfter(before)
+func (rm *remover) sacrifice() (bool, error) {
+	rm.mu.Lock()
+	before := rm.doomed.sacrificed
+	rm.mu.Unlock()
+	did, err := rm.sacrificeAfter(before)
 	if did && err == nil {
-		err = p.reapAll() // may need space itself, and come here again
+		err = rm.reapAll() // may need space itself, and come here again
 	}
 	return did, err
 }
 
-func (p *Pool) sacrificeAfter(before int64) (bool, error) {
-	p.sacrificing.Lock() // one after the other: who waits may have enough then
-	defer p.sacrificing.Unlock()
-	p.mu.Lock()
-	id, _ := p.firstDoomed((*doomed).begin)
-	d, others := p.doomed[id], p.sacrificed != before
-	p.mu.Unlock()
+func (rm *remover) sacrificeAfter(before int64) (bool, error) {
+	rm.doomed.sacrificing.Lock() // one after the other: who waits may have enough then
+	defer rm.doomed.sacrificing.Unlock()
+	rm.mu.Lock()
+	id, _ := rm.doomed.firstDoomed((*doomed).begin)
+	d, others := rm.doomed.rows[id], rm.doomed.sacrificed != before
+	rm.mu.Unlock()
 	if d == nil || others {
 		return others, nil
 	}
-	err := p.changeWithFew(func(now time.Time) error {
-		p.sacrificed++
-		return p.endDoomed(id, now)
+	err := rm.works.changeWithFew(func(now time.Time) error {
+		rm.doomed.sacrificed++
+		return rm.endDoomed(id, now)
 	})
-	if p.noteDoomedTry(d, err) == nil {
-		p.log.Warn("what was destroyed goes before its time: its space is needed", "pool", p.name, "id", id, "what", d.what(),
+	if rm.noteDoomedTry(d, err) == nil {
+		rm.log.Warn("what was destroyed goes before its time: its space is needed", "pool", rm.name, "id", id, "what", d.what(),
 			"destroyed", d.when, "would_go", d.until)
 	}
 	if passing(err) { // the next one may do
 		return true, nil
 	}
 	return err == nil, err
-}
-
-// changeWithFew is change for who frees: it asks for the pages that it would like, and goes with few.
-func (p *Pool) changeWithFew(fn func(now time.Time) error) error {
-	if err := p.pagesForRows(); err != nil {
-		return err
-	}
-	if err := p.grantPages(structurePages); err != nil && (!errors.Is(err, ErrNoSpace) || p.store.FreePages() < leastPages) {
-		return err
-	}
-	return p.changeIn(credit{bytes: changeBytes, pages: changePages, frees: true}, fn)
 }

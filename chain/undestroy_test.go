@@ -280,8 +280,8 @@ func TestDestroyDelayYields(t *testing.T) {
 	for ; off < avail*8/10; off += 64 << 10 {
 		write(t, v, fill('n', 64<<10), off)
 	}
-	if p.sacrificed < 2 {
-		t.Errorf("%d went", p.sacrificed)
+	if p.doomed.sacrificed < 2 {
+		t.Errorf("%d went", p.doomed.sacrificed)
 	}
 	// What is not there any more for a promise cannot be taken back.
 	if ks := kept(p); len(ks) > 0 {
@@ -307,8 +307,8 @@ func TestUndestroyClone(t *testing.T) {
 	ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{Snapshots: true, Now: true}))
 	wantKept(t, p, "clone")
 	eraseAll(t, p)
-	if got := p.Usage().Avail; p.doomedN != 16 || got == 0 {
-		t.Errorf("%d blocks can be had", p.doomedN)
+	if got := p.Usage().Avail; p.doomed.blocks != 16 || got == 0 {
+		t.Errorf("%d blocks can be had", p.doomed.blocks)
 	}
 	p = again(t, p, true)
 	_, err = p.Undestroy(Req{}, idOf(t, p, "clone"), 0, "")

@@ -18,7 +18,7 @@ func usageOf(t *testing.T, p *Pool, what string, live, dirty, freeing, failed in
 		t.Errorf("%s: live, dirty, freeing, failed %v, want %v", what, got, want)
 	}
 	total, free, avail, files, left := p.StatFS(RootIno)
-	if avail != u.Avail || avail > free || free > total || total+u.Reserve+u.Meta+p.ledger.PagesLacking(p.supply())*BlockSize != u.Total || files+left != 1<<48 {
+	if avail != u.Avail || avail > free || free > total || total+u.Reserve+u.Meta+p.space.ledger.PagesLacking(p.space.supply())*BlockSize != u.Total || files+left != 1<<48 {
 		t.Errorf("%s: statfs: %d bytes, %d free, %d available, %d files and %d more; %+v", what, total, free, avail, files, left, u)
 	}
 	mustCheck(t, p)
@@ -82,12 +82,12 @@ func TestUsage(t *testing.T) {
 func TestStatFSAfterGrants(t *testing.T) {
 	p := openPool(t, newDisk(t, 8<<20))
 	v := mustVolume(t, p, "v", 8<<30)
-	had := len(p.store.Extents())
+	had := len(p.blocks.store.Extents())
 	for i := range int64(300) {
 		write(t, v, fill('a', 4096), i*(8<<20))
 	}
-	ok(t, p.grantAhead())
-	if len(p.store.Extents()) == had {
+	ok(t, p.space.grantAhead())
+	if len(p.blocks.store.Extents()) == had {
 		t.Fatal("no grant")
 	}
 	usageOf(t, openCrashed(t, p), "after a crash", 300, p.Usage().Claimed/BlockSize, 0, 0)

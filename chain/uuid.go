@@ -11,12 +11,12 @@ import (
 
 // derived is the UUID, version 8, of something with a permanent number in the pool. Nothing is stored for it: it is the SHA-256,
 // cut off, of the pool's UUID, the kind, and the number, big-endian, which is never used again.
-func (p *Pool) derived(kind string, number uint64) uuid.UUID {
-	return uuid.NewHash(sha256.New(), p.uuid, binary.BigEndian.AppendUint64([]byte(kind), number), 8)
+func (co *core) derived(kind string, number uint64) uuid.UUID {
+	return uuid.NewHash(sha256.New(), co.uuid, binary.BigEndian.AppendUint64([]byte(kind), number), 8)
 }
 
 // VolumeUUID is the UUID of a volume, a destroyed one too.
-func (p *Pool) VolumeUUID(ino Ino) uuid.UUID { return p.derived("volume", uint64(ino)) }
+func (co *core) volumeUUID(ino Ino) uuid.UUID { return co.derived("volume", uint64(ino)) }
 
 // LayerUUID is the UUID of a layer, and so of a snapshot.
-func (p *Pool) LayerUUID(id LayerID) uuid.UUID { return p.derived("layer", uint64(id)) }
+func (co *core) layerUUID(id LayerID) uuid.UUID { return co.derived("layer", uint64(id)) }

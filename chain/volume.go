@@ -10,7 +10,7 @@ import (
 // Volume is one virtual disk: a file, and the head of its chain. It is valid while its inode lives; one Volume stands
 // for all who use it.
 type Volume struct {
-	p   *Pool
+	p   *openVolumes
 	ino Ino
 
 	// guarded by the plan lock
@@ -32,28 +32,28 @@ type Volume struct {
 func (p *Pool) Volume(ino Ino) (*Volume, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.volume(ino)
+	return p.volumes.volume(ino)
 }
 
-func (p *Pool) volume(ino Ino) (*Volume, error) {
-	if v := p.vols[ino]; v != nil {
+func (vs *openVolumes) volume(ino Ino) (*Volume, error) {
+	if v := vs.plans.vols[ino]; v != nil {
 		return v, nil
 	}
-	n, err := p.inode(ino)
+	n, err := vs.names.inode(ino)
 	if err == nil {
-		err = p.notGoing(ino)
+		err = vs.names.notGoing(ino)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if _, d := p.doomedVolume(ino); d != nil {
+	if _, d := vs.doomed.doomedVolume(ino); d != nil {
 		return nil, fmt.Errorf("%s: was destroyed: %w", d.path, ErrGone)
 	}
-	if n.typ != TypeFile || p.heads[ino] == nil {
-		return nil, fmt.Errorf("%s: not a volume: %w", p.pathOf(ino), ErrInvalid)
+	if n.typ != TypeFile || vs.tree.heads[ino] == nil {
+		return nil, fmt.Errorf("%s: not a volume: %w", vs.names.pathOf(ino), ErrInvalid)
 	}
-	v := &Volume{p: p, ino: ino, account: p.account(ino)}
-	p.vols[ino] = v
+	v := &Volume{p: vs, ino: ino, account: vs.space.account(ino)}
+	vs.plans.vols[ino] = v
 	return v, nil
 }
 
@@ -70,7 +70,7 @@ func (v *Volume) Size() int64 {
 	return 0
 }
 
-func (v *Volume) head() *layer { return v.p.heads[v.ino] }
+func (v *Volume) head() *layer { return v.p.tree.heads[v.ino] }
 
 // usable is the head, or why there is none to change.
 func (v *Volume) usable() (*layer, error) {
@@ -86,7 +86,7 @@ func (v *Volume) usable() (*layer, error) {
 
 // Snap is a snapshot to be read.
 type Snap struct {
-	p *Pool
+	p *openVolumes
 	l *layer
 }
 
@@ -94,16 +94,16 @@ type Snap struct {
 func (p *Pool) Snap(id LayerID) (*Snap, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := p.layers[id]
+	l := p.tree.layers[id]
 	if l == nil || l.dead || l.head || !l.named && !l.kept {
 		return nil, fmt.Errorf("snapshot %v: %w", id, ErrGone)
 	}
-	return &Snap{p, l}, nil
+	return &Snap{p.volumes, l}, nil
 }
 
 // alive: the layer that the snapshot was is still there. OpenSnap keeps it.
 func (s *Snap) alive() error {
-	if s.l.dead || s.p.layers[s.l.id] != s.l || !s.l.named && !s.l.kept {
+	if s.l.dead || s.p.tree.layers[s.l.id] != s.l || !s.l.named && !s.l.kept {
 		return fmt.Errorf("snapshot %v: %w", s.l.id, ErrGone)
 	}
 	return nil
@@ -114,9 +114,57 @@ func (s *Snap) Size() int64 { return s.l.size }
 
 // jobs of a volume: what it overwrites and discards collects in one, made before the first record that frees.
 func (v *Volume) job() error {
-	if j := v.p.volJobs[v.ino]; j != nil && (v.policy == v.p.policies || j.none == v.p.unscheduled(v.ino)) {
-		v.policy = v.p.policies
+	if j := v.p.jobs.byVol[v.ino]; j != nil && (v.policy == v.p.names.policies || j.none == v.p.names.unscheduled(v.ino)) {
+		v.policy = v.p.names.policies
 		return nil
 	}
-	return v.p.do(&recJob{v.ino, v.p.opt.Now()})
+	return v.p.commits.do(&recJob{v.ino, v.p.opt.Now()})
+}
+
+type openVolumes struct {
+	*core
+	commits *commitLog
+	plans   *planTable
+	blocks  *blockSpace
+	doomed  *doomedIndex
+	names   *nameTable
+	jobs    *jobQueue
+	tree    *layerTree
+	space   *admission
+	works   *works
+
+	tallies int // of all volumes, under way
+}
+
+// attr is what stat shows. The plan lock is held.
+func (vs *openVolumes) attr(ino Ino, n *inode) Attr {
+	a := Attr{
+		Ino: ino, Type: n.typ, Mode: n.mode, UID: n.uid, GID: n.gid, Nlink: 1, Immutable: n.immutable,
+		Mtime: n.mtime, Ctime: n.ctime, Btime: n.btime, Atime: n.btime, Parent: n.parent, Name: n.name,
+	}
+	if n.atimeSet {
+		a.Atime = n.atime
+	}
+	switch n.typ {
+	case TypeDir:
+		a.Nlink, a.Size = uint32(2+n.dirs), int64(n.entries)
+	case TypeSymlink:
+		a.Size = n.link
+	case TypeFile:
+		if n.parent == 0 {
+			a.Nlink = 0
+		}
+		h := vs.tree.heads[ino]
+		if h == nil {
+			break
+		}
+		a.Size, a.Blocks = h.size, h.refer*BlockSize/512
+		if n.kept {
+			a.Blocks += max(0, blocksOf(h.size)-h.own) * BlockSize / 512
+		}
+		if v := vs.plans.vols[ino]; v != nil && !v.mtime.IsZero() {
+			a.Mtime, a.Ctime = v.mtime, latest(a.Ctime, v.mtime)
+		}
+	}
+	return a
 }

@@ -12,24 +12,24 @@ import (
 // before the reserve is touched that destroys, erases and checkpoints live on.
 
 // roomForWords refuses so many bytes of words more below a directory that a quota does not allow.
-func (p *Pool) roomForWords(a *ledger.Account, n int64) error {
-	r := p.ledger.WordsFit(a, n)
+func (sp *admission) roomForWords(a *ledger.Account, n int64) error {
+	r := sp.ledger.WordsFit(a, n)
 	if r.OK() {
 		return nil
 	}
 	at := r.At.Numbers()
 	return fmt.Errorf("%s: needs %s for names and attributes; of a quota of %s, %s are used, %s of them by names and attributes: %w",
-		p.nameOf(Ino(r.At.ID())), size.Exact(n), size.Exact(r.Bound*BlockSize), size.Exact(at.Used*BlockSize+at.Words),
+		sp.names.nameOf(Ino(r.At.ID())), size.Exact(n), size.Exact(r.Bound*BlockSize), size.Exact(at.Used*BlockSize+at.Words),
 		size.Exact(at.Words), ErrQuota)
 }
 
 // roomForName refuses a name that a quota or the pool has no room for.
-func (p *Pool) roomForName(dir Ino, name string, words int64) error {
-	if p.free() < leastPages {
-		return fmt.Errorf("%s: %w", join(p.pathOf(dir), name), ErrNoSpace)
+func (sp *admission) roomForName(dir Ino, name string, words int64) error {
+	if sp.free() < leastPages {
+		return fmt.Errorf("%s: %w", join(sp.names.pathOf(dir), name), ErrNoSpace)
 	}
-	if err := p.roomForWords(p.account(dir), words); err != nil {
-		return fmt.Errorf("%s: %w", join(p.pathOf(dir), name), err)
+	if err := sp.roomForWords(sp.account(dir), words); err != nil {
+		return fmt.Errorf("%s: %w", join(sp.names.pathOf(dir), name), err)
 	}
 	return nil
 }

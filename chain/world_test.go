@@ -235,7 +235,7 @@ func (w *world) holdWrite(name string, d *disk) error {
 	}
 	w.note("plan %s %d+%d", name, off, n)
 	h := heldWrite{&Plan{}, name, d, w.bytes(n), off}
-	if err := w.p.until(func() (Need, error) { return v.PlanWrite(h.pl, off, n) }); err != nil {
+	if err := w.p.volumes.until(func() (Need, error) { return v.PlanWrite(h.pl, off, n) }); err != nil {
 		return err
 	}
 	w.held = append(w.held, h)
@@ -252,7 +252,7 @@ func (w *world) holdRead(name string, d *disk) error {
 	}
 	w.note("read plan %s", name)
 	h := heldRead{&Plan{}, d, [][]byte{bytes.Clone(d.data)}, d.size}
-	if err := w.p.until(func() (Need, error) { return v.PlanRead(h.pl, 0, d.size) }); err != nil {
+	if err := w.p.volumes.until(func() (Need, error) { return v.PlanRead(h.pl, 0, d.size) }); err != nil {
 		return err
 	}
 	w.reads = append(w.reads, h)
@@ -265,7 +265,7 @@ func (w *world) release() error {
 		h := w.reads[0]
 		w.reads = w.reads[1:]
 		b := make([]byte, h.size)
-		_, err := w.p.readSpans(h.pl, b)
+		_, err := w.p.volumes.readSpans(h.pl, b)
 		h.pl.Abort()
 		if err != nil {
 			return err
@@ -303,7 +303,7 @@ func (w *world) finish(h heldWrite) error {
 			w.wrote(d)
 		}
 	}
-	if err := w.p.carryOut(h.pl, h.b, h.off, false); err != nil {
+	if err := w.p.volumes.carryOut(h.pl, h.b, h.off, false); err != nil {
 		h.pl.Abort()
 		return err
 	}

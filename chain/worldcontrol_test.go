@@ -176,7 +176,7 @@ func (w *world) create() error {
 
 func (w *world) erase() error {
 	for i := 0; i < 4; i++ {
-		w.p.keepHouse(w.ctx())
+		w.p.keeper.keepHouse(w.ctx())
 		if err := w.p.Failed(); err != nil {
 			return err
 		}

@@ -9,8 +9,8 @@ import (
 
 // id is the number under which a grave is kept, or 0.
 func (g grave) id(p *Pool) uint64 {
-	for id, d := range p.doomed {
-		l := p.layers[d.layer]
+	for id, d := range p.doomed.rows {
+		l := p.tree.layers[d.layer]
 		if g.d != nil && d.layer == 0 && d.vol == g.d.ino || g.d == nil && d.vol == g.ino && l != nil && d.name == g.snap {
 			return id
 		}
@@ -29,17 +29,17 @@ func (m *model) goneBefore(p *Pool) (n int) {
 // verifyKept: what the pool keeps is what the model does, but for the oldest, and holds what it held.
 func (m *model) verifyKept(p *Pool) error {
 	gone := m.goneBefore(p)
-	if len(p.doomed) != len(m.kept)-gone {
-		return fmt.Errorf("%d destroyed things are kept, want the last %d of %+v", len(p.doomed), len(m.kept)-gone, m.kept)
+	if len(p.doomed.rows) != len(m.kept)-gone {
+		return fmt.Errorf("%d destroyed things are kept, want the last %d of %+v", len(p.doomed.rows), len(m.kept)-gone, m.kept)
 	}
 	for _, g := range m.kept[gone:] {
 		id := g.id(p)
 		if id == 0 {
 			return fmt.Errorf("%s@%s is not kept", g.name, g.snap)
 		}
-		l, want := p.layers[p.doomed[id].layer], g.s
+		l, want := p.tree.layers[p.doomed.rows[id].layer], g.s
 		if g.d != nil {
-			l, want = p.heads[g.d.ino], snap{g.d.data, g.d.size}
+			l, want = p.tree.heads[g.d.ino], snap{g.d.data, g.d.size}
 			if err := g.d.verifyLayers(p); err != nil {
 				return fmt.Errorf("%s, kept%w", g.name, err)
 			}
@@ -55,7 +55,7 @@ func (m *model) verifyKept(p *Pool) error {
 // verifyLayers is verifySnaps of a volume that has no name.
 func (d *disk) verifyLayers(p *Pool) error {
 	found := 0
-	for _, l := range p.byVol[d.ino] {
+	for _, l := range p.tree.byVol[d.ino] {
 		if !l.named {
 			continue
 		}
@@ -75,15 +75,15 @@ func (d *disk) verifyLayers(p *Pool) error {
 func readLayer(p *Pool, l *layer) ([]byte, error) {
 	b := make([]byte, maxDisk)
 	var pl Plan
-	err := p.until(func() (Need, error) {
+	err := p.volumes.until(func() (Need, error) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return p.planRead(&pl, nil, l, 0, l.size)
+		return p.volumes.planRead(&pl, nil, l, 0, l.size)
 	})
 	if err != nil {
 		return nil, err
 	}
-	_, err = p.readSpans(&pl, b[:l.size])
+	_, err = p.volumes.readSpans(&pl, b[:l.size])
 	pl.Abort()
 	return b, err
 }
@@ -124,7 +124,7 @@ func (w *world) undestroy() error {
 	g := w.m.kept[i]
 	id := g.id(w.p)
 	w.note("undestroy %s@%s %d", g.name, g.snap, id)
-	if g.d == nil && w.p.doomedVols[g.ino] != 0 {
+	if g.d == nil && w.p.doomed.vols[g.ino] != 0 {
 		if _, err := w.p.Undestroy(Req{}, id, 0, ""); !errors.Is(err, ErrNotFound) {
 			return fmt.Errorf("undestroy of a snapshot of a destroyed volume: %w", err)
 		}
@@ -137,7 +137,7 @@ func (w *world) undestroy() error {
 		if g.d != nil {
 			w.m.kept = slices.DeleteFunc(w.m.kept, func(o grave) bool { return o.ino == g.d.ino })
 		}
-		if err := w.p.expire(id); err != nil {
+		if err := w.p.removal.expire(id); err != nil {
 			return err
 		}
 		return w.flush()
@@ -163,8 +163,8 @@ func (w *world) undestroy() error {
 
 // purge ends all that is kept.
 func (w *world) purge() error {
-	for _, id := range w.p.doomedInOrder() {
-		if err := w.p.expire(id); err != nil {
+	for _, id := range w.p.doomed.doomedInOrder() {
+		if err := w.p.removal.expire(id); err != nil {
 			return err
 		}
 	}

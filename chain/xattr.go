@@ -37,18 +37,6 @@ func checkXattr(name string) error {
 	return nil
 }
 
-func (p *Pool) xattr(ino Ino, name string) (val []byte, parts int, err error) {
-	row, ok, err := p.cat.Long(xattrKey(ino, name))
-	if err != nil {
-		return nil, 0, wrapCorrupt(err)
-	}
-	d := codec.Decoder{B: row}
-	if !ok || d.Str() != name || d.Err != nil {
-		return nil, 0, fmt.Errorf("inode %d: attribute %s: %w", ino, name, ErrNoAttr)
-	}
-	return d.B, len(row)/catalog.PartSize + 1, nil
-}
-
 // GetXattr returns the value of a user.* attribute. ErrNoAttr: it has none of that name. ErrGone: there is no inode.
 func (p *Pool) GetXattr(ino Ino, name string) ([]byte, error) {
 	if err := checkXattr(name); err != nil {
@@ -56,9 +44,9 @@ func (p *Pool) GetXattr(ino Ino, name string) ([]byte, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	v, _, err := p.xattr(ino, name)
+	v, _, err := p.names.xattr(ino, name)
 	if errors.Is(err, ErrNoAttr) {
-		if _, gone := p.inode(ino); gone != nil {
+		if _, gone := p.names.inode(ino); gone != nil {
 			return nil, gone
 		}
 	}
@@ -74,15 +62,15 @@ func (p *Pool) SetXattr(_ Req, ino Ino, name string, val []byte, f XattrFlag) er
 	if len(val) > MaxXattr {
 		return fmt.Errorf("attribute %s: %d bytes, at most %d: %w", name, len(val), MaxXattr, ErrTooBig)
 	}
-	return p.grow(func(now time.Time) error {
-		_, err := p.inode(ino)
+	return p.works.grow(func(now time.Time) error {
+		_, err := p.names.inode(ino)
 		if err == nil {
-			err = p.notGoing(ino)
+			err = p.names.notGoing(ino)
 		}
 		if err != nil {
 			return err
 		}
-		_, _, err = p.xattr(ino, name)
+		_, _, err = p.names.xattr(ino, name)
 		was := err == nil
 		switch {
 		case was && f == XattrCreate:
@@ -90,18 +78,18 @@ func (p *Pool) SetXattr(_ Req, ino Ino, name string, val []byte, f XattrFlag) er
 		case !was && (f == XattrReplace || !errors.Is(err, ErrNoAttr)):
 			return err
 		}
-		if err := p.admitXattr(ino, name, val); err != nil {
+		if err := p.namespace.admitXattr(ino, name, val); err != nil {
 			return fmt.Errorf("inode %d: attribute %s: %w", ino, name, err)
 		}
 		if was {
-			if err := p.removeXattr(ino, name); err != nil {
+			if err := p.namespace.removeXattr(ino, name); err != nil {
 				return err
 			}
 		}
-		if err := p.putXattr(ino, name, val); err != nil {
+		if err := p.namespace.putXattr(ino, name, val); err != nil {
 			return err
 		}
-		return p.changed(ino, now)
+		return p.namespace.changed(ino, now)
 	})
 }
 
@@ -120,8 +108,8 @@ func rowLens(n int) (lens []int) {
 }
 
 // admitXattr refuses an attribute that there is no room for, with the one that it replaces away.
-func (p *Pool) admitXattr(ino Ino, name string, val []byte) error {
-	old, _, err := p.cat.Long(xattrKey(ino, name))
+func (na *namespaces) admitXattr(ino Ino, name string, val []byte) error {
+	old, _, err := na.names.cat.Long(xattrKey(ino, name))
 	if err != nil {
 		return wrapCorrupt(err)
 	}
@@ -129,14 +117,14 @@ func (p *Pool) admitXattr(ino Ino, name string, val []byte) error {
 		return fmt.Errorf("it has one of the same hash: %w", ErrNoSpace)
 	}
 	row := xattrRow(name, val)
-	sum, err := p.xattrBytes(ino)
+	sum, err := na.xattrBytes(ino)
 	if err != nil {
 		return err
 	}
 	if more := int64(len(row) - len(old)); more > 0 && sum+more > MaxXattrs {
 		return fmt.Errorf("%d bytes of attributes, at most %d: %w", sum+more, MaxXattrs, ErrNoSpace)
 	}
-	if p.free() < leastPages {
+	if na.space.free() < leastPages {
 		return ErrNoSpace
 	}
 	var words int64
@@ -148,42 +136,42 @@ func (p *Pool) admitXattr(ino Ino, name string, val []byte) error {
 			words -= ledger.AttrWords(n)
 		}
 	}
-	return p.roomForWords(p.account(ino), words)
+	return na.space.roomForWords(na.space.account(ino), words)
 }
 
 // xattrBytes is what an inode's attributes take. Symlinks have no account, and from Linux no attributes either.
-func (p *Pool) xattrBytes(ino Ino) (sum int64, err error) {
-	if a := p.account(ino); a != nil {
+func (na *namespaces) xattrBytes(ino Ino) (sum int64, err error) {
+	if a := na.space.account(ino); a != nil {
 		return a.Numbers().Attrs, nil
 	}
 	hi := catalog.Key(catalog.Xattr, uint64(ino)).Hi
-	err = p.cat.Scan(meta.Key{Hi: hi}, func(k meta.Key, v []byte) bool {
+	err = na.names.cat.Scan(meta.Key{Hi: hi}, func(k meta.Key, v []byte) bool {
 		if k.Hi != hi {
 			return false
 		}
-		p.mu.step(1)
+		na.mu.step(1)
 		sum += int64(len(v))
 		return true
 	})
 	return sum, wrapCorrupt(err)
 }
 
-func (p *Pool) putXattr(ino Ino, name string, val []byte) error {
+func (na *namespaces) putXattr(ino Ino, name string, val []byte) error {
 	row := xattrRow(name, val)
-	return p.putLong(xattrKey(ino, name), row)
+	return na.putLong(xattrKey(ino, name), row)
 }
 
-func (p *Pool) changed(ino Ino, now time.Time) error {
-	n, err := p.inode(ino)
+func (na *namespaces) changed(ino Ino, now time.Time) error {
+	n, err := na.names.inode(ino)
 	if err != nil {
 		return err
 	}
 	n.ctime = now
-	return p.putInode(ino, n)
+	return na.names.putInode(ino, n)
 }
 
-func (p *Pool) removeXattr(ino Ino, name string) error {
-	_, parts, err := p.xattr(ino, name)
+func (na *namespaces) removeXattr(ino Ino, name string) error {
+	_, parts, err := na.names.xattr(ino, name)
 	if err != nil {
 		return err
 	}
@@ -191,7 +179,7 @@ func (p *Pool) removeXattr(ino Ino, name string) error {
 	for i := range parts {
 		keys = append(keys, meta.Key{Hi: k.Hi, Lo: k.Lo + uint64(i)})
 	}
-	return p.dropAttrs(ino, keys)
+	return na.removal.dropAttrs(ino, keys)
 }
 
 // RemoveXattr removes a user.* attribute.
@@ -199,14 +187,14 @@ func (p *Pool) RemoveXattr(_ Req, ino Ino, name string) error {
 	if err := checkXattr(name); err != nil {
 		return err
 	}
-	return p.change(func(now time.Time) error {
-		if _, err := p.inode(ino); err != nil {
+	return p.works.change(func(now time.Time) error {
+		if _, err := p.names.inode(ino); err != nil {
 			return err
 		}
-		if err := p.removeXattr(ino, name); err != nil {
+		if err := p.namespace.removeXattr(ino, name); err != nil {
 			return err
 		}
-		return p.changed(ino, now)
+		return p.namespace.changed(ino, now)
 	})
 }
 
@@ -216,7 +204,7 @@ func (p *Pool) ListXattr(ino Ino) ([]string, error) {
 	defer p.mu.Unlock()
 	var out []string
 	hi := catalog.Key(catalog.Xattr, uint64(ino)).Hi
-	err := p.cat.Scan(meta.Key{Hi: hi}, func(k meta.Key, v []byte) bool {
+	err := p.names.cat.Scan(meta.Key{Hi: hi}, func(k meta.Key, v []byte) bool {
 		if k.Hi != hi {
 			return false
 		}
@@ -228,7 +216,7 @@ func (p *Pool) ListXattr(ino Ino) ([]string, error) {
 		return true
 	})
 	if err == nil && len(out) == 0 {
-		_, err = p.inode(ino)
+		_, err = p.names.inode(ino)
 	}
 	return out, wrapCorrupt(err)
 }

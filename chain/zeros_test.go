@@ -43,7 +43,7 @@ func TestWritingZeros(t *testing.T) {
 			got := ""
 			h := v.head()
 			for lb := range blocksOf(h.size) {
-				q, _ := h.top.Lookup(p.maps, lb, 1)
+				q, _ := h.top.Lookup(p.blocks.maps, lb, 1)
 				switch {
 				case q.Dev == 0:
 					got += "-"

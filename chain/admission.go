@@ -1,0 +1,42 @@
+package chain
+
+import "slatefs/chain/ledger"
+
+type admission struct {
+	*core
+	commits *commitLog
+	plans   *planTable
+	blocks  *blockSpace
+	doomed  *doomedIndex
+	names   *nameTable
+	jobs    *jobQueue
+	tree    *layerTree
+
+	namedN   int64          // claimed blocks in open plans
+	ledger   *ledger.Ledger // nil until the journal has been replayed
+	growable bool           // the grower may be asked
+	building bool           // under the structure lock: the store may be given more pages
+}
+
+// short is by how many blocks promises are not covered: erases that failed took them. None are made then.
+func (sp *admission) short() int64 {
+	return sp.ledger.Short(sp.supply())
+}
+
+// space is what the ledger says of an account.
+func (sp *admission) spaceOf(a *ledger.Account, refer int64) Space {
+	n := a.Numbers()
+	s := Space{
+		Used: n.Used - n.Open, UsedDS: n.Held - n.Open, UsedChild: n.Below, Avail: sp.available(a, refer),
+		UsedRefreserv: n.Used - n.Held - n.Below, Refreservation: n.Refres, Reservation: n.Reservation,
+		Quota: n.Quota, Refquota: n.Refquota, Promised: n.Promised, MetaPromised: n.Meta,
+	}
+	for _, n := range []*int64{
+		&s.Used, &s.UsedDS, &s.UsedChild, &s.Avail, &s.UsedRefreserv, &s.Refreservation, &s.Reservation, &s.Quota, &s.Refquota,
+		&s.Promised, &s.MetaPromised,
+	} {
+		*n *= BlockSize
+	}
+	s.Words = n.Words
+	return s
+}

@@ -1,0 +1,145 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+type works struct {
+	*core
+	commits *commitLog
+	plans   *planTable
+	blocks  *blockSpace
+	jobs    *jobQueue
+	tree    *layerTree
+	space   *admission
+
+	zeroNow   func(ctx context.Context, bytes int64) (int64, error)
+	grower    func(ctx context.Context, lack int64) error // nil: the pool does not grow by itself
+	resizeMu  workLock                                    // one change of the pool's size at a time; taken before all others
+	giveUpOne func() (bool, error)                        // of what was destroyed and is kept, before its time, when space is short
+}
+
+// change runs fn under both locks, with room in the journal for what it does. What fn makes is atomic: its records go
+// into one batch. It is durable after the next Flush.
+func (wk *works) change(fn func(now time.Time) error) error {
+	if err := wk.pagesForChange(); err != nil {
+		return err
+	}
+	return wk.changeIn(credit{bytes: changeBytes, pages: changePages, frees: true}, fn)
+}
+
+// changeAfter is changeIn for what has to look at more than one hold of the plan lock may: look does, under the structure lock
+// alone, which is held until fn is done.
+func (wk *works) changeAfter(c credit, look func(), fn func(now time.Time) error) error {
+	for tries := 0; ; tries++ {
+		r, err := wk.commits.getRoom(context.Background(), c)
+		if err != nil {
+			return err
+		}
+		short, err := wk.changeWith(r, tries < 3, look, fn)
+		if err != nil || !short {
+			return err
+		}
+		if err := wk.pagesForRows(); err != nil {
+			return err
+		}
+	}
+}
+
+// grow is change for what makes names or attributes: the tail of the journal is not for it.
+func (wk *works) grow(fn func(now time.Time) error) error {
+	if err := wk.pagesForChange(); err != nil {
+		return err
+	}
+	return wk.changeIn(credit{bytes: changeBytes, pages: changePages}, fn)
+}
+
+// changeIn is change for what needs more or less room than most, and sees itself to what it takes from the store at once.
+func (wk *works) changeIn(c credit, fn func(now time.Time) error) error {
+	return wk.changeAfter(c, func() {}, fn)
+}
+
+// changeWith makes a change in a room, which is given back. short: it has done nothing, since others have taken pages that
+// the next checkpoint needs; unless it may not be picky.
+func (wk *works) changeWith(r *room, picky bool, look func(), fn func(now time.Time) error) (short bool, err error) {
+	wk.structure.Lock()
+	defer wk.structure.Unlock()
+	look()
+	wk.mu.Lock()
+	defer wk.mu.Unlock()
+	defer wk.commits.within(r)()
+	if err := wk.writable(); err != nil {
+		return false, err
+	}
+	if picky && wk.space.pagesShort() {
+		return true, nil
+	}
+	return false, fn(wk.opt.Now())
+}
+
+// changeWithFew is change for who frees: it asks for the pages that it would like, and goes with few.
+func (wk *works) changeWithFew(fn func(now time.Time) error) error {
+	if err := wk.pagesForRows(); err != nil {
+		return err
+	}
+	if err := wk.space.grantPages(structurePages); err != nil && (!errors.Is(err, ErrNoSpace) || wk.blocks.store.FreePages() < leastPages) {
+		return err
+	}
+	return wk.changeIn(credit{bytes: changeBytes, pages: changePages, frees: true}, fn)
+}
+
+// changeWithSpace is change for what may be refused for want of space: as long as the background can free something
+// it does, and then it is tried again. It has room for bytes of records. look is called before, under the structure lock alone.
+func (wk *works) changeWithSpace(bytes int64, look func(), fn func(now time.Time) (Need, error)) error {
+	for {
+		var need Need
+		err := wk.pagesForChange()
+		if err == nil {
+			err = wk.changeAfter(credit{bytes: bytes, pages: changePages}, look, func(now time.Time) (err error) {
+				need, err = fn(now)
+				return err
+			})
+		}
+		if err != nil || need.None() {
+			return err
+		}
+		if err := wk.fulfil(context.Background(), need); err != nil {
+			return err
+		}
+	}
+}
+
+// pagesForChange is grantPages for a change of the namespace or the structure. Where nothing is clean it makes some
+// clean first; in the end it goes with few: a delete must not fail for want of space.
+func (wk *works) pagesForChange() error {
+	if err := wk.pagesForRows(); err != nil {
+		return err
+	}
+	for {
+		short := wk.space.grantPages(structurePages)
+		if !errors.Is(short, ErrNoSpace) {
+			return short
+		}
+		look := func() bool { return !errors.Is(short, ErrHostSpace) && wk.blocks.alloc.Findable() > 0 }
+		err := wk.reclaimAfter(context.Background(), short, structurePages, look)
+		if errors.Is(err, ErrNoSpace) && wk.blocks.store.FreePages() >= leastPages {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// pagesForRows takes a checkpoint where a change more might leave too few pages for the next one.
+func (wk *works) pagesForRows() error {
+	wk.mu.Lock()
+	short := wk.space.pagesShort()
+	wk.mu.Unlock()
+	if !short {
+		return nil
+	}
+	return wk.commits.checkpointUnless(func() bool { return !wk.space.pagesShort() })
+}

@@ -1,0 +1,118 @@
+package chain
+
+import (
+	"cmp"
+	"slatefs/chain/catalog"
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
+	"slices"
+)
+
+// doomedRows checks that what is kept is there.
+func (c *checker) doomedRows() {
+	p, n := c.p, 0
+	err := p.names.cat.Each(catalog.Doomed, func(uint64, []byte) error { n++; return nil })
+	if err != nil {
+		c.r.bad("catalog: %v", err)
+	}
+	if n != len(p.doomed.rows) {
+		c.r.bad("%d destroyed things are kept, counted %d", n, len(p.doomed.rows))
+	}
+	for id, d := range p.doomed.rows {
+		switch l := p.tree.layers[d.layer]; {
+		case d.layer == 0 && p.tree.heads[d.vol] == nil:
+			c.r.bad("destroyed thing %d: volume %d is gone", id, d.vol)
+		case d.layer != 0 && (l == nil || l.vol != d.vol || !l.kept || l.named):
+			c.r.bad("destroyed thing %d: layer %v of volume %d is gone", id, d.layer, d.vol)
+		case id > p.commits.nextJob:
+			c.r.bad("destroyed thing %d: above the last number given, %d", id, p.commits.nextJob)
+		}
+		if d.layer == 0 {
+			if v, ok, err := p.names.cat.Get(meta.Key{Hi: catalog.Key(catalog.Inode, uint64(d.vol)).Hi}); err != nil || !ok {
+				c.r.bad("destroyed thing %d: inode %d: %v", id, d.vol, err)
+			} else if n, err := parseInode(v); err == nil && n.parent != 0 {
+				c.r.bad("destroyed thing %d: inode %d has a name", id, d.vol)
+			}
+		}
+	}
+}
+
+func (c *checker) keptVolume(ino Ino) bool {
+	_, d := c.p.doomed.doomedVolume(ino)
+	return d != nil
+}
+
+// log checks the erase log: records that add up, of jobs that have ended, as many as were counted.
+func (c *checker) log() {
+	n := int64(0)
+	err := c.p.jobs.logFrom(meta.Key{Hi: catalog.Key(catalog.Log, 1).Hi}, 1<<62, func(k meta.Key, r *logRow) {
+		n++
+		id := k.Hi & (1<<56 - 1)
+		if !r.adds() {
+			c.r.bad("erase log: record %d/%d: freed %d, erased %d, released %d, kept %d: they do not add up",
+				id, k.Lo, r.freed, r.erased, r.released, r.kept)
+		}
+		if catalog.Kind(k.Hi>>56) == catalog.Log && (c.p.jobs.all[id] != nil || id > c.p.commits.nextJob) {
+			c.r.bad("erase log: record of job %d, which has not ended", id)
+		}
+	}, func(meta.Key) {})
+	if err != nil {
+		c.r.bad("%v", err)
+	}
+	if n != c.p.jobs.logN {
+		c.r.bad("erase log: %d records, counted %d", n, c.p.jobs.logN)
+	}
+}
+
+// snapIndex checks that the index says what layers and inodes do.
+func (c *checker) snapIndex() {
+	p, want := c.p, newSnapIndex()
+	for _, l := range p.tree.layers {
+		if at := l.snapAt; l.named != (at != 0) {
+			c.r.bad("layer %v: named %v, its place among snapshots is %d", l.id, l.named, at)
+		}
+		if !l.named {
+			continue
+		}
+		if got, _ := p.tree.snaps.order.Get(omap.Key{Hi: uint64(l.vol), Lo: l.snapAt}); got != l {
+			c.r.bad("layer %v: another is at its place among snapshots", l.id)
+		}
+		if got := p.tree.snaps.names[snapName{l.vol, l.name}]; got != l {
+			c.r.bad("layer %v: volume %d has two snapshots of the name %q, or none", l.id, l.vol, l.name)
+		}
+		v := want.vols[l.vol]
+		if v == nil {
+			v = &snapVol{ino: l.vol}
+			want.vols[l.vol] = v
+		}
+		v.n++
+	}
+	for ino, all := range p.tree.byVol {
+		if !slices.IsSortedFunc(all, func(a, b *layer) int { return cmp.Compare(a.id, b.id) }) {
+			c.r.bad("volume %d: its layers are in no order", ino)
+		}
+	}
+	if got := p.tree.snaps.order.Len(); got != len(p.tree.snaps.names) {
+		c.r.bad("%d snapshots have %d names", got, len(p.tree.snaps.names))
+	}
+	named := 0
+	for ino, w := range want.vols {
+		v := p.tree.snaps.vols[ino]
+		if v == nil || v.n != w.n {
+			c.r.bad("volume %d has %d snapshots, the index says %+v", ino, w.n, v)
+			continue
+		}
+		if n, err := p.names.inode(ino); p.tree.snaps.whole && (err != nil || n.home() != v.snapHome) {
+			c.r.bad("volume %d has snapshots, which are listed at %+v: %v", ino, v.snapHome, err)
+		}
+		if v.dir != 0 {
+			named++
+		}
+		if got, _ := p.tree.snaps.dirs.Get(omap.Key{Hi: uint64(v.dir), Lo: v.at}); v.dir != 0 && got != v {
+			c.r.bad("volume %d has snapshots, and directory %d does not list them", ino, v.dir)
+		}
+	}
+	if len(p.tree.snaps.vols) != len(want.vols) || p.tree.snaps.dirs.Len() != named {
+		c.r.bad("%d volumes have snapshots, the index says %d, of which %d are listed", len(want.vols), len(p.tree.snaps.vols), p.tree.snaps.dirs.Len())
+	}
+}

@@ -1,0 +1,85 @@
+package chain
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slatefs/chain/blockdev"
+	"slatefs/chain/fault"
+	"slatefs/chain/super"
+
+	"github.com/google/uuid"
+)
+
+type core struct {
+	dev       blockdev.Device
+	opt       Options
+	log       *slog.Logger
+	name      string
+	uuid      uuid.UUID
+	format    super.Geometry
+	structure workLock
+	mu        planLock
+	failed    error // the pool is read-only since then
+	closed    bool
+	wake      chan struct{}
+	ready     chan struct{}
+	onFail    func() // wakes who waits for what will never be; the plan lock is held
+}
+
+// failLocked makes the pool read-only for good: by it, and by nothing else, an error becomes one of the pool. It is for a
+// lost sync, a lost journal write, another host's pool, and for what is in memory and contradicts itself. The first error
+// stays.
+func (co *core) failLocked(err error) error {
+	if co.failed == nil {
+		co.failed = fault.Mark(fault.Pool, fmt.Errorf("pool %s is read-only: %w", co.name, errors.Join(ErrReadOnly, err)))
+		co.log.Error("pool turned read-only", "pool", co.name, "error", err)
+		co.signal(co.wake)
+		co.signal(co.ready)
+		co.onFail()
+	}
+	return co.failed
+}
+
+func (co *core) fail(err error) error {
+	co.mu.Lock()
+	defer co.mu.Unlock()
+	return co.failLocked(err)
+}
+
+// writable is nil while changes are accepted.
+func (co *core) writable() error {
+	switch {
+	case co.failed != nil:
+		return co.failed
+	case co.closed:
+		return fmt.Errorf("pool %s: %w", co.name, ErrClosed)
+	case co.opt.ReadOnly:
+		return fmt.Errorf("pool %s was opened read-only: %w", co.name, ErrReadOnly)
+	}
+	return nil
+}
+
+func (co *core) signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// poke tells the eraser and the housekeeping that there may be work.
+func (co *core) poke() {
+	co.signal(co.wake)
+	co.signal(co.ready)
+}
+
+// hostError says what the host's refusal is: transient, and of who asked.
+func (co *core) hostError(err error) error {
+	return fault.Mark(fault.Transient, hostSpaceError{fmt.Errorf("pool %s: %w: %w", co.name, ErrHostSpace, err)})
+}
+
+// walkRuns bounds the runs of one step and so its record.
+func (co *core) walkRuns() int { return int(min(1024, co.format.Ring/512)) }
+
+// stepBytes bounds the record of one step of a walk or a sweep.
+func (co *core) stepBytes() int64 { return int64(co.walkRuns()+256) * 24 }

@@ -1,0 +1,161 @@
+package chain
+
+import (
+	"errors"
+	"fmt"
+	"slatefs/alloc"
+	"slatefs/chain/codec"
+	"slatefs/chain/meta"
+)
+
+// settleGroups loads the groups that changed while their page was not in memory. The plan lock is held.
+func (bs *blockSpace) settleGroups() error {
+	for _, g := range bs.alloc.Unsettled() {
+		bs.mu.step(1)
+		if err := bs.loadGroup(g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// maxGroupsLoaded bounds the group pages in memory: 16 MiB.
+const maxGroupsLoaded = 4096
+
+func (bs *blockSpace) unloadGroups() {
+	if bs.alloc.Groups() > maxGroupsLoaded {
+		bs.mu.step(bs.alloc.Groups())
+		bs.alloc.Unload(func(g int) bool { return bs.alloc.GroupCounts(g).Claimed > 0 })
+	}
+}
+
+// loadGroup reads the page of a group. The plan lock is held. One that is damaged takes the clean blocks of its group out of
+// use: nobody knows which they are.
+func (bs *blockSpace) loadGroup(g int) error {
+	bs.mu.step(1)
+	v, err := bs.store.Get(bs.groupPtrs[g], func(b []byte) (any, error) { return b, nil })
+	if err == nil {
+		err = bs.alloc.Load(g, v.([]byte)[:bs.format.GroupBlocks/4])
+	}
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("group %d: %w", g, err)
+	if bs.opt.ReadOnly || !damaged(err) || bs.writable() != nil {
+		return err
+	}
+	n := bs.alloc.Condemn(g, bs.store.Extents())
+	bs.health.noteDamage(fmt.Sprintf("%d clean blocks are not used any more: %v", n, err))
+	return nil
+}
+
+// loadGroupOf loads the group of a block. The plan lock is held.
+func (bs *blockSpace) loadGroupOf(b alloc.BlockID) error {
+	if g := bs.alloc.Group(b); !bs.alloc.Loaded(g) {
+		return bs.loadGroup(g)
+	}
+	return nil
+}
+
+func (bs *blockSpace) loadTable() error {
+	cur := bs.groups.Seek(bs.groupTable, meta.Key{})
+	for {
+		k, v, ok, err := cur.Next()
+		if err != nil || !ok {
+			return err
+		}
+		var r groupRow
+		if err := r.unmarshal(v); err != nil {
+			return fmt.Errorf("row %d: %w", k.Hi, err)
+		}
+		if k.Hi >= uint64(len(bs.groupPtrs)) || r.n != 1 {
+			return fmt.Errorf("row %d of %d groups in a pool of %d: %w", k.Hi, r.n, len(bs.groupPtrs), ErrCorrupt)
+		}
+		if err := bs.alloc.SetGroup(int(k.Hi), r.counts, r.ptr.IsNil(), r.state); err != nil {
+			return err
+		}
+		bs.groupPtrs[k.Hi] = r.ptr
+	}
+}
+
+func (bs *blockSpace) loadWindow(_ uint64, v []byte) error {
+	d := codec.Decoder{B: v}
+	for _, r := range d.Runs() {
+		if err := bs.alloc.Restore(r); err != nil {
+			return err
+		}
+	}
+	return wrapCorrupt(d.Done())
+}
+
+func (bs *blockSpace) abandonClaims() ([]alloc.Run, error) {
+	for {
+		runs, err := bs.alloc.Abandon()
+		var u *alloc.UnloadedError
+		if !errors.As(err, &u) {
+			return runs, err
+		}
+		if err := bs.loadGroup(u.Group); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// setTotal tells everybody how many blocks the pool has. Structure and plan lock are held.
+func (bs *blockSpace) setTotal(blocks int64) {
+	if blocks > bs.alloc.Total() {
+		bs.alloc.Grow(blocks)
+	}
+	bs.store.SetTotal(blocks)
+	bs.format.Blocks = blocks
+	bs.mu.step(bs.alloc.Groups())
+	ptrs := make([]meta.Ptr, bs.alloc.Groups())
+	copy(ptrs, bs.groupPtrs)
+	bs.groupPtrs = ptrs
+}
+
+// dropGroups is the builder's part of a reduction. A group that has come back since has an image, or is as new: without a
+// row.
+func (bs *blockSpace) dropGroups(images []alloc.Image) (out []meta.Edit) {
+	kept := map[int]bool{}
+	for _, img := range images {
+		kept[img.Group] = true
+	}
+	for _, c := range bs.groupsCut {
+		if !c.page.IsNil() {
+			bs.store.Free(c.page)
+		}
+		if !kept[c.group] {
+			kept[c.group] = true // cut twice, one row
+			out = append(out, meta.Edit{Key: meta.Key{Hi: uint64(c.group), Lo: 1}, Delete: true})
+		}
+	}
+	return out
+}
+
+// cutGroup is a group that went with the pool's end: the next checkpoint takes its row away and gives its page back.
+type cutGroup struct {
+	group int
+	page  meta.Ptr
+}
+
+// usedEnd is the end of the last block that is not clean.
+func (bs *blockSpace) usedEnd() (alloc.BlockID, error) {
+	for g := bs.alloc.Groups() - 1; g >= 0; g-- {
+		bs.mu.step(1)
+		c := bs.alloc.GroupCounts(g)
+		if c.Clean == c.Total() {
+			continue
+		}
+		first := alloc.BlockID(g) * alloc.BlockID(bs.format.GroupBlocks)
+		if err := bs.loadGroupOf(first); err != nil {
+			return 0, err
+		}
+		for b := first + alloc.BlockID(c.Total()); b > first; b-- {
+			if st, err := bs.alloc.State(b - 1); err != nil || st != alloc.Clean {
+				return b, err
+			}
+		}
+	}
+	return 0, nil
+}

@@ -1,0 +1,75 @@
+package chain
+
+import (
+	"context"
+	"errors"
+	"slatefs/chain/fault"
+	"time"
+)
+
+type health struct {
+	*core
+
+	checkpoints backoff
+	troubles    map[*backoff]string // what is failing
+	damages     map[string]bool     // what damaged pages touch, as far as it was met
+}
+
+// noteTry notes how a try of something ended that is tried again: it is failing, or well again. An error of the pool is
+// nobody's in particular, and one of a pool that is closed, or of who gave up waiting, says nothing. The plan lock is held.
+func (he *health) noteTry(b *backoff, what string, err error) {
+	switch {
+	case err == nil:
+		delete(he.troubles, b)
+		if b.succeed() {
+			he.log.Info("works again", "pool", he.name, "what", what)
+			he.poke()
+		}
+		return
+	case he.failed != nil, fault.Of(err) == fault.Pool, errors.Is(err, ErrClosed), errors.Is(err, ErrHostSpace), errors.Is(err, context.Canceled):
+		return
+	}
+	wait := b.fail(he.opt.Now(), err)
+	he.troubles[b] = what
+	if errors.Is(err, ErrNoSpace) {
+		return // Usage says so
+	}
+	he.log.Error("could not be done, and is tried again", "pool", he.name, "what", what, "kind", fault.Of(err).String(), "tries", b.tries,
+		"wait", wait, "error", err)
+}
+
+// passing: the device could not, or one thing is damaged. It concerns what was tried, and nobody who needed it done only
+// because it would help.
+func passing(err error) bool {
+	return fault.Of(err) == fault.Transient || fault.Of(err) == fault.Object
+}
+
+// mayTry: its time has come. The clock is looked at only for what is failing.
+func (he *health) mayTry(b *backoff) bool { return !b.failing() || b.due(he.opt.Now()) }
+
+// forgetTry: what was tried is no more. Nil: it is no more already.
+func (he *health) forgetTry(b *backoff) {
+	if b == nil {
+		return
+	}
+	delete(he.troubles, b)
+	*b = backoff{}
+}
+
+// Trouble is something that could not be done in the background and is tried again.
+type Trouble struct {
+	What  string
+	Tries int       // that failed, one after the other
+	Next  time.Time // not tried before
+	Kind  string    // whom the error concerns: see chain/fault
+	Error string    // of the last try
+}
+
+// noteDamage names something that a damaged page touches. The plan lock is held.
+func (he *health) noteDamage(what string) {
+	if he.damages[what] {
+		return
+	}
+	he.damages[what] = true
+	he.log.Error("metadata is damaged", "pool", he.name, "what", what)
+}

@@ -1,0 +1,139 @@
+package chain
+
+import (
+	"fmt"
+	"slatefs/chain/catalog"
+	"slatefs/chain/codec"
+	"slatefs/chain/meta"
+	"time"
+)
+
+type nameTable struct {
+	*core
+	commits *commitLog
+	doomed  *doomedIndex
+
+	cat      catalog.Table
+	singles  map[catalog.Kind][]byte // rows that every checkpoint compares; the builder's
+	parts    map[meta.Key]int        // catalog rows of each object; the builder's
+	gone     []meta.Key              // rows of objects that ended since the last checkpoint
+	answers  answers
+	policies uint64
+	going    map[Ino]*backoff // inodes that are removed in steps
+	nextIno  Ino
+}
+
+// lostPlace is where an inode without a name had it last.
+func (nm *nameTable) lostPlace(ino Ino) (o spot, ok bool) {
+	if _, d := nm.doomed.doomedVolume(ino); d != nil {
+		return spot{d.dir, d.name, d.path, d.who}, true
+	}
+	v, ok, err := nm.cat.Get(catalog.Key(catalog.Orphan, uint64(ino)))
+	return o, ok && err == nil && o.unmarshal(v) == nil
+}
+
+func (nm *nameTable) updateDir(dir Ino, d *inode, entries, dirs int64, now time.Time) error {
+	d.entries += uint64(entries)
+	d.dirs += uint64(dirs)
+	d.mtime, d.ctime = now, now
+	return nm.putInode(dir, d)
+}
+
+func (nm *nameTable) directory(dir Ino) (*inode, error) {
+	d, err := nm.inode(dir)
+	if err == nil {
+		err = nm.notGoing(dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d.typ != TypeDir {
+		return nil, fmt.Errorf("%s: %w", nm.pathOf(dir), ErrNotDir)
+	}
+	return d, nil
+}
+
+// notGoing is the error for who asks for something that is going.
+func (nm *nameTable) notGoing(ino Ino) error {
+	if _, going := nm.going[ino]; going {
+		return fmt.Errorf("inode %d: is no more: %w", ino, ErrGone)
+	}
+	return nil
+}
+
+func (nm *nameTable) eachRow(kind catalog.Kind, load func(uint64, []byte) error) error {
+	return nm.cat.Rows(kind, func(n uint64, v []byte, parts int) error {
+		nm.parts[catalog.Key(kind, n)] = parts
+		return load(n, v)
+	})
+}
+
+func (nm *nameTable) propRow(ino Ino, name string) (val string, ok bool, err error) {
+	nm.mu.step(1)
+	row, ok, err := nm.cat.Get(propKey(ino, name))
+	if err != nil || !ok {
+		return "", false, wrapCorrupt(err)
+	}
+	key, val, err := parseProp(row)
+	return val, key == name, err
+}
+
+// unscheduled tells whether what a volume frees now is passed by: its own property, or the nearest directory's above.
+func (nm *nameTable) unscheduled(vol Ino) bool {
+	for at := vol; at != 0; {
+		if v, ok, err := nm.propRow(at, PropErase); ok && err == nil {
+			return v == EraseNone
+		}
+		if at == RootIno {
+			return false
+		}
+		n, err := nm.inode(at)
+		if err == nil {
+			at = n.parent
+		}
+		if err == nil && at == 0 { // it has no name any more: the directory's where it was
+			o, _ := nm.lostPlace(vol)
+			at = o.dir
+		}
+		if err != nil || at == 0 {
+			at = RootIno
+		}
+	}
+	return false
+}
+
+func (nm *nameTable) xattr(ino Ino, name string) (val []byte, parts int, err error) {
+	row, ok, err := nm.cat.Long(xattrKey(ino, name))
+	if err != nil {
+		return nil, 0, wrapCorrupt(err)
+	}
+	d := codec.Decoder{B: row}
+	if !ok || d.Str() != name || d.Err != nil {
+		return nil, 0, fmt.Errorf("inode %d: attribute %s: %w", ino, name, ErrNoAttr)
+	}
+	return d.B, len(row)/catalog.PartSize + 1, nil
+}
+
+func propKey(ino Ino, name string) meta.Key {
+	return meta.Key{Hi: catalog.Key(catalog.Property, uint64(ino)).Hi, Lo: nameHash(name)}
+}
+
+func marshalProp(key, val string) []byte {
+	e := codec.Encoder{}
+	e.Str(key)
+	e.Str(val)
+	return e.B
+}
+
+func parseProp(row []byte) (key, val string, err error) {
+	d := codec.Decoder{B: row}
+	key, val = d.Str(), d.Str()
+	return key, val, wrapCorrupt(d.Done())
+}
+
+// Path is the path of an inode from the mount's root, for messages.
+func (nm *nameTable) path(ino Ino) string {
+	nm.mu.Lock()
+	defer nm.mu.Unlock()
+	return nm.pathOf(ino)
+}

@@ -1,0 +1,30 @@
+package chain
+
+import "slatefs/chain/meta"
+
+// Need says what keeps a plan from being made. Zero: nothing, it is made.
+type Need struct {
+	kind   needKind
+	m      meta.Map
+	lb     int64
+	blocks int64
+	room   credit
+	wait   <-chan struct{}
+	why    error // of needExtension: what who asks would be refused with
+}
+
+type needKind uint8
+
+// None tells that the plan is made and pinned.
+func (n Need) None() bool { return n.kind == needNothing }
+
+const (
+	needNothing needKind = iota
+	needPage
+	needPlan
+	needBlocks
+	needRoom
+	needSpace
+	needExtension
+	needStore
+)

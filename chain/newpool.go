@@ -1,0 +1,107 @@
+package chain
+
+import (
+	"log/slog"
+	"slatefs/alloc"
+	"slatefs/chain/blockdev"
+	"slatefs/chain/catalog"
+	"slatefs/chain/meta"
+	"slatefs/chain/super"
+)
+
+// newStorage makes the rooms of journal, blocks and pages.
+func (p *Pool) newStorage(s super.Block) {
+	c, g := p.core, s.Geometry
+	p.commits = &commitLog{core: c, supers: p.supers, nextJob: s.LastJob, owner: p}
+	store := meta.NewStore(c.dev, g.Blocks, c.opt.CacheBytes)
+	store.ReadOnly = c.opt.ReadOnly
+	store.OnRepair = func(b alloc.BlockID) {
+		c.log.Warn("a damaged metadata page was repaired from its twin", "pool", s.Name, "block", b)
+	}
+	p.blocks = &blockSpace{
+		core: c, health: p.health, commits: p.commits, alloc: alloc.New(g.GroupBlocks, g.Blocks), store: store,
+		maps:       &meta.Maps{Store: store},
+		lists:      &meta.Family{Store: store, Kind: 'L', Weight: weighEntry},
+		groups:     &meta.Family{Store: store, Kind: 'G'},
+		groupTable: s.GroupTable, groupPtrs: make([]meta.Ptr, (g.Blocks+int64(g.GroupBlocks)-1)/int64(g.GroupBlocks)),
+		shunned: map[int]*backoff{},
+	}
+}
+
+// newObjects makes the rooms of names, jobs and layers.
+func (p *Pool) newObjects(s super.Block) {
+	c := p.core
+	p.doomed = &doomedIndex{
+		core: c, health: p.health, rows: map[uint64]*doomed{}, vols: map[Ino]uint64{}, layers: map[LayerID]uint64{},
+	}
+	p.names = &nameTable{
+		core: c, commits: p.commits, doomed: p.doomed, nextIno: Ino(s.LastIno),
+		cat:   catalog.Table{Family: &meta.Family{Store: p.blocks.store, Kind: 'C', Sensitive: true}, Tree: s.Catalog},
+		parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{}, going: map[Ino]*backoff{},
+	}
+	p.jobs = &jobQueue{
+		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, all: map[uint64]*job{}, byVol: map[Ino]*job{}, sick: map[*job]struct{}{},
+		handouts: map[blockdev.Token]*handout{}, today: map[Ino]EraseRecord{},
+	}
+	p.tree = &layerTree{
+		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, doomed: p.doomed, names: p.names, jobs: p.jobs, layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, snaps: newSnapIndex(), walks: map[uint64]*walk{},
+		failing: map[*walk]struct{}{}, dirty: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, nextLayer: s.LastLayer,
+	}
+	p.space = &admission{
+		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, doomed: p.doomed, names: p.names, jobs: p.jobs, tree: p.tree,
+	}
+	p.tree.accounts = treeAccounts{p.space}
+	p.blocks.store.Refill = p.space.refill
+}
+
+// newWorks makes the rooms of those who change what is below.
+func (p *Pool) newWorks() {
+	c := p.core
+	p.works = &works{
+		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, jobs: p.jobs, tree: p.tree, space: p.space, zeroNow: c.opt.ZeroNow,
+	}
+	p.volumes = &openVolumes{
+		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, doomed: p.doomed, names: p.names, jobs: p.jobs, tree: p.tree, space: p.space, works: p.works,
+	}
+	p.removal = &remover{
+		core: c, health: p.health, commits: p.commits, plans: p.plans, doomed: p.doomed, names: p.names, tree: p.tree, space: p.space, works: p.works, volumes: p.volumes,
+	}
+	p.namespace = &namespaces{
+		core: c, commits: p.commits, names: p.names, space: p.space, works: p.works, volumes: p.volumes, removal: p.removal,
+	}
+	p.persist = &checkpointer{
+		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, jobs: p.jobs, tree: p.tree, space: p.space,
+	}
+	p.keeper = &keeper{
+		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, doomed: p.doomed, jobs: p.jobs, tree: p.tree, works: p.works, removal: p.removal, persist: p.persist,
+	}
+	p.keeper.chores = p.keeper.newChores()
+	orderLocks(p.lockOrder(), &p.mu)
+	p.commits.takeCheckpoint, p.works.giveUpOne, c.onFail = p.persist.checkpointInTurn, p.removal.sacrifice, p.commits.wakeWaiting
+}
+
+// newPool makes a pool of a device and a superblock of it, with its rooms: each knows those below it, and what it needs of one
+// above is a hook.
+func newPool(dev blockdev.Device, o Options, s super.Block, slot int) *Pool {
+	if o.CacheBytes == 0 {
+		o.CacheBytes = defaultCache
+	}
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c := &core{
+		dev: dev, opt: o, log: log, name: s.Name, uuid: s.UUID, format: s.Geometry, onFail: func() {},
+		wake: make(chan struct{}, 1), ready: make(chan struct{}, 1),
+	}
+	p := &Pool{
+		core:   c,
+		health: &health{core: c, troubles: map[*backoff]string{}, damages: map[string]bool{}},
+		supers: &superblocks{core: c, super: s, slot: slot},
+		plans:  &planTable{core: c, epochs: epochs{now: 1}, vols: map[Ino]*Volume{}},
+	}
+	p.newStorage(s)
+	p.newObjects(s)
+	p.newWorks()
+	return p
+}

@@ -1,0 +1,57 @@
+package chain
+
+import (
+	"slatefs/chain/catalog"
+	"slatefs/chain/meta"
+	"time"
+)
+
+type remover struct {
+	*core
+	health  *health
+	commits *commitLog
+	plans   *planTable
+	doomed  *doomedIndex
+	names   *nameTable
+	tree    *layerTree
+	space   *admission
+	works   *works
+	volumes *openVolumes
+}
+
+func (rm *remover) eraseOrphan(ino Ino, now time.Time) error {
+	n, err := rm.names.inode(ino)
+	if err != nil {
+		return err
+	}
+	at, known := rm.names.lostPlace(ino)
+	if _, going := rm.names.going[ino]; going {
+		return nil
+	}
+	if known && at.going() { // a crash came before its last step
+		rm.names.going[ino] = &backoff{}
+		return nil
+	}
+	if known && n.typ == TypeFile && rm.delay() > 0 {
+		return rm.doomVolume(ino, n, at, at.who, now)
+	}
+	return rm.remove(Req{Actor: "unlinked", said: at.who}, ino, n, at, now)
+}
+
+// destroyOrphans ends, at a fresh mount, what was unlinked and open when the last process died.
+func (rm *remover) destroyOrphans() error {
+	var inos []Ino
+	err := rm.names.cat.Scan(catalog.Key(catalog.Orphan, 0), func(k meta.Key, _ []byte) bool {
+		if catalog.Kind(k.Hi>>56) != catalog.Orphan {
+			return false
+		}
+		inos = append(inos, Ino(k.Hi&(1<<56-1)))
+		return true
+	})
+	for _, ino := range inos {
+		if err == nil {
+			err = rm.works.change(func(now time.Time) error { return rm.eraseOrphan(ino, now) })
+		}
+	}
+	return err
+}

@@ -1,0 +1,68 @@
+package chain
+
+type planTable struct {
+	*core
+
+	vols   map[Ino]*Volume // those in use
+	wrote  bool            // somebody has planned a write
+	epochs epochs
+	moved  chan struct{} // closed when a plan ends; nil while nobody waits
+}
+
+// epochs tell which plans are older than a moment. A plan belongs to the epoch in which it was made.
+type epochs struct {
+	now  uint64
+	open map[uint64]int
+}
+
+func (e *epochs) pin() uint64 {
+	if e.open == nil {
+		e.open = map[uint64]int{}
+	}
+	e.open[e.now]++
+	return e.now
+}
+
+func (e *epochs) unpin(at uint64) {
+	if e.open[at]--; e.open[at] == 0 {
+		delete(e.open, at)
+	}
+}
+
+// seal ends the present epoch and returns it.
+func (e *epochs) seal() uint64 {
+	e.now++
+	return e.now - 1
+}
+
+// over tells whether every plan of that epoch and before is closed.
+func (e *epochs) over(at uint64) bool {
+	for o := range e.open {
+		if o <= at {
+			return false
+		}
+	}
+	return true
+}
+
+// movedLocked is closed when a plan ends next.
+func (pt *planTable) movedLocked() <-chan struct{} {
+	if pt.moved == nil {
+		pt.moved = make(chan struct{})
+	}
+	return pt.moved
+}
+
+func (pt *planTable) planEnded() {
+	if pt.moved != nil {
+		close(pt.moved)
+		pt.moved = nil
+	}
+}
+
+// settlePlans waits for plans to end.
+func (pt *planTable) settlePlans(older []<-chan struct{}) {
+	for _, ch := range older {
+		<-ch
+	}
+}
