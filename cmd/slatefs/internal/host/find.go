@@ -110,7 +110,8 @@ func (f *Finder) Place(arg string) (Live, Place, error) {
 	isTop = isTop && snap != "" && root == strings.TrimPrefix(top.Root, "/")
 	switch {
 	case ok && isTop && whole.Dev != top.Dev:
-		return Live{}, Place{}, fmt.Errorf("%s: lies on %s, and is the snapshots %s of %s: give the path of a volume", arg, whole.Dir, snap, dir)
+		return Live{}, Place{}, fmt.Errorf("%s: lies on %s, and is the snapshots %s of %s: give the path of a volume",
+			arg, whole.Dir, snap, dir)
 	case ok:
 		l, err := f.daemon(whole)
 		return l, Place{Arg: arg, Path: rel}, err
@@ -118,7 +119,8 @@ func (f *Finder) Place(arg string) (Live, Place, error) {
 		l, err := f.daemon(top)
 		return l, Place{Arg: arg, Path: root, Snap: snap}, err
 	}
-	return Live{}, Place{}, show.Hinted(fmt.Errorf("%s: is not on a slatefs mount", arg), "slatefs pool list shows the mounted pools")
+	return Live{}, Place{}, show.Hinted(fmt.Errorf("%s: is not on a slatefs mount", arg),
+		"slatefs pool list shows the mounted pools")
 }
 
 // Listed is Place for a PATH; the name or the device of a mounted pool is its root.

@@ -23,7 +23,8 @@ func (f *Finder) named(name string) (PoolRef, error) {
 			case err != nil:
 				return PoolRef{}, err
 			case len(same) > 1:
-				return PoolRef{}, show.Hinted(fmt.Errorf("pool %s %s lies on %s, and on %s too: all but one are copies", name, Paren(k.UUID), same[0].LV, same[1].LV),
+				return PoolRef{}, show.Hinted(fmt.Errorf("pool %s %s lies on %s, and on %s too: all but one are copies",
+					name, Paren(k.UUID), same[0].LV, same[1].LV),
 					"slatefs pool reguid VG/LV makes one a pool of its own")
 			}
 		}

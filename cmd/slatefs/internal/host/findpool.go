@@ -47,7 +47,8 @@ func (f *Finder) Pool(arg string) (PoolRef, error) {
 	case 1:
 		return liveRef(same[0]), f.onlyOne(same[0])
 	}
-	return PoolRef{}, fmt.Errorf("%d pools are named %s, on %s and %s: give the mountpoint", len(same), arg, same[0].Dir, same[1].Dir)
+	return PoolRef{}, fmt.Errorf("%d pools are named %s, on %s and %s: give the mountpoint",
+		len(same), arg, same[0].Dir, same[1].Dir)
 }
 
 // onlyOne refuses the name of a mounted pool that another pool, which is known here and not mounted, has as well.
@@ -59,7 +60,8 @@ func (f *Finder) onlyOne(l Live) error {
 	case err != nil:
 		return show.Hinted(err, "%s is the mountpoint of one", l.Dir)
 	}
-	return fmt.Errorf("2 pools are named %s, one mounted on %s, one on %s: give the mountpoint or the device", l.Name, l.Dir, k.Device)
+	return fmt.Errorf("2 pools are named %s, one mounted on %s, one on %s: give the mountpoint or the device",
+		l.Name, l.Dir, k.Device)
 }
 
 // liveNamed are the mounted pools of a name.
@@ -76,7 +78,8 @@ func (f *Finder) volume(arg string, lv lvm.Name) (PoolRef, error) {
 	_, device := os.Stat(lv.Path())
 	_, file := os.Stat(arg)
 	if device != nil && file == nil {
-		return ref, show.Hinted(fmt.Errorf("%s: is taken for VG/LV, and there is no such logical volume", arg), "a path starts with / or ./, as ./%s", arg)
+		return ref, show.Hinted(fmt.Errorf("%s: is taken for VG/LV, and there is no such logical volume", arg),
+			"a path starts with / or ./, as ./%s", arg)
 	}
 	return ref, nil
 }
@@ -138,17 +141,20 @@ func (f *Finder) MountedPool(arg string) (Live, error) {
 func (f *Finder) Mountpoint(arg string) (m mounts.Mount, ok bool, err error) {
 	m, rel, ok := f.locate(arg)
 	if ok && rel != strings.TrimPrefix(m.Root, "/") {
-		err = show.Hinted(fmt.Errorf("%s: is no mountpoint, it lies in the pool that is mounted on %s", arg, m.Dir), "slatefs umount %s unmounts that pool", m.Dir)
+		err = show.Hinted(fmt.Errorf("%s: is no mountpoint, it lies in the pool that is mounted on %s", arg, m.Dir),
+			"slatefs umount %s unmounts that pool", m.Dir)
 	}
 	return m, ok, err
 }
 
-// Ending finds the daemon that is to end, by what Mountpoint found: by its mountpoint, or else by the name or the device of its pool.
+// Ending finds the daemon that is to end, by what Mountpoint found: by its mountpoint, or else by the name or the device of
+// its pool.
 func (f *Finder) Ending(arg string, m mounts.Mount, ok bool) (Live, error) {
 	if ok {
 		l, err := f.daemon(m)
 		if err == nil && l.Dir != m.Dir {
-			err = show.Hinted(fmt.Errorf("%s: is a bind mount of the pool that is mounted on %s", arg, l.Dir), "umount %s takes it away, slatefs umount %s the pool", arg, l.Dir)
+			err = show.Hinted(fmt.Errorf("%s: is a bind mount of the pool that is mounted on %s", arg, l.Dir),
+				"umount %s takes it away, slatefs umount %s the pool", arg, l.Dir)
 		}
 		return l, err
 	}

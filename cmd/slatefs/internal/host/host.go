@@ -174,7 +174,8 @@ func privateDir(dir string) error {
 	case !owned(dir, os.Geteuid()):
 		return fmt.Errorf("%s: is not a directory of user %d", dir, os.Geteuid())
 	case st.Mode().Perm()&0o022 != 0:
-		return show.Hinted(fmt.Errorf("%s: others may write in it, mode %04o", dir, st.Mode().Perm()), "chmod go-w %s, after a look at it", dir)
+		return show.Hinted(fmt.Errorf("%s: others may write in it, mode %04o", dir, st.Mode().Perm()),
+			"chmod go-w %s, after a look at it", dir)
 	}
 	return nil
 }

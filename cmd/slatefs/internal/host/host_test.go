@@ -29,10 +29,22 @@ func TestHostDirectories(t *testing.T) {
 	}{
 		{env(), 0, Host{State: "/var/lib/slatefs", Run: "/run/slatefs", Log: "/var/log/slatefs", Conf: "/etc/slatefs"}},
 		{env("SLATEFS_STATE_DIR", "/s", "SLATEFS_RUN_DIR", "/r"), 0, Host{State: "/s", Run: "/r", Log: "/s/log", Conf: "/s/conf"}},
-		{env("SLATEFS_STATE_DIR", "/s", "SLATEFS_CONF_DIR", "/c"), 0, Host{State: "/s", Run: "/run/slatefs", Log: "/s/log", Conf: "/c"}},
-		{env("HOME", "/h", "XDG_RUNTIME_DIR", "/x"), 12345, Host{State: "/h/.local/state/slatefs", Run: "/x/slatefs", Log: "/h/.local/state/slatefs/log", Conf: "/h/.config/slatefs"}},
-		{env("XDG_STATE_HOME", "/h"), 12345, Host{State: "/h/slatefs", Run: filepath.Join(os.TempDir(), "slatefs-12345"), Log: "/h/slatefs/log", Conf: "/h/slatefs/conf"}},
-		{env("HOME", "/h", "XDG_CONFIG_HOME", "/c", "SLATEFS_RUN_DIR", "/r"), 12345, Host{State: "/h/.local/state/slatefs", Run: "/r", Log: "/h/.local/state/slatefs/log", Conf: "/c/slatefs"}},
+		{
+			env("SLATEFS_STATE_DIR", "/s", "SLATEFS_CONF_DIR", "/c"), 0,
+			Host{State: "/s", Run: "/run/slatefs", Log: "/s/log", Conf: "/c"},
+		},
+		{env("HOME", "/h", "XDG_RUNTIME_DIR", "/x"), 12345, Host{
+			State: "/h/.local/state/slatefs", Run: "/x/slatefs",
+			Log: "/h/.local/state/slatefs/log", Conf: "/h/.config/slatefs",
+		}},
+		{env("XDG_STATE_HOME", "/h"), 12345, Host{
+			State: "/h/slatefs", Run: filepath.Join(os.TempDir(), "slatefs-12345"),
+			Log: "/h/slatefs/log", Conf: "/h/slatefs/conf",
+		}},
+		{
+			env("HOME", "/h", "XDG_CONFIG_HOME", "/c", "SLATEFS_RUN_DIR", "/r"), 12345,
+			Host{State: "/h/.local/state/slatefs", Run: "/r", Log: "/h/.local/state/slatefs/log", Conf: "/c/slatefs"},
+		},
 	} {
 		if got, err := New(c.env, c.uid); err != nil || !reflect.DeepEqual(got, c.want) {
 			t.Errorf("host is %+v, %v, want %+v", got, err, c.want)

@@ -34,7 +34,8 @@ func (h Host) Named(name string) (Known, error) {
 	}
 	switch len(list) {
 	case 0:
-		return Known{}, show.Hinted(fmt.Errorf("%s: %w", name, ErrUnknown), "slatefs pool list shows the known ones; a path starts with / or ./")
+		return Known{}, show.Hinted(fmt.Errorf("%s: %w", name, ErrUnknown),
+			"slatefs pool list shows the known ones; a path starts with / or ./")
 	case 1:
 		return list[0], nil
 	}

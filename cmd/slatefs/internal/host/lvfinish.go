@@ -139,7 +139,8 @@ func (h Host) RefuseUnfinished(ctx context.Context, f *Finder, ref PoolRef) erro
 	case i < 0 || pools[i].Intent == "":
 		return nil
 	case h.unfinished(pools[i]):
-		return errors.Join(fmt.Errorf("pool %s on %s: a pool create or destroy did not come to its end", pools[i].Name, n), h.finishLV(ctx, pools[i]))
+		return errors.Join(fmt.Errorf("pool %s on %s: a pool create or destroy did not come to its end", pools[i].Name, n),
+			h.finishLV(ctx, pools[i]))
 	}
 	return fmt.Errorf("pool %s on %s: is being made or destroyed just now, here or on another host", pools[i].Name, n)
 }

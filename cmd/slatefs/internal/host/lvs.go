@@ -65,8 +65,8 @@ func lvPoolOf(v lvm.Volume, g lvm.Group) (p LVPool, ok bool) {
 	return p, ok
 }
 
-// LVPools lists the pools on the named volume groups, or on all that this host sees. Without lvm2, and for users who may not ask it,
-// there are none. With an error those that were found are listed all the same: others may be missing.
+// LVPools lists the pools on the named volume groups, or on all that this host sees. Without lvm2, and for users who may not
+// ask it, there are none. With an error those that were found are listed all the same: others may be missing.
 func LVPools(ctx context.Context, names ...string) (pools []LVPool, err error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -122,7 +122,8 @@ func LVArgument(arg string) (lvm.Name, bool) {
 		if _, err := os.Stat(arg); err == nil {
 			return lvm.OfDevice(arg)
 		}
-		if !strings.HasPrefix(arg, "/dev/") || strings.HasPrefix(arg, "/dev/mapper/") || !mayBeGroup(filepath.Dir(filepath.Clean(arg))) {
+		if !strings.HasPrefix(arg, "/dev/") || strings.HasPrefix(arg, "/dev/mapper/") ||
+			!mayBeGroup(filepath.Dir(filepath.Clean(arg))) {
 			return lvm.Name{}, false
 		}
 	}

@@ -25,9 +25,11 @@ var ErrOtherPool = errors.New("nothing was done")
 
 // Reach opens the device of a pool that is not mounted. On return the pool that ref means lies on it, or, as far as can be
 // told, what is left of that pool. A ref without a UUID means what lies there, whatever that is. release closes the device,
-// and takes away the logical volume if it is there for this command; always: in any case. On an error there is nothing to release;
-// errors are ErrOtherPool, ErrInUse, or the device's.
-func (h Host) Reach(ctx context.Context, ref PoolRef, o blockdev.Options, always bool) (dev *blockdev.File, release func() error, err error) {
+// and takes away the logical volume if it is there for this command; always: in any case. On an error there is nothing to
+// release; errors are ErrOtherPool, ErrInUse, or the device's.
+func (h Host) Reach(ctx context.Context, ref PoolRef, o blockdev.Options, always bool) (
+	dev *blockdev.File, release func() error, err error,
+) {
 	undo, err := Activate(ctx, ref.Device, always)
 	if err != nil {
 		return nil, nil, err
@@ -54,11 +56,14 @@ func (r PoolRef) lies(dev *blockdev.File) error {
 	case errors.Is(err, super.ErrNotPool):
 		there = "no pool"
 	case err != nil:
-		return show.Hinted(fmt.Errorf("pool %s %s is expected on %s, and whether it lies there cannot be told: %w", r.Name, Paren(r.UUID), dev.Path(), err),
+		return show.Hinted(fmt.Errorf("pool %s %s is expected on %s, and whether it lies there cannot be told: %w",
+			r.Name, Paren(r.UUID), dev.Path(), err),
 			"a path means what lies there, as %s", dev.Path())
 	}
-	return show.Hinted(fmt.Errorf("pool %s %s is expected on %s, and %s lies there: %w", r.Name, Paren(r.UUID), dev.Path(), there, ErrOtherPool),
-		"slatefs pool import -d %s finds pools that were moved, slatefs pool forget %v forgets this one; a path means what lies there", filepath.Dir(dev.Path()), r.UUID)
+	return show.Hinted(fmt.Errorf("pool %s %s is expected on %s, and %s lies there: %w",
+		r.Name, Paren(r.UUID), dev.Path(), there, ErrOtherPool),
+		"slatefs pool import -d %s finds pools that were moved, slatefs pool forget %v forgets this one; a path means what lies there",
+		filepath.Dir(dev.Path()), r.UUID)
 }
 
 // CopyOf refuses a pool that another device of this host has already: one of the two is a copy, and which one is not for us
@@ -68,8 +73,10 @@ func (h Host) CopyOf(ctx context.Context, id uuid.UUID, device string) error {
 	if err != nil || k.Device == device || SameDevice(k.Device, device) || !h.StillThere(ctx, k) {
 		return nil // it was moved, or is new here
 	}
-	return show.Hinted(fmt.Errorf("pool %s %s lies on %s, and on %s too: one of them is a copy", k.Name, Paren(id), k.Device, device),
-		"slatefs pool reguid %s makes that a pool of its own; with --adopt it is the pool from now on, and %s the copy", device, k.Device)
+	return show.Hinted(fmt.Errorf("pool %s %s lies on %s, and on %s too: one of them is a copy",
+		k.Name, Paren(id), k.Device, device),
+		"slatefs pool reguid %s makes that a pool of its own; with --adopt it is the pool from now on, and %s the copy",
+		device, k.Device)
 }
 
 // StillThere tells whether a known pool may be where it was. Only what surely is not says no.
@@ -90,12 +97,13 @@ func (h Host) StillThere(ctx context.Context, k Known) bool {
 	return true
 }
 
-// Remember makes a pool known as what lies on its device. What else was known to lie there is gone, and that is told. Other places
-// are not looked at: one may be on a file system that does not answer.
+// Remember makes a pool known as what lies on its device. What else was known to lie there is gone, and that is told. Other
+// places are not looked at: one may be on a file system that does not answer.
 func (h Host) Remember(k Known) error {
 	for _, other := range h.KnownPools() {
 		if other.UUID != k.UUID && other.Device == k.Device {
-			h.Warn("pool %s %v, which was known to lie on %s, is forgotten: pool %s lies there", other.Name, Paren(other.UUID), other.Device, k.Name)
+			h.Warn("pool %s %v, which was known to lie on %s, is forgotten: pool %s lies there",
+				other.Name, Paren(other.UUID), other.Device, k.Name)
 			if err := h.Forget(other.UUID); err != nil {
 				return err
 			}

@@ -22,6 +22,7 @@ type Known struct {
 	Dir    string    `json:"mountpoint"` // where it was mounted last; empty: never
 }
 
+// PoolDir is where the entries of the known pools lie, each named by the UUID.
 func (h Host) PoolDir() string { return filepath.Join(h.State, "pools") }
 
 // Register makes a pool known, or corrects what is known of it, durably. The file is replaced as a whole.

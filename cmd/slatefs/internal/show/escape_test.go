@@ -55,6 +55,9 @@ func TestEscape(t *testing.T) {
 	}
 }
 
+// unseen tells what a terminal would act on.
+func unseen(r rune) bool { return r != '\\' && r != '\ufffd' && hidden(r) }
+
 func FuzzEscape(f *testing.F) {
 	for _, s := range []string{"", "vm.raw", "caf\xe9", "\\", "\x00x", "\u202e", "a\\351", "\xff\xfe\n\t"} {
 		f.Add(s)
@@ -64,7 +67,7 @@ func FuzzEscape(f *testing.F) {
 		if back, err := Unescape(shown); err != nil || back != s {
 			t.Fatalf("%q is shown as %q, which is %q, %v", s, shown, back, err)
 		}
-		if strings.IndexFunc(strings.ReplaceAll(strings.ReplaceAll(shown, `\`, ""), "\ufffd", ""), hidden) >= 0 || !utf8.ValidString(shown) {
+		if strings.IndexFunc(shown, unseen) >= 0 || !utf8.ValidString(shown) {
 			t.Fatalf("%q is shown as %q", s, shown)
 		}
 		in := map[string]line{s: {Name: s, Clones: []string{s, "x", s}}}
@@ -77,7 +80,7 @@ func FuzzEscape(f *testing.F) {
 			t.Fatalf("%+v went as %s and came as %+v, %v", in, b, out, err)
 		}
 		public, err := PublicJSON(line{Name: s, Clones: []string{s, "x"}})
-		if err != nil || !json.Valid(public) || strings.IndexFunc(string(public), func(r rune) bool { return r != '\\' && r != '\ufffd' && hidden(r) }) >= 0 {
+		if err != nil || !json.Valid(public) || strings.IndexFunc(string(public), unseen) >= 0 {
 			t.Fatalf("%q: %q, %v", s, public, err)
 		}
 		if got := nameOf(t, public); got != s {
@@ -107,8 +110,11 @@ func TestPublicJSON(t *testing.T) {
 		want string
 	}{
 		{prop{Name: "/lab/Zürich\n<\\>", Property: "quota"}, `{"name":"/lab/Zürich\n<\\>","property":"quota","value":"","source":""}`},
-		{prop{Name: "/lab/caf\xe9"}, `{"name":"/lab/caf\\351","name_bytes":"` + base64.StdEncoding.EncodeToString([]byte("/lab/caf\xe9")) +
-			`","property":"","value":"","source":""}`},
+		{
+			prop{Name: "/lab/caf\xe9"},
+			`{"name":"/lab/caf\\351","name_bytes":"` + base64.StdEncoding.EncodeToString([]byte("/lab/caf\xe9")) +
+				`","property":"","value":"","source":""}`,
+		},
 		{prop{Name: "\u009b\u202e\U000e0001"}, `{"name":"\u009b\u202e\udb40\udc01","property":"","value":"","source":""}`},
 		{map[string]any{"rows": []any{1.5, nil, true, "x"}}, `{"rows":[1.5,null,true,"x"]}`},
 		{map[string][]string{"clones": {"x", "\xff"}}, `{"clones":["x","\\377"],"clones_bytes":[null,"/w=="]}`},

@@ -7,8 +7,8 @@ import (
 
 func TestParseDuration(t *testing.T) {
 	for text, want := range map[string]time.Duration{
-		"90s": 90 * time.Second, "1h30m": 90 * time.Minute, "1d": 24 * time.Hour, "1.5d": 36 * time.Hour, "2w": 14 * 24 * time.Hour, "0": 0,
-		"": -1, "d": -1, "-1d": -1, "1x": -1, "1e99d": -1, "NaNd": -1, "1 d": -1, "infw": -1,
+		"90s": 90 * time.Second, "1h30m": 90 * time.Minute, "1d": 24 * time.Hour, "1.5d": 36 * time.Hour, "2w": 14 * 24 * time.Hour,
+		"0": 0, "": -1, "d": -1, "-1d": -1, "1x": -1, "1e99d": -1, "NaNd": -1, "1 d": -1, "infw": -1,
 	} {
 		if got, err := ParseDuration(text); (err != nil) != (want < 0) || err == nil && got != want {
 			t.Errorf("%q is %v, %v", text, got, err)
