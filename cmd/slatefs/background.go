@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -26,26 +27,26 @@ type readyMessage struct {
 
 // startBackground starts this program again as the daemon, and returns when the pool is mounted, or with the daemon's
 // error.
-func (a *app) startBackground(ctx context.Context, c mountConfig, opts []string) error {
+func (a *app) startBackground(ctx context.Context, c daemon.Config, opts []string) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = r.Close() }() //nolint:errcheck // read to its end, or of no more use
 	args := []string{"mount", "--foreground", "--ready-fd=3"}
-	if c.take {
+	if c.TakeOver {
 		args = append(args, "--take-over")
 	}
-	if c.adopt {
+	if c.Adopt {
 		args = append(args, "--adopt")
 	}
-	if c.pool.UUID != uuid.Nil {
-		args = append(args, "--expect="+c.pool.UUID.String())
+	if c.Pool.UUID != uuid.Nil {
+		args = append(args, "--expect="+c.Pool.UUID.String())
 	}
 	if len(opts) > 0 {
 		args = append(args, "-o", strings.Join(opts, ","))
 	}
-	cmd := exec.Command("/proc/self/exe", append(args, "--", c.pool.Device, c.dir)...)
+	cmd := exec.Command("/proc/self/exe", append(args, "--", c.Pool.Device, c.Dir)...)
 	cmd.Args[0] = "slatefs"
 	cmd.Stderr = os.Stderr // until the log is open
 	cmd.ExtraFiles = []*os.File{w}
@@ -82,9 +83,9 @@ func notEOF(err error) error {
 
 // serveBackground is the daemon in the background. Its log is a file from the start; so are stdout and stderr before
 // the parent is told anything, for who waits for the end of its pipes must not wait for us.
-func (a *app) serveBackground(ctx context.Context, c mountConfig, ready *os.File) error {
+func (a *app) serveBackground(ctx context.Context, c daemon.Config, ready *os.File) error {
 	d, log, err := a.startLogged(&c)
-	defer log.flush()
+	defer log.Flush()
 	var m readyMessage
 	if err != nil {
 		m.Error = control.ErrorOf(err)
@@ -94,34 +95,34 @@ func (a *app) serveBackground(ctx context.Context, c mountConfig, ready *os.File
 		_, jsonErr = ready.Write(append(line, '\n'))
 	}
 	if err := errors.Join(jsonErr, ready.Close()); err != nil && d != nil {
-		d.log.Warn("the process that started the daemon is gone", "error", err)
+		logger(log, c.Debug).Warn("the process that started the daemon is gone", "error", err)
 	}
 	if err != nil {
 		return show.ErrQuiet // the parent prints it
 	}
-	return d.serve(ctx)
+	return d.Serve(ctx)
 }
 
 // startLogged opens the log and starts the daemon. The log is to be flushed, also on error.
-func (a *app) startLogged(c *mountConfig) (d *daemon, log *lateLog, err error) {
+func (a *app) startLogged(c *daemon.Config) (d *daemon.Daemon, log *daemon.LateLog, err error) {
 	pools, _ := a.host.Pools() // the command that started the daemon has told
-	c.opts.log = a.host.LogPath(c.pool.Device, pools)
-	f, err := openLog(c.opts.log)
+	c.Log = a.host.LogPath(c.Pool.Device, pools)
+	f, err := openLog(c.Log)
 	if err != nil {
 		// A log keeps nobody from his pool.
 		a.warnOnce("the daemon has no log: %v", err)
-		c.opts.log = os.DevNull
+		c.Log = os.DevNull
 		if f, err = os.OpenFile(os.DevNull, os.O_WRONLY, 0); err != nil {
-			return nil, newLateLog(io.Discard), err
+			return nil, daemon.NewLateLog(io.Discard), err
 		}
 	}
-	log = newLateLog(f)
-	if d, err = a.startDaemon(*c, c.opts.logger(log)); err != nil {
+	log = daemon.NewLateLog(f)
+	if d, err = daemon.Start(*c, logger(log, c.Debug)); err != nil {
 		return nil, log, err
 	}
 	for _, std := range []int{1, 2} { // panics go to the log as well
 		if err := unix.Dup2(int(f.Fd()), std); err != nil {
-			return nil, log, errors.Join(fmt.Errorf("log: %w", err), d.close())
+			return nil, log, errors.Join(fmt.Errorf("log: %w", err), d.Close())
 		}
 	}
 	return d, log, nil

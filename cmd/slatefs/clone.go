@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
 )
 
@@ -17,13 +16,13 @@ func (a *app) cloneCmd() *cobra.Command {
 		Long: `Makes a new volume that begins as a snapshot, or as a volume is now. Nothing is copied: the two share what neither has
 changed. NEWFILE lies in the same pool, and is promised nothing, whatever FILE is, unless -o says so.
 
-Properties for -o:` + propHelp(chain.OnVolume),
+Properties for -o:` + propHelp(control.OnVolume),
 		Example: `  slatefs clone /mnt/lab/vm.raw@clean /mnt/lab/test1.raw
   slatefs clone /mnt/lab/vm.raw /mnt/lab/now.raw    # no snapshot needed
   slatefs clone -o refreservation=auto /mnt/lab/vm.raw@clean /mnt/lab/test2.raw`,
 		Args: arguments(2, 2),
 		RunE: plain(func(ctx context.Context, args []string) error {
-			settings, err := parseSettings(props, chain.OnVolume)
+			settings, err := parseSettings(props, control.OnVolume)
 			if err != nil {
 				return err
 			}

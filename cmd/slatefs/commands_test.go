@@ -291,16 +291,3 @@ func TestBusy(t *testing.T) {
 	l.pool.ReleaseFile(a.Ino, true)
 	l.ok("destroy -r /lab/v")
 }
-
-func TestHoldersText(t *testing.T) {
-	if got := holdersText(nil, chain.ErrPerm); !strings.Contains(got, "unknown processes") {
-		t.Error(got)
-	}
-	if got := holdersText(nil, nil); !strings.Contains(got, "can't see") {
-		t.Error(got)
-	}
-	many := make([]fs.Holder, 13)
-	if got := holdersText(many, nil); !strings.HasSuffix(got, "3 more") {
-		t.Error(got)
-	}
-}

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
@@ -24,7 +23,7 @@ func (a *app) createCmd() *cobra.Command {
 		Long: `Makes volumes of a size. They read as zeros and take no space until they are written.
 truncate(1), qemu-img create and cp make volumes as well.
 
-Properties for -o:` + propHelp(chain.OnVolume),
+Properties for -o:` + propHelp(control.OnVolume),
 		Example: `  slatefs create --size 20G /mnt/lab/vm.raw
   slatefs create -o refreservation=auto --size 20G /mnt/lab/db.raw   # never sees "no space left"
   slatefs create --size 4g /mnt/lab/a.raw /mnt/lab/b.raw
@@ -34,7 +33,7 @@ Properties for -o:` + propHelp(chain.OnVolume),
 			if !sz.Given {
 				return show.Usagef("create: --size is missing, as in --size 20G")
 			}
-			settings, err := parseSettings(props, chain.OnVolume)
+			settings, err := parseSettings(props, control.OnVolume)
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs/mounts"
 )
@@ -71,20 +72,20 @@ func TestDaemon(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := l.app.startDaemon(c, slog.New(slog.DiscardHandler))
+		d, err := daemon.Start(c, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		done := make(chan error, 1)
-		go func() { done <- d.serve(ctx) }()
+		go func() { done <- d.Serve(ctx) }()
 		l.ok("create --size 1M " + mnt + "/v")
 		l.ok("destroy --wait " + mnt + "/v")
 		if out := l.ok("pool status lab"); !strings.Contains(out, "mountpoint: "+mnt) {
 			t.Errorf("status:\n%s", out)
 		}
-		if _, err := l.app.startDaemon(c, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "is mounted on "+mnt) {
+		if _, err := daemon.Start(c, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "is mounted on "+mnt) {
 			t.Errorf("second daemon: %v", err)
 		}
 		if wait == "signal" {

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -74,11 +74,13 @@ func (a *app) auditOffline(ctx context.Context, ref host.PoolRef) (info control.
 	}
 	defer func() { err = errors.Join(err, close()) }()
 	var at progressMark
-	r, err := slowly(ctx, a, "audit", at.get, func(ctx context.Context) (*chain.AuditReport, error) { return p.Audit(ctx, at.set) })
-	if err != nil {
-		return info, err
-	}
-	return auditInfoOf(p.Name(), r), nil
+	return slowly(ctx, a, "audit", at.get, func(ctx context.Context) (control.AuditInfo, error) {
+		r, err := p.Audit(ctx, at.set)
+		if err != nil {
+			return control.AuditInfo{}, err
+		}
+		return daemon.AuditInfoOf(p.Name(), r), nil
+	})
 }
 
 // auditOnline lets the daemon do it, which tells how far it is.

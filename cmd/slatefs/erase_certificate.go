@@ -186,7 +186,7 @@ func (c *certificate) text() string {
 	}
 	for _, j := range c.Open {
 		b.WriteString(show.Printable("\njob %d            open: %s\nvolume           %s\nfreed            %s at %s, by %s\nqueued           %s, failed %s\n",
-			j.ID, j.State, subject(j.Volume, j.Layer), exactly(j.Freed), j.Since.Format(time.RFC3339), quoteNone(j.Who), exactly(j.Dirty), exactly(j.Failed)))
+			j.ID, j.State, control.Subject(j.Volume, j.Layer), exactly(j.Freed), j.Since.Format(time.RFC3339), quoteNone(j.Who), exactly(j.Dirty), exactly(j.Failed)))
 	}
 	return b.String()
 }

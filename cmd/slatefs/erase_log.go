@@ -71,7 +71,7 @@ func (a *app) eraseLog(ctx context.Context, pool string, f eraseLogFlags) error 
 			note = strings.TrimPrefix(note+", not called erased", ", ")
 		}
 		rows[i] = []string{
-			id, f.Time(r.Ended()), f.Size(r.Freed), f.Size(r.Erased), f.Size(r.Kept), note, r.Who, r.Reason, subject(r.Volume, r.Snapshot),
+			id, f.Time(r.Ended()), f.Size(r.Freed), f.Size(r.Erased), f.Size(r.Kept), note, r.Who, r.Reason, control.Subject(r.Volume, r.Snapshot),
 		}
 	}
 	return f.Table(a.stdout, show.Columns("ID ENDED >FREED >ZEROED >KEPT METHOD WHO REASON VOLUME"), rows)

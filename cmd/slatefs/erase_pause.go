@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
 )
 
@@ -32,7 +31,7 @@ one zeroed: nothing is handed out that is not zero.`,
 		if err != nil {
 			return err
 		}
-		set := control.SetArgs{Object: control.Object{Path: "/", Arg: args[0]}, Settings: []control.Setting{{Name: chain.PropPaused, Value: value}}}
+		set := control.SetArgs{Object: control.Object{Path: "/", Arg: args[0]}, Settings: []control.Setting{{Name: control.PropPaused, Value: value}}}
 		_, err = control.Set.Call(ctx, l, set)
 		return err
 	})

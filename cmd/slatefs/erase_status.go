@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"slatefs/chain/blockdev"
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -80,7 +79,7 @@ func eraseSummary(info control.EraseInfo, f show.Format, now time.Time) string {
 	left := info.Dirty + info.Freeing - info.Unsched
 	s := fmt.Sprintf("pool %s: ", info.Pool)
 	what := "to erase"
-	if info.Method == blockdev.Release.String() {
+	if info.Method == control.MethodRelease {
 		what = "to release, which is not to erase"
 	}
 	switch {
@@ -122,12 +121,4 @@ func methodWords(info control.EraseInfo) string {
 		return info.Method
 	}
 	return fmt.Sprintf("%s (%s is set)", info.Method, info.MethodSet)
-}
-
-// subject names what a job erases.
-func subject(volume, layer string) string {
-	if layer == "" {
-		return volume
-	}
-	return volume + "@" + layer
 }

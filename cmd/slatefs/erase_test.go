@@ -86,33 +86,6 @@ func TestEraseProperties(t *testing.T) {
 	}
 }
 
-// TestPauseIsKept: a pause and all that is set come again with the pool, and hold for what an eraser is made with.
-func TestPauseIsKept(t *testing.T) {
-	l := newLab(t)
-	l.ok("erase pause lab")
-	l.ok("set erase_throughput=7M erase_reserve=1M erase_idle_throughput=9M erase_method=overwrite erase_verify=full erase_window=01:00-05:00 lab")
-	disk := l.disk.Clone()
-	p, err := chain.Open(disk, chain.Options{Now: time.Now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	set, err := eraseSettingsOf(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := erase.New(disk, logged{Pool: p}, erase.Config{Clock: erase.NewClock(time.Now)})
-	if err := errors.Join(err, set.apply(e, func(err error) { t.Error(err) })); err != nil {
-		t.Fatal(err)
-	}
-	if s := e.Stats(); !s.Paused || s.Rate != 7<<20 || s.Method != blockdev.Overwrite || s.Verify != blockdev.VerifyFull || s.Window.String() != "01:00-05:00" {
-		t.Errorf("%+v", s)
-	}
-	if set.reserve != 1<<20 || set.idle != 9<<20 {
-		t.Errorf("%+v", set)
-	}
-}
-
 func TestEraseStatusTable(t *testing.T) {
 	l := newLab(t)
 	l.ok("erase pause lab")
@@ -254,7 +227,7 @@ func TestWindowsAgree(t *testing.T) {
 		"none", "01:00-05:00", "22:30-04:15", "18:00-24:00", "00:00-24:00", "01:00-01:00", "1:00-5:00", "24:00-05:00", "25:00-26:00", "01:60-02:00",
 		"01:00-05:00 ", "-1:00-05:00", "", "01:00",
 	} {
-		kept, keptErr := p.Parse(text, chain.OnPool)
+		kept, keptErr := p.Parse(text, control.OnPool)
 		w, err := erase.ParseWindow(text, time.UTC)
 		if (keptErr == nil) != (err == nil) || err == nil && w.String() != kept {
 			t.Errorf("%q: kept as %q, %v; read as %v, %v", text, kept, keptErr, w, err)

@@ -88,16 +88,4 @@ func TestFindReadings(t *testing.T) {
 		t.Errorf("snapshots: %q", out)
 	}
 	l.refused(show.ExitFailed, "/lab/d@x/w: not found", "destroy /lab/d@x/w")
-	s := &service{pool: l.pool}
-	for _, o := range []control.Object{{Path: "d/v@"}, {Path: "@"}, {Path: "@x"}, {Path: ".snap/@"}, {Path: ".snap"}, {Path: "no/v@x"}} {
-		if a, snap, err := s.find(o, either); err == nil && snap != "" && a.Ino == 0 {
-			t.Errorf("%q means %q of nothing", o.Path, snap)
-		}
-	}
-	if _, _, err := s.find(control.Object{Path: ".snap/v@s"}, either); err == nil {
-		t.Error("a snapshot of nothing was found")
-	}
-	if _, snap, err := s.find(control.Object{Path: "d/.snap/v@x"}, either); err != nil || snap != "x" {
-		t.Errorf("%q, %v", snap, err)
-	}
 }

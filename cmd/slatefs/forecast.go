@@ -5,17 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/show"
 )
-
-// forecastOf turns a forecast of the pool into what is shown, or into the refusal.
-func forecastOf(f chain.Forecast) ([]string, error) {
-	if f.Err != nil {
-		return nil, f.Err
-	}
-	return []string{f.String()}, nil
-}
 
 // dryFlag adds -n.
 func dryFlag(cmd *cobra.Command, dry *bool) {

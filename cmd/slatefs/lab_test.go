@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
@@ -38,7 +40,7 @@ type lab struct {
 	pool *chain.Pool
 	view *fakeView
 	live host.Live
-	own  *settings
+	own  *daemon.Settings
 	disk *devtest.Disk
 }
 
@@ -105,20 +107,20 @@ func newLab(t *testing.T) *lab {
 func (l *lab) serve(h host.Host) {
 	t := l.t
 	words := chain.How{Program: "slatefs test", Device: "lab.pool (ino-1)"}
-	eraser, err := erase.New(l.disk, logged{l.pool, words}, erase.Config{Rate: 0, Method: blockdev.Overwrite, Clock: erase.NewClock(time.Now)})
+	eraser, err := erase.New(l.disk, daemon.Logged{Pool: l.pool, Words: words}, erase.Config{Rate: 0, Method: blockdev.Overwrite, Clock: erase.NewClock(time.Now)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.pool.SetZeroNow(eraser.Now)
-	if l.own, err = readSettings(h, uuid.UUID{9}); err != nil {
+	if l.own, err = daemon.ReadSettings(h, uuid.UUID{9}); err != nil {
 		t.Fatal(err)
 	}
-	s := &service{pool: l.pool, own: l.own, eraser: eraser, view: l.view, log: slog.New(slog.DiscardHandler), dir: "/lab", now: l.app.now, dev: l.disk}
-	srv := control.NewServer(s.log)
-	s.handleAll(srv)
+	s := &daemon.Service{Pool: l.pool, Own: l.own, Eraser: eraser, View: l.view, Log: slog.New(slog.DiscardHandler), Dir: "/lab", Now: l.app.now, Dev: l.disk}
+	srv := control.NewServer(s.Log)
+	s.HandleAll(srv)
 	l.live = host.Live{UUID: uuid.UUID{9}, Name: "lab", Device: "/nowhere/lab.pool", Dir: "/lab", MountDev: "0:99", PID: 4711, Socket: h.SocketPath(uuid.UUID{9})}
 	control.Handle(srv, control.Info, func(context.Context, control.Peer, control.None) (control.PoolInfo, error) {
-		return control.PoolInfo{Live: l.live, Usage: usageOf(l.pool.Usage())}, nil
+		return control.PoolInfo{Live: l.live, Usage: daemon.UsageOf(l.pool.Usage())}, nil
 	})
 	lock, err := h.LockPool(uuid.UUID{9})
 	if err != nil {
@@ -134,16 +136,25 @@ func (l *lab) serve(h host.Host) {
 		cancel()
 		return control.UmountResult{}, nil
 	})
+	var stops []func() error
+	run := func(fn func(context.Context) error) {
+		own, cancel := context.WithCancel(context.Background())
+		over := make(chan error, 1)
+		go func() { over <- fn(own) }()
+		stops = append(stops, func() error {
+			cancel()
+			return <-over
+		})
+	}
+	run(l.pool.Run)
+	run(eraser.Run)
+	run(srv.Serve)
 	go func() {
-		end := part{"end", func(own context.Context) error {
-			select {
-			case <-ctx.Done():
-				return errOver
-			case <-own.Done():
-				return nil
-			}
-		}}
-		err := supervise(ctx, []part{{"pool", l.pool.Run}, {"eraser", eraser.Run}, end, {"control", srv.Serve}})
+		<-ctx.Done()
+		var err error
+		for _, stop := range slices.Backward(stops) {
+			err = errors.Join(err, stop())
+		}
 		done <- errors.Join(err, l.pool.Close(), lock.Release())
 	}()
 	t.Cleanup(func() {

@@ -5,16 +5,18 @@
 //
 //   - One daemon per pool. It has the exclusive lock on the open file that does the I/O, and a lock file named by the
 //     pool's UUID, so that the same pool by another name, or through a loop device, is refused as well (internal/host).
-//   - A daemon starts as a whole or not at all, and ends with its mount, in reverse order of its start (supervise.go). Nothing
-//     else ends it: what works for the mount is started again when it fails (helper.go), and neither hangups, nor soft limits,
-//     nor a log that can't be written to (latelog.go), nor what it calls outside (outside.go) end or hold it.
+//   - A daemon starts as a whole or not at all, and ends with its mount, in reverse order of its start (internal/daemon). Nothing
+//     else ends it: what works for the mount is started again when it fails, and neither hangups, nor soft limits, nor a log that
+//     can't be written to, nor what it calls outside end or hold it.
 //   - The control socket lies in a directory that nobody else may enter, made before the socket is bound, and takes
-//     root and the daemon's own user only (control.go).
+//     root and the daemon's own user only (internal/control).
 //   - Commands never touch a file below a mount: a path is matched against the mount table and resolved by the daemon
 //     (internal/host). Nor does the daemon, which would wait for itself.
 //   - A pool's name means its UUID: what lies on a device is compared before anything is done to it (internal/host).
 //   - Names and paths are bytes: taken as typed, kept exactly and escaped once, where they are shown (internal/show).
-//   - Nothing that a pool says is run, or opened as a path, on the host (settings.go).
+//   - Nothing that a pool says is run, or opened as a path, on the host (internal/daemon).
+//   - A command is one file. It asks a daemon, and prints; only those that work on a device without one know the engine, and are
+//     named in .golangci.yml.
 //   - Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 refused or failed, 2 usage.
 package main
 

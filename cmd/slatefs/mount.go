@@ -12,7 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -25,18 +25,6 @@ const (
 
 // defaultCache is the cache of metadata pages, in bytes.
 const defaultCache = 64 << 20
-
-// mountOptions are those of -o.
-type mountOptions struct {
-	allowOther bool
-	debug      bool
-	readOnly   bool
-	nonEmpty   bool
-	cache      int64 // bytes
-	transport  string
-	verify     *blockdev.Verify // nil: as the pool has it
-	log        string           // file; empty: stderr
-}
 
 // takeOverText is what must be true before a pool is taken from its host; nothing here can find it out.
 const takeOverText = `the pool is taken over. What held it must not write any more: the host is off, or fenced by the cluster or the storage.
@@ -90,8 +78,8 @@ func (a *app) mountCmd() *cobra.Command {
 			if err := a.expect(&c, expect); err != nil {
 				return err
 			}
-			c.adopt = adopt
-			if c.take = take; take && ready == 0 {
+			c.Adopt = adopt
+			if c.TakeOver = take; take && ready == 0 {
 				if err := a.note(takeOverText); err != nil {
 					return err
 				}
@@ -114,15 +102,15 @@ func (a *app) mountCmd() *cobra.Command {
 }
 
 // expect makes a daemon in the background serve the pool that its parent has looked up, and no other.
-func (a *app) expect(c *mountConfig, id string) (err error) {
+func (a *app) expect(c *daemon.Config, id string) (err error) {
 	if id == "" {
 		return nil
 	}
-	if c.pool.UUID, err = uuid.Parse(id); err != nil {
+	if c.Pool.UUID, err = uuid.Parse(id); err != nil {
 		return err
 	}
-	if k, err := a.host.KnownAs(c.pool.UUID); err == nil {
-		c.pool.Name = k.Name
+	if k, err := a.host.KnownAs(c.Pool.UUID); err == nil {
+		c.Pool.Name = k.Name
 	}
 	return nil
 }
@@ -135,8 +123,9 @@ func mustHide(cmd *cobra.Command, flag string) {
 }
 
 // mountConfig finds the pool and parses the options.
-func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) (c mountConfig, err error) {
-	if c.opts, err = parseMountOptions(opts); err != nil {
+func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) (c daemon.Config, err error) {
+	c.Host, c.Now = a.host, a.now
+	if c.Options, err = parseMountOptions(opts); err != nil {
 		return c, err
 	}
 	f, err := a.finder()
@@ -153,40 +142,39 @@ func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) 
 	if err := a.host.RefuseUnfinished(ctx, f, ref); err != nil {
 		return c, err
 	}
-	c.pool = ref
-	if c.pool.Device, err = filepath.Abs(ref.Device); err != nil {
+	c.Pool = ref
+	if c.Pool.Device, err = filepath.Abs(ref.Device); err != nil {
 		return c, err
 	}
-	c.dir, err = filepath.Abs(dir)
+	c.Dir, err = filepath.Abs(dir)
 	return c, err
 }
 
 // ignoredOptions mean nothing to a mount: they are for fstab, or what we do anyway.
 var ignoredOptions = []string{"defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "nosuid", "nodev", "dev", "suid", "exec"}
 
-func parseMountOptions(opts []string) (o mountOptions, err error) {
-	o = mountOptions{cache: defaultCache, transport: transportClassic}
+func parseMountOptions(opts []string) (o daemon.Options, err error) {
+	o.Cache = defaultCache
 	for _, opt := range opts {
 		key, val, _ := strings.Cut(opt, "=")
 		switch {
 		case opt == "allow_other":
-			o.allowOther = true
+			o.AllowOther = true
 		case opt == "debug":
-			o.debug = true
+			o.Debug = true
 		case opt == "ro", opt == "rw": // the last one counts
-			o.readOnly = opt == "ro"
+			o.ReadOnly = opt == "ro"
 		case opt == "nonempty":
-			o.nonEmpty = true
+			o.NonEmpty = true
 		case key == "cache":
-			if o.cache, err = show.ParseSize(val); err == nil && o.cache < 1<<20 {
+			if o.Cache, err = show.ParseSize(val); err == nil && o.Cache < 1<<20 {
 				err = show.Usagef("mount option %s: at least 1M", opt)
 			}
 		case key == "transport" && slices.Contains([]string{transportLoop, transportClassic}, val):
-			o.transport = val
+			o.Loop = val == transportLoop
 		case key == "verify":
-			v, bad := blockdev.ParseVerify(val)
-			if o.verify = &v; bad != nil {
-				err = show.Usagef("mount option verify: %v", bad)
+			if o.Verify, err = daemon.ParseVerify(val); err != nil {
+				err = show.Usagef("mount option verify: %v", err)
 			}
 		case slices.Contains(ignoredOptions, opt), strings.HasPrefix(opt, "x-"):
 		default:
@@ -200,26 +188,26 @@ func parseMountOptions(opts []string) (o mountOptions, err error) {
 }
 
 // serveForeground is the daemon: it tells the parent, if there is one, that the pool is mounted, and serves it.
-func (a *app) serveForeground(ctx context.Context, c mountConfig, readyFD int) error {
-	if err := harden(c.opts.cache); err != nil {
+func (a *app) serveForeground(ctx context.Context, c daemon.Config, readyFD int) error {
+	if err := daemon.Harden(c.Cache); err != nil {
 		return err
 	}
 	if readyFD != 0 {
 		return a.serveBackground(ctx, c, os.NewFile(uintptr(readyFD), "ready"))
 	}
-	log := newLateLog(a.stderr)
-	defer log.flush()
-	d, err := a.startDaemon(c, c.opts.logger(log))
+	log := daemon.NewLateLog(a.stderr)
+	defer log.Flush()
+	d, err := daemon.Start(c, logger(log, c.Debug))
 	if err != nil {
 		return err
 	}
-	return d.serve(ctx)
+	return d.Serve(ctx)
 }
 
 // logger writes a daemon's log.
-func (o mountOptions) logger(w io.Writer) *slog.Logger {
+func logger(w io.Writer, debug bool) *slog.Logger {
 	level := slog.LevelInfo
-	if o.debug {
+	if debug {
 		level = slog.LevelDebug
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))

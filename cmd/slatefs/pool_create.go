@@ -14,6 +14,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -115,7 +116,7 @@ func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFla
 	if err != nil {
 		return n, err
 	}
-	n.ofHost, n.settings = splitSettings(settings)
+	n.ofHost, n.settings = daemon.SplitSettings(settings)
 	if isLV {
 		n.device = lv.Path()
 		return n, errors.Join(a.planLV(ctx, &n, lv, f), a.nameFree(ctx, name, n.device))
@@ -181,11 +182,11 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 	if err != nil {
 		return err
 	}
-	own, err := readSettings(a.host, id)
+	own, err := daemon.ReadSettings(a.host, id)
 	if err != nil {
 		return err
 	}
-	undo, err := own.change(n.ofHost)
+	undo, err := own.Change(n.ofHost)
 	if err != nil {
 		return err
 	}

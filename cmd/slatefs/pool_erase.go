@@ -9,6 +9,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/super"
+	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 )
@@ -84,11 +85,11 @@ type leftovers struct {
 
 // leftBy lists what a pool that is opened read-only left.
 func leftBy(p *chain.Pool) (l leftovers, err error) {
-	set, err := eraseSettingsOf(p)
+	set, err := daemon.EraseSettingsOf(p)
 	if err != nil {
 		return l, err
 	}
-	if l.method = set.method; !l.method.Erases() {
+	if l.method = set.Method; !l.method.Erases() {
 		l.method = blockdev.Auto
 	}
 	l.guest, l.meta, err = p.Used()

@@ -2,17 +2,13 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"slatefs/chain"
-	"slatefs/chain/blockdev"
 	"slatefs/cmd/slatefs/internal/control"
-	"slatefs/cmd/slatefs/internal/host"
+	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -40,13 +36,13 @@ func (a *app) poolExtendCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if n%chain.BlockSize != 0 || n == 0 {
-					return show.Usagef("size %s: must be a multiple of %s", args[1], show.FormatSize(chain.BlockSize))
+				if n%control.BlockSize != 0 || n == 0 {
+					return show.Usagef("size %s: must be a multiple of %s", args[1], show.FormatSize(control.BlockSize))
 				}
 				e = control.ExtendArgs{Size: n, More: more}
 			}
-			return resizePool(ctx, a, args[0], control.Extend, e, func(ctx context.Context, g *grower) (r control.PoolSize, err error) {
-				return g.extendOp(ctx, control.Peer{}, e)
+			return resizePool(ctx, a, args[0], control.Extend, e, func(ctx context.Context, g *daemon.Grower) (r control.PoolSize, err error) {
+				return g.ExtendOp(ctx, control.Peer{}, e)
 			})
 		}),
 	}
@@ -69,8 +65,8 @@ to S, or as far as it goes. Nothing is moved for that; what is promised to volum
 				return show.Usagef("pool reduce: give --min or --size")
 			}
 			r := control.ReduceArgs{Least: least.Bytes}
-			return resizePool(ctx, a, args[0], control.Reduce, r, func(ctx context.Context, g *grower) (control.PoolSize, error) {
-				return g.reduceOp(ctx, control.Peer{}, r)
+			return resizePool(ctx, a, args[0], control.Reduce, r, func(ctx context.Context, g *daemon.Grower) (control.PoolSize, error) {
+				return g.ReduceOp(ctx, control.Peer{}, r)
 			})
 		}),
 	}
@@ -81,7 +77,7 @@ to S, or as far as it goes. Nothing is moved for that; what is promised to volum
 
 // resizePool changes the size of a pool: through its daemon, or, if it is not mounted, here.
 func resizePool[Args any](ctx context.Context, a *app, arg string, o control.Op[Args, control.PoolSize], args Args,
-	here func(context.Context, *grower) (control.PoolSize, error),
+	here func(context.Context, *daemon.Grower) (control.PoolSize, error),
 ) error {
 	f, err := a.finder()
 	if err != nil {
@@ -105,32 +101,4 @@ func resizePool[Args any](ctx context.Context, a *app, arg string, o control.Op[
 	}
 	_, err = fmt.Fprint(a.stdout, show.Printable("pool %s: %s, was %s\n", ref.Name, show.FormatSize(r.After), show.FormatSize(r.Before)))
 	return err
-}
-
-// resizeOffline opens a pool that is not mounted, as its daemon would, to change its size.
-func (a *app) resizeOffline(ctx context.Context, ref host.PoolRef, here func(context.Context, *grower) (control.PoolSize, error)) (r control.PoolSize, err error) {
-	dev, release, err := a.host.Reach(ctx, ref, blockdev.Options{}, false)
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, release()) }()
-	_, id, err := host.Identify(dev)
-	if err != nil {
-		return r, err
-	}
-	lock, err := a.host.LockPool(id)
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, lock.Release()) }()
-	me, err := a.host.AsHolder(a.now())
-	if err != nil {
-		return r, err
-	}
-	p, err := chain.Open(dev, chain.Options{Now: a.now, Host: me})
-	if err != nil {
-		return r, host.TakeOverHint(err, ref.Name)
-	}
-	r, err = here(ctx, newGrower(dev, p, slog.New(slog.DiscardHandler)))
-	return r, errors.Join(err, p.Close())
 }

@@ -11,6 +11,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 )
@@ -28,7 +29,7 @@ func mayLay(dev *blockdev.File, n newPool) error {
 	if err := bigEnough(dev.Size()); err != nil {
 		return fmt.Errorf("%s: %w", n.device, err)
 	}
-	if err := offered(dev, n.settings); err != nil {
+	if err := daemon.Offered(dev, n.settings); err != nil {
 		return fmt.Errorf("%s: %w", n.device, err)
 	}
 	return nil
@@ -48,7 +49,7 @@ func (a *app) layPool(ctx context.Context, dev poolDevice, n newPool, id uuid.UU
 		return err
 	}
 	r := chain.Req{Actor: "slatefs pool create"}
-	err = p.SetProps(r, chain.RootIno, ofEngine(n.settings)...)
+	err = p.SetProps(r, chain.RootIno, daemon.EngineSettings(n.settings)...)
 	if own && err == nil {
 		err = giveRoot(p, r, uint32(os.Geteuid()), uint32(os.Getegid()))
 	}
@@ -69,8 +70,8 @@ const eraseStep = 64 << 20
 
 // zeroPool erases all that is dirty, as fast as it goes, and shows progress. What can't be erased is an error.
 func (a *app) zeroPool(ctx context.Context, dev poolDevice, p *chain.Pool) (err error) {
-	words := chain.How{Program: "slatefs " + control.Version(), Device: deviceName(dev)}
-	e, err := erase.New(dev, logged{p, words}, erase.Config{Clock: erase.NewClock(a.now)})
+	words := chain.How{Program: "slatefs " + control.Version(), Device: daemon.DeviceName(dev)}
+	e, err := erase.New(dev, daemon.Logged{Pool: p, Words: words}, erase.Config{Clock: erase.NewClock(a.now)})
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
@@ -177,7 +176,7 @@ func unmountedState(device string, id uuid.UUID) string {
 	case errors.As(err, &failed) && failed.Op == "stat":
 		return stateMissing
 	}
-	if id != uuid.Nil && (err == nil && i.UUID != id || errors.Is(err, chain.ErrNotPool)) {
+	if id != uuid.Nil && (err == nil && i.UUID != id || errors.Is(err, control.ErrNotPool)) {
 		return stateReplaced
 	}
 	return stateUnmounted

@@ -10,8 +10,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -110,7 +110,7 @@ func (a *app) poolsNamed(ctx context.Context, args []string) (pools []poolState,
 // lookInto opens a pool that is not mounted. What the pool itself refuses is its state.
 func (a *app) lookInto(ctx context.Context, p *poolState) error {
 	pool, close, err := a.openOffline(ctx, host.PoolRef{Device: p.Device, UUID: p.UUID, Name: p.Name})
-	for _, known := range []error{host.ErrOtherPool, chain.ErrCorrupt, chain.ErrNotPool, chain.ErrVersion, chain.ErrFeature} {
+	for _, known := range []error{host.ErrOtherPool, control.ErrCorrupt, control.ErrNotPool, control.ErrVersion, control.ErrFeature} {
 		if errors.Is(err, known) {
 			p.Info = &control.PoolInfo{Failed: show.ErrorText(err)}
 			return nil
@@ -119,11 +119,9 @@ func (a *app) lookInto(ctx context.Context, p *poolState) error {
 	if err != nil {
 		return err
 	}
-	if i, err := chain.Identify(pool.Device()); err == nil && !i.Host.None() {
-		p.Host = i.Host.String()
-	}
+	p.Host = heldBy(pool)
 	p.Name, p.UUID = pool.Name(), pool.UUID()
-	p.Info = &control.PoolInfo{Usage: usageOf(pool.Usage())}
+	p.Info = &control.PoolInfo{Usage: daemon.UsageOf(pool.Usage())}
 	return close()
 }
 

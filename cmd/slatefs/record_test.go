@@ -1,17 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"go.uber.org/atomic"
 
 	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
@@ -128,68 +123,5 @@ func TestEraseLogFilters(t *testing.T) {
 		}
 	}
 	l.refused(show.ExitUsage, "want a date", "erase log --since yesterday lab")
-}
-
-// Each record goes to the system journal, and what leaves the log to the file that is named.
-func TestRecorder(t *testing.T) {
-	l := newLab(t)
-	var texts []string
-	fields := map[string]string{}
-	r := &recorder{pool: l.pool, log: slog.New(slog.DiscardHandler), send: func(text string, f map[string]string) error {
-		texts, fields = append(texts, text), f
-		return errors.New("full")
-	}}
-	l.ok("create --size 1M /lab/a")
-	l.write("a", 0, 4, 1)
-	l.ok("destroy --wait /lab/a")
-	r.flush()
-	r.flush()
-	if len(texts) != 1 || texts[0] != "pool lab: volume destroyed of a: freed 16K, zeroed 16K" {
-		t.Errorf("%q", texts)
-	}
-	var e control.EraseRecord
-	if err := json.Unmarshal([]byte(fields["SLATEFS_ERASE"]), &e); err != nil || e.Erased != 16<<10 || fields["SLATEFS_VOLUME"] != e.VolumeUUID {
-		t.Errorf("%v: %v", err, fields)
-	}
-	file := filepath.Join(t.TempDir(), "export")
-	l.ok("set erase_log_export=" + file + " lab")
 	l.refused(show.ExitUsage, "want an absolute path", "set erase_log_export=x lab")
-	recs, err := l.pool.EraseLog()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := logExport(file)(recs); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := os.ReadFile(file)
-	if err != nil || strings.Count(string(b), "\n") != 2 || !strings.Contains(string(b), `"reason":"volume destroyed"`) {
-		t.Errorf("%v: %s", err, b)
-	}
-	if logExport("none") != nil {
-		t.Error("none exports")
-	}
-}
-
-// A system journal that does not answer holds nobody, and is left alone.
-func TestRecorderOutlivesTheJournal(t *testing.T) {
-	l := newLab(t)
-	answer, calls := make(chan struct{}), atomic.NewInt64(0)
-	var log bytes.Buffer
-	r := &recorder{pool: l.pool, log: slog.New(slog.NewTextHandler(&log, nil)), send: func(string, map[string]string) error {
-		calls.Inc()
-		<-answer
-		return nil
-	}}
-	defer close(answer)
-	for _, name := range []string{"a", "b", "c"} {
-		l.ok("create --size 1M /lab/" + name)
-		l.write(name, 0, 4, 1)
-		l.ok("destroy --wait /lab/" + name)
-	}
-	r.flush()
-	if n := strings.Count(log.String(), "it does not answer"); calls.Load() != 1 || n != 3 || strings.Count(log.String(), "msg=erased") != 3 {
-		t.Errorf("%d calls; the log:\n%s", calls.Load(), log.String())
-	}
 }

@@ -42,18 +42,10 @@ func (a *app) rename(ctx context.Context, from, to string) error {
 
 // snapshotName is the new name of a snapshot: NEW, @NEW and FILE@NEW mean the same; empty: to can't be one.
 func snapshotName(from, to string) string {
-	file, _, _ := cutLast(from, '@')
+	file, _, _ := control.SplitSnapshot(from)
 	name := strings.TrimPrefix(strings.TrimPrefix(to, file), "@")
 	if strings.Contains(name, "/") {
 		return ""
 	}
 	return name
-}
-
-// cutLast splits s at the last sep.
-func cutLast(s string, sep byte) (before, after string, found bool) {
-	if i := strings.LastIndexByte(s, sep); i >= 0 {
-		return s[:i], s[i+1:], true
-	}
-	return s, "", false
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
@@ -19,7 +18,7 @@ import (
 // has the file open end where it ended before. The daemon must not look at its own mount.
 func showSize(l host.Live, o control.Object) {
 	file := filepath.Join(l.Dir, o.Path)
-	if dir := filepath.Dir(file); filepath.Base(dir) == chain.SnapDir {
+	if dir := filepath.Dir(file); filepath.Base(dir) == control.SnapDir {
 		file = filepath.Join(filepath.Dir(dir), filepath.Base(file))
 	}
 	files := []string{file}

@@ -6,13 +6,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
-const everywhere = chain.OnPool | chain.OnDir | chain.OnVolume
+const everywhere = control.OnPool | control.OnDir | control.OnVolume
 
 func (a *app) setCmd() *cobra.Command {
 	var dry bool

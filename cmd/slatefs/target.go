@@ -1,12 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"fmt"
-
-	"slatefs/chain"
-	"slatefs/chain/blockdev"
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
@@ -68,17 +62,4 @@ func (a *app) mountedPool(arg string) (host.Live, error) {
 		return host.Live{}, err
 	}
 	return f.MountedPool(arg)
-}
-
-// openOffline opens a pool that is not mounted, for reading. close ends both.
-func (a *app) openOffline(ctx context.Context, ref host.PoolRef) (p *chain.Pool, close func() error, err error) {
-	dev, release, err := a.host.Reach(ctx, ref, blockdev.Options{ReadOnly: true}, false)
-	if err != nil {
-		return nil, nil, err
-	}
-	p, err = chain.Open(dev, chain.Options{Now: a.now, ReadOnly: true})
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("%s: %w", ref.Device, err), release())
-	}
-	return p, func() error { return errors.Join(p.Close(), release()) }, nil
 }

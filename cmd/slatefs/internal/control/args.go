@@ -1,10 +1,20 @@
 package control
 
+import "strings"
+
 // Object names a volume, snapshot or directory to the daemon.
 type Object struct {
 	Arg  string `json:"arg"`            // as typed, for messages
 	Path string `json:"path"`           // from the root of the pool; may be FILE@NAME still
 	Snap string `json:"snap,omitempty"` // of MOUNTPOINT@NAME, which can only be split here
+}
+
+// SplitSnapshot divides FILE@NAME at its last @; ok: there is one.
+func SplitSnapshot(s string) (file, snap string, ok bool) {
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		return s[:i], s[i+1:], true
+	}
+	return s, "", false
 }
 
 // None is what an operation without arguments or result has.

@@ -15,7 +15,7 @@ var (
 	List      = Op[ListArgs, []Row]{Name: "list", Reads: true}
 	Tree      = Op[Object, []TreeInfo]{Name: "tree", Reads: true}
 	Set       = Op[SetArgs, []string]{Name: "set"}
-	Get       = Op[GetArgs, []Property]{Name: "get", Reads: true}
+	Get       = Op[GetArgs, []PropValue]{Name: "get", Reads: true}
 	Jobs      = Op[None, EraseInfo]{Name: "jobs", Reads: true}
 	Drain     = Op[None, None]{Name: "drain"}
 	First     = Op[FirstArgs, None]{Name: "first"}

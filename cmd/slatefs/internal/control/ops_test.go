@@ -231,7 +231,7 @@ func TestHandlersAndCallers(t *testing.T) {
 	if len(names) != len(shapes) {
 		t.Errorf("%d operations, %d are tested", len(names), len(shapes))
 	}
-	handlers, callers, seen := uses(t, "../../*.go", true), uses(t, "../../*.go", false), map[string]bool{}
+	handlers, callers, seen := uses(t, "../daemon/*.go", true), uses(t, "../../*.go", false), map[string]bool{}
 	for _, name := range names {
 		switch s, ok := shapes[name]; {
 		case !ok:

@@ -44,8 +44,8 @@ type (
 		Done   *time.Time // when it is erased; nil: it can't be told
 		Delay  string     // how long it is kept before; empty: it is not
 	}
-	// Property is a property of one object, with its canonical value.
-	Property struct {
+	// PropValue is a property of one object, with its canonical value.
+	PropValue struct {
 		Name, Property, Value, Source string
 		Bytes                         bool // a number is one of bytes
 	}

@@ -61,3 +61,11 @@ func (e EraseRecord) Ended() time.Time {
 	}
 	return time.Time{}
 }
+
+// Subject names what a job erases, or erased.
+func Subject(volume, layer string) string {
+	if layer == "" {
+		return volume
+	}
+	return volume + "@" + layer
+}

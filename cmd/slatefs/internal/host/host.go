@@ -35,7 +35,7 @@ import (
 //	run/UUID.json        what it serves
 //	run/UUID/control.sock
 //	log/NAME.log         of daemons in the background
-//	conf/UUID.conf       what the host does for a pool (settings.go)
+//	conf/UUID.conf       what the host does for a pool (internal/daemon)
 type Host struct {
 	State, Run, Log, Conf string
 

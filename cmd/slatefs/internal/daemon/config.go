@@ -1,0 +1,37 @@
+package daemon
+
+import (
+	"time"
+
+	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/host"
+)
+
+// Options are how a pool is served.
+type Options struct {
+	AllowOther bool
+	Debug      bool
+	ReadOnly   bool
+	NonEmpty   bool
+	Loop       bool             // an event loop serves requests, not a goroutine each
+	Cache      int64            // of metadata pages, in bytes
+	Verify     *blockdev.Verify // nil: as the pool has it
+	Log        string           // file that the log goes to; empty: whoever starts the daemon sees it
+}
+
+// ParseVerify reads how much of what was erased is read back: off, sample or full.
+func ParseVerify(s string) (*blockdev.Verify, error) {
+	v, err := blockdev.ParseVerify(s)
+	return &v, err
+}
+
+// Config says what a daemon serves, and how.
+type Config struct {
+	Options
+	Host     host.Host
+	Now      func() time.Time
+	Pool     host.PoolRef // its device is an absolute path
+	Dir      string       // absolute path
+	TakeOver bool         // even if another host holds the pool
+	Adopt    bool         // even if it is a copy of one that is known
+}

@@ -1,0 +1,190 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/host"
+	"slatefs/cmd/slatefs/internal/show"
+	"slatefs/erase"
+	"slatefs/fs"
+)
+
+// Daemon is one mounted pool.
+type Daemon struct {
+	host host.Host
+	now  func() time.Time
+	log  *slog.Logger
+
+	undo    []func() error // what start did, to be undone in reverse order
+	lock    *host.Lock
+	pool    *chain.Pool
+	eraser  *erase.Eraser
+	srv     *fs.Server
+	watch   *watcher
+	grower  *Grower
+	control *control.Server
+
+	recorder *recorder
+	live     host.Live
+
+	helpMu  sync.Mutex
+	helpers []*helper
+
+	end    chan struct{} // capacity 1: a request to end after the last close
+	served bool          // the mount's end is serveMount's
+}
+
+// Start opens a pool and mounts it. On error nothing is left. Serve or Close must be called after it.
+func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
+	d = &Daemon{host: c.Host, now: c.Now, log: log, end: make(chan struct{}, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	dev, err := d.openPool(c)
+	if err != nil {
+		return d, err
+	}
+	own := d.readSettings()
+	s := &Service{Pool: d.pool, Own: own, Log: log, Now: d.now, verify: c.Verify}
+	if err := d.startEraser(dev, s); err != nil {
+		return d, err
+	}
+	if err := d.mount(c); err != nil {
+		return d, err
+	}
+	d.watch = newWatcher(d.pool, own, d.live.Dir, d.log)
+	d.recorder = &recorder{pool: d.pool, log: log, send: journalSend()}
+	s.View, s.Dir = mountView{d.srv.FS(), d.srv}, d.srv.Dir()
+	d.grower = NewGrower(dev, d.pool, d.log)
+	if !d.pool.ReadOnly() {
+		s.grower = d.grower
+		if err := s.grower.configure(); err != nil {
+			return d, err
+		}
+	}
+	if err := d.listen(s); err != nil {
+		return d, err
+	}
+	d.publish()
+	return d, nil
+}
+
+// listen makes the control socket, and says what is answered on it.
+func (d *Daemon) listen(s *Service) error {
+	d.control = control.NewServer(d.log)
+	s.HandleAll(d.control)
+	control.Handle(d.control, control.Info, d.info)
+	control.Handle(d.control, control.Umount, d.umount)
+	control.Handle(d.control, control.Extend, d.grower.ExtendOp)
+	control.Handle(d.control, control.Reduce, d.grower.ReduceOp)
+	if d.pool.ReadOnly() {
+		d.control.OnlyReading(fmt.Errorf("pool %s is mounted for reading (-o ro): %w", d.live.Name, chain.ErrReadOnly))
+	}
+	socket, err := d.host.SocketDir(d.live.UUID)
+	if err != nil {
+		return fmt.Errorf("control: %w", err)
+	}
+	return d.control.Listen(socket)
+}
+
+// Serve runs the daemon until the mount is gone, and closes it. When ctx ends, the mount goes after the last close.
+func (d *Daemon) Serve(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, d.requestEnd)
+	defer stop()
+	d.log.Info("mounted", "pool", d.live.Name, "device", d.live.Device, "dir", d.live.Dir, "pid", d.live.PID)
+	d.served = true
+	err := supervise(ctx, d.parts())
+	err = errors.Join(err, d.Close())
+	if err != nil {
+		d.log.Error("ended", "pool", d.live.Name, "error", err)
+		return err
+	}
+	d.log.Info("ended", "pool", d.live.Name)
+	return nil
+}
+
+// parts are what runs, in the order of its start. Only the mount may end the daemon.
+func (d *Daemon) parts() []part {
+	mount, control := part{"mount", d.serveMount}, d.helper("control", d.control.Serve)
+	if d.pool.ReadOnly() {
+		return []part{mount, control}
+	}
+	return []part{
+		d.helper("erase log", d.recorder.run),
+		d.helper("pool", d.whileGood(d.pool.Run)),
+		d.helper("eraser", d.whileGood(d.eraser.Run)),
+		d.helper("watcher", d.watch.run),
+		d.helper("grower", d.grower.run),
+		mount,
+		control,
+	}
+}
+
+// helper is a part that never ends the daemon.
+func (d *Daemon) helper(name string, run func(context.Context) error) part {
+	h := &helper{name: name, run: run, log: d.log, wait: helperWait}
+	d.helpMu.Lock()
+	d.helpers = append(d.helpers, h)
+	d.helpMu.Unlock()
+	return part{name, h.keep}
+}
+
+// troubles are what helpers fail of.
+func (d *Daemon) troubles() string {
+	var list []string
+	d.helpMu.Lock()
+	defer d.helpMu.Unlock()
+	for _, h := range d.helpers {
+		if why, times := h.trouble(); why != "" {
+			list = append(list, fmt.Sprintf("%s: %s (%d times in a row)", h.name, why, times))
+		}
+	}
+	return strings.Join(list, "; ")
+}
+
+// whileGood is a part that stops when the pool turns read-only: what can be read is read on, every change is refused with
+// the reason.
+func (d *Daemon) whileGood(run func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := run(ctx)
+		if err != nil && d.pool.Failed() != nil {
+			d.log.Error("the pool is read-only until it is mounted again", "pool", d.live.Name, "error", err)
+			<-ctx.Done()
+			return nil
+		}
+		return err
+	}
+}
+
+// Close undoes start, in reverse order.
+func (d *Daemon) Close() (err error) {
+	for _, undo := range slices.Backward(d.undo) {
+		err = errors.Join(err, undo())
+	}
+	d.undo = nil
+	return err
+}
+
+// info tells the state of the pool.
+func (d *Daemon) info(context.Context, control.Peer, control.None) (control.PoolInfo, error) {
+	i := control.PoolInfo{Live: d.live, Usage: UsageOf(d.pool.Usage()), OpenFiles: d.srv.OpenFiles(), Notices: d.watch.events.Load()}
+	if err := d.pool.Failed(); err != nil {
+		i.Failed = err.Error()
+	}
+	i.Stuck, i.Troubles, i.Reading = d.grower.stuck(), d.troubles(), d.pool.ReadOnly()
+	if since, err := d.pool.HostShort(); err != nil {
+		i.HostShort = fmt.Sprintf("writes that need new blocks are refused since %s: %v", show.FormatTime(since), err)
+	}
+	return i, nil
+}

@@ -1,0 +1,133 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/show"
+	"slatefs/fs"
+	"slatefs/fs/mounts"
+)
+
+// mount mounts the pool.
+func (d *Daemon) mount(c Config) (err error) {
+	o := fs.MountOptions{AllowOther: c.AllowOther, FsName: d.live.Name, Debug: c.Debug, Logger: d.log}
+	o.EventLoop, o.ReadOnly, o.NonEmpty = c.Loop, c.ReadOnly, c.NonEmpty
+	d.srv, err = fs.Mount(d.pool, c.Dir, o)
+	if errors.Is(err, chain.ErrNotEmpty) {
+		return show.Hinted(err, "-o nonempty mounts all the same")
+	}
+	if err != nil {
+		return err
+	}
+	d.undo = append(d.undo, d.unmountUnserved)
+	own, err := mounts.Own()
+	if err != nil {
+		return err
+	}
+	m, ok := own.On(d.srv.Dir())
+	if !ok {
+		return fmt.Errorf("%s: the mount is gone already", d.srv.Dir())
+	}
+	d.live.Dir, d.live.MountDev = m.Dir, m.Dev
+	return nil
+}
+
+// unmountUnserved takes back a mount that nobody serves.
+func (d *Daemon) unmountUnserved() error {
+	if d.served {
+		return nil
+	}
+	return d.srv.Detach()
+}
+
+// requestEnd asks the mount to go after the last close.
+func (d *Daemon) requestEnd() {
+	select {
+	case d.end <- struct{}{}:
+	default:
+	}
+}
+
+// How long to wait for users of a mount that is detached: without open volumes they only have a directory of it.
+const detachWait = 2 * time.Second
+
+// serveMount is the mount's part: it ends the daemon when the mount is gone, or drained after requestEnd.
+func (d *Daemon) serveMount(ctx context.Context) error {
+	go d.srv.Serve()
+	select {
+	case <-d.srv.Done():
+		return errOver
+	case <-d.end:
+		if d.drain(ctx) {
+			return errOver
+		}
+	case <-ctx.Done():
+	}
+	return d.detach()
+}
+
+// drain refuses new opens and waits for the last close, says who is waited for, and unmounts. False: ctx ended first.
+func (d *Daemon) drain(ctx context.Context) bool {
+	if n := d.srv.Drain(true); n > 0 {
+		d.log.Warn("the pool will be unmounted after the last close; new opens are refused", "open", n, "holders", holdersText(d.srv.Holders(0)))
+	}
+	select {
+	case <-d.srv.Done():
+		return true
+	case <-ctx.Done():
+		return false
+	case <-d.srv.Drained():
+	}
+	if err := d.detach(); err != nil {
+		d.log.Error("unmount", "error", err)
+	}
+	return true
+}
+
+// detach takes the mount away. Who still has a directory of it open, or is in one, must not keep the daemon.
+func (d *Daemon) detach() error {
+	if d.srv.Unmount() != nil {
+		if err := d.srv.Detach(); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-d.srv.Done():
+	case <-time.After(detachWait):
+		d.log.Warn("directories of the mount are in use still, and lost to their users")
+	}
+	return nil
+}
+
+// umount unmounts if nothing is open, or else, if asked to, after the last close.
+func (d *Daemon) umount(ctx context.Context, who control.Peer, args control.UmountArgs) (control.UmountResult, error) {
+	n := d.srv.Drain(true)
+	for try := 0; n > 0 && !args.Wait && try < 20 && ctx.Err() == nil; try++ { // as service.patient
+		if holders, err := d.srv.Holders(0); err != nil || len(holders) > 0 {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+		n = d.srv.OpenFiles()
+	}
+	if args.Wait {
+		d.log.Info("changed by a command", "command", who.Op, "pool", d.live.Name, "by", who.String(), "wait", true, "open", n)
+		d.requestEnd()
+		return control.UmountResult{Open: n}, nil
+	}
+	if n > 0 {
+		d.srv.Drain(false)
+		return control.UmountResult{}, show.Hinted(fmt.Errorf("%s: busy: open by %s", d.live.Dir, holdersText(d.srv.Holders(0))),
+			"slatefs umount --wait %s refuses new opens and ends after the last close", d.live.Dir)
+	}
+	if err := d.srv.Unmount(); err != nil {
+		d.srv.Drain(false)
+		return control.UmountResult{}, show.Hinted(err, "some process has its working directory below %s", d.live.Dir)
+	}
+	d.log.Info("changed by a command", "command", who.Op, "pool", d.live.Name, "by", who.String())
+	return control.UmountResult{}, nil
+}

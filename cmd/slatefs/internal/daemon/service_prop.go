@@ -1,0 +1,131 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
+)
+
+// setProps sets or inherits properties of one object; they take effect at once.
+func (s *Service) setProps(_ context.Context, who control.Peer, args control.SetArgs) ([]string, error) {
+	a, snap, err := s.find(args.Object, aVolume)
+	if err != nil {
+		return nil, err
+	}
+	if snap != "" {
+		return nil, errors.New(args.Object.Arg + ": a snapshot has no properties")
+	}
+	if err := Offered(s.Dev, args.Settings); err != nil {
+		return nil, err
+	}
+	if args.Dry {
+		_, ofPool := SplitSettings(args.Settings)
+		return forecastOf(s.Pool.ForecastSet(a.Ino, EngineSettings(ofPool)...))
+	}
+	if a.Ino == chain.RootIno {
+		s.setting.Lock()
+		defer s.setting.Unlock()
+	}
+	if err := s.putProps(reqOf(who), a.Ino, args.Settings); err != nil {
+		return nil, s.explain(a.Ino, err)
+	}
+	if err := s.Pool.Flush(); err != nil {
+		return nil, err
+	}
+	s.did(who, "on", s.abs(a.Ino), "properties", settingsText(args.Settings))
+	if a.Ino != chain.RootIno {
+		return nil, nil
+	}
+	return nil, s.applyProps()
+}
+
+// putProps sets properties, those of the host in its file, the others in the pool: all or none.
+func (s *Service) putProps(r chain.Req, ino chain.Ino, list []control.Setting) error {
+	var ofHost, ofPool []control.Setting
+	if ofPool = list; ino == chain.RootIno { // nothing else has properties of the host
+		ofHost, ofPool = SplitSettings(list)
+	}
+	undo, err := s.Own.Change(ofHost)
+	if err != nil {
+		return err
+	}
+	for _, h := range ofHost {
+		if h.Inherit { // from where an earlier program kept it, too
+			ofPool = append(ofPool, h)
+		}
+	}
+	if err := s.Pool.SetProps(r, ino, EngineSettings(ofPool)...); err != nil {
+		return errors.Join(err, undo())
+	}
+	return nil
+}
+
+// prop is a property as it holds, and where it comes from.
+func (s *Service) prop(ino chain.Ino, p chain.Property) (val, source string, err error) {
+	v, err := s.Pool.Prop(ino, p.Name)
+	if err != nil || !p.Host {
+		return v.Value, v.Source(s.abs), err
+	}
+	val, set := s.Own.get(p)
+	if source = "default"; set {
+		source = "host"
+	}
+	return val, source, nil
+}
+
+// getProps reads properties of an object, and of all below it if asked to. No names: all that it can have.
+func (s *Service) getProps(ctx context.Context, _ control.Peer, args control.GetArgs) (out []control.PropValue, err error) {
+	a, snap, err := s.find(args.Object, aVolume)
+	if err != nil {
+		return nil, err
+	}
+	if snap != "" {
+		return nil, errors.New(args.Object.Arg + ": a snapshot has no properties")
+	}
+	out = []control.PropValue{}
+	add := func(ino chain.Ino, all bool) error {
+		for _, p := range chain.Properties() {
+			if len(args.Names) > 0 && !slices.Contains(args.Names, p.Name) {
+				continue
+			}
+			val, source, err := s.prop(ino, p)
+			switch {
+			case err == nil:
+				out = append(out, control.PropValue{Name: s.abs(ino), Property: p.Name, Value: val, Source: source, Bytes: p.Bytes})
+			case !errors.Is(err, chain.ErrInvalid) || all && len(args.Names) > 0:
+				return err
+			}
+		}
+		return nil
+	}
+	if err := add(a.Ino, !args.Recursive); err != nil || !args.Recursive || a.Type != chain.TypeDir {
+		return out, err
+	}
+	return out, s.eachBelow(ctx, a.Ino, func(ino chain.Ino) error { return add(ino, false) })
+}
+
+// eachBelow calls fn for all volumes and directories below one, each directory before what is in it.
+func (s *Service) eachBelow(ctx context.Context, dir chain.Ino, fn func(chain.Ino) error) error {
+	entries, err := s.entries(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if e.Type == chain.TypeSymlink {
+			continue
+		}
+		if err = fn(e.Ino); err == nil && e.Type == chain.TypeDir {
+			err = s.eachBelow(ctx, e.Ino, fn)
+		}
+		if err != nil && !errors.Is(err, chain.ErrNotFound) { // it went meanwhile
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"slatefs/chain"
+	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/daemon"
+	"slatefs/cmd/slatefs/internal/host"
+)
+
+// Pools that no daemon has, opened in this process.
+
+// openOffline opens a pool that is not mounted, for reading. close ends both.
+func (a *app) openOffline(ctx context.Context, ref host.PoolRef) (p *chain.Pool, close func() error, err error) {
+	dev, release, err := a.host.Reach(ctx, ref, blockdev.Options{ReadOnly: true}, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err = chain.Open(dev, chain.Options{Now: a.now, ReadOnly: true})
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", ref.Device, err), release())
+	}
+	return p, func() error { return errors.Join(p.Close(), release()) }, nil
+}
+
+// heldBy is the host that holds a pool which is open for reading; empty: none does.
+func heldBy(p *chain.Pool) string {
+	if i, err := chain.Identify(p.Device()); err == nil && !i.Host.None() {
+		return i.Host.String()
+	}
+	return ""
+}
+
+// resizeOffline opens a pool that is not mounted, as its daemon would, to change its size.
+func (a *app) resizeOffline(ctx context.Context, ref host.PoolRef, here func(context.Context, *daemon.Grower) (control.PoolSize, error)) (r control.PoolSize, err error) {
+	dev, release, err := a.host.Reach(ctx, ref, blockdev.Options{}, false)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	_, id, err := host.Identify(dev)
+	if err != nil {
+		return r, err
+	}
+	lock, err := a.host.LockPool(id)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	me, err := a.host.AsHolder(a.now())
+	if err != nil {
+		return r, err
+	}
+	p, err := chain.Open(dev, chain.Options{Now: a.now, Host: me})
+	if err != nil {
+		return r, host.TakeOverHint(err, ref.Name)
+	}
+	r, err = here(ctx, daemon.NewGrower(dev, p, slog.New(slog.DiscardHandler)))
+	return r, errors.Join(err, p.Close())
+}
