@@ -5,11 +5,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"slatefs/fs/mounts"
 )
 
 // leftover is a mount, loop device or process that a test made.
@@ -38,26 +41,24 @@ func leftBelow(dir string) (list []leftover, err error) {
 
 // mountsBelow finds mounts on dir and below, the innermost first.
 func mountsBelow(dir string) (list []leftover, err error) {
-	b, err := os.ReadFile("/proc/self/mountinfo")
+	table, err := mounts.Own()
 	if err != nil {
 		return nil, err
 	}
-	for line := range strings.Lines(string(b)) {
-		f := strings.Fields(line)
-		if len(f) < 5 || !within(f[4], dir) {
+	for _, m := range slices.Backward(table) {
+		if !within(m.Dir, dir) {
 			continue
 		}
-		_, minor, _ := strings.Cut(f[2], ":")
-		at, isFuse := f[4], strings.Contains(line, " - fuse.slatefs ")
-		list = append([]leftover{{"mount " + at, func() {
-			if isFuse {
+		_, minor, _ := strings.Cut(m.Dev, ":")
+		list = append(list, leftover{"mount " + m.Dir, func() {
+			if m.Ours() {
 				// One that is gone already has no connection.
 				_ = os.WriteFile("/sys/fs/fuse/connections/"+minor+"/abort", []byte("1"), 0)
 			}
-			if unix.Unmount(at, unix.MNT_DETACH) != nil {
-				_ = exec.Command("fusermount3", "-uz", at).Run()
+			if unix.Unmount(m.Dir, unix.MNT_DETACH) != nil {
+				_ = exec.Command("fusermount3", "-uz", m.Dir).Run()
 			}
-		}}}, list...)
+		}})
 	}
 	return list, nil
 }
