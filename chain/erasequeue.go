@@ -223,6 +223,13 @@ func (p *Pool) EraseJobs() []JobInfo {
 	return out
 }
 
+// LastJob is the highest number that an erase job has had, or what was destroyed and is kept: both are of one row of numbers.
+func (p *Pool) LastJob() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.commits.nextJob
+}
+
 // Erasing is what of a volume, or of what it was, is not erased yet, in bytes.
 type Erasing struct {
 	Freeing int64 // freed, and not in a job yet

@@ -35,6 +35,13 @@ func (p *Pool) Snapshots(ino Ino) ([]SnapInfo, error) {
 	return w.result(), nil
 }
 
+// HasSnapshot tells whether a volume has a snapshot of that name.
+func (p *Pool) HasSnapshot(ino Ino, name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tree.snaps.names[snapName{ino, name}] != nil
+}
+
 // snapWalk collects the snapshots of a volume, with the clones that hang on each.
 type snapWalk struct {
 	descent

@@ -88,10 +88,7 @@ func (s *Service) find(o control.Object, want meaning) (a chain.Attr, snap strin
 
 // hasSnapshot tells whether a volume has one of several snapshots, NAME,NAME.
 func (s *Service) hasSnapshot(a chain.Attr, list string) bool {
-	snaps, err := s.Pool.Snapshots(a.Ino)
-	return err == nil && slices.ContainsFunc(strings.Split(list, ","), func(name string) bool {
-		return slices.ContainsFunc(snaps, func(i chain.SnapInfo) bool { return i.Name == name })
-	})
+	return slices.ContainsFunc(strings.Split(list, ","), func(name string) bool { return s.Pool.HasSnapshot(a.Ino, name) })
 }
 
 // ambiguous refuses an object that has two meanings.

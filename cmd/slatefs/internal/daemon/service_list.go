@@ -26,8 +26,9 @@ func (s *Service) list(ctx context.Context, _ control.Peer, args control.ListArg
 		}
 		switch {
 		case a.Type == chain.TypeDir && snap == "":
-			if err = l.dir(ctx, a.Ino); err == nil {
-				l.destroyed(s.Pool.Path(a.Ino))
+			at := s.Pool.Path(a.Ino)
+			if err = l.dir(ctx, a.Ino, path.Join(l.Dir, at)); err == nil {
+				l.destroyed(at)
 			}
 		case isVolume(o, a) != nil:
 			err = isVolume(o, a)
@@ -36,7 +37,7 @@ func (s *Service) list(ctx context.Context, _ control.Peer, args control.ListArg
 			more, err = s.listSnapshot(a.Ino, snap)
 			l.rows = append(l.rows, more...)
 		default:
-			err = l.volume(a.Ino)
+			err = l.volume(a.Ino, s.abs(a.Ino))
 		}
 		if err != nil {
 			return nil, err
@@ -71,9 +72,10 @@ func (l *lister) destroyed(dir string) {
 
 func (l *lister) wants(typ string) bool { return slices.Contains(l.args.Types, typ) }
 
-// dir lists a directory: its own row, what is in it, by name, and below it if asked to.
-func (l *lister) dir(ctx context.Context, ino chain.Ino) error {
-	if err := l.dirRow(ino); err != nil {
+// dir lists a directory, which is called name: its own row, what is in it, by name, and below it if asked to. The engine is
+// asked once for each row, and for no path: they follow from the names on the way.
+func (l *lister) dir(ctx context.Context, ino chain.Ino, name string) error {
+	if err := l.dirRow(ino, name); err != nil {
 		return err
 	}
 	entries, err := l.entries(ino)
@@ -81,15 +83,16 @@ func (l *lister) dir(ctx context.Context, ino chain.Ino) error {
 		return err
 	}
 	for _, e := range entries {
+		at := path.Join(name, e.Name)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case e.Type == chain.TypeFile:
-			err = l.volume(e.Ino)
+			err = l.volume(e.Ino, at)
 		case e.Type == chain.TypeDir && l.args.Recursive:
-			err = l.dir(ctx, e.Ino)
+			err = l.dir(ctx, e.Ino, at)
 		case e.Type == chain.TypeDir:
-			err = l.dirRow(e.Ino)
+			err = l.dirRow(e.Ino, at)
 		}
 		if err != nil && !errors.Is(err, chain.ErrNotFound) { // it went meanwhile
 			return err
@@ -99,7 +102,7 @@ func (l *lister) dir(ctx context.Context, ino chain.Ino) error {
 }
 
 // dirRow adds the row of a directory; the root's is the pool's.
-func (l *lister) dirRow(ino chain.Ino) error {
+func (l *lister) dirRow(ino chain.Ino, name string) error {
 	typ := control.TypeDirectory
 	if ino == chain.RootIno {
 		typ = control.TypePool
@@ -112,7 +115,7 @@ func (l *lister) dirRow(ino chain.Ino) error {
 		return err
 	}
 	r := control.Row{
-		Name: l.abs(ino), Type: typ, Refer: &i.UsedDS, Written: &i.UsedDS, UsedChild: &i.UsedChild, UsedSnap: new(int64),
+		Name: name, Type: typ, Refer: &i.UsedDS, Written: &i.UsedDS, UsedChild: &i.UsedChild, UsedSnap: new(int64),
 		Created: timeOrNil(i.Btime), Reserv: &i.Reservation, Quota: &i.Quota,
 	}
 	putSpace(&r, &i.Space)
@@ -132,7 +135,7 @@ func putSpace(r *control.Row, s *chain.Space) {
 }
 
 // volume lists a volume and its snapshots, as far as their types are wanted.
-func (l *lister) volume(ino chain.Ino) error {
+func (l *lister) volume(ino chain.Ino, name string) error {
 	if l.wants(control.TypeVolume) {
 		i, err := l.Pool.VolumeInfo(ino)
 		if err != nil {
@@ -140,7 +143,7 @@ func (l *lister) volume(ino chain.Ino) error {
 		}
 		e := l.erasing[ino]
 		r := control.Row{
-			Name: l.abs(ino), Type: control.TypeVolume, Size: &i.Size, Refer: &i.Refer, Written: &i.Written, UsedSnap: &i.UsedSnap,
+			Name: name, Type: control.TypeVolume, Size: &i.Size, Refer: &i.Refer, Written: &i.Written, UsedSnap: &i.UsedSnap,
 			UsedChild: new(int64), Refres: &i.Refreservation, Reserv: &i.Reservation, Quota: &i.Quota, Refquota: &i.Refquota,
 			Freeing: &e.Freeing, Erasing: &e.Dirty, Origin: absOrigin(l.Dir, i.Origin), Created: timeOrNil(i.Created),
 			Snapshots: new(int64(i.Snapshots)),
@@ -153,7 +156,7 @@ func (l *lister) volume(ino chain.Ino) error {
 	}
 	snaps, err := l.Pool.Snapshots(ino)
 	for _, n := range snaps {
-		l.rows = append(l.rows, l.snapshotRow(ino, n))
+		l.rows = append(l.rows, l.snapshotRow(name, n))
 	}
 	return err
 }
@@ -166,15 +169,15 @@ func (s *Service) listSnapshot(ino chain.Ino, name string) ([]control.Row, error
 	}
 	for _, n := range snaps {
 		if n.Name == name {
-			return []control.Row{s.snapshotRow(ino, n)}, nil
+			return []control.Row{s.snapshotRow(s.abs(ino), n)}, nil
 		}
 	}
 	return nil, named(control.Object{Arg: s.abs(ino) + "@" + name}, chain.ErrNotFound)
 }
 
-func (s *Service) snapshotRow(ino chain.Ino, n chain.SnapInfo) control.Row {
+func (s *Service) snapshotRow(of string, n chain.SnapInfo) control.Row {
 	r := control.Row{
-		Name: s.abs(ino) + "@" + n.Name, Type: control.TypeSnapshot, Size: &n.Size, Used: &n.Used, Refer: &n.Refer, Written: &n.Written,
+		Name: of + "@" + n.Name, Type: control.TypeSnapshot, Size: &n.Size, Used: &n.Used, Refer: &n.Refer, Written: &n.Written,
 		Created: timeOrNil(n.Created),
 	}
 	for _, c := range n.Clones {

@@ -141,7 +141,7 @@ func (s *Service) destroy(ctx context.Context, who control.Peer, args control.De
 		plan.res.Forecast, err = s.forecastDestroy(a.Ino, names, o)
 		return plan.res, s.explain(a.Ino, err)
 	}
-	last := max(s.lastJob(), s.lastKept())
+	last := s.Pool.LastJob()
 	if snap == "" {
 		err = s.patient(ctx, a.Ino, func() error { return s.Pool.DestroyVolume(reqOf(who), a.Ino, o) })
 	} else {
@@ -163,14 +163,6 @@ func (s *Service) destroy(ctx context.Context, who control.Peer, args control.De
 	return plan.res, nil
 }
 
-// lastJob is the highest number of an erase job.
-func (s *Service) lastJob() (last uint64) {
-	for _, j := range s.Pool.EraseJobs() {
-		last = max(last, j.ID)
-	}
-	return last
-}
-
 // destroyPlan is what a destroy takes with it, as told before it is done.
 type destroyPlan struct {
 	res  control.DestroyResult
@@ -185,12 +177,13 @@ func (s *Service) planDestroy(a chain.Attr, names []string, args control.Destroy
 	if err != nil {
 		return nil, err
 	}
+	of := s.abs(a.Ino) + "@"
 	for _, n := range snaps {
 		whole := names == nil && (args.Snapshots || args.Clones)
 		if !whole && !slices.Contains(names, n.Name) {
 			continue
 		}
-		p.res.Destroyed = append(p.res.Destroyed, s.abs(a.Ino)+"@"+n.Name)
+		p.res.Destroyed = append(p.res.Destroyed, of+n.Name)
 		if names != nil {
 			p.res.Reclaim += n.Used
 		}

@@ -30,14 +30,6 @@ func (s *Service) undestroy(_ context.Context, who control.Peer, args control.Un
 	return s.abs(a.Ino), nil
 }
 
-// lastKept is the highest ID of what is kept.
-func (s *Service) lastKept() (last uint64) {
-	for _, d := range s.Pool.Destroyed() {
-		last = max(last, d.ID)
-	}
-	return last
-}
-
 // keptSince lists what is kept and was not before.
 func (s *Service) keptSince(last uint64) (rows []control.Row) {
 	l := lister{Service: s, args: control.ListArgs{Types: []string{control.TypeDestroyed}}}
