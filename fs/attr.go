@@ -51,8 +51,11 @@ func (f *FS) attr(node uint64) (chain.Attr, error) {
 }
 
 // ttl is how long the kernel may believe attributes.
-func ttl(t chain.FileType) time.Duration {
-	if t == chain.TypeFile {
+func ttl(node uint64, t chain.FileType) time.Duration {
+	switch kind, _ := split(node); {
+	case kind == snapFile:
+		return snapTTL
+	case t == chain.TypeFile:
 		return fileTTL
 	}
 	return dirTTL
@@ -69,13 +72,15 @@ func fillAttr(node uint64, a chain.Attr, out *fuse.Attr) {
 
 // fillEntry encodes the answer to a lookup, which counts as one.
 func (f *FS) fillEntry(node uint64, a chain.Attr, out *fuse.EntryOut) {
-	kind, num := split(node)
-	if kind == plain {
+	switch kind, num := split(node); kind {
+	case plain:
 		f.lookups.add(chain.Ino(num))
 		out.SetEntryTimeout(nameTTL)
-	} // names of snapshots change by command: they are looked up each time
+	case snapDir, snapFile: // who is told when they go: snapnews.go
+		out.SetEntryTimeout(snapTTL)
+	}
 	out.NodeId, out.Generation = node, generation
-	out.SetAttrTimeout(ttl(a.Type))
+	out.SetAttrTimeout(ttl(node, a.Type))
 	fillAttr(node, a, &out.Attr)
 }
 
@@ -86,7 +91,7 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 		return f.status("getattr", &in.InHeader, err)
 	}
 	fillAttr(in.NodeId, a, &out.Attr)
-	out.SetTimeout(ttl(a.Type))
+	out.SetTimeout(ttl(in.NodeId, a.Type))
 	return fuse.OK
 }
 
@@ -96,7 +101,7 @@ func (f *FS) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse
 	if err != nil {
 		return f.status("statx", &in.InHeader, err)
 	}
-	out.SetTimeout(ttl(a.Type))
+	out.SetTimeout(ttl(in.NodeId, a.Type))
 	out.Statx = fuse.Statx{
 		Mask: unix.STATX_BASIC_STATS | unix.STATX_BTIME, Blksize: blockSize, Nlink: a.Nlink, Uid: a.UID, Gid: a.GID,
 		Mode: uint16(a.Mode | typeBits(a.Type)), Ino: in.NodeId, Size: uint64(a.Size), Blocks: uint64(a.Blocks),
@@ -132,7 +137,7 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 		return f.status("setattr", &in.InHeader, err)
 	}
 	fillAttr(in.NodeId, a, &out.Attr)
-	out.SetTimeout(ttl(a.Type))
+	out.SetTimeout(ttl(in.NodeId, a.Type))
 	return fuse.OK
 }
 

@@ -60,6 +60,7 @@ type FS struct {
 	files   files
 	retries retries
 	remains remains
+	snaps   snapNews
 	notify  atomic.Pointer[notifier] // nil until mounted
 }
 
@@ -86,6 +87,7 @@ func New(p *chain.Pool, log *slog.Logger) *FS {
 	f.files.init()
 	f.retries.init()
 	f.remains.init()
+	f.snaps.init()
 	return f
 }
 

@@ -21,6 +21,7 @@ func snapAttr(a chain.Attr) chain.Attr {
 
 // lookupSnapDir finds the .snap of a directory. It is there while volumes of the directory have snapshots.
 func (f *FS) lookupSnapDir(dir chain.Ino) (uint64, chain.Attr, error) {
+	f.snaps.given(dir)
 	a, err := f.pool.SnapDirAttr(dir)
 	return snapDirNode(dir), snapDirAttr(a), err
 }
