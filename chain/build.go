@@ -14,6 +14,7 @@ import (
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 	"slatefs/chain/overlay"
+	"slatefs/chain/runs"
 )
 
 // builder turns a cut into pages. It works beside readers and writers: what it reads nobody changes (frozen, or under
@@ -31,7 +32,7 @@ type builder struct {
 	singles map[catalog.Kind][]byte
 	drops   []meta.Tree // dead lists of dead layers that are left
 	damages []string    // what damaged pages touch
-	spent   []list      // what of the worked-off lists could not be read
+	spent   []runs.List // what of the worked-off lists could not be read
 }
 
 // build makes all pages of the cut and publishes them in memory, or nothing. The structure lock is held.
@@ -124,7 +125,7 @@ func (b *builder) pageGone(l *layer, ptr meta.Ptr) {
 	default:
 		for _, a := range []alloc.BlockID{ptr.Addr, ptr.Twin} {
 			if a != 0 {
-				b.lost[l].pages.Set(entryKey(ptr.Birth, a), entry{page: true, n: 1})
+				b.lost[l].pages.Set(runs.Key(ptr.Birth, a), runs.Entry{Page: true, Len: 1})
 			}
 		}
 	}
@@ -176,7 +177,7 @@ func (b *builder) later(who string, err error) bool {
 
 // merge brings what a list had in memory, and the pages that the build found for it, into its first tree that can be read.
 func (b *builder) merge(l *cutList, who string) error {
-	if es := mergedEdits(edits(l.frozen), edits(&l.pages)); len(es) > 0 {
+	if es := mergedEdits(runs.EditsOf(l.frozen), runs.EditsOf(&l.pages)); len(es) > 0 {
 		if err := b.insert(l, es, who); err != nil {
 			return fmt.Errorf("%s: %w", who, err)
 		}
@@ -226,10 +227,10 @@ func (b *builder) shorten(row []meta.Tree, who string) ([]meta.Tree, error) {
 	}
 	ts := slices.Clone(row)
 	slices.SortFunc(ts, func(x, y meta.Tree) int { return cmp.Compare(y.Entries, x.Entries) })
-	rest := list{trees: ts[1:]}
+	rest := runs.List{Trees: ts[1:]}
 	var es []meta.Edit
-	err := rest.ascend(b.p.blocks.lists, omap.Key{}, func(k omap.Key, e entry) bool {
-		es = append(es, meta.Edit{Key: meta.Key(k), Val: e.marshal()})
+	err := rest.Ascend(b.p.blocks.lists, omap.Key{}, func(k omap.Key, e runs.Entry) bool {
+		es = append(es, meta.Edit{Key: meta.Key(k), Val: e.Marshal()})
 		return true
 	})
 	var one meta.Tree
@@ -249,14 +250,14 @@ func (b *builder) shorten(row []meta.Tree, who string) ([]meta.Tree, error) {
 
 // trim takes what lies below the cursor out of a job's list; an entry that the cursor divides loses its front.
 func (b *builder) trim(l *cutList, cursor omap.Key, who string) error {
-	keep := &omap.Map[entry]{}
+	keep := &omap.Map[runs.Entry]{}
 	b.free(split(l.frozen.Ascend, cursor, keep, true))
 	var ts []meta.Tree
 	for _, t := range l.trees {
-		var front omap.Map[entry]
-		row, short := list{trees: []meta.Tree{t}}, t
+		var front omap.Map[runs.Entry]
+		row, short := runs.List{Trees: []meta.Tree{t}}, t
 		var err error
-		pages := split(func(from omap.Key, fn func(omap.Key, entry) bool) { err = row.ascend(b.p.blocks.lists, from, fn) }, cursor, &front, false)
+		pages := split(func(from omap.Key, fn func(omap.Key, runs.Entry) bool) { err = row.Ascend(b.p.blocks.lists, from, fn) }, cursor, &front, false)
 		if err == nil {
 			short, err = b.p.blocks.lists.TrimBelow(t, meta.Key(cursor))
 		}
@@ -279,18 +280,18 @@ func (b *builder) trim(l *cutList, cursor omap.Key, who string) error {
 
 // split lists the map pages below a cursor, and puts into keep what the cursor leaves of the entry that it divides; and,
 // if all, what lies above.
-func split(ascend func(omap.Key, func(omap.Key, entry) bool), cursor omap.Key, keep *omap.Map[entry], all bool) (pages []alloc.BlockID) {
-	ascend(omap.Key{}, func(k omap.Key, e entry) bool {
+func split(ascend func(omap.Key, func(omap.Key, runs.Entry) bool), cursor omap.Key, keep *omap.Map[runs.Entry], all bool) (pages []alloc.BlockID) {
+	ascend(omap.Key{}, func(k omap.Key, e runs.Entry) bool {
 		switch {
 		case !k.Less(cursor):
 			if all {
 				keep.Set(k, e)
 			}
 			return all
-		case e.page:
+		case e.Page:
 			pages = append(pages, alloc.BlockID(k.Lo))
-		case k.Hi == cursor.Hi && k.Lo+uint64(e.n) > cursor.Lo:
-			keep.Set(cursor, entry{n: e.n - int64(cursor.Lo-k.Lo)})
+		case k.Hi == cursor.Hi && k.Lo+uint64(e.Len) > cursor.Lo:
+			keep.Set(cursor, runs.Entry{Len: e.Len - int64(cursor.Lo-k.Lo)})
 		}
 		return true
 	})
@@ -306,11 +307,11 @@ func (b *builder) free(pages []alloc.BlockID) {
 // giveBack gives back the map pages in a list that nobody needs any more, and then the pages of the list itself. Of a tree
 // that cannot be read that is tried again by the next checkpoint of this process. After that its pages are leaks, which
 // check finds.
-func (b *builder) giveBack(l *list) error {
-	b.free(split(l.ascendMemory, lastKey, &omap.Map[entry]{}, false))
-	for _, t := range l.trees {
-		row, err := list{trees: []meta.Tree{t}}, error(nil)
-		pages := split(func(from omap.Key, fn func(omap.Key, entry) bool) { err = row.ascend(b.p.blocks.lists, from, fn) }, lastKey, &omap.Map[entry]{}, false)
+func (b *builder) giveBack(l *runs.List) error {
+	b.free(split(l.AscendMemory, lastKey, &omap.Map[runs.Entry]{}, false))
+	for _, t := range l.Trees {
+		row, err := runs.List{Trees: []meta.Tree{t}}, error(nil)
+		pages := split(func(from omap.Key, fn func(omap.Key, runs.Entry) bool) { err = row.Ascend(b.p.blocks.lists, from, fn) }, lastKey, &omap.Map[runs.Entry]{}, false)
 		if err == nil {
 			_, err = b.p.blocks.lists.TrimBelow(t, meta.Key(lastKey))
 		}
@@ -318,7 +319,7 @@ func (b *builder) giveBack(l *list) error {
 		case err == nil:
 			b.free(pages)
 		case b.later("worked off", err):
-			b.spent = append(b.spent, list{trees: []meta.Tree{t}})
+			b.spent = append(b.spent, runs.List{Trees: []meta.Tree{t}})
 		default:
 			return fmt.Errorf("worked-off list: %w", err)
 		}
@@ -409,7 +410,7 @@ func (b *builder) install() {
 	p.mu.step(b.maps.Made() + len(b.groups) + len(b.parts) + len(b.damages) + len(b.c.layers) + len(b.c.jobs))
 	b.maps.Install()
 	for _, l := range b.c.lists() {
-		l.of.trees, l.of.frozen = l.trees, nil
+		l.of.Trees, l.of.Frozen = l.trees, nil
 	}
 	for g, ptr := range b.groups {
 		p.blocks.groupPtrs[g] = ptr

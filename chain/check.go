@@ -9,6 +9,7 @@ import (
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 	"slatefs/chain/overlay"
+	"slatefs/chain/runs"
 )
 
 // CheckReport is what a check found: nothing, if both lists are empty.
@@ -227,7 +228,7 @@ func (c *checker) layers() {
 		if !l.swept {
 			c.layerMap(l, who)
 		}
-		c.list(&l.lost, who+": dead list", func(k omap.Key, e entry) {
+		c.list(&l.lost, who+": dead list", func(k omap.Key, e runs.Entry) {
 			if l.parent == nil || LayerID(k.Hi) > l.parent.id {
 				c.r.bad("%s: dead list: block %d born in %v, not in what the parent could show", who, k.Lo, LayerID(k.Hi))
 			}
@@ -296,13 +297,13 @@ func (c *checker) jobs() {
 	for _, j := range c.p.jobs.all {
 		who := fmt.Sprintf("erase job %d", j.id)
 		for _, part := range []struct {
-			l     *list
+			l     *runs.List
 			n     int64
 			ready bool
 		}{{&j.fresh, j.freshN, false}, {&j.ready, j.readyN, true}, {&j.bad, j.badN, false}} {
 			var n int64
-			c.list(part.l, who, func(k omap.Key, e entry) {
-				if e.page {
+			c.list(part.l, who, func(k omap.Key, e runs.Entry) {
+				if e.Page {
 					c.page(meta.Ptr{Addr: alloc.BlockID(k.Lo)}, who)
 					return
 				}
@@ -312,9 +313,9 @@ func (c *checker) jobs() {
 					return true
 				}
 				if part.ready {
-					j.left(k, e.n, j.cursor, see)
+					j.left(k, e.Len, j.cursor, see)
 				} else {
-					see(alloc.BlockID(k.Lo), e.n)
+					see(alloc.BlockID(k.Lo), e.Len)
 				}
 			})
 			if n != part.n {

@@ -12,6 +12,7 @@ import (
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 	"slatefs/chain/overlay"
+	"slatefs/chain/runs"
 )
 
 // sample is a sound pool with one of everything: v with snapshots s and t, a clone c of s, dirty blocks, a directory.
@@ -43,7 +44,7 @@ func newSample(t *testing.T) *sample {
 	x.s = snapOf(t, v, "s").l
 	q, _ := x.head.top.Lookup(p.blocks.maps, 2, 1)
 	x.dev = q.Dev
-	ok(t, x.dirty.fresh.ascend(p.blocks.lists, omap.Key{}, func(k omap.Key, _ entry) bool { x.inDirty = alloc.BlockID(k.Lo); return false }))
+	ok(t, x.dirty.fresh.Ascend(p.blocks.lists, omap.Key{}, func(k omap.Key, _ runs.Entry) bool { x.inDirty = alloc.BlockID(k.Lo); return false }))
 	return x
 }
 
@@ -116,11 +117,11 @@ func TestCheckFindsOwners(t *testing.T) {
 			ok(t, x.p.blocks.alloc.Set(x.clean(t), alloc.Clean, alloc.InUse))
 		}, "neither live nor dirty", true},
 		{"live and dirty", func(_ *testing.T, x *sample) {
-			x.p.jobs.addToJob(x.dirty, oldRun{x.dev, 1, x.head.id})
+			x.p.jobs.addToJob(x.dirty, runs.Run{Dev: x.dev, Len: 1, Birth: x.head.id})
 		}, "another owner", false},
 		{"dirty twice", func(_ *testing.T, x *sample) {
 			j := x.p.jobs.newJob(0, "", "", "test", "", newClock().now())
-			x.p.jobs.addToJob(j, oldRun{x.inDirty, 1, 0})
+			x.p.jobs.addToJob(j, runs.Run{Dev: x.inDirty, Len: 1, Birth: 0})
 		}, "another owner", false},
 		{"of two births", func(_ *testing.T, x *sample) {
 			x.c.head().top.Set(9, overlay.Piece{Len: 1, Dev: x.dev, Birth: x.c.head().id})
@@ -156,17 +157,17 @@ func TestCheckFindsLists(t *testing.T) {
 	expectFound(t, []damage{
 		{"too much lost", func(_ *testing.T, x *sample) {
 			q, _ := x.s.top.Lookup(x.p.blocks.maps, 6, 1) // the clone shows it
-			x.c.head().lost.add(q.Birth, q.Dev, entry{n: 1})
+			x.c.head().lost.Add(q.Birth, q.Dev, runs.Entry{Len: 1})
 		}, "dead list", false},
 		{"lost by nobody", func(t *testing.T, x *sample) {
 			l := x.head.parent // t, which lost three blocks of s
-			ok(t, l.lost.ascend(x.p.blocks.lists, omap.Key{}, func(omap.Key, entry) bool { return true }))
-			l.lost = list{}
+			ok(t, l.lost.Ascend(x.p.blocks.lists, omap.Key{}, func(omap.Key, runs.Entry) bool { return true }))
+			l.lost = runs.List{}
 			l.lostHere = 0
 		}, "not in the dead list", false},
-		{"lost and its own", func(_ *testing.T, x *sample) { x.head.lost.add(x.head.id, x.dev, entry{n: 1}) }, "dead list", false},
+		{"lost and its own", func(_ *testing.T, x *sample) { x.head.lost.Add(x.head.id, x.dev, runs.Entry{Len: 1}) }, "dead list", false},
 		{"a list that cannot be read", func(_ *testing.T, x *sample) {
-			x.head.lost.trees = append(x.head.lost.trees, meta.Tree{Root: meta.Ptr{Addr: 99, Sum: 1}, Height: 1, Entries: 1})
+			x.head.lost.Trees = append(x.head.lost.Trees, meta.Tree{Root: meta.Ptr{Addr: 99, Sum: 1}, Height: 1, Entries: 1})
 		}, "dead list", false},
 		{"a page twice", func(_ *testing.T, x *sample) { x.p.tree.drops = append(x.p.tree.drops, x.p.names.cat.Tree) }, "belongs to", false},
 		{"a page of nobody", func(t *testing.T, x *sample) {

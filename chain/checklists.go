@@ -4,17 +4,18 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/omap"
 	"slatefs/chain/overlay"
+	"slatefs/chain/runs"
 )
 
 // lost compares a dead list with what it must be: what the parent shows and the layer does not, but for what a walk
 // still has to sort.
 func (c *checker) lost(l *layer, who string) {
-	var want omap.Map[entry]
-	forget := func(_ int64, q overlay.Piece) { carve(&want, deadRun{q.Dev, q.Len, q.Birth}) }
+	var want omap.Map[runs.Entry]
+	forget := func(_ int64, q overlay.Piece) { runs.Carve(&want, runs.Run{Dev: q.Dev, Len: q.Len, Birth: q.Birth}) }
 	differs := c.differs(l, who)
 	for _, r := range differs {
 		c.pieces(l.parent.top, r.lo, r.hi, who, func(_ int64, q overlay.Piece) {
-			want.Set(entryKey(q.Birth, q.Dev), entry{n: q.Len})
+			want.Set(runs.Key(q.Birth, q.Dev), runs.Entry{Len: q.Len})
 		})
 	}
 	for _, r := range differs {
@@ -26,22 +27,22 @@ func (c *checker) lost(l *layer, who string) {
 		}
 	}
 	var here int64
-	c.list(&l.lost, who+": dead list", func(k omap.Key, e entry) {
-		if e.page {
+	c.list(&l.lost, who+": dead list", func(k omap.Key, e runs.Entry) {
+		if e.Page {
 			return
 		}
 		if k.Hi > uint64(l.parent.floor()) {
-			here += e.n
+			here += e.Len
 		}
-		if carve(&want, deadRun{alloc.BlockID(k.Lo), e.n, LayerID(k.Hi)}) != e.n {
-			c.r.bad("%s: dead list: blocks %d+%d born in %v: the layer shows them, or the parent does not", who, k.Lo, e.n, LayerID(k.Hi))
+		if runs.Carve(&want, runs.Run{Dev: alloc.BlockID(k.Lo), Len: e.Len, Birth: LayerID(k.Hi)}) != e.Len {
+			c.r.bad("%s: dead list: blocks %d+%d born in %v: the layer shows them, or the parent does not", who, k.Lo, e.Len, LayerID(k.Hi))
 		}
 	})
 	if here != l.lostHere {
 		c.r.bad("%s: has lost %d blocks of its parent, counted %d", who, here, l.lostHere)
 	}
-	want.Ascend(omap.Key{}, func(k omap.Key, e entry) bool {
-		c.r.bad("%s: blocks %d+%d born in %v are lost and not in the dead list", who, k.Lo, e.n, LayerID(k.Hi))
+	want.Ascend(omap.Key{}, func(k omap.Key, e runs.Entry) bool {
+		c.r.bad("%s: blocks %d+%d born in %v are lost and not in the dead list", who, k.Lo, e.Len, LayerID(k.Hi))
 		return true
 	})
 }
@@ -72,8 +73,8 @@ func (c *checker) differs(l *layer, who string) (out []region) {
 	return out
 }
 
-func (c *checker) list(l *list, who string, fn func(omap.Key, entry)) {
-	if err := l.ascend(c.p.blocks.lists, omap.Key{}, func(k omap.Key, e entry) bool { fn(k, e); return true }); err != nil {
+func (c *checker) list(l *runs.List, who string, fn func(omap.Key, runs.Entry)) {
+	if err := l.Ascend(c.p.blocks.lists, omap.Key{}, func(k omap.Key, e runs.Entry) bool { fn(k, e); return true }); err != nil {
 		c.r.bad("%s: %v", who, err)
 	}
 }
@@ -88,7 +89,7 @@ func (c *checker) unswept(l *layer, who string) {
 			return
 		}
 		for _, r := range runs {
-			c.see(r.dev, r.n, r.birth, seenLive, 0, who)
+			c.see(r.Dev, r.Len, r.Birth, seenLive, 0, who)
 		}
 		next = end
 	}

@@ -10,6 +10,7 @@ import (
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 	"slatefs/chain/overlay"
+	"slatefs/chain/runs"
 	"slatefs/chain/super"
 )
 
@@ -81,13 +82,13 @@ func (c *checker) tree(f *meta.Family, t meta.Tree, who string) {
 func (c *checker) tables() {
 	p := c.p
 	for _, l := range p.tree.layers {
-		for _, t := range l.lost.trees {
+		for _, t := range l.lost.Trees {
 			c.tree(p.blocks.lists, t, "dead list of layer "+l.id.String())
 		}
 	}
 	for _, j := range p.jobs.all {
-		for _, l := range []*list{&j.fresh, &j.ready, &j.bad} {
-			for _, t := range l.trees {
+		for _, l := range []*runs.List{&j.fresh, &j.ready, &j.bad} {
+			for _, t := range l.Trees {
 				c.tree(p.blocks.lists, t, fmt.Sprintf("erase job %d", j.id))
 			}
 		}
@@ -96,11 +97,11 @@ func (c *checker) tables() {
 		c.tree(p.blocks.lists, t, "dropped list")
 	}
 	for i := range p.jobs.spent {
-		for _, t := range p.jobs.spent[i].trees {
+		for _, t := range p.jobs.spent[i].Trees {
 			c.tree(p.blocks.lists, t, "worked-off list")
 		}
-		c.list(&p.jobs.spent[i], "worked-off list", func(k omap.Key, e entry) {
-			if e.page {
+		c.list(&p.jobs.spent[i], "worked-off list", func(k omap.Key, e runs.Entry) {
+			if e.Page {
 				c.page(meta.Ptr{Addr: alloc.BlockID(k.Lo)}, "worked-off list")
 			}
 		})

@@ -15,6 +15,7 @@ import (
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 	"slatefs/chain/overlay"
+	"slatefs/chain/runs"
 	"slatefs/chain/super"
 )
 
@@ -30,7 +31,7 @@ type cut struct {
 	walks   []walkRow
 	images  []alloc.Image
 	drops   []meta.Tree
-	spent   []list
+	spent   []runs.List
 	gone    []meta.Key
 	window  []alloc.Run
 	answers []byte
@@ -53,10 +54,10 @@ func rowOfWalk(w *walk) walkRow {
 
 // cutList is a list as the cut found it.
 type cutList struct {
-	of     *list            // where install puts what came of it; nobody reads it before
-	trees  []meta.Tree      // copy
-	frozen *omap.Map[entry] // entries of the cut; lookups share it, nobody changes it
-	pages  omap.Map[entry]  // map pages that the build found to belong here; the builder's own
+	of     *runs.List            // where install puts what came of it; nobody reads it before
+	trees  []meta.Tree           // copy
+	frozen *omap.Map[runs.Entry] // entries of the cut; lookups share it, nobody changes it
+	pages  omap.Map[runs.Entry]  // map pages that the build found to belong here; the builder's own
 }
 
 // checkpointTries is how often a checkpoint that somebody waits for is tried before who waits is told.
@@ -234,7 +235,7 @@ func (cp *checkpointer) thaw(c *cut) {
 		}
 	}
 	for _, l := range c.lists() {
-		l.of.thaw()
+		l.of.Thaw()
 	}
 	for i := range c.jobs {
 		cp.jobs.all[c.jobs[i].id].dirty = true

@@ -7,6 +7,7 @@ import (
 
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/meta"
+	"slatefs/chain/runs"
 )
 
 // lotsToReclaim makes a pool with something of each kind that counts as available and is not clean: dirty blocks, a large
@@ -121,8 +122,8 @@ func TestCheckReclaimNamesWhatDoesNotCome(t *testing.T) {
 		{"a list of an erase job", func(t *testing.T, p *Pool, d *devtest.Disk) {
 			ok(t, p.Checkpoint())
 			for _, j := range p.jobs.all {
-				for _, l := range []*list{&j.ready, &j.fresh} {
-					for _, tree := range l.trees {
+				for _, l := range []*runs.List{&j.ready, &j.fresh} {
+					for _, tree := range l.Trees {
 						rot(d, tree.Root)
 						return
 					}

@@ -12,6 +12,7 @@ import (
 	"slatefs/chain/catalog"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
+	"slatefs/chain/runs"
 	"slatefs/chain/super"
 )
 
@@ -135,7 +136,7 @@ func (p *Pool) lay(first alloc.Run, zeroed bool) error {
 	}
 	if !zeroed {
 		j := p.jobs.newJob(0, "", "", reasonInitial, "", p.supers.super.Made)
-		p.jobs.addToJob(j, oldRun{dev: first.End(), n: g.Blocks - int64(first.End())})
+		p.jobs.addToJob(j, runs.Run{Dev: first.End(), Len: g.Blocks - int64(first.End())})
 	}
 	return nil
 }

@@ -182,7 +182,7 @@ func TestDamagedLists(t *testing.T) {
 	t.Run("dead list", func(t *testing.T) {
 		x := newSick(t)
 		v, other := build(x)
-		x.spoil(v.head().lost.trees[0].Root)
+		x.spoil(v.head().lost.Trees[0].Root)
 		for i := range int64(20) { // the checkpoint needs the page
 			write(t, v, fill('c', BlockSize), (280+i)*2*BlockSize)
 		}
@@ -203,8 +203,8 @@ func TestDamagedLists(t *testing.T) {
 		ok(t, v.Punch(0, 100*BlockSize))
 		ok(t, x.Checkpoint())
 		for _, j := range x.jobs.all {
-			if len(j.fresh.trees) > 0 {
-				x.spoil(j.fresh.trees[0].Root)
+			if len(j.fresh.Trees) > 0 {
+				x.spoil(j.fresh.Trees[0].Root)
 			}
 		}
 		ok(t, v.Punch(100*BlockSize, 100*BlockSize))
@@ -218,7 +218,7 @@ func TestDamagedLists(t *testing.T) {
 	t.Run("dropped", func(t *testing.T) {
 		x := newSick(t)
 		v, other := build(x)
-		x.spoil(v.head().lost.trees[0].Root)
+		x.spoil(v.head().lost.Trees[0].Root)
 		ok(t, x.DestroyVolume(Req{}, v.ino, DestroyOptions{Snapshots: true}))
 		x.goesOn(other, 'k')
 		x.goesOn(other, 'l')

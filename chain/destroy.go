@@ -77,7 +77,7 @@ func (rm *remover) reapAll() error {
 			if l == nil {
 				return nil
 			}
-			if long = !looked[l] && len(l.children) == 1 && len(l.children[0].lost.trees)+len(l.lost.trees) > maxRow; long {
+			if long = !looked[l] && len(l.children) == 1 && len(l.children[0].lost.Trees)+len(l.lost.Trees) > maxRow; long {
 				looked[l] = true
 				rm.tree.touch(l)
 				rm.tree.touch(l.children[0])

@@ -2,6 +2,8 @@ package chain
 
 import (
 	"fmt"
+
+	"slatefs/chain/runs"
 )
 
 // largeDiscard is the number of blocks from which a discard is cut off in one piece and walked later: 64 map leaves
@@ -225,7 +227,7 @@ func (v *Volume) unmap(lo, hi int64) error {
 }
 
 // mapped collects the runs in [lo, hi), looking at up to unmapRuns pieces, and where it stopped.
-func (l *layer) mapped(p *blockSpace, lo, hi int64) (next int64, old []oldRun, need Need) {
+func (l *layer) mapped(p *blockSpace, lo, hi int64) (next int64, old []runs.Run, need Need) {
 	for n := 0; lo < hi && n < unmapRuns; n++ {
 		p.mu.step(1)
 		q, miss := l.top.Lookup(p.maps, lo, hi-lo)
@@ -234,7 +236,7 @@ func (l *layer) mapped(p *blockSpace, lo, hi int64) (next int64, old []oldRun, n
 			return lo, nil, Need{kind: needPage, m: m, lb: lo}
 		}
 		if q.Dev != 0 {
-			old = append(old, oldRun{q.Dev, q.Len, q.Birth})
+			old = append(old, runs.Run{Dev: q.Dev, Len: q.Len, Birth: q.Birth})
 		}
 		lo += q.Len
 	}

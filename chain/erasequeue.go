@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"slatefs/chain/blockdev"
-	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/runs"
 )
 
 // Ready is signalled when Next may have something.
@@ -146,36 +146,13 @@ func (jq *jobQueue) sealJob(j *job) (bool, error) {
 	return false, nil
 }
 
-// before is the last entry below k of the same birth, if any: it may reach past k.
-func (l *list) before(f *meta.Family, k omap.Key) (best omap.Key, ok bool, err error) {
-	if k.Lo == 0 {
-		return best, false, nil
-	}
-	prev := omap.Key{Hi: k.Hi, Lo: k.Lo - 1}
-	see := func(o omap.Key, found bool) {
-		if found && o.Hi == k.Hi && (!ok || best.Less(o)) {
-			best, ok = o, true
-		}
-	}
-	for _, t := range l.trees {
-		o, _, found, err := f.Floor(t, meta.Key(prev))
-		if err != nil {
-			return best, false, err
-		}
-		see(omap.Key(o), found)
-	}
-	o, _, found := l.fresh.Floor(prev)
-	see(o, found)
-	return best, ok, nil
-}
-
 // retryLater sets the time at which what failed is handed out again.
-func (jq *jobQueue) retryLater(j *job, now time.Time, failed []oldRun) {
+func (jq *jobQueue) retryLater(j *job, now time.Time, failed []runs.Run) {
 	wait := time.Second << min(j.retries, 12)
 	j.retryAt = now.Add(wait)
 	j.retries++
 	time.AfterFunc(wait, jq.poke) // else nobody asks before something else is freed
-	jq.log.Error("erase failed; the blocks stay dirty and are tried again", "pool", jq.name, "job", j.id, "blocks", oldBlocks(failed))
+	jq.log.Error("erase failed; the blocks stay dirty and are tried again", "pool", jq.name, "job", j.id, "blocks", runs.Blocks(failed))
 }
 
 // eachJob calls fn for each job in the order in which they are erased, with the plan lock held, which is given up after every

@@ -9,6 +9,7 @@ import (
 	"slatefs/chain/fault"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
+	"slatefs/chain/runs"
 	"slatefs/chain/size"
 	"slatefs/chain/super"
 )
@@ -81,7 +82,8 @@ func wrapCorrupt(err error) error {
 		return err
 	}
 	for _, e := range []error{
-		codec.ErrCorrupt, super.ErrCorrupt, meta.ErrCorrupt, journal.ErrCorrupt, alloc.ErrCorrupt, alloc.ErrState, alloc.ErrRange, alloc.ErrNamed,
+		codec.ErrCorrupt, super.ErrCorrupt, runs.ErrCorrupt, meta.ErrCorrupt, journal.ErrCorrupt,
+		alloc.ErrCorrupt, alloc.ErrState, alloc.ErrRange, alloc.ErrNamed,
 	} {
 		if errors.Is(err, e) {
 			return fault.Mark(fault.Object, asCorrupt{err})

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"slatefs/chain/omap"
+	"slatefs/chain/runs"
 )
 
 // What falls when layers go. A block is dead when nobody shows it any more. Of a layer that goes (a goer) and one child
@@ -276,11 +277,11 @@ func (x *fall) add(f *faller, sum *falls) error {
 		return nil
 	}
 	i := 0
-	return x.common(f.left, f.line.from, f.l.id, func(r deadRun) {
-		for i < n-1 && r.birth > f.line.parts[i].to {
+	return x.common(f.left, f.line.from, f.l.id, func(r runs.Run) {
+		for i < n-1 && r.Birth > f.line.parts[i].to {
 			i++
 		}
-		sum[f.line.parts[i].class] += r.n
+		sum[f.line.parts[i].class] += r.Len
 	})
 }
 
@@ -302,7 +303,7 @@ func (x *fall) weigh(l *layer, from LayerID, parts []fallPart, sum *falls) error
 }
 
 // common calls fn for the blocks with births in (lo, hi] that are lost under all of some layers, in key order.
-func (x *fall) common(ls []*layer, lo, hi LayerID, fn func(deadRun)) error {
+func (x *fall) common(ls []*layer, lo, hi LayerID, fn func(runs.Run)) error {
 	d := &deadReader{p: x.p, under: x.below}
 	for from := (omap.Key{Hi: uint64(lo) + 1}); from != lastKey; {
 		runs, next, err := d.commonlyLost(ls, from, omap.Key{Hi: uint64(hi) + 1})

@@ -8,6 +8,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/omap"
+	"slatefs/chain/runs"
 )
 
 // forecastHolds compares a forecast with what the destroy frees, on a copy of the pool. Errors must be the same.
@@ -145,8 +146,8 @@ type plainFall struct {
 // lost are the blocks of births in (lo, hi] that l, and if it goes all that stays below it, show no more.
 func (x *plainFall) lost(l *layer, lo, hi LayerID) map[alloc.BlockID]bool {
 	out := map[alloc.BlockID]bool{}
-	ok(x.t, l.lost.ascend(x.p.blocks.lists, omap.Key{Hi: uint64(lo) + 1}, func(k omap.Key, e entry) bool {
-		for i := range e.blocks() {
+	ok(x.t, l.lost.Ascend(x.p.blocks.lists, omap.Key{Hi: uint64(lo) + 1}, func(k omap.Key, e runs.Entry) bool {
+		for i := range e.Blocks() {
 			if k.Hi <= uint64(hi) {
 				out[alloc.BlockID(k.Lo)+alloc.BlockID(i)] = true
 			}

@@ -106,29 +106,6 @@ func FuzzNames(f *testing.F) {
 	})
 }
 
-// FuzzEntry: an entry of a list has a length that a pool can have, and one form.
-func FuzzEntry(f *testing.F) {
-	f.Add(entry{n: 1, page: true}.marshal())
-	f.Add(entry{n: 1}.marshal())
-	f.Add(entry{n: 1 << 40}.marshal())
-	f.Add([]byte{entryBlocks, 0x80, 0x00})
-	f.Fuzz(func(t *testing.T, in []byte) {
-		e, err := parseEntry(in)
-		if err != nil {
-			if !errors.Is(err, ErrCorrupt) {
-				t.Fatalf("error of no kind: %v", err)
-			}
-			return
-		}
-		if e.n <= 0 || e.n > 1<<40 {
-			t.Fatalf("entry of %d blocks", e.n)
-		}
-		if out := e.marshal(); !bytes.Equal(in, out) {
-			t.Fatalf("% x\nis written as\n% x", in, out)
-		}
-	})
-}
-
 // emptyPool is a pool in memory without a device's content, with the layers and jobs that the golden rows name.
 func emptyPool() *Pool {
 	s := goldenSuper()

@@ -19,6 +19,7 @@ import (
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/runs"
 	"slatefs/chain/super"
 )
 
@@ -69,14 +70,14 @@ type goldenRecord struct {
 
 // goldenRecords has one record of each kind, every field set to a value of its own.
 func goldenRecords() []goldenRecord {
-	runs := []alloc.Run{{Start: 1000, Len: 16}, {Start: 1 << 39, Len: 1}}
-	old := []oldRun{{2000, 3, 4}, {1 << 39, 1, 1<<48 - 1}}
+	rs := []alloc.Run{{Start: 1000, Len: 16}, {Start: 1 << 39, Len: 1}}
+	old := []runs.Run{{Dev: 2000, Len: 3, Birth: 4}, {Dev: 1 << 39, Len: 1, Birth: 1<<48 - 1}}
 	return []goldenRecord{
-		{"claim", &recClaim{runs}},
-		{"unclaim", &recUnclaim{runs}},
+		{"claim", &recClaim{rs}},
+		{"unclaim", &recUnclaim{rs}},
 		{"map", &recMap{layer: 5, lb: 1 << 36, n: 300, dev: 1 << 39, clean: true, old: old, size: 1 << 48}},
-		{"dirty", &recDirty{2, runs}},
-		{"erased", &recErased{7, meta.Key{Hi: 5, Lo: 900}, runs, []alloc.Run{{Start: 3, Len: 4}}, goldenTime, true, goldenHow}},
+		{"dirty", &recDirty{2, rs}},
+		{"erased", &recErased{7, meta.Key{Hi: 5, Lo: 900}, rs, []alloc.Run{{Start: 3, Len: 4}}, goldenTime, true, goldenHow}},
 		{"seal", &recSeal{7, true}},
 		{"grant", &recGrant{alloc.Run{Start: 512, Len: 256}}},
 		{"put", &recPut{key: meta.Key{Hi: 1<<56 | 2, Lo: 3}, val: []byte("value")}},
@@ -101,7 +102,7 @@ func goldenRecords() []goldenRecord {
 		{"forget", &recForget{[]meta.Key{{Hi: 13<<56 | 7}, {Hi: 14<<56 | 2, Lo: 20000}}}},
 		{"extend", &recExtend{1 << 39, 1 << 38, goldenTime}},
 		{"reduce", &recReduce{1 << 38}},
-		{"apart", &recApart{7, old, []oldRun{{3000, 2, 5}}, goldenTime, true, goldenHow}},
+		{"apart", &recApart{7, old, []runs.Run{{Dev: 3000, Len: 2, Birth: 5}}, goldenTime, true, goldenHow}},
 	}
 }
 
@@ -139,7 +140,7 @@ func goldenRows() []goldenRow {
 		id: 9, parent: p.tree.layers[5], vol: 2, name: "daily", named: true, size: 1 << 40, own: 6, refer: 7, lostHere: 3, created: goldenTime, who: "uid 0",
 		was: origin{2, "disk.raw", true},
 	}
-	l.lost.trees = []meta.Tree{goldenTree(3), goldenTree(4)}
+	l.lost.Trees = []meta.Tree{goldenTree(3), goldenTree(4)}
 	lr := rowOf(l)
 	gone := rowOf(&layer{id: 10, parent: p.tree.layers[5], dir: 300, own: 6, refer: 7, created: goldenTime})
 	j := &job{id: 8, vol: 2, volume: "disk.raw", layer: "daily", reason: reasonSnapshot, who: "uid 0", since: goldenTime, freshN: 1, readyN: 2, badN: 3, freed: 10, erased: 4}
@@ -148,7 +149,7 @@ func goldenRows() []goldenRow {
 		layers: []LayerID{9, 300}, kept: 0, none: true, rank: 3, released: 1, how: goldenHow, begun: goldenTime, last: goldenTime.Add(1),
 	}
 	keeps := &job{id: 8, volume: "d", freed: 300, story: story{kept: 300, keptBy: "clone"}}
-	j.fresh.trees, j.ready.trees, j.bad.trees = []meta.Tree{goldenTree(5)}, []meta.Tree{goldenTree(6)}, []meta.Tree{goldenTree(7)}
+	j.fresh.Trees, j.ready.Trees, j.bad.Trees = []meta.Tree{goldenTree(5)}, []meta.Tree{goldenTree(6)}, []meta.Tree{goldenTree(7)}
 	kr := rowOfJob(keeps)
 	jr := rowOfJob(j)
 	parted := &job{id: 8, volume: "d", freed: 300, readyN: 300}
@@ -177,8 +178,8 @@ func goldenRows() []goldenRow {
 		{"destroyed", catalog.Doomed, goldenDoomed().marshal()},
 		{"group", 0, groupRow{1, alloc.InUse, alloc.Counts{InUse: 1, Claimed: 2, Meta: 3, Clean: 250}, meta.Ptr{Addr: 9, Twin: 10, Sum: 11}}.marshal()},
 		{"group-uniform", 0, groupRow{n: 1, state: alloc.Clean, counts: alloc.Counts{Clean: 256}}.marshal()},
-		{"entry-blocks", 0, entry{n: 1 << 20}.marshal()},
-		{"entry-page", 0, entry{n: 1, page: true}.marshal()},
+		{"entry-blocks", 0, runs.Entry{Len: 1 << 20}.Marshal()},
+		{"entry-page", 0, runs.Entry{Len: 1, Page: true}.Marshal()},
 		{"job-apart", catalog.Job, pr.marshal()},
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"slatefs/chain/fault"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/runs"
 )
 
 // What the eraser has. A hand-out is runs of one job's ready part under a token. Any number may be open, of one or many
@@ -94,17 +95,17 @@ func (jq *jobQueue) lendable(j *job) bool {
 // handOut takes up to n blocks of a job's ready part: what was given back, else from where the last call stopped. On error
 // nothing has changed. The structure lock and the plan lock are held.
 func (jq *jobQueue) handOut(j *job, n int64) (blockdev.Handout, error) {
-	runs, next, err := jq.takeBack(j, n), j.lent.next, error(nil)
-	if len(runs) == 0 {
-		runs, next, err = jq.takeNext(j, n)
+	rs, next, err := jq.takeBack(j, n), j.lent.next, error(nil)
+	if len(rs) == 0 {
+		rs, next, err = jq.takeNext(j, n)
 	}
-	for _, r := range runs {
+	for _, r := range rs {
 		jq.mu.step(1)
 		if err == nil {
-			err = jq.allInUse(r.dev, r.n)
+			err = jq.allInUse(r.Dev, r.Len)
 		}
 	}
-	if err == nil && len(runs) == 0 {
+	if err == nil && len(rs) == 0 {
 		err = fmt.Errorf("%d blocks are queued, and its list has none of them: %w", j.readyN-j.lent.out, ErrCorrupt)
 	}
 	if err != nil {
@@ -113,13 +114,13 @@ func (jq *jobQueue) handOut(j *job, n int64) (blockdev.Handout, error) {
 	jq.lastToken++
 	h, out := &handout{job: j}, blockdev.Handout{Token: jq.lastToken, Job: j.id}
 	jq.handouts[out.Token] = h
-	for _, r := range runs {
-		k := entryKey(r.birth, r.dev)
+	for _, r := range rs {
+		k := runs.Key(r.Birth, r.Dev)
 		j.lent.back.Delete(k)
-		j.lent.open.Set(k, r.n)
-		j.lent.out += r.n
-		h.runs.Set(deviceKey(r.dev), lent{r.n, r.birth})
-		out.Runs = append(out.Runs, blockdev.Extent{Off: int64(r.dev) * BlockSize, Len: r.n * BlockSize})
+		j.lent.open.Set(k, r.Len)
+		j.lent.out += r.Len
+		h.runs.Set(deviceKey(r.Dev), lent{r.Len, r.Birth})
+		out.Runs = append(out.Runs, blockdev.Extent{Off: int64(r.Dev) * BlockSize, Len: r.Len * BlockSize})
 	}
 	j.lent.next = next
 	slices.SortFunc(out.Runs, func(a, b blockdev.Extent) int { return cmp.Compare(a.Off, b.Off) }) // the list goes by birth
@@ -127,48 +128,48 @@ func (jq *jobQueue) handOut(j *job, n int64) (blockdev.Handout, error) {
 }
 
 // takeBack lists up to n blocks that were given back. Of the last run what is too much goes back by itself.
-func (jq *jobQueue) takeBack(j *job, n int64) (runs []oldRun) {
+func (jq *jobQueue) takeBack(j *job, n int64) (rs []runs.Run) {
 	j.lent.back.Ascend(omap.Key{}, func(k omap.Key, m int64) bool {
 		jq.mu.step(1)
 		take := min(m, n)
-		runs = append(runs, oldRun{alloc.BlockID(k.Lo), take, LayerID(k.Hi)})
+		rs = append(rs, runs.Run{Dev: alloc.BlockID(k.Lo), Len: take, Birth: LayerID(k.Hi)})
 		n -= take
-		return n > 0 && len(runs) < jq.walkRuns()
+		return n > 0 && len(rs) < jq.walkRuns()
 	})
-	if k := len(runs) - 1; k >= 0 {
-		last := runs[k]
-		at := entryKey(last.birth, last.dev)
-		if m, _ := j.lent.back.Get(at); m > last.n {
-			j.lent.back.Set(at, last.n)
-			j.lent.back.Set(entryKey(last.birth, last.dev+alloc.BlockID(last.n)), m-last.n)
+	if k := len(rs) - 1; k >= 0 {
+		last := rs[k]
+		at := runs.Key(last.Birth, last.Dev)
+		if m, _ := j.lent.back.Get(at); m > last.Len {
+			j.lent.back.Set(at, last.Len)
+			j.lent.back.Set(runs.Key(last.Birth, last.Dev+alloc.BlockID(last.Len)), m-last.Len)
 		}
 	}
-	return runs
+	return rs
 }
 
 // takeNext lists up to n blocks of ready that were never handed out, and where the list goes on.
-func (jq *jobQueue) takeNext(j *job, n int64) (runs []oldRun, next omap.Key, err error) {
+func (jq *jobQueue) takeNext(j *job, n int64) (rs []runs.Run, next omap.Key, err error) {
 	if next = j.lent.next; next.Less(j.cursor) { // it was loaded, or replayed
 		next = j.cursor
 	}
 	from := next
-	if k, ok, err := j.ready.before(jq.blocks.lists, from); err != nil {
+	if k, ok, err := j.ready.Before(jq.blocks.lists, from); err != nil {
 		return nil, next, err
 	} else if ok { // the entry that next divides begins before it
 		from = k
 	}
 	start := next
-	err = j.ready.ascend(jq.blocks.lists, from, func(k omap.Key, e entry) bool {
+	err = j.ready.Ascend(jq.blocks.lists, from, func(k omap.Key, e runs.Entry) bool {
 		jq.mu.step(1)
-		return e.page || j.left(k, e.n, start, func(b alloc.BlockID, m int64) bool {
+		return e.Page || j.left(k, e.Len, start, func(b alloc.BlockID, m int64) bool {
 			take := min(m, n)
-			runs = append(runs, oldRun{b, take, LayerID(k.Hi)})
+			rs = append(rs, runs.Run{Dev: b, Len: take, Birth: LayerID(k.Hi)})
 			n -= take
 			next = omap.Key{Hi: k.Hi, Lo: uint64(b) + uint64(take)}
-			return n > 0 && len(runs) < jq.walkRuns()
+			return n > 0 && len(rs) < jq.walkRuns()
 		})
 	})
-	return runs, next, err
+	return rs, next, err
 }
 
 // allInUse looks before anything is zeroed: what a list says and the groups deny is corruption, not work.
@@ -237,13 +238,13 @@ func (jq *jobQueue) reportSome(r *room, d blockdev.Done, how How) (blockdev.Done
 		jq.well(j)
 	}
 	rest := d
-	var zeroed, failed []oldRun
+	var zeroed, failed []runs.Run
 	for _, part := range []struct {
 		from *[]blockdev.Extent
-		to   *[]oldRun
+		to   *[]runs.Run
 	}{{&rest.Zeroed, &zeroed}, {&rest.Failed, &failed}} {
 		for len(*part.from) > 0 && len(zeroed)+len(failed) < jq.walkRuns() {
-			var r oldRun
+			var r runs.Run
 			jq.mu.step(1)
 			r, *part.from = h.take(*part.from, d.Token)
 			*part.to = append(*part.to, r)
@@ -262,11 +263,11 @@ func (jq *jobQueue) reportSome(r *room, d blockdev.Done, how How) (blockdev.Done
 }
 
 // worked is the record of a report. What it reports is open no more.
-func (j *job) worked(zeroed, failed []oldRun, now time.Time, told bool, how How) record {
+func (j *job) worked(zeroed, failed []runs.Run, now time.Time, told bool, how How) record {
 	all := slices.Concat(zeroed, failed)
 	upTo, last := j.lent.lowest()
 	switch {
-	case oldBlocks(all) == j.readyN:
+	case runs.Blocks(all) == j.readyN:
 		upTo = lastKey
 	case !last:
 		upTo = j.lent.next
@@ -275,7 +276,7 @@ func (j *job) worked(zeroed, failed []oldRun, now time.Time, told bool, how How)
 		how = How{}
 	}
 	for _, r := range all {
-		if !entryKey(r.birth, r.dev).Less(upTo) {
+		if !runs.Key(r.Birth, r.Dev).Less(upTo) {
 			return &recApart{j.id, zeroed, failed, now, told, how}
 		}
 	}
@@ -284,7 +285,7 @@ func (j *job) worked(zeroed, failed []oldRun, now time.Time, told bool, how How)
 
 // take takes the first run that is in the first extent of a report out of a hand-out, and out of what is open of its job.
 // It returns the run, and the report without it; what it is given it leaves as it is.
-func (h *handout) take(xs []blockdev.Extent, tok blockdev.Token) (oldRun, []blockdev.Extent) {
+func (h *handout) take(xs []blockdev.Extent, tok blockdev.Token) (runs.Run, []blockdev.Extent) {
 	x := xs[0]
 	if x.Off < 0 || x.Len <= 0 || x.Off%BlockSize != 0 || x.Len%BlockSize != 0 {
 		fault.Misuse("erase fails closed: hand-out %d, a report of %d bytes at %d: not whole blocks", tok, x.Len, x.Off)
@@ -297,12 +298,12 @@ func (h *handout) take(xs []blockdev.Extent, tok blockdev.Token) (oldRun, []bloc
 	n := min(int64(k.Lo)+r.n-int64(b), x.Len/BlockSize)
 	h.split(b, n)
 	h.runs.Delete(deviceKey(b))
-	h.job.lent.open.Delete(entryKey(r.birth, b))
+	h.job.lent.open.Delete(runs.Key(r.birth, b))
 	h.job.lent.out -= n
 	if x.Off, x.Len = x.Off+n*BlockSize, x.Len-n*BlockSize; x.Len > 0 {
-		return oldRun{b, n, r.birth}, append([]blockdev.Extent{x}, xs[1:]...)
+		return runs.Run{Dev: b, Len: n, Birth: r.birth}, append([]blockdev.Extent{x}, xs[1:]...)
 	}
-	return oldRun{b, n, r.birth}, xs[1:]
+	return runs.Run{Dev: b, Len: n, Birth: r.birth}, xs[1:]
 }
 
 // split makes the blocks [b, b+n) of a run of a hand-out a run of their own.
@@ -310,12 +311,12 @@ func (h *handout) split(b alloc.BlockID, n int64) {
 	k, r, _ := h.runs.Floor(deviceKey(b))
 	start := alloc.BlockID(k.Lo)
 	end := start + alloc.BlockID(r.n)
-	for _, part := range []oldRun{
-		{start, int64(b - start), r.birth}, {b, n, r.birth}, {b + alloc.BlockID(n), int64(end-b) - n, r.birth},
+	for _, part := range []runs.Run{
+		{Dev: start, Len: int64(b - start), Birth: r.birth}, {Dev: b, Len: n, Birth: r.birth}, {Dev: b + alloc.BlockID(n), Len: int64(end-b) - n, Birth: r.birth},
 	} {
-		if part.n > 0 {
-			h.runs.Set(deviceKey(part.dev), lent{part.n, part.birth})
-			h.job.lent.open.Set(entryKey(part.birth, part.dev), part.n)
+		if part.Len > 0 {
+			h.runs.Set(deviceKey(part.Dev), lent{part.Len, part.Birth})
+			h.job.lent.open.Set(runs.Key(part.Birth, part.Dev), part.Len)
 		}
 	}
 }
@@ -337,7 +338,7 @@ func (p *Pool) GiveBack(tok blockdev.Token) {
 	}
 	h.runs.Ascend(omap.Key{}, func(k omap.Key, r lent) bool {
 		p.mu.step(1)
-		at := entryKey(r.birth, alloc.BlockID(k.Lo))
+		at := runs.Key(r.birth, alloc.BlockID(k.Lo))
 		h.job.lent.open.Delete(at)
 		h.job.lent.back.Set(at, r.n)
 		h.job.lent.out -= r.n
@@ -347,18 +348,11 @@ func (p *Pool) GiveBack(tok blockdev.Token) {
 	p.poke()
 }
 
-func oldBlocks(rs []oldRun) (n int64) {
-	for _, r := range rs {
-		n += r.n
-	}
-	return n
-}
-
 // plainRuns are runs without their births.
-func plainRuns(rs []oldRun) []alloc.Run {
+func plainRuns(rs []runs.Run) []alloc.Run {
 	out := make([]alloc.Run, 0, len(rs))
 	for _, r := range rs {
-		out = append(out, alloc.Run{Start: r.dev, Len: r.n})
+		out = append(out, alloc.Run{Start: r.Dev, Len: r.Len})
 	}
 	return out
 }
@@ -382,7 +376,7 @@ func (jq *jobQueue) workOff(j *job, zeroed, failed []alloc.Run, when time.Time, 
 		if run.Len <= 0 || run.Len > j.readyN || run.Start >= alloc.BlockID(jq.blocks.alloc.Total()) {
 			return fmt.Errorf("erase job %d: failed at %d+%d, %d queued: %w", j.id, run.Start, run.Len, j.readyN, ErrCorrupt)
 		}
-		j.bad.add(0, run.Start, entry{n: run.Len})
+		j.bad.Add(0, run.Start, runs.Entry{Len: run.Len})
 		j.readyN -= run.Len
 		j.badN += run.Len
 		jq.addDirty(j, -run.Len)

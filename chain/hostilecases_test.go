@@ -5,6 +5,7 @@ import (
 	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
 	"slatefs/chain/overlay"
+	"slatefs/chain/runs"
 )
 
 var hostileLayers = map[string]func(*victim){
@@ -53,31 +54,33 @@ var hostileLists = map[string]func(*victim){
 	"walk of live blocks": func(h *victim) {
 		absurdWalk(h, func(w *walk) { w.layer, w.source = h.head(), overlay.Settled(bottomOf(h.p.tree.heads[h.v.ino])) })
 	},
-	"job of blocks beyond the pool": func(h *victim) { h.job(func(j *job) { j.fresh.add(1, 5000, entry{n: 10}) }) },
-	"job across the pool's end":     func(h *victim) { h.job(func(j *job) { j.fresh.add(1, 1020, entry{n: 10}) }) },
-	"job of the superblock":         func(h *victim) { h.job(func(j *job) { j.fresh.add(1, 0, entry{n: 1}); j.freshN++; j.freed++ }) },
-	"job of metadata":               func(h *victim) { h.job(func(j *job) { j.fresh.add(1, 20, entry{n: 1}); j.freshN++; j.freed++ }) },
-	"job of clean blocks":           func(h *victim) { h.job(func(j *job) { j.fresh.add(1, 1000, entry{n: 1}); j.freshN++; j.freed++ }) },
-	"job at block 2^63":             func(h *victim) { h.job(func(j *job) { j.fresh.add(1, 1<<63, entry{n: 10}) }) },
-	"job at block 2^63-1":           func(h *victim) { h.job(func(j *job) { j.fresh.add(1, 1<<63-1, entry{n: 1 << 40}) }) },
-	"job of 2^40 blocks":            func(h *victim) { h.job(func(j *job) { j.fresh.add(1, 1, entry{n: 1 << 40}) }) },
-	"job of a page that is none":    func(h *victim) { h.job(func(j *job) { j.fresh.add(1, 900, entry{n: 1, page: true}) }) },
+	"job of blocks beyond the pool": func(h *victim) { h.job(func(j *job) { j.fresh.Add(1, 5000, runs.Entry{Len: 10}) }) },
+	"job across the pool's end":     func(h *victim) { h.job(func(j *job) { j.fresh.Add(1, 1020, runs.Entry{Len: 10}) }) },
+	"job of the superblock":         func(h *victim) { h.job(func(j *job) { j.fresh.Add(1, 0, runs.Entry{Len: 1}); j.freshN++; j.freed++ }) },
+	"job of metadata":               func(h *victim) { h.job(func(j *job) { j.fresh.Add(1, 20, runs.Entry{Len: 1}); j.freshN++; j.freed++ }) },
+	"job of clean blocks": func(h *victim) {
+		h.job(func(j *job) { j.fresh.Add(1, 1000, runs.Entry{Len: 1}); j.freshN++; j.freed++ })
+	},
+	"job at block 2^63":          func(h *victim) { h.job(func(j *job) { j.fresh.Add(1, 1<<63, runs.Entry{Len: 10}) }) },
+	"job at block 2^63-1":        func(h *victim) { h.job(func(j *job) { j.fresh.Add(1, 1<<63-1, runs.Entry{Len: 1 << 40}) }) },
+	"job of 2^40 blocks":         func(h *victim) { h.job(func(j *job) { j.fresh.Add(1, 1, runs.Entry{Len: 1 << 40}) }) },
+	"job of a page that is none": func(h *victim) { h.job(func(j *job) { j.fresh.Add(1, 900, runs.Entry{Len: 1, Page: true}) }) },
 	"job of a page in use": func(h *victim) {
-		h.job(func(j *job) { j.fresh.add(1, h.p.blocks.groupPtrs[0].Addr, entry{n: 1, page: true}) })
+		h.job(func(j *job) { j.fresh.Add(1, h.p.blocks.groupPtrs[0].Addr, runs.Entry{Len: 1, Page: true}) })
 	},
 	"job that counts 2^62":        func(h *victim) { h.job(func(j *job) { j.freshN = 1 << 62 }) },
 	"job that counts one more":    func(h *victim) { h.job(func(j *job) { j.freshN++ }) },
 	"job that freed less":         func(h *victim) { h.job(func(j *job) { j.freed-- }) },
-	"job that lost its list":      func(h *victim) { h.job(func(j *job) { j.fresh = list{} }) },
-	"dead list beyond the pool":   func(h *victim) { h.layer(h.head(), func(l *layer) { l.lost.add(1, 5000, entry{n: 10}) }) },
-	"dead list of 2^40 blocks":    func(h *victim) { h.layer(h.head(), func(l *layer) { l.lost.add(1, 7, entry{n: 1 << 40}) }) },
-	"dead list at block 2^64-1":   func(h *victim) { h.layer(h.head(), func(l *layer) { l.lost.add(1, 1<<64-1, entry{n: 2}) }) },
-	"dead list of its own blocks": func(h *victim) { h.layer(h.head(), func(l *layer) { l.lost.add(l.id, 300, entry{n: 1}) }) },
-	"dead list of births to come": func(h *victim) { h.layer(h.head(), func(l *layer) { l.lost.add(1<<47, 300, entry{n: 1}) }) },
-	"dead list without a parent":  func(h *victim) { h.layer(h.other(), func(l *layer) { l.lost.add(1, 300, entry{n: 1}) }) },
+	"job that lost its list":      func(h *victim) { h.job(func(j *job) { j.fresh = runs.List{} }) },
+	"dead list beyond the pool":   func(h *victim) { h.layer(h.head(), func(l *layer) { l.lost.Add(1, 5000, runs.Entry{Len: 10}) }) },
+	"dead list of 2^40 blocks":    func(h *victim) { h.layer(h.head(), func(l *layer) { l.lost.Add(1, 7, runs.Entry{Len: 1 << 40}) }) },
+	"dead list at block 2^64-1":   func(h *victim) { h.layer(h.head(), func(l *layer) { l.lost.Add(1, 1<<64-1, runs.Entry{Len: 2}) }) },
+	"dead list of its own blocks": func(h *victim) { h.layer(h.head(), func(l *layer) { l.lost.Add(l.id, 300, runs.Entry{Len: 1}) }) },
+	"dead list of births to come": func(h *victim) { h.layer(h.head(), func(l *layer) { l.lost.Add(1<<47, 300, runs.Entry{Len: 1}) }) },
+	"dead list without a parent":  func(h *victim) { h.layer(h.other(), func(l *layer) { l.lost.Add(1, 300, runs.Entry{Len: 1}) }) },
 	"drops a list in use": func(h *victim) {
-		h.p.tree.drops = append(h.p.tree.drops, h.head().lost.trees...)
-		h.p.tree.drops = append(h.p.tree.drops, h.head().parent.lost.trees...)
+		h.p.tree.drops = append(h.p.tree.drops, h.head().lost.Trees...)
+		h.p.tree.drops = append(h.p.tree.drops, h.head().parent.lost.Trees...)
 		h.p.tree.drops = append(h.p.tree.drops, h.p.blocks.groupTable)
 	},
 	"window of blocks in use": func(h *victim) {

@@ -7,6 +7,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
+	"slatefs/chain/runs"
 )
 
 // TestHostileRecords: batches with a good checksum whose records cannot be. Each is an error that says corrupt, or a
@@ -15,22 +16,28 @@ func TestHostileRecords(t *testing.T) {
 	far := []alloc.Run{{Start: 1 << 50, Len: 1 << 61}}
 	super := []alloc.Run{{Start: 0, Len: 2}}
 	cases := map[string]func(h *victim) record{
-		"claim beyond":           func(*victim) record { return &recClaim{far} },
-		"claim of metadata":      func(*victim) record { return &recClaim{super} },
-		"claim of no block":      func(*victim) record { return &recClaim{[]alloc.Run{{Start: 900}}} },
-		"unclaim of live":        func(*victim) record { return &recUnclaim{[]alloc.Run{{Start: 60, Len: 2}}} },
-		"map in no layer":        func(*victim) record { return &recMap{layer: 99, n: 1} },
-		"map in a snapshot":      func(h *victim) record { return &recMap{layer: h.head().parent.id, n: 1} },
-		"map of no block":        func(h *victim) record { return &recMap{layer: h.head().id} },
-		"map of 2^62":            func(h *victim) record { return &recMap{layer: h.head().id, lb: 1 << 61, n: 1 << 61} },
-		"map beyond a map":       func(h *victim) record { return &recMap{layer: h.head().id, lb: mapEnd, n: 1} },
-		"map on metadata":        func(h *victim) record { return &recMap{layer: h.head().id, n: 1, dev: 3} },
-		"map on clean":           func(h *victim) record { return &recMap{layer: h.head().id, n: 1, dev: 1000} },
-		"map beyond the pool":    func(h *victim) record { return &recMap{layer: h.head().id, n: 1, dev: 1 << 63, clean: true} },
-		"map makes 2^62 bytes":   func(h *victim) record { return &recMap{layer: h.head().id, n: 1, size: 1 << 62} },
-		"old born in none":       func(h *victim) record { return &recMap{layer: h.other().id, n: 1, old: []oldRun{{70, 1, 0}}} },
-		"old beyond":             func(h *victim) record { return &recMap{layer: h.head().id, n: 1, old: []oldRun{{1 << 63, 1 << 61, 1}}} },
-		"old of the superblock":  func(h *victim) record { return &recMap{layer: h.head().id, n: 1, old: []oldRun{{0, 2, h.head().id}}} },
+		"claim beyond":         func(*victim) record { return &recClaim{far} },
+		"claim of metadata":    func(*victim) record { return &recClaim{super} },
+		"claim of no block":    func(*victim) record { return &recClaim{[]alloc.Run{{Start: 900}}} },
+		"unclaim of live":      func(*victim) record { return &recUnclaim{[]alloc.Run{{Start: 60, Len: 2}}} },
+		"map in no layer":      func(*victim) record { return &recMap{layer: 99, n: 1} },
+		"map in a snapshot":    func(h *victim) record { return &recMap{layer: h.head().parent.id, n: 1} },
+		"map of no block":      func(h *victim) record { return &recMap{layer: h.head().id} },
+		"map of 2^62":          func(h *victim) record { return &recMap{layer: h.head().id, lb: 1 << 61, n: 1 << 61} },
+		"map beyond a map":     func(h *victim) record { return &recMap{layer: h.head().id, lb: mapEnd, n: 1} },
+		"map on metadata":      func(h *victim) record { return &recMap{layer: h.head().id, n: 1, dev: 3} },
+		"map on clean":         func(h *victim) record { return &recMap{layer: h.head().id, n: 1, dev: 1000} },
+		"map beyond the pool":  func(h *victim) record { return &recMap{layer: h.head().id, n: 1, dev: 1 << 63, clean: true} },
+		"map makes 2^62 bytes": func(h *victim) record { return &recMap{layer: h.head().id, n: 1, size: 1 << 62} },
+		"old born in none": func(h *victim) record {
+			return &recMap{layer: h.other().id, n: 1, old: []runs.Run{{Dev: 70, Len: 1, Birth: 0}}}
+		},
+		"old beyond": func(h *victim) record {
+			return &recMap{layer: h.head().id, n: 1, old: []runs.Run{{Dev: 1 << 63, Len: 1 << 61, Birth: 1}}}
+		},
+		"old of the superblock": func(h *victim) record {
+			return &recMap{layer: h.head().id, n: 1, old: []runs.Run{{Dev: 0, Len: 2, Birth: h.head().id}}}
+		},
 		"dirty without a job":    func(*victim) record { return &recDirty{999, []alloc.Run{{Start: 900, Len: 1}}} },
 		"erased of no job":       func(*victim) record { return &recErased{job: 999} },
 		"erased of metadata":     func(h *victim) record { return &recErased{job: h.ready(), zeroed: super} },
@@ -60,7 +67,9 @@ func TestHostileRecords(t *testing.T) {
 		"resize to 2^62":         func(h *victim) record { return &recResize{h.head().id, 1 << 62} },
 		"reap of nothing":        func(*victim) record { return &recReap{layer: 999} },
 		"sweep of nothing":       func(*victim) record { return &recSweep{layer: 999} },
-		"sweep of a head":        func(h *victim) record { return &recSweep{layer: h.head().id, runs: []oldRun{{70, 1, 1}}} },
+		"sweep of a head": func(h *victim) record {
+			return &recSweep{layer: h.head().id, runs: []runs.Run{{Dev: 70, Len: 1, Birth: 1}}}
+		},
 	}
 	for name, fn := range cases {
 		d := hostile(t, func(*victim) {})

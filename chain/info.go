@@ -232,7 +232,7 @@ func (l *layer) lostAbove(p *Pool, origin LayerID) (int64, error) {
 	case up.floor() <= origin:
 		return l.lostHere, nil
 	}
-	return l.lost.weigh(p.blocks.lists, origin, l.floor())
+	return l.lost.Weigh(p.blocks.lists, origin, l.floor())
 }
 
 // Tree lists all layers of the chain that a volume belongs to, parents before children. It looks at them in pieces.

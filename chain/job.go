@@ -12,6 +12,7 @@ import (
 	"slatefs/chain/codec"
 	"slatefs/chain/fault"
 	"slatefs/chain/omap"
+	"slatefs/chain/runs"
 )
 
 // job is an erase job: the durable list of dirty runs with its history. Every dirty block is in exactly one.
@@ -27,9 +28,9 @@ type job struct {
 	reason  string
 	who     string
 	since   time.Time
-	fresh   list
-	ready   list
-	bad     list
+	fresh   runs.List
+	ready   runs.List
+	bad     runs.List
 	freshN  int64 // guest blocks in each
 	readyN  int64
 	badN    int64
@@ -104,12 +105,12 @@ func (jq *jobQueue) newJob(vol Ino, volume, layer, reason, who string, when time
 	return j
 }
 
-func (jq *jobQueue) addToJob(j *job, r oldRun) {
+func (jq *jobQueue) addToJob(j *job, r runs.Run) {
 	jq.mu.step(1)
-	j.fresh.add(r.birth, r.dev, entry{n: r.n})
-	j.freshN += r.n
-	j.freed += r.n
-	jq.addDirty(j, r.n)
+	j.fresh.Add(r.Birth, r.Dev, runs.Entry{Len: r.Len})
+	j.freshN += r.Len
+	j.freed += r.Len
+	jq.addDirty(j, r.Len)
 	j.dirty = true
 	jq.poke()
 }
@@ -126,9 +127,9 @@ func (jq *jobQueue) addDirty(j *job, n int64) {
 }
 
 // joinJob makes a whole list part of a job; n guest blocks are in it.
-func (jq *jobQueue) joinJob(j *job, l *list, n int64) {
+func (jq *jobQueue) joinJob(j *job, l *runs.List, n int64) {
 	jq.mu.step(1)
-	j.fresh.join(l)
+	j.fresh.Join(l)
 	j.freshN += n
 	j.freed += n
 	jq.addDirty(j, n)
@@ -181,11 +182,11 @@ func (jq *jobQueue) endJob(j *job) {
 }
 
 // spend leaves a list that has been worked off to the next checkpoint, which gives its pages back.
-func (jq *jobQueue) spend(l *list) {
-	if !l.empty() {
+func (jq *jobQueue) spend(l *runs.List) {
+	if !l.Empty() {
 		jq.spent = append(jq.spent, *l)
 	}
-	*l = list{}
+	*l = runs.List{}
 }
 
 type jobQueue struct {
@@ -202,7 +203,7 @@ type jobQueue struct {
 	handouts  map[blockdev.Token]*handout
 	lastToken blockdev.Token
 	byVol     map[Ino]*job        // the one that collects what a volume overwrites
-	spent     []list              // worked off since the last checkpoint
+	spent     []runs.List         // worked off since the last checkpoint
 	logN      int64               // records in the erase log
 	told      []told              // of them, those that nobody was told of yet
 	today     map[Ino]EraseRecord // the lines of this day

@@ -12,6 +12,7 @@ import (
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 	"slatefs/chain/overlay"
+	"slatefs/chain/runs"
 )
 
 // layer is what was written between two snapshots of one line of history. The plan lock guards it; lists and
@@ -34,10 +35,10 @@ type layer struct {
 	heir     *layer  // the child that it was merged into; its number is in that one's range now
 	size     int64   // bytes
 	top      *overlay.Storey
-	own      int64 // blocks that it owns: born in its range and still held
-	refer    int64 // blocks that its map shows
-	lost     list  // its dead list: births at or below the parent's number
-	lostHere int64 // guest blocks in it that the parent owns
+	own      int64     // blocks that it owns: born in its range and still held
+	refer    int64     // blocks that its map shows
+	lost     runs.List // its dead list: births at or below the parent's number
+	lostHere int64     // guest blocks in it that the parent owns
 	created  time.Time
 	who      string
 	was      origin // of a layer without a volume
@@ -201,30 +202,30 @@ func findLayer(all []*layer, id LayerID) (at int, found bool) {
 }
 
 // replaced takes a run out of what l shows: freed if l owns it, else into its dead list.
-func (lt *layerTree) replaced(l *layer, r oldRun, j *job) error {
+func (lt *layerTree) replaced(l *layer, r runs.Run, j *job) error {
 	if l.dead {
-		if r.birth > l.died {
-			l.own -= r.n
-			lt.freeing -= r.n
+		if r.Birth > l.died {
+			l.own -= r.Len
+			lt.freeing -= r.Len
 			lt.jobs.addToJob(j, r)
 		}
 		lt.touch(l)
 		return nil
 	}
-	if r.birth > l.floor() {
+	if r.Birth > l.floor() {
 		if j == nil {
-			return fmt.Errorf("layer %v: block %d freed without a job: %w", l.id, r.dev, ErrCorrupt)
+			return fmt.Errorf("layer %v: block %d freed without a job: %w", l.id, r.Dev, ErrCorrupt)
 		}
-		lt.owns(l, -r.n)
+		lt.owns(l, -r.Len)
 		lt.jobs.addToJob(j, r)
 	} else {
 		if l.parent == nil {
-			return fmt.Errorf("layer %v: block %d born in %v, and it has no parent: %w", l.id, r.dev, r.birth, ErrCorrupt)
+			return fmt.Errorf("layer %v: block %d born in %v, and it has no parent: %w", l.id, r.Dev, r.Birth, ErrCorrupt)
 		}
 		lt.mu.step(1)
-		l.lost.add(r.birth, r.dev, entry{n: r.n})
-		if r.birth > l.parent.floor() {
-			l.lostHere += r.n
+		l.lost.Add(r.Birth, r.Dev, runs.Entry{Len: r.Len})
+		if r.Birth > l.parent.floor() {
+			l.lostHere += r.Len
 		}
 	}
 	lt.touch(l)
@@ -271,8 +272,8 @@ func (lt *layerTree) bury(l *layer, j *job) {
 	lt.health.forgetTry(&l.sweep)
 	delete(lt.nameless, l)
 	lt.leaveVolume(l)
-	lt.drops = append(lt.drops, l.lost.trees...)
-	l.lost = list{}
+	lt.drops = append(lt.drops, l.lost.Trees...)
+	l.lost = runs.List{}
 	j.layers = append(j.layers, l.id)
 	lt.freeing += l.own
 	lt.newWalk(l, l.top, j, true)
@@ -286,12 +287,12 @@ func (lt *layerTree) mergeDown(l *layer, j *job) {
 	if m == nil || m.from != l || m.into != c {
 		fault.Misuse("a merge is prepared before its record: layer %v into %v", l.id, c.id)
 	}
-	upper := c.lost.cutAt(l.floor()+1, m.below, m.upper)
+	upper := c.lost.CutAt(l.floor()+1, m.below, m.upper)
 	lt.jobs.joinJob(j, &upper, c.lostHere)
 	gives := l.own - c.lostHere
 	lt.owns(l, -l.own)
 	lt.owns(c, gives)
-	c.lost.join(&l.lost)
+	c.lost.Join(&l.lost)
 	c.parent = parent
 	for _, o := range slices.Concat(c.children, []*layer{c}) {
 		lt.mu.step(1)
@@ -336,7 +337,7 @@ func (lt *layerTree) pageGone(l *layer, ptr meta.Ptr) {
 	default:
 		for _, a := range []alloc.BlockID{ptr.Addr, ptr.Twin} {
 			if a != 0 {
-				l.lost.add(ptr.Birth, a, entry{page: true, n: 1})
+				l.lost.Add(ptr.Birth, a, runs.Entry{Page: true, Len: 1})
 			}
 		}
 		lt.touch(l)
@@ -432,7 +433,7 @@ func (l *layer) pagesFor(more int64) int64 {
 			break
 		}
 	}
-	for _, t := range l.lost.trees {
+	for _, t := range l.lost.Trees {
 		n += 2 * min(e, int64(t.Entries)/256)
 	}
 	return n

@@ -3,13 +3,14 @@ package chain
 import (
 	"fmt"
 	"maps"
+	"slices"
+
 	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
 	"slatefs/chain/journal"
 	"slatefs/chain/omap"
 	"slatefs/chain/overlay"
 	"slatefs/chain/super"
-	"slices"
 )
 
 func (cp *checkpointer) journalConfig() journal.Config {
@@ -138,7 +139,7 @@ func (cp *checkpointer) loadLayer(id LayerID, b []byte) (parent LayerID, err err
 	l.created, l.who = d.Time(), d.Str()
 	m := d.Map()
 	l.top = overlay.Settled(m)
-	l.lost.trees = d.Trees()
+	l.lost.Trees = d.Trees()
 	d.Attrs(map[string]func(*codec.Decoder){attrWas: l.was.decode, attrDir: func(d *codec.Decoder) { l.dir = Ino(d.Uint()) }})
 	if err := wrapCorrupt(d.Done()); err != nil {
 		return 0, err
@@ -170,7 +171,7 @@ func (cp *checkpointer) loadJob(id uint64, b []byte) error {
 		*n = d.Int()
 	}
 	j.cursor = omap.Key(d.Key())
-	j.fresh.trees, j.ready.trees, j.bad.trees = d.Trees(), d.Trees(), d.Trees()
+	j.fresh.Trees, j.ready.Trees, j.bad.Trees = d.Trees(), d.Trees(), d.Trees()
 	d.Attrs(j.loads())
 	if err := wrapCorrupt(d.Done()); err != nil {
 		return err

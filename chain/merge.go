@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"slatefs/chain/meta"
+	"slatefs/chain/runs"
 )
 
 // A change of structure reads pages of lists, and a page may be damaged, or not be readable this time. So what a record
@@ -65,13 +66,13 @@ func (lt *layerTree) prepareMerge(l, c *layer) (err error) {
 	m := &merge{from: l, into: c, lost: map[*layer]int64{}}
 	for _, o := range c.children { // c's range grows downwards
 		lt.mu.step(1)
-		if m.lost[o], err = o.lost.weigh(lt.blocks.lists, l.floor(), c.id); err != nil {
+		if m.lost[o], err = o.lost.Weigh(lt.blocks.lists, l.floor(), c.id); err != nil {
 			return err
 		}
 	}
 	if up := l.parent; up != nil { // c has another parent
 		for _, o := range []*layer{c, l} {
-			n, err := o.lost.weigh(lt.blocks.lists, up.floor(), up.id)
+			n, err := o.lost.Weigh(lt.blocks.lists, up.floor(), up.id)
 			if err != nil {
 				return err
 			}
@@ -79,36 +80,17 @@ func (lt *layerTree) prepareMerge(l, c *layer) (err error) {
 		}
 	}
 	lt.touch(c) // its trees change
-	if m.below, m.upper, err = c.lost.splitAt(lt.blocks.lists, l.floor()+1); err != nil {
+	if m.below, m.upper, err = c.lost.SplitAt(lt.blocks.lists, l.floor()+1); err != nil {
 		return err
 	}
 	lt.merge = m
 	return nil
 }
 
-// splitAt splits the trees of the list so that none has births on both sides of b. On error some are split.
-func (l *list) splitAt(f *meta.Family, b LayerID) (below, upper []meta.Tree, err error) {
-	for i, t := range l.trees {
-		lo, hi, err := f.Cut(t, meta.Key{Hi: uint64(b)})
-		if err != nil {
-			l.trees = slices.Concat(below, upper, l.trees[i:])
-			return nil, nil, err
-		}
-		if lo.Entries > 0 {
-			below = append(below, lo)
-		}
-		if hi.Entries > 0 {
-			upper = append(upper, hi)
-		}
-	}
-	l.trees = slices.Concat(below, upper)
-	return below, upper, nil
-}
-
-func (lt *layerTree) gather(n *layer, runs []deadRun) error {
+func (lt *layerTree) gather(n *layer, runs []runs.Run) error {
 	for _, c := range n.children {
 		lt.mu.step(1 + len(runs))
-		moved, err := c.lost.gather(lt.blocks.lists, runs)
+		moved, err := c.lost.Gather(lt.blocks.lists, runs)
 		if moved {
 			lt.touch(c)
 		}
@@ -120,26 +102,4 @@ func (lt *layerTree) gather(n *layer, runs []deadRun) error {
 		}
 	}
 	return nil
-}
-
-// gather brings what the trees have of runs to memory. moved: some tree changed, on error too.
-func (l *list) gather(f *meta.Family, runs []deadRun) (moved bool, err error) {
-	for i, t := range l.trees {
-		one := list{trees: []meta.Tree{t}}
-		es, had, err := one.without(f, runs)
-		if err != nil {
-			return moved, err
-		}
-		if len(es) == 0 {
-			continue
-		}
-		if t, err = f.Apply(t, es); err != nil {
-			return moved, err
-		}
-		l.trees[i], moved = t, true
-		for _, r := range had {
-			l.fresh.Set(entryKey(r.birth, r.dev), entry{n: r.n})
-		}
-	}
-	return moved, nil
 }

@@ -2,10 +2,12 @@ package chain
 
 import (
 	"log/slog"
+
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
+	"slatefs/chain/runs"
 	"slatefs/chain/super"
 )
 
@@ -21,7 +23,7 @@ func (p *Pool) newStorage(s super.Block) {
 	p.blocks = &blockSpace{
 		core: c, health: p.health, commits: p.commits, alloc: alloc.New(g.GroupBlocks, g.Blocks), store: store,
 		maps:       &meta.Maps{Store: store},
-		lists:      &meta.Family{Store: store, Kind: 'L', Weight: weighEntry},
+		lists:      &meta.Family{Store: store, Kind: 'L', Weight: runs.WeighEntry},
 		groups:     &meta.Family{Store: store, Kind: 'G'},
 		groupTable: s.GroupTable, groupPtrs: make([]meta.Ptr, (g.Blocks+int64(g.GroupBlocks)-1)/int64(g.GroupBlocks)),
 		shunned: map[int]*backoff{},

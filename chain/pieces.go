@@ -6,6 +6,7 @@ import (
 
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/runs"
 )
 
 // What grows with layers, snapshots or jobs is done in pieces, of which each has the plan lock for itself: everybody else
@@ -113,7 +114,7 @@ type weighed struct {
 // weighLost is how many blocks with births in (from, to] a layer has lost.
 func (lt *layerTree) weighLost(l *layer, from, to LayerID) (int64, error) {
 	lt.mu.Lock()
-	head, here, edits := l.head, l.lostHere, l.lost.edits
+	head, here, edits := l.head, l.lostHere, l.lost.Edits
 	lt.mu.Unlock()
 	switch w := l.weighed; {
 	case l.parent != nil && l.parent.id == to && l.parent.floor() == from:
@@ -129,31 +130,31 @@ func (lt *layerTree) weighLost(l *layer, from, to LayerID) (int64, error) {
 }
 
 func (lt *layerTree) weighList(l *layer, head bool, from, to omap.Key) (n int64, err error) {
-	for _, t := range l.lost.trees {
+	for _, t := range l.lost.Trees {
 		w, err := lt.blocks.lists.Weigh(t, meta.Key(from), meta.Key(to))
 		if err != nil {
 			return 0, err
 		}
 		n += int64(w)
 	}
-	add := func(k omap.Key, e entry) bool {
+	add := func(k omap.Key, e runs.Entry) bool {
 		if k.Less(to) {
-			n += e.blocks()
+			n += e.Blocks()
 		}
 		return k.Less(to)
 	}
 	if head {
 		lt.eachFresh(l, from, add)
 	} else {
-		l.lost.ascendMemory(from, add)
+		l.lost.AscendMemory(from, add)
 	}
 	return n, nil
 }
 
 // eachFresh calls fn for what the dead list of a head has in memory from a key on, in pieces, until it returns false.
-func (lt *layerTree) eachFresh(l *layer, from omap.Key, fn func(omap.Key, entry) bool) {
+func (lt *layerTree) eachFresh(l *layer, from omap.Key, fn func(omap.Key, runs.Entry) bool) {
 	lt.inPieces(func() bool {
-		k, e, ok := l.lost.fresh.Ceil(from)
+		k, e, ok := l.lost.Fresh.Ceil(from)
 		if !ok || !fn(k, e) {
 			return false
 		}
@@ -164,22 +165,22 @@ func (lt *layerTree) eachFresh(l *layer, from omap.Key, fn func(omap.Key, entry)
 
 // lostFrom is the dead list of a layer, to be read from a key on, and not longer than up to most entries or to another key.
 // What a head has in memory of that is copied: it changes under the plan lock.
-func (lt *layerTree) lostFrom(l *layer, from, to omap.Key, most int) *list {
+func (lt *layerTree) lostFrom(l *layer, from, to omap.Key, most int) *runs.List {
 	lt.mu.Lock()
 	head := l.head
-	if k, _, ok := l.lost.fresh.Floor(from); head && ok && k.Hi == from.Hi {
+	if k, _, ok := l.lost.Fresh.Floor(from); head && ok && k.Hi == from.Hi {
 		from = k // it may reach over it
 	}
 	lt.mu.Unlock()
 	if !head {
 		return &l.lost
 	}
-	part := &list{trees: l.lost.trees}
-	lt.eachFresh(l, from, func(k omap.Key, e entry) bool {
-		if !k.Less(to) || part.fresh.Len() == most {
+	part := &runs.List{Trees: l.lost.Trees}
+	lt.eachFresh(l, from, func(k omap.Key, e runs.Entry) bool {
+		if !k.Less(to) || part.Fresh.Len() == most {
 			return false
 		}
-		part.fresh.Set(k, e)
+		part.Fresh.Set(k, e)
 		return true
 	})
 	return part

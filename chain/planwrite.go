@@ -7,6 +7,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/overlay"
+	"slatefs/chain/runs"
 )
 
 // PlanWrite plans to write n bytes at off. Blocks that the head owns are written in place; all others go to claimed
@@ -228,10 +229,10 @@ func (pl *Plan) took(n, delta int64) {
 }
 
 // frees is how many blocks of the runs l owns.
-func (l *layer) frees(old []oldRun) (n int64) {
+func (l *layer) frees(old []runs.Run) (n int64) {
 	for _, o := range old {
-		if o.birth > l.floor() {
-			n += o.n
+		if o.Birth > l.floor() {
+			n += o.Len
 		}
 	}
 	return n
@@ -239,14 +240,14 @@ func (l *layer) frees(old []oldRun) (n int64) {
 
 // oldRuns is what the head of a volume maps in [lo, hi). The plan lock is held; it is given up while a missing page is
 // read, and what comes back is true when it returns.
-func (vs *openVolumes) oldRuns(ino Ino, lo, hi int64) ([]oldRun, error) {
+func (vs *openVolumes) oldRuns(ino Ino, lo, hi int64) ([]runs.Run, error) {
 	var last Need
 	for {
 		h := vs.tree.heads[ino]
 		if h == nil {
 			return nil, fmt.Errorf("volume %d: %w", ino, ErrGone)
 		}
-		var out []oldRun
+		var out []runs.Run
 		lb, miss := lo, false
 		for lb < hi && !miss {
 			var q overlay.Piece
@@ -255,7 +256,7 @@ func (vs *openVolumes) oldRuns(ino Ino, lo, hi int64) ([]oldRun, error) {
 				break
 			}
 			if q.Dev != 0 {
-				out = append(out, oldRun{q.Dev, q.Len, q.Birth})
+				out = append(out, runs.Run{Dev: q.Dev, Len: q.Len, Birth: q.Birth})
 			}
 			lb += q.Len
 		}

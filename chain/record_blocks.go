@@ -6,6 +6,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/codec"
+	"slatefs/chain/runs"
 	"slatefs/chain/super"
 )
 
@@ -81,7 +82,7 @@ func (r *recDirty) apply(p *Pool) error {
 		if j == nil {
 			return fmt.Errorf("volume %d: block %d is dirty without a job: %w", r.vol, run.Start, ErrCorrupt)
 		}
-		p.jobs.addToJob(j, oldRun{dev: run.Start, n: run.Len})
+		p.jobs.addToJob(j, runs.Run{Dev: run.Start, Len: run.Len})
 	}
 	return nil
 }
@@ -94,13 +95,13 @@ func (r *recRecover) encode(e *codec.Encoder) { e.Time(r.when) }
 func (r *recRecover) decode(d *codec.Decoder) { r.when = d.Time() }
 
 func (r *recRecover) apply(p *Pool) error {
-	runs, err := p.blocks.abandonClaims()
+	rs, err := p.blocks.abandonClaims()
 	if err != nil {
 		return err
 	}
 	j := p.jobs.newJob(0, "", "", reasonRecovery, "", r.when)
-	for _, run := range runs {
-		p.jobs.addToJob(j, oldRun{dev: run.Start, n: run.Len})
+	for _, run := range rs {
+		p.jobs.addToJob(j, runs.Run{Dev: run.Start, Len: run.Len})
 	}
 	p.jobs.endJob(j)
 	return nil
@@ -133,7 +134,7 @@ func (r *recExtend) apply(p *Pool) error {
 	}
 	p.blocks.setTotal(r.blocks)
 	if n := int64(r.clean) - old; n > 0 {
-		p.jobs.addToJob(p.jobs.newJob(0, "", "", reasonInitial, "", r.when), oldRun{dev: alloc.BlockID(old), n: n})
+		p.jobs.addToJob(p.jobs.newJob(0, "", "", reasonInitial, "", r.when), runs.Run{Dev: alloc.BlockID(old), Len: n})
 	}
 	if n := r.blocks - int64(r.clean); n > 0 {
 		return p.blocks.alloc.Set(alloc.Run{Start: r.clean, Len: n}, alloc.InUse, alloc.Clean)

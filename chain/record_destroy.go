@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"slatefs/chain/codec"
+	"slatefs/chain/runs"
 )
 
 // recUnname: a snapshot loses its name and goes as far as its children let it; held: not before recReap.
@@ -86,17 +87,17 @@ func (r *recReap) apply(p *Pool) error {
 type recSweep struct {
 	layer LayerID
 	when  time.Time
-	runs  []deadRun
+	runs  []runs.Run
 }
 
 func (r *recSweep) encode(e *codec.Encoder) {
 	e.Uint(uint64(r.layer))
 	e.Time(r.when)
-	encodeOld(e, r.runs)
+	runs.Encode(e, r.runs)
 }
 
 func (r *recSweep) decode(d *codec.Decoder) {
-	r.layer, r.when, r.runs = LayerID(d.Uint()), d.Time(), decodeOld(d)
+	r.layer, r.when, r.runs = LayerID(d.Uint()), d.Time(), runs.Decode(d)
 }
 
 func (r *recSweep) apply(p *Pool) error {
@@ -107,7 +108,7 @@ func (r *recSweep) apply(p *Pool) error {
 	j := p.jobs.jobFor(l, l.name, reasonSwept, r.when)
 	j.layers = append(j.layers, l.id)
 	for _, o := range r.runs {
-		p.tree.owns(l, -o.n)
+		p.tree.owns(l, -o.Len)
 		p.jobs.addToJob(j, o)
 	}
 	l.swept = true

@@ -10,6 +10,7 @@ import (
 	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/runs"
 )
 
 // recJob: the job that collects what a volume overwrites and discards.
@@ -46,12 +47,12 @@ func (r *recSeal) apply(p *Pool) error {
 	j.cursor, j.apart, j.lent = omap.Key{}, omap.Map[int64]{}, lending{}
 	if r.bad {
 		j.ready, j.readyN = j.bad, j.badN
-		j.bad, j.badN = list{}, 0
+		j.bad, j.badN = runs.List{}, 0
 		p.jobs.failedN -= j.readyN
 		p.jobs.addDirty(j, j.readyN)
 	} else {
 		j.ready, j.readyN = j.fresh, j.freshN
-		j.fresh, j.freshN = list{}, 0
+		j.fresh, j.freshN = runs.List{}, 0
 	}
 	j.epoch, j.lsn = p.plans.epochs.seal(), p.commits.lsn
 	j.dirty = true
@@ -96,7 +97,7 @@ func (r *recErased) apply(p *Pool) error {
 // recApart: the same of runs that lie above the cursor, which stays where it is. They are named by their births, too.
 type recApart struct {
 	job            uint64
-	zeroed, failed []oldRun
+	zeroed, failed []runs.Run
 	when           time.Time
 	told           bool
 	how            How
@@ -104,13 +105,13 @@ type recApart struct {
 
 func (r *recApart) encode(e *codec.Encoder) {
 	e.Uint(r.job)
-	encodeOld(e, r.zeroed)
-	encodeOld(e, r.failed)
+	runs.Encode(e, r.zeroed)
+	runs.Encode(e, r.failed)
 	encodeTold(e, r.when, r.told, r.how)
 }
 
 func (r *recApart) decode(d *codec.Decoder) {
-	r.job, r.zeroed, r.failed = d.Uint(), decodeOld(d), decodeOld(d)
+	r.job, r.zeroed, r.failed = d.Uint(), runs.Decode(d), runs.Decode(d)
 	r.when, r.told, r.how = decodeTold(d)
 }
 
@@ -120,7 +121,7 @@ func (r *recApart) apply(p *Pool) error {
 		return fmt.Errorf("erase job %d: %w", r.job, ErrCorrupt)
 	}
 	for _, o := range slices.Concat(r.zeroed, r.failed) {
-		j.apart.Set(entryKey(o.birth, o.dev), o.n)
+		j.apart.Set(runs.Key(o.Birth, o.Dev), o.Len)
 	}
 	return p.jobs.workOff(j, plainRuns(r.zeroed), plainRuns(r.failed), r.when, r.told, r.how)
 }

@@ -7,6 +7,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/codec"
 	"slatefs/chain/overlay"
+	"slatefs/chain/runs"
 )
 
 // recMap: n logical blocks of a head from lb on now lie at dev (0: they are a hole). clean: they came straight
@@ -16,7 +17,7 @@ type recMap struct {
 	lb, n int64
 	dev   alloc.BlockID
 	clean bool
-	old   []oldRun
+	old   []runs.Run
 	size  int64 // the layer's size afterwards, if larger; bytes
 }
 
@@ -26,13 +27,13 @@ func (r *recMap) encode(e *codec.Encoder) {
 	e.Int(r.n)
 	e.Uint(uint64(r.dev))
 	e.Bool(r.clean)
-	encodeOld(e, r.old)
+	runs.Encode(e, r.old)
 	e.Int(r.size)
 }
 
 func (r *recMap) decode(d *codec.Decoder) {
 	r.layer, r.lb, r.n, r.dev, r.clean = LayerID(d.Uint()), d.Int(), d.Int(), alloc.BlockID(d.Uint()), d.Bool()
-	r.old, r.size = decodeOld(d), d.Int()
+	r.old, r.size = runs.Decode(d), d.Int()
 }
 
 func (r *recMap) apply(p *Pool) error {
@@ -61,7 +62,7 @@ func (r *recMap) apply(p *Pool) error {
 		l.mapLSN = p.commits.lsn
 	}
 	for _, o := range r.old {
-		l.refer -= o.n
+		l.refer -= o.Len
 		if err := p.tree.replaced(l, o, p.jobs.byVol[l.vol]); err != nil {
 			return err
 		}
@@ -116,19 +117,19 @@ func (r *recDetach) apply(p *Pool) error {
 type recWalk struct {
 	walk uint64
 	next int64
-	runs []oldRun
+	runs []runs.Run
 	done bool
 }
 
 func (r *recWalk) encode(e *codec.Encoder) {
 	e.Uint(r.walk)
 	e.Int(r.next)
-	encodeOld(e, r.runs)
+	runs.Encode(e, r.runs)
 	e.Bool(r.done)
 }
 
 func (r *recWalk) decode(d *codec.Decoder) {
-	r.walk, r.next, r.runs, r.done = d.Uint(), d.Int(), decodeOld(d), d.Bool()
+	r.walk, r.next, r.runs, r.done = d.Uint(), d.Int(), runs.Decode(d), d.Bool()
 }
 
 func (r *recWalk) apply(p *Pool) error {

@@ -433,8 +433,8 @@ func TestLongRowsAreMerged(t *testing.T) {
 			mustCheck(t, p)
 		}
 		for _, l := range p.tree.layers {
-			if len(l.lost.trees) > maxRow {
-				t.Fatalf("%d trees in a dead list", len(l.lost.trees))
+			if len(l.lost.Trees) > maxRow {
+				t.Fatalf("%d trees in a dead list", len(l.lost.Trees))
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"slices"
 	"time"
 
 	"slatefs/alloc"
@@ -8,6 +9,7 @@ import (
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
 	"slatefs/chain/overlay"
+	"slatefs/chain/runs"
 )
 
 // Rows of objects that live in memory: written by checkpoints, read at mount.
@@ -44,7 +46,7 @@ type layerRow struct {
 // rowOf cuts a layer. The plan lock is held.
 func rowOf(l *layer) layerRow {
 	r := layerRow{
-		of: l, id: l.id, lost: l.lost.cut(), created: l.created, vol: l.vol, name: l.name, died: l.died, size: l.size, own: l.own, refer: l.refer,
+		of: l, id: l.id, lost: cutOf(&l.lost), created: l.created, vol: l.vol, name: l.name, died: l.died, size: l.size, own: l.own, refer: l.refer,
 		lostHere: l.lostHere, top: l.top, who: l.who, dir: l.dir, was: l.was,
 	}
 	if l.parent != nil {
@@ -105,7 +107,7 @@ func rowOfJob(j *job) jobRow {
 	return jobRow{
 		id: j.id, vol: j.vol, volume: j.volume, layer: j.layer, reason: j.reason, who: j.who, since: j.since,
 		freshN: j.freshN, readyN: j.readyN, badN: j.badN, freed: j.freed, erased: j.erased, cursor: j.cursor,
-		fresh: j.fresh.cut(), ready: j.ready.cut(), bad: j.bad.cut(), attrs: j.attrs(),
+		fresh: cutOf(&j.fresh), ready: cutOf(&j.ready), bad: cutOf(&j.bad), attrs: j.attrs(),
 	}
 }
 
@@ -150,4 +152,10 @@ func marshalRuns(rs []alloc.Run) []byte {
 	e := codec.Encoder{}
 	e.Runs(rs)
 	return e.B
+}
+
+// cutOf freezes what is in memory of the list, for the build to merge into the trees; what comes from now on is fresh.
+func cutOf(l *runs.List) *cutList {
+	l.Freeze()
+	return &cutList{of: l, trees: slices.Clone(l.Trees), frozen: l.Frozen}
 }

@@ -10,6 +10,7 @@ import (
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/fault"
 	"slatefs/chain/omap"
+	"slatefs/chain/runs"
 )
 
 // coldJobs is dirtied with its lists on the device and not in memory; the jobs in their order.
@@ -27,8 +28,8 @@ func coldJobs(t *testing.T) (*Pool, *devtest.Disk, []*job) {
 func pagesOf(t *testing.T, j *job) map[alloc.BlockID]bool {
 	t.Helper()
 	out := map[alloc.BlockID]bool{}
-	for _, l := range []*list{&j.fresh, &j.ready, &j.bad} {
-		for _, tree := range l.trees {
+	for _, l := range []*runs.List{&j.fresh, &j.ready, &j.bad} {
+		for _, tree := range l.Trees {
 			out[tree.Root.Addr], out[tree.Root.Twin] = true, true
 		}
 	}
@@ -254,16 +255,16 @@ func TestJobThatContradictsIsFailed(t *testing.T) {
 	for what, spoil := range map[string]func(p *Pool, j *job) (mend func()){
 		"a block of it is clean": func(p *Pool, j *job) func() {
 			var run alloc.Run
-			ok(t, j.fresh.ascend(p.blocks.lists, omap.Key{}, func(k omap.Key, e entry) bool {
+			ok(t, j.fresh.Ascend(p.blocks.lists, omap.Key{}, func(k omap.Key, e runs.Entry) bool {
 				run = alloc.Run{Start: alloc.BlockID(k.Lo), Len: 1}
-				return e.page
+				return e.Page
 			}))
 			ok(t, p.blocks.alloc.Set(run, alloc.InUse, alloc.Clean))
 			return func() { ok(t, p.blocks.alloc.Set(run, alloc.Clean, alloc.InUse)) }
 		},
 		"its list is empty": func(_ *Pool, j *job) func() {
 			was := j.fresh
-			j.fresh = list{}
+			j.fresh = runs.List{}
 			return func() { j.ready = was }
 		},
 	} {

@@ -3,9 +3,11 @@ package chain
 import (
 	"context"
 	"errors"
+
 	"slatefs/alloc"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
+	"slatefs/chain/runs"
 )
 
 // walkOne takes a step of a walk that is ready, and tells whether there was one.
@@ -50,7 +52,7 @@ func (wk *works) walkStep(w *walk) error {
 				q.Dev, q.Len = q.Dev+alloc.BlockID(skip), q.Len-skip
 			}
 			if !w.burial || q.Birth > w.layer.died {
-				rec.runs = append(rec.runs, oldRun{q.Dev, q.Len, q.Birth})
+				rec.runs = append(rec.runs, runs.Run{Dev: q.Dev, Len: q.Len, Birth: q.Birth})
 			}
 		},
 		func(ptr meta.Ptr) { passed = append(passed, ptr) })
@@ -108,7 +110,7 @@ func (wk *works) sweepStep(force bool) (bool, error) {
 		return false, nil
 	}
 	sum := l.lostBelow() // what heads lose from now on may be in the runs, and is looked at again
-	var runs []deadRun
+	var runs []runs.Run
 	var next omap.Key
 	wk.commits.unlocked(func() { runs, next, err = (&deadReader{p: wk.tree}).deadBelow(l, l.sweepNext) })
 	if err := wk.writable(); err != nil {

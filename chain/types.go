@@ -147,3 +147,10 @@ type (
 )
 
 func blocksOf(bytes int64) int64 { return (bytes + BlockSize - 1) / BlockSize }
+
+func runBlocks(rs []alloc.Run) (n int64) {
+	for _, r := range rs {
+		n += r.Len
+	}
+	return n
+}
