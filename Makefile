@@ -36,7 +36,7 @@ test-deps: ## install the Debian packages that tests use, where missing (as root
 
 lint: ## run the linters (the first run builds them: some minutes)
 	$(LINT) run --allow-serial-runners ./...
-	go vet ./.ci/gotest ./.ci/progress ./.ci/mutants
+	go vet ./.ci/gotest ./.ci/progress ./.ci/mutants ./.ci/house
 	@bad=$$(gofmt -l .ci); [ -z "$$bad" ] || { echo "not gofmt'ed: $$bad"; exit 1; }
 
 demo: build ## show what slatefs does, on a pool file

@@ -2,6 +2,8 @@ package chain
 
 import "slatefs/chain/ledger"
 
+// admission says whether there is space for a change before it is made: it tries it on the ledger (admit.go), and it keeps pages
+// for the next checkpoint (pages.go). The plan lock guards it.
 type admission struct {
 	*core
 	commits *commitLog

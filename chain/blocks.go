@@ -7,6 +7,8 @@ import (
 	"slatefs/chain/meta"
 )
 
+// blockSpace is the space of the device: which blocks are clean, claimed, in use or metadata, the pages of that (groups), the store
+// of metadata pages, and the way to clean blocks (claim.go, take.go). It knows nothing of volumes.
 type blockSpace struct {
 	*core
 	health  *health

@@ -6,6 +6,8 @@ import (
 	"time"
 )
 
+// works carries a change out: room in the journal, pages for its rows, the locks, and space that is found where there is none, by
+// steps of walks and sweeps, a checkpoint, an erase on demand, growth of the pool, or the end of what was destroyed and is kept.
 type works struct {
 	*core
 	commits *commitLog

@@ -19,6 +19,23 @@ import (
 	"slatefs/chain/super"
 )
 
+// checkpointer cuts the state of the pool, builds its pages beside the old ones, and publishes both; it loads them again, and replays
+// the journal. workMu is held from the cut until it is published.
+type checkpointer struct {
+	*core
+	health  *health
+	supers  *superblocks
+	commits *commitLog
+	plans   *planTable
+	blocks  *blockSpace
+	names   *nameTable
+	jobs    *jobQueue
+	tree    *layerTree
+	space   *admission
+
+	unpublished *cut // built, and not on the device: under workMu
+}
+
 // cut is the state of a pool at one instant, the end of journal batch `at`: what the checkpoint will write. A cut is a
 // copy: nothing in it, and nothing that is built from it, follows a pointer into what lives on. Two things are shared,
 // and nobody changes either while the cut exists: storeys below the top of a stack and frozen maps are never written
@@ -325,21 +342,6 @@ func (b *builder) writeGroups() ([]meta.Edit, error) {
 	}
 	slices.SortFunc(out, func(a, b meta.Edit) int { return cmp.Compare(a.Key.Hi, b.Key.Hi) })
 	return out, nil
-}
-
-type checkpointer struct {
-	*core
-	health  *health
-	supers  *superblocks
-	commits *commitLog
-	plans   *planTable
-	blocks  *blockSpace
-	names   *nameTable
-	jobs    *jobQueue
-	tree    *layerTree
-	space   *admission
-
-	unpublished *cut // built, and not on the device: under workMu
 }
 
 // wantsCheckpoint: half of the ring is used, or too much waits in memory. The plan lock is held.

@@ -9,9 +9,30 @@ import (
 	"slatefs/chain/journal"
 )
 
-// Flush makes everything durable that was acknowledged before the call: data first, then the records that name it.
-// Concurrent calls share one commit. An error of the pool is final, the pool is read-only. After a transient one, all that
-// was to become durable still waits for the next call.
+// commitLog is the one way to change a pool: records go into the batch that waits (do), a batch goes into the journal when the
+// data before it is durable (commit), and nobody begins who does not know that his records fit (room.go).
+type commitLog struct {
+	*core
+	supers *superblocks
+
+	nextJob        uint64
+	pending        []byte
+	lsn            uint64 // records made
+	durable        uint64 // records that are on the device
+	room           rooms
+	last           journal.Pos // the last batch, and the generation in it; under commitMu
+	lastGen        uint64
+	unbuilt        bool // the last cut came to nothing
+	journal        *journal.Journal
+	commitMu       workLock
+	started        uint64       // commits begun; under mu
+	ended          uint64       // the last one that succeeded
+	workMu         workLock     // one checkpoint at a time
+	owner          recordOwner  // who carries records out
+	takeCheckpoint func() error // a checkpoint; workMu is held
+}
+
+// flush is Pool.Flush.
 func (cl *commitLog) flush() error {
 	cl.mu.Lock()
 	since := cl.started
@@ -116,27 +137,6 @@ func (cl *commitLog) append(gen uint64, batch []byte) (journal.Pos, error) {
 
 // maxStoreys bounds the stack that a lookup goes down: snapshots since the last checkpoint.
 const maxStoreys = 8
-
-type commitLog struct {
-	*core
-	supers *superblocks
-
-	nextJob        uint64
-	pending        []byte
-	lsn            uint64 // records made
-	durable        uint64 // records that are on the device
-	room           rooms
-	last           journal.Pos // the last batch, and the generation in it; under commitMu
-	lastGen        uint64
-	unbuilt        bool // the last cut came to nothing
-	journal        *journal.Journal
-	commitMu       workLock
-	started        uint64       // commits begun; under mu
-	ended          uint64       // the last one that succeeded
-	workMu         workLock     // one checkpoint at a time
-	owner          recordOwner  // who carries records out
-	takeCheckpoint func() error // a checkpoint; workMu is held
-}
 
 // do makes a record part of the pool: into the batch that waits for the next commit, then into memory. It takes the room
 // for it from what its batch has reserved (commitLog.draw). The plan lock is held; for records that cut or join lists the

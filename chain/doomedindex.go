@@ -8,6 +8,8 @@ import (
 	"time"
 )
 
+// doomedIndex finds what was destroyed and is kept for undestroy, by its number, its volume or its layer. The rows are in the
+// catalog; the plan lock guards it.
 type doomedIndex struct {
 	*core
 	health *health

@@ -7,6 +7,8 @@ import (
 	"time"
 )
 
+// health knows what is failing and is tried again with a back-off, and what damaged pages touch. It is for those who look: nobody
+// decides by it. The plan lock guards it.
 type health struct {
 	*core
 

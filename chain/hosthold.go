@@ -8,6 +8,16 @@ import (
 	"slatefs/chain/super"
 )
 
+// superblocks are the two slots on the device, and who holds the pool by what stands there.
+type superblocks struct {
+	*core
+
+	super   super.Block // as it is on the device
+	slot    int         // where it lies
+	written int64       // bytes of the last checkpoint
+	leaving bool        // checkpoints say that nobody holds the pool
+}
+
 // A pool that several hosts can reach is held by one of them: who opened it for writing stands in both superblocks, from
 // before the first record of its own until it is closed. Another host refuses it, unless it is told to take it over. The
 // one that lost it, which may have been frozen all the while, finds out before it acknowledges a flush: each commit, and
@@ -124,13 +134,4 @@ func (sb *superblocks) stillHeld() error {
 		}
 	}
 	return nil
-}
-
-type superblocks struct {
-	*core
-
-	super   super.Block // as it is on the device
-	slot    int         // where it lies
-	written int64       // bytes of the last checkpoint
-	leaving bool        // checkpoints say that nobody holds the pool
 }

@@ -7,6 +7,23 @@ import (
 	"time"
 )
 
+// keeper does what is due in the background, a chore at a time, and what fails again later.
+type keeper struct {
+	*core
+	health  *health
+	commits *commitLog
+	plans   *planTable
+	blocks  *blockSpace
+	doomed  *doomedIndex
+	jobs    *jobQueue
+	tree    *layerTree
+	works   *works
+	removal *remover
+	persist *checkpointer
+
+	chores []*chore // only Run's are tried
+}
+
 // chore is a kind of background work. It is tried again with a back-off, whatever kept it from being done, and keeps no
 // other from being done.
 type chore struct {
@@ -130,22 +147,6 @@ func (hk *keeper) askDue() bool {
 // claimDue: the window is half empty, and somebody writes.
 func (hk *keeper) claimDue() bool {
 	return !hk.blocks.onHost.refuse.failing() && hk.blocks.alloc.WindowReady() < hk.format.Window/2 && hk.blocks.claimable() > 0 && hk.plans.wrote
-}
-
-type keeper struct {
-	*core
-	health  *health
-	commits *commitLog
-	plans   *planTable
-	blocks  *blockSpace
-	doomed  *doomedIndex
-	jobs    *jobQueue
-	tree    *layerTree
-	works   *works
-	removal *remover
-	persist *checkpointer
-
-	chores []*chore // only Run's are tried
 }
 
 // trimLog exports the oldest records and takes them out of the log, an eighth more than must go.

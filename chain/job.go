@@ -15,6 +15,36 @@ import (
 	"slatefs/chain/runs"
 )
 
+// jobQueue has what is to be erased: jobs in their order, what is handed out of each, and the log of those that have ended. The plan
+// lock guards it.
+type jobQueue struct {
+	*core
+	health  *health
+	commits *commitLog
+	plans   *planTable
+	blocks  *blockSpace
+	names   *nameTable
+
+	all       map[uint64]*job
+	order     omap.Map[*job]    // the same, as they are erased
+	sick      map[*job]struct{} // those that are failing
+	handouts  map[blockdev.Token]*handout
+	lastToken blockdev.Token
+	byVol     map[Ino]*job        // the one that collects what a volume overwrites
+	spent     []runs.List         // worked off since the last checkpoint
+	logN      int64               // records in the erase log
+	told      []told              // of them, those that nobody was told of yet
+	today     map[Ino]EraseRecord // the lines of this day
+	export    func([]EraseRecord) error
+	exportAt  time.Time // not tried again before
+	dirtyN    int64     // blocks in jobs that can be zeroed
+	noneN     int64     // part of them: in jobs of erase=none
+	sickN     int64     // part of them: in jobs that are failing
+	failedN   int64
+	cleaned   int64 // blocks erased, by this process
+	demand    int   // calls of it that run
+}
+
 // job is an erase job: the durable list of dirty runs with its history. Every dirty block is in exactly one.
 //
 // It has three parts. What is freed collects in fresh. Sealing makes it ready: nothing is added to ready any more, and
@@ -187,34 +217,6 @@ func (jq *jobQueue) spend(l *runs.List) {
 		jq.spent = append(jq.spent, *l)
 	}
 	*l = runs.List{}
-}
-
-type jobQueue struct {
-	*core
-	health  *health
-	commits *commitLog
-	plans   *planTable
-	blocks  *blockSpace
-	names   *nameTable
-
-	all       map[uint64]*job
-	order     omap.Map[*job]    // the same, as they are erased
-	sick      map[*job]struct{} // those that are failing
-	handouts  map[blockdev.Token]*handout
-	lastToken blockdev.Token
-	byVol     map[Ino]*job        // the one that collects what a volume overwrites
-	spent     []runs.List         // worked off since the last checkpoint
-	logN      int64               // records in the erase log
-	told      []told              // of them, those that nobody was told of yet
-	today     map[Ino]EraseRecord // the lines of this day
-	export    func([]EraseRecord) error
-	exportAt  time.Time // not tried again before
-	dirtyN    int64     // blocks in jobs that can be zeroed
-	noneN     int64     // part of them: in jobs of erase=none
-	sickN     int64     // part of them: in jobs that are failing
-	failedN   int64
-	cleaned   int64 // blocks erased, by this process
-	demand    int   // calls of it that run
 }
 
 // troubleList lists what is failing, the most often tried first.

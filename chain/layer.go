@@ -15,6 +15,37 @@ import (
 	"slatefs/chain/runs"
 )
 
+// layerTree has the layers, which is whose parent, what each owns and has lost, and what becomes of those that go: merges,
+// burials, walks, sweeps. What a change does to accounts it tells an accountant. Whoever cuts lists holds the structure lock.
+type layerTree struct {
+	*core
+	health  *health
+	supers  *superblocks
+	commits *commitLog
+	plans   *planTable
+	blocks  *blockSpace
+	doomed  *doomedIndex
+	names   *nameTable
+	jobs    *jobQueue
+
+	layers      map[LayerID]*layer
+	byVol       map[Ino][]*layer // oldest first; of 0: those that clones hold
+	heads       map[Ino]*layer
+	snaps       snapIndex
+	walks       map[uint64]*walk
+	drops       []meta.Tree         // dead lists of dead layers, whose pages go back
+	nameless    map[*layer]struct{} // layers that wait for a sweep or for their children to go
+	dirty       map[*layer]struct{}
+	staleFalls  []*falling // parts that are to be counted anew
+	staleDoomed []uint64   // things that are
+	nextLayer   LayerID
+	deadN       int        // layers that are dead
+	freeing     int64      // blocks of dead layers that no walk has sorted yet
+	accounts    accountant // of the tree of layers
+	failing     map[*walk]struct{}
+	merge       *merge // prepared for the record that is being made
+}
+
 // layer is what was written between two snapshots of one line of history. The plan lock guards it; lists and
 // structure (parent, children, head, name) change under the structure lock too.
 type layer struct {
@@ -342,35 +373,6 @@ func (lt *layerTree) pageGone(l *layer, ptr meta.Ptr) {
 		}
 		lt.touch(l)
 	}
-}
-
-type layerTree struct {
-	*core
-	health  *health
-	supers  *superblocks
-	commits *commitLog
-	plans   *planTable
-	blocks  *blockSpace
-	doomed  *doomedIndex
-	names   *nameTable
-	jobs    *jobQueue
-
-	layers      map[LayerID]*layer
-	byVol       map[Ino][]*layer // oldest first; of 0: those that clones hold
-	heads       map[Ino]*layer
-	snaps       snapIndex
-	walks       map[uint64]*walk
-	drops       []meta.Tree         // dead lists of dead layers, whose pages go back
-	nameless    map[*layer]struct{} // layers that wait for a sweep or for their children to go
-	dirty       map[*layer]struct{}
-	staleFalls  []*falling // parts that are to be counted anew
-	staleDoomed []uint64   // things that are
-	nextLayer   LayerID
-	deadN       int        // layers that are dead
-	freeing     int64      // blocks of dead layers that no walk has sorted yet
-	accounts    accountant // of the tree of layers
-	failing     map[*walk]struct{}
-	merge       *merge // prepared for the record that is being made
 }
 
 // noteDoomed follows a row: it is the only way in which something becomes doomed, or is no more.

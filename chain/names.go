@@ -8,6 +8,8 @@ import (
 	"time"
 )
 
+// nameTable is the catalog: inodes, names, attributes and properties, and the path of each. It reads and writes rows, and asks
+// nobody whether that is allowed.
 type nameTable struct {
 	*core
 	commits *commitLog
@@ -131,7 +133,7 @@ func parseProp(row []byte) (key, val string, err error) {
 	return key, val, wrapCorrupt(d.Done())
 }
 
-// Path is the path of an inode from the mount's root, for messages.
+// path is pathOf, for who does not hold the plan lock.
 func (nm *nameTable) path(ino Ino) string {
 	nm.mu.Lock()
 	defer nm.mu.Unlock()

@@ -10,6 +10,17 @@ import (
 	"slatefs/chain/meta"
 )
 
+// namespaces changes what has a name: it makes, moves and exchanges files and directories, sets attributes and properties.
+type namespaces struct {
+	*core
+	commits *commitLog
+	names   *nameTable
+	space   *admission
+	works   *works
+	volumes *openVolumes
+	removal *remover
+}
+
 // changeBytes bounds the records of one change of the namespace or the structure; longer ones say what they need.
 const changeBytes = 8 << 10
 
@@ -252,16 +263,6 @@ func (p *Pool) Readlink(ino Ino) (string, error) {
 		return "", fmt.Errorf("symlink %d: %w", ino, wrapCorrupt(err))
 	}
 	return string(v), nil
-}
-
-type namespaces struct {
-	*core
-	commits *commitLog
-	names   *nameTable
-	space   *admission
-	works   *works
-	volumes *openVolumes
-	removal *remover
 }
 
 func (na *namespaces) emptyDir(ino Ino) error {

@@ -6,6 +6,7 @@ import (
 	"time"
 )
 
+// remover destroys: volumes and snapshots at once, or kept for a while, directories and orphans, and in steps what is too much for one batch.
 type remover struct {
 	*core
 	health  *health

@@ -1,5 +1,7 @@
 package chain
 
+// planTable tells which plans are open, and which of them are older than a moment: what they may touch is neither private nor
+// zeroed. The plan lock guards it.
 type planTable struct {
 	*core
 

@@ -24,6 +24,28 @@ type Options struct {
 
 const defaultCache = 64 << 20
 
+// Pool is one open pool: the verbs, and the records. All methods may be called from any goroutine. What it has is in rooms, each
+// of which knows those below it and none above; go run ./.ci/house draws them, docs/architecture.md tells of them.
+type Pool struct {
+	*core
+	health    *health
+	supers    *superblocks
+	commits   *commitLog
+	plans     *planTable
+	blocks    *blockSpace
+	doomed    *doomedIndex
+	names     *nameTable
+	jobs      *jobQueue
+	tree      *layerTree
+	space     *admission
+	works     *works
+	volumes   *openVolumes
+	removal   *remover
+	namespace *namespaces
+	persist   *checkpointer
+	keeper    *keeper
+}
+
 // lockOrder is the order of all locks of a pool but the plan lock, which comes last: who holds one takes only later ones.
 func (p *Pool) lockOrder() [][]*workLock {
 	return [][]*workLock{{&p.works.resizeMu, &p.doomed.sacrificing}, {&p.blocks.claimMu}, {&p.commits.workMu}, {&p.structure}, {&p.commits.commitMu}}
@@ -62,34 +84,24 @@ func (p *Pool) SetZeroNow(fn func(ctx context.Context, bytes int64) (int64, erro
 	p.works.zeroNow = fn
 }
 
-// Flush makes all records durable that were made before it. On error they wait for the next one.
+// Flush makes everything durable that was acknowledged before the call: data first, then the records that name it.
+// Concurrent calls share one commit. An error of the pool is final, the pool is read-only. After a transient one, all that
+// was to become durable still waits for the next call.
 func (p *Pool) Flush() error { return p.commits.flush() }
 
-// Fulfil
+// Fulfil does what a need asks for: it reads a page, waits for another plan, claims blocks (which may erase on demand),
+// makes room in the journal or takes a step that frees. It blocks. After it the plan is made again. Errors: ErrNoSpace,
+// ErrReadOnly, ErrCorrupt or the device's.
 func (p *Pool) Fulfil(ctx context.Context, n Need) error { return p.works.fulfil(ctx, n) }
-func (p *Pool) Path(ino Ino) string                      { return p.names.path(ino) }
-func (p *Pool) VolumeUUID(ino Ino) uuid.UUID             { return p.volumeUUID(ino) }
-func (p *Pool) LayerUUID(id LayerID) uuid.UUID           { return p.layerUUID(id) }
 
-type Pool struct {
-	*core
-	health    *health
-	supers    *superblocks
-	commits   *commitLog
-	plans     *planTable
-	blocks    *blockSpace
-	doomed    *doomedIndex
-	names     *nameTable
-	jobs      *jobQueue
-	tree      *layerTree
-	space     *admission
-	works     *works
-	volumes   *openVolumes
-	removal   *remover
-	namespace *namespaces
-	persist   *checkpointer
-	keeper    *keeper
-}
+// Path is the path of an inode from the mount's root, for messages.
+func (p *Pool) Path(ino Ino) string { return p.names.path(ino) }
+
+// VolumeUUID is the UUID of a volume, a destroyed one too.
+func (p *Pool) VolumeUUID(ino Ino) uuid.UUID { return p.volumeUUID(ino) }
+
+// LayerUUID is the UUID of a layer, and so of a snapshot.
+func (p *Pool) LayerUUID(id LayerID) uuid.UUID { return p.layerUUID(id) }
 
 // Checkpoint writes the state of the pool at one instant, so that the journal before it is not needed any more.
 //

@@ -157,9 +157,7 @@ func (wk *works) findSpace(ctx context.Context) error {
 	return nil
 }
 
-// Fulfil does what a need asks for: it reads a page, waits for another plan, claims blocks (which may erase on demand),
-// makes room in the journal or takes a step that frees. It blocks. After it the plan is made again. Errors: ErrNoSpace, ErrReadOnly, ErrCorrupt
-// or the device's.
+// fulfil is Pool.Fulfil.
 func (wk *works) fulfil(ctx context.Context, n Need) error {
 	switch n.kind {
 	case needNothing:

@@ -15,8 +15,6 @@ func (co *core) derived(kind string, number uint64) uuid.UUID {
 	return uuid.NewHash(sha256.New(), co.uuid, binary.BigEndian.AppendUint64([]byte(kind), number), 8)
 }
 
-// VolumeUUID is the UUID of a volume, a destroyed one too.
 func (co *core) volumeUUID(ino Ino) uuid.UUID { return co.derived("volume", uint64(ino)) }
 
-// LayerUUID is the UUID of a layer, and so of a snapshot.
 func (co *core) layerUUID(id LayerID) uuid.UUID { return co.derived("layer", uint64(id)) }

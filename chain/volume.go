@@ -7,6 +7,22 @@ import (
 	"slatefs/chain/ledger"
 )
 
+// openVolumes are the volumes in use, and makes plans for them: where the bytes of a read are, and where those of a write go.
+type openVolumes struct {
+	*core
+	commits *commitLog
+	plans   *planTable
+	blocks  *blockSpace
+	doomed  *doomedIndex
+	names   *nameTable
+	jobs    *jobQueue
+	tree    *layerTree
+	space   *admission
+	works   *works
+
+	tallies int // of all volumes, under way
+}
+
 // Volume is one virtual disk: a file, and the head of its chain. It is valid while its inode lives; one Volume stands
 // for all who use it.
 type Volume struct {
@@ -119,21 +135,6 @@ func (v *Volume) job() error {
 		return nil
 	}
 	return v.p.commits.do(&recJob{v.ino, v.p.opt.Now()})
-}
-
-type openVolumes struct {
-	*core
-	commits *commitLog
-	plans   *planTable
-	blocks  *blockSpace
-	doomed  *doomedIndex
-	names   *nameTable
-	jobs    *jobQueue
-	tree    *layerTree
-	space   *admission
-	works   *works
-
-	tallies int // of all volumes, under way
 }
 
 // attr is what stat shows. The plan lock is held.
