@@ -85,6 +85,13 @@ func TestAccountsFollowRecords(t *testing.T) {
 		t.Errorf("it went in %d steps", steps)
 	}
 	ok(t, p.removal.reapAll())
+
+	// What is promised something goes in steps itself.
+	ok(t, p.SetProps(Req{}, RootIno, Setting{Name: PropDestroyDelay, Inherit: true}))
+	heavy := mustVolume(t, p, "heavy", 1<<20)
+	ok(t, p.SetProps(Req{}, heavy.ino, Setting{Name: "refreservation", Value: "auto"}))
+	plantXattrs(t, p, heavy.ino, 200)
+	ok(t, removeSlowly(p, "heavy", func() { mustFollow(t, p, "going with a promise") }))
 	mustCheck(t, p)
 }
 

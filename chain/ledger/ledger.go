@@ -39,8 +39,11 @@ type Account struct {
 	dir    bool
 	up     *Account // nil: the root
 	kids   int      // of a directory: accounts directly below it
-	asleep *Props   // of what is gone: what was set, and holds again when it is revived
-	trial  uint64   // the trial that has noted it
+	first  *Account // of them, and each knows those beside it, in no order
+	next   *Account
+	prev   *Account
+	asleep *Props // of what is gone: what was set, and holds again when it is revived
+	trial  uint64 // the trial that has noted it
 	n      Numbers
 }
 
@@ -87,26 +90,21 @@ func (g *Ledger) Each(fn func(*Account)) {
 	}
 }
 
-// Below lists accounts directly below a directory, up to most, in no order.
+// Below lists accounts directly below a directory, up to most, in no order. It looks at no other.
 func (g *Ledger) Below(a *Account, most int) (out []*Account) {
-	if a.kids == 0 {
-		return nil
-	}
-	for _, o := range g.accounts {
-		if o.up == a && len(out) < most {
-			out = append(out, o)
-		}
+	for o := a.first; o != nil && len(out) < most; o = o.next {
+		out = append(out, o)
 	}
 	return out
 }
 
-// Closed: the account is no longer in the ledger.
+// Closed tells whether the account is no longer in the ledger.
 func (g *Ledger) Closed(a *Account) bool { return g.accounts[a.id] != a }
 
 // ID is its number.
 func (a *Account) ID() ID { return a.id }
 
-// Dir: it is a directory's.
+// Dir tells whether it is a directory's.
 func (a *Account) Dir() bool { return a.dir }
 
 // Up is the account of the directory that it is charged to; nil of the root.
@@ -115,10 +113,10 @@ func (a *Account) Up() *Account { return a.up }
 // Kids is the number of accounts directly below it.
 func (a *Account) Kids() int { return a.kids }
 
-// Gone: it was destroyed and is kept, or is being removed. It is promised nothing, and nothing bounds it.
+// Gone tells whether it was destroyed and is kept, or is being removed. It is promised nothing then, and nothing bounds it.
 func (a *Account) Gone() bool { return a.asleep != nil }
 
-// Set are the properties that are set; of what is gone they do not hold.
+// Set is the properties that are set; of what is gone they do not hold.
 func (a *Account) Set() Props {
 	if a.asleep != nil {
 		return *a.asleep
@@ -132,10 +130,10 @@ func (a *Account) Size() int64 { return a.n.Size }
 // Numbers is a copy of what it counts.
 func (a *Account) Numbers() Numbers { return a.n }
 
-// Grows: its promise grows with its size.
+// Grows tells whether its promise grows with its size.
 func (a *Account) Grows() bool { return a.n.Auto || a.n.Kept }
 
-// Confined: it or a directory above it has a quota or a reservation, which say what statfs(2) shows.
+// Confined tells whether it or a directory above it has a quota or a reservation: they say what statfs(2) shows.
 func (g *Ledger) Confined(a *Account) bool {
 	for ; a != nil; a = a.up {
 		if a.n.Quota > 0 || a.n.Reservation > 0 {
@@ -166,7 +164,7 @@ func (g *Ledger) derive(a *Account) bool {
 	g.note(a)
 	n, short := &a.n, int64(0)
 	if !a.dir {
-		n.Refres = n.Props.refres(n.Size)
+		n.Refres = n.refres(n.Size)
 		short = max(0, n.Refres-n.Head)
 	}
 	was := n.Charged

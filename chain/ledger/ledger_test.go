@@ -9,7 +9,8 @@ import (
 func small(tb testing.TB) (g *Ledger, dir, vol *Account) {
 	tb.Helper()
 	m := model{
-		{here: true, dir: true, words: NameWords}, {here: true, dir: true, up: 1, words: NameWords},
+		{here: true, dir: true, words: NameWords},
+		{here: true, dir: true, up: 1, words: NameWords},
 		{here: true, up: 2, size: 10, words: NameWords},
 	}
 	g, err := m.load()
@@ -37,7 +38,7 @@ func TestBeforeATrial(t *testing.T) {
 		t.Errorf("instead of it: %+v, %+v", e, r)
 	}
 	g.Set(dir, Props{Quota: 3}) // below what is used: what comes instead may not be more than that
-	if _, r := g.Try(plenty, Change{Before: replaced, Do: move}); r != (Refusal{Lacks: LackQuota, At: dir, Need: 5, Used: 0, Bound: 3}) {
+	if _, r := g.Try(plenty, Change{Before: replaced, Do: move}); r != (Refusal{Lacks: LackQuota, At: dir, Need: 5, Bound: 3}) {
 		t.Errorf("instead of it, over the quota: %+v", r)
 	}
 	if vol.n.Held != 9 || vol.n.Used != 9 || other.up != g.root || dir.n.Below != 9 || dir.kids != 1 {

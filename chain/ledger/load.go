@@ -10,7 +10,7 @@ import (
 // How a ledger comes into being: accounts are opened in any order, Link says what lies where, then what layers own and
 // what words there are is told, and Ready derives all.
 
-// ErrTree: the accounts are no tree.
+// ErrTree says that the accounts are no tree.
 var ErrTree = errors.New("accounts are no tree")
 
 // Load is an empty ledger that takes what is stored. block is the size of a block in bytes.
@@ -31,7 +31,7 @@ func (g *Ledger) Link(root ID, above map[ID]ID) error {
 		if a.up = g.accounts[above[id]]; a.up == nil || !a.up.dir {
 			a.up = g.root
 		}
-		a.up.kids++
+		g.join(a, a.up)
 	}
 	if err := g.acyclic(); err != nil {
 		return err

@@ -158,6 +158,21 @@ func (m *model) inside(id, top ID) bool {
 	return false
 }
 
+// lists tells whether those are what lies directly in a directory.
+func (m *model) lists(id ID, below []*Account) bool {
+	seen := map[ID]bool{}
+	for _, a := range below {
+		seen[a.id] = m.of(a.id).here && m.of(a.id).up == id
+	}
+	n := m.sum(id, func(k ID) int64 {
+		if seen[k] {
+			return 1
+		}
+		return 2
+	})
+	return n == int64(len(below)) && n == int64(len(seen))
+}
+
 // differs compares a ledger with the model, the totals and what is available too.
 func (m *model) differs(g *Ledger, pages int64) (err error) {
 	s, n := m.supply(pages), 0
@@ -179,6 +194,8 @@ func (m *model) differs(g *Ledger, pages int64) (err error) {
 			err = fmt.Errorf("account %d: %v, want %+v, %d below, set %+v", id, a, want, kids, t.set)
 		case id == 1 && a.up != nil || id > 1 && (a.up == nil || a.up.id != t.up):
 			err = fmt.Errorf("account %d lies in %v, want %d", id, a.up, t.up)
+		case !m.lists(id, g.Below(a, most)):
+			err = fmt.Errorf("account %d: below it are %v", id, g.Below(a, most))
 		case g.Bounded(a) != m.bounded(id):
 			err = fmt.Errorf("account %d: bounded %d, want %d", id, g.Bounded(a), m.bounded(id))
 		case g.Available(a, s, t.head) != m.avail(id, s, t.head):

@@ -89,9 +89,13 @@ func (p *place) compare(t *testing.T, s oracleStep) {
 			got  int64
 			want float64
 		}{
-			{"AVAIL", p.g.Available(a, p.supply(), refer), row.AVAIL}, {"USED", n.Used, row.USED},
-			{"USEDSNAP and USEDDS", n.Held, row.USEDSNAP + row.USEDDS}, {"USEDREFRESERV", n.Used - n.Held - n.Below, row.USEDREFRESERV},
-			{"USEDCHILD", n.Below, row.USEDCHILD}, {"WRITTEN", n.Head, row.WRITTEN}, {"REFER", refer, row.REFER},
+			{"AVAIL", p.g.Available(a, p.supply(), refer), row.AVAIL},
+			{"USED", n.Used, row.USED},
+			{"USEDSNAP and USEDDS", n.Held, row.USEDSNAP + row.USEDDS},
+			{"USEDREFRESERV", n.Used - n.Held - n.Below, row.USEDREFRESERV},
+			{"USEDCHILD", n.Below, row.USEDCHILD},
+			{"WRITTEN", n.Head, row.WRITTEN},
+			{"REFER", refer, row.REFER},
 		} {
 			if float64(c.got)/2 != c.want {
 				t.Errorf("%s %d (%s): %s of %s is %vM, published %vM", s.Scenario, s.Step, s.Cmd, c.what, row.Name, float64(c.got)/2, c.want)

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -26,8 +27,14 @@ func acts(m *model) (out []act) {
 		props := []Props{{}, {Reservation: 4}, {Quota: 6}, {Reservation: 3, Quota: 5}}
 		if !t.dir {
 			props = []Props{
-				{}, {Refreservation: 3}, {Auto: true}, {Kept: true}, {Refreservation: 2, Kept: true}, {Reservation: 4, Refreservation: 1},
-				{Quota: 3, Auto: true}, {Refquota: 2},
+				{},
+				{Refreservation: 3},
+				{Auto: true},
+				{Kept: true},
+				{Refreservation: 2, Kept: true},
+				{Reservation: 4, Refreservation: 1},
+				{Quota: 3, Auto: true},
+				{Refquota: 2},
 			}
 		}
 		for _, to := range props {
@@ -36,7 +43,8 @@ func acts(m *model) (out []act) {
 				add(act{model: set, verbs: func(g *Ledger) { g.Set(g.Of(id), to) }}, "set %d %+v", id, to)
 			}
 		}
-		add(act{model: func(m *model) { m.of(id).words += 3000 }, verbs: func(g *Ledger) { g.AddWords(g.Of(id), 3000) }}, "words %d", id)
+		words := func(m *model) { m.of(id).words += 3000 }
+		add(act{model: words, verbs: func(g *Ledger) { g.AddWords(g.Of(id), 3000) }}, "words %d", id)
 		if free := m.freeSlot(); t.dir && free != 0 {
 			add(act{model: func(m *model) {
 				*m.of(free) = thing{here: true, up: id, size: 3, set: Props{Auto: true}, words: NameWords}
@@ -170,7 +178,7 @@ func step(m *model, a act, pages int64) (after model, err error) {
 	a.model(&after)
 	s := m.supply(pages)
 	e, r := g.Try(s, Change{Do: func() { a.verbs(g) }, Gives: m.held() - after.held(), Pays: a.pays})
-	if err := m.differs(g, pages); err != nil {
+	if err := errors.Join(m.differs(g, pages), sense(g, m)); err != nil {
 		return after, fmt.Errorf("a trial left traces: %w", err)
 	}
 	before := m.free(s)
@@ -202,6 +210,10 @@ func sense(g *Ledger, m *model) error {
 	var promised, meta int64
 	for _, a := range g.accounts {
 		promised, meta = promised+a.n.Promised, meta+a.n.Meta
+		if a.first != nil && a.first.prev != nil || a.next != nil && (a.next.prev != a || a.next.up != a.up) ||
+			a.prev != nil && (a.prev.next != a || a.prev.up != a.up) {
+			return fmt.Errorf("account %d: it does not know those beside it", a.id)
+		}
 		if a.n.Promised < 0 || a.n.Charged < a.n.Used || a.n.Used < a.n.Held {
 			return fmt.Errorf("account %d: %v", a.id, a)
 		}

@@ -21,7 +21,7 @@ const (
 	LackSense                // a bound would be below what it bounds: Than
 )
 
-// What a bound must not be less than.
+// Than says what a bound must not be less than.
 type Than uint8
 
 // What a bound is compared with.
@@ -41,7 +41,7 @@ type Refusal struct {
 	Than              Than // with LackSense: what Used is; those of quotas are ThanUsed and ThanReservation
 }
 
-// OK: it is admitted.
+// OK tells whether it is admitted.
 func (r Refusal) OK() bool { return r.Lacks == LackNothing }
 
 // Effect is what a change brings, in blocks.

@@ -19,8 +19,7 @@ func (g *Ledger) Open(id ID, dir bool, up *Account) *Account {
 	g.noteOpened(a)
 	g.accounts[id] = a
 	if up != nil {
-		g.note(up)
-		up.kids++
+		g.join(a, up)
 		g.AddWords(a, NameWords)
 	}
 	return a
@@ -35,8 +34,7 @@ func (g *Ledger) Close(a *Account) {
 	g.AddWords(a, -a.n.OwnWords)
 	g.Resize(a, 0)
 	g.settle(a)
-	g.note(a.up)
-	a.up.kids--
+	g.leave(a)
 	g.noteClosed(a)
 	delete(g.accounts, a.id)
 }
@@ -47,16 +45,45 @@ func (g *Ledger) Move(a, up *Account) {
 	if a.up == up {
 		return
 	}
-	g.note(a)
+	g.leave(a)
 	g.takeIn(a, a.up, -1)
 	a.up = up
+	g.join(a, up)
 	g.takeIn(a, up, 1)
 }
 
-// takeIn adds an account to a directory, or with sign -1 takes it out.
+// join puts an account among those of a directory.
+func (g *Ledger) join(a, up *Account) {
+	g.note(a)
+	g.note(up)
+	if a.prev, a.next = nil, up.first; a.next != nil {
+		g.note(a.next)
+		a.next.prev = a
+	}
+	up.first = a
+	up.kids++
+}
+
+// leave takes an account from among those of its directory.
+func (g *Ledger) leave(a *Account) {
+	g.note(a)
+	g.note(a.up)
+	if a.prev == nil {
+		a.up.first = a.next
+	} else {
+		g.note(a.prev)
+		a.prev.next = a.next
+	}
+	if a.next != nil {
+		g.note(a.next)
+		a.next.prev = a.prev
+	}
+	a.up.kids--
+}
+
+// takeIn adds what an account counts to a directory, or with sign -1 takes it away.
 func (g *Ledger) takeIn(a, up *Account, sign int64) {
 	g.note(up)
-	up.kids += int(sign)
 	up.n.Below += sign * a.n.Charged
 	for o := up; o != nil; o = o.up {
 		g.note(o)
@@ -86,7 +113,7 @@ func (g *Ledger) Keep(a *Account, on bool) {
 	}
 }
 
-// Gone: what was destroyed and is kept for a while, or goes in steps, is promised nothing, and nothing bounds it.
+// Gone says that it was destroyed and is kept for a while, or goes in steps: it is promised nothing, and nothing bounds it.
 func (g *Ledger) Gone(a *Account) {
 	g.byRecord()
 	if a.asleep != nil {
@@ -109,7 +136,7 @@ func (g *Ledger) Revive(a *Account) {
 	g.settle(a)
 }
 
-// End: a volume that is being destroyed has no head any more and is promised nothing. What its layers own stays.
+// End says that a volume is being destroyed: it has no head any more and is promised nothing. What its layers own stays.
 func (g *Ledger) End(a *Account) {
 	g.byRecord()
 	g.note(a)
@@ -141,7 +168,7 @@ func (g *Ledger) NewHead(a *Account, owns, size int64) {
 	g.settle(a)
 }
 
-// Freeze: what is written now is a snapshot's, and the head owns nothing but what open plans will write.
+// Freeze makes what is written now a snapshot's: the head owns nothing but what open plans will write.
 func (g *Ledger) Freeze(a *Account) { g.NewHead(a, 0, a.n.Size) }
 
 // Resize sets the size of a volume, and adds the difference to the directories above.
