@@ -43,12 +43,13 @@ func notAnswered(ctx context.Context, l host.Live, op string, err error) error {
 	case errors.Is(err, os.ErrPermission):
 		return show.Hinted(fmt.Errorf("%s: the daemon is another user's", at), "only that user and root may ask it")
 	case !l.Running():
-		return show.Hinted(fmt.Errorf("%s: the daemon, process %d, has ended", at, l.PID), "slatefs mount %s DIR mounts the pool again", l.Name)
+		return show.Hinted(fmt.Errorf("%s: the daemon, process %d, has ended", at, l.PID),
+			"slatefs mount %s DIR mounts the pool again", l.Name)
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%s: the daemon, process %d, ended the connection without an answer; its log says why", at, l.PID)
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
-		return show.Hinted(fmt.Errorf("%s: nobody listens there, though the daemon, process %d, is there: it is just ending, or the socket was removed", at, l.PID),
-			"umount %s ends the daemon", l.Dir)
+		return show.Hinted(fmt.Errorf("%s: nobody listens there, though the daemon, process %d, is there: it is just ending, or the socket "+
+			"was removed", at, l.PID), "umount %s ends the daemon", l.Dir)
 	case errors.Is(err, unix.EAGAIN):
 		return fmt.Errorf("%s: too many ask the daemon, process %d, at once", at, l.PID)
 	}

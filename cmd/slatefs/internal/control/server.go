@@ -35,7 +35,8 @@ type Peer struct {
 
 // otherVersion hints at why a daemon does not know what it is asked.
 func otherVersion(err error) error {
-	return show.Hinted(otherVersionError{err}, "the daemon and this command are of two versions; umount and mount the pool to have the new one")
+	return show.Hinted(otherVersionError{err},
+		"the daemon and this command are of two versions; umount and mount the pool to have the new one")
 }
 
 // otherVersionError is ErrOtherVersion, without its words in the text.
@@ -84,7 +85,8 @@ func (c *Server) OnlyReading(err error) {
 // a socket which is there already is a dead daemon's.
 func (c *Server) Listen(path string) (err error) {
 	if len(path) > maxSocketPath {
-		return fmt.Errorf("control: %s: the name of a socket has at most %d bytes: shorten SLATEFS_RUN_DIR or XDG_RUNTIME_DIR", path, maxSocketPath)
+		return fmt.Errorf("control: %s: the name of a socket has at most %d bytes: shorten SLATEFS_RUN_DIR or XDG_RUNTIME_DIR",
+			path, maxSocketPath)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("control: %w", err)

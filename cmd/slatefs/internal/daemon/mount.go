@@ -74,7 +74,8 @@ func (d *Daemon) serveMount(ctx context.Context) error {
 // drain refuses new opens and waits for the last close, says who is waited for, and unmounts. False: ctx ended first.
 func (d *Daemon) drain(ctx context.Context) bool {
 	if n := d.srv.Drain(true); n > 0 {
-		d.log.Warn("the pool will be unmounted after the last close; new opens are refused", "open", n, "holders", holdersText(d.srv.Holders(0)))
+		d.log.Warn("the pool will be unmounted after the last close; new opens are refused",
+			"open", n, "holders", holdersText(d.srv.Holders(0)))
 	}
 	select {
 	case <-d.srv.Done():
@@ -107,7 +108,7 @@ func (d *Daemon) detach() error {
 // umount unmounts if nothing is open, or else, if asked to, after the last close.
 func (d *Daemon) umount(ctx context.Context, who control.Peer, args control.UmountArgs) (control.UmountResult, error) {
 	n := d.srv.Drain(true)
-	for try := 0; n > 0 && !args.Wait && try < 20 && ctx.Err() == nil; try++ { // as service.patient
+	for try := 0; n > 0 && !args.Wait && try < 20 && ctx.Err() == nil; try++ { // as Service.patient
 		if holders, err := d.srv.Holders(0); err != nil || len(holders) > 0 {
 			break
 		}

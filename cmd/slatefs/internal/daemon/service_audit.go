@@ -10,7 +10,8 @@ import (
 )
 
 // audit reads the device of the pool while it is in use; one at a time.
-func (s *Service) audit(ctx context.Context, _ control.Peer, _ control.None, tell func(control.Progress) error) (control.AuditInfo, error) {
+func (s *Service) audit(ctx context.Context, _ control.Peer, _ control.None, tell func(control.Progress) error,
+) (control.AuditInfo, error) {
 	if !s.auditing.TryLock() {
 		return control.AuditInfo{}, fmt.Errorf("pool %s: is being audited already", s.Pool.Name())
 	}
@@ -55,7 +56,10 @@ func (t *teller) last() {
 
 // AuditInfoOf is a report of the pool's as it travels.
 func AuditInfoOf(pool string, r *chain.AuditReport) control.AuditInfo {
-	i := control.AuditInfo{Pool: pool, Clean: r.Clean, Lost: r.Lost, Queued: r.Queued, NotYet: r.NotYet, Found: []int64{}, More: r.More, Unread: []string{}}
+	i := control.AuditInfo{
+		Pool: pool, Clean: r.Clean, Lost: r.Lost, Queued: r.Queued, NotYet: r.NotYet, More: r.More,
+		Found: []int64{}, Unread: []string{},
+	}
 	i.Found, i.Unread = append(i.Found, r.Found...), append(i.Unread, r.Unread...)
 	return i
 }
