@@ -1,8 +1,12 @@
 package main
 
 import (
+	"go/types"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -74,5 +78,50 @@ func TestNoticesArrowUp(t *testing.T) {
 	}
 	if up := h.upward(); len(up) != 1 || up[0] != "low high" {
 		t.Errorf("upward: %q, want low high", up)
+	}
+}
+
+// TestDocNames: what docs/architecture.md names is there: files of the tree, functions and types of the packages.
+func TestDocNames(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for _, path := range []string{"./chain", "./fs", "./erase"} {
+		s, err := load("../..", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for id, o := range s.info.Defs {
+			if f, ok := o.(*types.Func); ok && receiver(f) != nil {
+				known[receiver(f).Obj().Name()+"."+id.Name] = true
+			}
+			known[id.Name] = true
+		}
+	}
+	quoted := regexp.MustCompile("`([^`\n]+)`")
+	name := regexp.MustCompile(`^[A-Za-z]+(\.[A-Za-z]+)?$`)
+	for _, m := range quoted.FindAllStringSubmatch(string(doc), -1) {
+		switch q := m[1]; {
+		case strings.Contains(q, "*") || strings.ContainsAny(q, " -"):
+		case strings.HasSuffix(q, ".go") || strings.HasPrefix(q, "."):
+			if _, err := os.Stat(filepath.Join("../..", q)); err != nil {
+				if _, err := os.Stat(filepath.Join("../../chain", q)); err != nil {
+					t.Errorf("docs/architecture.md names %s: %v", q, err)
+				}
+			}
+		case name.MatchString(q) && q != "list":
+			if !known[q] {
+				t.Errorf("docs/architecture.md names %s, which is not there", q)
+			}
+		}
+	}
+	test := regexp.MustCompile(`\bTest[A-Z]\w+`)
+	for _, name := range test.FindAllString(string(doc), -1) {
+		out, _ := exec.Command("grep", "-rlE", "--include=*_test.go", `^func `+name+`\(`, "../..").Output()
+		if len(out) == 0 {
+			t.Errorf("docs/architecture.md names %s, which is not there", name)
+		}
 	}
 }
