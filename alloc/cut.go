@@ -27,6 +27,9 @@ func (p *Pool) Unsettled() []int {
 	return out
 }
 
+// Changed returns the number of groups that changed since the last Cut.
+func (p *Pool) Changed() int { return p.changed }
+
 // Cut returns the groups that changed since the last Cut, in order, and those of an
 // earlier Cut that was never followed by Durable: a checkpoint that failed half-way loses
 // nothing. Pages are copied when their group changes later.
@@ -47,7 +50,11 @@ func (p *Pool) Cut() []Image {
 			out = append(out, img)
 			continue
 		}
-		gr.changed, gr.cut = false, true
+		if gr.changed {
+			gr.changed = false
+			p.changed--
+		}
+		gr.cut = true
 		out = append(out, img)
 	}
 	return out

@@ -236,7 +236,9 @@ func TestRandom(t *testing.T) {
 					images[img.Group] = img
 				}
 				p.Durable()
-				p.Unload(func(g int) bool { return g%2 == 1 })
+				for g := 0; g < p.Groups(); g += 2 {
+					p.Unload(g)
+				}
 			},
 			"": func(rt *rapid.T) {
 				checkCounts(t, p)

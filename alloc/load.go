@@ -22,7 +22,7 @@ func (p *Pool) Load(g int, pg []byte) error {
 	if err := p.catchUp(g, own); err != nil {
 		return fmt.Errorf("alloc: load: group %d: %w", g, err)
 	}
-	gr.body = &body{page: own}
+	p.setPage(g, own)
 	if gr.shunned {
 		p.gained(g)
 	}
@@ -66,14 +66,61 @@ func (gr *group) deltas() []delta {
 // the group is loaded or uniform.
 func (p *Pool) Loaded(g int) bool { return p.groups[g].uniform || p.groups[g].loaded() }
 
-// Unload drops the pages of groups that did not change since the last durable Cut, except
-// those for which keep returns true. keep may be nil.
-func (p *Pool) Unload(keep func(g int) bool) {
-	for g := range p.groups {
-		gr := &p.groups[g]
-		if gr.loaded() && !gr.changed && !gr.cut && (keep == nil || !keep(g)) {
-			gr.body = nil
+// Unload drops the page of group g, which must exist, unless it changed since the last durable Cut. It tells whether the
+// group has none now.
+func (p *Pool) Unload(g int) bool {
+	gr := &p.groups[g]
+	if gr.loaded() && (gr.changed || gr.cut) {
+		return false
+	}
+	if gr.loaded() {
+		p.dropBody(g)
+	}
+	return true
+}
+
+// HeldPages returns the number of groups whose page is in memory.
+func (p *Pool) HeldPages() int { return p.held }
+
+// Evict drops pages of groups that did not change since the last durable Cut and have nothing claimed, until most are
+// left or it has looked at so many groups as steps says. It goes on where it stopped the last time, all around: what has
+// just been loaded comes last.
+func (p *Pool) Evict(most, steps int) {
+	for ; p.held > most && steps > 0 && len(p.pages) > 0; steps-- {
+		if p.hand >= len(p.pages) {
+			p.hand = 0
 		}
+		g := p.pages[p.hand]
+		gr := &p.groups[g]
+		if gr.loaded() && (gr.counts[Claimed] > 0 || !p.Unload(g)) {
+			p.hand++
+			continue
+		}
+		gr.listed = false
+		last := len(p.pages) - 1
+		p.pages[p.hand] = p.pages[last]
+		p.pages = p.pages[:last]
+	}
+}
+
+// setPage gives group g, which has none, a page.
+func (p *Pool) setPage(g int, pg page) {
+	gr := &p.groups[g]
+	gr.body = &body{page: pg}
+	p.held++
+	if !gr.listed {
+		gr.listed = true
+		p.pages = append(p.pages, g)
+	}
+}
+
+// dropBody takes from group g what it has in memory beyond its counts.
+func (p *Pool) dropBody(g int) {
+	if gr := &p.groups[g]; gr.body != nil {
+		if gr.body.page != nil {
+			p.held--
+		}
+		gr.body = nil
 	}
 }
 
@@ -127,7 +174,7 @@ func (p *Pool) Condemn(g int, meta []Run) (clean int64) {
 		p.sum[s] += is[s] - was[s]
 		gr.counts[s] = int32(is[s])
 	}
-	gr.body = &body{page: pg}
+	p.setPage(g, pg)
 	p.touch(g)
 	p.gained(g)
 	p.settle(g)

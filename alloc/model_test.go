@@ -44,6 +44,7 @@ func newWorld(t testing.TB, clean ...BlockID) *world {
 func (w *world) clone() *world {
 	q := *w.p
 	q.groups, q.touched = slices.Clone(q.groups), slices.Clone(q.touched)
+	q.pages = slices.Clone(q.pages)
 	for g := range q.groups {
 		if b := q.groups[g].body; b != nil {
 			q.groups[g].body = &body{page: slices.Clone(b.page), shared: b.shared, deltas: slices.Clone(b.deltas)}
@@ -239,7 +240,7 @@ func steps(blocks []BlockID) []step {
 		{"checkpoint", func(t testing.TB, w *world) bool {
 			w.commit(t)
 			w.checkpoint()
-			w.p.Unload(nil)
+			unloadAll(w.p)
 			return true
 		}},
 		{"crash", func(t testing.TB, w *world) bool {

@@ -122,7 +122,8 @@ func (p *Pool) settle(g int) {
 	gr := &p.groups[g]
 	for s, n := range gr.counts {
 		if int(n) == p.size(g) {
-			gr.uniform, gr.state, gr.body = true, State(s), nil
+			p.dropBody(g)
+			gr.uniform, gr.state = true, State(s)
 		}
 	}
 }

@@ -13,6 +13,10 @@ type Pool struct {
 	groups      []group
 	sum         tally
 	touched     []int // groups that are changed or cut, each once
+	changed     int   // groups that are changed
+	pages       []int // groups that have a page, each once, and some that have none any more
+	hand        int   // index in pages where Evict goes on
+	held        int   // groups that have a page
 	low         [2]int
 	shunned     []int // groups that FindClean passes by, in no order
 	aside       []Run // clean runs that callers keep for themselves, by address
@@ -32,6 +36,7 @@ type group struct {
 	changed bool  // since the last Cut
 	cut     bool  // in an image of a Cut that is not durable yet
 	shunned bool  // FindClean passes it by
+	listed  bool  // in pages
 }
 
 const unknown = -1
@@ -120,8 +125,15 @@ func (p *Pool) Shrink(total int64) error {
 	}
 	p.sum[InUse] -= tail.Len
 	p.total = total
+	for g := keep; g < len(p.groups); g++ {
+		p.dropBody(g)
+		if p.groups[g].changed {
+			p.changed--
+		}
+	}
 	p.groups = p.groups[:keep]
 	p.touched = slices.DeleteFunc(p.touched, func(g int) bool { return g >= keep })
+	p.pages = slices.DeleteFunc(p.pages, func(g int) bool { return g >= keep })
 	p.shunned = slices.DeleteFunc(p.shunned, func(g int) bool { return g >= keep })
 	for c := range p.low {
 		p.low[c] = min(p.low[c], keep)
@@ -154,7 +166,8 @@ func (p *Pool) SetGroup(g int, c Counts, uniform bool, st State) error {
 		p.sum[s] += t[s] - int64(gr.counts[s])
 		gr.counts[s] = int32(t[s])
 	}
-	gr.uniform, gr.state, gr.body = uniform, st, nil
+	p.dropBody(g)
+	gr.uniform, gr.state = uniform, st
 	p.gained(g)
 	return nil
 }
@@ -209,18 +222,21 @@ func (p *Pool) check(r Run) error {
 
 // materialize gives the uniform group g a page.
 func (p *Pool) materialize(g int) {
-	gr := &p.groups[g]
-	gr.body = &body{page: newPage(p.groupBlocks, p.size(g), gr.state)}
-	gr.uniform = false
+	p.setPage(g, newPage(p.groupBlocks, p.size(g), p.groups[g].state))
+	p.groups[g].uniform = false
 }
 
 // touch remembers that group g changed since the last Cut.
 func (p *Pool) touch(g int) {
 	gr := &p.groups[g]
-	if !gr.changed && !gr.cut {
+	if gr.changed {
+		return
+	}
+	if !gr.cut {
 		p.touched = append(p.touched, g)
 	}
 	gr.changed = true
+	p.changed++
 }
 
 func (gr *group) loaded() bool { return gr.body != nil && gr.body.page != nil }

@@ -240,6 +240,64 @@ func TestLoadFindsWrongDelta(t *testing.T) {
 	must(t, partial.Load(0, make([]byte, 4)))
 }
 
+// unloadAll drops all pages that may be dropped.
+func unloadAll(p *Pool) {
+	for g := range p.groups {
+		p.Unload(g)
+	}
+}
+
+// What may not be dropped Evict passes by, and goes on behind it; what comes back is listed once.
+func TestEvict(t *testing.T) {
+	const groups, most = 40, 4
+	p := New(16, 16*groups)
+	pages := map[int][]byte{}
+	for g := range groups {
+		must(t, p.Set(Run{BlockID(16 * g), 3}, InUse, Clean))
+	}
+	for _, img := range p.Cut() {
+		pages[img.Group] = slices.Clone(img.Page)
+	}
+	p.Evict(0, 2*groups)
+	if p.HeldPages() != groups {
+		t.Fatalf("%d of %d pages are left that are on no disk yet", p.HeldPages(), groups)
+	}
+	p.Durable()
+	must(t, p.Claim(Run{16 * 5, 1}))
+	must(t, p.Set(Run{16 * 7, 1}, Clean, InUse))
+	if p.Changed() != 2 {
+		t.Fatalf("%d groups changed, not 2", p.Changed())
+	}
+	p.Evict(most, 3)
+	if p.HeldPages() < groups-3 {
+		t.Fatalf("%d pages are left after 3 steps", p.HeldPages())
+	}
+	p.Evict(most, 2*groups)
+	if p.HeldPages() != most || !p.Loaded(5) || !p.Loaded(7) {
+		t.Fatalf("%d pages are left; of the claimed group %v, of the changed one %v", p.HeldPages(), p.Loaded(5), p.Loaded(7))
+	}
+	for lap := range 3 {
+		for g := range groups {
+			must(t, p.Load(g, pages[g]))
+			p.Evict(most, 8)
+			if n := p.HeldPages(); n > most || len(p.pages) > groups {
+				t.Fatalf("lap %d: %d pages, %d listed", lap, n, len(p.pages))
+			}
+		}
+	}
+	if !p.Loaded(groups - 1) {
+		t.Fatal("what was loaded last went first")
+	}
+	must(t, p.Set(Run{16*(groups-1) + 1, 2}, Clean, InUse))
+	must(t, p.Set(Run{16 * (groups - 1), 1}, Clean, InUse))
+	before := p.HeldPages()
+	must(t, p.Shrink(16*(groups-1)))
+	if n := p.HeldPages(); n > before || p.Changed() != 2 || len(p.pages) > groups-1 {
+		t.Fatalf("%d pages of %d, %d changes, %d listed after the end has gone", n, before, p.Changed(), len(p.pages))
+	}
+	checkCounts(t, p)
+}
+
 func TestCutIsImmutableAndRepeatedUntilDurable(t *testing.T) {
 	p := cleanPool(t, 16, 48, Run{0, 20})
 	first := p.Cut()
@@ -251,14 +309,14 @@ func TestCutIsImmutableAndRepeatedUntilDurable(t *testing.T) {
 	if !slices.Equal(page, first[1].Page) {
 		t.Fatal("a page changed after its Cut")
 	}
-	p.Unload(nil)
+	unloadAll(p)
 	if !p.Loaded(1) {
 		t.Fatal("a changed group was unloaded")
 	}
 	if again := p.Cut(); len(again) != 2 || slices.Equal(again[1].Page, page) {
 		t.Fatalf("without Durable the groups must come again: %+v", again)
 	}
-	p.Unload(nil)
+	unloadAll(p)
 	if !p.Loaded(1) {
 		t.Fatal("a group was unloaded before its image was durable")
 	}
@@ -272,11 +330,7 @@ func TestCutIsImmutableAndRepeatedUntilDurable(t *testing.T) {
 	if len(p.Cut()) != 0 {
 		t.Fatal("nothing changed")
 	}
-	p.Unload(func(g int) bool { return g == 1 })
-	if !p.Loaded(1) {
-		t.Fatal("keep was not asked")
-	}
-	p.Unload(nil)
+	unloadAll(p)
 	if p.Loaded(1) {
 		t.Fatal("not unloaded")
 	}

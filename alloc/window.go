@@ -150,10 +150,10 @@ func (w *window) span(b BlockID, n int64) int64 {
 	return min(n, int64(bits.TrailingZeros16(free)))
 }
 
-// runs returns what the window holds, ready or not.
-func (w *window) runs() []Run {
+// runsOf returns what slots hold, ready or not.
+func runsOf(slots []slot) []Run {
 	var out []Run
-	for _, s := range w.slots {
+	for _, s := range slots {
 		for in := s.ready | s.waiting; in != 0; {
 			lo := bits.TrailingZeros16(in)
 			n := bits.TrailingZeros16(^(in >> lo))

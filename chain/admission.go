@@ -13,11 +13,11 @@ type admission struct {
 	names   *nameTable
 	jobs    *jobQueue
 	tree    *layerTree
+	memory  *memory
 
 	namedN   int64          // claimed blocks in open plans
 	ledger   *ledger.Ledger // nil until the journal has been replayed
 	growable bool           // the grower may be asked
-	building bool           // under the structure lock: the store may be given more pages
 }
 
 // short is by how many blocks promises are not covered: erases that failed took them. None are made then.

@@ -24,6 +24,10 @@ func (sp *admission) admit(v *Volume, pl *Plan, want int64) (Need, error) {
 		return Need{kind: needRoom, room: c}, nil
 	}
 	pl.room = &pl.got
+	sp.memory.fit()
+	if sp.memory.wants() {
+		sp.signal(sp.wake)
+	}
 	need, err := sp.admitSize(v, pl, want)
 	if err != nil || !need.None() {
 		sp.commits.giveBack(pl.room, 0)

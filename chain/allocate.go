@@ -63,7 +63,7 @@ func (v *Volume) admitAllocation(lo, hi, size int64) (held int64, err error) {
 			p.space.ledger.Hold(v.account, held, held)
 			p.space.namedN += held
 		}
-		v.mtime = p.opt.Now()
+		v.wrote(p.opt.Now())
 		if size > h.size {
 			return Need{}, p.commits.do(&recResize{h.id, size})
 		}

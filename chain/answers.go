@@ -2,26 +2,22 @@ package chain
 
 import "slatefs/chain/codec"
 
-// answers are the results of the last requests, by FUSE unique.
-type answers struct {
-	ring []recAnswer
-	next int
-}
+// answers are the results of the last requests, by FUSE unique, and some older ones. Nothing in the slice changes: so the
+// last ones can be given away.
+type answers struct{ all []recAnswer }
 
 func (a *answers) add(r recAnswer) {
-	if len(a.ring) < answersKept {
-		a.ring = append(a.ring, r)
-		return
+	if len(a.all) == 2*answersKept {
+		a.all = append(make([]recAnswer, 0, 2*answersKept), a.last()...)
 	}
-	a.ring[a.next] = r
-	a.next = (a.next + 1) % answersKept
+	a.all = append(a.all, r)
 }
 
-func (a *answers) marshal() []byte {
+func marshalAnswers(as []recAnswer) []byte {
 	e := codec.Encoder{}
-	e.Uint(uint64(len(a.ring)))
-	for i := range a.ring {
-		a.ring[(a.next+i)%len(a.ring)].encode(&e)
+	e.Uint(uint64(len(as)))
+	for i := range as {
+		as[i].encode(&e)
 	}
 	return e.B
 }
@@ -37,3 +33,6 @@ func (a *answers) unmarshal(b []byte) error {
 }
 
 const answersKept = 4096
+
+// last are those that are kept, in their order. They are shared, and nobody changes them.
+func (a *answers) last() []recAnswer { return a.all[max(0, len(a.all)-answersKept):] }

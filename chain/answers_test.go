@@ -11,11 +11,11 @@ func TestAnswers(t *testing.T) {
 	expectLast := func(last uint64) {
 		t.Helper()
 		first := max(1, int64(last)-answersKept+1)
-		if n := int64(len(p.names.answers.ring)); n != int64(last)-first+1 {
+		if n := int64(len(p.names.answers.last())); n != int64(last)-first+1 {
 			t.Fatalf("after %d requests %d answers", last, n)
 		}
-		for i := range p.names.answers.ring {
-			a := p.names.answers.ring[(p.names.answers.next+i)%len(p.names.answers.ring)]
+		for i := range p.names.answers.last() {
+			a := p.names.answers.last()[i]
 			if a.unique != uint64(first)+uint64(i) || a.ino != Ino(2+(a.unique-1)/3) {
 				t.Fatalf("answer %d is of request %d: inode %d", i, a.unique, a.ino)
 			}
@@ -55,10 +55,10 @@ func TestAnswerOfEachKind(t *testing.T) {
 			want = append(want, ino)
 		}
 	}
-	if len(p.names.answers.ring) != len(want) {
-		t.Fatalf("%+v", p.names.answers.ring)
+	if len(p.names.answers.last()) != len(want) {
+		t.Fatalf("%+v", p.names.answers.last())
 	}
-	for i, a := range p.names.answers.ring {
+	for i, a := range p.names.answers.last() {
 		if a.unique != uint64(100+i) || a.ino != want[i] {
 			t.Errorf("%+v, want inode %d", a, want[i])
 		}

@@ -210,7 +210,7 @@ func (p *Pool) usesHere(ctx context.Context) (queued, lost []alloc.Run, err erro
 		if err != nil {
 			return nil, nil, err
 		}
-		p.blocks.unloadAfter(g)
+		p.blocks.trimGroups()
 	}
 	return queued, lost, nil
 }
@@ -255,7 +255,7 @@ func (p *Pool) Used() (guest, meta []blockdev.Extent, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		p.blocks.unloadAfter(g)
+		p.blocks.trimGroups()
 	}
 	return guest, meta, nil
 }

@@ -13,6 +13,7 @@ type blockSpace struct {
 	*core
 	health  *health
 	commits *commitLog
+	memory  *memory
 
 	store      *meta.Store
 	maps       *meta.Maps

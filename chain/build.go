@@ -17,44 +17,71 @@ import (
 	"slatefs/chain/runs"
 )
 
-// builder turns a cut into pages. It works beside readers and writers: what it reads nobody changes (frozen, or under
-// the structure lock), and what it makes it keeps to itself until install publishes it. So an error leaves the pool as it
+// builder turns a cut into pages. It works beside everybody but those who cut trees: what it reads nobody changes, and what
+// it makes it keeps to itself until install publishes it. So an error leaves the pool as it
 // was: the store takes the pages back, and the builder is forgotten.
 type builder struct {
 	p       *checkpointer
 	c       *cut
 	maps    overlay.Builder
-	lost    map[*layer]*cutList // the dead lists of the cut
-	freed   []meta.Ptr          // map pages; another stack that is built later may still stand on one
-	groups  map[int]meta.Ptr    // new pages
-	rows    catalog.Table       // of objects, beside the frozen part, which lookups go through
-	parts   map[meta.Key]int    // catalog rows of each object; 0: it is gone
+	rowOf   map[*layer]*layerRow // of the cut
+	freed   []meta.Ptr           // map pages; another stack that is built later may still stand on one
+	groups  map[int]meta.Ptr     // new pages
+	rows    catalog.Table        // of objects, beside the frozen part, which lookups go through
+	parts   map[meta.Key]int     // catalog rows of each object; 0: it is gone
 	singles map[catalog.Kind][]byte
-	drops   []meta.Tree // dead lists of dead layers that are left
-	damages []string    // what damaged pages touch
-	spent   []runs.List // what of the worked-off lists could not be read
+	drops   []meta.Tree  // dead lists of dead layers that are left
+	damages []string     // what damaged pages touch
+	spent   []*runs.List // what of the worked-off lists could not be read
 }
 
-// build makes all pages of the cut and publishes them in memory, or nothing. The structure lock is held.
+// build makes all pages of the cut and publishes them in memory, or nothing.
 func (cp *checkpointer) build(c *cut) error {
 	b := &builder{
-		p: cp, c: c, lost: map[*layer]*cutList{},
+		p: cp, c: c, rowOf: map[*layer]*layerRow{},
 		groups: map[int]meta.Ptr{}, parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{},
 	}
 	for i := range c.layers {
-		b.lost[c.layers[i].of] = c.layers[i].lost
+		b.rowOf[c.layers[i].of] = &c.layers[i]
 	}
 	b.maps.For = b.mapsOf
 	cp.blocks.store.Begin()
-	if err := b.pages(); err != nil {
-		cp.blocks.store.Undo()
-		return err
+	err := b.pages()
+	if err == nil {
+		err = b.finish()
 	}
-	b.install()
-	return nil
+	if err != nil {
+		cp.blocks.store.Undo()
+	}
+	return err
 }
 
-// pages makes all pages of the cut; the last of them, the store's own, end the transaction.
+// finish makes the pages of the store's own, which end the transaction, and publishes the others in memory. Under the
+// structure lock: an extent that they name was granted by a record that is durable (admission.grantHeld).
+func (b *builder) finish() error {
+	p := b.p
+	for {
+		p.structure.Lock()
+		root, err := p.blocks.store.Seal()
+		if err == nil {
+			b.c.super.StoreRoot = root
+			b.install()
+			p.buildEnds()
+		}
+		p.structure.Unlock()
+		if errors.Is(err, meta.ErrNoPages) {
+			if err = p.space.refill(); err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("metadata store: %w", err)
+		}
+		return nil
+	}
+}
+
+// pages makes the pages of the cut, but for the store's own.
 func (b *builder) pages() error {
 	p, c := b.p, b.c
 	for i := range c.layers {
@@ -85,16 +112,7 @@ func (b *builder) pages() error {
 	if err != nil {
 		return err
 	}
-	root, err := p.blocks.store.Seal()
-	for errors.Is(err, meta.ErrNoPages) {
-		if err = p.space.refill(); err == nil {
-			root, err = p.blocks.store.Seal()
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("metadata store: %w", err)
-	}
-	c.super.StoreRoot, c.super.GroupTable, c.super.Catalog = root, table, tree
+	c.super.GroupTable, c.super.Catalog = table, tree
 	return nil
 }
 
@@ -104,7 +122,10 @@ func (b *builder) mapsOf(o overlay.Owner) (*meta.Maps, LayerID, func(meta.Ptr)) 
 	l := o.(*layer)
 	ms := *b.p.blocks.maps
 	ms.OnLost = func(base int64, bits uint8, err error) {
-		b.damage("volume %d, layer %v: blocks %d to %d: %v", l.vol, l.id, base, base+1<<bits, err)
+		b.p.mu.Lock()
+		vol := l.vol
+		b.p.mu.Unlock()
+		b.damage("volume %d, layer %v: blocks %d to %d: %v", vol, l.id, base, base+1<<bits, err)
 	}
 	return &ms, l.id, func(ptr meta.Ptr) { b.pageGone(l, ptr) }
 }
@@ -114,18 +135,21 @@ func (b *builder) damage(format string, args ...any) {
 	b.damages = append(b.damages, fmt.Sprintf(format, args...))
 }
 
-// pageGone is layerTree.pageGone for the builder: what goes to a dead list goes to that of the cut, for a layer that wrote
-// pages is in it.
+// pageGone is layerTree.pageGone for the builder, at the instant of the cut: what goes to a dead list goes to that of the cut, for
+// a layer that wrote pages is in it.
 func (b *builder) pageGone(l *layer, ptr meta.Ptr) {
-	l = l.now()
+	r := b.rowOf[l.now()]
+	if r == nil {
+		fault.Misuse("a page of layer %v is gone, which the cut has not", l.id)
+	}
 	switch {
-	case ptr.Birth > l.floor():
+	case ptr.Birth > r.floor():
 		b.freed = append(b.freed, ptr)
-	case l.dead: // others show it
+	case r.flags&flagDead != 0: // others show it
 	default:
 		for _, a := range []alloc.BlockID{ptr.Addr, ptr.Twin} {
 			if a != 0 {
-				b.lost[l].pages.Set(runs.Key(ptr.Birth, a), runs.Entry{Page: true, Len: 1})
+				r.lost.pages.Set(runs.Key(ptr.Birth, a), runs.Entry{Page: true, Len: 1})
 			}
 		}
 	}
@@ -155,7 +179,7 @@ func (b *builder) lists() error {
 		}
 	}
 	for i := range b.c.spent {
-		if err := b.giveBack(&b.c.spent[i]); err != nil {
+		if err := b.giveBack(b.c.spent[i]); err != nil {
 			return err
 		}
 	}
@@ -177,8 +201,9 @@ func (b *builder) later(who string, err error) bool {
 
 // merge brings what a list had in memory, and the pages that the build found for it, into its first tree that can be read.
 func (b *builder) merge(l *cutList, who string) error {
-	if es := mergedEdits(runs.EditsOf(l.frozen), runs.EditsOf(&l.pages)); len(es) > 0 {
-		if err := b.insert(l, es, who); err != nil {
+	for _, m := range []*omap.Map[runs.Entry]{l.frozen, &l.pages} {
+		err := omap.InChunks(m, runs.EditOf, func(es []meta.Edit) error { return b.insert(l, es, who) })
+		if err != nil {
 			return fmt.Errorf("%s: %w", who, err)
 		}
 	}
@@ -206,16 +231,6 @@ func (b *builder) insert(l *cutList, es []meta.Edit, who string) error {
 		l.trees = append(l.trees, t)
 	}
 	return err
-}
-
-// mergedEdits merges two sorted rows of edits that have no key in common: a block or page stands in a list once.
-func mergedEdits(x, y []meta.Edit) []meta.Edit {
-	if len(y) == 0 {
-		return x
-	}
-	out := append(x, y...)
-	slices.SortFunc(out, func(a, b meta.Edit) int { return compareKeys(a.Key, b.Key) })
-	return out
 }
 
 func compareKeys(a, b meta.Key) int { return cmp.Or(cmp.Compare(a.Hi, b.Hi), cmp.Compare(a.Lo, b.Lo)) }
@@ -319,7 +334,7 @@ func (b *builder) giveBack(l *runs.List) error {
 		case err == nil:
 			b.free(pages)
 		case b.later("worked off", err):
-			b.spent = append(b.spent, runs.List{Trees: []meta.Tree{t}})
+			b.spent = append(b.spent, &runs.List{Trees: []meta.Tree{t}})
 		default:
 			return fmt.Errorf("worked-off list: %w", err)
 		}
@@ -371,7 +386,7 @@ func (b *builder) catalog() (meta.Tree, error) {
 		b.storeRow(catalog.Key(catalog.Walk, r.id), r.marshal(b.maps.Map(r.source)))
 	}
 	for kind, v := range map[catalog.Kind][]byte{
-		catalog.Drop: marshalTrees(b.drops), catalog.Window: marshalRuns(b.c.window), catalog.Answer: b.c.answers,
+		catalog.Drop: marshalTrees(b.drops), catalog.Window: marshalRuns(b.c.window.Runs()), catalog.Answer: marshalAnswers(b.c.answers),
 		catalog.Log: b.c.logCount,
 	} {
 		if last, ok := p.names.singles[kind]; !ok || !bytes.Equal(last, v) {
@@ -410,7 +425,7 @@ func (b *builder) install() {
 	p.mu.step(b.maps.Made() + len(b.groups) + len(b.parts) + len(b.damages) + len(b.c.layers) + len(b.c.jobs))
 	b.maps.Install()
 	for _, l := range b.c.lists() {
-		l.of.Trees, l.of.Frozen = l.trees, nil
+		l.place.List().Install(l.trees)
 	}
 	for g, ptr := range b.groups {
 		p.blocks.groupPtrs[g] = ptr
@@ -428,6 +443,7 @@ func (b *builder) install() {
 	p.blocks.groupTable, p.blocks.groupsCut = b.c.super.GroupTable, nil
 	p.tree.drops = append(b.drops, p.tree.drops...)
 	p.jobs.spent = append(b.spent, p.jobs.spent...)
+	p.dropBuried(b.c)
 }
 
 // errNoPages is what the store's refill answers when the pool has no clean blocks for it.

@@ -40,7 +40,7 @@ func (wk *works) changeAfter(c credit, look func(), fn func(now time.Time) error
 		if err != nil {
 			return err
 		}
-		short, err := wk.changeWith(r, tries < 3, look, fn)
+		short, err := wk.changeWith(r, c.cuts, tries < 3, look, fn)
 		if err != nil || !short {
 			return err
 		}
@@ -64,9 +64,13 @@ func (wk *works) changeIn(c credit, fn func(now time.Time) error) error {
 }
 
 // changeWith makes a change in a room, which is given back. short: it has done nothing, since others have taken pages that
-// the next checkpoint needs; unless it may not be picky.
-func (wk *works) changeWith(r *room, picky bool, look func(), fn func(now time.Time) error) (short bool, err error) {
-	wk.structure.Lock()
+// the next checkpoint needs; unless it may not be picky. Cuts: it waits for the end of a build.
+func (wk *works) changeWith(r *room, cuts, picky bool, look func(), fn func(now time.Time) error) (short bool, err error) {
+	if cuts {
+		wk.lockTrees()
+	} else {
+		wk.structure.Lock()
+	}
 	defer wk.structure.Unlock()
 	look()
 	wk.mu.Lock()
@@ -145,3 +149,20 @@ func (wk *works) pagesForRows() error {
 	}
 	return wk.commits.checkpointUnless(func() bool { return !wk.space.pagesShort() })
 }
+
+// cutting is change for what may cut trees: it waits for the end of a build, or fn sees to it that none is cut meanwhile.
+func (wk *works) cutting(waits bool, fn func(now time.Time) error) error {
+	if err := wk.pagesForChange(); err != nil {
+		return err
+	}
+	return wk.changeIn(credit{bytes: changeBytes, pages: changePages, frees: true, cuts: waits}, fn)
+}
+
+// changeBytes bounds the records of one change of the namespace or the structure; longer ones say what they need.
+const changeBytes = 8 << 10
+
+// changePages is what one change usually lets the next checkpoint need; structurePages are beside it.
+const changePages = 16
+
+// inodeBytes bounds the record of an inode's row.
+const inodeBytes = 512

@@ -100,7 +100,7 @@ func (c *checker) tables() {
 		for _, t := range p.jobs.spent[i].Trees {
 			c.tree(p.blocks.lists, t, "worked-off list")
 		}
-		c.list(&p.jobs.spent[i], "worked-off list", func(k omap.Key, e runs.Entry) {
+		c.list(p.jobs.spent[i], "worked-off list", func(k omap.Key, e runs.Entry) {
 			if e.Page {
 				c.page(meta.Ptr{Addr: alloc.BlockID(k.Lo)}, "worked-off list")
 			}
@@ -150,7 +150,7 @@ func (c *checker) states(ctx context.Context, readClean bool) {
 			}
 		}
 		c.group(g, readClean)
-		p.blocks.unloadAfter(g)
+		p.blocks.trimGroups()
 	}
 }
 

@@ -32,14 +32,20 @@ type checkpointer struct {
 	jobs    *jobQueue
 	tree    *layerTree
 	space   *admission
+	memory  *memory
 
 	unpublished *cut // built, and not on the device: under workMu
 }
 
 // cut is the state of a pool at one instant, the end of journal batch `at`: what the checkpoint will write. A cut is a
-// copy: nothing in it, and nothing that is built from it, follows a pointer into what lives on. Two things are shared,
-// and nobody changes either while the cut exists: storeys below the top of a stack and frozen maps are never written
-// again; which layer is whose heir and parent changes under the structure lock only, which the build holds.
+// copy: nothing in it, and nothing that is built from it, follows a pointer into what lives on. What it shares nobody changes
+// while it exists: storeys below the top of a stack and frozen maps are never written again. Of the tree of layers the build
+// needs in whose range a birth lies. That is in the rows, but for who was merged into whom.
+//
+// A build holds no lock. It is the only one meanwhile that puts, frees or cuts pages: who does that else (merges, sweeps,
+// walks, a change of the pool's size) waits for its end (lockTrees). All others go on, and may move what is being built: a
+// layer is frozen, renamed or buried, a list goes from one part of a job to another, or its job ends. So install, or thaw,
+// looks where things are at the end.
 type cut struct {
 	at      journal.Pos
 	super   super.Block
@@ -48,10 +54,11 @@ type cut struct {
 	walks   []walkRow
 	images  []alloc.Image
 	drops   []meta.Tree
-	spent   []runs.List
+	spent   []*runs.List
 	gone    []meta.Key
-	window  []alloc.Run
-	answers []byte
+	window  alloc.Window
+	answers []recAnswer
+	dirty   int64 // bytes of heads and lists
 
 	logCount []byte
 }
@@ -71,7 +78,7 @@ func rowOfWalk(w *walk) walkRow {
 
 // cutList is a list as the cut found it.
 type cutList struct {
-	of     *runs.List            // where install puts what came of it; nobody reads it before
+	place  *runs.Place           // where it is, and what came of it goes; under the plan lock
 	trees  []meta.Tree           // copy
 	frozen *omap.Map[runs.Entry] // entries of the cut; lookups share it, nobody changes it
 	pages  omap.Map[runs.Entry]  // map pages that the build found to belong here; the builder's own
@@ -102,6 +109,7 @@ func (cp *checkpointer) checkpointLocked() error {
 			return err
 		}
 	}
+	cp.noteTimes()
 	if _, err := cp.commits.commit(never, cp.commits.mayCommit); err != nil { // the cut's own batch is short then
 		return err
 	}
@@ -115,16 +123,45 @@ func (cp *checkpointer) checkpoint() error {
 	cp.structure.Lock()
 	c, err := cp.cut()
 	if err == nil {
-		cp.scrub()
-		cp.space.building = true
-		err = cp.buildOrThaw(c)
-		cp.space.building = false
+		cp.built = make(chan struct{})
 	}
 	cp.structure.Unlock()
+	if err == nil {
+		cp.scrub()
+		err = cp.buildOrThaw(c)
+	}
 	if err != nil {
 		return err
 	}
 	return cp.publish(c)
+}
+
+// noteTimes brings the times of writes, which are kept in memory, into the rows that a checkpoint writes. It runs before the
+// cut: a write between the two is noted by the next checkpoint.
+func (cp *checkpointer) noteTimes() {
+	cp.mu.Lock()
+	aged := cp.names.aged
+	cp.names.aged = nil
+	cp.mu.Unlock()
+	cp.tree.inPieces(func() bool {
+		if len(aged) == 0 {
+			return false
+		}
+		v := aged[0]
+		aged = aged[1:]
+		if v.mtime.IsZero() || v.gone || cp.plans.vols[v.ino] != v {
+			return true
+		}
+		n, err := cp.names.inode(v.ino)
+		if err != nil {
+			cp.names.aged = append(cp.names.aged, v)
+			return true
+		}
+		n.mtime, n.ctime = v.mtime, latest(n.ctime, v.mtime)
+		cp.names.cat.Put(catalog.Key(catalog.Inode, uint64(v.ino)), n.marshal())
+		v.mtime = time.Time{}
+		return true
+	})
 }
 
 // buildOrThaw makes the pages of a cut, or the pool as if there had been none.
@@ -133,6 +170,9 @@ func (cp *checkpointer) buildOrThaw(c *cut) error {
 	if cp.commits.unbuilt = err != nil; err == nil {
 		return nil
 	}
+	cp.structure.Lock()
+	defer cp.structure.Unlock()
+	defer cp.buildEnds()
 	err = fmt.Errorf("checkpoint %d: %w", c.super.Generation, wrapCorrupt(err))
 	switch {
 	case errors.Is(err, meta.ErrNoPages), errors.Is(err, errNoPages):
@@ -188,38 +228,37 @@ func (cp *checkpointer) cut() (*cut, error) {
 	return c, nil
 }
 
+// freeze takes what has changed since the last cut: what it costs goes by that, which memory bounds, and by nothing else.
 func (cp *checkpointer) freeze() *cut {
-	c := &cut{super: cp.supers.super, images: cp.blocks.alloc.Cut(), drops: cp.tree.drops, spent: cp.jobs.spent, window: cp.blocks.alloc.Unnamed()}
+	c := &cut{dirty: cp.memory.freeze(), super: cp.supers.super, images: cp.blocks.alloc.Cut(), drops: cp.tree.drops, spent: cp.jobs.spent, window: cp.blocks.alloc.Window()}
 	c.gone = cp.names.gone
 	cp.tree.drops, cp.jobs.spent, cp.names.gone = nil, nil, nil
 	c.super.Generation++
 	c.super.Host = cp.supers.holder()
 	c.super.Geometry.Blocks = cp.blocks.alloc.Total()
 	c.super.LastLayer, c.super.LastJob, c.super.LastIno = cp.tree.nextLayer, cp.commits.nextJob, uint64(cp.names.nextIno)
-	cp.freezeTimes()
-	cp.mu.step(len(cp.plans.vols) + len(cp.tree.dirty) + len(cp.jobs.all) + len(cp.tree.walks) + len(c.images) + len(c.window))
+	cp.mu.step(len(cp.tree.dirty) + len(cp.jobs.dirty) + len(cp.tree.dirtyWalks) + len(c.images))
 	for l := range cp.tree.dirty {
 		c.layers = append(c.layers, rowOf(l))
 		if l.head {
 			l.top = overlay.New(l.top, l)
 		}
-		l.need = 0
+		l.need, l.mem = 0, 0
 	}
 	cp.blocks.needN = 0
 	clear(cp.tree.dirty)
-	for _, j := range cp.jobs.all {
-		if j.dirty {
+	for _, j := range cp.jobs.dirty {
+		if j.dirty, j.mem = false, 0; cp.jobs.all[j.id] == j { // else it has ended
 			c.jobs = append(c.jobs, rowOfJob(j))
-			j.dirty = false
 		}
 	}
-	for _, w := range cp.tree.walks {
-		if w.dirty {
+	for _, w := range cp.tree.dirtyWalks {
+		if w.dirty = false; cp.tree.walks[w.id] == w {
 			c.walks = append(c.walks, rowOfWalk(w))
-			w.dirty = false
 		}
 	}
-	c.answers, c.logCount = cp.names.answers.marshal(), cp.jobs.marshalLogCount()
+	cp.jobs.dirty, cp.tree.dirtyWalks, cp.tree.deep = nil, nil, false
+	c.answers, c.logCount = cp.names.answers.last(), cp.jobs.marshalLogCount()
 	cp.names.cat.Freeze()
 	return c
 }
@@ -236,8 +275,10 @@ func (c *cut) lists() (out []*cutList) {
 }
 
 // thaw undoes freeze: what was frozen goes back to what has changed since. Everything that the cut would have written is
-// changed again. The structure lock is held since freeze, and the plan lock now.
+// changed again. The structure lock and the plan lock are held.
 func (cp *checkpointer) thaw(c *cut) {
+	dirty := cp.memory.fresh + c.dirty
+	defer func() { cp.memory.fresh, cp.memory.cut = dirty, 0 }()
 	cp.tree.drops = append(c.drops, cp.tree.drops...)
 	cp.jobs.spent = append(c.spent, cp.jobs.spent...)
 	cp.names.gone = append(c.gone, cp.names.gone...)
@@ -252,15 +293,27 @@ func (cp *checkpointer) thaw(c *cut) {
 		}
 	}
 	for _, l := range c.lists() {
-		l.of.Thaw()
+		l.place.List().Thaw()
 	}
+	cp.dropBuried(c)
 	for i := range c.jobs {
-		cp.jobs.all[c.jobs[i].id].dirty = true
+		if j := cp.jobs.all[c.jobs[i].id]; j != nil { // else it has ended since
+			cp.jobs.touchJob(j)
+		}
 	}
 	for i := range c.walks {
-		cp.tree.walks[c.walks[i].id].dirty = true
+		cp.tree.touchWalk(cp.tree.walks[c.walks[i].id])
 	}
 	cp.mu.step(cp.names.cat.Thaw())
+}
+
+// dropBuried drops what the layers had lost that were buried since the cut.
+func (cp *checkpointer) dropBuried(c *cut) {
+	for i := range c.layers {
+		if l := c.layers[i].of; l.dead {
+			cp.tree.dropLost(l)
+		}
+	}
 }
 
 // publish makes the built pages durable. What is in memory names them already; they are read from memory until they
@@ -296,9 +349,11 @@ func (cp *checkpointer) publish(c *cut) error {
 	cp.mu.Lock()
 	cp.supers.super, cp.supers.slot = c.super, slot
 	cp.supers.written = (pages + 1) * BlockSize
+	cp.memory.cut = 0
+	cp.memory.fit()
 	cp.blocks.alloc.Durable()
 	cp.commits.journal.Release(c.at)
-	cp.blocks.unloadGroups()
+	cp.blocks.trimGroups()
 	cp.commits.passed(cp.commits.room.passes, cp.commits.room.passing)
 	cp.commits.roomMoved()
 	cp.poke()
@@ -347,33 +402,5 @@ func (b *builder) writeGroups() ([]meta.Edit, error) {
 // wantsCheckpoint: half of the ring is used, or too much waits in memory. The plan lock is held.
 func (cp *checkpointer) wantsCheckpoint() bool {
 	used := cp.commits.journal.Used() + int64(len(cp.commits.pending))
-	return used >= cp.format.Ring/2 || cp.deepest() > maxStoreys
-}
-
-func (cp *checkpointer) deepest() (depth int) {
-	for l := range cp.tree.dirty {
-		cp.mu.step(1)
-		if l.head {
-			_, d := l.top.Bottom()
-			depth = max(depth, d)
-		}
-	}
-	return depth
-}
-
-// freezeTimes brings the times of writes, which are kept in memory, into the rows that a checkpoint writes.
-func (cp *checkpointer) freezeTimes() {
-	for ino, v := range cp.plans.vols {
-		cp.mu.step(1)
-		if v.mtime.IsZero() || v.gone {
-			continue
-		}
-		n, err := cp.names.inode(ino)
-		if err != nil {
-			continue
-		}
-		n.mtime, n.ctime = v.mtime, latest(n.ctime, v.mtime)
-		cp.names.cat.Put(catalog.Key(catalog.Inode, uint64(ino)), n.marshal())
-		v.mtime = time.Time{}
-	}
+	return used >= cp.format.Ring/2 || cp.memory.wants() || cp.tree.deep
 }

@@ -186,9 +186,7 @@ func (c *reclaimer) find() {
 			p.blocks.alloc.Shun(g)
 			c.r.bad("group %d: %d clean blocks cannot be found: %v", g, n, err)
 		}
-		if g%maxGroupsLoaded == 0 {
-			p.blocks.unloadGroups()
-		}
+		p.blocks.trimGroups()
 	}
 	c.found = p.blocks.alloc.Findable()
 }

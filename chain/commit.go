@@ -14,6 +14,7 @@ import (
 type commitLog struct {
 	*core
 	supers *superblocks
+	memory *memory
 
 	nextJob        uint64
 	pending        []byte

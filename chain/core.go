@@ -25,9 +25,36 @@ type core struct {
 	mu        planLock
 	failed    error // the pool is read-only since then
 	closed    bool
+	built     chan struct{} // while a checkpoint is built, closed at its end; else nil. Under the structure lock
 	wake      chan struct{}
 	ready     chan struct{}
 	onFail    func() // wakes who waits for what will never be; the plan lock is held
+}
+
+// lockTrees takes the structure lock for who cuts or joins trees, or puts or frees pages, when no checkpoint is being built.
+func (co *core) lockTrees() {
+	for {
+		co.structure.Lock()
+		built := co.built
+		if built == nil {
+			return
+		}
+		co.structure.Unlock()
+		<-built
+	}
+}
+
+// assertTrees: who cuts trees has waited for the end of a build. The structure lock is held.
+func (co *core) assertTrees() {
+	if co.built != nil {
+		fault.Misuse("trees are cut while a checkpoint is built")
+	}
+}
+
+// buildEnds lets those go on that wait for it. The structure lock is held.
+func (co *core) buildEnds() {
+	close(co.built)
+	co.built = nil
 }
 
 // failLocked makes the pool read-only for good: by it, and by nothing else, an error becomes one of the pool. It is for a

@@ -265,7 +265,7 @@ func TestDamagedGroup(t *testing.T) {
 			bad = g
 		}
 	}
-	x.blocks.alloc.Unload(func(g int) bool { return g != bad })
+	x.blocks.alloc.Unload(bad)
 	if bad == 0 || x.blocks.alloc.Loaded(bad) {
 		t.Fatalf("group %d is not to be had", bad)
 	}

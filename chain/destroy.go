@@ -58,7 +58,15 @@ const snapshotsAtOnce = 4
 
 // reapAll ends what is going, and removes layers that nobody holds any more, one merge at a time: each has the pages that
 // it needs, and rows of trees that grew long are merged between. What cannot be removed now stays for a later try.
-func (rm *remover) reapAll() error {
+//
+// What needs a merge while a checkpoint is built is left to the housekeeping: who deletes waits for no build, unless much
+// is left already.
+func (rm *remover) reapAll() error { return rm.reapSome(false) }
+
+// reapWaiting is reapAll for who waits for builds.
+func (rm *remover) reapWaiting() error { return rm.reapSome(true) }
+
+func (rm *remover) reapSome(waits bool) error {
 	defer rm.tree.settleFalls()
 	if err := rm.finishGoing(); err != nil {
 		return err
@@ -67,14 +75,23 @@ func (rm *remover) reapAll() error {
 	for {
 		rm.mu.Lock()
 		none := rm.reapable() == nil
+		if none {
+			rm.left = 0
+		}
+		waits = waits || rm.left+len(rm.tree.walks) > mostLeft
 		rm.mu.Unlock()
 		if none {
 			return nil
 		}
 		more, long := false, false
-		err := rm.works.change(func(now time.Time) error {
+		err := rm.works.cutting(waits, func(now time.Time) error {
 			l := rm.reapable()
 			if l == nil {
+				return nil
+			}
+			if from, _ := rm.tree.mergeAfter(l); from != nil && rm.built != nil {
+				rm.left++
+				rm.poke()
 				return nil
 			}
 			if long = !looked[l] && len(l.children) == 1 && len(l.children[0].lost.Trees)+len(l.lost.Trees) > maxRow; long {
@@ -99,6 +116,9 @@ func (rm *remover) reapAll() error {
 		}
 	}
 }
+
+// mostLeft bounds the merges and walks that are left to the housekeeping by those who do not wait.
+const mostLeft = 64
 
 // maxRow bounds the trees of one list: a checkpoint merges longer rows into one tree.
 const maxRow = 4

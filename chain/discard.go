@@ -50,7 +50,7 @@ func (v *Volume) Punch(off, n int64) error {
 func (v *Volume) touch() {
 	v.p.mu.Lock()
 	defer v.p.mu.Unlock()
-	v.mtime = v.p.opt.Now()
+	v.wrote(v.p.opt.Now())
 }
 
 // checkRange refuses [off, off+n) if there can be no such range in a volume: ErrInvalid, or ErrTooBig past the largest size.
@@ -294,7 +294,8 @@ func (v *Volume) resize(to func(now int64) int64, beside bool) error {
 			return Need{kind: needRoom, room: c}, nil
 		}
 		defer p.commits.within(r)()
-		v.mtime, v.beside = p.opt.Now(), v.beside || beside
+		v.wrote(p.opt.Now())
+		v.beside = v.beside || beside
 		return Need{}, p.commits.do(&recResize{h.id, size})
 	})
 }

@@ -158,7 +158,7 @@ func goldenRows() []goldenRow {
 	pr := rowOfJob(parted)
 	w := &walk{id: 8, layer: p.tree.layers[5], job: p.jobs.all[7], burial: true, next: 8192, pages: 4096}
 	wr := rowOfWalk(w)
-	ans := answers{ring: []recAnswer{{1, 2, 3}, {1 << 50, 0, 300}}}
+	ans := answers{all: []recAnswer{{1, 2, 3}, {1 << 50, 0, 300}}}
 	return []goldenRow{
 		{"inode-file", catalog.Inode, file.marshal()},
 		{"inode-dir", catalog.Inode, dir.marshal()},
@@ -172,7 +172,7 @@ func goldenRows() []goldenRow {
 		{"walk", catalog.Walk, wr.marshal(goldenMap())},
 		{"drops", catalog.Drop, marshalTrees([]meta.Tree{goldenTree(8)})},
 		{"window", catalog.Window, marshalRuns([]alloc.Run{{Start: 1000, Len: 16}})},
-		{"answers", catalog.Answer, ans.marshal()},
+		{"answers", catalog.Answer, marshalAnswers(ans.last())},
 		{"log", catalog.Log, goldenLog().marshal()},
 		{"orphan", catalog.Orphan, (spot{300, "disk.raw", "d/disk.raw", "uid 0"}).marshal()},
 		{"destroyed", catalog.Doomed, goldenDoomed().marshal()},

@@ -8,6 +8,13 @@ import (
 	"slatefs/chain/meta"
 )
 
+// trimGroups keeps the pages of groups at a quarter of the cache: it takes some out of memory before one is loaded. The plan
+// lock is held.
+func (bs *blockSpace) trimGroups() {
+	bs.alloc.Evict(int(bs.memory.limit/BlockSize), evictSteps)
+	bs.memory.fit()
+}
+
 // settleGroups loads the groups that changed while their page was not in memory. The plan lock is held.
 func (bs *blockSpace) settleGroups() error {
 	for _, g := range bs.alloc.Unsettled() {
@@ -19,20 +26,11 @@ func (bs *blockSpace) settleGroups() error {
 	return nil
 }
 
-// maxGroupsLoaded bounds the group pages in memory: 16 MiB.
-const maxGroupsLoaded = 4096
-
-func (bs *blockSpace) unloadGroups() {
-	if bs.alloc.Groups() > maxGroupsLoaded {
-		bs.mu.step(bs.alloc.Groups())
-		bs.alloc.Unload(func(g int) bool { return bs.alloc.GroupCounts(g).Claimed > 0 })
-	}
-}
-
 // loadGroup reads the page of a group. The plan lock is held. One that is damaged takes the clean blocks of its group out of
 // use: nobody knows which they are.
 func (bs *blockSpace) loadGroup(g int) error {
 	bs.mu.step(1)
+	bs.trimGroups()
 	v, err := bs.store.Get(bs.groupPtrs[g], func(b []byte) (any, error) { return b, nil })
 	if err == nil {
 		err = bs.alloc.Load(g, v.([]byte)[:bs.format.GroupBlocks/4])

@@ -62,7 +62,7 @@ func (p *Pool) resize(fn func(now time.Time) error) error {
 	p.mu.Lock()
 	window := int64(len(p.blocks.alloc.Unnamed()))
 	p.mu.Unlock()
-	return p.works.changeIn(credit{bytes: changeBytes + 16*window, frees: true}, fn)
+	return p.works.changeIn(credit{bytes: changeBytes + 16*window, frees: true, cuts: true}, fn)
 }
 
 // Reduce gives up the end of the pool, as far as it is clean and promised to nobody: down to least bytes, in steps of unit

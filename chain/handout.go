@@ -382,7 +382,7 @@ func (jq *jobQueue) workOff(j *job, zeroed, failed []alloc.Run, when time.Time, 
 		jq.addDirty(j, -run.Len)
 		jq.failedN += run.Len
 	}
-	j.dirty = true
+	jq.touchJob(j)
 	if err := jq.zeroedBy(j, runBlocks(zeroed), when, told, how); err != nil {
 		return err
 	}

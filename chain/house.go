@@ -47,7 +47,7 @@ func (hk *keeper) newChores() []*chore {
 		{name: "layers that nobody holds", due: func() bool {
 			return hk.removal.reapable() != nil || hk.removal.firstGoing() != 0 || hk.tree.fallsStale()
 		}, do: func(context.Context) (bool, error) {
-			return true, hk.removal.reapAll()
+			return true, hk.removal.reapWaiting()
 		}},
 		{name: "what was destroyed and has had its time", due: func() bool { return hk.doomed.overdue() != 0 }, do: hk.removal.expireOne},
 		{name: "the erase log", due: hk.jobs.logFull, do: func(context.Context) (bool, error) { return true, hk.trimLog() }},

@@ -256,7 +256,9 @@ func TestShunnedGroup(t *testing.T) {
 	eraseAll(t, x.Pool)
 	ok(t, x.Checkpoint())
 	x.forget()
-	x.blocks.alloc.Unload(nil)
+	for g := range x.blocks.alloc.Groups() {
+		x.blocks.alloc.Unload(g)
+	}
 	avail := x.Usage().Avail
 	x.bad = devtest.OpRead
 	x.mu.Lock()

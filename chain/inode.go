@@ -116,6 +116,14 @@ func (nm *nameTable) putInode(ino Ino, n *inode) error {
 	return nm.commits.do(&r)
 }
 
+// wrote notes that the volume was written at that time. The plan lock is held.
+func (v *Volume) wrote(when time.Time) {
+	if v.mtime.IsZero() {
+		v.p.names.aged = append(v.p.names.aged, v)
+	}
+	v.mtime = when
+}
+
 func latest(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b

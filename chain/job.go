@@ -24,14 +24,16 @@ type jobQueue struct {
 	plans   *planTable
 	blocks  *blockSpace
 	names   *nameTable
+	memory  *memory
 
+	dirty     []*job // that changed since the last cut, each once; some have ended
 	all       map[uint64]*job
 	order     omap.Map[*job]    // the same, as they are erased
 	sick      map[*job]struct{} // those that are failing
 	handouts  map[blockdev.Token]*handout
 	lastToken blockdev.Token
 	byVol     map[Ino]*job        // the one that collects what a volume overwrites
-	spent     []runs.List         // worked off since the last checkpoint
+	spent     []*runs.List        // worked off since the last checkpoint
 	logN      int64               // records in the erase log
 	told      []told              // of them, those that nobody was told of yet
 	today     map[Ino]EraseRecord // the lines of this day
@@ -77,7 +79,8 @@ type job struct {
 	sick    backoff // its lists cannot be read
 	mute    bool    // sick, for its day in the log could not be read
 	dirty   bool
-	story   // what its record in the erase log will say besides
+	mem     int64 // bytes that are dirty since the last cut
+	story         // what its record in the erase log will say besides
 }
 
 var lastKey = omap.Key{Hi: ^uint64(0), Lo: ^uint64(0)}
@@ -131,8 +134,16 @@ func (jq *jobQueue) newJob(vol Ino, volume, layer, reason, who string, when time
 	if reason == reasonOverwritten {
 		jq.byVol[vol] = j
 	}
-	j.dirty = true
+	jq.touchJob(j)
 	return j
+}
+
+// touchJob: the row of j differs from the last checkpoint's.
+func (jq *jobQueue) touchJob(j *job) {
+	if !j.dirty {
+		j.dirty = true
+		jq.dirty = append(jq.dirty, j)
+	}
 }
 
 func (jq *jobQueue) addToJob(j *job, r runs.Run) {
@@ -141,7 +152,8 @@ func (jq *jobQueue) addToJob(j *job, r runs.Run) {
 	j.freshN += r.Len
 	j.freed += r.Len
 	jq.addDirty(j, r.Len)
-	j.dirty = true
+	jq.touchJob(j)
+	jq.memory.note(&j.mem, memJob(j))
 	jq.poke()
 }
 
@@ -163,7 +175,8 @@ func (jq *jobQueue) joinJob(j *job, l *runs.List, n int64) {
 	j.freshN += n
 	j.freed += n
 	jq.addDirty(j, n)
-	j.dirty = true
+	jq.touchJob(j)
+	jq.memory.note(&j.mem, memJob(j))
 	jq.poke()
 }
 
@@ -213,10 +226,13 @@ func (jq *jobQueue) endJob(j *job) {
 
 // spend leaves a list that has been worked off to the next checkpoint, which gives its pages back.
 func (jq *jobQueue) spend(l *runs.List) {
-	if !l.Empty() {
-		jq.spent = append(jq.spent, *l)
+	if l.Empty() {
+		*l = runs.List{}
+		return
 	}
-	*l = runs.List{}
+	spent := &runs.List{}
+	spent.Move(l)
+	jq.spent = append(jq.spent, spent)
 }
 
 // troubleList lists what is failing, the most often tried first.

@@ -27,6 +27,7 @@ type layerTree struct {
 	doomed  *doomedIndex
 	names   *nameTable
 	jobs    *jobQueue
+	memory  *memory
 
 	layers      map[LayerID]*layer
 	byVol       map[Ino][]*layer // oldest first; of 0: those that clones hold
@@ -36,6 +37,8 @@ type layerTree struct {
 	drops       []meta.Tree         // dead lists of dead layers, whose pages go back
 	nameless    map[*layer]struct{} // layers that wait for a sweep or for their children to go
 	dirty       map[*layer]struct{}
+	dirtyWalks  []*walk    // that changed since the last cut, each once; some have ended
+	deep        bool       // a stack of storeys has become too high for lookups
 	staleFalls  []*falling // parts that are to be counted anew
 	staleDoomed []uint64   // things that are
 	nextLayer   LayerID
@@ -84,6 +87,7 @@ type layer struct {
 
 	// how far a sweep of this nameless layer has come, in this process
 	need      int64 // pages that the next checkpoint may need for it
+	mem       int64 // bytes that are dirty since the last cut
 	sweepNext omap.Key
 	sweepGen  uint64
 	sweepSum  uint64
@@ -174,6 +178,7 @@ func (lt *layerTree) newLayer(parent *layer, vol Ino, size int64, when time.Time
 	}
 	l.depth++
 	l.top = overlay.New(under, l)
+	lt.noteDepth(l)
 	lt.layers[l.id] = l
 	lt.byVol[vol] = append(lt.byVol[vol], l)
 	lt.heads[vol] = l
@@ -255,6 +260,7 @@ func (lt *layerTree) replaced(l *layer, r runs.Run, j *job) error {
 		}
 		lt.mu.step(1)
 		l.lost.Add(r.Birth, r.Dev, runs.Entry{Len: r.Len})
+		lt.memory.fresh, l.mem = lt.memory.fresh+entryMem, l.mem+entryMem
 		if r.Birth > l.parent.floor() {
 			l.lostHere += r.Len
 		}
@@ -303,12 +309,27 @@ func (lt *layerTree) bury(l *layer, j *job) {
 	lt.health.forgetTry(&l.sweep)
 	delete(lt.nameless, l)
 	lt.leaveVolume(l)
-	lt.drops = append(lt.drops, l.lost.Trees...)
-	l.lost = runs.List{}
+	lt.dropLost(l)
 	j.layers = append(j.layers, l.id)
 	lt.freeing += l.own
 	lt.newWalk(l, l.top, j, true)
 	lt.touch(l)
+}
+
+// dropLost leaves the trees of a dead layer's dead list to the next checkpoint. While one builds them, they are left to its
+// end, which knows what has become of them.
+func (lt *layerTree) dropLost(l *layer) {
+	if l.lost.Fresh = (omap.Map[runs.Entry]{}); !l.lost.Building() {
+		lt.drops = append(lt.drops, l.lost.Trees...)
+		l.lost = runs.List{}
+	}
+}
+
+// noteDepth: the layer has one storey more.
+func (lt *layerTree) noteDepth(l *layer) {
+	if _, depth := l.top.Bottom(); depth > maxStoreys {
+		lt.deep = true
+	}
 }
 
 // mergeDown gives l's blocks to its only child c. Of what c had lost, the births in l's range are nobody's now: they
@@ -349,7 +370,7 @@ func (lt *layerTree) mergeDown(l *layer, j *job) {
 		lt.mu.step(1)
 		if w.layer == l {
 			w.layer = c
-			w.dirty = true
+			lt.touchWalk(w)
 		}
 	}
 	lt.leaveVolume(l)
@@ -419,6 +440,7 @@ func (lt *layerTree) noteNeed(l *layer) {
 	n := l.pagesFor(0)
 	lt.blocks.needN += n - l.need
 	l.need = n
+	lt.memory.note(&l.mem, memLayer(l))
 }
 
 // pagesFor bounds the pages that the top storey of a head will need with more entries than it has: leaves of half a

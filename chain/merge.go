@@ -42,9 +42,9 @@ func (p *Pool) prepareRecord(r record) error {
 	return wrapCorrupt(err)
 }
 
-// prepareReap prepares the merge that reap will come to when l loses what held it, if any: l's own, or that of its parent,
-// when l is buried.
-func (lt *layerTree) prepareReap(l *layer) error {
+// mergeAfter finds the merge that reap will come to when l loses what held it, if any: l's own, or that of its parent, when l
+// is buried.
+func (lt *layerTree) mergeAfter(l *layer) (from, into *layer) {
 	buried := (*layer)(nil)
 	for first := true; l != nil && !l.head && !l.dead && (first || l.nameless()); first = false {
 		lt.mu.step(1 + len(l.children))
@@ -53,16 +53,25 @@ func (lt *layerTree) prepareReap(l *layer) error {
 		case 0:
 			buried, l = l, l.parent
 		case 1:
-			return lt.prepareMerge(l, kids[0])
+			return l, kids[0]
 		default:
-			return nil
+			return nil, nil
 		}
+	}
+	return nil, nil
+}
+
+// prepareReap prepares that merge.
+func (lt *layerTree) prepareReap(l *layer) error {
+	if from, into := lt.mergeAfter(l); from != nil {
+		return lt.prepareMerge(from, into)
 	}
 	return nil
 }
 
 // prepareMerge counts what c and its children will have lost when l goes, and splits c's dead list where l's range begins.
 func (lt *layerTree) prepareMerge(l, c *layer) (err error) {
+	lt.assertTrees()
 	m := &merge{from: l, into: c, lost: map[*layer]int64{}}
 	for _, o := range c.children { // c's range grows downwards
 		lt.mu.step(1)

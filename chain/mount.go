@@ -82,7 +82,7 @@ func (p *Pool) recover() error {
 		err = p.removal.destroyOrphans()
 	}
 	if err == nil {
-		err = p.removal.reapAll()
+		err = p.removal.reapWaiting()
 	}
 	if errors.Is(err, ErrNoSpace) { // what nobody uses any more stays: a full pool opens, so that something can be deleted
 		p.log.Warn("what the last mount left is not taken away: there is no space for it", "pool", p.name, "error", err)

@@ -20,6 +20,7 @@ type nameTable struct {
 	parts    map[meta.Key]int        // catalog rows of each object; the builder's
 	gone     []meta.Key              // rows of objects that ended since the last checkpoint
 	answers  answers
+	aged     []*Volume // whose time of a write is in no row yet
 	policies uint64
 	going    map[Ino]*backoff // inodes that are removed in steps
 	nextIno  Ino

@@ -21,15 +21,6 @@ type namespaces struct {
 	removal *remover
 }
 
-// changeBytes bounds the records of one change of the namespace or the structure; longer ones say what they need.
-const changeBytes = 8 << 10
-
-// changePages is what one change usually lets the next checkpoint need; structurePages are beside it.
-const changePages = 16
-
-// inodeBytes bounds the record of an inode's row.
-const inodeBytes = 512
-
 // Lookup finds a name in a directory.
 func (p *Pool) Lookup(dir Ino, name string) (Attr, error) {
 	p.mu.Lock()

@@ -14,14 +14,14 @@ import (
 // newStorage makes the rooms of journal, blocks and pages.
 func (p *Pool) newStorage(s super.Block) {
 	c, g := p.core, s.Geometry
-	p.commits = &commitLog{core: c, supers: p.supers, nextJob: s.LastJob, owner: p}
+	p.commits = &commitLog{core: c, supers: p.supers, memory: p.memory, nextJob: s.LastJob, owner: p}
 	store := meta.NewStore(c.dev, g.Blocks, c.opt.CacheBytes)
 	store.ReadOnly = c.opt.ReadOnly
 	store.OnRepair = func(b alloc.BlockID) {
 		c.log.Warn("a damaged metadata page was repaired from its twin", "pool", s.Name, "block", b)
 	}
 	p.blocks = &blockSpace{
-		core: c, health: p.health, commits: p.commits, alloc: alloc.New(g.GroupBlocks, g.Blocks), store: store,
+		core: c, health: p.health, commits: p.commits, memory: p.memory, alloc: alloc.New(g.GroupBlocks, g.Blocks), store: store,
 		maps:       &meta.Maps{Store: store},
 		lists:      &meta.Family{Store: store, Kind: 'L', Weight: runs.WeighEntry},
 		groups:     &meta.Family{Store: store, Kind: 'G'},
@@ -42,15 +42,15 @@ func (p *Pool) newObjects(s super.Block) {
 		parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{}, going: map[Ino]*backoff{},
 	}
 	p.jobs = &jobQueue{
-		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, all: map[uint64]*job{}, byVol: map[Ino]*job{}, sick: map[*job]struct{}{},
+		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, memory: p.memory, all: map[uint64]*job{}, byVol: map[Ino]*job{}, sick: map[*job]struct{}{},
 		handouts: map[blockdev.Token]*handout{}, today: map[Ino]EraseRecord{},
 	}
 	p.tree = &layerTree{
-		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, doomed: p.doomed, names: p.names, jobs: p.jobs, layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, snaps: newSnapIndex(), walks: map[uint64]*walk{},
+		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, doomed: p.doomed, names: p.names, jobs: p.jobs, memory: p.memory, layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, snaps: newSnapIndex(), walks: map[uint64]*walk{},
 		failing: map[*walk]struct{}{}, dirty: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, nextLayer: s.LastLayer,
 	}
 	p.space = &admission{
-		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, doomed: p.doomed, names: p.names, jobs: p.jobs, tree: p.tree,
+		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, doomed: p.doomed, names: p.names, jobs: p.jobs, tree: p.tree, memory: p.memory,
 	}
 	p.tree.accounts = treeAccounts{p.space}
 	p.blocks.store.Refill = p.space.refill
@@ -72,10 +72,15 @@ func (p *Pool) newWorks() {
 		core: c, commits: p.commits, names: p.names, space: p.space, works: p.works, volumes: p.volumes, removal: p.removal,
 	}
 	p.persist = &checkpointer{
-		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, jobs: p.jobs, tree: p.tree, space: p.space,
+		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, jobs: p.jobs, tree: p.tree, space: p.space, memory: p.memory,
 	}
 	p.keeper = &keeper{
 		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, doomed: p.doomed, jobs: p.jobs, tree: p.tree, works: p.works, removal: p.removal, persist: p.persist,
+	}
+	p.memory.setCache = p.blocks.store.SetCacheBytes
+	p.memory.counted = func() (dirty, beside int64) {
+		dirty = p.names.cat.Bytes() + rowMem*int64(p.names.cat.Changed()) + groupMem*int64(p.blocks.alloc.Changed())
+		return dirty, int64(p.blocks.alloc.HeldPages())*BlockSize + layerMem*int64(len(p.tree.layers))
 	}
 	p.keeper.chores = p.keeper.newChores()
 	orderLocks(p.lockOrder(), &p.mu)
@@ -98,6 +103,7 @@ func newPool(dev blockdev.Device, o Options, s super.Block, slot int) *Pool {
 	}
 	p := &Pool{
 		core:   c,
+		memory: newMemory(c),
 		health: &health{core: c, troubles: map[*backoff]string{}, damages: map[string]bool{}},
 		supers: &superblocks{core: c, super: s, slot: slot},
 		plans:  &planTable{core: c, epochs: epochs{now: 1}, vols: map[Ino]*Volume{}},

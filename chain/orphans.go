@@ -18,6 +18,8 @@ type remover struct {
 	space   *admission
 	works   *works
 	volumes *openVolumes
+
+	left int // merges that nobody waited for; about
 }
 
 func (rm *remover) eraseOrphan(ino Ino, now time.Time) error {

@@ -33,7 +33,7 @@ const (
 
 // grantCredit is what a grant needs: its batch is written whatever else waits, so its padding is reserved too.
 func (sp *admission) grantCredit() credit {
-	return credit{bytes: grantRuns*16 + sp.commits.padding(), frees: true}
+	return credit{bytes: grantRuns*16 + sp.commits.padding(), frees: true, light: true}
 }
 
 // grantHeld is grantNow for who holds the structure lock, and room for at least refillRuns, which is given back.
@@ -151,9 +151,11 @@ func (sp *admission) pagesShort() bool {
 // cut in the journal and is durable before the page is used: whoever opens the new superblock replays it, and whoever
 // opens the old one has just a larger store.
 func (sp *admission) refill() error {
-	if !sp.building {
+	if sp.built == nil { // others wait for no grant: they hold locks
 		return errNoPages
 	}
+	sp.structure.Lock()
+	defer sp.structure.Unlock()
 	sp.mu.Lock()
 	r := sp.commits.endRoom()
 	sp.mu.Unlock()

@@ -181,7 +181,7 @@ func (pl *Plan) commitWrite() error {
 			return err
 		}
 	}
-	v.mtime = p.opt.Now()
+	v.wrote(p.opt.Now())
 	if h := v.head(); pl.end > h.size {
 		return p.commits.do(&recResize{h.id, pl.end})
 	}

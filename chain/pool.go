@@ -15,20 +15,21 @@ import (
 type Options struct {
 	Now        func() time.Time // the clock; required
 	Logger     *slog.Logger     // nil: silent
-	CacheBytes int64            // for map, list and catalog pages; 0: 64 MiB
+	CacheBytes int64            // for pages, clean and dirty, and what becomes pages: see memory.go; 0: 128 MiB
 	ReadOnly   bool             // nothing is written: for check, dump and mount -o ro; the journal is replayed in memory
 	Host       *Host            // who holds the pool from now on; nil: nobody, for tools of a device that is nobody else's
 	TakeOver   bool             // even if another host holds it
 	ZeroNow    func(ctx context.Context, bytes int64) (int64, error)
 }
 
-const defaultCache = 64 << 20
+const defaultCache = 128 << 20
 
 // Pool is one open pool: the verbs, and the records. All methods may be called from any goroutine. What it has is in rooms, each
 // of which knows those below it and none above; go run ./.ci/house draws them, docs/architecture.md tells of them.
 type Pool struct {
 	*core
 	health    *health
+	memory    *memory
 	supers    *superblocks
 	commits   *commitLog
 	plans     *planTable
@@ -106,7 +107,7 @@ func (p *Pool) LayerUUID(id LayerID) uuid.UUID { return p.layerUUID(id) }
 // Checkpoint writes the state of the pool at one instant, so that the journal before it is not needed any more.
 //
 // Commit first; then the cut, under the plan lock; then its batch N becomes durable; the pages are built beside the
-// old ones, which takes the structure lock and stops no reader or writer; they are published, written and synced;
+// old ones, without a lock; they are published, written and synced;
 // at last the superblock that names them and N is written and synced. What lies on disk is so exactly the records up
 // to N. Pages that the old superblock needs are not touched before that.
 //

@@ -46,16 +46,16 @@ func (r *recSeal) apply(p *Pool) error {
 	p.jobs.spend(&j.ready)
 	j.cursor, j.apart, j.lent = omap.Key{}, omap.Map[int64]{}, lending{}
 	if r.bad {
-		j.ready, j.readyN = j.bad, j.badN
-		j.bad, j.badN = runs.List{}, 0
+		j.ready.Move(&j.bad)
+		j.readyN, j.badN = j.badN, 0
 		p.jobs.failedN -= j.readyN
 		p.jobs.addDirty(j, j.readyN)
 	} else {
-		j.ready, j.readyN = j.fresh, j.freshN
-		j.fresh, j.freshN = runs.List{}, 0
+		j.ready.Move(&j.fresh)
+		j.readyN, j.freshN = j.freshN, 0
 	}
 	j.epoch, j.lsn = p.plans.epochs.seal(), p.commits.lsn
-	j.dirty = true
+	p.jobs.touchJob(j)
 	p.jobs.endJob(j)
 	return nil
 }
@@ -140,7 +140,7 @@ func (r *recFirst) apply(p *Pool) error {
 	}
 	top := p.jobs.topRank()
 	p.jobs.place(j, func() { j.rank = top + 1 })
-	j.dirty = true
+	p.jobs.touchJob(j)
 	return nil
 }
 

@@ -106,6 +106,7 @@ func (r *recDetach) apply(p *Pool) error {
 	below := l.top
 	rest, window := overlay.Cut(below, l, r.lo, r.hi)
 	l.top = overlay.New(rest, l)
+	p.tree.noteDepth(l)
 	l.refer -= r.mapped
 	j := p.jobs.newJob(l.vol, p.names.pathOf(l.vol), "", reasonOverwritten+" in one piece", "", r.when)
 	p.tree.newWalk(l, window, j, false)
@@ -142,7 +143,9 @@ func (r *recWalk) apply(p *Pool) error {
 			return err
 		}
 	}
-	w.next, w.dirty, w.job.dirty = r.next, true, true
+	w.next = r.next
+	p.tree.touchWalk(w)
+	p.jobs.touchJob(w.job)
 	switch {
 	case !r.done:
 	case p.commits.journal == nil: // replay: the pages that it gave back were in memory only; it goes over them again

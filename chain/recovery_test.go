@@ -263,7 +263,8 @@ func TestSyncWriteAfterWrite(t *testing.T) {
 func TestGrantInsideCheckpoint(t *testing.T) {
 	base := newDisk(t, 16<<20)
 	prepare := func(d *devtest.Disk) (*Pool, *Volume) {
-		p := openPool(t, d)
+		p, err := Open(d, Options{Now: newClock().now}) // with a cache that all of it fits in
+		ok(t, err)
 		v := mustVolume(t, p, "v", 8<<30)
 		for i := range int64(700) { // leaves all over the place
 			write(t, v, fill('a', 4096), i*(8<<20)) // four in a leaf's region

@@ -83,6 +83,8 @@ type credit struct {
 	bytes int64 // of the journal, at most
 	pages int64 // of the store, that the next checkpoint may need for them
 	frees bool  // its records free, erase or finish: it may take the tail
+	cuts  bool  // its records cut or join trees
+	light bool  // its records leave next to nothing in memory, or a checkpoint waits for them
 }
 
 // room is what a batch of records has got. It belongs to one goroutine at a time; the plan lock guards it.
@@ -113,6 +115,9 @@ func (cl *commitLog) freeBytes() int64 {
 
 // holds tells whether the invariant stays true with a credit more.
 func (cl *commitLog) holds(c credit) bool {
+	if !cl.memory.holds(c) {
+		return false
+	}
 	n := cl.journal.Takes(int64(len(cl.pending))+cl.room.open+c.bytes) + cl.endBytes()
 	return n+cl.keeps(c) <= cl.freeBytes() && cl.everHolds(c, int64(len(cl.pending))+cl.room.open)
 }

@@ -24,7 +24,7 @@ const (
 
 // layerRow is a layer as the cut of a checkpoint found it. The map and the dead list come from the build.
 type layerRow struct {
-	of       *layer // by which the build finds the row's dead list; not read
+	of       *layer // by which the build finds the row; not read
 	id       LayerID
 	lost     *cutList
 	created  time.Time
@@ -58,6 +58,14 @@ func rowOf(l *layer) layerRow {
 		}
 	}
 	return r
+}
+
+// floor is layer.floor at the cut.
+func (r *layerRow) floor() LayerID {
+	if r.flags&flagDead != 0 {
+		return r.died
+	}
+	return r.parent
 }
 
 // attrDir is the attribute of a layer whose volume is gone: the directory that it is charged to.
@@ -156,6 +164,5 @@ func marshalRuns(rs []alloc.Run) []byte {
 
 // cutOf freezes what is in memory of the list, for the build to merge into the trees; what comes from now on is fresh.
 func cutOf(l *runs.List) *cutList {
-	l.Freeze()
-	return &cutList{of: l, trees: slices.Clone(l.Trees), frozen: l.Frozen}
+	return &cutList{place: l.Freeze(), trees: slices.Clone(l.Trees), frozen: l.Frozen}
 }

@@ -156,7 +156,7 @@ func (p *Pool) Rollback(r Req, ino Ino, name string, force bool) error {
 		}
 		v.rollbacks++
 		v.beside = true
-		v.mtime = now
+		v.wrote(now)
 		return p.commits.do(&recRollback{ino, snap.id, now, r.who()})
 	})
 	if err != nil {

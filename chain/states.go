@@ -27,7 +27,7 @@ func (bs *blockSpace) cleanRuns(g int) (runs []alloc.Run, err error) {
 			runs = append(runs, r)
 		}
 	})
-	bs.unloadAfter(g)
+	bs.trimGroups()
 	return runs, err
 }
 
@@ -67,11 +67,4 @@ func (bs *blockSpace) stateRun(g int, b, end alloc.BlockID) (st alloc.State, n i
 		}
 	}
 	return st, n, nil
-}
-
-// unloadAfter bounds the group pages in memory of who goes through all groups in order.
-func (bs *blockSpace) unloadAfter(g int) {
-	if g%maxGroupsLoaded == maxGroupsLoaded-1 {
-		bs.unloadGroups()
-	}
 }

@@ -28,7 +28,7 @@ func (wk *works) walkStep(w *walk) error {
 	if err != nil {
 		return err
 	}
-	wk.structure.Lock()
+	wk.lockTrees()
 	defer wk.structure.Unlock()
 	defer func() {
 		wk.mu.Lock()
@@ -97,7 +97,7 @@ func (wk *works) sweepStep(force bool) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	wk.structure.Lock()
+	wk.lockTrees()
 	defer wk.structure.Unlock()
 	wk.mu.Lock()
 	defer wk.mu.Unlock()

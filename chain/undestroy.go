@@ -261,7 +261,7 @@ func (rm *remover) sacrifice() (bool, error) {
 	rm.mu.Unlock()
 	did, err := rm.sacrificeAfter(before)
 	if did && err == nil {
-		err = rm.reapAll() // may need space itself, and come here again
+		err = rm.reapWaiting() // may need space itself, and come here again
 	}
 	return did, err
 }

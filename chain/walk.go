@@ -25,18 +25,27 @@ type walk struct {
 
 func (lt *layerTree) newWalk(l *layer, source *overlay.Storey, j *job, burial bool) *walk {
 	lt.commits.nextJob++
-	w := &walk{id: lt.commits.nextJob, layer: l, job: j, source: source, burial: burial, dirty: true}
+	w := &walk{id: lt.commits.nextJob, layer: l, job: j, source: source, burial: burial}
+	lt.touchWalk(w)
 	j.walks++
 	lt.walks[w.id] = w
 	lt.poke()
 	return w
 }
 
+// touchWalk: the row of w differs from the last checkpoint's.
+func (lt *layerTree) touchWalk(w *walk) {
+	if !w.dirty {
+		w.dirty = true
+		lt.dirtyWalks = append(lt.dirtyWalks, w)
+	}
+}
+
 func (lt *layerTree) endWalk(w *walk) {
 	delete(lt.walks, w.id)
 	lt.noteWalk(w, nil)
 	w.job.walks--
-	w.job.dirty = true
+	lt.jobs.touchJob(w.job)
 	lt.names.gone = append(lt.names.gone, catalog.Key(catalog.Walk, w.id))
 	if l := w.layer; l.dead && !lt.walked(l) {
 		lt.freeing -= l.own // what is left was counted and not found: check says so

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ type pool struct {
 	name, device, mnt string
 	opts              string // of mount, for -o
 	watch             *watchdog
+	writes            atomic.Int64 // that a test counts: each is a millisecond of work to the watchdog
 }
 
 // newPool makes a pool in a new sparse file.
@@ -70,7 +72,7 @@ func (p *pool) newWatchdog() *watchdog {
 			case now = <-look.C:
 			}
 			// These tests say little: their work is what counts.
-			if w.Stuck(now, progress.CPU(unix.Getpgrp())) {
+			if w.Stuck(now, progress.CPU(unix.Getpgrp())+time.Duration(p.writes.Load())*time.Millisecond) {
 				p.t.Errorf("%s: nothing happens any more: aborted", p.mnt)
 				p.abort()
 				return

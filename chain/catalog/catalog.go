@@ -96,6 +96,9 @@ func (t *Table) Put(k meta.Key, v []byte) {
 // Changed is how many rows have changed since the last Freeze.
 func (t *Table) Changed() int { return t.fresh.Len() }
 
+// Bytes is what the values take that changed since the last Freeze.
+func (t *Table) Bytes() int64 { return t.bytes }
+
 // Pages bounds the pages that the rows which changed, and so many others, will need, with twins: each may lie in a leaf of
 // its own, and a leaf of the tree holds two rows at least; new rows may fill leaves by half.
 func (t *Table) Pages(others int64) int64 {

@@ -46,10 +46,10 @@ type Store struct {
 
 	flushMu sync.Mutex // one Flush or Scrub at a time; taken before mu
 
-	mu    sync.Mutex // guards what follows; the cache's locks are below it
-	ext   []*extent  // by address
-	order []*extent  // as added: this is their order in the free map
-	free  int
+	mu    sync.Mutex   // guards what follows; the cache's locks are below it
+	ext   []*extent    // by address
+	order []*extent    // as added: this is their order in the free map
+	free  atomic.Int64 // pages; written under mu, read without
 	used  int
 	near  int                          // index in ext where pages are taken
 	far   int                          // the same for twins
@@ -225,12 +225,8 @@ func (s *Store) Err() error {
 	return s.bad
 }
 
-// FreePages is the number of pages that may be handed out now.
-func (s *Store) FreePages() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.free
-}
+// FreePages is the number of pages that may be handed out now. It waits for nobody.
+func (s *Store) FreePages() int { return int(s.free.Load()) }
 
 // ScrubPages is the number of pages that Scrub makes free.
 func (s *Store) ScrubPages() (n int) {

@@ -81,7 +81,7 @@ func (s *Store) AddExtent(r alloc.Run) error {
 		e := s.insertLocked(r.Start, n)
 		if e != nil {
 			e.free = lowBits(n)
-			s.free += n
+			s.free.Add(int64(n))
 		}
 		r.Start += alloc.BlockID(n)
 		r.Len -= int64(n)
@@ -154,11 +154,11 @@ func (s *Store) Extents() []alloc.Run {
 // together lies together; twins likewise, from another extent, half the store
 // away where that has room.
 func (s *Store) takeLocked(p *Ptr, twin bool) bool {
-	need := 1
+	need := int64(1)
 	if twin {
 		need = 2
 	}
-	if s.free < need {
+	if s.free.Load() < need {
 		return false
 	}
 	s.near = s.roomLocked(s.near, -1)
@@ -192,7 +192,7 @@ func (s *Store) takeFromLocked(i int) alloc.BlockID {
 	e.free.clear(k)
 	e.old.clear(k)
 	e.used.set(k)
-	s.free--
+	s.free.Add(-1)
 	s.used++
 	return e.start + alloc.BlockID(k)
 }
@@ -200,5 +200,5 @@ func (s *Store) takeFromLocked(i int) alloc.BlockID {
 // freedLocked makes page i of e available.
 func (s *Store) freedLocked(e *extent, i int) {
 	e.free.set(i)
-	s.free++
+	s.free.Add(1)
 }

@@ -111,7 +111,7 @@ func (s *Store) Durable() {
 			e.free[k] |= e.seal[k] &^ e.words[k]
 			e.words[k] &^= e.seal[k]
 		}
-		s.free += e.seal.count() - countBoth(e.seal, e.hold)
+		s.free.Add(int64(e.seal.count() - countBoth(e.seal, e.hold)))
 		e.seal = bitmap{}
 	}
 }

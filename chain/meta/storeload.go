@@ -128,7 +128,7 @@ func (s *Store) adopt(l *mapLoader) error {
 		if i > 0 && s.ext[i-1].end() > e.start {
 			return fmt.Errorf("extents %d and %d overlap: %w", s.ext[i-1].start, e.start, ErrCorrupt)
 		}
-		s.free += e.free.count()
+		s.free.Add(int64(e.free.count()))
 		s.used += e.used.count()
 	}
 	slices.Reverse(l.levels)

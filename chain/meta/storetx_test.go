@@ -14,7 +14,7 @@ import (
 
 // state is all that a transaction that is undone must leave as it was.
 func (s *Store) state() map[string]any {
-	out := map[string]any{"used": s.used, "free": s.free, "dirty": len(s.dirty), "sums": fmt.Sprint(s.sums)}
+	out := map[string]any{"used": s.used, "free": s.free.Load(), "dirty": len(s.dirty), "sums": fmt.Sprint(s.sums)}
 	for b, d := range s.dirty {
 		out[fmt.Sprint("dirty ", b)] = []any{d.key, d.copies, d.sealed, d.freed}
 	}

@@ -218,3 +218,30 @@ func (m *Map[V]) Join(o *Map[V]) {
 	o.Ascend(Key{}, func(k Key, v V) bool { m.Set(k, v); return true })
 	*o = Map[V]{}
 }
+
+// AtOnce bounds the elements that InChunks gives away at once.
+const AtOnce = 1 << 14
+
+// InChunks turns the entries of a map, in order, into the elements of slices, and gives one after the other to do, which
+// may keep none of them. An error of do ends it and is returned. So what is made of a large map takes little memory.
+func InChunks[V, T any](m *Map[V], turn func(Key, V) T, do func([]T) error) error {
+	var buf []T
+	for from, more := (Key{}), true; more; {
+		buf, more = buf[:0], false
+		m.Ascend(from, func(k Key, v V) bool {
+			if more = len(buf) == AtOnce; more {
+				from = k
+				return false
+			}
+			buf = append(buf, turn(k, v))
+			return true
+		})
+		if len(buf) == 0 {
+			break
+		}
+		if err := do(buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -172,3 +172,28 @@ func TestKeyOrder(t *testing.T) {
 		}
 	}
 }
+
+func TestInChunks(t *testing.T) {
+	for _, n := range []int{0, 1, AtOnce - 1, AtOnce, AtOnce + 1, 3 * AtOnce} {
+		var m Map[int]
+		for i := range n {
+			m.Set(Key{Lo: uint64(i)}, i)
+		}
+		next := 0
+		err := InChunks(&m, func(k Key, v int) [2]int { return [2]int{int(k.Lo), v} }, func(part [][2]int) error {
+			if len(part) == 0 || len(part) > AtOnce {
+				t.Fatalf("%d of %d at once", len(part), n)
+			}
+			for _, e := range part {
+				if e != [2]int{next, next} {
+					t.Fatalf("%v after %d", e, next)
+				}
+				next++
+			}
+			return nil
+		})
+		if err != nil || next != n {
+			t.Fatalf("%d of %d, %v", next, n, err)
+		}
+	}
+}

@@ -54,13 +54,15 @@ func (b *Builder) apply(m meta.Map, o *Storey) (meta.Map, error) {
 	if o.entries.Len() == 0 {
 		return m, nil
 	}
-	pieces := make([]meta.Piece, 0, o.entries.Len())
-	o.entries.Ascend(omap.Key{}, func(k omap.Key, q Piece) bool {
-		pieces = append(pieces, meta.Piece{Start: start(k), Len: q.Len, Dev: q.Dev, Birth: q.Birth, Mapped: q.Dev != 0})
-		return true
-	})
 	maps, birth, dead := b.For(o.owner)
-	return maps.Apply(m, pieces, birth, dead)
+	turn := func(k omap.Key, q Piece) meta.Piece {
+		return meta.Piece{Start: start(k), Len: q.Len, Dev: q.Dev, Birth: q.Birth, Mapped: q.Dev != 0}
+	}
+	err := omap.InChunks(&o.entries, turn, func(pieces []meta.Piece) (err error) {
+		m, err = maps.Apply(m, pieces, birth, dead)
+		return err
+	})
+	return m, err
 }
 
 // Map is what Settle returned for the stack.

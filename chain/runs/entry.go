@@ -63,12 +63,5 @@ func (e Entry) Blocks() int64 {
 	return e.Len
 }
 
-// EditsOf turns entries in memory into edits of a tree.
-func EditsOf(m *omap.Map[Entry]) []meta.Edit {
-	out := make([]meta.Edit, 0, m.Len())
-	m.Ascend(omap.Key{}, func(k omap.Key, e Entry) bool {
-		out = append(out, meta.Edit{Key: meta.Key(k), Val: e.Marshal()})
-		return true
-	})
-	return out
-}
+// EditOf turns an entry in memory into an edit of a tree.
+func EditOf(k omap.Key, e Entry) meta.Edit { return meta.Edit{Key: meta.Key(k), Val: e.Marshal()} }

@@ -25,6 +25,7 @@ type List struct {
 	Fresh  omap.Map[Entry]  // what came since
 	Frozen *omap.Map[Entry] // what a checkpoint is merging into the trees; nil otherwise
 	Edits  uint64           // changes of what it holds, by this process
+	place  *Place           // while it is frozen
 }
 
 // Add puts a run or a page into the list, joined to the run before it where that ends there.
@@ -53,6 +54,7 @@ func (l *List) Empty() bool { return len(l.Trees) == 0 && l.Fresh.Len() == 0 && 
 
 // CutAt takes the entries with births from b on out of the list and returns them. The trees were split by SplitAt.
 func (l *List) CutAt(b meta.Birth, below, above []meta.Tree) (upper List) {
+	l.whole()
 	l.Edits++
 	l.Trees, upper.Trees = below, above
 	upper.Fresh = *l.Fresh.CutAt(omap.Key{Hi: uint64(b)})
@@ -61,22 +63,54 @@ func (l *List) CutAt(b meta.Birth, below, above []meta.Tree) (upper List) {
 
 // Join moves all of o into l.
 func (l *List) Join(o *List) {
+	l.whole()
+	o.whole()
 	l.Trees = append(l.Trees, o.Trees...)
 	l.Fresh.Join(&o.Fresh)
 	l.Edits += 1 + o.Edits
 	*o = List{}
 }
 
-// Freeze sets apart what is in memory, for a checkpoint to merge into the trees.
-func (l *List) Freeze() {
+// Place is where a list is that is frozen: it follows when the list moves.
+type Place struct{ at *List }
+
+// List is the list, wherever it is now.
+func (p *Place) List() *List { return p.at }
+
+// Freeze sets apart what is in memory, for a checkpoint to merge into the trees: until Install or Thaw.
+func (l *List) Freeze() *Place {
 	f := l.Fresh
-	l.Frozen, l.Fresh = &f, omap.Map[Entry]{}
+	l.Frozen, l.Fresh, l.place = &f, omap.Map[Entry]{}, &Place{l}
+	return l.place
 }
+
+// Building tells whether the list is frozen.
+func (l *List) Building() bool { return l.place != nil }
+
+// Install ends Freeze: what was frozen is in these trees, with all that was in those before.
+func (l *List) Install(trees []meta.Tree) { l.Trees, l.Frozen, l.place = trees, nil, nil }
 
 // Thaw undoes Freeze: what was frozen came since, again.
 func (l *List) Thaw() {
 	if l.Frozen != nil {
 		l.Fresh.Join(l.Frozen)
 		l.Frozen = nil
+	}
+	l.place = nil
+}
+
+// Move makes l what o is, frozen or not, and o empty.
+func (l *List) Move(o *List) {
+	*l = *o
+	if l.place != nil {
+		l.place.at = l
+	}
+	*o = List{}
+}
+
+// whole: a list is not cut or joined while a checkpoint builds it.
+func (l *List) whole() {
+	if l.place != nil {
+		panic("runs: a list is cut or joined while it is frozen")
 	}
 }

@@ -161,18 +161,32 @@ func (x *machine) add(t *rapid.T) {
 
 // write is a checkpoint: what came since becomes a tree of its own, or is thawed.
 func (x *machine) write(t *rapid.T) {
-	x.l.Freeze()
+	place := x.l.Freeze()
+	if rapid.Bool().Draw(t, "moves") {
+		var other List
+		other.Move(&x.l)
+		if !x.l.Empty() || place.List() != &other {
+			t.Fatal("a list moved, and its place did not")
+		}
+		x.l.Move(&other)
+	}
 	if rapid.Bool().Draw(t, "thaw") {
 		x.l.Thaw()
 		return
 	}
-	tree, err := x.f.Apply(meta.Tree{}, EditsOf(x.l.Frozen))
+	var tree meta.Tree
+	err := omap.InChunks(x.l.Frozen, EditOf, func(es []meta.Edit) (err error) {
+		tree, err = x.f.Apply(tree, es)
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if x.l.Frozen = nil; tree.Entries > 0 {
-		x.l.Trees = append(x.l.Trees, tree)
+	trees := x.l.Trees
+	if tree.Entries > 0 {
+		trees = append(trees, tree)
 	}
+	place.List().Install(trees)
 }
 
 // take takes runs out: what lies in trees is gathered first.

@@ -23,8 +23,8 @@ const (
 	transportClassic = "classic"
 )
 
-// defaultCache is the cache of metadata pages, in bytes.
-const defaultCache = 64 << 20
+// defaultCache is what metadata takes in memory, what is dirty of it included, in bytes.
+const defaultCache = 128 << 20
 
 // takeOverText is what must be true before a pool is taken from its host; nothing here can find it out.
 const takeOverText = `the pool is taken over. What held it must not write any more: the host is off, or fenced by the cluster or the storage.
@@ -45,7 +45,7 @@ Options for -o:
   ro                     for reading: nothing is written to the device, which may be read-only
   nonempty               also on a directory that holds something
   allow_other            other users may use the mount (always so for root's)
-  cache=SIZE             memory for metadata pages, 64M by default
+  cache=SIZE             memory for metadata, 128M by default
   verify=off|sample|full how much of what was erased is read back, in place of the property erase_verify
   transport=classic|loop how requests are served: one goroutine each, or by an event loop over io_uring (root only)
   debug                  log every request`

@@ -10,8 +10,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Of the daemon's memory, beside the cache of metadata pages: request buffers, state, slack for the collector.
-const memoryBeside = 160 << 20
+// Of the daemon's memory, beside the cache of metadata: request buffers, state, slack for the collector. With the cache that
+// it has by default, and what is not the collector's, that is 256 MiB.
+const (
+	memoryBeside = 96 << 20
+	leastMemory  = 168 << 20
+)
 
 // Harden makes this process a daemon's: no core and no ptrace, since guest bytes pass through it; threads enough to
 // serve while others wait for the device; a bound on memory.
@@ -30,7 +34,7 @@ func Harden(cache int64) error {
 	}
 	runtime.GOMAXPROCS(max(8, runtime.GOMAXPROCS(0)))
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryBeside + cache)
+		debug.SetMemoryLimit(max(leastMemory, memoryBeside+cache))
 	}
 	unix.Umask(0o077)
 	return os.Chdir("/") // no file system stays busy for us
