@@ -83,7 +83,7 @@ func (rm *remover) remove(r Req, ino Ino, n *inode, at spot, now time.Time) erro
 		return err
 	}
 	if b.light() {
-		return rm.erase(r, ino, n, &b, now)
+		return rm.dropInode(r, ino, n, &b, now)
 	}
 	n.parent, n.name, n.ctime = 0, "", now
 	if err := rm.names.putInode(ino, n); err != nil {
@@ -161,7 +161,7 @@ func (rm *remover) goStep(ino Ino, now time.Time) error {
 		rm.health.forgetTry(rm.names.going[ino])
 		delete(rm.names.going, ino)
 		n.parent = at.dir // what a directory is still charged for goes where it was
-		return rm.erase(Req{said: at.who}, ino, n, &b, now)
+		return rm.dropInode(Req{said: at.who}, ino, n, &b, now)
 	case len(b.xattrs) > xattrsAtOnce:
 		return rm.dropAttrs(ino, b.xattrs[:xattrsAtOnce])
 	case len(b.kept) > keptAtOnce:

@@ -73,8 +73,8 @@ func (rm *remover) unlink(r Req, dir Ino, e nameEntry, now time.Time) error {
 	return rm.names.updateDir(dir, d, -1, -dirCount(e.typ), now)
 }
 
-// erase removes an inode with all it has, its burden, which is light.
-func (rm *remover) erase(r Req, ino Ino, n *inode, b *burden, now time.Time) error {
+// dropInode removes an inode with all it has, its burden, which is light.
+func (rm *remover) dropInode(r Req, ino Ino, n *inode, b *burden, now time.Time) error {
 	if n.typ == TypeFile {
 		if err := rm.dropKept(b.kept); err != nil { // snapshots of it that are kept go with it
 			return err

@@ -11,12 +11,10 @@ import (
 
 // From linux/io_uring.h.
 const (
-	opFsync   = 3
 	opPollAdd = 6
 	opRead    = 22
 	opWrite   = 23
 
-	fsyncDatasync  = 1
 	setupCoop      = 1 << 8
 	setupSingle    = 1 << 12
 	featSingleMmap = 1 << 0
@@ -32,7 +30,7 @@ const (
 var ErrRingFull = errors.New("ring full: take completions first")
 
 // SQE is one request to a Ring: struct io_uring_sqe. Make it with ReadSQE,
-// WriteSQE, SyncSQE or PollSQE.
+// WriteSQE or PollSQE.
 //
 //	 0  opcode u8, flags u8, ioprio u16, fd i32
 //	 8  offset u64
@@ -80,12 +78,6 @@ func WriteSQE(fd int, p []byte, off int64, dsync bool, user uint64) SQE {
 		e.opArg = unix.RWF_DSYNC
 	}
 	return e
-}
-
-// SyncSQE is fdatasync of fd: of the writes whose completions were there before
-// it was pushed. A failure is final, as that of Device.Sync.
-func SyncSQE(fd int, user uint64) SQE {
-	return SQE{op: opFsync, fd: int32(fd), opArg: fsyncDatasync, user: user}
 }
 
 // PollSQE completes once when fd has one of events (unix.POLLIN, ...).

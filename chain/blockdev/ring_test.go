@@ -71,10 +71,6 @@ func TestRing(t *testing.T) {
 				must(t, r.Enter(1))
 				take(t, r, done, size)
 			}
-			must(t, r.Push(blockdev.SyncSQE(f.Fd(), 1)))
-			if c := wait(t, r, 1)[1]; c.Err() != nil || c.Res != 0 {
-				t.Fatalf("sync: %+v", c)
-			}
 			for i, want := range bufs {
 				got := blockdev.Aligned(size)
 				must(t, r.Push(blockdev.ReadSQE(f.Fd(), got, int64(i*size), 7)))
