@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+
 	"slatefs/chain/blockdev"
 	"slatefs/chain/fault"
+	"slatefs/chain/property"
 	"slatefs/chain/super"
 
 	"github.com/google/uuid"
@@ -17,6 +19,7 @@ import (
 type core struct {
 	dev       blockdev.Device
 	opt       Options
+	known     property.Table // what can be set
 	log       *slog.Logger
 	name      string
 	uuid      uuid.UUID

@@ -1,11 +1,10 @@
 package chain
 
 import (
-	"fmt"
-	"strconv"
 	"time"
 
 	"slatefs/chain/catalog"
+	"slatefs/chain/property"
 )
 
 // destroy_delay keeps what is destroyed for a while. A volume loses its name and keeps all else, a snapshot loses its name
@@ -22,7 +21,7 @@ func (rm *remover) delay() time.Duration {
 	if err != nil || !ok {
 		return 0
 	}
-	d, err := parseDelay(v)
+	d, err := property.ParseDelay(v)
 	if err != nil {
 		return 0
 	}
@@ -65,21 +64,4 @@ func (rm *remover) doomSnapshot(ino Ino, l *layer, who string, now time.Time) er
 	return rm.doom(&doomed{
 		vol: ino, layer: l.id, dir: n.parent, name: l.name, path: rm.names.pathOf(ino), size: l.size, when: now, until: now.Add(rm.delay()), who: who,
 	})
-}
-
-// parseDelay reads a time as 90s, 30m, 12h, 7d or 0.
-func parseDelay(v string) (time.Duration, error) {
-	if v == "0" || v == "none" {
-		return 0, nil
-	}
-	var unit time.Duration
-	if v != "" {
-		unit = map[byte]time.Duration{'s': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour}[v[len(v)-1]]
-	}
-	const most = 100 * 365 * 24 * time.Hour
-	n, err := strconv.ParseInt(v[:max(0, len(v)-1)], 10, 64)
-	if err != nil || unit == 0 || n < 0 || n > int64(most/unit) {
-		return 0, fmt.Errorf("%q: want a time as 90s, 30m, 12h, 7d or 0, at most 100 years: %w", v, ErrInvalid)
-	}
-	return time.Duration(n) * unit, nil
 }

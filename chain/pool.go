@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"slatefs/chain/blockdev"
+	"slatefs/chain/property"
 )
 
 // Options are what a pool is opened with.
@@ -20,6 +21,10 @@ type Options struct {
 	Host       *Host            // who holds the pool from now on; nil: nobody, for tools of a device that is nobody else's
 	TakeOver   bool             // even if another host holds it
 	ZeroNow    func(ctx context.Context, bytes int64) (int64, error)
+
+	// Properties are what the pool keeps for others, besides this package's own: theirs are set and read as those are. A value
+	// whose property is not among them stays as it is, and cannot be asked for.
+	Properties property.Table
 }
 
 const defaultCache = 128 << 20

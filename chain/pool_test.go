@@ -9,6 +9,8 @@ import (
 
 	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/property"
+	"slatefs/erase"
 )
 
 // clock is a test's time: every look at it is a millisecond later.
@@ -38,10 +40,15 @@ func newDisk(t testing.TB, size int64) *devtest.Disk {
 	return d
 }
 
+// testProperties are what pools of tests keep for others.
+var testProperties = property.Join(erase.Properties, property.Table{{Name: testHostProp, On: property.OnPool, Host: true, Parse: property.Any}})
+
+const testHostProp = "on_something"
+
 // openPool opens the pool on d. At the end of the test it is checked and closed.
 func openPool(t testing.TB, d blockdev.Device) *Pool {
 	t.Helper()
-	p, err := Open(d, Options{Now: newClock().now, CacheBytes: 1 << 20})
+	p, err := Open(d, Options{Now: newClock().now, CacheBytes: 1 << 20, Properties: testProperties})
 	if err != nil {
 		t.Fatal(err)
 	}

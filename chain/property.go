@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"slatefs/chain/ledger"
+	"slatefs/chain/property"
 	"slatefs/chain/size"
 )
 
 // PropValue is a property as it holds for an inode.
 type PropValue struct {
-	Property
+	property.Property
 	Value string // canonical
 	Set   bool   // on the inode itself
 	From  Ino    // the directory that it is inherited from, 0: none
@@ -30,14 +31,14 @@ func (v PropValue) Source(path func(Ino) string) string {
 	return "default"
 }
 
-func scopeOf(ino Ino, n *inode) (Scope, error) {
+func scopeOf(ino Ino, n *inode) (property.Scope, error) {
 	switch {
 	case ino == RootIno:
-		return OnPool, nil
+		return property.OnPool, nil
 	case n.typ == TypeDir:
-		return OnDir, nil
+		return property.OnDir, nil
 	case n.typ == TypeFile:
-		return OnVolume, nil
+		return property.OnVolume, nil
 	}
 	return 0, fmt.Errorf("a symlink has no properties: %w", ErrInvalid)
 }
@@ -50,9 +51,9 @@ func (p *Pool) Prop(ino Ino, name string) (PropValue, error) {
 }
 
 func (na *namespaces) prop(ino Ino, name string) (PropValue, error) {
-	d, err := PropertyNamed(name)
+	d, err := na.known.Named(name)
 	if err != nil {
-		return PropValue{}, err
+		return PropValue{}, asInvalid(err)
 	}
 	n, err := na.names.inode(ino)
 	if err != nil {
@@ -98,7 +99,7 @@ func (na *namespaces) prop(ino Ino, name string) (PropValue, error) {
 func (p *Pool) Stray() (names []string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, d := range properties {
+	for _, d := range p.known {
 		if !d.Host {
 			continue
 		}
@@ -219,7 +220,7 @@ func (na *namespaces) parseSettings(ino Ino, settings []Setting) ([]Setting, err
 			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", na.names.nameOf(ino), s.Name, err)
+			return nil, fmt.Errorf("%s: %s: %w", na.names.nameOf(ino), s.Name, asInvalid(err))
 		}
 	}
 	return out, nil
@@ -233,19 +234,19 @@ func (na *namespaces) newProps(dir Ino, settings []Setting) (to ledger.Props, er
 	}
 	takeProp(&to, false, v.Name, v.Value)
 	for _, s := range settings {
-		d, err := PropertyNamed(s.Name)
+		d, err := na.known.Named(s.Name)
 		switch {
 		case err != nil:
-		case d.On&OnVolume == 0:
+		case d.On&property.OnVolume == 0:
 			err = fmt.Errorf("%s is a property of %v: %w", s.Name, d.On, ErrInvalid)
 		default:
 			var val string
-			if val, err = d.Parse(s.Value, OnVolume); err == nil {
+			if val, err = d.Parse(s.Value, property.OnVolume); err == nil {
 				takeProp(&to, false, s.Name, val)
 			}
 		}
 		if err != nil {
-			return to, err
+			return to, asInvalid(err)
 		}
 	}
 	return to, nil

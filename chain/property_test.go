@@ -4,6 +4,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"slatefs/chain/property"
+	"slatefs/erase"
 )
 
 // Values are checked before anything changes, kept in canonical form, and outlive a restart and a crash.
@@ -20,11 +23,11 @@ func TestProperties(t *testing.T) {
 		want      string // canonical, if it is accepted
 		err       error
 	}{
-		{RootIno, PropThroughput, "10M", "10485760", nil},
-		{RootIno, PropThroughput, "-52428800", "52428800", nil},
-		{RootIno, PropThroughput, "none", "0", nil},
-		{RootIno, PropThroughput, "20GB", "", ErrInvalid},
-		{v.ino, PropThroughput, "10M", "", ErrInvalid},
+		{RootIno, erase.PropThroughput, "10M", "10485760", nil},
+		{RootIno, erase.PropThroughput, "-52428800", "52428800", nil},
+		{RootIno, erase.PropThroughput, "none", "0", nil},
+		{RootIno, erase.PropThroughput, "20GB", "", ErrInvalid},
+		{v.ino, erase.PropThroughput, "10M", "", ErrInvalid},
 		{RootIno, propQuota, "1G", "", ErrInvalid},
 		{dir.Ino, propQuota, "1G", "1073741824", nil},
 		{dir.Ino, propQuota, "0", "none", nil},
@@ -52,7 +55,7 @@ func TestProperties(t *testing.T) {
 			name, want string
 			source     string
 		}{
-			{RootIno, PropThroughput, "0", "local"},
+			{RootIno, erase.PropThroughput, "0", "local"},
 			{RootIno, propRefreservation, "none", "default"},
 			{dir.Ino, propRefreservation, "auto", "local"},
 			{v.ino, propRefreservation, "65536", "local"},
@@ -113,4 +116,29 @@ func TestInherit(t *testing.T) {
 	want("none", "inherited from /outer")
 	set(outer.Ino, Setting{Inherit: true})
 	want("auto", "inherited from /")
+}
+
+// What a pool keeps for others stays as it is where nobody knows it, and is there again for who does.
+func TestOthersPropertiesAreKept(t *testing.T) {
+	d := newDisk(t, 4<<20)
+	p := openPool(t, d)
+	ok(t, p.SetProps(Req{}, RootIno, Setting{Name: erase.PropThroughput, Value: "50M"}, Setting{Name: propRefreservation, Value: "auto"}))
+	ok(t, p.Close())
+	q, err := Open(d, Options{Now: newClock().now})
+	ok(t, err)
+	for _, err := range []error{
+		func() error { _, err := q.Prop(RootIno, erase.PropThroughput); return err }(),
+		q.SetProps(Req{}, RootIno, Setting{Name: erase.PropThroughput, Value: "1M"}),
+	} {
+		if !errors.Is(err, ErrInvalid) || !errors.Is(err, property.ErrInvalid) {
+			t.Errorf("a property that nobody knows: %v", err)
+		}
+	}
+	ok(t, q.SetProps(Req{}, RootIno, Setting{Name: propRefreservation, Inherit: true}))
+	ok(t, q.Checkpoint())
+	ok(t, q.Close())
+	p = openPool(t, d)
+	if v, err := p.Prop(RootIno, erase.PropThroughput); err != nil || v.Value != "52428800" || !v.Set {
+		t.Errorf("it is %+v, %v", v, err)
+	}
 }

@@ -55,7 +55,7 @@ func TestReadOnlyChangesNothing(t *testing.T) {
 			"unlink":   q.Unlink(Req{}, RootIno, "v"),
 			"snapshot": q.Snapshot(Req{}, []Ino{v.ino}, "t"), "rollback": q.Rollback(Req{}, v.ino, "s", true),
 			"destroy": q.DestroyVolume(Req{}, v.ino, DestroyOptions{Snapshots: true}),
-			"xattr":   q.SetXattr(Req{}, v.ino, "user.a", nil, 0), "property": q.SetProps(Req{}, RootIno, Setting{Name: PropThroughput, Value: "1M"}),
+			"xattr":   q.SetXattr(Req{}, v.ino, "user.a", nil, 0), "property": q.SetProps(Req{}, RootIno, Setting{Name: PropDestroyDelay, Value: "1h"}),
 		} {
 			wantErr(t, what, err, ErrReadOnly)
 		}
@@ -95,7 +95,7 @@ func TestClosedPool(t *testing.T) {
 		"clone":             func() error { _, err := p.Clone(Req{}, v.ino, "s", RootIno, "c"); return err },
 		"clone of the head": func() error { _, err := p.Clone(Req{}, v.ino, "", RootIno, "c"); return err },
 		"destroy":           func() error { return p.DestroySnapshots(Req{}, v.ino, []string{"s"}, DestroyOptions{}) },
-		"property":          func() error { return p.SetProps(Req{}, RootIno, Setting{Name: PropThroughput, Value: "1M"}) },
+		"property":          func() error { return p.SetProps(Req{}, RootIno, Setting{Name: PropDestroyDelay, Value: "1h"}) },
 		"report":            func() error { return report(p, 1, nil, nil) },
 	}
 	for what, call := range calls {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/property"
 )
 
 // delayed opens a pool that keeps what is destroyed for an hour.
@@ -338,12 +339,12 @@ func TestParseDelay(t *testing.T) {
 		"0": 0, "none": 0, "0s": 0, "90s": 90 * time.Second, "30m": 30 * time.Minute, "12h": 12 * time.Hour, "7d": 168 * time.Hour, "2w": 336 * time.Hour,
 		"36500d": 36500 * 24 * time.Hour,
 	} {
-		if got, err := parseDelay(in); got != want || err != nil {
+		if got, err := property.ParseDelay(in); got != want || err != nil {
 			t.Errorf("%s: %v, %v", in, got, err)
 		}
 	}
 	for _, in := range []string{"", "1", "h", "-1h", "1y", "99999999999999999999s", "36501d", "1h30m", " 1h"} {
-		if d, err := parseDelay(in); err == nil {
+		if d, err := property.ParseDelay(in); err == nil {
 			t.Errorf("%q: %v", in, d)
 		}
 	}

@@ -219,7 +219,7 @@ func TestFailClosed(t *testing.T) {
 
 // TestWindowsAgree: what the property keeps, the eraser reads, and both refuse the same.
 func TestWindowsAgree(t *testing.T) {
-	p, err := propNamed(chain.PropEraseWindow)
+	p, err := propNamed(erase.PropWindow)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +311,7 @@ func TestPoolEnd(t *testing.T) {
 	}
 	open := func() (namedDisk, leftovers) {
 		disk := namedDisk{l.disk.Clone()}
-		p, err := chain.Open(disk, chain.Options{Now: time.Now, ReadOnly: true})
+		p, err := chain.Open(disk, chain.Options{Properties: control.Served, Now: time.Now, ReadOnly: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -351,7 +351,7 @@ func TestPoolEnd(t *testing.T) {
 	if found := disk.Find(bytes.Repeat([]byte{'w'}, chain.BlockSize)); !slices.Equal(found, []int64{at}) {
 		t.Errorf("left at %v, want %d", found, at)
 	}
-	if p, err := chain.Open(disk, chain.Options{Now: time.Now, ReadOnly: true}); err != nil { // metadata is still there: once more
+	if p, err := chain.Open(disk, chain.Options{Properties: control.Served, Now: time.Now, ReadOnly: true}); err != nil { // metadata is still there: once more
 		t.Error(err)
 	} else if left, err = leftBy(p); errors.Join(err, p.Close(), l.app.eraseAll(t.Context(), disk, left)) != nil || !isZero(disk) {
 		t.Errorf("done again: %v, or not all is zero", err)

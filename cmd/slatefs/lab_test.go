@@ -96,7 +96,7 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	var err error
-	if l.pool, err = chain.Open(l.disk, chain.Options{Now: clock.now}); err != nil {
+	if l.pool, err = chain.Open(l.disk, chain.Options{Properties: control.Served, Now: clock.now}); err != nil {
 		t.Fatal(err)
 	}
 	l.serve(h)

@@ -8,6 +8,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs/mounts"
@@ -28,7 +29,7 @@ func TestReguidOfHeldCopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = chain.Open(dev, chain.Options{Now: time.Now, Host: &chain.Host{Machine: [16]byte{1}, Since: time.Now(), Name: "evil\nhost\x1b"}})
+	_, err = chain.Open(dev, chain.Options{Properties: control.Served, Now: time.Now, Host: &chain.Host{Machine: [16]byte{1}, Since: time.Now(), Name: "evil\nhost\x1b"}})
 	if err := errors.Join(err, dev.Close()); err != nil { // as after a crash of that host
 		t.Fatal(err)
 	}

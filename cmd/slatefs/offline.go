@@ -21,7 +21,7 @@ func (a *app) openOffline(ctx context.Context, ref host.PoolRef) (p *chain.Pool,
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err = chain.Open(dev, chain.Options{Now: a.now, ReadOnly: true})
+	p, err = chain.Open(dev, chain.Options{Properties: control.Served, Now: a.now, ReadOnly: true})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s: %w", ref.Device, err), release())
 	}
@@ -57,7 +57,7 @@ func (a *app) resizeOffline(ctx context.Context, ref host.PoolRef, here func(con
 	if err != nil {
 		return r, err
 	}
-	p, err := chain.Open(dev, chain.Options{Now: a.now, Host: me})
+	p, err := chain.Open(dev, chain.Options{Properties: control.Served, Now: a.now, Host: me})
 	if err != nil {
 		return r, host.TakeOverHint(err, ref.Name)
 	}

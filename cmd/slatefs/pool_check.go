@@ -75,7 +75,7 @@ func (a *app) checkOffline(ctx context.Context, ref host.PoolRef, reclaim bool) 
 	if found = control.CheckReport(*r); !reclaim {
 		return found, nil
 	}
-	more, err := chain.CheckReclaim(ctx, p.Device(), chain.Options{Now: a.now})
+	more, err := chain.CheckReclaim(ctx, p.Device(), chain.Options{Properties: control.Served, Now: a.now})
 	if err != nil {
 		return found, err
 	}

@@ -47,7 +47,7 @@ func (a *app) poolCreateCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create [-f] [-n] [-o PROP=VALUE]… [--size S] [--sparse|--zero-now|--assume-zero] NAME DEVICE",
 		Short: "Make a pool",
-		Long:  poolCreateHelp + propHelp(chain.OnPool),
+		Long:  poolCreateHelp + propHelp(control.OnPool),
 		Example: `  slatefs pool create --size 20G lab /var/lib/lab.pool
   slatefs pool create --size 1T --sparse lab ./lab.pool
   slatefs pool create --size 200G vms vg0/vms       # makes the logical volume
@@ -112,7 +112,7 @@ func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFla
 		return n, show.Hinted(show.Usagef("%s: is neither a path nor VG/LV", device), "a device starts with / or ./, as ./%s; an LV is VG/LV", device)
 	}
 	n = newPool{name: name, sparse: f.sparse, zeroed: f.assumeZero, zeroNow: f.zeroNow}
-	settings, err := parseSettings(f.props, chain.OnPool)
+	settings, err := parseSettings(f.props, control.OnPool)
 	if err != nil {
 		return n, err
 	}

@@ -80,8 +80,8 @@ const lvThreshold = "80"
 
 // growByItself makes the pool grow, unless it was said when. A volume that somebody else made keeps its size.
 func (n *newPool) growByItself() {
-	if !slices.ContainsFunc(n.settings, func(s control.Setting) bool { return s.Name == chain.PropAutoThreshold }) {
-		n.settings = append(n.settings, control.Setting{Name: chain.PropAutoThreshold, Value: lvThreshold})
+	if !slices.ContainsFunc(n.settings, func(s control.Setting) bool { return s.Name == control.PropAutoThreshold }) {
+		n.settings = append(n.settings, control.Setting{Name: control.PropAutoThreshold, Value: lvThreshold})
 	}
 }
 

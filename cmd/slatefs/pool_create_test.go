@@ -103,7 +103,7 @@ func TestVeil(t *testing.T) {
 	if err := v.lift(); err != nil {
 		t.Fatal(err)
 	}
-	p, err := chain.Open(dev, chain.Options{Now: l.app.now, ReadOnly: true})
+	p, err := chain.Open(dev, chain.Options{Properties: control.Served, Now: l.app.now, ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}

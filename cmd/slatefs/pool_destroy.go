@@ -12,6 +12,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/super"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -74,7 +75,7 @@ func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref host.PoolRe
 			return err
 		}
 	}
-	p, err := chain.Open(dev, chain.Options{Now: a.now, ReadOnly: true})
+	p, err := chain.Open(dev, chain.Options{Properties: control.Served, Now: a.now, ReadOnly: true})
 	end := poolEnd{PoolRef: ref, left: leftAnywhere(dev)}
 	switch {
 	case errors.Is(err, chain.ErrNotPool):

@@ -13,6 +13,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -111,7 +112,7 @@ func (a *app) relabelOn(ctx context.Context, ref host.PoolRef, n newLabel) (err 
 	if err != nil {
 		return err
 	}
-	err = chain.Relabel(dev, chain.Options{Now: a.now, Host: me, TakeOver: n.take}, n.name, n.id)
+	err = chain.Relabel(dev, chain.Options{Properties: control.Served, Now: a.now, Host: me, TakeOver: n.take}, n.name, n.id)
 	switch {
 	case errors.Is(err, chain.ErrHeld) && n.id != uuid.Nil:
 		return show.Hinted(err, "if this is a copy of that pool: slatefs pool reguid --take-over %s", ref.Device)

@@ -44,7 +44,7 @@ func (a *app) layPool(ctx context.Context, dev poolDevice, n newPool, id uuid.UU
 	if len(n.settings) == 0 && !own && !n.zeroNow {
 		return nil
 	}
-	p, err := chain.Open(dev, chain.Options{Now: a.now})
+	p, err := chain.Open(dev, chain.Options{Properties: control.Served, Now: a.now})
 	if err != nil {
 		return err
 	}

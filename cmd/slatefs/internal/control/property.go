@@ -1,33 +1,49 @@
 package control
 
 import (
+	"fmt"
+
 	"slatefs/chain"
+	"slatefs/chain/property"
+	"slatefs/erase"
 )
 
 // What can be set, as the pool has it: commands show it in their help, and refuse what surely is wrong before they ask a daemon.
 type (
 	// Property is what can be set: its name, on what, its values and its help.
-	Property = chain.Property
+	Property = property.Property
 	// Scope is what a property can be set on.
-	Scope = chain.Scope
+	Scope = property.Scope
 )
 
 // Scopes, which can be joined.
 const (
-	OnPool   = chain.OnPool
-	OnDir    = chain.OnDir
-	OnVolume = chain.OnVolume
+	OnPool   = property.OnPool
+	OnDir    = property.OnDir
+	OnVolume = property.OnVolume
 )
 
-// Properties lists what can be set, in the order of help texts.
-func Properties() []Property { return chain.Properties() }
+// Served are the properties that a pool keeps for those who serve it, besides its own: it is opened with them.
+var Served = property.Join(watchProperties, erase.Properties, growProperties)
+
+var properties = property.Join(
+	chain.SpaceProperties, watchProperties, erase.Properties, chain.EraseProperties, growProperties)
+
+// Properties lists what can be set, in the order of help texts. The slice is nobody's to change.
+func Properties() []Property { return properties }
 
 // PropertyNamed finds a property; ErrInvalid: there is none of that name.
-func PropertyNamed(name string) (Property, error) { return chain.PropertyNamed(name) }
+func PropertyNamed(name string) (Property, error) {
+	p, err := properties.Named(name)
+	if err != nil {
+		return p, fmt.Errorf("property %q is unknown: %w", name, ErrInvalid)
+	}
+	return p, nil
+}
 
 // What commands have to know of a pool beside what its daemon says.
 const (
-	PropPaused = chain.PropPaused // the property that is on while the background rests
+	PropPaused = erase.PropPaused // the property that is on while the background rests
 	SnapDir    = chain.SnapDir    // the name of the directory that snapshots are read in
 	BlockSize  = chain.BlockSize  // the size of a pool is a multiple of it, bytes
 )

@@ -42,7 +42,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{t: t, disk: devtest.New(64<<20, 512), host: host.Host{State: t.TempDir(), Conf: filepath.Join(t.TempDir(), "conf")}}
 	err := chain.Create(b.disk, chain.Format{Name: "lab", UUID: uuid.UUID{9}, Zeroed: true, Now: time.Now})
 	if err == nil {
-		b.pool, err = chain.Open(b.disk, chain.Options{Now: time.Now})
+		b.pool, err = chain.Open(b.disk, chain.Options{Properties: control.Served, Now: time.Now})
 	}
 	if err != nil {
 		t.Fatal(err)

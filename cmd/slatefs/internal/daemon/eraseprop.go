@@ -18,7 +18,7 @@ type eraseDevice interface{ Methods() []blockdev.Method }
 // Offered refuses a method that a device does not have.
 func Offered(dev eraseDevice, settings []control.Setting) error {
 	for _, s := range settings {
-		if s.Name != chain.PropEraseMethod || s.Inherit {
+		if s.Name != erase.PropMethod || s.Inherit {
 			continue
 		}
 		if m, err := blockdev.ParseMethod(s.Value); err == nil { // what is no word at all is refused by its name
@@ -56,13 +56,13 @@ func EraseSettingsOf(p *chain.Pool) (s EraseSettings, err error) {
 		errs = append(errs, err)
 		return n
 	}
-	s.rate, s.reserve, s.idle = number(chain.PropThroughput), number(chain.PropReserve), number(chain.PropIdle)
-	s.paused = get(chain.PropPaused) == "on"
-	s.Method, err = blockdev.ParseMethod(get(chain.PropEraseMethod))
+	s.rate, s.reserve, s.idle = number(erase.PropThroughput), number(erase.PropReserve), number(erase.PropIdle)
+	s.paused = get(erase.PropPaused) == "on"
+	s.Method, err = blockdev.ParseMethod(get(erase.PropMethod))
 	errs = append(errs, err)
-	s.verify, err = blockdev.ParseVerify(get(chain.PropVerify))
+	s.verify, err = blockdev.ParseVerify(get(erase.PropVerify))
 	errs = append(errs, err)
-	s.window, err = erase.ParseWindow(get(chain.PropEraseWindow), time.Local)
+	s.window, err = erase.ParseWindow(get(erase.PropWindow), time.Local)
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return s, fmt.Errorf("pool %s: properties: %w", p.Name(), err)
 	}
@@ -101,6 +101,6 @@ func (s *Service) applyProps() error {
 		}
 	}
 	return set.apply(s.Eraser, func(err error) {
-		s.Log.Warn("a method that is set is not there", "property", chain.PropEraseMethod, "error", err)
+		s.Log.Warn("a method that is set is not there", "property", erase.PropMethod, "error", err)
 	})
 }

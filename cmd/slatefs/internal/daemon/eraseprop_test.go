@@ -17,7 +17,7 @@ func TestPauseIsKept(t *testing.T) {
 	b.set("erase_paused=on", "erase_throughput=7M", "erase_reserve=1M", "erase_idle_throughput=9M")
 	b.set("erase_method=overwrite", "erase_verify=full", "erase_window=01:00-05:00")
 	disk := b.disk.Clone()
-	p, err := chain.Open(disk, chain.Options{Now: time.Now})
+	p, err := chain.Open(disk, chain.Options{Properties: control.Served, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

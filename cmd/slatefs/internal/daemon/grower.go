@@ -52,7 +52,7 @@ func NewGrower(dev *blockdev.File, pool *chain.Pool, log *slog.Logger) *Grower {
 // configure takes the pool's properties in.
 func (g *Grower) configure() error {
 	var n [3]int64
-	for i, name := range []string{chain.PropAutoThreshold, chain.PropAutoPercent, chain.PropAutoMax} {
+	for i, name := range []string{control.PropAutoThreshold, control.PropAutoPercent, control.PropAutoMax} {
 		v, err := g.pool.Prop(chain.RootIno, name)
 		if err != nil {
 			return err

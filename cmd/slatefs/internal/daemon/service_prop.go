@@ -64,7 +64,7 @@ func (s *Service) putProps(r chain.Req, ino chain.Ino, list []control.Setting) e
 }
 
 // prop is a property as it holds, and where it comes from.
-func (s *Service) prop(ino chain.Ino, p chain.Property) (val, source string, err error) {
+func (s *Service) prop(ino chain.Ino, p control.Property) (val, source string, err error) {
 	v, err := s.Pool.Prop(ino, p.Name)
 	if err != nil || !p.Host {
 		return v.Value, v.Source(s.abs), err
@@ -87,7 +87,7 @@ func (s *Service) getProps(ctx context.Context, _ control.Peer, args control.Get
 	}
 	out = []control.PropValue{}
 	add := func(ino chain.Ino, all bool) error {
-		for _, p := range chain.Properties() {
+		for _, p := range control.Properties() {
 			if len(args.Names) > 0 && !slices.Contains(args.Names, p.Name) {
 				continue
 			}

@@ -24,7 +24,7 @@ import (
 
 // Some properties of a pool say what is run or opened on the host that serves it, by root if root mounts it. They are the
 // host's: kept in a file of its own, by the pool's UUID, as lines of NAME=VALUE, the value escaped. A pool is a file that
-// anybody may have written; what it says of such things means nothing (chain.Property.Host).
+// anybody may have written; what it says of such things means nothing (control.Property.Host).
 
 // Settings are those of one pool on this host.
 type Settings struct {
@@ -68,7 +68,7 @@ func ReadSettings(h host.Host, id uuid.UUID) (*Settings, error) {
 
 // hostValue makes a value of a host's property canonical.
 func hostValue(name, val string) (string, error) {
-	p, err := chain.PropertyNamed(name)
+	p, err := control.PropertyNamed(name)
 	if err != nil {
 		return "", err
 	}
@@ -78,8 +78,17 @@ func hostValue(name, val string) (string, error) {
 	if len(val) > maxSetting || strings.ContainsRune(val, 0) {
 		return "", fmt.Errorf("%s: %d bytes, at most %d, and none is 0: %w", name, len(val), maxSetting, chain.ErrInvalid)
 	}
-	return p.Parse(val, chain.OnPool)
+	val, err = p.Parse(val, control.OnPool)
+	if err != nil {
+		err = badValue{err}
+	}
+	return val, err
 }
+
+// badValue is a value that its property does not take: an ErrInvalid of the control socket that reads as it did.
+type badValue struct{ error }
+
+func (e badValue) Unwrap() []error { return []error{control.ErrInvalid, e.error} }
 
 // maxSetting bounds a value, in bytes, and maxSettings a file of them.
 const (
@@ -130,7 +139,7 @@ func ownAlone(path string, stat func(string) (os.FileInfo, error)) error {
 }
 
 // get is the value of a property, and whether it is set.
-func (s *Settings) get(p chain.Property) (val string, set bool) {
+func (s *Settings) get(p control.Property) (val string, set bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if val, set = s.values[p.Name]; !set {
@@ -141,7 +150,7 @@ func (s *Settings) get(p chain.Property) (val string, set bool) {
 
 // value is get for a property that is there.
 func (s *Settings) value(name string) string {
-	p, err := chain.PropertyNamed(name)
+	p, err := control.PropertyNamed(name)
 	if err != nil {
 		panic(err) // a name of this program's
 	}
@@ -216,7 +225,7 @@ func EngineSettings(list []control.Setting) (out []chain.Setting) {
 // SplitSettings divides settings into those of the host and those of the pool.
 func SplitSettings(list []control.Setting) (ofHost, ofPool []control.Setting) {
 	for _, s := range list {
-		if p, err := chain.PropertyNamed(s.Name); err == nil && p.Host {
+		if p, err := control.PropertyNamed(s.Name); err == nil && p.Host {
 			ofHost = append(ofHost, s)
 		} else {
 			ofPool = append(ofPool, s)

@@ -21,7 +21,7 @@ func TestSettingsAreKept(t *testing.T) {
 	b := newBench(t)
 	b.set("on_low_space=a\tb\\c\nd=\xe9", "erase_log_export=/x/../y")
 	again, err := ReadSettings(b.host, uuid.UUID{9})
-	if err != nil || again.value(chain.PropOnLowSpace) != "a\tb\\c\nd=\xe9" || again.value(chain.PropLogExport) != "/y" {
+	if err != nil || again.value(control.PropOnLowSpace) != "a\tb\\c\nd=\xe9" || again.value(chain.PropLogExport) != "/y" {
 		t.Errorf("read again: %q, %v", again.values, err)
 	}
 	if names, err := b.pool.Stray(); err != nil || len(names) != 0 {
@@ -34,7 +34,7 @@ func TestUnsafeSettings(t *testing.T) {
 	h := host.Host{Conf: filepath.Join(t.TempDir(), "conf")}
 	id := uuid.UUID{1}
 	path := h.SettingsPath(id)
-	good := []control.Setting{{Name: chain.PropOnLowSpace, Value: "x"}}
+	good := []control.Setting{{Name: control.PropOnLowSpace, Value: "x"}}
 	for name, c := range map[string]struct {
 		spoil func() error
 		want  error

@@ -11,7 +11,9 @@ import (
 	"go.uber.org/atomic"
 
 	"slatefs/chain"
+	"slatefs/chain/property"
 	"slatefs/chain/size"
+	"slatefs/cmd/slatefs/internal/control"
 )
 
 // watcher looks at the space of a pool once a second and tells when it gets low, or promises short: in the log, by a
@@ -54,7 +56,7 @@ func (w *watcher) run(ctx context.Context) error {
 // look compares what is available with the threshold. What was low is well again an eighth above it.
 func (w *watcher) look(ctx context.Context) {
 	avail, short := w.pool.Headroom()
-	limit := chain.Share(w.prop(chain.PropLowSpace), w.pool.Size())
+	limit := property.ShareOf(w.prop(control.PropLowSpace), w.pool.Size())
 	switch {
 	case avail < limit && !w.low:
 		w.low = true
@@ -83,7 +85,7 @@ func (w *watcher) prop(name string) string {
 func (w *watcher) tell(ctx context.Context, event string, avail int64, args ...any) {
 	w.events.Inc()
 	w.log.Warn("space is "+event, append([]any{"pool", w.pool.Name()}, args...)...)
-	command := w.own.value(chain.PropOnLowSpace)
+	command := w.own.value(control.PropOnLowSpace)
 	if command == "" {
 		return
 	}
