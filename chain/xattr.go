@@ -198,13 +198,11 @@ func (p *Pool) RemoveXattr(_ Req, ino Ino, name string) error {
 	})
 }
 
-// ListXattr returns the names of the attributes.
-func (p *Pool) ListXattr(ino Ino) ([]string, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var out []string
-	hi := catalog.Key(catalog.Xattr, uint64(ino)).Hi
-	err := p.names.cat.Scan(meta.Key{Hi: hi}, func(k meta.Key, v []byte) bool {
+// ListXattr returns the names of the attributes. It takes the plan lock for some of them at a time.
+func (p *Pool) ListXattr(ino Ino) (out []string, err error) {
+	at := catalog.Key(catalog.Xattr, uint64(ino))
+	hi := at.Hi
+	see := func(k meta.Key, v []byte) bool {
 		if k.Hi != hi {
 			return false
 		}
@@ -214,9 +212,17 @@ func (p *Pool) ListXattr(ino Ino) ([]string, error) {
 			out = append(out, d.Str())
 		}
 		return true
-	})
-	if err == nil && len(out) == 0 {
-		_, err = p.names.inode(ino)
 	}
-	return out, wrapCorrupt(err)
+	for more := true; more; more = more && at.Hi == hi {
+		p.mu.Lock()
+		at, more, err = p.names.cat.ScanSome(at, pieceLen, see)
+		p.mu.Unlock()
+		if err != nil {
+			return nil, wrapCorrupt(err)
+		}
+	}
+	if len(out) == 0 {
+		_, err = p.GetAttr(ino)
+	}
+	return out, err
 }
