@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"fmt"
+
 	"slatefs/alloc"
 	"slatefs/chain/meta"
 )

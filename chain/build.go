@@ -233,8 +233,6 @@ func (b *builder) insert(l *cutList, es []meta.Edit, who string) error {
 	return err
 }
 
-func compareKeys(a, b meta.Key) int { return cmp.Or(cmp.Compare(a.Hi, b.Hi), cmp.Compare(a.Lo, b.Lo)) }
-
 // shorten merges a row of trees that joins made long into its largest one.
 func (b *builder) shorten(row []meta.Tree, who string) ([]meta.Tree, error) {
 	if len(row) <= maxRow/2 {

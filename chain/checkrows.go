@@ -2,10 +2,11 @@ package chain
 
 import (
 	"cmp"
+	"slices"
+
 	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
-	"slices"
 )
 
 // doomedRows checks that what is kept is there.

@@ -3,9 +3,10 @@ package chain
 import (
 	"cmp"
 	"maps"
-	"slatefs/chain/codec"
 	"slices"
 	"time"
+
+	"slatefs/chain/codec"
 )
 
 // doomedIndex finds what was destroyed and is kept for undestroy, by its number, its volume or its layer. The rows are in the

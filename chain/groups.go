@@ -3,6 +3,7 @@ package chain
 import (
 	"errors"
 	"fmt"
+
 	"slatefs/alloc"
 	"slatefs/chain/codec"
 	"slatefs/chain/meta"

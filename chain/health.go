@@ -3,8 +3,9 @@ package chain
 import (
 	"context"
 	"errors"
-	"slatefs/chain/fault"
 	"time"
+
+	"slatefs/chain/fault"
 )
 
 // health knows what is failing and is tried again with a back-off, and what damaged pages touch. It is for those who look: nobody

@@ -2,9 +2,10 @@ package chain
 
 import (
 	"context"
-	"slatefs/chain/meta"
 	"slices"
 	"time"
+
+	"slatefs/chain/meta"
 )
 
 // keeper does what is due in the background, a chore at a time, and what fails again later.

@@ -2,10 +2,11 @@ package chain
 
 import (
 	"fmt"
+	"time"
+
 	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
 	"slatefs/chain/meta"
-	"time"
 )
 
 // nameTable is the catalog: inodes, names, attributes and properties, and the path of each. It reads and writes rows, and asks

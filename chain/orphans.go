@@ -1,9 +1,10 @@
 package chain
 
 import (
+	"time"
+
 	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
-	"time"
 )
 
 // remover destroys: volumes and snapshots at once, or kept for a while, directories and orphans, and in steps what is too much for one batch.

@@ -84,7 +84,7 @@ func Cut(under *Storey, o Owner, lo, hi int64) (left, out *Storey) {
 	return left, out
 }
 
-// Settled: it is a map in pages.
+// Settled tells whether it is a map in pages.
 func (o *Storey) Settled() bool { return o.settled }
 
 // Base is the map of a settled storey.

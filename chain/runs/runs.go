@@ -49,7 +49,7 @@ func (l *List) Take(r Run) int64 {
 	return took
 }
 
-// Empty: it has no entries, on disk or in memory.
+// Empty tells whether it has no entries, on disk or in memory.
 func (l *List) Empty() bool { return len(l.Trees) == 0 && l.Fresh.Len() == 0 && l.Frozen == nil }
 
 // CutAt takes the entries with births from b on out of the list and returns them. The trees were split by SplitAt.
