@@ -40,7 +40,7 @@ type lab struct {
 	pool *chain.Pool
 	view *fakeView
 	live host.Live
-	own  *daemon.Settings
+	own  *host.Settings
 	disk *devtest.Disk
 }
 

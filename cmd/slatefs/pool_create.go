@@ -186,7 +186,7 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 	if err != nil {
 		return err
 	}
-	undo, err := own.Change(n.ofHost)
+	undo, err := own.Change(daemon.HostSettings(n.ofHost))
 	if err != nil {
 		return err
 	}

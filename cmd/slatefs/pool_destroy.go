@@ -121,7 +121,7 @@ func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flag
 	}
 	a.host.Gone(end.UUID, end.Device)
 	if _, err := a.host.KnownAs(end.UUID); err != nil { // it was no copy
-		if err := host.RemoveIfThere(a.host.SettingsPath(end.UUID)); err != nil {
+		if err := a.host.DropSettings(end.UUID); err != nil {
 			a.warnOnce("the pool is gone, but what this host did for it is left: %v", err)
 		}
 	}

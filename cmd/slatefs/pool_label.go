@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -129,7 +128,7 @@ func (a *app) relabelOn(ctx context.Context, ref host.PoolRef, n newLabel) (err 
 	if moves {
 		if k.UUID, k.Name = newID, now; newID != old {
 			a.host.Drop(old)
-			a.moveSettings(old, newID)
+			a.host.MoveSettings(old, newID)
 		}
 		err = a.host.Remember(k)
 	}
@@ -137,17 +136,6 @@ func (a *app) relabelOn(ctx context.Context, ref host.PoolRef, n newLabel) (err 
 		_, err = fmt.Fprint(a.stdout, show.Printable("pool %s, UUID %v, was %s, %v\n", now, newID, oldName, old))
 	}
 	return err
-}
-
-// moveSettings gives what the host does for a pool to the pool's new UUID.
-func (a *app) moveSettings(old, now uuid.UUID) {
-	err := os.Rename(a.host.SettingsPath(old), a.host.SettingsPath(now))
-	if err == nil {
-		err = host.SyncDir(a.host.Conf)
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		a.warnOnce("the pool has a new UUID, and what this host did for it stays with the old one: %v", err)
-	}
 }
 
 // lockCopy takes the lock of a pool, or, where a daemon has it, makes sure that dev is another file than the daemon's, and so a

@@ -10,7 +10,7 @@
 //     was done is done, even where the mount could not be told.
 //   - The daemon touches no file below its own mount, waits for nothing outside of it without a bound (outside.go), and its log
 //     holds nobody (latelog.go).
-//   - What the host does for a pool, as to run a command, is said by the host's file, not by the pool (settings.go).
+//   - What the host does for a pool, as to run a command, is said by the host's file, not by the pool (internal/host).
 //
 // It knows no command, and no command line. Operations run at the same time as they come; each method says what it locks. Results
 // are made of internal/control's types here, and printed nowhere.

@@ -94,7 +94,7 @@ func (s *Service) applyProps() error {
 	if s.verify != nil {
 		set.verify = *s.verify
 	}
-	s.Pool.SetLogExport(logExport(s.Own.value(chain.PropLogExport)))
+	s.Pool.SetLogExport(logExport(hostWord(s.Own, chain.PropLogExport)))
 	if s.grower != nil {
 		if err := s.grower.configure(); err != nil {
 			return err

@@ -67,7 +67,7 @@ func (d *Daemon) open(dev *blockdev.File, c Config) (err error) {
 }
 
 // readSettings reads what this host does for the pool, and tells what the pool itself says of that, which means nothing.
-func (d *Daemon) readSettings() *Settings {
+func (d *Daemon) readSettings() *host.Settings {
 	own, err := ReadSettings(d.host, d.live.UUID)
 	if err != nil {
 		d.warn("what this host does for the pool is not done: its settings cannot be read", err)

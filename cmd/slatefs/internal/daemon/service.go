@@ -12,6 +12,7 @@ import (
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 	"slatefs/fs"
@@ -27,7 +28,7 @@ type Service struct {
 	Now    func() time.Time
 	grower *Grower // nil: the pool does not grow
 	Dev    eraseDevice
-	Own    *Settings        // what this host does for the pool
+	Own    *host.Settings   // what this host does for the pool
 	verify *blockdev.Verify // the mount option, which goes before the property; nil: not given
 
 	setting  sync.Mutex // one change of properties at a time

@@ -48,7 +48,7 @@ func (s *Service) putProps(r chain.Req, ino chain.Ino, list []control.Setting) e
 	if ofPool = list; ino == chain.RootIno { // nothing else has properties of the host
 		ofHost, ofPool = SplitSettings(list)
 	}
-	undo, err := s.Own.Change(ofHost)
+	undo, err := s.Own.Change(HostSettings(ofHost))
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (s *Service) prop(ino chain.Ino, p control.Property) (val, source string, e
 	if err != nil || !p.Host {
 		return v.Value, v.Source(s.abs), err
 	}
-	val, set := s.Own.get(p)
+	val, set := hostProp(s.Own, p.Name)
 	if source = "default"; set {
 		source = "host"
 	}

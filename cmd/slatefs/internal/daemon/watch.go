@@ -14,14 +14,15 @@ import (
 	"slatefs/chain/property"
 	"slatefs/chain/size"
 	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/host"
 )
 
 // watcher looks at the space of a pool once a second and tells when it gets low, or promises short: in the log, by a
 // counter, and by the command that this host's on_low_space says. It tells once, and again only after it was better.
 type watcher struct {
 	pool   *chain.Pool
-	own    *Settings // which have the command
-	dir    string    // the mountpoint
+	own    *host.Settings // which have the command
+	dir    string         // the mountpoint
 	log    *slog.Logger
 	events *atomic.Int64 // how often it told
 	low    bool
@@ -29,7 +30,7 @@ type watcher struct {
 	hook   outside
 }
 
-func newWatcher(p *chain.Pool, own *Settings, dir string, log *slog.Logger) *watcher {
+func newWatcher(p *chain.Pool, own *host.Settings, dir string, log *slog.Logger) *watcher {
 	return &watcher{pool: p, own: own, dir: dir, log: log, events: atomic.NewInt64(0)}
 }
 
@@ -85,7 +86,7 @@ func (w *watcher) prop(name string) string {
 func (w *watcher) tell(ctx context.Context, event string, avail int64, args ...any) {
 	w.events.Inc()
 	w.log.Warn("space is "+event, append([]any{"pool", w.pool.Name()}, args...)...)
-	command := w.own.value(control.PropOnLowSpace)
+	command := hostWord(w.own, control.PropOnLowSpace)
 	if command == "" {
 		return
 	}

@@ -8,6 +8,7 @@
 //     counts only while the lock is held (lock.go).
 //   - Directories for locks and sockets are made for one user, and refused where another one could have made what is in them.
 //   - A file of the host is replaced as a whole, durably (hostfile.go). Nobody is kept from a pool by a bad one of another pool.
+//   - What the host does for a pool, as to run a command, is said by a file that nobody else can have written (settings.go).
 //   - The registry helps to find pools, and is no proof of anything (registry.go); nor are the tags of a logical volume (lvs.go).
 //
 // Other processes change all of it at any time: an answer was true when it was given. Values may be used by any number of
