@@ -1,6 +1,9 @@
 package chain
 
-import "time"
+import (
+	"slatefs/chain/omap"
+	"time"
+)
 
 // backoff is the failing state of something that is tried again: a walk, a sweep, a part of an erase job, the checkpoint.
 // While it is failing, what it would free is not available, and it is not tried before its time. The zero value is well.
@@ -36,3 +39,11 @@ func (b *backoff) failing() bool { return b.err != nil }
 
 // due: it may be tried now.
 func (b *backoff) due(now time.Time) bool { return b.err == nil || !now.Before(b.at) }
+
+// timeKey orders by a time; id tells apart what has the same.
+func timeKey(t time.Time, id uint64) omap.Key {
+	return omap.Key{Hi: uint64(t.UnixMicro()) ^ 1<<63, Lo: id}
+}
+
+// dueKey is timeKey of a time that must have come: no part of a microsecond is left of it.
+func dueKey(t time.Time, id uint64) omap.Key { return timeKey(t.Add(time.Microsecond-1), id) }

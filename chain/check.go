@@ -333,6 +333,10 @@ func (c *checker) jobs() {
 		if o, ok := c.p.jobs.order.Get(j.orderKey()); !ok || o != j || c.p.jobs.order.Len() != len(c.p.jobs.all) {
 			c.r.bad("erase job %d of %d has no place in their order, of %d", j.id, len(c.p.jobs.all), c.p.jobs.order.Len())
 		}
+		if !j.queued() {
+			c.r.bad("erase job %d has %d+%d+%d blocks, %d of them with the eraser, and nobody will look at it", j.id,
+				j.freshN, j.readyN, j.badN, j.lent.out)
+		}
 	}
 	c.sums()
 	if dirty != c.p.jobs.dirtyN || failed != c.p.jobs.failedN {

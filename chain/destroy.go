@@ -74,19 +74,23 @@ func (rm *remover) reapSome(waits bool) error {
 	looked := map[*layer]bool{} // at a long row, which is as short as it can be now
 	for {
 		rm.mu.Lock()
-		none := rm.reapable() == nil
-		if none {
+		first, others := rm.tree.reapable()
+		if first == nil && !others {
 			rm.left = 0
 		}
 		waits = waits || rm.left+len(rm.tree.walks) > mostLeft
 		rm.mu.Unlock()
-		if none {
+		switch {
+		case first == nil && others:
+			continue
+		case first == nil:
 			return nil
 		}
 		more, long := false, false
 		err := rm.works.cutting(waits, func(now time.Time) error {
-			l := rm.reapable()
+			l, others := rm.tree.reapable()
 			if l == nil {
+				more = others
 				return nil
 			}
 			if from, _ := rm.tree.mergeAfter(l); from != nil && rm.built != nil {
@@ -102,7 +106,7 @@ func (rm *remover) reapSome(waits bool) error {
 			}
 			more = true
 			err := rm.commits.do(&recReap{layer: l.id, when: now})
-			rm.health.noteTry(&l.going, fmt.Sprintf("taking away layer %v, which nobody holds", l.id), err)
+			rm.tree.noteReap(l, fmt.Sprintf("taking away layer %v, which nobody holds", l.id), err)
 			if passing(err) { // it stays for a later try, and keeps no other
 				return nil
 			}
@@ -117,23 +121,17 @@ func (rm *remover) reapSome(waits bool) error {
 	}
 }
 
+// reapDue: there is something for reapAll to do. The plan lock is held.
+func (rm *remover) reapDue() bool {
+	l, more := rm.tree.reapable()
+	return l != nil || more || rm.firstGoing() != 0 || rm.tree.fallsStale()
+}
+
 // mostLeft bounds the merges and walks that are left to the housekeeping by those who do not wait.
 const mostLeft = 64
 
 // maxRow bounds the trees of one list: a checkpoint merges longer rows into one tree.
 const maxRow = 4
-
-// reapable is the oldest layer that nobody holds any more, and whose time to be tried has come, or nil. The plan lock is
-// held.
-func (rm *remover) reapable() (first *layer) {
-	for l := range rm.tree.nameless {
-		rm.mu.step(1)
-		if rm.health.mayTry(&l.going) && l.held == 0 && !rm.doomed.doomedLayer(l) && (l.kept || len(l.children) < 2) && (first == nil || l.id < first.id) {
-			first = l
-		}
-	}
-	return first
-}
 
 // destroyAll destroys volumes with all they have, each by itself.
 func (rm *remover) destroyAll(r Req, vols []Ino) error {

@@ -1,12 +1,10 @@
 package chain
 
 import (
-	"cmp"
-	"maps"
-	"slices"
 	"time"
 
 	"slatefs/chain/codec"
+	"slatefs/chain/omap"
 )
 
 // doomedIndex finds what was destroyed and is kept for undestroy, by its number, its volume or its layer. The rows are in the
@@ -18,6 +16,7 @@ type doomedIndex struct {
 	rows        map[uint64]*doomed // destroyed, and kept
 	vols        map[Ino]uint64     // their IDs
 	layers      map[LayerID]uint64
+	ends        doomedEnds
 	blocks      int64    // blocks that the end of all that would free: of all parts together (falling)
 	sacrificing workLock // one of them; before all other locks
 	sacrificed  int64    // that went before their time, by this process
@@ -67,10 +66,6 @@ func (d *doomed) what() string {
 	return d.path
 }
 
-func (d *doomed) end() time.Time { return d.until }
-
-func (d *doomed) begin() time.Time { return d.when }
-
 // doomedVolume is the doomed volume of that inode, or nil.
 func (di *doomedIndex) doomedVolume(ino Ino) (uint64, *doomed) {
 	id := di.vols[ino]
@@ -80,43 +75,45 @@ func (di *doomedIndex) doomedVolume(ino Ino) (uint64, *doomed) {
 // doomedLayer: the layer is a doomed snapshot's.
 func (di *doomedIndex) doomedLayer(l *layer) bool { return di.layers[l.id] != 0 }
 
-// doomedInOrder lists the IDs of what is doomed, what goes first first.
-func (di *doomedIndex) doomedInOrder() []uint64 {
-	di.mu.step(len(di.rows))
-	return slices.SortedFunc(maps.Keys(di.rows), func(a, b uint64) int {
-		return cmp.Or(di.rows[a].until.Compare(di.rows[b].until), cmp.Compare(a, b))
-	})
-}
-
-// firstDoomed is the first of what is doomed by a time, and may be tried; 0: there is none.
-func (di *doomedIndex) firstDoomed(by func(*doomed) time.Time) (first uint64, at time.Time) {
-	for id, d := range di.rows {
-		di.mu.step(1)
-		if !di.health.mayTry(&d.try) {
-			continue
-		}
-		if t := by(d); first == 0 || t.Before(at) || t.Equal(at) && id < first {
-			first, at = id, t
-		}
+// firstDoomed is what goes first by an order, or 0. Of what failed to end it is one whose time has come, when nothing else is
+// there.
+func (di *doomedIndex) firstDoomed(order *omap.Map[uint64]) uint64 {
+	if _, id, ok := order.Ceil(omap.Key{}); ok {
+		return id
 	}
-	return first, at
-}
-
-// overdue is what is doomed and has had its time, or 0.
-func (di *doomedIndex) overdue() uint64 {
-	if id, at := di.firstDoomed((*doomed).end); id != 0 && !di.opt.Now().Before(at) {
+	if _, id, ok := di.ends.sick.Ceil(omap.Key{}); ok && di.health.mayTry(&di.rows[id].try) {
 		return id
 	}
 	return 0
 }
 
+// overdue is what is doomed and has had its time, or 0.
+func (di *doomedIndex) overdue() (id uint64) {
+	now := di.opt.Now()
+	if _, id, ok := di.ends.byEnd.Ceil(omap.Key{}); ok && !now.Before(di.rows[id].until) {
+		return id
+	}
+	n := 0
+	di.ends.sick.Ascend(omap.Key{}, func(_ omap.Key, o uint64) bool {
+		d := di.rows[o]
+		if n++; !d.try.due(now) || n > pieceLen/4 {
+			return false
+		}
+		if !now.Before(d.until) {
+			id = o
+		}
+		return id == 0
+	})
+	return id
+}
+
 // untilOverdue is how long the first of what is doomed is kept. The plan lock is held.
 func (di *doomedIndex) untilOverdue() (d time.Duration, any bool) {
-	id, at := di.firstDoomed((*doomed).end)
-	if id == 0 {
+	_, id, ok := di.ends.byEnd.Ceil(omap.Key{})
+	if !ok {
 		return 0, false
 	}
-	return max(at.Sub(di.opt.Now()), time.Second), true
+	return max(di.rows[id].until.Sub(di.opt.Now()), time.Second), true
 }
 
 // spot is where an inode without a name had it.
@@ -125,6 +122,9 @@ type spot struct {
 	name, path string
 	who        string // took the name away
 }
+
+// going: it is removed in steps.
+func (o *spot) going() bool { return o.name == "" }
 
 func (o spot) marshal() []byte {
 	e := codec.Encoder{}
@@ -141,5 +141,32 @@ func (o *spot) unmarshal(b []byte) error {
 	return wrapCorrupt(d.Done())
 }
 
-// going: it is removed in steps.
-func (o *spot) going() bool { return o.name == "" }
+// doomedEnds tells what goes first. What is failing to end is apart: it keeps nothing else.
+type doomedEnds struct {
+	byEnd   omap.Map[uint64] // numbers of things, by when their time is over
+	byBegin omap.Map[uint64] // the same, by when they were destroyed
+	sick    omap.Map[uint64] // failing, by the time of the next try
+}
+
+// inOrder lists all, what goes first first, and last what fails.
+func (q *doomedEnds) inOrder() (ids []uint64) {
+	add := func(_ omap.Key, id uint64) bool { ids = append(ids, id); return true }
+	q.byEnd.Ascend(omap.Key{}, add)
+	q.sick.Ascend(omap.Key{}, add)
+	return ids
+}
+
+func (q *doomedEnds) put(id uint64, d *doomed) {
+	if d.try.failing() {
+		q.sick.Set(dueKey(d.try.at, id), id)
+		return
+	}
+	q.byEnd.Set(timeKey(d.until, id), id)
+	q.byBegin.Set(timeKey(d.when, id), id)
+}
+
+func (q *doomedEnds) drop(id uint64, d *doomed) {
+	q.sick.Delete(dueKey(d.try.at, id))
+	q.byEnd.Delete(timeKey(d.until, id))
+	q.byBegin.Delete(timeKey(d.when, id))
+}

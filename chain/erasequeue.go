@@ -35,9 +35,12 @@ func (p *Pool) Next(maxBytes int64) (blockdev.Handout, error) {
 		if err != nil {
 			return blockdev.Handout{}, err
 		}
-		h, sealed, err := p.jobs.nextRuns(r, maxBytes/BlockSize)
-		if err != nil || h.Token != 0 || !sealed {
+		h, sealed, more, err := p.jobs.nextRuns(r, maxBytes/BlockSize)
+		if err != nil || h.Token != 0 || !sealed && !more {
 			return h, err
+		}
+		if !sealed {
+			continue
 		}
 		if err := p.Flush(); err != nil {
 			return blockdev.Handout{}, err
@@ -51,34 +54,44 @@ const (
 	oneSeal   = 16
 )
 
-func (jq *jobQueue) nextRuns(r *room, blocks int64) (h blockdev.Handout, sealed bool, err error) {
+// nextRuns looks at some jobs, and seals those that it may. more: there are others to look at.
+func (jq *jobQueue) nextRuns(r *room, blocks int64) (h blockdev.Handout, sealed, more bool, err error) {
 	jq.structure.Lock()
 	defer jq.structure.Unlock()
 	jq.mu.Lock()
 	defer jq.mu.Unlock()
 	defer jq.commits.within(r)()
 	if err := jq.writable(); err != nil {
-		return h, false, err
+		return h, false, false, err
 	}
 	now := jq.opt.Now()
-	for at := (omap.Key{}); ; {
-		k, j, ok := jq.order.Ceil(at) // a seal may end a job
-		if !ok || j.none && jq.demand == 0 {
-			break
-		}
+	due := jq.wantDue(now, pieceLen/2)
+	at := omap.Key{}
+	for range pieceLen / 2 {
 		jq.mu.step(1)
+		k, j, ok := jq.turns.wanted.Ceil(at) // a seal may end a job
+		if !ok || j.none && jq.demand == 0 {
+			return h, sealed, due, nil
+		}
 		at = k.Next()
 		if !j.sick.due(now) {
+			jq.park(j, now)
 			continue
 		}
-		if j.readyN == 0 && r.left >= oneSeal {
+		if j.readyN == 0 && j.freshN+j.badN > 0 {
+			if r.left < oneSeal {
+				return h, true, true, nil
+			}
 			did, err := jq.sealJob(j)
 			if err != nil {
-				return h, false, err
+				return h, false, false, err
 			}
 			sealed = sealed || did
 		}
 		if !jq.lendable(j) {
+			if jq.all[j.id] == j {
+				jq.park(j, now)
+			}
 			continue
 		}
 		if h, err = jq.handOut(j, blocks); err != nil {
@@ -86,9 +99,9 @@ func (jq *jobQueue) nextRuns(r *room, blocks int64) (h blockdev.Handout, sealed 
 			continue
 		}
 		jq.well(j)
-		return h, sealed, nil
+		return h, sealed, false, nil
 	}
-	return blockdev.Handout{}, sealed, nil
+	return blockdev.Handout{}, sealed, true, nil
 }
 
 // maxRank bounds ranks; a pool that is asked for a first job a million times a second reaches it in 146,000 years.
@@ -106,8 +119,15 @@ func (j *job) orderKey() omap.Key {
 // place changes what a job's place in the order depends on. A job is placed when it is made or loaded.
 func (jq *jobQueue) place(j *job, change func()) {
 	jq.order.Delete(j.orderKey())
+	was := j.at.wanted
+	if was {
+		jq.turns.drop(j)
+	}
 	change()
 	jq.order.Set(j.orderKey(), j)
+	if was {
+		jq.turns.want(j)
+	}
 }
 
 // topRank is the highest rank of all.
@@ -177,7 +197,8 @@ func (jq *jobQueue) eachJob(some int, fn func(*job)) {
 
 // EraseJobs lists what waits to be erased, in the order in which it will be. It takes the plan lock for some jobs at a time.
 func (p *Pool) EraseJobs() []JobInfo {
-	var out []JobInfo
+	var parts [][]JobInfo // so that nothing long is copied with the plan lock
+	var some []JobInfo
 	var layers [][]LayerID
 	p.jobs.eachJob(pieceLen/2, func(j *job) {
 		i := JobInfo{
@@ -190,8 +211,12 @@ func (p *Pool) EraseJobs() []JobInfo {
 		if j.vol != 0 {
 			i.VolumeUUID = p.VolumeUUID(j.vol)
 		}
-		out, layers = append(out, i), append(layers, j.layers[:len(j.layers):len(j.layers)])
+		if len(some) == cap(some) {
+			parts, some = append(parts, some), make([]JobInfo, 0, pieceLen)
+		}
+		some, layers = append(some, i), append(layers, j.layers[:len(j.layers):len(j.layers)])
 	})
+	out := slices.Concat(append(parts, some)...)
 	for i, ids := range layers {
 		for _, id := range ids {
 			out[i].Layers = append(out[i].Layers, p.LayerUUID(id))

@@ -17,7 +17,7 @@ import (
 // the lists where lines divide.
 //
 // Who counts holds the structure lock, which keeps the tree as it is but for new heads, and the lists of all layers but
-// heads. The plan lock is taken for pieces of at most pieceSteps layers or entries, and no page is read under it.
+// heads. The plan lock is taken for pieces of at most pieceLen layers or entries, and no page is read under it.
 
 // DestroyForecast is what a destroy would free. Bytes.
 type DestroyForecast struct {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -89,42 +90,73 @@ func (j *job) left(k omap.Key, n int64, from omap.Key, fn func(b alloc.BlockID, 
 
 // lendable: something of the ready part may be handed out. The plan lock is held.
 func (jq *jobQueue) lendable(j *job) bool {
-	return j.readyN > j.lent.out && jq.plans.epochs.over(j.epoch) && jq.commits.durable >= j.lsn && j.lent.open.Len()+j.apart.Len() < maxLent
+	return j.readyN > j.lent.out && jq.sealOver(j) && j.lent.open.Len()+j.apart.Len() < maxLent
 }
 
 // handOut takes up to n blocks of a job's ready part: what was given back, else from where the last call stopped. On error
-// nothing has changed. The structure lock and the plan lock are held.
+// nothing has changed. The structure lock and the plan lock are held; the plan lock is given up between some runs and others:
+// what a job has that is ready changes under the structure lock only, but for what is given back.
 func (jq *jobQueue) handOut(j *job, n int64) (blockdev.Handout, error) {
-	rs, next, err := jq.takeBack(j, n), j.lent.next, error(nil)
-	if len(rs) == 0 {
-		rs, next, err = jq.takeNext(j, n)
+	h, out := &handout{job: j}, blockdev.Handout{Job: j.id}
+	back := j.lent.back.Len() > 0
+	for n > 0 && len(out.Runs) < jq.walkRuns() && jq.lendable(j) {
+		if out.Token != 0 {
+			jq.commits.unlocked(runtime.Gosched)
+		}
+		rs, next, err := jq.takeSome(j, n, back)
+		switch {
+		case err != nil && out.Token == 0:
+			return blockdev.Handout{}, err
+		case err != nil || len(rs) == 0 || jq.writable() != nil:
+			n = 0 // what is there is good; the next call says why
+			continue
+		case out.Token == 0:
+			jq.lastToken++
+			out.Token = jq.lastToken
+			jq.handouts[out.Token] = h
+		}
+		for _, r := range rs {
+			jq.lend(h, r)
+			n -= r.Len
+			out.Runs = append(out.Runs, blockdev.Extent{Off: int64(r.Dev) * BlockSize, Len: r.Len * BlockSize})
+		}
+		j.lent.next = next
+	}
+	slices.SortFunc(out.Runs, func(a, b blockdev.Extent) int { return cmp.Compare(a.Off, b.Off) }) // the list goes by birth
+	return out, nil
+}
+
+// runsAtOnce bounds the runs of a hand-out, a report or a walk that one hold of the plan lock takes: each is in several maps.
+const runsAtOnce = pieceLen / 4
+
+// takeSome lists the next runs of a hand-out, of which all blocks are in use. Nothing has changed.
+func (jq *jobQueue) takeSome(j *job, n int64, back bool) (rs []runs.Run, next omap.Key, err error) {
+	if next = j.lent.next; back {
+		if rs = jq.takeBack(j, n); len(rs) == 0 {
+			return nil, next, nil
+		}
+	} else if rs, next, err = jq.takeNext(j, n); err != nil {
+		return nil, next, err
 	}
 	for _, r := range rs {
 		jq.mu.step(1)
-		if err == nil {
-			err = jq.allInUse(r.Dev, r.Len)
+		if err := jq.allInUse(alloc.Run{Start: r.Dev, Len: r.Len}); err != nil {
+			return nil, next, err
 		}
 	}
-	if err == nil && len(rs) == 0 {
-		err = fmt.Errorf("%d blocks are queued, and its list has none of them: %w", j.readyN-j.lent.out, ErrCorrupt)
+	if len(rs) == 0 {
+		return nil, next, fmt.Errorf("%d blocks are queued, and its list has none of them: %w", j.readyN-j.lent.out, ErrCorrupt)
 	}
-	if err != nil {
-		return blockdev.Handout{}, err
-	}
-	jq.lastToken++
-	h, out := &handout{job: j}, blockdev.Handout{Token: jq.lastToken, Job: j.id}
-	jq.handouts[out.Token] = h
-	for _, r := range rs {
-		k := runs.Key(r.Birth, r.Dev)
-		j.lent.back.Delete(k)
-		j.lent.open.Set(k, r.Len)
-		j.lent.out += r.Len
-		h.runs.Set(deviceKey(r.Dev), lent{r.Len, r.Birth})
-		out.Runs = append(out.Runs, blockdev.Extent{Off: int64(r.Dev) * BlockSize, Len: r.Len * BlockSize})
-	}
-	j.lent.next = next
-	slices.SortFunc(out.Runs, func(a, b blockdev.Extent) int { return cmp.Compare(a.Off, b.Off) }) // the list goes by birth
-	return out, nil
+	return rs, next, nil
+}
+
+// lend puts a run into a hand-out.
+func (jq *jobQueue) lend(h *handout, r runs.Run) {
+	k, l := runs.Key(r.Birth, r.Dev), &h.job.lent
+	l.back.Delete(k)
+	l.open.Set(k, r.Len)
+	l.out += r.Len
+	h.runs.Set(deviceKey(r.Dev), lent{r.Len, r.Birth})
 }
 
 // takeBack lists up to n blocks that were given back. Of the last run what is too much goes back by itself.
@@ -134,7 +166,7 @@ func (jq *jobQueue) takeBack(j *job, n int64) (rs []runs.Run) {
 		take := min(m, n)
 		rs = append(rs, runs.Run{Dev: alloc.BlockID(k.Lo), Len: take, Birth: LayerID(k.Hi)})
 		n -= take
-		return n > 0 && len(rs) < jq.walkRuns()
+		return n > 0 && len(rs) < runsAtOnce
 	})
 	if k := len(rs) - 1; k >= 0 {
 		last := rs[k]
@@ -166,31 +198,28 @@ func (jq *jobQueue) takeNext(j *job, n int64) (rs []runs.Run, next omap.Key, err
 			rs = append(rs, runs.Run{Dev: b, Len: take, Birth: LayerID(k.Hi)})
 			n -= take
 			next = omap.Key{Hi: k.Hi, Lo: uint64(b) + uint64(take)}
-			return n > 0 && len(rs) < jq.walkRuns()
+			return n > 0 && len(rs) < runsAtOnce
 		})
 	})
 	return rs, next, err
 }
 
 // allInUse looks before anything is zeroed: what a list says and the groups deny is corruption, not work.
-func (jq *jobQueue) allInUse(b alloc.BlockID, n int64) error {
-	for end := b + alloc.BlockID(n); b < end; {
-		st, err := jq.blocks.alloc.State(b)
+func (jq *jobQueue) allInUse(r alloc.Run) error {
+	for {
+		err := jq.blocks.alloc.All(r, alloc.InUse)
 		var u *alloc.UnloadedError
-		if errors.As(err, &u) {
-			if err = jq.blocks.loadGroup(u.Group); err == nil {
-				continue
+		switch {
+		case errors.As(err, &u):
+			if err := jq.blocks.loadGroup(u.Group); err != nil {
+				return err
 			}
+		case err != nil:
+			return fmt.Errorf("%w: %w", err, ErrCorrupt)
+		default:
+			return nil
 		}
-		if err == nil && st != alloc.InUse {
-			err = fmt.Errorf("block %d is %v: %w", b, st, ErrCorrupt)
-		}
-		if err != nil {
-			return err
-		}
-		b++
 	}
-	return nil
 }
 
 // Report takes what became of runs of one hand-out: zero and synced, or failed, and by what. It makes a record of it, which
@@ -203,7 +232,7 @@ func (jq *jobQueue) allInUse(b alloc.BlockID, n int64) error {
 func (p *Pool) Report(d blockdev.Done, how How) (left blockdev.Done, err error) {
 	for more := true; more && err == nil; more = len(d.Zeroed)+len(d.Failed) > 0 {
 		var r *room
-		if r, err = p.commits.getRoom(context.Background(), credit{bytes: reportBytes + p.stepBytes(), frees: true}); err == nil {
+		if r, err = p.commits.getRoom(context.Background(), credit{bytes: reportBytes + (runsAtOnce+16)*24, frees: true}); err == nil {
 			d, err = p.jobs.reportSome(r, d, how)
 		}
 	}
@@ -243,7 +272,7 @@ func (jq *jobQueue) reportSome(r *room, d blockdev.Done, how How) (blockdev.Done
 		from *[]blockdev.Extent
 		to   *[]runs.Run
 	}{{&rest.Zeroed, &zeroed}, {&rest.Failed, &failed}} {
-		for len(*part.from) > 0 && len(zeroed)+len(failed) < jq.walkRuns() {
+		for len(*part.from) > 0 && len(zeroed)+len(failed) < min(runsAtOnce, jq.walkRuns()) {
 			var r runs.Run
 			jq.mu.step(1)
 			r, *part.from = h.take(*part.from, d.Token)
@@ -345,6 +374,7 @@ func (p *Pool) GiveBack(tok blockdev.Token) {
 		return true
 	})
 	delete(p.jobs.handouts, tok)
+	p.jobs.turns.want(h.job)
 	p.poke()
 }
 
@@ -386,6 +416,7 @@ func (jq *jobQueue) workOff(j *job, zeroed, failed []alloc.Run, when time.Time, 
 	if err := jq.zeroedBy(j, runBlocks(zeroed), when, told, how); err != nil {
 		return err
 	}
+	jq.turns.want(j)
 	jq.endJob(j)
 	return nil
 }

@@ -45,9 +45,7 @@ func (hk *keeper) newChores() []*chore {
 		}},
 		{name: "space of the host", due: hk.askDue, do: func(context.Context) (bool, error) { hk.blocks.askHost(); return false, nil }},
 		{name: "pages for metadata", due: func() bool { return hk.blocks.storeLow() && !hk.blocks.onHost.refuse.failing() }, do: hk.works.grant},
-		{name: "layers that nobody holds", due: func() bool {
-			return hk.removal.reapable() != nil || hk.removal.firstGoing() != 0 || hk.tree.fallsStale()
-		}, do: func(context.Context) (bool, error) {
+		{name: "layers that nobody holds", due: hk.removal.reapDue, do: func(context.Context) (bool, error) {
 			return true, hk.removal.reapWaiting()
 		}},
 		{name: "what was destroyed and has had its time", due: func() bool { return hk.doomed.overdue() != 0 }, do: hk.removal.expireOne},

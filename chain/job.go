@@ -28,7 +28,8 @@ type jobQueue struct {
 
 	dirty     []*job // that changed since the last cut, each once; some have ended
 	all       map[uint64]*job
-	order     omap.Map[*job]    // the same, as they are erased
+	order     omap.Map[*job] // the same, as they are erased
+	turns     jobTurns
 	sick      map[*job]struct{} // those that are failing
 	handouts  map[blockdev.Token]*handout
 	lastToken blockdev.Token
@@ -79,8 +80,9 @@ type job struct {
 	sick    backoff // its lists cannot be read
 	mute    bool    // sick, for its day in the log could not be read
 	dirty   bool
-	mem     int64 // bytes that are dirty since the last cut
-	story         // what its record in the erase log will say besides
+	at      jobPlace // in the queue
+	mem     int64    // bytes that are dirty since the last cut
+	story            // what its record in the erase log will say besides
 }
 
 var lastKey = omap.Key{Hi: ^uint64(0), Lo: ^uint64(0)}
@@ -154,6 +156,7 @@ func (jq *jobQueue) addToJob(j *job, r runs.Run) {
 	jq.addDirty(j, r.Len)
 	jq.touchJob(j)
 	jq.memory.note(&j.mem, memJob(j))
+	jq.turns.want(j)
 	jq.poke()
 }
 
@@ -177,6 +180,7 @@ func (jq *jobQueue) joinJob(j *job, l *runs.List, n int64) {
 	jq.addDirty(j, n)
 	jq.touchJob(j)
 	jq.memory.note(&j.mem, memJob(j))
+	jq.turns.want(j)
 	jq.poke()
 }
 
@@ -202,6 +206,7 @@ func (jq *jobQueue) well(j *job) {
 	if j.sick.succeed() {
 		jq.sickN -= j.dirtyBlocks()
 		delete(jq.sick, j)
+		jq.turns.want(j)
 		jq.log.Info("erase job goes on", "pool", jq.name, "job", j.id, "volume", j.volume)
 	}
 }
@@ -217,6 +222,7 @@ func (jq *jobQueue) endJob(j *job) {
 	jq.spend(&j.fresh)
 	delete(jq.all, j.id)
 	jq.order.Delete(j.orderKey())
+	jq.turns.drop(j)
 	delete(jq.sick, j)
 	if jq.byVol[j.vol] == j {
 		delete(jq.byVol, j.vol)

@@ -34,6 +34,8 @@ type layerTree struct {
 	heads       map[Ino]*layer
 	snaps       snapIndex
 	walks       map[uint64]*walk
+	walkTurns   walkTurns
+	goers       goerTurns
 	drops       []meta.Tree         // dead lists of dead layers, whose pages go back
 	nameless    map[*layer]struct{} // layers that wait for a sweep or for their children to go
 	dirty       map[*layer]struct{}
@@ -41,6 +43,8 @@ type layerTree struct {
 	deep        bool       // a stack of storeys has become too high for lookups
 	staleFalls  []*falling // parts that are to be counted anew
 	staleDoomed []uint64   // things that are
+	pieced      int64      // steps, under the plan lock
+	weighs      int64      // lists weighed, under the structure lock
 	nextLayer   LayerID
 	deadN       int        // layers that are dead
 	freeing     int64      // blocks of dead layers that no walk has sorted yet
@@ -90,8 +94,11 @@ type layer struct {
 	mem       int64 // bytes that are dirty since the last cut
 	sweepNext omap.Key
 	sweepGen  uint64
-	sweepSum  uint64
+	losses    uint64   // below it, that were noticed
+	sweeping  uint64   // those that the last sweep began with
+	sweepAt   omap.Key // in the queue
 
+	walks   []*walk  // that sort blocks of it
 	falls   *falling // counted in it
 	weighed weighed  // under the structure lock
 
@@ -261,6 +268,7 @@ func (lt *layerTree) replaced(l *layer, r runs.Run, j *job) error {
 		lt.mu.step(1)
 		l.lost.Add(r.Birth, r.Dev, runs.Entry{Len: r.Len})
 		lt.memory.fresh, l.mem = lt.memory.fresh+entryMem, l.mem+entryMem
+		lt.lossBelow(l.parent)
 		if r.Birth > l.parent.floor() {
 			l.lostHere += r.Len
 		}
@@ -285,7 +293,7 @@ func (lt *layerTree) reap(l *layer, j *job, merge bool) {
 			lt.mergeDown(l, j)
 			return
 		default:
-			lt.nameless[l] = struct{}{}
+			lt.unheld(l)
 			lt.recountAround(l)
 			lt.touch(l)
 			return
@@ -361,18 +369,19 @@ func (lt *layerTree) mergeDown(l *layer, j *job) {
 	}
 	c.fence, c.fenceLSN, c.fenceEpoch = max(c.fence, l.id), lt.commits.lsn, lt.plans.epochs.seal()
 	l.heir = c
+	lt.lossBelow(c)
+	lt.lossBelow(parent)
 	lt.recountAround(l)
 	lt.uncount(l)
 	if c.falls != nil {
 		lt.recount(c)
 	}
-	for _, w := range lt.walks {
+	for _, w := range l.walks {
 		lt.mu.step(1)
-		if w.layer == l {
-			w.layer = c
-			lt.touchWalk(w)
-		}
+		w.layer = c
+		lt.touchWalk(w)
 	}
+	c.walks, l.walks = append(c.walks, l.walks...), nil
 	lt.leaveVolume(l)
 	lt.forgetLayer(l)
 	lt.touch(c)
@@ -401,7 +410,11 @@ func (lt *layerTree) noteDoomed(id uint64, v []byte) error {
 	if v == nil {
 		if d := lt.doomed.rows[id]; d != nil {
 			lt.uncountThing(d)
+			lt.doomed.ends.drop(id, d)
 			delete(lt.doomed.layers, d.layer)
+			if l := lt.layers[d.layer]; l != nil {
+				lt.mayGo(l)
+			}
 			if d.layer == 0 {
 				delete(lt.doomed.vols, d.vol)
 			}
@@ -417,7 +430,11 @@ func (lt *layerTree) noteDoomed(id uint64, v []byte) error {
 	if d.vol == 0 || d.size > MaxSize {
 		return fmt.Errorf("destroyed thing %d: volume %d of %d bytes: %w", id, d.vol, d.size, ErrCorrupt)
 	}
+	if was := lt.doomed.rows[id]; was != nil {
+		lt.doomed.ends.drop(id, was)
+	}
 	lt.doomed.rows[id] = d
+	lt.doomed.ends.put(id, d)
 	if d.layer != 0 {
 		lt.doomed.layers[d.layer] = id
 	} else {

@@ -86,7 +86,7 @@ func (cp *checkpointer) link(parents map[LayerID]LayerID) error {
 		}
 		cp.tree.byVol[l.vol] = append(cp.tree.byVol[l.vol], l)
 		if l.nameless() || l.kept {
-			cp.tree.nameless[l] = struct{}{}
+			cp.tree.unheld(l)
 		}
 		if l.named {
 			cp.tree.snaps.add(l, snapHome{})
@@ -182,6 +182,7 @@ func (cp *checkpointer) loadJob(id uint64, b []byte) error {
 	cp.jobs.all[id] = j
 	cp.jobs.place(j, func() {})
 	cp.jobs.addDirty(j, j.dirtyBlocks())
+	cp.jobs.turns.want(j)
 	cp.jobs.failedN += j.badN
 	if j.reason == reasonOverwritten {
 		cp.jobs.byVol[j.vol] = j
@@ -203,6 +204,6 @@ func (cp *checkpointer) loadWalk(id uint64, b []byte) error {
 		return fmt.Errorf("walk %d of layer %v, erase job %d: %w", id, layer, jobID, ErrCorrupt)
 	}
 	w.job.walks++
-	cp.tree.walks[id] = w
+	cp.tree.addWalk(w)
 	return nil
 }

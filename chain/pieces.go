@@ -13,8 +13,11 @@ import (
 // waits for one piece at most. What pieces need to stay as it is between them is kept by the structure lock, which the caller
 // holds: the tree but for new heads, the lists of all layers but heads, and the sealed part of every erase job.
 
-// pieceSteps bounds a piece: layers, entries, rows or jobs.
-const pieceSteps = 64
+// pieceState counts the work that is done in pieces, by this process: the benchmarks and tests ask.
+type pieceState struct {
+	pieced int64 // steps, under the plan lock
+	weighs int64 // lists weighed, under the structure lock
+}
 
 // look runs fn under the structure lock, where it takes the plan lock for pieces, of a pool that takes changes.
 func (lt *layerTree) look(fn func() error) error {
@@ -29,7 +32,7 @@ func (lt *layerTree) look(fn func() error) error {
 	return fn()
 }
 
-// inPieces calls next until it returns false, under the plan lock, which it gives up after every pieceSteps calls.
+// inPieces calls next until it returns false, under the plan lock, which it gives up after every pieceLen calls.
 func (lt *layerTree) inPieces(next func() (more bool)) {
 	for more := true; more; {
 		more = lt.piece(next)
@@ -42,8 +45,9 @@ func (lt *layerTree) inPieces(next func() (more bool)) {
 func (lt *layerTree) piece(next func() (more bool)) bool {
 	lt.mu.Lock()
 	defer lt.mu.Unlock()
-	for range pieceSteps {
+	for range pieceLen {
 		lt.mu.step(1)
+		lt.pieced++
 		if !next() {
 			return false
 		}
@@ -122,6 +126,7 @@ func (lt *layerTree) weighLost(l *layer, from, to LayerID) (int64, error) {
 	case w.to != 0 && w.from == from && w.to == to && w.edits == edits:
 		return w.n, nil
 	}
+	lt.weighs++
 	n, err := lt.weighList(l, head, omap.Key{Hi: uint64(from) + 1}, omap.Key{Hi: uint64(to) + 1})
 	if err == nil {
 		l.weighed = weighed{from, to, edits, n}
@@ -143,10 +148,13 @@ func (lt *layerTree) weighList(l *layer, head bool, from, to omap.Key) (n int64,
 		}
 		return k.Less(to)
 	}
-	if head {
-		lt.eachFresh(l, from, add)
-	} else {
+	if !head {
 		l.lost.AscendMemory(from, add)
+		return n, nil
+	}
+	lt.eachFresh(l, from, add)
+	if z := l.lost.Frozen; z != nil {
+		z.Ascend(from, add)
 	}
 	return n, nil
 }
@@ -175,7 +183,7 @@ func (lt *layerTree) lostFrom(l *layer, from, to omap.Key, most int) *runs.List 
 	if !head {
 		return &l.lost
 	}
-	part := &runs.List{Trees: l.lost.Trees}
+	part := &runs.List{Trees: l.lost.Trees, Frozen: l.lost.Frozen}
 	lt.eachFresh(l, from, func(k omap.Key, e runs.Entry) bool {
 		if !k.Less(to) || part.Fresh.Len() == most {
 			return false

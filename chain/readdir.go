@@ -139,6 +139,7 @@ func (p *Pool) ReleaseSnap(id LayerID) {
 		if l.held--; l.held == 0 && p.tree.counted(l) {
 			p.tree.recount(l)
 		}
+		p.tree.mayGo(l)
 		return nil
 	})
 	if err == nil {

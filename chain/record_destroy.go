@@ -40,12 +40,14 @@ func (r *recUnname) apply(p *Pool) error {
 	j := p.jobs.newJob(l.vol, p.names.pathOf(l.vol), l.name, reasonSnapshot, r.who, r.when)
 	p.tree.snaps.remove(l)
 	l.named, l.kept, l.who = false, r.held, r.who // the name stays, for the job
-	p.tree.nameless[l] = struct{}{}
+	p.tree.unheld(l)
 	p.tree.touch(l)
 	if !r.held {
 		p.jobs.destroyed(j, l)
 	}
+	up := l.parent
 	p.tree.reap(l, j, true)
+	p.tree.lossBelow(up)
 	p.jobs.endJob(j)
 	return nil
 }
@@ -78,7 +80,9 @@ func (r *recReap) apply(p *Pool) error {
 	}
 	l.kept = false
 	p.tree.touch(l)
+	up := l.parent
 	p.tree.reap(l, j, true)
+	p.tree.lossBelow(up)
 	p.jobs.endJob(j)
 	return nil
 }
@@ -157,10 +161,13 @@ func (r *recDestroy) apply(p *Pool) error {
 		p.tree.snaps.remove(l)
 		l.head, l.named, l.who = false, false, r.who
 		l.kept = l.kept || slices.Contains(r.held, l.id)
-		p.tree.nameless[l] = struct{}{}
+		p.tree.unheld(l)
 		p.tree.touch(l)
 	}
 	delete(p.tree.heads, r.vol)
+	if len(all) > 0 {
+		p.tree.lossBelow(all[0].parent)
+	}
 	for i := len(all) - 1; i >= 0; i-- {
 		if p.tree.layers[all[i].id] == nil || all[i].dead {
 			continue

@@ -56,6 +56,7 @@ func (r *recSeal) apply(p *Pool) error {
 	}
 	j.epoch, j.lsn = p.plans.epochs.seal(), p.commits.lsn
 	p.jobs.touchJob(j)
+	p.jobs.turns.want(j)
 	p.jobs.endJob(j)
 	return nil
 }

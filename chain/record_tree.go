@@ -91,7 +91,7 @@ func (r *recFreeze) apply(p *Pool) error {
 			p.tree.snaps.add(old, r.homes[v])
 		}
 		if old.nameless() {
-			p.tree.nameless[old] = struct{}{}
+			p.tree.unheld(old)
 		}
 		p.tree.touch(old)
 	}
@@ -130,7 +130,9 @@ func (r *recRollback) apply(p *Pool) error {
 	p.tree.newLayer(snap, r.vol, snap.size, r.when)
 	old.head = false
 	j := p.jobs.newJob(r.vol, p.names.pathOf(r.vol), snap.name, reasonRollback, r.who, r.when)
+	up := old.parent
 	p.tree.reap(old, j, false)
+	p.tree.lossBelow(up)
 	p.jobs.endJob(j)
 	return nil
 }

@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"errors"
+	"runtime"
 
 	"slatefs/alloc"
 	"slatefs/chain/meta"
@@ -41,7 +42,8 @@ func (wk *works) walkStep(w *walk) error {
 	if gone {
 		return nil
 	}
-	rec, passed := recWalk{walk: w.id}, []meta.Ptr(nil)
+	var found []walked
+	var passed []meta.Ptr
 	next, done, err := wk.blocks.maps.Step(w.source.Base(), w.pages, wk.walkRuns(),
 		func(ptr meta.Ptr) bool { return !w.burial || ptr.Birth > w.layer.died },
 		func(q meta.Piece) {
@@ -49,33 +51,22 @@ func (wk *works) walkStep(w *walk) error {
 				if skip >= q.Len {
 					return
 				}
-				q.Dev, q.Len = q.Dev+alloc.BlockID(skip), q.Len-skip
+				q.Start, q.Dev, q.Len = q.Start+skip, q.Dev+alloc.BlockID(skip), q.Len-skip
 			}
 			if !w.burial || q.Birth > w.layer.died {
-				rec.runs = append(rec.runs, runs.Run{Dev: q.Dev, Len: q.Len, Birth: q.Birth})
+				found = append(found, walked{runs.Run{Dev: q.Dev, Len: q.Len, Birth: q.Birth}, q.Start + q.Len})
 			}
 		},
 		func(ptr meta.Ptr) { passed = append(passed, ptr) })
+	wk.mu.Lock()
+	defer wk.mu.Unlock()
 	if err != nil {
-		wk.mu.Lock()
-		defer wk.mu.Unlock()
 		wk.tree.noteWalk(w, wrapCorrupt(err))
 		return nil
 	}
-	rec.next, rec.done = max(next, w.next), done
-	wk.mu.Lock()
-	defer wk.mu.Unlock()
 	wk.commits.draw(r)
 	defer wk.commits.drawn()
-	if err := wk.writable(); err != nil {
-		return err
-	}
-	wk.tree.noteWalk(w, nil)
-	for _, ptr := range passed {
-		wk.tree.pageGone(w.layer, ptr)
-	}
-	w.pages = next
-	return wk.commits.do(&rec)
+	return wk.walkOn(w, found, passed, next, done)
 }
 
 // sweepStep takes one step of the sweep of some nameless layer, and tells whether there was anything to do. Unless
@@ -109,12 +100,58 @@ func (wk *works) sweepStep(force bool) (bool, error) {
 	if l == nil {
 		return false, nil
 	}
-	sum := l.lostBelow() // what heads lose from now on may be in the runs, and is looked at again
-	var runs []runs.Run
+	if l.sweepNext == (omap.Key{}) {
+		l.sweeping = l.losses // what heads lose from now on may be in the runs, and is looked at again
+	}
+	var rs []runs.Run
 	var next omap.Key
-	wk.commits.unlocked(func() { runs, next, err = (&deadReader{p: wk.tree}).deadBelow(l, l.sweepNext) })
+	wk.commits.unlocked(func() { rs, next, err = (&deadReader{p: wk.tree}).deadBelow(l, l.sweepNext) })
 	if err := wk.writable(); err != nil {
 		return false, err
 	}
-	return true, wk.tree.sweep(l, sum, runs, next, err)
+	return true, wk.tree.sweep(l, rs, next, err)
+}
+
+// walkOn takes what a walk has found to its job in records of some runs, and the pages that it has passed to the store. The
+// locks are held; the plan lock is given up between the records.
+func (wk *works) walkOn(w *walk, found []walked, passed []meta.Ptr, next int64, done bool) error {
+	if err := wk.writable(); err != nil {
+		return err
+	}
+	wk.tree.noteWalk(w, nil)
+	for len(found) > runsAtOnce {
+		rec := recWalk{walk: w.id, next: found[runsAtOnce-1].next}
+		for _, f := range found[:runsAtOnce] {
+			rec.runs = append(rec.runs, f.run)
+		}
+		if err := wk.commits.do(&rec); err != nil {
+			return err
+		}
+		found = found[runsAtOnce:]
+		wk.commits.unlocked(runtime.Gosched)
+		if err := wk.writable(); err != nil {
+			return err
+		}
+	}
+	for i, ptr := range passed {
+		if i%runsAtOnce == runsAtOnce-1 {
+			wk.commits.unlocked(runtime.Gosched)
+		}
+		wk.tree.pageGone(w.layer, ptr)
+	}
+	if err := wk.writable(); err != nil {
+		return err
+	}
+	w.pages = next
+	rec := recWalk{walk: w.id, next: max(next, w.next), done: done}
+	for _, f := range found {
+		rec.runs = append(rec.runs, f.run)
+	}
+	return wk.commits.do(&rec)
+}
+
+// walked is a run that a walk has found, and the logical block where it goes on.
+type walked struct {
+	run  runs.Run
+	next int64
 }

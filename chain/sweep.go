@@ -16,12 +16,12 @@ import (
 // into its last child, never by a walk.
 
 // sweep ends one step: err is why the lists could not be read. That is this layer's alone, and no error: it is tried again.
-func (lt *layerTree) sweep(l *layer, sum uint64, runs []runs.Run, next omap.Key, err error) error {
+func (lt *layerTree) sweep(l *layer, runs []runs.Run, next omap.Key, err error) error {
 	if err == nil && len(runs) > 0 {
 		err = lt.commits.do(&recSweep{layer: l.id, when: lt.opt.Now(), runs: runs})
 	}
 	err = wrapCorrupt(err)
-	lt.health.noteTry(&l.sweep, fmt.Sprintf("the sweep of layer %v, which only clones hold", l.id), err)
+	lt.noteSweep(l, fmt.Sprintf("the sweep of layer %v, which only clones hold", l.id), err)
 	if err != nil {
 		if passing(err) {
 			return nil
@@ -30,39 +30,13 @@ func (lt *layerTree) sweep(l *layer, sum uint64, runs []runs.Run, next omap.Key,
 	}
 	l.sweepNext = next
 	if next == lastKey {
-		l.sweepNext, l.sweepGen, l.sweepSum = omap.Key{}, lt.supers.super.Generation, sum
+		l.sweepNext, l.sweepGen = omap.Key{}, lt.supers.super.Generation
+		lt.goers.sweep.Delete(l.sweepAt)
+	}
+	if l.sweepNext != (omap.Key{}) || l.losses != l.sweeping {
+		lt.maySweep(l)
 	}
 	return nil
-}
-
-// sweepable is a nameless layer below which a list has grown since it was swept, and whose time to be tried has come.
-func (lt *layerTree) sweepable(force bool) *layer {
-	var first *layer
-	for l := range lt.nameless {
-		lt.mu.step(1 + len(l.children))
-		if !lt.health.mayTry(&l.sweep) {
-			continue
-		}
-		due := l.sweepNext != omap.Key{} || l.sweepSum != l.lostBelow() && (force || l.sweepGen != lt.supers.super.Generation)
-		if due && l.nameless() && len(l.children) > 1 && (first == nil || l.id < first.id) {
-			first = l
-		}
-	}
-	return first
-}
-
-// lostBelow changes when a list below l does, when other layers hang there, or when l's range grows: a merge can make
-// blocks dead without an edit.
-func (l *layer) lostBelow() (n uint64) {
-	n = uint64(l.floor()) * 0x94d049bb133111eb
-	for _, c := range l.children {
-		h := uint64(c.id)*0x9e3779b97f4a7c15 ^ (c.lost.Edits+1)*0xbf58476d1ce4e5b9
-		n += h ^ h>>29
-		if c.nameless() {
-			n += c.lostBelow()
-		}
-	}
-	return n
 }
 
 // nameless: nothing holds the layer but its children. It must not depend on what only this process knows.

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"slatefs/chain/catalog"
 	"slatefs/chain/ledger"
+	"slatefs/chain/omap"
 )
 
 // DestroyedInfo describes what was destroyed and is kept.
@@ -26,28 +28,30 @@ type DestroyedInfo struct {
 func (p *Pool) Destroyed() (out []DestroyedInfo) {
 	p.structure.Lock()
 	defer p.structure.Unlock()
-	p.mu.Lock()
-	ids := p.doomed.doomedInOrder()
-	p.mu.Unlock()
-	i := 0
-	p.tree.inPieces(func() bool {
-		if i == len(ids) {
-			return false
-		}
-		if d := p.doomed.rows[ids[i]]; d != nil {
-			o := DestroyedInfo{ID: ids[i], Volume: d.path, Size: d.size, When: d.when, Until: d.until, Who: d.who}
-			if d.layer != 0 {
-				o.Snapshot = d.name
+	for _, m := range []*omap.Map[uint64]{&p.doomed.ends.byEnd, &p.doomed.ends.sick} {
+		var from omap.Key
+		p.tree.inPieces(func() bool {
+			k, id, ok := m.Ceil(from)
+			if ok {
+				out = append(out, p.doomed.rows[id].info(id))
 			}
-			out = append(out, o)
-		}
-		i++
-		return true
-	})
+			from = k.Next()
+			return ok
+		})
+	}
+	slices.SortFunc(out, func(a, b DestroyedInfo) int { return cmp.Or(a.Until.Compare(b.Until), cmp.Compare(a.ID, b.ID)) })
 	for i := range out {
 		out[i].Frees = p.removal.endFrees(out[i].ID) * BlockSize
 	}
 	return out
+}
+
+func (d *doomed) info(id uint64) DestroyedInfo {
+	o := DestroyedInfo{ID: id, Volume: d.path, Size: d.size, When: d.when, Until: d.until, Who: d.who}
+	if d.layer != 0 {
+		o.Snapshot = d.name
+	}
+	return o
 }
 
 // endFrees is what the end of one thing alone would free at least, in blocks. The structure lock is held.
@@ -214,9 +218,15 @@ func (rm *remover) noteDoomedTry(d *doomed, err error) error {
 	defer rm.tree.settleFalls()
 	rm.mu.Lock()
 	defer rm.mu.Unlock()
-	was := d.try.failing()
+	id, was := rm.idOf(d), d.try.failing()
+	if id == 0 { // it has ended
+		rm.health.noteTry(&d.try, "the end of "+d.what()+", which was destroyed", err)
+		return err
+	}
+	rm.doomed.ends.drop(id, d)
 	rm.health.noteTry(&d.try, "the end of "+d.what()+", which was destroyed", err)
-	if id := rm.idOf(d); id != 0 && was != d.try.failing() {
+	rm.doomed.ends.put(id, d)
+	if was != d.try.failing() {
 		rm.tree.uncountThing(d)
 		rm.tree.recountThing(id)
 	}
@@ -270,7 +280,7 @@ func (rm *remover) sacrificeAfter(before int64) (bool, error) {
 	rm.doomed.sacrificing.Lock() // one after the other: who waits may have enough then
 	defer rm.doomed.sacrificing.Unlock()
 	rm.mu.Lock()
-	id, _ := rm.doomed.firstDoomed((*doomed).begin)
+	id := rm.doomed.firstDoomed(&rm.doomed.ends.byBegin)
 	d, others := rm.doomed.rows[id], rm.doomed.sacrificed != before
 	rm.mu.Unlock()
 	if d == nil || others {

@@ -3,9 +3,11 @@ package chain
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"slatefs/chain/catalog"
 	"slatefs/chain/fault"
+	"slatefs/chain/omap"
 	"slatefs/chain/overlay"
 )
 
@@ -23,12 +25,32 @@ type walk struct {
 	try    backoff // failing: a page of the source cannot be read
 }
 
+// walkTurns tells which walk goes on. Each walk is in one of them. The plan lock guards it.
+type walkTurns struct {
+	waiting omap.Map[*walk] // by number: for a checkpoint to settle the source, or that it has was not noticed yet
+	ready   omap.Map[*walk]
+	sick    omap.Map[*walk] // by the time of the next try
+}
+
+func (w *walk) key() omap.Key { return omap.Key{Lo: w.id} }
+
+// addWalk puts a walk into the queue, and to its layer.
+func (lt *layerTree) addWalk(w *walk) {
+	lt.walks[w.id] = w
+	w.layer.walks = append(w.layer.walks, w)
+	if w.source.Settled() {
+		lt.walkTurns.ready.Set(w.key(), w)
+	} else {
+		lt.walkTurns.waiting.Set(w.key(), w)
+	}
+}
+
 func (lt *layerTree) newWalk(l *layer, source *overlay.Storey, j *job, burial bool) *walk {
 	lt.commits.nextJob++
 	w := &walk{id: lt.commits.nextJob, layer: l, job: j, source: source, burial: burial}
-	lt.touchWalk(w)
 	j.walks++
-	lt.walks[w.id] = w
+	lt.addWalk(w)
+	lt.touchWalk(w)
 	lt.poke()
 	return w
 }
@@ -42,49 +64,65 @@ func (lt *layerTree) touchWalk(w *walk) {
 }
 
 func (lt *layerTree) endWalk(w *walk) {
-	delete(lt.walks, w.id)
 	lt.noteWalk(w, nil)
+	delete(lt.walks, w.id)
+	for _, m := range []*omap.Map[*walk]{&lt.walkTurns.waiting, &lt.walkTurns.ready} {
+		m.Delete(w.key())
+	}
 	w.job.walks--
 	lt.jobs.touchJob(w.job)
 	lt.names.gone = append(lt.names.gone, catalog.Key(catalog.Walk, w.id))
-	if l := w.layer; l.dead && !lt.walked(l) {
+	l := w.layer
+	l.walks = slices.DeleteFunc(l.walks, func(o *walk) bool { return o == w })
+	if l.dead && len(l.walks) == 0 {
 		lt.freeing -= l.own // what is left was counted and not found: check says so
 		lt.forgetLayer(l)
 	}
 	lt.jobs.endJob(w.job)
 }
 
-// walked tells whether another walk still sorts blocks of l.
-func (lt *layerTree) walked(l *layer) bool {
-	for _, w := range lt.walks {
+// wakeWalks brings walks to the ready ones whose source was settled, or whose time has come: some of them, as many as one
+// hold of the plan lock may. The first that wait are settled first.
+func (lt *layerTree) wakeWalks() {
+	q := &lt.walkTurns
+	for range pieceLen / 4 {
 		lt.mu.step(1)
-		if w.layer == l {
-			return true
+		if k, w, ok := q.waiting.Ceil(omap.Key{}); ok && w.source.Settled() {
+			q.waiting.Delete(k)
+			q.ready.Set(k, w)
+			continue
 		}
+		k, w, ok := q.sick.Ceil(omap.Key{})
+		if !ok || !lt.health.mayTry(&w.try) {
+			return
+		}
+		q.sick.Delete(k)
+		q.ready.Set(w.key(), w)
 	}
-	return false
 }
 
 // walkWaits: a walk can only start when a checkpoint has settled its source. The plan lock is held.
 func (lt *layerTree) walkWaits() bool {
-	for _, w := range lt.walks {
-		lt.mu.step(1)
-		if !w.source.Settled() {
-			return true
-		}
-	}
-	return false
+	lt.wakeWalks()
+	_, w, ok := lt.walkTurns.waiting.Ceil(omap.Key{})
+	return ok && !w.source.Settled()
 }
 
 // walkReady is the oldest walk that can go on, or nil. Of those that failed it is one whose time has come; for who waits
 // for space, also one that has not failed often. The plan lock is held.
 func (lt *layerTree) walkReady(waits bool) (first *walk) {
-	for _, w := range lt.walks {
-		lt.mu.step(1)
-		if w.source.Settled() && (first == nil || w.id < first.id) && (lt.health.mayTry(&w.try) || waits && w.try.tries < triesForWaiter) {
+	lt.wakeWalks()
+	_, first, _ = lt.walkTurns.ready.Ceil(omap.Key{})
+	if first != nil || !waits {
+		return first
+	}
+	n := 0
+	lt.walkTurns.sick.Ascend(omap.Key{}, func(_ omap.Key, w *walk) bool {
+		if n++; w.try.tries < triesForWaiter {
 			first = w
 		}
-	}
+		return first == nil && n < pieceLen/4
+	})
 	return first
 }
 
@@ -93,16 +131,29 @@ const triesForWaiter = 3
 
 // noteWalk notes how a step of a walk ended. The plan lock is held.
 func (lt *layerTree) noteWalk(w *walk, err error) {
+	q := &lt.walkTurns
+	if w.try.failing() {
+		q.sick.Delete(dueKey(w.try.at, w.id))
+	}
 	lt.health.noteTry(&w.try, fmt.Sprintf("walk %d, which finds what %s freed", w.id, cmp.Or(w.job.volume, "nobody")), err)
 	if w.try.failing() {
 		lt.failing[w] = struct{}{}
-	} else {
-		delete(lt.failing, w)
+		q.ready.Delete(w.key())
+		q.sick.Set(dueKey(w.try.at, w.id), w)
+		return
+	}
+	delete(lt.failing, w)
+	if w.source.Settled() {
+		q.waiting.Delete(w.key())
+		q.ready.Set(w.key(), w)
 	}
 }
 
 // failingWalk is a walk that cannot bring a job its blocks now, or nil.
 func (lt *layerTree) failingWalk(j *job) *walk {
+	if j.walks == 0 {
+		return nil
+	}
 	for w := range lt.failing {
 		lt.mu.step(1)
 		if w.job == j {

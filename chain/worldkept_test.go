@@ -163,7 +163,7 @@ func (w *world) undestroy() error {
 
 // purge ends all that is kept.
 func (w *world) purge() error {
-	for _, id := range w.p.doomed.doomedInOrder() {
+	for _, id := range w.p.doomed.ends.inOrder() {
 		if err := w.p.removal.expire(id); err != nil {
 			return err
 		}

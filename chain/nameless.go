@@ -1,0 +1,119 @@
+package chain
+
+import "slatefs/chain/omap"
+
+// goerTurns tells which of the layers that nobody holds goes next, or is swept next, without a look at all of them. Its
+// entries are candidates: who takes one looks whether it is one still. The plan lock guards it.
+type goerTurns struct {
+	reap      omap.Map[*layer] // by number: may be taken away, as far as was seen
+	reapSick  omap.Map[*layer] // by the time of the next try
+	sweep     omap.Map[*layer] // by the checkpoint after which it was swept last, and number: below it something was lost
+	sweepSick omap.Map[*layer]
+}
+
+func (l *layer) key() omap.Key { return omap.Key{Lo: uint64(l.id)} }
+
+// unheld: nobody holds the layer any more but its children, or a destroy that keeps it. What that means for those above is
+// lossBelow's.
+func (lt *layerTree) unheld(l *layer) {
+	lt.nameless[l] = struct{}{}
+	lt.mayGo(l)
+	l.losses++
+	lt.maySweep(l)
+}
+
+// mayGo: what kept a layer that nobody holds may have gone.
+func (lt *layerTree) mayGo(l *layer) {
+	if _, ok := lt.nameless[l]; ok {
+		lt.goers.reap.Set(l.key(), l)
+	}
+}
+
+// lossBelow: something is lost below a layer, or it has fewer children, or a longer range. So more may be dead in it, and in
+// those above that nobody holds either.
+func (lt *layerTree) lossBelow(l *layer) {
+	for ; l != nil && l.nameless(); l = l.parent {
+		lt.mu.step(1)
+		l.losses++
+		lt.maySweep(l)
+	}
+}
+
+// maySweep puts a layer into the queue of sweeps.
+func (lt *layerTree) maySweep(l *layer) {
+	lt.goers.sweep.Delete(l.sweepAt)
+	l.sweepAt = omap.Key{Hi: l.sweepGen, Lo: uint64(l.id)}
+	if l.sweepNext != (omap.Key{}) { // in the middle
+		l.sweepAt.Hi = 0
+	}
+	lt.goers.sweep.Set(l.sweepAt, l)
+}
+
+// noteReap notes how the try ended to take a layer away.
+func (lt *layerTree) noteReap(l *layer, what string, err error) {
+	q := &lt.goers
+	q.reapSick.Delete(dueKey(l.going.at, uint64(l.id)))
+	lt.health.noteTry(&l.going, what, err)
+	if l.going.failing() {
+		q.reap.Delete(l.key())
+		q.reapSick.Set(dueKey(l.going.at, uint64(l.id)), l)
+	}
+}
+
+// noteSweep notes how a step of a sweep ended.
+func (lt *layerTree) noteSweep(l *layer, what string, err error) {
+	q := &lt.goers
+	q.sweepSick.Delete(dueKey(l.sweep.at, uint64(l.id)))
+	lt.health.noteTry(&l.sweep, what, err)
+	if l.sweep.failing() {
+		q.sweep.Delete(l.sweepAt)
+		q.sweepSick.Set(dueKey(l.sweep.at, uint64(l.id)), l)
+	}
+}
+
+// reapable is a layer that nobody holds any more, the oldest one, and whose time to be tried has come, or nil; more: not all
+// were looked at. The plan lock is held.
+func (lt *layerTree) reapable() (first *layer, more bool) {
+	q := &lt.goers
+	if k, l, ok := q.reapSick.Ceil(omap.Key{}); ok && (lt.layers[l.id] != l || lt.health.mayTry(&l.going)) {
+		q.reapSick.Delete(k)
+		lt.mayGo(l)
+	}
+	for range pieceLen / 4 {
+		lt.mu.step(1)
+		k, l, ok := q.reap.Ceil(omap.Key{})
+		if !ok {
+			return nil, false
+		}
+		_, there := lt.nameless[l]
+		if there && lt.health.mayTry(&l.going) && l.held == 0 && !lt.doomed.doomedLayer(l) && (l.kept || len(l.children) < 2) {
+			return l, false
+		}
+		q.reap.Delete(k) // mayGo says when it may
+	}
+	return nil, true
+}
+
+// sweepable is a nameless layer below which a list has grown since it was swept, and whose time to be tried has come, or nil.
+// Unless forced it is one that was not swept since the last checkpoint. The plan lock is held.
+func (lt *layerTree) sweepable(force bool) *layer {
+	q := &lt.goers
+	if k, l, ok := q.sweepSick.Ceil(omap.Key{}); ok && (lt.layers[l.id] != l || lt.health.mayTry(&l.sweep)) {
+		q.sweepSick.Delete(k)
+		if l.nameless() {
+			lt.maySweep(l)
+		}
+	}
+	for range pieceLen / 4 {
+		lt.mu.step(1)
+		k, l, ok := q.sweep.Ceil(omap.Key{})
+		if !ok || !force && k.Hi == lt.supers.super.Generation {
+			return nil
+		}
+		if l.nameless() && lt.layers[l.id] == l && len(l.children) > 1 && lt.health.mayTry(&l.sweep) {
+			return l
+		}
+		q.sweep.Delete(k)
+	}
+	return nil
+}
