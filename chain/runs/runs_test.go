@@ -317,3 +317,16 @@ func FuzzEntry(f *testing.F) {
 		}
 	})
 }
+
+// An entry that a checkpoint is merging into the trees reaches over a key as any other does.
+func TestBeforeFrozen(t *testing.T) {
+	var l List
+	l.Add(3, 100, Entry{Len: 50})
+	l.Freeze()
+	l.Add(3, 10, Entry{Len: 5})
+	for _, c := range []struct{ at, want uint64 }{{120, 100}, {100, 10}, {400, 100}} {
+		if k, ok, err := l.Before(nil, omap.Key{Hi: 3, Lo: c.at}); err != nil || !ok || k.Lo != c.want {
+			t.Errorf("before %d: %v, %v, %v, want %d", c.at, k, ok, err, c.want)
+		}
+	}
+}

@@ -108,8 +108,12 @@ func (l *List) Before(f *meta.Family, k omap.Key) (best omap.Key, ok bool, err e
 		}
 		see(omap.Key(o), found)
 	}
-	o, _, found := l.Fresh.Floor(prev)
-	see(o, found)
+	for _, m := range []*omap.Map[Entry]{&l.Fresh, l.Frozen} {
+		if m != nil {
+			o, _, found := m.Floor(prev)
+			see(o, found)
+		}
+	}
 	return best, ok, nil
 }
 
