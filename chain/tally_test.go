@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+
+	"slatefs/chain/blockdev/devtest"
 )
 
 // writeScattered writes every so many blocks one block of a volume.
@@ -16,10 +18,17 @@ func writeScattered(t *testing.T, v *Volume, n, every int64) {
 
 // A count looks at so many entries of the map at once, and no more.
 func TestTallyInPieces(t *testing.T) {
-	p := openPool(t, newDisk(t, 16<<20))
+	d := devtest.New(64<<20, 512)
+	ok(t, Create(d, Format{Name: "large", Zeroed: true, RingBytes: 8 << 20, Now: newClock().now}))
+	p, err := Open(d, Options{Now: newClock().now, CacheBytes: 64 << 20}) // no checkpoint comes between
+	ok(t, err)
+	t.Cleanup(func() { ok(t, p.Close()) })
 	v := mustVolume(t, p, "v", 1<<40)
 	const n = 5 * pieceLen
 	writeScattered(t, v, n, 2)
+	if got := v.head().top.Len(); got != n {
+		t.Fatalf("%d entries, want %d", got, n)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ta := &tally{hi: 1 << 28}
