@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"slatefs/alloc"
+	"slatefs/chain/fault"
 	"slatefs/chain/meta"
 )
 
@@ -24,8 +25,8 @@ type blockSpace struct {
 	groupPtrs  []meta.Ptr // pages of the groups; the builder's
 	groupsCut  []cutGroup // groups that went since the last checkpoint
 	alloc      *alloc.Pool
-	needN      int64            // pages that the next checkpoint may need for maps
-	shunned    map[int]*backoff // groups whose pages cannot be read
+	needN      int64                  // pages that the next checkpoint may need for maps
+	shunned    map[int]*fault.Backoff // groups whose pages cannot be read
 	onHost     hostState
 	asideGone  chan struct{} // closed when something set aside is put back; nil while nobody waits
 	claimMu    workLock      // one claim at a time
@@ -44,7 +45,7 @@ func (bs *blockSpace) storeNeed() int64 { return int64(bs.format.ExtentBlocks/2)
 func (bs *blockSpace) shun(g int, err error) {
 	b := bs.shunned[g]
 	if b == nil {
-		b = &backoff{}
+		b = &fault.Backoff{}
 		bs.shunned[g] = b
 	}
 	bs.health.noteTry(b, fmt.Sprintf("reading group %d of the blocks", g), wrapCorrupt(err))

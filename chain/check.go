@@ -348,7 +348,7 @@ func (c *checker) jobs() {
 func (c *checker) sums() {
 	var none, sick int64
 	for _, j := range c.p.jobs.all {
-		if j.sick.failing() {
+		if j.sick.Failing() {
 			sick += j.dirtyBlocks()
 		}
 		if j.none {

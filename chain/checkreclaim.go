@@ -150,7 +150,7 @@ func (c *reclaimer) left() {
 	for _, id := range slices.Sorted(maps.Keys(p.jobs.all)) {
 		j := p.jobs.all[id]
 		if n := j.dirtyBlocks() + j.badN; n > 0 {
-			c.r.bad("erase job %d (%s): %d blocks of it cannot be erased%s", id, cmp.Or(j.volume, j.reason), n, because(j.sick.err))
+			c.r.bad("erase job %d (%s): %d blocks of it cannot be erased%s", id, cmp.Or(j.volume, j.reason), n, because(j.sick.Err))
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.tree.walks)) {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"slatefs/chain/codec"
+	"slatefs/chain/fault"
 	"slatefs/chain/omap"
 )
 
@@ -33,7 +34,7 @@ type doomed struct {
 	when  time.Time
 	until time.Time
 	who   string
-	try   backoff           // to end it
+	try   fault.Backoff     // to end it
 	falls map[*falling]bool // of a volume: those that its layers are in
 }
 
@@ -96,7 +97,7 @@ func (di *doomedIndex) overdue() (id uint64) {
 	n := 0
 	di.ends.sick.Ascend(omap.Key{}, func(_ omap.Key, o uint64) bool {
 		d := di.rows[o]
-		if n++; !d.try.due(now) || n > pieceLen/4 {
+		if n++; !d.try.Due(now) || n > pieceLen/4 {
 			return false
 		}
 		if !now.Before(d.until) {
@@ -157,8 +158,8 @@ func (q *doomedEnds) inOrder() (ids []uint64) {
 }
 
 func (q *doomedEnds) put(id uint64, d *doomed) {
-	if d.try.failing() {
-		q.sick.Set(dueKey(d.try.at, id), id)
+	if d.try.Failing() {
+		q.sick.Set(dueKey(d.try.At, id), id)
 		return
 	}
 	q.byEnd.Set(timeKey(d.until, id), id)
@@ -166,7 +167,7 @@ func (q *doomedEnds) put(id uint64, d *doomed) {
 }
 
 func (q *doomedEnds) drop(id uint64, d *doomed) {
-	q.sick.Delete(dueKey(d.try.at, id))
+	q.sick.Delete(dueKey(d.try.At, id))
 	q.byEnd.Delete(timeKey(d.until, id))
 	q.byBegin.Delete(timeKey(d.when, id))
 }

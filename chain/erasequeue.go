@@ -74,7 +74,7 @@ func (jq *jobQueue) nextRuns(r *room, blocks int64) (h blockdev.Handout, sealed,
 			return h, sealed, due, nil
 		}
 		at = k.Next()
-		if !j.sick.due(now) {
+		if !j.sick.Due(now) {
 			jq.park(j, now)
 			continue
 		}

@@ -24,7 +24,7 @@ func (lt *layerTree) counted(l *layer) bool {
 		return false
 	}
 	for _, id := range []uint64{lt.doomed.layers[l.id], lt.doomed.vols[l.vol]} {
-		if d := lt.doomed.rows[id]; d != nil && !d.try.failing() {
+		if d := lt.doomed.rows[id]; d != nil && !d.try.Failing() {
 			return true
 		}
 	}

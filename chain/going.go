@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"slatefs/chain/catalog"
+	"slatefs/chain/fault"
 	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
 )
@@ -97,7 +98,7 @@ func (rm *remover) remove(r Req, ino Ino, n *inode, at spot, now time.Time) erro
 		v.gone = true
 		delete(rm.plans.vols, ino)
 	}
-	rm.names.going[ino] = &backoff{}
+	rm.names.going[ino] = &fault.Backoff{}
 	rm.poke()
 	return nil
 }

@@ -8,23 +8,26 @@ import (
 	"slatefs/chain/fault"
 )
 
+// lastRetry is the longest that anything which failed waits for its next try. While it does, what it would free is not available.
+const lastRetry = 512 * time.Second
+
 // health knows what is failing and is tried again with a back-off, and what damaged pages touch. It is for those who look: nobody
 // decides by it. The plan lock guards it.
 type health struct {
 	*core
 
-	checkpoints backoff
-	troubles    map[*backoff]string // what is failing
-	damages     map[string]bool     // what damaged pages touch, as far as it was met
+	checkpoints fault.Backoff
+	troubles    map[*fault.Backoff]string // what is failing
+	damages     map[string]bool           // what damaged pages touch, as far as it was met
 }
 
 // noteTry notes how a try of something ended that is tried again: it is failing, or well again. An error of the pool is
 // nobody's in particular, and one of a pool that is closed, or of who gave up waiting, says nothing. The plan lock is held.
-func (he *health) noteTry(b *backoff, what string, err error) {
+func (he *health) noteTry(b *fault.Backoff, what string, err error) {
 	switch {
 	case err == nil:
 		delete(he.troubles, b)
-		if b.succeed() {
+		if b.Succeed() {
 			he.log.Info("works again", "pool", he.name, "what", what)
 			he.poke()
 		}
@@ -32,12 +35,12 @@ func (he *health) noteTry(b *backoff, what string, err error) {
 	case he.failed != nil, fault.Of(err) == fault.Pool, errors.Is(err, ErrClosed), errors.Is(err, ErrHostSpace), errors.Is(err, context.Canceled):
 		return
 	}
-	wait := b.fail(he.opt.Now(), err)
+	wait := b.Fail(he.opt.Now(), err, lastRetry)
 	he.troubles[b] = what
 	if errors.Is(err, ErrNoSpace) {
 		return // Usage says so
 	}
-	he.log.Error("could not be done, and is tried again", "pool", he.name, "what", what, "kind", fault.Of(err).String(), "tries", b.tries,
+	he.log.Error("could not be done, and is tried again", "pool", he.name, "what", what, "kind", fault.Of(err).String(), "tries", b.Tries,
 		"wait", wait, "error", err)
 }
 
@@ -48,15 +51,15 @@ func passing(err error) bool {
 }
 
 // mayTry: its time has come. The clock is looked at only for what is failing.
-func (he *health) mayTry(b *backoff) bool { return !b.failing() || b.due(he.opt.Now()) }
+func (he *health) mayTry(b *fault.Backoff) bool { return !b.Failing() || b.Due(he.opt.Now()) }
 
 // forgetTry: what was tried is no more. Nil: it is no more already.
-func (he *health) forgetTry(b *backoff) {
+func (he *health) forgetTry(b *fault.Backoff) {
 	if b == nil {
 		return
 	}
 	delete(he.troubles, b)
-	*b = backoff{}
+	*b = fault.Backoff{}
 }
 
 // Trouble is something that could not be done in the background and is tried again.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"slatefs/alloc"
+	"slatefs/chain/fault"
 	"slatefs/chain/super"
 )
 
@@ -40,10 +41,10 @@ type sparseFile interface {
 
 // hostState is what is known of the host of a pool file. The plan lock guards it.
 type hostState struct {
-	sparse bool      // the file has holes
-	refuse backoff   // failing: the host had no space the last time. When the background asks again
-	since  time.Time // when that began
-	run    alloc.Run // what it was asked for
+	sparse bool          // the file has holes
+	refuse fault.Backoff // failing: the host had no space the last time. When the background asks again
+	since  time.Time     // when that began
+	run    alloc.Run     // what it was asked for
 }
 
 // sparseFile is the device, if it has holes now. No lock is held.
@@ -63,7 +64,7 @@ func (bs *blockSpace) sparseFile() sparseFile {
 func (p *Pool) HostShort() (since time.Time, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.blocks.onHost.since, p.blocks.onHost.refuse.err
+	return p.blocks.onHost.since, p.blocks.onHost.refuse.Err
 }
 
 // prepareOwn gives the pool's own blocks to a file with holes: one that was made by another program's copy, or before this
@@ -91,8 +92,8 @@ const hostRetry = 30 * time.Second
 // hostRefuses notes that the host had no space for a run. The plan lock is held.
 func (bs *blockSpace) hostRefuses(err error, r alloc.Run) {
 	h := &bs.onHost
-	if h.run = r; h.refuse.failing() {
-		h.refuse.err = bs.hostError(err)
+	if h.run = r; h.refuse.Failing() {
+		h.refuse.Err = bs.hostError(err)
 		return
 	}
 	h.since = bs.opt.Now()
@@ -103,14 +104,13 @@ func (bs *blockSpace) hostRefuses(err error, r alloc.Run) {
 // askHostLater notes a try in vain, and sets when the background asks again. The plan lock is held.
 func (bs *blockSpace) askHostLater(err error) {
 	h, now := &bs.onHost.refuse, bs.opt.Now()
-	wait := min(h.fail(now, bs.hostError(err)), hostRetry)
-	h.at = now.Add(wait)
+	wait := h.Fail(now, bs.hostError(err), hostRetry)
 	time.AfterFunc(wait, bs.poke)
 }
 
 // hostGives notes that the host had space for what was asked. The plan lock is held.
 func (bs *blockSpace) hostGives() {
-	if bs.onHost.refuse.succeed() {
+	if bs.onHost.refuse.Succeed() {
 		bs.log.Info("the host has space for the pool file again", "pool", bs.name, "had_none_since", bs.onHost.since)
 		bs.poke()
 	}
@@ -125,7 +125,7 @@ func (bs *blockSpace) askHost() {
 	}
 	bs.mu.Lock()
 	r := bs.onHost.run
-	if !bs.onHost.refuse.failing() || bs.alloc.SetAside(r) != nil { // another was there, and had more luck
+	if !bs.onHost.refuse.Failing() || bs.alloc.SetAside(r) != nil { // another was there, and had more luck
 		bs.hostGives()
 		bs.mu.Unlock()
 		return

@@ -105,7 +105,7 @@ func TestHostWithoutSpace(t *testing.T) {
 	write(t, v, fill('z', 4<<20), wrote)
 	if _, err := p.HostShort(); err != nil {
 		p.mu.Lock()
-		p.blocks.onHost.refuse.at = time.Time{}
+		p.blocks.onHost.refuse.At = time.Time{}
 		p.mu.Unlock()
 		p.poke()
 		p.blocks.askHost()
@@ -145,7 +145,7 @@ func TestHostIsAskedAgain(t *testing.T) {
 	for range 8 {
 		now := p.opt.Now()
 		p.blocks.askHost()
-		waits = append(waits, p.blocks.onHost.refuse.at.Sub(now).Round(time.Second))
+		waits = append(waits, p.blocks.onHost.refuse.At.Sub(now).Round(time.Second))
 	}
 	if waits[0] >= waits[1] || waits[7] != hostRetry {
 		t.Errorf("it waits %v", waits)

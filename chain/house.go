@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"slatefs/chain/fault"
 	"slatefs/chain/meta"
 )
 
@@ -31,7 +32,7 @@ type chore struct {
 	name string
 	due  func() bool                               // there is some; the plan lock is held
 	do   func(context.Context) (did bool, e error) // one piece of it; did: there may be more
-	try  backoff
+	try  fault.Backoff
 }
 
 // chores of a pool, in the order in which they are looked at. Walks, sweeps, layers that go and what was destroyed and
@@ -44,7 +45,7 @@ func (hk *keeper) newChores() []*chore {
 			return got == supplyGot, err
 		}},
 		{name: "space of the host", due: hk.askDue, do: func(context.Context) (bool, error) { hk.blocks.askHost(); return false, nil }},
-		{name: "pages for metadata", due: func() bool { return hk.blocks.storeLow() && !hk.blocks.onHost.refuse.failing() }, do: hk.works.grant},
+		{name: "pages for metadata", due: func() bool { return hk.blocks.storeLow() && !hk.blocks.onHost.refuse.Failing() }, do: hk.works.grant},
 		{name: "layers that nobody holds", due: hk.removal.reapDue, do: func(context.Context) (bool, error) {
 			return true, hk.removal.reapWaiting()
 		}},
@@ -95,9 +96,9 @@ func (hk *keeper) untilDue() (d time.Duration, any bool) {
 	now := hk.opt.Now()
 	for b := range hk.health.troubles {
 		hk.mu.step(1)
-		w := b.at.Sub(now)
+		w := b.At.Sub(now)
 		if w <= 0 { // its time has come, and it could not be tried
-			w = firstRetry
+			w = fault.FirstRetry
 		}
 		if !any || w < d {
 			d, any = w, true
@@ -135,17 +136,17 @@ func (hk *keeper) keepHouse(ctx context.Context) bool {
 
 // checkpointDue: half of the ring is used, too much waits in memory, a walk waits for one, or the last one failed.
 func (hk *keeper) checkpointDue() bool {
-	return hk.health.mayTry(&hk.health.checkpoints) && (hk.persist.wantsCheckpoint() || hk.tree.walkWaits() || hk.health.checkpoints.failing())
+	return hk.health.mayTry(&hk.health.checkpoints) && (hk.persist.wantsCheckpoint() || hk.tree.walkWaits() || hk.health.checkpoints.Failing())
 }
 
 // askDue: the host had no space, and is asked again now and then, not for each thing that needs it.
 func (hk *keeper) askDue() bool {
-	return hk.blocks.onHost.refuse.failing() && hk.blocks.onHost.refuse.due(hk.opt.Now())
+	return hk.blocks.onHost.refuse.Failing() && hk.blocks.onHost.refuse.Due(hk.opt.Now())
 }
 
 // claimDue: the window is half empty, and somebody writes.
 func (hk *keeper) claimDue() bool {
-	return !hk.blocks.onHost.refuse.failing() && hk.blocks.alloc.WindowReady() < hk.format.Window/2 && hk.blocks.claimable() > 0 && hk.plans.wrote
+	return !hk.blocks.onHost.refuse.Failing() && hk.blocks.alloc.WindowReady() < hk.format.Window/2 && hk.blocks.claimable() > 0 && hk.plans.wrote
 }
 
 // trimLog exports the oldest records and takes them out of the log, an eighth more than must go.

@@ -77,8 +77,8 @@ type job struct {
 	lent    lending         // what the eraser has of ready
 	retryAt time.Time       // of bad
 	retries int
-	sick    backoff // its lists cannot be read
-	mute    bool    // sick, for its day in the log could not be read
+	sick    fault.Backoff // its lists cannot be read
+	mute    bool          // sick, for its day in the log could not be read
 	dirty   bool
 	at      jobPlace // in the queue
 	mem     int64    // bytes that are dirty since the last cut
@@ -166,7 +166,7 @@ func (jq *jobQueue) addDirty(j *job, n int64) {
 	if j.none {
 		jq.noneN += n
 	}
-	if j.sick.failing() {
+	if j.sick.Failing() {
 		jq.sickN += n
 	}
 }
@@ -191,10 +191,10 @@ func (jq *jobQueue) ailing(j *job, err error) error {
 		err = fault.Mark(fault.Object, err)
 	}
 	err = fmt.Errorf("erase job %d: %w", j.id, err)
-	if !j.sick.failing() {
+	if !j.sick.Failing() {
 		jq.sickN += j.dirtyBlocks()
 	}
-	wait := j.sick.fail(jq.opt.Now(), err)
+	wait := j.sick.Fail(jq.opt.Now(), err, lastRetry)
 	jq.sick[j] = struct{}{}
 	time.AfterFunc(wait, jq.poke)
 	jq.log.Error("erase job passed by; it is tried again", "pool", jq.name, "job", j.id, "volume", j.volume, "after", wait, "error", err)
@@ -203,7 +203,7 @@ func (jq *jobQueue) ailing(j *job, err error) error {
 
 // well notes that a job could be read.
 func (jq *jobQueue) well(j *job) {
-	if j.sick.succeed() {
+	if j.sick.Succeed() {
 		jq.sickN -= j.dirtyBlocks()
 		delete(jq.sick, j)
 		jq.turns.want(j)
@@ -243,8 +243,8 @@ func (jq *jobQueue) spend(l *runs.List) {
 
 // troubleList lists what is failing, the most often tried first.
 func (jq *jobQueue) troubleList() (out []Trouble) {
-	add := func(what string, b *backoff) {
-		out = append(out, Trouble{what, b.tries, b.at, fault.Of(b.err).String(), b.err.Error()})
+	add := func(what string, b *fault.Backoff) {
+		out = append(out, Trouble{what, b.Tries, b.At, fault.Of(b.Err).String(), b.Err.Error()})
 	}
 	jq.mu.step(len(jq.health.troubles) + len(jq.sick))
 	for b, what := range jq.health.troubles {

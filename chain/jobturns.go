@@ -49,8 +49,8 @@ func (jq *jobQueue) park(j *job, now time.Time) {
 	q := &jq.turns
 	q.drop(j)
 	switch {
-	case !j.sick.due(now):
-		j.at.later = dueKey(j.sick.at, j.id)
+	case !j.sick.Due(now):
+		j.at.later = dueKey(j.sick.At, j.id)
 		q.later.Set(j.at.later, j)
 	case j.readyN > j.lent.out && !jq.sealOver(j):
 		j.at.sealed = omap.Key{Hi: j.epoch, Lo: j.id}

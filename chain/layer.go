@@ -102,8 +102,8 @@ type layer struct {
 	falls   *falling // counted in it
 	weighed weighed  // under the structure lock
 
-	going backoff // to take it away, when nobody holds it
-	sweep backoff
+	going fault.Backoff // to take it away, when nobody holds it
+	sweep fault.Backoff
 
 	snapAt  uint64 // of a snapshot: its place in the index; 0: it is in none
 	mapLSN  uint64 // the last record that maps blocks: until it is durable nothing is durable by being written in place

@@ -52,22 +52,22 @@ func (lt *layerTree) maySweep(l *layer) {
 // noteReap notes how the try ended to take a layer away.
 func (lt *layerTree) noteReap(l *layer, what string, err error) {
 	q := &lt.goers
-	q.reapSick.Delete(dueKey(l.going.at, uint64(l.id)))
+	q.reapSick.Delete(dueKey(l.going.At, uint64(l.id)))
 	lt.health.noteTry(&l.going, what, err)
-	if l.going.failing() {
+	if l.going.Failing() {
 		q.reap.Delete(l.key())
-		q.reapSick.Set(dueKey(l.going.at, uint64(l.id)), l)
+		q.reapSick.Set(dueKey(l.going.At, uint64(l.id)), l)
 	}
 }
 
 // noteSweep notes how a step of a sweep ended.
 func (lt *layerTree) noteSweep(l *layer, what string, err error) {
 	q := &lt.goers
-	q.sweepSick.Delete(dueKey(l.sweep.at, uint64(l.id)))
+	q.sweepSick.Delete(dueKey(l.sweep.At, uint64(l.id)))
 	lt.health.noteTry(&l.sweep, what, err)
-	if l.sweep.failing() {
+	if l.sweep.Failing() {
 		q.sweep.Delete(l.sweepAt)
-		q.sweepSick.Set(dueKey(l.sweep.at, uint64(l.id)), l)
+		q.sweepSick.Set(dueKey(l.sweep.At, uint64(l.id)), l)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
+	"slatefs/chain/fault"
 	"slatefs/chain/meta"
 )
 
@@ -23,7 +24,7 @@ type nameTable struct {
 	answers  answers
 	aged     []*Volume // whose time of a write is in no row yet
 	policies uint64
-	going    map[Ino]*backoff // inodes that are removed in steps
+	going    map[Ino]*fault.Backoff // inodes that are removed in steps
 	nextIno  Ino
 }
 

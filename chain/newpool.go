@@ -6,6 +6,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
 	"slatefs/chain/catalog"
+	"slatefs/chain/fault"
 	"slatefs/chain/meta"
 	"slatefs/chain/runs"
 	"slatefs/chain/super"
@@ -26,7 +27,7 @@ func (p *Pool) newStorage(s super.Block) {
 		lists:      &meta.Family{Store: store, Kind: 'L', Weight: runs.WeighEntry},
 		groups:     &meta.Family{Store: store, Kind: 'G'},
 		groupTable: s.GroupTable, groupPtrs: make([]meta.Ptr, (g.Blocks+int64(g.GroupBlocks)-1)/int64(g.GroupBlocks)),
-		shunned: map[int]*backoff{},
+		shunned: map[int]*fault.Backoff{},
 	}
 }
 
@@ -39,7 +40,7 @@ func (p *Pool) newObjects(s super.Block) {
 	p.names = &nameTable{
 		core: c, commits: p.commits, doomed: p.doomed, nextIno: Ino(s.LastIno),
 		cat:   catalog.Table{Family: &meta.Family{Store: p.blocks.store, Kind: 'C', Sensitive: true}, Tree: s.Catalog},
-		parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{}, going: map[Ino]*backoff{},
+		parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{}, going: map[Ino]*fault.Backoff{},
 	}
 	p.jobs = &jobQueue{
 		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, memory: p.memory, all: map[uint64]*job{}, byVol: map[Ino]*job{}, sick: map[*job]struct{}{},
@@ -104,7 +105,7 @@ func newPool(dev blockdev.Device, o Options, s super.Block, slot int) *Pool {
 	p := &Pool{
 		core:   c,
 		memory: newMemory(c),
-		health: &health{core: c, troubles: map[*backoff]string{}, damages: map[string]bool{}},
+		health: &health{core: c, troubles: map[*fault.Backoff]string{}, damages: map[string]bool{}},
 		supers: &superblocks{core: c, super: s, slot: slot},
 		plans:  &planTable{core: c, epochs: epochs{now: 1}, vols: map[Ino]*Volume{}},
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"slatefs/chain/catalog"
+	"slatefs/chain/fault"
 	"slatefs/chain/meta"
 )
 
@@ -33,7 +34,7 @@ func (rm *remover) eraseOrphan(ino Ino, now time.Time) error {
 		return nil
 	}
 	if known && at.going() { // a crash came before its last step
-		rm.names.going[ino] = &backoff{}
+		rm.names.going[ino] = &fault.Backoff{}
 		return nil
 	}
 	if known && n.typ == TypeFile && rm.delay() > 0 {

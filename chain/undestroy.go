@@ -218,7 +218,7 @@ func (rm *remover) noteDoomedTry(d *doomed, err error) error {
 	defer rm.tree.settleFalls()
 	rm.mu.Lock()
 	defer rm.mu.Unlock()
-	id, was := rm.idOf(d), d.try.failing()
+	id, was := rm.idOf(d), d.try.Failing()
 	if id == 0 { // it has ended
 		rm.health.noteTry(&d.try, "the end of "+d.what()+", which was destroyed", err)
 		return err
@@ -226,7 +226,7 @@ func (rm *remover) noteDoomedTry(d *doomed, err error) error {
 	rm.doomed.ends.drop(id, d)
 	rm.health.noteTry(&d.try, "the end of "+d.what()+", which was destroyed", err)
 	rm.doomed.ends.put(id, d)
-	if was != d.try.failing() {
+	if was != d.try.Failing() {
 		rm.tree.uncountThing(d)
 		rm.tree.recountThing(id)
 	}

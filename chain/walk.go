@@ -22,7 +22,7 @@ type walk struct {
 	next   int64 // logical block; below it all blocks are sorted
 	pages  int64 // below it all pages are given back; what is on disk may be behind next after a crash
 	dirty  bool
-	try    backoff // failing: a page of the source cannot be read
+	try    fault.Backoff // failing: a page of the source cannot be read
 }
 
 // walkTurns tells which walk goes on. Each walk is in one of them. The plan lock guards it.
@@ -118,7 +118,7 @@ func (lt *layerTree) walkReady(waits bool) (first *walk) {
 	}
 	n := 0
 	lt.walkTurns.sick.Ascend(omap.Key{}, func(_ omap.Key, w *walk) bool {
-		if n++; w.try.tries < triesForWaiter {
+		if n++; w.try.Tries < triesForWaiter {
 			first = w
 		}
 		return first == nil && n < pieceLen/4
@@ -132,14 +132,14 @@ const triesForWaiter = 3
 // noteWalk notes how a step of a walk ended. The plan lock is held.
 func (lt *layerTree) noteWalk(w *walk, err error) {
 	q := &lt.walkTurns
-	if w.try.failing() {
-		q.sick.Delete(dueKey(w.try.at, w.id))
+	if w.try.Failing() {
+		q.sick.Delete(dueKey(w.try.At, w.id))
 	}
 	lt.health.noteTry(&w.try, fmt.Sprintf("walk %d, which finds what %s freed", w.id, cmp.Or(w.job.volume, "nobody")), err)
-	if w.try.failing() {
+	if w.try.Failing() {
 		lt.failing[w] = struct{}{}
 		q.ready.Delete(w.key())
-		q.sick.Set(dueKey(w.try.at, w.id), w)
+		q.sick.Set(dueKey(w.try.At, w.id), w)
 		return
 	}
 	delete(lt.failing, w)
@@ -166,7 +166,7 @@ func (lt *layerTree) failingWalk(j *job) *walk {
 // stranded are the blocks that were freed, and that no walk can find now, because it fails or because the checkpoint does
 // that it waits for: they are not available. The plan lock is held.
 func (lt *layerTree) stranded() (n int64) {
-	if len(lt.failing) == 0 && !lt.health.checkpoints.failing() {
+	if len(lt.failing) == 0 && !lt.health.checkpoints.Failing() {
 		return 0
 	}
 	seen := map[*layer]bool{}
@@ -180,7 +180,7 @@ func (lt *layerTree) stranded() (n int64) {
 	for w := range lt.failing {
 		add(w)
 	}
-	if lt.health.checkpoints.failing() {
+	if lt.health.checkpoints.Failing() {
 		for _, w := range lt.walks {
 			lt.mu.step(1)
 			if !w.source.Settled() {
@@ -198,16 +198,16 @@ func (lt *layerTree) jobState(j *job) (state, why string) {
 		w = lt.failingWalk(j)
 	}
 	switch {
-	case j.sick.failing():
-		if fault.Of(j.sick.err) == fault.Object {
-			return "failed", j.sick.err.Error()
+	case j.sick.Failing():
+		if fault.Of(j.sick.Err) == fault.Object {
+			return "failed", j.sick.Err.Error()
 		}
-		return "failing", j.sick.err.Error()
+		return "failing", j.sick.Err.Error()
 	case w != nil:
-		if fault.Of(w.try.err) == fault.Object && j.dirtyBlocks() == 0 {
-			return "failed", w.try.err.Error()
+		if fault.Of(w.try.Err) == fault.Object && j.dirtyBlocks() == 0 {
+			return "failed", w.try.Err.Error()
 		}
-		return "failing", w.try.err.Error()
+		return "failing", w.try.Err.Error()
 	case j.none && j.lent.out == 0 && j.walks == 0:
 		return "unscheduled", ""
 	case j.lent.out > 0:

@@ -66,8 +66,8 @@ func (e *Eraser) turn(ctx, work context.Context, b *bucket) (idle bool) {
 	switch {
 	case idle && any:
 		return e.rests(ctx, again, b)
-	case idle && !e.rest.due(now):
-		return e.rests(ctx, e.rest.at, b)
+	case idle && !e.rest.Due(now):
+		return e.rests(ctx, e.rest.At, b)
 	case wait > 0:
 		e.clock.Sleep(ctx, min(wait, napTime))
 	}
@@ -97,7 +97,7 @@ func (e *Eraser) anew(b *bucket) {
 // waits for its time. The caller holds the worker lock.
 func (e *Eraser) step(ctx context.Context, b *bucket, now time.Time, n int64) (idle bool) {
 	var h blockdev.Handout
-	if e.rest.due(now) && !e.keptFull() {
+	if e.rest.Due(now) && !e.keptFull() {
 		h, _ = e.next(n) //nolint:errcheck // counted, logged, and tried again
 	}
 	if len(h.Runs) == 0 {

@@ -44,14 +44,14 @@ func (e *Eraser) next(n int64) (h blockdev.Handout, err error) {
 	h, err = e.queue.Next(n)
 	switch now := e.clock.Now(); {
 	case err == nil:
-		if e.rest.err != nil {
-			e.rest = retry{}
+		if e.rest.Err != nil {
+			e.rest = fault.Backoff{}
 			e.stats.rests(nil)
 		}
 	case fault.Of(err) == fault.Pool:
 		return blockdev.Handout{}, e.die(fmt.Errorf("erase: next: %w", err))
 	default:
-		wait := e.rest.fail(now, err)
+		wait := e.rest.Fail(now, err, lastRetry)
 		e.stats.fault(&e.stats.s.Errors.Next)
 		e.stats.rests(err)
 		e.log.Warn("erase: next", "err", err, "again_after", wait)

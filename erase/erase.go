@@ -69,6 +69,7 @@ import (
 	"go.uber.org/atomic"
 
 	"slatefs/chain/blockdev"
+	"slatefs/chain/fault"
 )
 
 const (
@@ -163,10 +164,10 @@ type Eraser struct {
 	wake   chan struct{} // capacity 1: ends await
 	worker chan struct{} // capacity 1: holding its token is holding the worker lock
 
-	pending batch    // the background's, not yet synced; held by worker
-	kept    []result // synced, and not reported durably yet; held by worker
-	rest    retry    // of Next; held by worker
-	buf     []byte   // read-back; held by worker
+	pending batch         // the background's, not yet synced; held by worker
+	kept    []result      // synced, and not reported durably yet; held by worker
+	rest    fault.Backoff // of Next; held by worker
+	buf     []byte        // read-back; held by worker
 	stats   recorder
 }
 

@@ -19,29 +19,11 @@ type result struct {
 	good     int64 // bytes zeroed and read back, reported or not
 	bad      int64
 	reported bool // what is left is that Flush succeeds
-	again    retry
+	again    fault.Backoff
 }
 
-// retry is what failed and is tried again. The zero value is well.
-type retry struct {
-	tries int
-	at    time.Time // not before
-	err   error     // of the last try
-}
-
-const (
-	firstRetry = time.Second
-	lastRetry  = 64 * time.Second
-)
-
-// fail notes a try that failed and returns how long the next one waits.
-func (r *retry) fail(now time.Time, err error) time.Duration {
-	wait := min(firstRetry<<min(r.tries, 16), lastRetry)
-	r.tries, r.at, r.err = r.tries+1, now.Add(wait), err
-	return wait
-}
-
-func (r *retry) due(now time.Time) bool { return !now.Before(r.at) }
+// lastRetry is the longest that what failed waits for its next try.
+const lastRetry = 64 * time.Second
 
 // flush makes b durable, b is empty then, and reports it with what was kept:
 // sync, read back, report. It returns the bytes that became clean by it. An
@@ -70,8 +52,8 @@ func (e *Eraser) settle() (zeroed int64, err error) {
 	var flush bool
 	for i := range e.kept {
 		r := &e.kept[i]
-		if gone[r.token] || !r.again.due(now) || r.reported {
-			flush = flush || r.reported && r.again.due(now)
+		if gone[r.token] || !r.again.Due(now) || r.reported {
+			flush = flush || r.reported && r.again.Due(now)
 			continue
 		}
 		left, rerr := e.queue.Report(blockdev.Done{Token: r.token, Zeroed: r.zeroed, Failed: r.failed}, r.how)
@@ -95,7 +77,7 @@ func (e *Eraser) settle() (zeroed int64, err error) {
 	kept := e.kept[:0]
 	for _, r := range e.kept {
 		switch {
-		case r.reported && ferr == nil && r.again.due(now):
+		case r.reported && ferr == nil && r.again.Due(now):
 			e.stats.reported(r.written, r.good, r.bad, r.how.Method, r.demand)
 			zeroed += r.good
 			continue
@@ -121,7 +103,7 @@ func (e *Eraser) unreported(r *result, now time.Time, err error, gone map[blockd
 	case kind == fault.Pool:
 		return e.die(err)
 	case kind == fault.Transient || r.reported:
-		wait := r.again.fail(now, err)
+		wait := r.again.Fail(now, err, lastRetry)
 		e.log.Warn("erase: report; what was zeroed is kept and reported again", "job", r.job, "bytes", r.good, "err", err, "again_after", wait)
 	default:
 		gone[r.token] = true
@@ -145,8 +127,8 @@ func (e *Eraser) keptFull() bool {
 // holds the worker lock.
 func (e *Eraser) keptDue() (at time.Time, any bool) {
 	for i := range e.kept {
-		if !any || e.kept[i].again.at.Before(at) {
-			at, any = e.kept[i].again.at, true
+		if !any || e.kept[i].again.At.Before(at) {
+			at, any = e.kept[i].again.At, true
 		}
 	}
 	return at, any
@@ -156,6 +138,6 @@ func (e *Eraser) keptDue() (at time.Time, any bool) {
 // The caller holds the worker lock.
 func (e *Eraser) forgive() {
 	for i := range e.kept {
-		e.kept[i].again.at = time.Time{}
+		e.kept[i].again.At = time.Time{}
 	}
 }

@@ -182,7 +182,7 @@ func (r *recorder) keeps(kept []result) {
 	r.s.Kept, r.s.Trouble = 0, nil
 	for i := range kept {
 		r.s.Kept += kept[i].written
-		r.s.Trouble = kept[i].again.err
+		r.s.Trouble = kept[i].again.Err
 	}
 }
 
