@@ -15,9 +15,9 @@ type admission struct {
 	tree    *layerTree
 	memory  *memory
 
-	namedN   int64          // claimed blocks in open plans
-	ledger   *ledger.Ledger // nil until the journal has been replayed
-	growable bool           // the grower may be asked
+	namedN   int64          // mu: claimed blocks in open plans
+	ledger   *ledger.Ledger // mu: nil until the journal has been replayed
+	growable bool           // mu: the grower may be asked
 }
 
 // short is by how many blocks promises are not covered: erases that failed took them. None are made then.

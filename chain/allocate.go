@@ -172,6 +172,7 @@ func (v *Volume) mapClean(lo, hi, held int64) (next, n int64, err error) {
 // holeAt is the piece of the volume at lo, at most up to hi, and what must be there before it may be mapped, if it is a
 // hole. The plan lock is held.
 func (v *Volume) holeAt(lo, hi int64) (h *layer, q overlay.Piece, need Need, err error) {
+	v.p.mu.assertHeld()
 	p := v.p
 	if h, err = v.usable(); err != nil {
 		return nil, q, need, err
@@ -214,6 +215,7 @@ func (v *Volume) keep(on bool) error {
 
 // setKept is keep for what has been admitted. The plan lock is held.
 func (v *Volume) setKept(on bool) error {
+	v.p.mu.assertHeld()
 	p := v.p
 	n, err := p.names.inode(v.ino)
 	if err != nil {

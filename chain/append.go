@@ -9,6 +9,7 @@ package chain
 
 // appendAt is where an append begins that was sent for off. The plan lock is held.
 func (v *Volume) appendAt(off, size int64) int64 {
+	v.p.mu.assertHeld()
 	if v.beside && off == size {
 		v.beside = false
 	}

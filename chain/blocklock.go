@@ -13,6 +13,7 @@ import "slatefs/chain/fault"
 // blocked tells what a plan must wait for, and then queues it. It waits for every older plan on its blocks, those from
 // before the last snapshot included. The plan lock is held.
 func (v *Volume) blocked(pl *Plan) Need {
+	v.p.mu.assertHeld()
 	if o := v.before(pl); o != nil {
 		if !pl.queued {
 			pl.queued = true
@@ -67,6 +68,7 @@ func (pl *Plan) meets(o *Plan) bool {
 
 // enter makes a plan one that is under way: it was made. Who waits for it goes on waiting. The plan lock is held.
 func (v *Volume) enter(pl *Plan) {
+	v.p.mu.assertHeld()
 	pl.leave()
 	v.active = append(v.active, pl)
 }
@@ -76,6 +78,7 @@ func (pl *Plan) leave() {
 	if !pl.queued {
 		return
 	}
+	pl.p.mu.assertHeld()
 	pl.queued = false
 	w := pl.v.waiting
 	at := 0

@@ -17,20 +17,20 @@ type blockSpace struct {
 	commits *commitLog
 	memory  *memory
 
-	store      *meta.Store
-	maps       *meta.Maps
-	lists      *meta.Family
-	groups     *meta.Family
-	groupTable meta.Tree
-	groupPtrs  []meta.Ptr // pages of the groups; the builder's
-	groupsCut  []cutGroup // groups that went since the last checkpoint
-	alloc      *alloc.Pool
-	needN      int64                  // pages that the next checkpoint may need for maps
-	shunned    map[int]*fault.Backoff // groups whose pages cannot be read
-	onHost     hostState
-	asideGone  chan struct{} // closed when something set aside is put back; nil while nobody waits
-	claimMu    workLock      // one claim at a time
-	unready    []alloc.Run   // claimed, and the record is not known to be durable; under claimMu
+	store      *meta.Store            // self
+	maps       *meta.Maps             // self
+	lists      *meta.Family           // self
+	groups     *meta.Family           // self
+	groupTable meta.Tree              // structure, mu
+	groupPtrs  []meta.Ptr             // structure, mu: pages of the groups
+	groupsCut  []cutGroup             // structure, mu: groups that went since the last checkpoint
+	alloc      *alloc.Pool            // mu
+	needN      int64                  // mu: pages that the next checkpoint may need for maps
+	shunned    map[int]*fault.Backoff // mu: groups whose pages cannot be read
+	onHost     hostState              // mu
+	asideGone  chan struct{}          // mu: closed when something set aside is put back; nil while nobody waits
+	claimMu    workLock               // self: one claim at a time
+	unready    []alloc.Run            // claimMu: claimed, and the record is not known to be durable
 }
 
 // storeLow tells whether the store should be given more pages: a checkpoint may need one for every changed leaf.
@@ -43,6 +43,7 @@ func (bs *blockSpace) storeNeed() int64 { return int64(bs.format.ExtentBlocks/2)
 // shun passes by a group whose page cannot be read now: its clean blocks are not available until it can be. The plan lock is
 // held.
 func (bs *blockSpace) shun(g int, err error) {
+	bs.mu.assertHeld()
 	b := bs.shunned[g]
 	if b == nil {
 		b = &fault.Backoff{}
@@ -54,6 +55,7 @@ func (bs *blockSpace) shun(g int, err error) {
 
 // shunnedDue is a group that is passed by and may be tried again, or -1. The plan lock is held.
 func (bs *blockSpace) shunnedDue() int {
+	bs.mu.assertHeld()
 	for g, b := range bs.shunned {
 		bs.mu.step(1)
 		if bs.health.mayTry(b) {

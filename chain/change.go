@@ -17,10 +17,10 @@ type works struct {
 	tree    *layerTree
 	space   *admission
 
-	zeroNow   func(ctx context.Context, bytes int64) (int64, error)
-	grower    func(ctx context.Context, lack int64) error // nil: the pool does not grow by itself
-	resizeMu  workLock                                    // one change of the pool's size at a time; taken before all others
-	giveUpOne func() (bool, error)                        // of what was destroyed and is kept, before its time, when space is short
+	zeroNow   func(ctx context.Context, bytes int64) (int64, error) // mu
+	grower    func(ctx context.Context, lack int64) error           // mu: nil: the pool does not grow by itself
+	resizeMu  workLock                                              // self: one change of the pool's size at a time; taken before all others
+	giveUpOne func() (bool, error)                                  // const: of what was destroyed and is kept, before its time, when space is short
 }
 
 // change runs fn under both locks, with room in the journal for what it does. What fn makes is atomic: its records go

@@ -88,7 +88,7 @@ func (p *Pool) holdCheckpoint() (view *Pool, release func(), err error) {
 	super, slot := p.supers.super, p.supers.slot
 	p.mu.Unlock()
 	view = newPool(p.dev, Options{Now: p.opt.Now, ReadOnly: true, CacheBytes: p.opt.CacheBytes}, super, slot)
-	if err := view.persist.load(); err != nil {
+	if err := loadAlone(view); err != nil {
 		release()
 		return nil, nil, wrapCorrupt(err)
 	}

@@ -80,7 +80,9 @@ func expectFound(t *testing.T, cases []damage) {
 			mustCheck(t, p)
 			p.structure.Lock()
 			defer p.structure.Unlock()
+			p.mu.Lock()
 			c.do(t, x)
+			p.mu.Unlock()
 			r, err := p.checkMemory(t.Context(), true)
 			p.closed = true // it must not be closed in order
 			ok(t, err)

@@ -34,7 +34,7 @@ type checkpointer struct {
 	space   *admission
 	memory  *memory
 
-	unpublished *cut // built, and not on the device: under workMu
+	unpublished *cut // workMu: built, and not on the device
 }
 
 // cut is the state of a pool at one instant, the end of journal batch `at`: what the checkpoint will write. A cut is a
@@ -230,6 +230,7 @@ func (cp *checkpointer) cut() (*cut, error) {
 
 // freeze takes what has changed since the last cut: what it costs goes by that, which memory bounds, and by nothing else.
 func (cp *checkpointer) freeze() *cut {
+	cp.mu.assertHeld()
 	c := &cut{dirty: cp.memory.freeze(), super: cp.supers.super, images: cp.blocks.alloc.Cut(), drops: cp.tree.drops, spent: cp.jobs.spent, window: cp.blocks.alloc.Window()}
 	c.gone = cp.names.gone
 	cp.tree.drops, cp.jobs.spent, cp.names.gone = nil, nil, nil
@@ -277,6 +278,8 @@ func (c *cut) lists() (out []*cutList) {
 // thaw undoes freeze: what was frozen goes back to what has changed since. Everything that the cut would have written is
 // changed again. The structure lock and the plan lock are held.
 func (cp *checkpointer) thaw(c *cut) {
+	cp.mu.assertHeld()
+	cp.structure.assertHeld()
 	dirty := cp.memory.fresh + c.dirty
 	defer func() { cp.memory.fresh, cp.memory.cut = dirty, 0 }()
 	cp.tree.drops = append(c.drops, cp.tree.drops...)
@@ -401,6 +404,7 @@ func (b *builder) writeGroups() ([]meta.Edit, error) {
 
 // wantsCheckpoint: half of the ring is used, or too much waits in memory. The plan lock is held.
 func (cp *checkpointer) wantsCheckpoint() bool {
+	cp.mu.assertHeld()
 	used := cp.commits.journal.Used() + int64(len(cp.commits.pending))
 	return used >= cp.format.Ring/2 || cp.memory.wants() || cp.tree.deep
 }

@@ -16,21 +16,21 @@ type commitLog struct {
 	supers *superblocks
 	memory *memory
 
-	nextJob        uint64
-	pending        []byte
-	lsn            uint64 // records made
-	durable        uint64 // records that are on the device
-	room           rooms
-	last           journal.Pos // the last batch, and the generation in it; under commitMu
-	lastGen        uint64
-	unbuilt        bool // the last cut came to nothing
-	journal        *journal.Journal
-	commitMu       workLock
-	started        uint64       // commits begun; under mu
-	ended          uint64       // the last one that succeeded
-	workMu         workLock     // one checkpoint at a time
-	owner          recordOwner  // who carries records out
-	takeCheckpoint func() error // a checkpoint; workMu is held
+	nextJob        uint64           // mu
+	pending        []byte           // mu
+	lsn            uint64           // mu: records made
+	durable        uint64           // mu: records that are on the device
+	room           rooms            // mu
+	last           journal.Pos      // commitMu: the last batch, and the generation in it
+	lastGen        uint64           // commitMu
+	unbuilt        bool             // workMu: the last cut came to nothing
+	journal        *journal.Journal // self
+	commitMu       workLock         // self
+	started        uint64           // mu: commits begun
+	ended          uint64           // mu: the last one that succeeded
+	workMu         workLock         // self: one checkpoint at a time
+	owner          recordOwner      // const: who carries records out
+	takeCheckpoint func() error     // const: a checkpoint; workMu is held
 }
 
 // flush is Pool.Flush.
@@ -116,6 +116,7 @@ func (cl *commitLog) makeDurable(gen uint64, batch []byte, cut bool) (at journal
 // cutBatch takes the records that wait, which are a batch from now on; an empty one too where it is written. Commit lock
 // and plan lock are held.
 func (cl *commitLog) cutBatch(empty bool) []byte {
+	cl.mu.assertHeld()
 	batch := cl.pending
 	cl.pending = nil
 	if len(batch) > 0 || empty {
@@ -146,6 +147,9 @@ const maxStoreys = 8
 func (cl *commitLog) do(r record) error {
 	cl.mu.assertHeld()
 	cl.mu.step(1)
+	if invariants && cutsTrees(r) {
+		cl.structure.assertHeld()
+	}
 	if err := cl.owner.prepareRecord(r); err != nil {
 		return err
 	}

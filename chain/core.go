@@ -5,33 +5,33 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain/blockdev"
 	"slatefs/chain/fault"
 	"slatefs/chain/property"
 	"slatefs/chain/super"
-
-	"github.com/google/uuid"
 )
 
 // core is what every room has: the device, the clock and the log, the two locks that order everything, and whether the pool
 // has failed. The structure lock serialises what cuts trees: destroys, rollbacks, walk steps, sweep steps and the cut of a
 // checkpoint. The plan lock, taken after all others, guards all state in memory (planlock.go).
 type core struct {
-	dev       blockdev.Device
-	opt       Options
-	known     property.Table // what can be set
-	log       *slog.Logger
-	name      string
-	uuid      uuid.UUID
-	format    super.Geometry
-	structure workLock
-	mu        planLock
-	failed    error // the pool is read-only since then
-	closed    bool
-	built     chan struct{} // while a checkpoint is built, closed at its end; else nil. Under the structure lock
-	wake      chan struct{}
-	ready     chan struct{}
-	onFail    func() // wakes who waits for what will never be; the plan lock is held
+	dev       blockdev.Device // const
+	opt       Options         // const
+	known     property.Table  // const: what can be set
+	log       *slog.Logger    // const
+	name      string          // const
+	uuid      uuid.UUID       // const
+	format    super.Geometry  // structure, mu
+	structure workLock        // self
+	mu        planLock        // self
+	failed    error           // mu: the pool is read-only since then
+	closed    bool            // mu
+	built     chan struct{}   // structure: while a checkpoint is built, closed at its end; else nil
+	wake      chan struct{}   // self
+	ready     chan struct{}   // self
+	onFail    func()          // const: wakes who waits for what will never be; the plan lock is held
 }
 
 // lockTrees takes the structure lock for who cuts or joins trees, or puts or frees pages, when no checkpoint is being built.
@@ -49,6 +49,7 @@ func (co *core) lockTrees() {
 
 // assertTrees: who cuts trees has waited for the end of a build. The structure lock is held.
 func (co *core) assertTrees() {
+	co.structure.assertHeld()
 	if co.built != nil {
 		fault.Misuse("trees are cut while a checkpoint is built")
 	}
@@ -64,9 +65,10 @@ func (co *core) buildEnds() {
 // lost sync, a lost journal write, another host's pool, and for what is in memory and contradicts itself. The first error
 // stays.
 func (co *core) failLocked(err error) error {
+	co.mu.assertHeld()
 	if co.failed == nil {
 		co.failed = fault.Mark(fault.Pool, fmt.Errorf("pool %s is read-only: %w", co.name, errors.Join(ErrReadOnly, err)))
-		co.log.Error("pool turned read-only", "pool", co.name, "error", err)
+		co.mu.say(co.log, slog.LevelError, "pool turned read-only", "pool", co.name, "error", err)
 		co.signal(co.wake)
 		co.signal(co.ready)
 		co.onFail()

@@ -115,6 +115,8 @@ const sparseStore = 64 << 20 / BlockSize
 // lay gives every block of a new pool its state: superblocks, ring and first extents are metadata, the rest clean on
 // a device of zeros, else dirty in the job `initial`.
 func (p *Pool) lay(first alloc.Run, zeroed bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	g := p.format
 	groups := []alloc.Run{{Start: 0, Len: int64(first.End())}}
 	if zeroed {

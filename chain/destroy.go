@@ -123,6 +123,7 @@ func (rm *remover) reapSome(waits bool) error {
 
 // reapDue: there is something for reapAll to do. The plan lock is held.
 func (rm *remover) reapDue() bool {
+	rm.mu.assertHeld()
 	l, more := rm.tree.reapable()
 	return l != nil || more || rm.firstGoing() != 0 || rm.tree.fallsStale()
 }

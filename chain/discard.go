@@ -321,6 +321,7 @@ func (v *Volume) Resize(size int64, force bool) error {
 
 // admitShrink finds out whether a command may make the volume so small. The plan lock is held.
 func (v *Volume) admitShrink(size int64) error {
+	v.p.mu.assertHeld()
 	h, err := v.usable()
 	if err == nil && size < h.size && v.writers > 0 {
 		err = &BusyError{v.p.names.pathOf(v.ino), v.readers, v.writers}

@@ -5,10 +5,11 @@
 // # One way to change a pool
 //
 // A change is a record. It goes into the batch of the next commit and is applied to memory by the same method that
-// replays it after a crash (commitLog.do, record). What changed since the last checkpoint lies in memory, ordered as the
-// trees on disk are: storeys over maps, entries over lists, rows over the catalog. So a record reads no page, and
-// replay reads none but what a structure change cuts. A checkpoint freezes what is in memory at one instant, merges
-// it into new pages beside the old ones, and publishes both.
+// replays it after a crash (commitLog.do, record). Records that cut trees say so (cutter) and are made under the structure
+// lock. What changed since the last checkpoint lies in memory, ordered as the trees on disk are: storeys over maps,
+// entries over lists, rows over the catalog. So a record reads no page, and replay reads none but what a structure
+// change cuts. A checkpoint freezes what is in memory at one instant, merges it into new pages beside the old ones, and
+// publishes both.
 //
 // What is derived from it is kept by the same records: the accounts of the ledger, from the rows that they put (followRow)
 // and from what the tree of layers tells (accountant); a mount builds them anew, and Check compares. Besides records only

@@ -14,13 +14,13 @@ type doomedIndex struct {
 	*core
 	health *health
 
-	rows        map[uint64]*doomed // destroyed, and kept
-	vols        map[Ino]uint64     // their IDs
-	layers      map[LayerID]uint64
-	ends        doomedEnds
-	blocks      int64    // blocks that the end of all that would free: of all parts together (falling)
-	sacrificing workLock // one of them; before all other locks
-	sacrificed  int64    // that went before their time, by this process
+	rows        map[uint64]*doomed // mu: destroyed, and kept
+	vols        map[Ino]uint64     // mu: their IDs
+	layers      map[LayerID]uint64 // mu
+	ends        doomedEnds         // mu
+	blocks      int64              // mu: blocks that the end of all that would free: of all parts together (falling)
+	sacrificing workLock           // self: one of them; before all other locks
+	sacrificed  int64              // mu: that went before their time, by this process
 }
 
 // doomed is something that was destroyed and is kept. Exactly one volume, or one snapshot of one.
@@ -110,6 +110,7 @@ func (di *doomedIndex) overdue() (id uint64) {
 
 // untilOverdue is how long the first of what is doomed is kept. The plan lock is held.
 func (di *doomedIndex) untilOverdue() (d time.Duration, any bool) {
+	di.mu.assertHeld()
 	_, id, ok := di.ends.byEnd.Ceil(omap.Key{})
 	if !ok {
 		return 0, false

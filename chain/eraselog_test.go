@@ -291,7 +291,9 @@ func TestEraseLogCheck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p, err := Open(newDisk(t, 4<<20), Options{Now: newClock().now})
 			ok(t, err)
+			p.mu.Lock()
 			c.spoil(p)
+			p.mu.Unlock()
 			r, err := p.checkMemory(t.Context(), true)
 			ok(t, err)
 			if all := strings.Join(r.Errors, "\n"); !strings.Contains(all, c.want) {

@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -172,7 +173,8 @@ func (jq *jobQueue) retryLater(j *job, now time.Time, failed []runs.Run) {
 	j.retryAt = now.Add(wait)
 	j.retries++
 	time.AfterFunc(wait, jq.poke) // else nobody asks before something else is freed
-	jq.log.Error("erase failed; the blocks stay dirty and are tried again", "pool", jq.name, "job", j.id, "blocks", runs.Blocks(failed))
+	jq.mu.say(jq.log, slog.LevelError, "erase failed; the blocks stay dirty and are tried again", "pool", jq.name,
+		"job", j.id, "blocks", runs.Blocks(failed))
 }
 
 // eachJob calls fn for each job in the order in which they are erased, with the plan lock held, which is given up after every

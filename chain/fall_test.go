@@ -198,6 +198,8 @@ func keptHolds(t testing.TB, p *Pool) {
 	p.tree.settleFalls()
 	p.structure.Lock()
 	defer p.structure.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	x := &plainFall{t, p, func(l *layer) bool { return l.nameless() || p.tree.counted(l) }}
 	var parts, all int64
 	seen := map[*falling]bool{}
@@ -214,8 +216,6 @@ func keptHolds(t testing.TB, p *Pool) {
 			parts += f.n
 		}
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if parts != p.doomed.blocks || p.doomed.blocks > all || !forks && p.doomed.blocks < all {
 		t.Errorf("%d blocks are counted on, %d by parts; %d would fall, forks %v", p.doomed.blocks, parts, all, forks)
 	}

@@ -20,6 +20,7 @@ type falling struct {
 // counted: the layer goes with what was destroyed and is kept, if all of that is ended, and may be counted on: it is not
 // open, and its end does not fail. The plan lock is held.
 func (lt *layerTree) counted(l *layer) bool {
+	lt.mu.assertHeld()
 	if l.held > 0 || l.dead {
 		return false
 	}
@@ -34,6 +35,7 @@ func (lt *layerTree) counted(l *layer) bool {
 // recount has the part that a layer is in, and what hangs together with it, counted anew. What was counted stays until then:
 // it is for what can only make it more. The plan lock is held.
 func (lt *layerTree) recount(l *layer) {
+	lt.mu.assertHeld()
 	if l == nil {
 		return
 	}
@@ -50,6 +52,7 @@ func (lt *layerTree) recount(l *layer) {
 
 // uncount is recount where the part may be worth less. The plan lock is held.
 func (lt *layerTree) uncount(l *layer) {
+	lt.mu.assertHeld()
 	if f := l.falls; f != nil {
 		lt.doomed.blocks -= f.n
 		f.n = 0

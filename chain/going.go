@@ -33,6 +33,7 @@ type burden struct {
 
 // burdenOf looks what an inode has. The plan lock is held.
 func (rm *remover) burdenOf(ino Ino, n *inode) (b burden, err error) {
+	rm.mu.assertHeld()
 	b.xattrs, err = rm.someRows(catalog.Xattr, ino, xattrsAtOnce+1)
 	if err != nil {
 		return b, err

@@ -12,12 +12,14 @@ import (
 // trimGroups keeps the pages of groups at a quarter of the cache: it takes some out of memory before one is loaded. The plan
 // lock is held.
 func (bs *blockSpace) trimGroups() {
+	bs.mu.assertHeld()
 	bs.alloc.Evict(int(bs.memory.limit/BlockSize), evictSteps)
 	bs.memory.fit()
 }
 
 // settleGroups loads the groups that changed while their page was not in memory. The plan lock is held.
 func (bs *blockSpace) settleGroups() error {
+	bs.mu.assertHeld()
 	for _, g := range bs.alloc.Unsettled() {
 		bs.mu.step(1)
 		if err := bs.loadGroup(g); err != nil {
@@ -30,6 +32,7 @@ func (bs *blockSpace) settleGroups() error {
 // loadGroup reads the page of a group. The plan lock is held. One that is damaged takes the clean blocks of its group out of
 // use: nobody knows which they are.
 func (bs *blockSpace) loadGroup(g int) error {
+	bs.mu.assertHeld()
 	bs.mu.step(1)
 	bs.trimGroups()
 	v, err := bs.store.Get(bs.groupPtrs[g], func(b []byte) (any, error) { return b, nil })
@@ -50,6 +53,7 @@ func (bs *blockSpace) loadGroup(g int) error {
 
 // loadGroupOf loads the group of a block. The plan lock is held.
 func (bs *blockSpace) loadGroupOf(b alloc.BlockID) error {
+	bs.mu.assertHeld()
 	if g := bs.alloc.Group(b); !bs.alloc.Loaded(g) {
 		return bs.loadGroup(g)
 	}
@@ -102,6 +106,8 @@ func (bs *blockSpace) abandonClaims() ([]alloc.Run, error) {
 
 // setTotal tells everybody how many blocks the pool has. Structure and plan lock are held.
 func (bs *blockSpace) setTotal(blocks int64) {
+	bs.mu.assertHeld()
+	bs.structure.assertHeld()
 	if blocks > bs.alloc.Total() {
 		bs.alloc.Grow(blocks)
 	}

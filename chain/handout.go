@@ -90,6 +90,7 @@ func (j *job) left(k omap.Key, n int64, from omap.Key, fn func(b alloc.BlockID, 
 
 // lendable: something of the ready part may be handed out. The plan lock is held.
 func (jq *jobQueue) lendable(j *job) bool {
+	jq.mu.assertHeld()
 	return j.readyN > j.lent.out && jq.sealOver(j) && j.lent.open.Len()+j.apart.Len() < maxLent
 }
 
@@ -97,6 +98,7 @@ func (jq *jobQueue) lendable(j *job) bool {
 // nothing has changed. The structure lock and the plan lock are held; the plan lock is given up between some runs and others:
 // what a job has that is ready changes under the structure lock only, but for what is given back.
 func (jq *jobQueue) handOut(j *job, n int64) (blockdev.Handout, error) {
+	jq.mu.assertHeld()
 	h, out := &handout{job: j}, blockdev.Handout{Job: j.id}
 	back := j.lent.back.Len() > 0
 	for n > 0 && len(out.Runs) < jq.walkRuns() && jq.lendable(j) {

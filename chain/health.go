@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"slatefs/chain/fault"
@@ -16,19 +17,20 @@ const lastRetry = 512 * time.Second
 type health struct {
 	*core
 
-	checkpoints fault.Backoff
-	troubles    map[*fault.Backoff]string // what is failing
-	damages     map[string]bool           // what damaged pages touch, as far as it was met
+	checkpoints fault.Backoff             // mu
+	troubles    map[*fault.Backoff]string // mu: what is failing
+	damages     map[string]bool           // mu: what damaged pages touch, as far as it was met
 }
 
 // noteTry notes how a try of something ended that is tried again: it is failing, or well again. An error of the pool is
 // nobody's in particular, and one of a pool that is closed, or of who gave up waiting, says nothing. The plan lock is held.
 func (he *health) noteTry(b *fault.Backoff, what string, err error) {
+	he.mu.assertHeld()
 	switch {
 	case err == nil:
 		delete(he.troubles, b)
 		if b.Succeed() {
-			he.log.Info("works again", "pool", he.name, "what", what)
+			he.mu.say(he.log, slog.LevelInfo, "works again", "pool", he.name, "what", what)
 			he.poke()
 		}
 		return
@@ -40,7 +42,7 @@ func (he *health) noteTry(b *fault.Backoff, what string, err error) {
 	if errors.Is(err, ErrNoSpace) {
 		return // Usage says so
 	}
-	he.log.Error("could not be done, and is tried again", "pool", he.name, "what", what, "kind", fault.Of(err).String(), "tries", b.Tries,
+	he.mu.say(he.log, slog.LevelError, "could not be done, and is tried again", "pool", he.name, "what", what, "kind", fault.Of(err).String(), "tries", b.Tries,
 		"wait", wait, "error", err)
 }
 
@@ -73,9 +75,10 @@ type Trouble struct {
 
 // noteDamage names something that a damaged page touches. The plan lock is held.
 func (he *health) noteDamage(what string) {
+	he.mu.assertHeld()
 	if he.damages[what] {
 		return
 	}
 	he.damages[what] = true
-	he.log.Error("metadata is damaged", "pool", he.name, "what", what)
+	he.mu.say(he.log, slog.LevelError, "metadata is damaged", "pool", he.name, "what", what)
 }

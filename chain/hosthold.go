@@ -12,10 +12,10 @@ import (
 type superblocks struct {
 	*core
 
-	super   super.Block // as it is on the device
-	slot    int         // where it lies
-	written int64       // bytes of the last checkpoint
-	leaving bool        // checkpoints say that nobody holds the pool
+	super   super.Block // workMu, mu: as it is on the device
+	slot    int         // workMu, mu: where it lies
+	written int64       // mu: bytes of the last checkpoint
+	leaving bool        // mu: checkpoints say that nobody holds the pool
 }
 
 // A pool that several hosts can reach is held by one of them: who opened it for writing stands in both superblocks, from
@@ -42,6 +42,7 @@ func (o Options) mayHold(s *super.Block) error {
 
 // holder is what the next superblock says. The plan lock is held.
 func (sb *superblocks) holder() Host {
+	sb.mu.assertHeld()
 	if sb.opt.Host == nil || sb.leaving {
 		return Host{}
 	}

@@ -46,7 +46,9 @@ func hostile(t testing.TB, fn func(h *victim)) *devtest.Disk {
 	if err := p.Checkpoint(); err != nil {
 		t.Fatal(err)
 	}
+	p.mu.Lock()
 	fn(h)
+	p.mu.Unlock()
 	if err := p.Checkpoint(); err != nil {
 		t.Fatal(err)
 	}

@@ -78,9 +78,11 @@ func TestHostileRecords(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := &victim{t: t, p: p, v: existing(t, p, "disk.raw"), w: existing(t, p, "other")}
+		p.structure.Lock()
 		p.mu.Lock()
 		p.commits.pending = append(p.commits.pending, encodeRecord(fn(h))...)
 		p.mu.Unlock()
+		p.structure.Unlock()
 		if err := p.Flush(); err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"errors"
+	"log/slog"
 	"time"
 
 	"slatefs/alloc"
@@ -41,10 +42,10 @@ type sparseFile interface {
 
 // hostState is what is known of the host of a pool file. The plan lock guards it.
 type hostState struct {
-	sparse bool          // the file has holes
-	refuse fault.Backoff // failing: the host had no space the last time. When the background asks again
-	since  time.Time     // when that began
-	run    alloc.Run     // what it was asked for
+	sparse bool          // mu: the file has holes
+	refuse fault.Backoff // mu: failing: the host had no space the last time. When the background asks again
+	since  time.Time     // mu: when that began
+	run    alloc.Run     // mu: what it was asked for
 }
 
 // sparseFile is the device, if it has holes now. No lock is held.
@@ -91,18 +92,21 @@ const hostRetry = 30 * time.Second
 
 // hostRefuses notes that the host had no space for a run. The plan lock is held.
 func (bs *blockSpace) hostRefuses(err error, r alloc.Run) {
+	bs.mu.assertHeld()
 	h := &bs.onHost
 	if h.run = r; h.refuse.Failing() {
 		h.refuse.Err = bs.hostError(err)
 		return
 	}
 	h.since = bs.opt.Now()
-	bs.log.Error("the host has no space for the pool file; writes that need some are refused", "pool", bs.name, "error", err)
+	bs.mu.say(bs.log, slog.LevelError, "the host has no space for the pool file; writes that need some are refused",
+		"pool", bs.name, "error", err)
 	bs.askHostLater(err)
 }
 
 // askHostLater notes a try in vain, and sets when the background asks again. The plan lock is held.
 func (bs *blockSpace) askHostLater(err error) {
+	bs.mu.assertHeld()
 	h, now := &bs.onHost.refuse, bs.opt.Now()
 	wait := h.Fail(now, bs.hostError(err), hostRetry)
 	time.AfterFunc(wait, bs.poke)
@@ -110,8 +114,9 @@ func (bs *blockSpace) askHostLater(err error) {
 
 // hostGives notes that the host had space for what was asked. The plan lock is held.
 func (bs *blockSpace) hostGives() {
+	bs.mu.assertHeld()
 	if bs.onHost.refuse.Succeed() {
-		bs.log.Info("the host has space for the pool file again", "pool", bs.name, "had_none_since", bs.onHost.since)
+		bs.mu.say(bs.log, slog.LevelInfo, "the host has space for the pool file again", "pool", bs.name, "had_none_since", bs.onHost.since)
 		bs.poke()
 	}
 }

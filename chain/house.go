@@ -23,7 +23,7 @@ type keeper struct {
 	removal *remover
 	persist *checkpointer
 
-	chores []*chore // only Run's are tried
+	chores []*chore // const: only Run's are tried
 }
 
 // chore is a kind of background work. It is tried again with a back-off, whatever kept it from being done, and keeps no

@@ -95,6 +95,7 @@ func parseInode(b []byte) (*inode, error) {
 
 // inode reads a row. The plan lock is held.
 func (nm *nameTable) inode(ino Ino) (*inode, error) {
+	nm.mu.assertHeld()
 	nm.mu.step(1)
 	v, ok, err := nm.cat.Get(catalog.Key(catalog.Inode, uint64(ino)))
 	if err != nil {
@@ -118,6 +119,7 @@ func (nm *nameTable) putInode(ino Ino, n *inode) error {
 
 // wrote notes that the volume was written at that time. The plan lock is held.
 func (v *Volume) wrote(when time.Time) {
+	v.p.mu.assertHeld()
 	if v.mtime.IsZero() {
 		v.p.names.aged = append(v.p.names.aged, v)
 	}
@@ -287,6 +289,7 @@ func join(dir, name string) string {
 
 // pathOf is the path of an inode from the root, for messages and jobs. The plan lock is held.
 func (nm *nameTable) pathOf(ino Ino) string {
+	nm.mu.assertHeld()
 	var parts []string
 	if ino == 0 { // of layers whose volume is gone
 		return ""

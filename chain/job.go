@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -26,26 +27,26 @@ type jobQueue struct {
 	names   *nameTable
 	memory  *memory
 
-	dirty     []*job // that changed since the last cut, each once; some have ended
-	all       map[uint64]*job
-	order     omap.Map[*job] // the same, as they are erased
-	turns     jobTurns
-	sick      map[*job]struct{} // those that are failing
-	handouts  map[blockdev.Token]*handout
-	lastToken blockdev.Token
-	byVol     map[Ino]*job        // the one that collects what a volume overwrites
-	spent     []*runs.List        // worked off since the last checkpoint
-	logN      int64               // records in the erase log
-	told      []told              // of them, those that nobody was told of yet
-	today     map[Ino]EraseRecord // the lines of this day
-	export    func([]EraseRecord) error
-	exportAt  time.Time // not tried again before
-	dirtyN    int64     // blocks in jobs that can be zeroed
-	noneN     int64     // part of them: in jobs of erase=none
-	sickN     int64     // part of them: in jobs that are failing
-	failedN   int64
-	cleaned   int64 // blocks erased, by this process
-	demand    int   // calls of it that run
+	dirty     []*job                      // mu: that changed since the last cut, each once; some have ended
+	all       map[uint64]*job             // mu
+	order     omap.Map[*job]              // mu: the same, as they are erased
+	turns     jobTurns                    // mu
+	sick      map[*job]struct{}           // mu: those that are failing
+	handouts  map[blockdev.Token]*handout // mu
+	lastToken blockdev.Token              // mu
+	byVol     map[Ino]*job                // mu: the one that collects what a volume overwrites
+	spent     []*runs.List                // mu: worked off since the last checkpoint
+	logN      int64                       // mu: records in the erase log
+	told      []told                      // mu: of them, those that nobody was told of yet
+	today     map[Ino]EraseRecord         // mu: the lines of this day
+	export    func([]EraseRecord) error   // mu
+	exportAt  time.Time                   // mu: not tried again before
+	dirtyN    int64                       // mu: blocks in jobs that can be zeroed
+	noneN     int64                       // mu: part of them: in jobs of erase=none
+	sickN     int64                       // mu: part of them: in jobs that are failing
+	failedN   int64                       // mu
+	cleaned   int64                       // mu: blocks erased, by this process
+	demand    int                         // mu: calls of it that run
 }
 
 // job is an erase job: the durable list of dirty runs with its history. Every dirty block is in exactly one.
@@ -128,6 +129,7 @@ func (j *job) loads() map[string]func(*codec.Decoder) {
 }
 
 func (jq *jobQueue) newJob(vol Ino, volume, layer, reason, who string, when time.Time) *job {
+	jq.mu.assertHeld()
 	jq.commits.nextJob++
 	j := &job{id: jq.commits.nextJob, vol: vol, volume: volume, layer: layer, reason: reason, who: who, since: when, cursor: lastKey}
 	j.none = jq.names.unscheduled(vol)
@@ -149,6 +151,7 @@ func (jq *jobQueue) touchJob(j *job) {
 }
 
 func (jq *jobQueue) addToJob(j *job, r runs.Run) {
+	jq.mu.assertHeld()
 	jq.mu.step(1)
 	j.fresh.Add(r.Birth, r.Dev, runs.Entry{Len: r.Len})
 	j.freshN += r.Len
@@ -173,6 +176,7 @@ func (jq *jobQueue) addDirty(j *job, n int64) {
 
 // joinJob makes a whole list part of a job; n guest blocks are in it.
 func (jq *jobQueue) joinJob(j *job, l *runs.List, n int64) {
+	jq.mu.assertHeld()
 	jq.mu.step(1)
 	j.fresh.Join(l)
 	j.freshN += n
@@ -197,7 +201,8 @@ func (jq *jobQueue) ailing(j *job, err error) error {
 	wait := j.sick.Fail(jq.opt.Now(), err, lastRetry)
 	jq.sick[j] = struct{}{}
 	time.AfterFunc(wait, jq.poke)
-	jq.log.Error("erase job passed by; it is tried again", "pool", jq.name, "job", j.id, "volume", j.volume, "after", wait, "error", err)
+	jq.mu.say(jq.log, slog.LevelError, "erase job passed by; it is tried again", "pool", jq.name, "job", j.id,
+		"volume", j.volume, "after", wait, "error", err)
 	return err
 }
 
@@ -207,12 +212,13 @@ func (jq *jobQueue) well(j *job) {
 		jq.sickN -= j.dirtyBlocks()
 		delete(jq.sick, j)
 		jq.turns.want(j)
-		jq.log.Info("erase job goes on", "pool", jq.name, "job", j.id, "volume", j.volume)
+		jq.mu.say(jq.log, slog.LevelInfo, "erase job goes on", "pool", jq.name, "job", j.id, "volume", j.volume)
 	}
 }
 
 // endJob forgets a job that has nothing left and gets nothing more.
 func (jq *jobQueue) endJob(j *job) {
+	jq.mu.assertHeld()
 	// Pages in its lists do not count: what a checkpoint brought there replay does not know.
 	if j.freshN+j.readyN+j.badN > 0 || j.walks > 0 {
 		return

@@ -29,28 +29,28 @@ type layerTree struct {
 	jobs    *jobQueue
 	memory  *memory
 
-	layers      map[LayerID]*layer
-	byVol       map[Ino][]*layer // oldest first; of 0: those that clones hold
-	heads       map[Ino]*layer
-	snaps       snapIndex
-	walks       map[uint64]*walk
-	walkTurns   walkTurns
-	goers       goerTurns
-	drops       []meta.Tree         // dead lists of dead layers, whose pages go back
-	nameless    map[*layer]struct{} // layers that wait for a sweep or for their children to go
-	dirty       map[*layer]struct{}
-	dirtyWalks  []*walk    // that changed since the last cut, each once; some have ended
-	deep        bool       // a stack of storeys has become too high for lookups
-	staleFalls  []*falling // parts that are to be counted anew
-	staleDoomed []uint64   // things that are
-	pieced      int64      // steps, under the plan lock
-	weighs      int64      // lists weighed, under the structure lock
-	nextLayer   LayerID
-	deadN       int        // layers that are dead
-	freeing     int64      // blocks of dead layers that no walk has sorted yet
-	accounts    accountant // of the tree of layers
-	failing     map[*walk]struct{}
-	merge       *merge // prepared for the record that is being made
+	layers      map[LayerID]*layer  // mu
+	byVol       map[Ino][]*layer    // mu: oldest first; of 0: those that clones hold
+	heads       map[Ino]*layer      // mu
+	snaps       snapIndex           // mu
+	walks       map[uint64]*walk    // mu
+	walkTurns   walkTurns           // mu
+	goers       goerTurns           // mu
+	drops       []meta.Tree         // mu: dead lists of dead layers, whose pages go back
+	nameless    map[*layer]struct{} // mu: layers that wait for a sweep or for their children to go
+	dirty       map[*layer]struct{} // mu
+	dirtyWalks  []*walk             // mu: that changed since the last cut, each once; some have ended
+	deep        bool                // mu: a stack of storeys has become too high for lookups
+	staleFalls  []*falling          // mu: parts that are to be counted anew
+	staleDoomed []uint64            // mu: things that are
+	pieced      int64               // mu: steps, under the plan lock
+	weighs      int64               // mu: lists weighed
+	nextLayer   LayerID             // mu
+	deadN       int                 // mu: layers that are dead
+	freeing     int64               // mu: blocks of dead layers that no walk has sorted yet
+	accounts    accountant          // const: of the tree of layers
+	failing     map[*walk]struct{}  // mu
+	merge       *merge              // mu: prepared for the record that is being made
 }
 
 // layer is what was written between two snapshots of one line of history. The plan lock guards it; lists and
@@ -158,6 +158,7 @@ type accountant interface {
 
 // owns changes the number of blocks that a layer owns.
 func (lt *layerTree) owns(l *layer, blocks int64) {
+	lt.mu.assertHeld()
 	l.own += blocks
 	lt.accounts.charge(l, blocks)
 }
@@ -174,6 +175,7 @@ func (lt *layerTree) layer(id LayerID) (*layer, error) {
 
 // newLayer makes the next layer, a head above parent, or a first one.
 func (lt *layerTree) newLayer(parent *layer, vol Ino, size int64, when time.Time) *layer {
+	lt.mu.assertHeld()
 	lt.nextLayer++
 	l := &layer{id: lt.nextLayer, parent: parent, vol: vol, head: true, size: size, created: when}
 	under := overlay.Settled(meta.Map{})
@@ -246,6 +248,7 @@ func findLayer(all []*layer, id LayerID) (at int, found bool) {
 
 // replaced takes a run out of what l shows: freed if l owns it, else into its dead list.
 func (lt *layerTree) replaced(l *layer, r runs.Run, j *job) error {
+	lt.mu.assertHeld()
 	if l.dead {
 		if r.Birth > l.died {
 			l.own -= r.Len
@@ -282,6 +285,7 @@ func (lt *layerTree) replaced(l *layer, r runs.Run, j *job) error {
 // it stays nameless. A merge cuts trees, and there is one at most: what can be merged besides stays for a recReap
 // (remover.reapAll), which sees to it first that the store has the pages.
 func (lt *layerTree) reap(l *layer, j *job, merge bool) {
+	lt.mu.assertHeld()
 	for l != nil && l.nameless() {
 		lt.mu.step(1)
 		parent := l.parent
@@ -303,6 +307,8 @@ func (lt *layerTree) reap(l *layer, j *job, merge bool) {
 
 // bury ends a layer that nothing hangs on: a walk frees what it owns. What its dead list names others still show.
 func (lt *layerTree) bury(l *layer, j *job) {
+	lt.mu.assertHeld()
+	lt.structure.assertHeld()
 	lt.recountAround(l)
 	lt.uncount(l)
 	if l.parent != nil {
@@ -343,6 +349,8 @@ func (lt *layerTree) noteDepth(l *layer) {
 // mergeDown gives l's blocks to its only child c. Of what c had lost, the births in l's range are nobody's now: they
 // become dirty; l's own dead list joins c's. No block moves and no stamp changes.
 func (lt *layerTree) mergeDown(l *layer, j *job) {
+	lt.mu.assertHeld()
+	lt.structure.assertHeld()
 	c, parent, m := l.children[0], l.parent, lt.merge
 	if m == nil || m.from != l || m.into != c {
 		fault.Misuse("a merge is prepared before its record: layer %v into %v", l.id, c.id)
@@ -389,6 +397,7 @@ func (lt *layerTree) mergeDown(l *layer, j *job) {
 
 // pageGone takes a map page out of what l shows: freed, or into its dead list.
 func (lt *layerTree) pageGone(l *layer, ptr meta.Ptr) {
+	lt.mu.assertHeld()
 	lt.mu.step(1)
 	l = l.now()
 	switch {

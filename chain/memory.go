@@ -28,15 +28,15 @@ const leastClean = 4 << 20
 // memory is what is known of the memory that the next checkpoint frees. The plan lock guards it.
 type memory struct {
 	*core
-	fresh  int64 // bytes, of heads and lists since the cut
-	cut    int64 // of the checkpoint that is being built and written
-	limit  int64 // a quarter of the cache
-	others int64 // that clean pages leave room for
+	fresh  int64 // mu: bytes, of heads and lists since the cut
+	cut    int64 // mu: of the checkpoint that is being built and written
+	limit  int64 // mu: a quarter of the cache
+	others int64 // mu: that clean pages leave room for
 
 	// What others know: bytes of rows and groups that changed since the cut, and of what is there beside what is dirty.
-	counted func() (dirty, beside int64)
+	counted func() (dirty, beside int64) // mu
 	// setCache tells the store what its clean pages may take.
-	setCache func(bytes int64)
+	setCache func(bytes int64) // mu
 }
 
 func newMemory(c *core) *memory { return &memory{core: c, limit: max(c.opt.CacheBytes/4, leastDirty)} }
@@ -61,6 +61,7 @@ func (m *memory) holds(c credit) bool {
 
 // freeze: what is dirty is the cut's now. It returns what heads and lists have of it.
 func (m *memory) freeze() (fresh int64) {
+	m.mu.assertHeld()
 	fresh = m.fresh
 	m.cut, m.fresh = m.since(), 0
 	return fresh

@@ -97,6 +97,7 @@ func (lt *layerTree) prepareMerge(l, c *layer) (err error) {
 }
 
 func (lt *layerTree) gather(n *layer, runs []runs.Run) error {
+	lt.structure.assertHeld()
 	for _, c := range n.children {
 		lt.mu.step(1 + len(runs))
 		moved, err := c.lost.Gather(lt.blocks.lists, runs)

@@ -29,18 +29,11 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 	if err := o.mayHold(&s); err != nil {
 		return nil, err
 	}
+	o.Logger = watchLog(o.Logger)
 	p := newPool(dev, o, s, slot)
-	if err := p.persist.load(); err != nil {
-		return nil, fmt.Errorf("pool %s: %w", s.Name, wrapCorrupt(err))
-	}
-	if err := p.persist.replay(); err != nil {
-		return nil, fmt.Errorf("pool %s: %w", s.Name, wrapCorrupt(err))
-	}
-	if p.space.ledger, err = p.space.buildLedger(); err != nil {
+	if err := mount(p); err != nil {
 		return nil, fmt.Errorf("pool %s: %w", s.Name, err)
 	}
-	p.tree.placeSnaps()
-	p.space.ledger.Seal(invariants)
 	p.tree.settleFalls()
 	if o.ReadOnly {
 		return p, nil
@@ -58,6 +51,27 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 	return p, nil
 }
 
+// mount brings to memory what the device has. Nobody else has the pool yet: the locks are held for those that ask for them.
+func mount(p *Pool) error {
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := p.persist.load()
+	if err == nil {
+		err = p.persist.replay()
+	}
+	if err != nil {
+		return wrapCorrupt(err)
+	}
+	if p.space.ledger, err = p.space.buildLedger(); err != nil {
+		return err
+	}
+	p.tree.placeSnaps()
+	p.space.ledger.Seal(invariants)
+	return nil
+}
+
 // asCorrupt is an error of a package below that is this one's as well. It says that something is corrupt, once.
 type asCorrupt struct{ error }
 
@@ -68,6 +82,13 @@ func (e asCorrupt) Error() string {
 		return text
 	}
 	return ErrCorrupt.Error() + ": " + e.error.Error()
+}
+
+// loadAlone is load for who only looks at a pool that nobody else has.
+func loadAlone(p *Pool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.persist.load()
 }
 
 // recover ends what the last process left: claims that it had, snapshots and files that it held open.

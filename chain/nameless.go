@@ -74,6 +74,7 @@ func (lt *layerTree) noteSweep(l *layer, what string, err error) {
 // reapable is a layer that nobody holds any more, the oldest one, and whose time to be tried has come, or nil; more: not all
 // were looked at. The plan lock is held.
 func (lt *layerTree) reapable() (first *layer, more bool) {
+	lt.mu.assertHeld()
 	q := &lt.goers
 	if k, l, ok := q.reapSick.Ceil(omap.Key{}); ok && (lt.layers[l.id] != l || lt.health.mayTry(&l.going)) {
 		q.reapSick.Delete(k)
@@ -97,6 +98,7 @@ func (lt *layerTree) reapable() (first *layer, more bool) {
 // sweepable is a nameless layer below which a list has grown since it was swept, and whose time to be tried has come, or nil.
 // Unless forced it is one that was not swept since the last checkpoint. The plan lock is held.
 func (lt *layerTree) sweepable(force bool) *layer {
+	lt.mu.assertHeld()
 	q := &lt.goers
 	if k, l, ok := q.sweepSick.Ceil(omap.Key{}); ok && (lt.layers[l.id] != l || lt.health.mayTry(&l.sweep)) {
 		q.sweepSick.Delete(k)

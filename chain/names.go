@@ -17,15 +17,15 @@ type nameTable struct {
 	commits *commitLog
 	doomed  *doomedIndex
 
-	cat      catalog.Table
-	singles  map[catalog.Kind][]byte // rows that every checkpoint compares; the builder's
-	parts    map[meta.Key]int        // catalog rows of each object; the builder's
-	gone     []meta.Key              // rows of objects that ended since the last checkpoint
-	answers  answers
-	aged     []*Volume // whose time of a write is in no row yet
-	policies uint64
-	going    map[Ino]*fault.Backoff // inodes that are removed in steps
-	nextIno  Ino
+	cat      catalog.Table           // mu
+	singles  map[catalog.Kind][]byte // structure, mu: rows that every checkpoint compares
+	parts    map[meta.Key]int        // structure, mu: catalog rows of each object
+	gone     []meta.Key              // mu: rows of objects that ended since the last checkpoint
+	answers  answers                 // mu
+	aged     []*Volume               // mu: whose time of a write is in no row yet
+	policies uint64                  // mu
+	going    map[Ino]*fault.Backoff  // mu: inodes that are removed in steps
+	nextIno  Ino                     // mu
 }
 
 // lostPlace is where an inode without a name had it last.

@@ -138,6 +138,7 @@ func (p *Pool) SetAttr(_ Req, ino Ino, s SetAttr) (Attr, error) {
 
 // admitName tells why a name cannot be made in a directory, for an inode that takes words. The plan lock is held.
 func (na *namespaces) admitName(dir Ino, name string, words int64) (*inode, error) {
+	na.mu.assertHeld()
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
@@ -158,6 +159,7 @@ func (na *namespaces) admitName(dir Ino, name string, words int64) (*inode, erro
 
 // make adds an inode under a name. The plan lock is held.
 func (na *namespaces) make(r Req, dir Ino, name string, n *inode, now time.Time) (Ino, error) {
+	na.mu.assertHeld()
 	d, err := na.admitName(dir, name, n.words())
 	if err != nil {
 		return 0, err

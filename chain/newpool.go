@@ -19,7 +19,7 @@ func (p *Pool) newStorage(s super.Block) {
 	store := meta.NewStore(c.dev, g.Blocks, c.opt.CacheBytes)
 	store.ReadOnly = c.opt.ReadOnly
 	store.OnRepair = func(b alloc.BlockID) {
-		c.log.Warn("a damaged metadata page was repaired from its twin", "pool", s.Name, "block", b)
+		c.mu.say(c.log, slog.LevelWarn, "a damaged metadata page was repaired from its twin", "pool", s.Name, "block", b)
 	}
 	p.blocks = &blockSpace{
 		core: c, health: p.health, commits: p.commits, memory: p.memory, alloc: alloc.New(g.GroupBlocks, g.Blocks), store: store,

@@ -21,7 +21,7 @@ type remover struct {
 	works   *works
 	volumes *openVolumes
 
-	left int // merges that nobody waited for; about
+	left int // mu: merges that nobody waited for; about
 }
 
 func (rm *remover) eraseOrphan(ino Ino, now time.Time) error {

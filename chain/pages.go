@@ -121,6 +121,7 @@ func (sp *admission) grantPages(n int) error {
 
 // pagesLack is how many pages the store lacks for a checkpoint with all that open plans may bring. The plan lock is held.
 func (sp *admission) pagesLack() int64 {
+	sp.mu.assertHeld()
 	return sp.blocks.storeNeed() + sp.commits.room.pages + structurePages - int64(sp.blocks.store.FreePages())
 }
 

@@ -205,6 +205,7 @@ func (pl *Plan) close() {
 	}
 	pl.open = false
 	p := pl.p
+	p.mu.assertHeld()
 	if pl.pinned {
 		p.plans.epochs.unpin(pl.epoch)
 		pl.pinned = false

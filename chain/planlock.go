@@ -2,13 +2,28 @@
 
 package chain
 
-import "sync"
+import (
+	"log/slog"
+	"sync"
+)
 
 // planLock is the plan lock. It stops every volume, reads included, so what is done under one hold is bounded: no read of
 // the device, no line of the log, and no loop over all volumes, jobs, snapshots or groups. An ordinary build has a mutex
 // here and nothing else. A build for the race detector (planlock_race.go) knows who holds it, counts what a hold does
 // (step) and where the longest one was; the tests judge that (planlock_test.go).
-type planLock struct{ sync.Mutex }
+type planLock struct {
+	sync.Mutex
+	later laterLog
+}
+
+// Unlock gives the lock up, and then writes to the log what was said under it.
+func (m *planLock) Unlock() {
+	said := m.later.said.Load()
+	m.Mutex.Unlock()
+	if said {
+		m.later.write()
+	}
+}
 
 // step counts n steps of the hold: records made, rows, entries, layers, jobs or groups looked at.
 func (*planLock) step(int) {}
@@ -22,6 +37,9 @@ type workLock struct{ sync.Mutex }
 
 func (*workLock) assertHeld() {}
 func (*workLock) assertFree() {}
+
+// watchLog makes a logger end a process with invariants when its caller holds a plan lock.
+func watchLog(log *slog.Logger) *slog.Logger { return log }
 
 // orderLocks tells locks which ones come later, from the first to the last; those of one row are never held together.
 func orderLocks([][]*workLock, *planLock) {}

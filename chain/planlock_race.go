@@ -3,6 +3,8 @@
 package chain
 
 import (
+	"context"
+	"log/slog"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -34,6 +36,7 @@ func (o *owner) given(what string) {
 type planLock struct {
 	sync.Mutex
 	owner
+	later laterLog
 	steps int       // of this hold
 	at    holdPlace // where it began
 }
@@ -44,17 +47,60 @@ func (m *planLock) Lock() {
 	}
 	m.Mutex.Lock()
 	m.taken()
-	m.steps = 0
+	m.steps, m.at = 0, holdPlace{}
 	runtime.Callers(2, m.at[:])
+	planHolders.Store(syscall.Gettid(), m)
 }
 
 func (m *planLock) Unlock() {
-	holds.note(m.at, m.steps)
+	if m.mine() {
+		holds.note(m.at, m.steps)
+		planHolders.Delete(syscall.Gettid())
+	}
 	m.given("the plan lock")
+	said := m.later.said.Load()
 	m.Mutex.Unlock()
+	if said {
+		m.later.write()
+	}
 }
 
 func (m *planLock) step(n int) { m.steps += n }
+
+// planHolders are the plan locks that are held, by the thread of the holder.
+var planHolders sync.Map
+
+// planHeld is the plan lock, of whatever pool, that this goroutine holds, or nil.
+func planHeld() *planLock {
+	if m, held := planHolders.Load(syscall.Gettid()); held {
+		return m.(*planLock)
+	}
+	return nil
+}
+
+// watchLog is described in planlock.go.
+func watchLog(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return slog.New(watchedLog{log.Handler()})
+}
+
+// watchedLog is a handler that is not called with a plan lock held.
+type watchedLog struct{ slog.Handler }
+
+func (h watchedLog) Enabled(ctx context.Context, level slog.Level) bool {
+	if planHeld() != nil {
+		fault.Misuse("a line is written to the log with the plan lock held")
+	}
+	return h.Handler.Enabled(ctx, level)
+}
+
+// WithAttrs and WithGroup are slog.Handler's.
+func (h watchedLog) WithAttrs(as []slog.Attr) slog.Handler {
+	return watchedLog{h.Handler.WithAttrs(as)}
+}
+func (h watchedLog) WithGroup(name string) slog.Handler { return watchedLog{h.Handler.WithGroup(name)} }
 
 // workLock is described in planlock.go.
 type workLock struct {

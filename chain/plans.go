@@ -5,10 +5,10 @@ package chain
 type planTable struct {
 	*core
 
-	vols   map[Ino]*Volume // those in use
-	wrote  bool            // somebody has planned a write
-	epochs epochs
-	moved  chan struct{} // closed when a plan ends; nil while nobody waits
+	vols   map[Ino]*Volume // mu: those in use
+	wrote  bool            // mu: somebody has planned a write
+	epochs epochs          // mu
+	moved  chan struct{}   // mu: closed when a plan ends; nil while nobody waits
 }
 
 // epochs tell which plans are older than a moment. A plan belongs to the epoch in which it was made.

@@ -52,9 +52,22 @@ type Pool struct {
 	keeper    *keeper
 }
 
-// lockOrder is the order of all locks of a pool but the plan lock, which comes last: who holds one takes only later ones.
+// lockOrder is the order of all locks of a pool but the plan lock, which comes last: who holds one takes only later ones, and
+// of one row none is taken behind another. A build for the race detector asserts it (planlock.go). With the wait for room of
+// the journal (room.go), which is no lock:
+//
+//	resizeMu | sacrificing > claimMu > a wait for room > workMu > structure > commitMu > mu
+//
+// The structure lock serialises what cuts trees: destroys, rollbacks, steps of walks and sweeps, and the build of a
+// checkpoint. The plan lock, mu, guards all state in memory; it stops every reader and writer, and is held for microseconds.
+//
+// The comment of each field of the pool and its rooms begins with its guard: the lock, or const (set when the pool is made),
+// or self (it may be used at any time: a lock, or a thing with locks of its own). Of several locks all are held to write, any
+// one to read.
 func (p *Pool) lockOrder() [][]*workLock {
-	return [][]*workLock{{&p.works.resizeMu, &p.doomed.sacrificing}, {&p.blocks.claimMu}, {&p.commits.workMu}, {&p.structure}, {&p.commits.commitMu}}
+	return [][]*workLock{
+		{&p.works.resizeMu, &p.doomed.sacrificing}, {&p.blocks.claimMu}, {&p.commits.workMu}, {&p.structure}, {&p.commits.commitMu},
+	}
 }
 
 // Name is the pool's name.

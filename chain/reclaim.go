@@ -234,6 +234,7 @@ func (wk *works) provideStore(ctx context.Context, pages int64) error {
 // demanded is zeroNow, while which the queue hands out the jobs of erase=none as well; nil if there is none. The plan
 // lock is held.
 func (wk *works) demanded() func(ctx context.Context, bytes int64) (int64, error) {
+	wk.mu.assertHeld()
 	if wk.zeroNow == nil {
 		return nil
 	}

@@ -19,6 +19,15 @@ type record interface {
 	apply(p *Pool) error
 }
 
+// cutter is a record that cuts or joins trees: of lists, of maps, or the tree of layers that hangs together by them. cuts tells
+// whether it does this time; the structure lock is held then, for a checkpoint is built from what nobody cuts meanwhile.
+type cutter interface{ cuts() bool }
+
+func cutsTrees(r record) bool {
+	c, ok := r.(cutter)
+	return ok && c.cuts()
+}
+
 // recordOwner is a pool, as those see it who make records and do not know what they change.
 type recordOwner interface {
 	prepareRecord(r record) error // an error: the record must not be made, and nothing has changed

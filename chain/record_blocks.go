@@ -53,6 +53,8 @@ func (r *recGrant) decode(d *codec.Decoder) {
 	r.run = alloc.Run{Start: alloc.BlockID(d.Uint()), Len: d.Int()}
 }
 
+func (*recGrant) cuts() bool { return true }
+
 func (r *recGrant) apply(p *Pool) error {
 	if err := p.blocks.alloc.Set(r.run, alloc.Clean, alloc.Meta); err != nil {
 		return err
@@ -124,6 +126,8 @@ func (r *recExtend) decode(d *codec.Decoder) {
 	r.blocks, r.clean, r.when = d.Int(), alloc.BlockID(d.Uint()), d.Time()
 }
 
+func (*recExtend) cuts() bool { return true }
+
 func (r *recExtend) apply(p *Pool) error {
 	old := p.blocks.alloc.Total()
 	if r.blocks <= old || r.blocks > super.MaxBlocks || int64(r.clean) < old || int64(r.clean) > r.blocks {
@@ -148,6 +152,8 @@ type recReduce struct{ blocks int64 }
 func (r *recReduce) encode(e *codec.Encoder) { e.Int(r.blocks) }
 
 func (r *recReduce) decode(d *codec.Decoder) { r.blocks = d.Int() }
+
+func (*recReduce) cuts() bool { return true }
 
 func (r *recReduce) apply(p *Pool) error {
 	old := p.blocks.alloc.Total()

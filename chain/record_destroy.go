@@ -29,6 +29,8 @@ func (r *recUnname) decode(d *codec.Decoder) {
 	r.layer, r.held, r.when, r.who = LayerID(d.Uint()), d.Bool(), d.Time(), d.Str()
 }
 
+func (r *recUnname) cuts() bool { return !r.held }
+
 func (r *recUnname) apply(p *Pool) error {
 	l, err := p.tree.layer(r.layer)
 	if err != nil {
@@ -61,6 +63,8 @@ type recReap struct {
 func (r *recReap) encode(e *codec.Encoder) { e.Uint(uint64(r.layer)); e.Time(r.when) }
 
 func (r *recReap) decode(d *codec.Decoder) { r.layer, r.when = LayerID(d.Uint()), d.Time() }
+
+func (*recReap) cuts() bool { return true }
 
 func (r *recReap) apply(p *Pool) error {
 	l, err := p.tree.layer(r.layer)
@@ -103,6 +107,8 @@ func (r *recSweep) encode(e *codec.Encoder) {
 func (r *recSweep) decode(d *codec.Decoder) {
 	r.layer, r.when, r.runs = LayerID(d.Uint()), d.Time(), runs.Decode(d)
 }
+
+func (*recSweep) cuts() bool { return true }
 
 func (r *recSweep) apply(p *Pool) error {
 	l, err := p.tree.layer(r.layer)
@@ -148,6 +154,8 @@ func (r *recDestroy) decode(d *codec.Decoder) {
 	}
 	r.dir, r.when, r.who = Ino(d.Uint()), d.Time(), d.Str()
 }
+
+func (*recDestroy) cuts() bool { return true }
 
 func (r *recDestroy) apply(p *Pool) error {
 	j := p.jobs.newJob(r.vol, p.names.pathOf(r.vol), "", reasonVolume, r.who, r.when)

@@ -38,6 +38,8 @@ func (r *recSeal) encode(e *codec.Encoder) { e.Uint(r.job); e.Bool(r.bad) }
 
 func (r *recSeal) decode(d *codec.Decoder) { r.job, r.bad = d.Uint(), d.Bool() }
 
+func (*recSeal) cuts() bool { return true }
+
 func (r *recSeal) apply(p *Pool) error {
 	j := p.jobs.all[r.job]
 	if j == nil || j.readyN != 0 {
@@ -85,6 +87,8 @@ func (r *recErased) decode(d *codec.Decoder) {
 	r.when, r.told, r.how = decodeTold(d)
 }
 
+func (*recErased) cuts() bool { return true }
+
 func (r *recErased) apply(p *Pool) error {
 	j := p.jobs.all[r.job]
 	if j == nil {
@@ -115,6 +119,8 @@ func (r *recApart) decode(d *codec.Decoder) {
 	r.job, r.zeroed, r.failed = d.Uint(), runs.Decode(d), runs.Decode(d)
 	r.when, r.told, r.how = decodeTold(d)
 }
+
+func (*recApart) cuts() bool { return true }
 
 func (r *recApart) apply(p *Pool) error {
 	j := p.jobs.all[r.job]

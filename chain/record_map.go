@@ -133,6 +133,8 @@ func (r *recWalk) decode(d *codec.Decoder) {
 	r.walk, r.next, r.runs, r.done = d.Uint(), d.Int(), runs.Decode(d), d.Bool()
 }
 
+func (*recWalk) cuts() bool { return true }
+
 func (r *recWalk) apply(p *Pool) error {
 	w := p.tree.walks[r.walk]
 	if w == nil {

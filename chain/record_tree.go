@@ -117,6 +117,8 @@ func (r *recRollback) decode(d *codec.Decoder) {
 	r.vol, r.snap, r.when, r.who = Ino(d.Uint()), LayerID(d.Uint()), d.Time(), d.Str()
 }
 
+func (*recRollback) cuts() bool { return true }
+
 func (r *recRollback) apply(p *Pool) error {
 	snap, err := p.tree.layer(r.snap)
 	if err != nil {

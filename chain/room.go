@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"slatefs/chain/fault"
@@ -31,9 +32,9 @@ import (
 //
 // # Locks
 //
-// resizeMu | sacrificing > claimMu > a wait for room > workMu > structure > commitMu > mu. So nobody waits for room who
-// holds structure, commitMu, mu or workMu, or a room already. Who needs one under the plan lock takes it with tryRoom,
-// and tells with a Need that there was none. Who waits is served in the order of coming: those that may use the tail wait
+// A wait for room stands among the locks: see Pool.lockOrder. So nobody waits for room who holds structure, commitMu,
+// mu or workMu, or a room already. Who needs one under the plan lock takes it with tryRoom, and tells with a Need that
+// there was none. Who waits is served in the order of coming: those that may use the tail wait
 // for each other only, all others for everybody. Who was served and holds nothing, since a Need that was seen to does not,
 // passes those that still wait, and they leave him his bytes until the next checkpoint: he may have given up.
 //
@@ -69,13 +70,13 @@ import (
 //	overdue
 //	erase log, trim of                        forgetAtOnce keys of 20
 type rooms struct {
-	open    int64     // bytes that open rooms may still take
-	pages   int64     // pages that the next checkpoint may need for open rooms
-	cutting int64     // ring bytes of the batch that was cut and is not written yet
-	spent   *room     // do takes from it; nil: no batch of records is being made
-	waiting []*waiter // who waits for room, first come first
-	passes  int       // who waited with a Need, was served, and will try again: they pass those that wait
-	passing int64     // bytes that those will take
+	open    int64     // mu: bytes that open rooms may still take
+	pages   int64     // mu: pages that the next checkpoint may need for open rooms
+	cutting int64     // mu: ring bytes of the batch that was cut and is not written yet
+	spent   *room     // mu: do takes from it; nil: no batch of records is being made
+	waiting []*waiter // mu: who waits for room, first come first
+	passes  int       // mu: who waited with a Need, was served, and will try again: they pass those that wait
+	passing int64     // mu: bytes that those will take
 }
 
 // credit is what a batch of records needs before it starts.
@@ -236,6 +237,7 @@ func (cl *commitLog) leaveQueue(w *waiter) {
 
 // roomMoved wakes who waits first, of all and of those that free. The plan lock is held.
 func (cl *commitLog) roomMoved() {
+	cl.mu.assertHeld()
 	for i, w := range cl.room.waiting {
 		if i == 0 || w.frees {
 			cl.signal(w.moved)
@@ -248,6 +250,7 @@ func (cl *commitLog) roomMoved() {
 
 // tryRoom takes room without waiting; nil: there is none, or others wait for some. The plan lock is held.
 func (cl *commitLog) tryRoom(c credit) *room {
+	cl.mu.assertHeld()
 	var r room
 	if !cl.tryRoomFor(&r, c) {
 		return nil
@@ -276,6 +279,7 @@ func (cl *commitLog) take(r *room, c credit) {
 
 // giveBack ends a room, or makes it smaller: keep bytes of it stay. The plan lock is held.
 func (cl *commitLog) giveBack(r *room, keep int64) {
+	cl.mu.assertHeld()
 	if r == nil {
 		return
 	}
@@ -293,6 +297,7 @@ func (cl *commitLog) giveBack(r *room, keep int64) {
 // draw lets do take from a room, nil where there will be no records, until drawn. The plan lock is held, and must be until
 // then.
 func (cl *commitLog) draw(r *room) {
+	cl.mu.assertHeld()
 	if cl.room.spent != nil {
 		fault.Misuse("journal room: a batch of records began within another")
 	}
@@ -335,7 +340,8 @@ func (cl *commitLog) takeRoom(n int64, kind byte) {
 	if strictRoom {
 		fault.Misuse("journal room: a record of kind %d takes %d bytes, %d are reserved", kind, n, left)
 	}
-	cl.log.Error("a record takes more of the journal than was reserved", "pool", cl.name, "kind", kind, "bytes", n, "reserved", left)
+	cl.mu.say(cl.log, slog.LevelError, "a record takes more of the journal than was reserved", "pool", cl.name,
+		"kind", kind, "bytes", n, "reserved", left)
 }
 
 // mayCommit tells whether what waits may become a batch of its own and leave the invariant true.

@@ -179,6 +179,7 @@ func (t *taker) end() {
 
 // putBack ends what was set aside, and wakes who waits for that. The plan lock is held.
 func (bs *blockSpace) putBack(runs []alloc.Run) {
+	bs.mu.assertHeld()
 	bs.mu.step(len(runs))
 	for _, r := range runs {
 		bs.alloc.PutBack(r)
@@ -205,6 +206,7 @@ const claimRuns = 256
 
 // findClean finds up to n clean blocks, none where n is not positive. The plan lock is held.
 func (bs *blockSpace) findClean(n, least int64) ([]alloc.Run, error) {
+	bs.mu.assertHeld()
 	for n > 0 {
 		runs, err := bs.alloc.FindClean(n, least, 0)
 		var u *alloc.UnloadedError

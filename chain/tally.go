@@ -42,6 +42,7 @@ func (v *Volume) counted(lo, hi int64, act func(h *layer, mapped int64) (Need, e
 
 // beginTally makes a tally one that is followed. The plan lock is held.
 func (v *Volume) beginTally(t *tally) {
+	v.p.mu.assertHeld()
 	if !t.open {
 		t.open = true
 		v.tallies = append(v.tallies, t)

@@ -235,6 +235,7 @@ func (rm *remover) noteDoomedTry(d *doomed, err error) error {
 
 // idOf is the number of something destroyed that is kept, or 0. The plan lock is held.
 func (rm *remover) idOf(d *doomed) uint64 {
+	rm.mu.assertHeld()
 	id := rm.doomed.vols[d.vol]
 	if d.layer != 0 {
 		id = rm.doomed.layers[d.layer]

@@ -18,7 +18,10 @@ func usageOf(t *testing.T, p *Pool, what string, live, dirty, freeing, failed in
 		t.Errorf("%s: live, dirty, freeing, failed %v, want %v", what, got, want)
 	}
 	total, free, avail, files, left := p.StatFS(RootIno)
-	if avail != u.Avail || avail > free || free > total || total+u.Reserve+u.Meta+p.space.ledger.PagesLacking(p.space.supply())*BlockSize != u.Total || files+left != 1<<48 {
+	p.mu.Lock()
+	lacking := p.space.ledger.PagesLacking(p.space.supply())
+	p.mu.Unlock()
+	if avail != u.Avail || avail > free || free > total || total+u.Reserve+u.Meta+lacking*BlockSize != u.Total || files+left != 1<<48 {
 		t.Errorf("%s: statfs: %d bytes, %d free, %d available, %d files and %d more; %+v", what, total, free, avail, files, left, u)
 	}
 	mustCheck(t, p)

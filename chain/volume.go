@@ -20,7 +20,7 @@ type openVolumes struct {
 	space   *admission
 	works   *works
 
-	tallies int // of all volumes, under way
+	tallies int // mu: of all volumes, under way
 }
 
 // Volume is one virtual disk: a file, and the head of its chain. It is valid while its inode lives; one Volume stands
@@ -139,6 +139,7 @@ func (v *Volume) job() error {
 
 // attr is what stat shows. The plan lock is held.
 func (vs *openVolumes) attr(ino Ino, n *inode) Attr {
+	vs.mu.assertHeld()
 	a := Attr{
 		Ino: ino, Type: n.typ, Mode: n.mode, UID: n.uid, GID: n.gid, Nlink: 1, Immutable: n.immutable,
 		Mtime: n.mtime, Ctime: n.ctime, Btime: n.btime, Atime: n.btime, Parent: n.parent, Name: n.name,

@@ -46,6 +46,7 @@ func (lt *layerTree) addWalk(w *walk) {
 }
 
 func (lt *layerTree) newWalk(l *layer, source *overlay.Storey, j *job, burial bool) *walk {
+	lt.mu.assertHeld()
 	lt.commits.nextJob++
 	w := &walk{id: lt.commits.nextJob, layer: l, job: j, source: source, burial: burial}
 	j.walks++
@@ -64,6 +65,7 @@ func (lt *layerTree) touchWalk(w *walk) {
 }
 
 func (lt *layerTree) endWalk(w *walk) {
+	lt.mu.assertHeld()
 	lt.noteWalk(w, nil)
 	delete(lt.walks, w.id)
 	for _, m := range []*omap.Map[*walk]{&lt.walkTurns.waiting, &lt.walkTurns.ready} {
@@ -103,6 +105,7 @@ func (lt *layerTree) wakeWalks() {
 
 // walkWaits: a walk can only start when a checkpoint has settled its source. The plan lock is held.
 func (lt *layerTree) walkWaits() bool {
+	lt.mu.assertHeld()
 	lt.wakeWalks()
 	_, w, ok := lt.walkTurns.waiting.Ceil(omap.Key{})
 	return ok && !w.source.Settled()
@@ -111,6 +114,7 @@ func (lt *layerTree) walkWaits() bool {
 // walkReady is the oldest walk that can go on, or nil. Of those that failed it is one whose time has come; for who waits
 // for space, also one that has not failed often. The plan lock is held.
 func (lt *layerTree) walkReady(waits bool) (first *walk) {
+	lt.mu.assertHeld()
 	lt.wakeWalks()
 	_, first, _ = lt.walkTurns.ready.Ceil(omap.Key{})
 	if first != nil || !waits {
@@ -131,6 +135,7 @@ const triesForWaiter = 3
 
 // noteWalk notes how a step of a walk ended. The plan lock is held.
 func (lt *layerTree) noteWalk(w *walk, err error) {
+	lt.mu.assertHeld()
 	q := &lt.walkTurns
 	if w.try.Failing() {
 		q.sick.Delete(dueKey(w.try.At, w.id))
@@ -166,6 +171,7 @@ func (lt *layerTree) failingWalk(j *job) *walk {
 // stranded are the blocks that were freed, and that no walk can find now, because it fails or because the checkpoint does
 // that it waits for: they are not available. The plan lock is held.
 func (lt *layerTree) stranded() (n int64) {
+	lt.mu.assertHeld()
 	if len(lt.failing) == 0 && !lt.health.checkpoints.Failing() {
 		return 0
 	}
