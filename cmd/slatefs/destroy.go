@@ -45,7 +45,8 @@ func (a *app) destroyCmd() *cobra.Command {
 	cmd.Flags().BoolVarP(&f.snapshots, "recursive", "r", false, "a volume with its snapshots")
 	cmd.Flags().BoolVarP(&f.clones, "clones", "R", false, "clones as well, with all that they have")
 	cmd.Flags().BoolVarP(&f.deferred, "defer", "d", false, "let clones live; what they need stays without a name")
-	cmd.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "destroy nothing; with -v say what would be freed, and when it would be erased")
+	cmd.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false,
+		"destroy nothing; with -v say what would be freed, and when it would be erased")
 	cmd.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "say what was destroyed, and what that frees")
 	cmd.Flags().BoolVar(&f.now, "now", false, "keep nothing, whatever destroy_delay says")
 	cmd.Flags().BoolVar(&f.wait, "wait", false, "wait until it is erased")
@@ -62,7 +63,9 @@ func (a *app) destroy(ctx context.Context, arg string, f destroyFlags) error {
 	if err != nil {
 		return err
 	}
-	args := control.DestroyArgs{Object: o, Snapshots: f.snapshots, Clones: f.clones, Deferred: f.deferred, DryRun: f.dryRun, Now: f.now}
+	args := control.DestroyArgs{
+		Object: o, Snapshots: f.snapshots, Clones: f.clones, Deferred: f.deferred, DryRun: f.dryRun, Now: f.now,
+	}
 	res, err := control.Destroy.Call(ctx, l, args)
 	if err != nil {
 		return err
@@ -76,7 +79,8 @@ func (a *app) destroy(ctx context.Context, arg string, f destroyFlags) error {
 		}
 	}
 	if f.wait && len(res.Kept) > 0 {
-		_, _ = fmt.Fprintf(a.stderr, "kept until %s, and not erased before; destroy --now keeps nothing\n", show.FormatTime(*res.Kept[0].Goes)) //nolint:errcheck // a remark
+		text := fmt.Sprintf("kept until %s, and not erased before; destroy --now keeps nothing\n", show.FormatTime(*res.Kept[0].Goes))
+		_, _ = io.WriteString(a.stderr, text) //nolint:errcheck // a remark
 	}
 	if !f.wait || len(res.Jobs) == 0 {
 		return nil
@@ -135,7 +139,8 @@ func (a *app) printForecast(res control.DestroyResult, f destroyFlags) error {
 func forecastText(d *control.DestroyForecast, now time.Time) string {
 	s := "would free " + show.FormatSize(d.Frees)
 	if d.Kept > 0 {
-		s += show.Printable(" (of %s; %s is still seen by %s)", show.FormatSize(d.Frees+d.Kept), show.FormatSize(d.Kept), strings.Join(d.SeenBy, ", "))
+		s += show.Printable(" (of %s; %s is still seen by %s)",
+			show.FormatSize(d.Frees+d.Kept), show.FormatSize(d.Kept), strings.Join(d.SeenBy, ", "))
 	}
 	erased := d.Frees - d.None
 	switch {

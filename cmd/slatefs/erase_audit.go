@@ -95,7 +95,9 @@ func (a *app) auditOnline(ctx context.Context, l host.Live) (control.AuditInfo, 
 const slowTime = 2 * time.Second
 
 // slowly runs something, and shows where it is if it takes longer than slowTime.
-func slowly[T any](ctx context.Context, a *app, name string, where func(context.Context) (done, total int64), do func(context.Context) (T, error)) (res T, err error) {
+func slowly[T any](ctx context.Context, a *app, name string, where func(context.Context) (done, total int64),
+	do func(context.Context) (T, error),
+) (res T, err error) {
 	type result struct {
 		res T
 		err error

@@ -91,7 +91,8 @@ func (a *app) certificate(ctx context.Context, asked []string, pool, file string
 		err = a.put(file, b.Bytes())
 	}
 	if err == nil && len(c.Open) > 0 {
-		return show.Hinted(fmt.Errorf("not all is erased: %s are queued and %s failed", show.FormatSize(c.Queued), show.FormatSize(c.Failed)),
+		return show.Hinted(fmt.Errorf("not all is erased: %s are queued and %s failed",
+			show.FormatSize(c.Queued), show.FormatSize(c.Failed)),
 			"slatefs erase wait %s", pool)
 	}
 	return err
@@ -165,7 +166,8 @@ func (c *certificate) add(r control.EraseRecord) {
 
 func (c *certificate) text() string {
 	var b strings.Builder
-	b.WriteString(show.Printable("CERTIFICATE OF ERASE\nmade %s, for %s\n\n"+eraseClaim+"\n\n", c.Made.Format(time.RFC3339), strings.Join(c.Asked, ", ")))
+	b.WriteString(show.Printable("CERTIFICATE OF ERASE\nmade %s, for %s\n\n"+eraseClaim+"\n\n",
+		c.Made.Format(time.RFC3339), strings.Join(c.Asked, ", ")))
 	fmt.Fprintf(&b, "freed            %s\nerased           %s\n", exactly(c.Freed), exactly(c.Erased))
 	for _, l := range []struct {
 		n    int64
@@ -186,7 +188,8 @@ func (c *certificate) text() string {
 	}
 	for _, j := range c.Open {
 		b.WriteString(show.Printable("\njob %d            open: %s\nvolume           %s\nfreed            %s at %s, by %s\nqueued           %s, failed %s\n",
-			j.ID, j.State, control.Subject(j.Volume, j.Layer), exactly(j.Freed), j.Since.Format(time.RFC3339), quoteNone(j.Who), exactly(j.Dirty), exactly(j.Failed)))
+			j.ID, j.State, control.Subject(j.Volume, j.Layer), exactly(j.Freed), j.Since.Format(time.RFC3339), quoteNone(j.Who),
+			exactly(j.Dirty), exactly(j.Failed)))
 	}
 	return b.String()
 }

@@ -35,7 +35,8 @@ first appended to the file that erase_log_export names. -j has all of a record, 
 		ValidArgsFunction: a.completePools(0),
 		RunE:              plain(func(ctx context.Context, args []string) error { return a.eraseLog(ctx, args[0], f) }),
 	}
-	cmd.Flags().StringVar(&f.since, "since", "", "only what ended at `TIME` or later: 2026-11-25, 2026-11-25T14:00, or 7d, that is 7 days ago")
+	cmd.Flags().StringVar(&f.since, "since", "",
+		"only what ended at `TIME` or later: 2026-11-25, 2026-11-25T14:00, or 7d, that is 7 days ago")
 	cmd.Flags().StringVar(&f.volume, "volume", "", "only this volume's, by `NAME` as it was, or UUID")
 	f.Flags(cmd, "Hpj")
 	return cmd
@@ -71,7 +72,8 @@ func (a *app) eraseLog(ctx context.Context, pool string, f eraseLogFlags) error 
 			note = strings.TrimPrefix(note+", not called erased", ", ")
 		}
 		rows[i] = []string{
-			id, f.Time(r.Ended()), f.Size(r.Freed), f.Size(r.Erased), f.Size(r.Kept), note, r.Who, r.Reason, control.Subject(r.Volume, r.Snapshot),
+			id, f.Time(r.Ended()), f.Size(r.Freed), f.Size(r.Erased), f.Size(r.Kept), note, r.Who, r.Reason,
+			control.Subject(r.Volume, r.Snapshot),
 		}
 	}
 	return f.Table(a.stdout, show.Columns("ID ENDED >FREED >ZEROED >KEPT METHOD WHO REASON VOLUME"), rows)
@@ -90,5 +92,6 @@ func (a *app) parseSince(s string) (time.Time, error) {
 	if d, err := show.ParseDuration(s); err == nil && d >= 0 {
 		return a.now().Add(-d), nil
 	}
-	return time.Time{}, show.Usagef("--since %s: want a date as 2026-11-25 or 2026-11-25T14:00, or how long ago, as 24h, 7d or 2w", s)
+	return time.Time{}, show.Usagef(
+		"--since %s: want a date as 2026-11-25 or 2026-11-25T14:00, or how long ago, as 24h, 7d or 2w", s)
 }

@@ -31,7 +31,10 @@ one zeroed: nothing is handed out that is not zero.`,
 		if err != nil {
 			return err
 		}
-		set := control.SetArgs{Object: control.Object{Path: "/", Arg: args[0]}, Settings: []control.Setting{{Name: control.PropPaused, Value: value}}}
+		set := control.SetArgs{
+			Object:   control.Object{Path: "/", Arg: args[0]},
+			Settings: []control.Setting{{Name: control.PropPaused, Value: value}},
+		}
 		_, err = control.Set.Call(ctx, l, set)
 		return err
 	})

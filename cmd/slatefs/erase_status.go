@@ -84,7 +84,8 @@ func eraseSummary(info control.EraseInfo, f show.Format, now time.Time) string {
 	}
 	switch {
 	case left+info.Failed == 0 && info.Released > 0:
-		s += fmt.Sprintf("nothing is left to erase, but %s were released since the mount, and released is not erased", f.Size(info.Released))
+		s += fmt.Sprintf("nothing is left to erase, but %s were released since the mount, and released is not erased",
+			f.Size(info.Released))
 	case left+info.Failed == 0:
 		s += "everything freed is erased"
 	case left == 0:
@@ -107,7 +108,8 @@ func eraseSummary(info control.EraseInfo, f show.Format, now time.Time) string {
 		s += fmt.Sprintf("%s failed to erase: they are tried again, and not used before", f.Size(info.Failed))
 	}
 	if info.Unsched > 0 {
-		s += fmt.Sprintf("\n%s are not scheduled (erase=none): they are zeroed when somebody needs them, and never called erased", f.Size(info.Unsched))
+		s += fmt.Sprintf("\n%s are not scheduled (erase=none): they are zeroed when somebody needs them, and never called erased",
+			f.Size(info.Unsched))
 	}
 	if info.Trouble != "" {
 		s += "\nit does not go on now: " + show.Escape(info.Trouble)

@@ -193,7 +193,8 @@ func (a *app) sayResting(w *eraseWait, info control.EraseInfo, left int) error {
 		return a.note("erasing is paused; slatefs erase resume %s goes on", info.Pool)
 	case info.Opens != nil:
 		w.told = true
-		return a.note("the window %s opens %s; slatefs set erase_window=none %s goes on at once", info.Window, show.FormatTime(*info.Opens), info.Pool)
+		return a.note("the window %s opens %s; slatefs set erase_window=none %s goes on at once",
+			info.Window, show.FormatTime(*info.Opens), info.Pool)
 	}
 	return nil
 }

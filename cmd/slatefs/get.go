@@ -43,7 +43,8 @@ Properties:` + propHelp(everywhere),
 		RunE: plain(func(ctx context.Context, args []string) error { return a.get(ctx, args[0], args[1:], f) }),
 	}
 	cmd.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "what is below PATH as well")
-	cmd.Flags().StringSliceVarP(&f.fields, "fields", "o", []string{"name", "property", "value", "source"}, "columns, as `FIELD,…`: name, property, value, source")
+	cmd.Flags().StringSliceVarP(&f.fields, "fields", "o", []string{"name", "property", "value", "source"},
+		"columns, as `FIELD,…`: name, property, value, source")
 	f.Flags(cmd, "Hpj")
 	return cmd
 }

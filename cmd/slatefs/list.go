@@ -75,7 +75,8 @@ func (a *app) listCmd() *cobra.Command {
 		RunE: plain(func(ctx context.Context, args []string) error { return a.list(ctx, args, f) }),
 	}
 	cmd.Flags().BoolVarP(&f.recursive, "recursive", "r", false, "directories below PATH as well")
-	cmd.Flags().StringSliceVarP(&f.columns, "columns", "o", nil, "columns, as `COL,…`; name,used,avail,refer,written,volsize without it")
+	cmd.Flags().StringSliceVarP(&f.columns, "columns", "o", nil,
+		"columns, as `COL,…`; name,used,avail,refer,written,volsize without it")
 	cmd.Flags().StringSliceVarP(&f.types, "type", "t", nil, "`TYPE` of rows: volume, snapshot, directory, pool, all, or destroyed")
 	cmd.Flags().StringArrayVarP(&f.sortUp, "sort", "s", nil, "sort by the column `COL`")
 	cmd.Flags().StringArrayVarP(&f.sortDown, "sort-descending", "S", nil, "sort by the column `COL`, the greatest first")

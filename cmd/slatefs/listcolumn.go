@@ -72,7 +72,8 @@ func columnSet(name string) []string {
 func columnNamed(name string) (listColumn, error) {
 	i := slices.IndexFunc(listColumns, func(c listColumn) bool { return c.name == name || c.short == name && name != "" })
 	if i < 0 {
-		return listColumn{}, show.Hinted(show.Usagef("list: column %q is unknown", name), "columns are %s", strings.Join(allColumns(), ", "))
+		return listColumn{}, show.Hinted(show.Usagef("list: column %q is unknown", name), "columns are %s",
+			strings.Join(allColumns(), ", "))
 	}
 	c := listColumns[i]
 	c.short = cmp.Or(c.short, c.name)

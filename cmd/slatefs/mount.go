@@ -151,7 +151,9 @@ func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) 
 }
 
 // ignoredOptions mean nothing to a mount: they are for fstab, or what we do anyway.
-var ignoredOptions = []string{"defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "nosuid", "nodev", "dev", "suid", "exec"}
+var ignoredOptions = []string{
+	"defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "nosuid", "nodev", "dev", "suid", "exec",
+}
 
 func parseMountOptions(opts []string) (o daemon.Options, err error) {
 	o.Cache = defaultCache

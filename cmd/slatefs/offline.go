@@ -37,7 +37,8 @@ func heldBy(p *chain.Pool) string {
 }
 
 // resizeOffline opens a pool that is not mounted, as its daemon would, to change its size.
-func (a *app) resizeOffline(ctx context.Context, ref host.PoolRef, here func(context.Context, *daemon.Grower) (control.PoolSize, error),
+func (a *app) resizeOffline(ctx context.Context, ref host.PoolRef,
+	here func(context.Context, *daemon.Grower) (control.PoolSize, error),
 ) (r control.PoolSize, err error) {
 	dev, release, err := a.host.Reach(ctx, ref, blockdev.Options{}, false)
 	if err != nil {

@@ -6,5 +6,6 @@ func (a *app) poolCmd() *cobra.Command {
 	return group("pool", "Make, show, check, extend and destroy pools", `  slatefs pool create --size 20G lab /var/lib/lab.pool
   slatefs pool status lab`,
 		a.poolCreateCmd(), a.poolListCmd(), a.poolStatusCmd(), a.poolCheckCmd(), a.poolDumpCmd(),
-		a.poolExtendCmd(), a.poolReduceCmd(), a.poolImportCmd(), a.poolRenameCmd(), a.poolReguidCmd(), a.poolForgetCmd(), a.poolDestroyCmd())
+		a.poolExtendCmd(), a.poolReduceCmd(), a.poolImportCmd(), a.poolRenameCmd(), a.poolReguidCmd(), a.poolForgetCmd(),
+		a.poolDestroyCmd())
 }

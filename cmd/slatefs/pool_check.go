@@ -50,7 +50,8 @@ func (a *app) poolCheck(ctx context.Context, arg string, online, reclaim bool) e
 	var r control.CheckReport
 	switch {
 	case ref.Live != nil && !online:
-		return show.Hinted(fmt.Errorf("pool %s is mounted on %s", ref.Name, ref.Live.Dir), "pool check --online checks it while it is in use")
+		return show.Hinted(fmt.Errorf("pool %s is mounted on %s", ref.Name, ref.Live.Dir),
+			"pool check --online checks it while it is in use")
 	case ref.Live != nil:
 		r, err = control.Check.Call(ctx, *ref.Live, control.None{})
 	default:
@@ -95,12 +96,14 @@ func (a *app) printCheck(name string, r control.CheckReport) error {
 		}
 	}
 	if r.Counted > 0 {
-		text := show.Printable("pool %s: %s count as available or reserved, %s were clean in the end\n", name, show.FormatSize(r.Counted), show.FormatSize(r.Reclaimed))
+		text := show.Printable("pool %s: %s count as available or reserved, %s were clean in the end\n",
+			name, show.FormatSize(r.Counted), show.FormatSize(r.Reclaimed))
 		if _, err := io.WriteString(a.stdout, text); err != nil {
 			return err
 		}
 	}
-	if _, err := io.WriteString(a.stdout, show.Printable("pool %s: %d errors, %d leaks\n", name, len(r.Errors), len(r.Leaks))); err != nil {
+	if _, err := io.WriteString(a.stdout,
+		show.Printable("pool %s: %d errors, %d leaks\n", name, len(r.Errors), len(r.Leaks))); err != nil {
 		return err
 	}
 	if len(r.Errors)+len(r.Leaks) > 0 {

@@ -109,7 +109,8 @@ func (a *app) planPool(ctx context.Context, name, device string, f poolCreateFla
 	}
 	lv, isLV := host.LVArgument(device)
 	if !isLV && !host.IsPath(device) {
-		return n, show.Hinted(show.Usagef("%s: is neither a path nor VG/LV", device), "a device starts with / or ./, as ./%s; an LV is VG/LV", device)
+		return n, show.Hinted(show.Usagef("%s: is neither a path nor VG/LV", device),
+			"a device starts with / or ./, as ./%s; an LV is VG/LV", device)
 	}
 	n = newPool{name: name, sparse: f.sparse, zeroed: f.assumeZero, zeroNow: f.zeroNow}
 	settings, err := parseSettings(f.props, control.OnPool)
@@ -164,9 +165,11 @@ func (a *app) nameFree(ctx context.Context, name, device string) error {
 			continue
 		}
 		if a.host.StillThere(ctx, k) {
-			return show.Hinted(fmt.Errorf("a pool %s exists, on %s", name, k.Device), "take another name, or slatefs pool destroy %s", name)
+			return show.Hinted(fmt.Errorf("a pool %s exists, on %s", name, k.Device),
+				"take another name, or slatefs pool destroy %s", name)
 		}
-		a.warnOnce("pool %s %s, which was known to lie on %s, is forgotten: it is not there any more", k.Name, host.Paren(k.UUID), k.Device)
+		a.warnOnce("pool %s %s, which was known to lie on %s, is forgotten: it is not there any more",
+			k.Name, host.Paren(k.UUID), k.Device)
 		a.host.Drop(k.UUID)
 	}
 	return nil

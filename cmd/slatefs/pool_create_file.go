@@ -60,7 +60,8 @@ func (n *newPool) roomForFile() error {
 		return &os.PathError{Op: "statfs", Path: dir, Err: err}
 	}
 	if free := st.Bavail * uint64(st.Frsize); uint64(n.file) > free {
-		return show.Hinted(fmt.Errorf("%s: has %s free, a pool file of %s does not fit", dir, show.FormatSize(int64(free)), show.FormatSize(n.file)),
+		return show.Hinted(fmt.Errorf("%s: has %s free, a pool file of %s does not fit",
+			dir, show.FormatSize(int64(free)), show.FormatSize(n.file)),
 			"--sparse makes a file that takes its space when it is written to")
 	}
 	return nil

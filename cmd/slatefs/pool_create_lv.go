@@ -69,7 +69,8 @@ func (a *app) planLV(ctx context.Context, n *newPool, name lvm.Name, f poolCreat
 	}
 	n.lv.bytes = (f.size.Bytes + g.Extent - 1) / g.Extent * g.Extent
 	if n.lv.bytes > g.Free {
-		return fmt.Errorf("volume group %s: has %s free, a logical volume of %s does not fit", g.Name, show.FormatSize(g.Free), show.FormatSize(n.lv.bytes))
+		return fmt.Errorf("volume group %s: has %s free, a logical volume of %s does not fit",
+			g.Name, show.FormatSize(g.Free), show.FormatSize(n.lv.bytes))
 	}
 	n.growByItself()
 	return bigEnough(n.lv.bytes)
@@ -93,7 +94,8 @@ func (a *app) planOldLV(ctx context.Context, n *newPool, v lvm.Volume, f poolCre
 	}
 	for _, layout := range strings.Split(v.Layout, ",") {
 		if !slices.Contains(wholeVolumes, layout) {
-			return fmt.Errorf("logical volume %s: is %s; a pool needs one that owns its space, as linear, striped or mirrored ones do", v.Name, v.Layout)
+			return fmt.Errorf("logical volume %s: is %s; a pool needs one that owns its space, as linear, striped or mirrored ones do",
+				v.Name, v.Layout)
 		}
 	}
 	for _, t := range v.Tags {

@@ -81,7 +81,8 @@ func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref host.PoolRe
 	case errors.Is(err, chain.ErrNotPool):
 		return fmt.Errorf("%s: %w", ref.Device, err)
 	case err != nil && !flags.force:
-		return show.Hinted(fmt.Errorf("%s: %w", ref.Device, err), "--force destroys what is left of it, --erase --force zeroes the whole device")
+		return show.Hinted(fmt.Errorf("%s: %w", ref.Device, err),
+			"--force destroys what is left of it, --erase --force zeroes the whole device")
 	case err == nil:
 		end.Name, end.UUID = p.Name(), p.UUID()
 		unlock, err := a.lockCopy(end.UUID, dev) // against the same pool through a loop device
@@ -162,7 +163,8 @@ func (e poolEnd) allowed(flags poolDestroyFlags) error {
 	if flags.erase || flags.force || text == "" {
 		return nil
 	}
-	return show.Hinted(fmt.Errorf("pool %s: would leave on %s, not erased: %s", e.Name, e.Device, text), "--erase zeroes that first, --force leaves it")
+	return show.Hinted(fmt.Errorf("pool %s: would leave on %s, not erased: %s", e.Name, e.Device, text),
+		"--erase zeroes that first, --force leaves it")
 }
 
 // forecast is what -n says.

@@ -55,7 +55,9 @@ func (a *app) deviceFree(ctx context.Context, device string, st os.FileInfo, for
 		}
 		err = fmt.Errorf("%s: holds the pool %s", device, name)
 		if !force && !slices.ContainsFunc(a.host.KnownPools(), func(k host.Known) bool { return k.UUID == old }) {
-			return old, show.Hinted(err, "it is not known here, as one that was copied, or whose pool create was killed at its end; slatefs mount %s DIR mounts it, -f makes another one", device)
+			return old, show.Hinted(err,
+				"it is not known here, as one that was copied, or whose pool create was killed at its end; "+
+					"slatefs mount %s DIR mounts it, -f makes another one", device)
 		}
 	case !errors.Is(idErr, chain.ErrNotPool) && size >= chain.MinPool:
 		err = fmt.Errorf("%s: holds a pool: %w", device, idErr)

@@ -126,7 +126,8 @@ func (a *app) eraseAll(ctx context.Context, dev endDevice, l leftovers) error {
 	_, err := slowly(ctx, a, "erase", at.get, func(ctx context.Context) (_ struct{}, err error) {
 		q := &endQueue{total: total, at: &at}
 		e, err := erase.New(dev, q, erase.Config{
-			Method: blockdev.Auto, Verify: blockdev.VerifyFull, Clock: erase.NewClock(a.now), Logger: slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+			Method: blockdev.Auto, Verify: blockdev.VerifyFull, Clock: erase.NewClock(a.now),
+			Logger: slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		})
 		if err == nil && erase.Offers(dev, l.method) == nil {
 			err = e.SetMethod(l.method)
@@ -143,7 +144,8 @@ func (a *app) eraseAll(ctx context.Context, dev endDevice, l leftovers) error {
 		return struct{}{}, err
 	})
 	if err != nil {
-		return show.Hinted(errors.Join(err, ctx.Err()), "not all is erased, and the pool is still called one: see to the device, and do it again")
+		return show.Hinted(errors.Join(err, ctx.Err()),
+			"not all is erased, and the pool is still called one: see to the device, and do it again")
 	}
 	return nil
 }

@@ -41,9 +41,10 @@ func (a *app) poolExtendCmd() *cobra.Command {
 				}
 				e = control.ExtendArgs{Size: n, More: more}
 			}
-			return resizePool(ctx, a, args[0], control.Extend, e, func(ctx context.Context, g *daemon.Grower) (r control.PoolSize, err error) {
-				return g.ExtendOp(ctx, control.Peer{}, e)
-			})
+			return resizePool(ctx, a, args[0], control.Extend, e,
+				func(ctx context.Context, g *daemon.Grower) (r control.PoolSize, err error) {
+					return g.ExtendOp(ctx, control.Peer{}, e)
+				})
 		}),
 	}
 }
@@ -99,6 +100,7 @@ func resizePool[Args any](ctx context.Context, a *app, arg string, o control.Op[
 	if r.Before == r.After {
 		return a.note("pool %s: stays as it is, %s", ref.Name, show.FormatSize(r.After))
 	}
-	_, err = fmt.Fprint(a.stdout, show.Printable("pool %s: %s, was %s\n", ref.Name, show.FormatSize(r.After), show.FormatSize(r.Before)))
+	_, err = fmt.Fprint(a.stdout, show.Printable("pool %s: %s, was %s\n",
+		ref.Name, show.FormatSize(r.After), show.FormatSize(r.Before)))
 	return err
 }

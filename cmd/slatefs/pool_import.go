@@ -168,9 +168,11 @@ func (a *app) importPool(ctx context.Context, list []foundPool, which string, ad
 	list = slices.DeleteFunc(list, func(p foundPool) bool { return p.Name != which && (idErr != nil || p.UUID != id) })
 	switch {
 	case len(list) == 0:
-		return show.Hinted(fmt.Errorf("%s: no such pool is found that this host does not know", which), "slatefs pool import -d DIR looks at the files in DIR")
+		return show.Hinted(fmt.Errorf("%s: no such pool is found that this host does not know", which),
+			"slatefs pool import -d DIR looks at the files in DIR")
 	case len(list) > 1 && list[0].UUID == list[1].UUID:
-		return show.Hinted(fmt.Errorf("pool %s %s lies on %s, and on %s too: one of them is a copy", list[0].Name, host.Paren(list[0].UUID), list[0].Device, list[1].Device),
+		return show.Hinted(fmt.Errorf("pool %s %s lies on %s, and on %s too: one of them is a copy",
+			list[0].Name, host.Paren(list[0].UUID), list[0].Device, list[1].Device),
 			"slatefs pool reguid %s makes that a pool of its own", list[1].Device)
 	case len(list) > 1:
 		return fmt.Errorf("%d pools are named %s, on %s and %s: give the UUID, %v or %v", len(list), which,

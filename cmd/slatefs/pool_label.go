@@ -201,5 +201,6 @@ func (a *app) knownOne(arg string) (host.Known, error) {
 	case 1:
 		return same[0], nil
 	}
-	return host.Known{}, fmt.Errorf("%d pools are named %s, on %s and %s: give the UUID, %v or %v", len(same), arg, same[0].Device, same[1].Device, same[0].UUID, same[1].UUID)
+	return host.Known{}, fmt.Errorf("%d pools are named %s, on %s and %s: give the UUID, %v or %v",
+		len(same), arg, same[0].Device, same[1].Device, same[0].UUID, same[1].UUID)
 }

@@ -90,7 +90,8 @@ func (a *app) poolsNamed(ctx context.Context, args []string) (pools []poolState,
 			pools = append(pools, liveState(ctx, *ref.Live))
 			continue
 		}
-		pools = append(pools, poolState{Name: ref.Name, UUID: ref.UUID, Device: ref.Device, State: unmountedState(ref.Device, ref.UUID)})
+		state := unmountedState(ref.Device, ref.UUID)
+		pools = append(pools, poolState{Name: ref.Name, UUID: ref.UUID, Device: ref.Device, State: state})
 	}
 	lvs, err := find.LVs()
 	if err != nil {
@@ -110,7 +111,9 @@ func (a *app) poolsNamed(ctx context.Context, args []string) (pools []poolState,
 // lookInto opens a pool that is not mounted. What the pool itself refuses is its state.
 func (a *app) lookInto(ctx context.Context, p *poolState) error {
 	pool, close, err := a.openOffline(ctx, host.PoolRef{Device: p.Device, UUID: p.UUID, Name: p.Name})
-	for _, known := range []error{host.ErrOtherPool, control.ErrCorrupt, control.ErrNotPool, control.ErrVersion, control.ErrFeature} {
+	for _, known := range []error{
+		host.ErrOtherPool, control.ErrCorrupt, control.ErrNotPool, control.ErrVersion, control.ErrFeature,
+	} {
 		if errors.Is(err, known) {
 			p.Info = &control.PoolInfo{Failed: show.ErrorText(err)}
 			return nil

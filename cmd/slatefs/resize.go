@@ -56,7 +56,9 @@ file system on one) shrinking is refused, unless forced. refreservation=auto mov
 			if err != nil {
 				return err
 			}
-			list, err := control.Resize.Call(ctx, l, control.ResizeArgs{Object: o, Size: n, Grow: grow, AllowCut: shrink, Force: force, Dry: dry})
+			list, err := control.Resize.Call(ctx, l, control.ResizeArgs{
+				Object: o, Size: n, Grow: grow, AllowCut: shrink, Force: force, Dry: dry,
+			})
 			if err != nil {
 				return err
 			}
