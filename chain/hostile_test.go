@@ -71,7 +71,7 @@ func (h *victim) layer(l *layer, fn func(*layer)) { fn(l); h.p.tree.touch(l) }
 func (h *victim) job(fn func(*job)) {
 	j := h.p.jobs.byVol[h.v.ino]
 	fn(j)
-	j.dirty = true
+	h.p.jobs.touchJob(j)
 }
 
 // inode changes a row of the catalog behind the pool's back.

@@ -3,8 +3,6 @@ package chain
 import (
 	"testing"
 	"time"
-
-	"slatefs/chain/ledger"
 )
 
 // mustFollow compares all accounts with those that a mount would build.
@@ -93,19 +91,4 @@ func TestAccountsFollowRecords(t *testing.T) {
 	plantXattrs(t, p, heavy.ino, 200)
 	ok(t, removeSlowly(p, "heavy", func() { mustFollow(t, p, "going with a promise") }))
 	mustCheck(t, p)
-}
-
-// Under the race detector an account that changes beside the records breaks the process.
-func TestAccountsAreSealed(t *testing.T) {
-	if !invariants {
-		t.Skip("asserted under the race detector")
-	}
-	p := openPool(t, newDisk(t, 4<<20))
-	v := mustVolume(t, p, "v", 1<<20)
-	defer func() {
-		if recover() == nil {
-			t.Error("no panic")
-		}
-	}()
-	p.space.ledger.Set(v.account, ledger.Props{Quota: 1})
 }
