@@ -9,7 +9,8 @@ import (
 )
 
 // admitDestroy finds the layers of snapshots that are to go, and the volumes that are to go with them, or why they may not
-// go. It changes nothing. The structure lock is held, and not the plan lock. What is made on a snapshot afterwards is found when the snapshot goes: its layer stays for it.
+// go. It changes nothing. The structure lock is held, and not the plan lock. What is made on a snapshot afterwards is found
+// when the snapshot goes: its layer stays for it.
 func (rm *remover) admitDestroy(ino Ino, names []string, o DestroyOptions) (layers []*layer, clones []Ino, err error) {
 	k, twice := rm.kinOf(ino), map[*layer]bool{}
 	for _, name := range names {
@@ -18,7 +19,8 @@ func (rm *remover) admitDestroy(ino Ino, names []string, o DestroyOptions) (laye
 			return nil, nil, fmt.Errorf("%s@%s: %w", rm.names.path(ino), name, ErrNotFound)
 		}
 		if k.hung[l] && !o.Defer && !o.Clones {
-			return nil, nil, fmt.Errorf("%s@%s: %w: %s", rm.names.path(ino), name, ErrHasClones, rm.pathList(rm.clonesOn(ino, []*layer{l})))
+			clones := rm.pathList(rm.clonesOn(ino, []*layer{l}))
+			return nil, nil, fmt.Errorf("%s@%s: %w: %s", rm.names.path(ino), name, ErrHasClones, clones)
 		}
 		if !twice[l] {
 			layers = append(layers, l)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"slatefs/alloc"
 	"slatefs/chain/meta"
@@ -249,6 +250,9 @@ func (c *checker) structure(l *layer, who string) {
 	if l.nameless() && len(l.children) < 2 && !c.p.opt.ReadOnly {
 		c.r.leak("%s: nameless with %d children", who, len(l.children))
 	}
+	if !c.p.tree.goes(l) {
+		c.r.bad("%s: nobody holds it, and nobody will look at it", who)
+	}
 	if l.parent != nil && c.p.tree.layers[l.parent.id] != l.parent {
 		c.r.bad("%s: parent %v does not exist", who, l.parent.id)
 	}
@@ -277,10 +281,7 @@ func (c *checker) layerMap(l *layer, who string) {
 	if refer != l.refer {
 		c.r.bad("%s: refers to %d blocks, counted %d", who, refer, l.refer)
 	}
-	for _, w := range c.p.tree.walks { // what a walk has not sorted yet is still counted as its layer's
-		if w.layer != l {
-			continue
-		}
+	for _, w := range l.walks { // what a walk has not sorted yet is still counted as its layer's
 		c.pieces(w.source, w.next, mapEnd, who, func(_ int64, q overlay.Piece) {
 			if q.Birth > l.floor() {
 				own += q.Len
@@ -389,6 +390,9 @@ func (c *checker) walks() {
 	var freeing int64
 	for _, w := range c.p.tree.walks {
 		who := fmt.Sprintf("walk %d", w.id)
+		if !slices.Contains(w.layer.walks, w) || !c.p.tree.walkTurns.has(w) {
+			c.r.bad("%s: nobody will go on with it", who)
+		}
 		c.walkPieces(w, who, func(q overlay.Piece) {
 			switch {
 			case q.Birth > w.layer.floor():

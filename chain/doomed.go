@@ -36,7 +36,10 @@ func (rm *remover) doom(d *doomed) error {
 
 // doomVolume keeps a volume, which is named or an orphan, without its name.
 func (rm *remover) doomVolume(ino Ino, n *inode, at spot, who string, now time.Time) error {
-	d := &doomed{vol: ino, dir: at.dir, name: at.name, path: at.path, size: rm.tree.heads[ino].size, when: now, until: now.Add(rm.delay()), who: who}
+	d := &doomed{
+		vol: ino, dir: at.dir, name: at.name, path: at.path, size: rm.tree.heads[ino].size,
+		when: now, until: now.Add(rm.delay()), who: who,
+	}
 	n.parent, n.name, n.ctime = 0, "", now
 	if err := rm.names.putInode(ino, n); err != nil {
 		return err
@@ -62,6 +65,7 @@ func (rm *remover) doomSnapshot(ino Ino, l *layer, who string, now time.Time) er
 		return err
 	}
 	return rm.doom(&doomed{
-		vol: ino, layer: l.id, dir: n.parent, name: l.name, path: rm.names.pathOf(ino), size: l.size, when: now, until: now.Add(rm.delay()), who: who,
+		vol: ino, layer: l.id, dir: n.parent, name: l.name, path: rm.names.pathOf(ino), size: l.size,
+		when: now, until: now.Add(rm.delay()), who: who,
 	})
 }

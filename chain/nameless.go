@@ -119,3 +119,22 @@ func (lt *layerTree) sweepable(force bool) *layer {
 	}
 	return nil
 }
+
+// goes: what nobody holds will be taken away, or swept, as far as its time has come: it is in the queue. Check asks.
+func (lt *layerTree) goes(l *layer) bool {
+	if _, ok := lt.nameless[l]; !ok {
+		return !l.nameless()
+	}
+	q := &lt.goers
+	if l.held == 0 && !lt.doomed.doomedLayer(l) && (l.kept || len(l.children) < 2) {
+		_, now := q.reap.Get(l.key())
+		_, later := q.reapSick.Get(dueKey(l.going.At, uint64(l.id)))
+		return now || later
+	}
+	if l.nameless() && (l.losses != l.sweeping || l.sweepNext != (omap.Key{})) {
+		_, now := q.sweep.Get(l.sweepAt)
+		_, later := q.sweepSick.Get(dueKey(l.sweep.At, uint64(l.id)))
+		return now || later
+	}
+	return true
+}

@@ -13,12 +13,6 @@ import (
 // waits for one piece at most. What pieces need to stay as it is between them is kept by the structure lock, which the caller
 // holds: the tree but for new heads, the lists of all layers but heads, and the sealed part of every erase job.
 
-// pieceState counts the work that is done in pieces, by this process: the benchmarks and tests ask.
-type pieceState struct {
-	pieced int64 // steps, under the plan lock
-	weighs int64 // lists weighed, under the structure lock
-}
-
 // look runs fn under the structure lock, where it takes the plan lock for pieces, of a pool that takes changes.
 func (lt *layerTree) look(fn func() error) error {
 	lt.structure.Lock()

@@ -58,6 +58,9 @@ func openPool(t testing.TB, d blockdev.Device) *Pool {
 			return
 		}
 		if p.Failed() == nil && !p.closed {
+			if err := p.removal.reapWaiting(); err != nil { // what the housekeeping was left with
+				t.Error(err)
+			}
 			mustCheck(t, p)
 			if err := p.Close(); err != nil {
 				t.Error(err)

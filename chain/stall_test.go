@@ -98,7 +98,7 @@ func freeJobs(t testing.TB, p *Pool, n int) {
 }
 
 // What is done to a line of snapshots and to many erase jobs beside a writer: it says how long the writer waited at most, and
-// proves that the work is in proportion. -stall.snaps=4095 -stall.jobs=110000 is the full size (make soak).
+// proves that the work is in proportion. -stall.snaps=4096 -stall.jobs=110000 is the full size (make soak).
 func TestStall(t *testing.T) {
 	snaps, jobs := *stallSnaps, *stallJobs
 	p := linePool(t, int64(snaps)*8+int64(jobs)*4+(1<<15))
@@ -121,7 +121,8 @@ func TestStall(t *testing.T) {
 		p.structure.Lock()
 		did := p.tree.pieced + p.tree.weighs - was
 		p.structure.Unlock()
-		t.Logf("%-44s %12v, %7d steps, a writer waited %9v at most (%d writes)", what, time.Since(start).Round(10*time.Microsecond), did, longest.Round(time.Microsecond), writes)
+		t.Logf("%-44s %12v, %7d steps, a writer waited %9v at most (%d writes)", what,
+			time.Since(start).Round(10*time.Microsecond), did, longest.Round(time.Microsecond), writes)
 		if did > most {
 			t.Errorf("%s: %d steps, at most %d", what, did, most)
 		}

@@ -32,6 +32,14 @@ type walkTurns struct {
 	sick    omap.Map[*walk] // by the time of the next try
 }
 
+// has: the walk will go on, when its time has come. Check asks.
+func (t *walkTurns) has(w *walk) bool {
+	_, waits := t.waiting.Get(w.key())
+	_, ready := t.ready.Get(w.key())
+	_, sick := t.sick.Get(dueKey(w.try.At, w.id))
+	return waits || ready || sick
+}
+
 func (w *walk) key() omap.Key { return omap.Key{Lo: w.id} }
 
 // addWalk puts a walk into the queue, and to its layer.
