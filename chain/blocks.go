@@ -74,10 +74,13 @@ func (bs *blockSpace) readShunned(context.Context) (bool, error) {
 		return false, nil
 	}
 	if g < bs.alloc.Groups() { // else it went with the pool's end
-		if err := bs.loadGroup(g); err != nil {
+		if err := bs.bringGroup(g); err != nil {
 			bs.shun(g, err)
 			return true, nil
 		}
+	}
+	if bs.shunned[g] == nil { // another was faster
+		return true, nil
 	}
 	bs.health.noteTry(bs.shunned[g], fmt.Sprintf("reading group %d of the blocks", g), nil)
 	delete(bs.shunned, g)

@@ -200,7 +200,11 @@ func (cp *checkpointer) cut() (*cut, error) {
 		defer cp.mu.Unlock()
 		return nil, cp.failed
 	}
-	if err := cp.blocks.settleGroups(); err != nil {
+	err := cp.blocks.settleGroups()
+	if err == nil {
+		err = cp.failed // while a group was read
+	}
+	if err != nil {
 		defer cp.mu.Unlock()
 		return nil, wrapCorrupt(err)
 	}

@@ -17,9 +17,15 @@ func (bs *blockSpace) trimGroups() {
 	bs.memory.fit()
 }
 
-// settleGroups loads the groups that changed while their page was not in memory. The plan lock is held.
+// settleGroups loads the groups that changed while their page was not in memory. The plan lock is held, and given up while
+// a page is read; only what changes meanwhile is read under it.
 func (bs *blockSpace) settleGroups() error {
 	bs.mu.assertHeld()
+	for _, g := range bs.alloc.Unsettled() {
+		if err := bs.bringGroup(g); err != nil {
+			return err
+		}
+	}
 	for _, g := range bs.alloc.Unsettled() {
 		bs.mu.step(1)
 		if err := bs.loadGroup(g); err != nil {
@@ -27,6 +33,19 @@ func (bs *blockSpace) settleGroups() error {
 		}
 	}
 	return nil
+}
+
+// bringGroup is loadGroup for who may give the plan lock up while the page is read: what he knew may be true no more.
+func (bs *blockSpace) bringGroup(g int) error {
+	bs.mu.assertHeld()
+	ptr := bs.groupPtrs[g]
+	bs.commits.unlocked(func() { // what is wrong with the page loadGroup says
+		_, _ = bs.store.Get(ptr, func(b []byte) (any, error) { return b, nil }) //nolint:errcheck // see above
+	})
+	if g >= bs.alloc.Groups() || bs.alloc.Loaded(g) {
+		return nil
+	}
+	return bs.loadGroup(g)
 }
 
 // loadGroup reads the page of a group. The plan lock is held. One that is damaged takes the clean blocks of its group out of

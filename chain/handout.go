@@ -209,7 +209,7 @@ func (jq *jobQueue) allInUse(r alloc.Run) error {
 		var u *alloc.UnloadedError
 		switch {
 		case errors.As(err, &u):
-			if err := jq.blocks.loadGroup(u.Group); err != nil {
+			if err := jq.blocks.bringGroup(u.Group); err != nil {
 				return err
 			}
 		case err != nil:

@@ -262,7 +262,7 @@ func TestShunnedGroup(t *testing.T) {
 	avail := x.Usage().Avail
 	x.bad = devtest.OpRead
 	x.mu.Lock()
-	_, err := x.blocks.findClean(x.blocks.alloc.Total(), 1)
+	_, err := findCleanNow(x.blocks, x.blocks.alloc.Total(), 1)
 	x.mu.Unlock()
 	ok(t, err)
 	if u := x.Usage(); len(u.Troubles) == 0 || u.Avail >= avail {

@@ -158,6 +158,21 @@ var holds holdTable
 type holdTable struct {
 	mu sync.Mutex
 	at map[holdPlace]*holdCount
+	io map[holdPlace]int // operations of the device, asked for by the holder
+}
+
+// noteIO is told of an operation of a device.
+func (t *holdTable) noteIO() {
+	m := planHeld()
+	if m == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.io == nil {
+		t.io = map[holdPlace]int{}
+	}
+	t.io[m.at]++
 }
 
 // holdCount is what is known of the holds of one place.

@@ -71,6 +71,8 @@ func (t *taker) find(look func() (wish, error), take func(runs []alloc.Run) erro
 		}
 		runs, err := p.findClean(min(n, w.may), w.least)
 		switch {
+		case errors.Is(err, errLookAgain):
+			continue
 		case err != nil:
 			return nil, 0, err
 		case len(runs) == 0 && len(t.mine) == 0 && p.alloc.Aside() > 0:
@@ -204,17 +206,20 @@ func (bs *blockSpace) waitAside() {
 // claimRuns bounds the runs of one claim, so that its record stays small on a fragmented pool.
 const claimRuns = 256
 
-// findClean finds up to n clean blocks, none where n is not positive. The plan lock is held.
+// errLookAgain: the plan lock was given up, to read a group. What was looked at may have changed.
+var errLookAgain = errors.New("look again")
+
+// findClean finds up to n clean blocks, none where n is not positive. The plan lock is held. errLookAgain: it was given up.
 func (bs *blockSpace) findClean(n, least int64) ([]alloc.Run, error) {
 	bs.mu.assertHeld()
-	for n > 0 {
+	if n > 0 {
 		runs, err := bs.alloc.FindClean(n, least, 0)
 		var u *alloc.UnloadedError
 		if errors.As(err, &u) {
-			if err := bs.loadGroup(u.Group); err != nil {
+			if err := bs.bringGroup(u.Group); err != nil {
 				bs.shun(u.Group, err)
 			}
-			continue
+			return nil, errLookAgain
 		}
 		if len(runs) > claimRuns {
 			runs = runs[:claimRuns]

@@ -43,6 +43,9 @@ func (k OpKind) String() string {
 	return fmt.Sprintf("op(%d)", uint8(k))
 }
 
+// Watch, if not nil, is told of every operation of every disk, in the goroutine that asks for it. Set it before the first.
+var Watch func(Op)
+
 // Op is one operation on a Disk.
 type Op struct {
 	Kind   OpKind
@@ -134,6 +137,9 @@ func (d *Disk) Crashed() bool {
 
 // do counts op, asks the hooks, and runs apply under mu. n is op.Len or 0.
 func (d *Disk) do(op Op, apply func()) (n int, err error) {
+	if Watch != nil {
+		Watch(op)
+	}
 	crashing, err := d.begin(&op)
 	if err == nil && !crashing {
 		err = d.ask(op)
