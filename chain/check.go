@@ -340,6 +340,7 @@ func (c *checker) jobs() {
 		}
 	}
 	c.sums()
+	c.stranded()
 	if dirty != c.p.jobs.dirtyN || failed != c.p.jobs.failedN {
 		c.r.bad("%d blocks are dirty and %d failed, counted %d and %d", dirty, failed, c.p.jobs.dirtyN, c.p.jobs.failedN)
 	}

@@ -172,6 +172,34 @@ func because(err error) string {
 	return ": " + err.Error()
 }
 
+// stranded checks what walks cannot find now.
+func (c *checker) stranded() {
+	var sick, waiting int64
+	for _, l := range c.p.tree.layers {
+		fails, waits := 0, 0
+		for _, w := range l.walks {
+			if w.try.Failing() {
+				fails++
+			}
+			if _, is := c.p.tree.walkTurns.waiting.Get(w.key()); is {
+				waits++
+			}
+		}
+		switch {
+		case fails != l.sickWalks || waits != l.waitWalks:
+			c.r.bad("layer %v: %d walks are failing and %d wait, counted %d and %d", l.id, fails, waits, l.sickWalks, l.waitWalks)
+		case !l.dead:
+		case fails > 0:
+			sick += l.own
+		case waits > 0:
+			waiting += l.own
+		}
+	}
+	if s := &c.p.tree.stuck; sick != s.sickN || waiting != s.waitN {
+		c.r.bad("%d blocks are of failing walks and %d of those that wait, counted %d and %d", sick, waiting, s.sickN, s.waitN)
+	}
+}
+
 // find counts the clean blocks that can be found, and names groups in which they cannot be.
 func (c *reclaimer) find() {
 	p := c.p

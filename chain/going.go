@@ -8,6 +8,7 @@ import (
 	"slatefs/chain/fault"
 	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
+	"slatefs/chain/omap"
 )
 
 // What has more than one batch of records can take away goes in steps. First it loses its name and becomes an orphan whose
@@ -99,7 +100,7 @@ func (rm *remover) remove(r Req, ino Ino, n *inode, at spot, now time.Time) erro
 		v.gone = true
 		delete(rm.plans.vols, ino)
 	}
-	rm.names.going[ino] = &fault.Backoff{}
+	rm.begin(ino)
 	rm.poke()
 	return nil
 }
@@ -125,21 +126,60 @@ func (rm *remover) noteGoing(ino Ino, err error) error {
 	if b == nil { // gone
 		return err
 	}
+	rm.turns.sick.Delete(dueKey(b.At, uint64(ino)))
 	rm.health.noteTry(b, "the removal of "+rm.names.pathOf(ino), err)
+	if b.Failing() {
+		rm.turns.ready.Delete(inoKey(ino))
+		rm.turns.sick.Set(dueKey(b.At, uint64(ino)), ino)
+	} else {
+		rm.turns.ready.Set(inoKey(ino), ino)
+	}
 	if passing(err) {
 		return nil
 	}
 	return err
 }
 
-// firstGoing is the first of what is going whose time to be tried has come.
-func (rm *remover) firstGoing() (first Ino) {
-	for ino, b := range rm.names.going {
-		rm.mu.step(1)
-		if rm.health.mayTry(b) && (first == 0 || ino < first) {
-			first = ino
-		}
+// goingTurns tells what of all that is going is tried next. Each is in one of them.
+type goingTurns struct {
+	ready omap.Map[Ino] // mu: by number
+	sick  omap.Map[Ino] // mu: failing, by the time of the next try
+}
+
+func inoKey(ino Ino) omap.Key { return omap.Key{Lo: uint64(ino)} }
+
+// begin: an inode is going.
+func (rm *remover) begin(ino Ino) {
+	rm.names.going[ino] = &fault.Backoff{}
+	rm.turns.ready.Set(inoKey(ino), ino)
+}
+
+// end: it is no more, or this batch takes it.
+func (rm *remover) end(ino Ino) {
+	b := rm.names.going[ino]
+	if b == nil {
+		return
 	}
+	rm.turns.ready.Delete(inoKey(ino))
+	rm.turns.sick.Delete(dueKey(b.At, uint64(ino)))
+	rm.health.forgetTry(b)
+	delete(rm.names.going, ino)
+}
+
+// firstGoing is what of all that is going is tried next: the first whose time has come, or 0. Of those that failed some are
+// looked at, as many as one hold of the plan lock may.
+func (rm *remover) firstGoing() (first Ino) {
+	q := &rm.turns
+	for range pieceLen / 4 {
+		rm.mu.step(1)
+		k, ino, ok := q.sick.Ceil(omap.Key{})
+		if !ok || !rm.health.mayTry(rm.names.going[ino]) {
+			break
+		}
+		q.sick.Delete(k)
+		q.ready.Set(inoKey(ino), ino)
+	}
+	_, first, _ = q.ready.Ceil(omap.Key{})
 	return first
 }
 
@@ -147,8 +187,7 @@ func (rm *remover) firstGoing() (first Ino) {
 func (rm *remover) goStep(ino Ino, now time.Time) error {
 	n, err := rm.names.inode(ino)
 	if errors.Is(err, ErrNotFound) {
-		rm.health.forgetTry(rm.names.going[ino])
-		delete(rm.names.going, ino)
+		rm.end(ino)
 		return nil
 	}
 	if err != nil {
@@ -160,8 +199,7 @@ func (rm *remover) goStep(ino Ino, now time.Time) error {
 	case err != nil:
 		return err
 	case b.light():
-		rm.health.forgetTry(rm.names.going[ino])
-		delete(rm.names.going, ino)
+		rm.end(ino)
 		n.parent = at.dir // what a directory is still charged for goes where it was
 		return rm.dropInode(Req{said: at.who}, ino, n, &b, now)
 	case len(b.xattrs) > xattrsAtOnce:

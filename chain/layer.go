@@ -49,7 +49,7 @@ type layerTree struct {
 	deadN       int                 // mu: layers that are dead
 	freeing     int64               // mu: blocks of dead layers that no walk has sorted yet
 	accounts    accountant          // const: of the tree of layers
-	failing     map[*walk]struct{}  // mu
+	stuck       strandings          // mu
 	merge       *merge              // mu: prepared for the record that is being made
 }
 
@@ -98,9 +98,11 @@ type layer struct {
 	sweeping  uint64   // those that the last sweep began with
 	sweepAt   omap.Key // in the queue
 
-	walks   []*walk  // that sort blocks of it
-	falls   *falling // counted in it
-	weighed weighed  // under the structure lock
+	walks     []*walk  // that sort blocks of it
+	sickWalks int      // of them, those that are failing
+	waitWalks int      // those that wait for a checkpoint, or were not seen to wait no more
+	falls     *falling // counted in it
+	weighed   weighed  // under the structure lock
 
 	going fault.Backoff // to take it away, when nobody holds it
 	sweep fault.Backoff
@@ -251,8 +253,7 @@ func (lt *layerTree) replaced(l *layer, r runs.Run, j *job) error {
 	lt.mu.assertHeld()
 	if l.dead {
 		if r.Birth > l.died {
-			l.own -= r.Len
-			lt.freeing -= r.Len
+			lt.ownsDead(l, -r.Len)
 			lt.jobs.addToJob(j, r)
 		}
 		lt.touch(l)
@@ -326,6 +327,7 @@ func (lt *layerTree) bury(l *layer, j *job) {
 	lt.dropLost(l)
 	j.layers = append(j.layers, l.id)
 	lt.freeing += l.own
+	lt.countStranded(l, l.own) // by the walks that it has from merges
 	lt.newWalk(l, l.top, j, true)
 	lt.touch(l)
 }
@@ -390,6 +392,8 @@ func (lt *layerTree) mergeDown(l *layer, j *job) {
 		lt.touchWalk(w)
 	}
 	c.walks, l.walks = append(c.walks, l.walks...), nil
+	lt.strand(c, l.sickWalks, l.waitWalks)
+	l.sickWalks, l.waitWalks = 0, 0
 	lt.leaveVolume(l)
 	lt.forgetLayer(l)
 	lt.touch(c)

@@ -48,7 +48,7 @@ func (p *Pool) newObjects(s super.Block) {
 	}
 	p.tree = &layerTree{
 		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, doomed: p.doomed, names: p.names, jobs: p.jobs, memory: p.memory, layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, snaps: newSnapIndex(), walks: map[uint64]*walk{},
-		failing: map[*walk]struct{}{}, dirty: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, nextLayer: s.LastLayer,
+		stuck: strandings{failing: map[*job]map[*walk]struct{}{}}, dirty: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, nextLayer: s.LastLayer,
 	}
 	p.space = &admission{
 		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, doomed: p.doomed, names: p.names, jobs: p.jobs, tree: p.tree, memory: p.memory,

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"slatefs/chain/catalog"
-	"slatefs/chain/fault"
 	"slatefs/chain/meta"
 )
 
@@ -21,7 +20,8 @@ type remover struct {
 	works   *works
 	volumes *openVolumes
 
-	left int // mu: merges that nobody waited for; about
+	turns goingTurns // mu
+	left  int        // mu: merges that nobody waited for; about
 }
 
 func (rm *remover) eraseOrphan(ino Ino, now time.Time) error {
@@ -34,7 +34,7 @@ func (rm *remover) eraseOrphan(ino Ino, now time.Time) error {
 		return nil
 	}
 	if known && at.going() { // a crash came before its last step
-		rm.names.going[ino] = &fault.Backoff{}
+		rm.begin(ino)
 		return nil
 	}
 	if known && n.typ == TypeFile && rm.delay() > 0 {

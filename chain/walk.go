@@ -50,6 +50,7 @@ func (lt *layerTree) addWalk(w *walk) {
 		lt.walkTurns.ready.Set(w.key(), w)
 	} else {
 		lt.walkTurns.waiting.Set(w.key(), w)
+		lt.strand(w.layer, 0, 1)
 	}
 }
 
@@ -76,9 +77,8 @@ func (lt *layerTree) endWalk(w *walk) {
 	lt.mu.assertHeld()
 	lt.noteWalk(w, nil)
 	delete(lt.walks, w.id)
-	for _, m := range []*omap.Map[*walk]{&lt.walkTurns.waiting, &lt.walkTurns.ready} {
-		m.Delete(w.key())
-	}
+	lt.waitsNoMore(w)
+	lt.walkTurns.ready.Delete(w.key())
 	w.job.walks--
 	lt.jobs.touchJob(w.job)
 	lt.names.gone = append(lt.names.gone, catalog.Key(catalog.Walk, w.id))
@@ -98,7 +98,7 @@ func (lt *layerTree) wakeWalks() {
 	for range pieceLen / 4 {
 		lt.mu.step(1)
 		if k, w, ok := q.waiting.Ceil(omap.Key{}); ok && w.source.Settled() {
-			q.waiting.Delete(k)
+			lt.waitsNoMore(w)
 			q.ready.Set(k, w)
 			continue
 		}
@@ -145,64 +145,23 @@ const triesForWaiter = 3
 func (lt *layerTree) noteWalk(w *walk, err error) {
 	lt.mu.assertHeld()
 	q := &lt.walkTurns
-	if w.try.Failing() {
+	before := w.try.Failing()
+	if before {
 		q.sick.Delete(dueKey(w.try.At, w.id))
 	}
 	lt.health.noteTry(&w.try, fmt.Sprintf("walk %d, which finds what %s freed", w.id, cmp.Or(w.job.volume, "nobody")), err)
+	if now := w.try.Failing(); now != before {
+		lt.noteFailing(w, now)
+	}
 	if w.try.Failing() {
-		lt.failing[w] = struct{}{}
 		q.ready.Delete(w.key())
 		q.sick.Set(dueKey(w.try.At, w.id), w)
 		return
 	}
-	delete(lt.failing, w)
 	if w.source.Settled() {
-		q.waiting.Delete(w.key())
+		lt.waitsNoMore(w)
 		q.ready.Set(w.key(), w)
 	}
-}
-
-// failingWalk is a walk that cannot bring a job its blocks now, or nil.
-func (lt *layerTree) failingWalk(j *job) *walk {
-	if j.walks == 0 {
-		return nil
-	}
-	for w := range lt.failing {
-		lt.mu.step(1)
-		if w.job == j {
-			return w
-		}
-	}
-	return nil
-}
-
-// stranded are the blocks that were freed, and that no walk can find now, because it fails or because the checkpoint does
-// that it waits for: they are not available. The plan lock is held.
-func (lt *layerTree) stranded() (n int64) {
-	lt.mu.assertHeld()
-	if len(lt.failing) == 0 && !lt.health.checkpoints.Failing() {
-		return 0
-	}
-	seen := map[*layer]bool{}
-	add := func(w *walk) {
-		lt.mu.step(1)
-		if l := w.layer; l.dead && !seen[l] {
-			seen[l] = true
-			n += l.own
-		}
-	}
-	for w := range lt.failing {
-		add(w)
-	}
-	if lt.health.checkpoints.Failing() {
-		for _, w := range lt.walks {
-			lt.mu.step(1)
-			if !w.source.Settled() {
-				add(w)
-			}
-		}
-	}
-	return n
 }
 
 // jobState is what users see of a job's state, and why it is failing.

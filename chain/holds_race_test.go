@@ -1,0 +1,121 @@
+//go:build race
+
+package chain
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// stepsOf counts the steps of fn under one hold of the plan lock.
+func stepsOf(p *Pool, fn func()) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fn()
+	return p.mu.steps
+}
+
+// few: what is done under one hold of the plan lock is bounded.
+func few(t *testing.T, p *Pool, what string, fn func()) {
+	t.Helper()
+	if n := stepsOf(p, fn); n > mostSteps {
+		t.Errorf("%s: %d steps under one hold", what, n)
+	}
+}
+
+// An admission knows what walks cannot find without a look at them, however many fail or wait for a checkpoint that fails.
+func TestStrandedIsANumber(t *testing.T) {
+	const many = 4 * pieceLen
+	x := newSick(t)
+	walks := func(name string) {
+		for i := range many {
+			v := mustVolume(t, x.Pool, fmt.Sprint(name, i), 4*BlockSize)
+			write(t, v, fill('v', 2*BlockSize), 0)
+			ok(t, x.Unlink(Req{}, RootIno, fmt.Sprint(name, i)))
+		}
+	}
+	judge := func(what string, want int64) {
+		t.Helper()
+		few(t, x.Pool, what, func() { _ = x.space.free() })
+		if u := x.Usage(); u.Stranded != want*BlockSize || u.Freeing < u.Stranded {
+			t.Errorf("%s: %d blocks are stranded, want %d, of %d", what, u.Stranded/BlockSize, want, u.Freeing/BlockSize)
+		}
+	}
+	walks("a")
+	judge("well", 0)
+	x.mu.Lock()
+	x.health.noteTry(&x.health.checkpoints, "the checkpoint", errPassing)
+	x.mu.Unlock()
+	judge("while checkpoints fail", 2*many)
+	x.mu.Lock()
+	x.health.noteTry(&x.health.checkpoints, "the checkpoint", nil)
+	x.mu.Unlock()
+	ok(t, x.Checkpoint())
+	walks("b")
+	fail := int64(0)
+	for _, w := range x.tree.walks {
+		x.mu.Lock()
+		if w.source.Settled() {
+			x.tree.noteWalk(w, errPassing)
+			fail++
+		}
+		x.mu.Unlock()
+	}
+	if fail < many {
+		t.Errorf("%d walks fail, want %d", fail, many)
+	}
+	judge("while walks fail", 2*fail)
+	mustCheck(t, x.Pool)
+	few(t, x.Pool, "the state of a job", func() {
+		for _, j := range x.jobs.all {
+			if state, _ := x.tree.jobState(j); j.walks > 0 && len(x.tree.stuck.failing[j]) > 0 && state != "failing" {
+				t.Errorf("a job of a failing walk is %s", state)
+			}
+		}
+	})
+	x.heal(0)
+	judge("well again", 0)
+}
+
+// What goes next of all that is going is known without a look at all of it, while much of it fails.
+func TestGoingIsOrdered(t *testing.T) {
+	const many, first = 4 * pieceLen, Ino(1 << 40)
+	x := newSick(t)
+	for i := range Ino(many) {
+		x.mu.Lock()
+		x.removal.begin(first + i)
+		_ = x.removal.noteGoing(first+i, errPassing)
+		x.mu.Unlock()
+	}
+	few(t, x.Pool, "before their time", func() {
+		if ino := x.removal.firstGoing(); ino != 0 {
+			t.Errorf("%d is tried before its time", ino)
+		}
+	})
+	x.mu.Lock()
+	x.removal.begin(first + many)
+	x.mu.Unlock()
+	few(t, x.Pool, "what does not fail", func() {
+		if ino := x.removal.firstGoing(); ino != first+many {
+			t.Errorf("%d is tried", ino)
+		}
+	})
+	x.now = x.now.Add(2 * time.Second)
+	seen := map[Ino]bool{}
+	for range many + 1 {
+		few(t, x.Pool, "in their turn", func() {
+			ino := x.removal.firstGoing()
+			seen[ino] = true
+			_ = x.removal.noteGoing(ino, errPassing)
+		})
+	}
+	if len(seen) != many+1 || seen[0] {
+		t.Errorf("%d were tried, want %d", len(seen), many+1)
+	}
+	x.now = x.now.Add(lastRetry)
+	ok(t, x.removal.finishGoing()) // there are no such inodes
+	if n := len(x.names.going); n > 0 || x.removal.turns.ready.Len()+x.removal.turns.sick.Len() > 0 {
+		t.Errorf("%d are going still", n)
+	}
+}
