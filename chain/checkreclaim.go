@@ -36,13 +36,13 @@ func CheckReclaim(ctx context.Context, dev blockdev.Device, o Options) (*CheckRe
 	c.find()
 	c.compare()
 	p.mu.Lock()
-	failed := p.failed
+	failed, damages := p.failed, slices.Sorted(maps.Keys(p.health.damages))
 	p.mu.Unlock()
 	if failed != nil {
 		c.r.bad("while reclaiming: %v", failed)
 		return c.r, nil
 	}
-	for _, d := range p.Usage().Damages {
+	for _, d := range damages {
 		c.r.bad("while reclaiming: %s", d)
 	}
 	after, err := p.Check(ctx)

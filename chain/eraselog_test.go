@@ -255,7 +255,7 @@ func house(t testing.TB, p *Pool) {
 	for p.keeper.keepHouse(t.Context()) {
 	}
 	ok(t, p.Failed())
-	if len(p.health.troubles) > 0 {
+	if len(p.health.troubles.all) > 0 {
 		t.Fatalf("could not be done: %+v", p.Usage().Troubles)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"slatefs/chain/fault"
@@ -17,9 +18,10 @@ const lastRetry = 512 * time.Second
 type health struct {
 	*core
 
-	checkpoints fault.Backoff             // mu
-	troubles    map[*fault.Backoff]string // mu: what is failing
-	damages     map[string]bool           // mu: what damaged pages touch, as far as it was met
+	checkpoints fault.Backoff   // mu
+	troubles    troubles        // mu: what is failing
+	damages     map[string]bool // mu: what damaged pages touch, as far as it was met
+	shown       []string        // mu: the first of them, in order
 }
 
 // noteTry notes how a try of something ended that is tried again: it is failing, or well again. An error of the pool is
@@ -28,7 +30,7 @@ func (he *health) noteTry(b *fault.Backoff, what string, err error) {
 	he.mu.assertHeld()
 	switch {
 	case err == nil:
-		delete(he.troubles, b)
+		he.troubles.drop(b)
 		if b.Succeed() {
 			he.mu.say(he.log, slog.LevelInfo, "works again", "pool", he.name, "what", what)
 			he.poke()
@@ -38,7 +40,7 @@ func (he *health) noteTry(b *fault.Backoff, what string, err error) {
 		return
 	}
 	wait := b.Fail(he.opt.Now(), err, lastRetry)
-	he.troubles[b] = what
+	he.troubles.set(b, what, true)
 	if errors.Is(err, ErrNoSpace) {
 		return // Usage says so
 	}
@@ -60,7 +62,7 @@ func (he *health) forgetTry(b *fault.Backoff) {
 	if b == nil {
 		return
 	}
-	delete(he.troubles, b)
+	he.troubles.drop(b)
 	*b = fault.Backoff{}
 }
 
@@ -80,5 +82,9 @@ func (he *health) noteDamage(what string) {
 		return
 	}
 	he.damages[what] = true
+	if len(he.shown) < troublesShown {
+		at, _ := slices.BinarySearch(he.shown, what)
+		he.shown = slices.Insert(he.shown, at, what)
+	}
 	he.mu.say(he.log, slog.LevelError, "metadata is damaged", "pool", he.name, "what", what)
 }

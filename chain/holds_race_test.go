@@ -4,8 +4,11 @@ package chain
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
+
+	"slatefs/chain/fault"
 )
 
 // stepsOf counts the steps of fn under one hold of the plan lock.
@@ -117,5 +120,69 @@ func TestGoingIsOrdered(t *testing.T) {
 	ok(t, x.removal.finishGoing()) // there are no such inodes
 	if n := len(x.names.going); n > 0 || x.removal.turns.ready.Len()+x.removal.turns.sick.Len() > 0 {
 		t.Errorf("%d are going still", n)
+	}
+}
+
+// What is failing is listed by how often it was tried, and the next time is known, without a look at all of it.
+func TestTroublesAreOrdered(t *testing.T) {
+	const many = 4 * pieceLen
+	x := newSick(t)
+	begin := x.now
+	all := make([]fault.Backoff, many)
+	fail := func(i int) {
+		few(t, x.Pool, "a try that fails", func() { x.health.noteTry(&all[i], fmt.Sprint("thing ", i), errPassing) })
+	}
+	due := func(want time.Duration, is bool) {
+		t.Helper()
+		x.mu.Lock()
+		d, any := x.health.troubles.until(x.now)
+		x.mu.Unlock()
+		if d != want || any != is {
+			t.Errorf("%v after the beginning: %v until something is tried, %v, want %v, %v", x.now.Sub(begin), d, any, want, is)
+		}
+	}
+	due(0, false)
+	for i := range all {
+		fail(i)
+	}
+	due(time.Second, true)
+	fail(7)
+	fail(7)
+	fail(9)
+	few(t, x.Pool, "the list", func() {
+		if l := x.health.troubleList(); len(l) != troublesShown || l[0].What != "thing 7" || l[0].Tries != 3 || l[1].What != "thing 9" || l[2].Tries != 1 {
+			t.Errorf("%+v", l)
+		}
+	})
+	x.now = begin.Add(1500 * time.Millisecond)
+	due(500*time.Millisecond, true) // that of 9; what could not be tried has a second
+	x.now = begin.Add(2 * time.Second)
+	due(time.Second, true)
+	x.now = begin.Add(3500 * time.Millisecond)
+	due(500*time.Millisecond, true) // that of 7
+	if u := x.Usage(); u.Troubled != many || len(u.Troubles) != troublesShown {
+		t.Errorf("%d troubles are counted, %d listed", u.Troubled, len(u.Troubles))
+	}
+	few(t, x.Pool, "the next time", func() { _, _ = x.health.troubles.until(x.now) })
+	for i := range all {
+		x.mu.Lock()
+		if i%2 == 0 {
+			x.health.noteTry(&all[i], "", nil)
+		} else {
+			x.health.forgetTry(&all[i])
+		}
+		x.mu.Unlock()
+	}
+	due(0, false)
+	if u := x.Usage(); u.Troubled > 0 || len(u.Troubles) > 0 {
+		t.Errorf("left: %+v", u.Troubles)
+	}
+	for i := range many {
+		x.mu.Lock()
+		x.health.noteDamage(fmt.Sprintf("thing %03d", many-i))
+		x.mu.Unlock()
+	}
+	if u := x.Usage(); u.Damaged != many || len(u.Damages) != troublesShown || !slices.IsSorted(u.Damages) {
+		t.Errorf("%d are damaged, listed %q", u.Damaged, u.Damages)
 	}
 }

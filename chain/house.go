@@ -93,16 +93,8 @@ func (hk *keeper) untilDue() (d time.Duration, any bool) {
 		return 0, false
 	}
 	d, any = hk.doomed.untilOverdue()
-	now := hk.opt.Now()
-	for b := range hk.health.troubles {
-		hk.mu.step(1)
-		w := b.At.Sub(now)
-		if w <= 0 { // its time has come, and it could not be tried
-			w = fault.FirstRetry
-		}
-		if !any || w < d {
-			d, any = w, true
-		}
+	if w, is := hk.health.troubles.until(hk.opt.Now()); is && (!any || w < d) {
+		d, any = w, true
 	}
 	return d, any
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"slatefs/chain/blockdev"
@@ -31,7 +30,6 @@ type jobQueue struct {
 	all       map[uint64]*job             // mu
 	order     omap.Map[*job]              // mu: the same, as they are erased
 	turns     jobTurns                    // mu
-	sick      map[*job]struct{}           // mu: those that are failing
 	handouts  map[blockdev.Token]*handout // mu
 	lastToken blockdev.Token              // mu
 	byVol     map[Ino]*job                // mu: the one that collects what a volume overwrites
@@ -199,7 +197,7 @@ func (jq *jobQueue) ailing(j *job, err error) error {
 		jq.sickN += j.dirtyBlocks()
 	}
 	wait := j.sick.Fail(jq.opt.Now(), err, lastRetry)
-	jq.sick[j] = struct{}{}
+	jq.health.troubles.set(&j.sick, fmt.Sprintf("erase job %d, of %s", j.id, cmp.Or(j.volume, "nobody")), false)
 	time.AfterFunc(wait, jq.poke)
 	jq.mu.say(jq.log, slog.LevelError, "erase job passed by; it is tried again", "pool", jq.name, "job", j.id,
 		"volume", j.volume, "after", wait, "error", err)
@@ -210,7 +208,7 @@ func (jq *jobQueue) ailing(j *job, err error) error {
 func (jq *jobQueue) well(j *job) {
 	if j.sick.Succeed() {
 		jq.sickN -= j.dirtyBlocks()
-		delete(jq.sick, j)
+		jq.health.troubles.drop(&j.sick)
 		jq.turns.want(j)
 		jq.mu.say(jq.log, slog.LevelInfo, "erase job goes on", "pool", jq.name, "job", j.id, "volume", j.volume)
 	}
@@ -229,7 +227,7 @@ func (jq *jobQueue) endJob(j *job) {
 	delete(jq.all, j.id)
 	jq.order.Delete(j.orderKey())
 	jq.turns.drop(j)
-	delete(jq.sick, j)
+	jq.health.troubles.drop(&j.sick)
 	if jq.byVol[j.vol] == j {
 		delete(jq.byVol, j.vol)
 	}
@@ -245,20 +243,4 @@ func (jq *jobQueue) spend(l *runs.List) {
 	spent := &runs.List{}
 	spent.Move(l)
 	jq.spent = append(jq.spent, spent)
-}
-
-// troubleList lists what is failing, the most often tried first.
-func (jq *jobQueue) troubleList() (out []Trouble) {
-	add := func(what string, b *fault.Backoff) {
-		out = append(out, Trouble{what, b.Tries, b.At, fault.Of(b.Err).String(), b.Err.Error()})
-	}
-	jq.mu.step(len(jq.health.troubles) + len(jq.sick))
-	for b, what := range jq.health.troubles {
-		add(what, b)
-	}
-	for j := range jq.sick {
-		add(fmt.Sprintf("erase job %d, of %s", j.id, cmp.Or(j.volume, "nobody")), &j.sick)
-	}
-	slices.SortFunc(out, func(a, b Trouble) int { return cmp.Or(cmp.Compare(b.Tries, a.Tries), cmp.Compare(a.What, b.What)) })
-	return out
 }

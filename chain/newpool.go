@@ -43,7 +43,7 @@ func (p *Pool) newObjects(s super.Block) {
 		parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{}, going: map[Ino]*fault.Backoff{},
 	}
 	p.jobs = &jobQueue{
-		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, memory: p.memory, all: map[uint64]*job{}, byVol: map[Ino]*job{}, sick: map[*job]struct{}{},
+		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, memory: p.memory, all: map[uint64]*job{}, byVol: map[Ino]*job{},
 		handouts: map[blockdev.Token]*handout{}, today: map[Ino]EraseRecord{},
 	}
 	p.tree = &layerTree{
@@ -105,7 +105,7 @@ func newPool(dev blockdev.Device, o Options, s super.Block, slot int) *Pool {
 	p := &Pool{
 		core:   c,
 		memory: newMemory(c),
-		health: &health{core: c, troubles: map[*fault.Backoff]string{}, damages: map[string]bool{}},
+		health: &health{core: c, damages: map[string]bool{}},
 		supers: &superblocks{core: c, super: s, slot: slot},
 		plans:  &planTable{core: c, epochs: epochs{now: 1}, vols: map[Ino]*Volume{}},
 	}

@@ -1,11 +1,10 @@
 package chain
 
 import (
-	"maps"
 	"slices"
 )
 
-// Usage is the state of the pool in bytes. It costs as much as there are things that fail.
+// Usage is the state of the pool in bytes. Of what fails and what is damaged it lists some, and counts the rest.
 func (p *Pool) Usage() Usage {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -13,7 +12,8 @@ func (p *Pool) Usage() Usage {
 	u := Usage{
 		Total: p.blocks.alloc.Total(), Clean: c.Clean, Claimed: c.Claimed, Dirty: p.jobs.dirtyN, Freeing: p.tree.freeing,
 		Failed: p.jobs.failedN, Meta: c.Meta, Live: c.InUse - p.jobs.dirtyN - p.jobs.failedN - p.tree.freeing,
-		Reserve: p.blocks.reserve(), Stranded: p.tree.stranded(), Troubles: p.jobs.troubleList(), Damages: slices.Sorted(maps.Keys(p.health.damages)),
+		Reserve: p.blocks.reserve(), Stranded: p.tree.stranded(), Troubles: p.health.troubleList(), Troubled: len(p.health.troubles.all),
+		Damages: slices.Clone(p.health.shown), Damaged: len(p.health.damages),
 	}
 	if g := p.space.ledger; g != nil {
 		u.Promised, u.MetaPromised = g.Promised()

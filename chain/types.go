@@ -138,11 +138,12 @@ type (
 		JournalUsed, JournalSize                                                                                 int64
 		CheckpointBytes                                                                                          int64 // written by the last checkpoint
 		Repairs                                                                                                  int64
-		Destroyed                                                                                                int64 // part of Live, and of Avail: destroyed and kept, at least so much
-		Unscheduled                                                                                              int64 // part of Dirty: of jobs with erase=none
-		Stranded                                                                                                 int64 // part of Freeing, and not available: what walks fail to find
-		Troubles                                                                                                 []Trouble
-		Damages                                                                                                  []string // what damaged pages of metadata touch, as far as this process met them
+		Destroyed                                                                                                int64     // part of Live, and of Avail: destroyed and kept, at least so much
+		Unscheduled                                                                                              int64     // part of Dirty: of jobs with erase=none
+		Stranded                                                                                                 int64     // part of Freeing, and not available: what walks fail to find
+		Troubles                                                                                                 []Trouble // what is failing: those that were most often tried, of Troubled
+		Damages                                                                                                  []string  // what damaged pages of metadata touch, as far as this process met them: the first of Damaged
+		Troubled, Damaged                                                                                        int
 	}
 )
 

@@ -150,10 +150,10 @@ func (p poolState) trouble() string {
 	case p.Info.Troubles != "":
 		return p.Info.Troubles + "; tried again by and by"
 	case len(p.Info.Usage.Damages) > 0:
-		return "metadata is damaged: " + strings.Join(p.Info.Usage.Damages, "; ")
+		return "metadata is damaged: " + strings.Join(p.Info.Usage.Damages, "; ") + more(p.Info.Usage.Damaged-len(p.Info.Usage.Damages))
 	case len(p.Info.Usage.Troubles) > 0:
 		t := p.Info.Usage.Troubles[0]
-		return fmt.Sprintf("%s failed %d times and is tried again: %s", t.What, t.Tries, t.Error)
+		return fmt.Sprintf("%s failed %d times and is tried again: %s", t.What, t.Tries, t.Error) + more(p.Info.Usage.Troubled-1)
 	case p.Info.Stuck != "":
 		return "it wanted to grow: " + p.Info.Stuck
 	case p.Info.Usage.Repairs > 0:
@@ -227,4 +227,12 @@ func (p poolState) printUsage(f show.Format, line func(key, text string, args ..
 		line(n.key, "%s", f.Size(n.bytes))
 	}
 	line("journal", "%s of %s, generation %d", f.Size(u.JournalUse), f.Size(u.Journal), u.Generation)
+}
+
+// more says how many are not named.
+func more(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("; and %d more", n)
 }

@@ -29,8 +29,10 @@ type Usage struct {
 	Journal    int64  `json:"journal_size"`
 	Repairs    int64  `json:"repairs"`
 
-	Troubles []Trouble `json:"troubles,omitempty"` // what could not be done in the background
-	Damages  []string  `json:"damages,omitempty"`  // what damaged pages of metadata touch, as far as they were met
+	Troubles []Trouble `json:"troubles,omitempty"` // what could not be done in the background: the most often tried
+	Troubled int       `json:"troubled,omitempty"` // so many there are
+	Damages  []string  `json:"damages,omitempty"`  // what damaged pages of metadata touch, as far as they were met: the first
+	Damaged  int       `json:"damaged,omitempty"`  // so many there are
 }
 
 // Trouble is something that is tried again by itself.
