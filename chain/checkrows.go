@@ -65,6 +65,33 @@ func (c *checker) log() {
 	}
 }
 
+// homes checks that layers without a volume, snapshots in use and destroyed snapshots are found.
+func (c *checker) homes() {
+	p, homeless, open, doomed := c.p, 0, 0, 0
+	for _, l := range p.tree.layers {
+		if got, _ := p.tree.byDir.Get(l.homeKey()); !l.dead && l.vol == 0 {
+			if homeless++; got != l {
+				c.r.bad("layer %v: it is of no volume, and not found in directory %d", l.id, l.dir)
+			}
+		}
+		if got, _ := p.tree.openSnaps.Get(omap.Key{Hi: uint64(l.vol), Lo: uint64(l.id)}); l.held > 0 && !l.kept {
+			if open++; got != l {
+				c.r.bad("layer %v: it is in use, and not found", l.id)
+			}
+		}
+	}
+	for id, d := range p.doomed.rows {
+		if got, _ := p.doomed.snaps.Get(omap.Key{Hi: uint64(d.vol), Lo: id}); d.layer != 0 {
+			if doomed++; got != id {
+				c.r.bad("destroyed thing %d (%s): it is not found by its volume", id, d.what())
+			}
+		}
+	}
+	if n, m, k := p.tree.byDir.Len(), p.tree.openSnaps.Len(), p.doomed.snaps.Len(); n != homeless || m != open || k != doomed {
+		c.r.bad("%d layers are of no volume, %d in use, %d snapshots destroyed, counted %d, %d and %d", homeless, open, doomed, n, m, k)
+	}
+}
+
 // snapIndex checks that the index says what layers and inodes do.
 func (c *checker) snapIndex() {
 	p, want := c.p, newSnapIndex()
@@ -88,6 +115,7 @@ func (c *checker) snapIndex() {
 		}
 		v.n++
 	}
+	c.homes()
 	for ino, all := range p.tree.byVol {
 		if !slices.IsSortedFunc(all, func(a, b *layer) int { return cmp.Compare(a.id, b.id) }) {
 			c.r.bad("volume %d: its layers are in no order", ino)

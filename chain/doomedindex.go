@@ -17,6 +17,7 @@ type doomedIndex struct {
 	rows        map[uint64]*doomed // mu: destroyed, and kept
 	vols        map[Ino]uint64     // mu: their IDs
 	layers      map[LayerID]uint64 // mu
+	snaps       omap.Map[uint64]   // mu: IDs of snapshots, by volume and ID
 	ends        doomedEnds         // mu
 	blocks      int64              // mu: blocks that the end of all that would free: of all parts together (falling)
 	sacrificing workLock           // self: one of them; before all other locks

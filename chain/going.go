@@ -18,9 +18,9 @@ import (
 
 // What one batch takes away, beside the inode.
 const (
-	xattrsAtOnce  = 32 // rows of attributes
-	keptAtOnce    = 32 // kept snapshots
-	heldAtOnce    = 16 // open snapshots
+	xattrsAtOnce  = 10 // rows of attributes
+	keptAtOnce    = 10 // kept snapshots
+	heldAtOnce    = 6  // open snapshots
 	orphansAtOnce = 2  // orphans that a directory is charged for
 )
 
@@ -41,18 +41,21 @@ func (rm *remover) burdenOf(ino Ino, n *inode) (b burden, err error) {
 	}
 	switch n.typ {
 	case TypeFile:
-		for id, d := range rm.doomed.rows {
+		of := omap.Key{Hi: uint64(ino)}
+		rm.doomed.snaps.Ascend(of, func(k omap.Key, id uint64) bool {
 			rm.mu.step(1)
-			if d.vol == ino && d.layer != 0 && len(b.kept) <= keptAtOnce {
+			if k.Hi == of.Hi {
 				b.kept = append(b.kept, id)
 			}
-		}
-		for _, l := range rm.tree.byVol[ino] {
+			return k.Hi == of.Hi && len(b.kept) <= keptAtOnce
+		})
+		rm.tree.openSnaps.Ascend(of, func(k omap.Key, l *layer) bool {
 			rm.mu.step(1)
-			if l.held > 0 && !l.kept && len(b.held) <= heldAtOnce {
+			if k.Hi == of.Hi {
 				b.held = append(b.held, l)
 			}
-		}
+			return k.Hi == of.Hi && len(b.held) <= heldAtOnce
+		})
 	case TypeDir:
 		b.orphans = rm.space.ledger.Below(rm.space.account(ino), orphansAtOnce+1)
 	case TypeSymlink:

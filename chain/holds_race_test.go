@@ -186,3 +186,102 @@ func TestTroublesAreOrdered(t *testing.T) {
 		t.Errorf("%d are damaged, listed %q", u.Damaged, u.Damages)
 	}
 }
+
+// What hangs on a volume is looked at as far as one batch takes it away, whatever else is kept, and in use.
+func TestBurdenIsBounded(t *testing.T) {
+	const many = 2 * pieceLen
+	p := openPool(t, newDisk(t, 64<<20))
+	ok(t, p.SetProps(Req{}, RootIno, Setting{Name: PropDestroyDelay, Value: "7d"}))
+	v, other := mustVolume(t, p, "v", 1<<20), mustVolume(t, p, "other", 1<<20)
+	var open []LayerID
+	var kept []string
+	for i := range many {
+		for _, v := range []*Volume{v, other} {
+			write(t, v, fill('v', BlockSize), int64(i)*BlockSize)
+			mustSnapshot(t, v, fmt.Sprint("k", i))
+			mustSnapshot(t, v, fmt.Sprint("o", i))
+			id := p.tree.snaps.names[snapName{v.ino, fmt.Sprint("o", i)}].id
+			ok(t, p.OpenSnap(id))
+			open = append(open, id)
+		}
+		kept = append(kept, fmt.Sprint("k", i))
+	}
+	ok(t, p.DestroySnapshots(Req{}, other.ino, kept, DestroyOptions{}))
+	look := func(kept, held int) {
+		t.Helper()
+		few(t, p, "a look at what a volume has", func() {
+			n, err := p.names.inode(v.ino)
+			ok(t, err)
+			b, err := p.removal.burdenOf(v.ino, n)
+			if err != nil || len(b.kept) != kept || len(b.held) != held {
+				t.Errorf("%d kept, want %d, and %d held, want %d: %v", len(b.kept), kept, len(b.held), held, err)
+			}
+		})
+	}
+	look(0, heldAtOnce+1)
+	ok(t, p.DestroySnapshots(Req{}, v.ino, kept, DestroyOptions{}))
+	look(keptAtOnce+1, heldAtOnce+1)
+	mustCheck(t, p)
+	r := Req{purge: true}
+	ok(t, p.Unlink(r, RootIno, "v"))
+	mustCheck(t, p)
+	if n := p.tree.openSnaps.Len(); n != many {
+		t.Errorf("%d snapshots are in use and not destroyed, want %d", n, many)
+	}
+	for _, id := range open {
+		p.ReleaseSnap(id)
+	}
+	if n := p.tree.openSnaps.Len(); n != 0 {
+		t.Errorf("%d snapshots are in use still", n)
+	}
+	ok(t, p.Unlink(r, RootIno, "other"))
+	if n := p.doomed.snaps.Len(); n != 0 {
+		t.Errorf("%d snapshots are kept still", n)
+	}
+}
+
+// A directory that goes leaves what it is charged for to the one above, without a look at what others are charged for.
+func TestHomelessOfOneDirectory(t *testing.T) {
+	const many = 2 * pieceLen
+	d := newDisk(t, 64<<20)
+	p := openPool(t, d)
+	home := func(name string, n int) Ino {
+		a, err := p.Mkdir(Req{}, RootIno, name, 0o755)
+		ok(t, err)
+		for i := range n {
+			f, err := p.Create(Req{}, a.Ino, "v", 0o600)
+			ok(t, err)
+			v, err := p.Volume(f.Ino)
+			ok(t, err)
+			ok(t, v.Truncate(1<<16))
+			write(t, v, fill('v', 2*BlockSize), 0)
+			mustSnapshot(t, v, "s")
+			mustClone(t, v, "s", fmt.Sprint(name, i))
+			mustClone(t, v, "s", fmt.Sprint(name, i, "x")) // else the layer goes to the only one
+			ok(t, p.Unlink(Req{purge: true}, a.Ino, "v"))
+		}
+		if got := len(p.tree.homeless(a.Ino)); got != n {
+			t.Errorf("directory %s is charged for %d layers, want %d", name, got, n)
+		}
+		return a.Ino
+	}
+	home("a", many)
+	b := home("b", 3)
+	ok(t, p.Close())
+	p = openPool(t, d)
+	steps := 0
+	ok(t, p.works.change(func(time.Time) error {
+		before := p.mu.steps
+		err := p.commits.do(&recHome{b, RootIno})
+		steps = p.mu.steps - before
+		return err
+	}))
+	if n := len(p.tree.homeless(RootIno)); n != 3 || len(p.tree.homeless(b)) > 0 || steps > 16 {
+		t.Errorf("%d layers are charged to the root, want 3; %d steps", n, steps)
+	}
+	mustCheck(t, p)
+	ok(t, p.Rmdir(Req{}, RootIno, "a"))
+	if n := len(p.tree.homeless(RootIno)); n != many+3 {
+		t.Errorf("%d layers are charged to the root, want %d", n, many+3)
+	}
+}

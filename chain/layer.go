@@ -30,7 +30,9 @@ type layerTree struct {
 	memory  *memory
 
 	layers      map[LayerID]*layer  // mu
-	byVol       map[Ino][]*layer    // mu: oldest first; of 0: those that clones hold
+	byVol       map[Ino][]*layer    // mu: oldest first
+	byDir       omap.Map[*layer]    // mu: those of no volume, which clones hold, by directory and number
+	openSnaps   omap.Map[*layer]    // mu: snapshots in use and not destroyed, by volume and number
 	heads       map[Ino]*layer      // mu
 	snaps       snapIndex           // mu
 	walks       map[uint64]*walk    // mu
@@ -225,24 +227,6 @@ func (lt *layerTree) forgetLayer(l *layer) {
 	lt.names.gone = append(lt.names.gone, catalog.Key(catalog.Layer, uint64(l.id)))
 }
 
-func (lt *layerTree) leaveVolume(l *layer) {
-	all := lt.byVol[l.vol]
-	at, found := findLayer(all, l.id)
-	if !found {
-		return
-	}
-	if lt.byVol[l.vol] = slices.Delete(all, at, at+1); len(all) == 1 {
-		delete(lt.byVol, l.vol)
-	}
-}
-
-// joinVolume puts a layer in its place among those of its volume, or of 0.
-func (lt *layerTree) joinVolume(l *layer) {
-	all := lt.byVol[l.vol]
-	at, _ := findLayer(all, l.id)
-	lt.byVol[l.vol] = slices.Insert(all, at, l)
-}
-
 // findLayer is the place of a layer among those of one volume, which stand in the order of their making.
 func findLayer(all []*layer, id LayerID) (at int, found bool) {
 	return slices.BinarySearchFunc(all, id, func(o *layer, id LayerID) int { return cmp.Compare(o.id, id) })
@@ -425,6 +409,7 @@ func (lt *layerTree) noteDoomed(id uint64, v []byte) error {
 			lt.uncountThing(d)
 			lt.doomed.ends.drop(id, d)
 			delete(lt.doomed.layers, d.layer)
+			lt.doomed.snaps.Delete(omap.Key{Hi: uint64(d.vol), Lo: id})
 			if l := lt.layers[d.layer]; l != nil {
 				lt.mayGo(l)
 			}
@@ -450,6 +435,7 @@ func (lt *layerTree) noteDoomed(id uint64, v []byte) error {
 	lt.doomed.ends.put(id, d)
 	if d.layer != 0 {
 		lt.doomed.layers[d.layer] = id
+		lt.doomed.snaps.Set(omap.Key{Hi: uint64(d.vol), Lo: id}, id)
 	} else {
 		lt.doomed.vols[d.vol] = id
 	}

@@ -84,7 +84,7 @@ func (cp *checkpointer) link(parents map[LayerID]LayerID) error {
 			cp.tree.freeing += l.own
 			continue
 		}
-		cp.tree.byVol[l.vol] = append(cp.tree.byVol[l.vol], l)
+		cp.tree.joinVolume(l) // at the end
 		if l.nameless() || l.kept {
 			cp.tree.unheld(l)
 		}

@@ -117,6 +117,7 @@ func (p *Pool) OpenSnap(id LayerID) error {
 		return fmt.Errorf("snapshot %v: %w", id, ErrGone)
 	}
 	l.held++
+	p.tree.noteOpen(l)
 	p.tree.uncount(l)
 	return nil
 }
@@ -128,6 +129,7 @@ func (p *Pool) ReleaseSnap(id LayerID) {
 		defer p.mu.Unlock()
 		if l := p.tree.layers[id]; l != nil && l.held > 0 {
 			l.held--
+			p.tree.noteOpen(l)
 		}
 		return
 	}
@@ -139,6 +141,7 @@ func (p *Pool) ReleaseSnap(id LayerID) {
 		if l.held--; l.held == 0 && p.tree.counted(l) {
 			p.tree.recount(l)
 		}
+		p.tree.noteOpen(l)
 		p.tree.mayGo(l)
 		return nil
 	})

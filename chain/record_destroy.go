@@ -42,6 +42,7 @@ func (r *recUnname) apply(p *Pool) error {
 	j := p.jobs.newJob(l.vol, p.names.pathOf(l.vol), l.name, reasonSnapshot, r.who, r.when)
 	p.tree.snaps.remove(l)
 	l.named, l.kept, l.who = false, r.held, r.who // the name stays, for the job
+	p.tree.noteOpen(l)
 	p.tree.unheld(l)
 	p.tree.touch(l)
 	if !r.held {
@@ -169,6 +170,7 @@ func (r *recDestroy) apply(p *Pool) error {
 		p.tree.snaps.remove(l)
 		l.head, l.named, l.who = false, false, r.who
 		l.kept = l.kept || slices.Contains(r.held, l.id)
+		p.tree.noteOpen(l)
 		p.tree.unheld(l)
 		p.tree.touch(l)
 	}
@@ -197,7 +199,8 @@ func (r *recDestroy) apply(p *Pool) error {
 	return nil
 }
 
-// recHome: nameless layers that are charged to a directory are charged to another.
+// recHome: nameless layers that are charged to a directory are charged to another, all of them: a hold of the plan lock is as
+// long as there are. No other layer is looked at.
 type recHome struct{ dir, to Ino }
 
 func (r *recHome) encode(e *codec.Encoder) { e.Uint(uint64(r.dir)); e.Uint(uint64(r.to)) }
@@ -205,14 +208,14 @@ func (r *recHome) encode(e *codec.Encoder) { e.Uint(uint64(r.dir)); e.Uint(uint6
 func (r *recHome) decode(d *codec.Decoder) { r.dir, r.to = Ino(d.Uint()), Ino(d.Uint()) }
 
 func (r *recHome) apply(p *Pool) error {
-	for _, l := range p.tree.byVol[0] {
+	for _, l := range p.tree.homeless(r.dir) {
 		p.mu.step(1)
-		if l.dir == r.dir {
-			p.tree.accounts.charge(l, -l.own)
-			l.dir = r.to
-			p.tree.accounts.charge(l, l.own)
-			p.tree.touch(l)
-		}
+		p.tree.accounts.charge(l, -l.own)
+		p.tree.leaveVolume(l)
+		l.dir = r.to
+		p.tree.joinVolume(l)
+		p.tree.accounts.charge(l, l.own)
+		p.tree.touch(l)
 	}
 	return nil
 }
@@ -245,6 +248,7 @@ func (r *recRevive) apply(p *Pool) error {
 		return fmt.Errorf("layer %v, kept %v, becomes %q: %w", l.id, l.kept, r.name, ErrCorrupt)
 	}
 	l.named, l.kept, l.name = true, false, r.name
+	p.tree.noteOpen(l)
 	p.tree.snaps.add(l, r.homes[l.vol])
 	delete(p.tree.nameless, l)
 	p.tree.touch(l)
