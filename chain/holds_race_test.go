@@ -150,7 +150,8 @@ func TestTroublesAreOrdered(t *testing.T) {
 	fail(7)
 	fail(9)
 	few(t, x.Pool, "the list", func() {
-		if l := x.health.troubleList(); len(l) != troublesShown || l[0].What != "thing 7" || l[0].Tries != 3 || l[1].What != "thing 9" || l[2].Tries != 1 {
+		l := x.health.troubleList()
+		if len(l) != troublesShown || l[0].What != "thing 7" || l[0].Tries != 3 || l[1].What != "thing 9" || l[2].Tries != 1 {
 			t.Errorf("%+v", l)
 		}
 	})
