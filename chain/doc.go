@@ -15,6 +15,10 @@
 // and from what the tree of layers tells (accountant); a mount builds them anew, and Check compares. Besides records only
 // open plans change an account: by what they hold, which nobody stores.
 //
+// What needs no pool is in packages below this one, which know nothing of it: overlay (storeys over a map), runs (lists of
+// runs by birth), catalog (the table of rows), codec (fields of rows and records), super (superblocks), property (what can be
+// set), size. They take no locks: this package does, and their errors become this one's in wrapCorrupt and asInvalid.
+//
 // # Invariants, and where they live
 //
 //   - Data before map (4): commitLog.commit syncs the device, then writes just the records whose data had arrived.

@@ -27,8 +27,8 @@ func (b *Backoff) Succeed() (was bool) {
 	return was
 }
 
-// Failing: the last try failed.
+// Failing tells whether the last try failed.
 func (b *Backoff) Failing() bool { return b.Err != nil }
 
-// Due: it may be tried now.
+// Due tells whether it may be tried now.
 func (b *Backoff) Due(now time.Time) bool { return b.Err == nil || !now.Before(b.At) }
