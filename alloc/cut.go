@@ -19,7 +19,7 @@ type Image struct {
 func (p *Pool) Unsettled() []int {
 	var out []int
 	for _, g := range p.touched {
-		if gr := &p.groups[g]; gr.changed && !gr.uniform && !gr.loaded() {
+		if gr := &p.groups[g]; gr.changed != 0 && !gr.uniform && !gr.loaded() {
 			out = append(out, g)
 		}
 	}
@@ -27,44 +27,89 @@ func (p *Pool) Unsettled() []int {
 	return out
 }
 
-// Changed returns the number of groups that changed since the last Cut.
-func (p *Pool) Changed() int { return p.changed }
+// Changed returns the number of groups that changed since the last cut began.
+func (p *Pool) Changed() int { return len(p.touched) }
 
-// Cut returns the groups that changed since the last Cut, in order, and those of an
-// earlier Cut that was never followed by Durable: a checkpoint that failed half-way loses
-// nothing. Pages are copied when their group changes later.
-func (p *Pool) Cut() []Image {
-	slices.Sort(p.touched)
-	out := make([]Image, 0, len(p.touched))
-	for _, g := range p.touched {
-		gr := &p.groups[g]
-		img := Image{Group: g, Uniform: gr.uniform, Counts: gr.tally().counts()}
-		switch {
-		case gr.uniform:
-			img.State = gr.state
-		case gr.loaded():
-			img.Page = gr.body.page
-			gr.body.shared = true
-		default:
-			img.Pending = true
-			out = append(out, img)
-			continue
+// BeginCut begins a cut: the groups that changed since the last one wait for their image, and those of an earlier cut that was
+// never followed by Durable, so that a checkpoint which failed half-way loses nothing. It costs the same however many they
+// are, but for the latter. A group that changes while it waits gets its image before. The images of the last cut must have
+// been taken.
+func (p *Pool) BeginCut() {
+	for _, g := range p.cut {
+		if gr := &p.groups[g]; gr.changed == 0 {
+			gr.changed = p.gen
+			p.touched = append(p.touched, g)
 		}
-		if gr.changed {
-			gr.changed = false
-			p.changed--
-		}
-		gr.cut = true
-		out = append(out, img)
 	}
+	p.waiting, p.touched = p.touched, nil
+	p.gen++
+}
+
+// Images returns the images of some groups of the cut that has begun, about n, and whether there are more. Pages are copied
+// when their group changes later.
+func (p *Pool) Images(n int) (out []Image, more bool) {
+	out, p.early = p.early, nil
+	for n -= len(out); n > 0 && len(p.waiting) > 0; n-- {
+		last := len(p.waiting) - 1
+		g := p.waiting[last]
+		p.waiting = p.waiting[:last]
+		if gr := &p.groups[g]; gr.changed != 0 && gr.changed != p.gen {
+			out = append(out, p.image(g))
+		}
+	}
+	return out, len(p.waiting) > 0
+}
+
+// Cut returns the images of all groups of a cut that begins now, in order.
+func (p *Pool) Cut() []Image {
+	p.BeginCut()
+	var out []Image
+	for more := true; more; {
+		var some []Image
+		some, more = p.Images(len(p.groups))
+		out = append(out, some...)
+	}
+	slices.SortFunc(out, func(a, b Image) int { return a.Group - b.Group })
 	return out
 }
 
-// Durable says that the images of the last Cut are on disk, and named by a durable
-// superblock: their groups may be unloaded, and no later Cut repeats them.
+// image makes the image of group g. One that is pending has changed since, as far as the next cut is concerned.
+func (p *Pool) image(g int) Image {
+	gr := &p.groups[g]
+	img := Image{Group: g, Uniform: gr.uniform, Counts: gr.tally().counts()}
+	switch {
+	case gr.uniform:
+		img.State = gr.state
+	case gr.loaded():
+		img.Page = gr.body.page
+		gr.body.shared = true
+	default:
+		img.Pending = true
+		gr.changed = p.gen
+		p.touched = append(p.touched, g)
+		return img
+	}
+	gr.changed = 0
+	if !gr.cut {
+		gr.cut = true
+		p.cut = append(p.cut, g)
+	}
+	return img
+}
+
+// Durable says that the images of the last Cut are on disk, and named by a durable superblock: their groups may be
+// unloaded, and no later Cut repeats them.
 func (p *Pool) Durable() {
-	p.touched = slices.DeleteFunc(p.touched, func(g int) bool {
-		p.groups[g].cut = false
-		return !p.groups[g].changed
-	})
+	for p.DurableSome(len(p.groups)) {
+	}
+}
+
+// DurableSome is Durable for up to n groups. It tells whether there are more.
+func (p *Pool) DurableSome(n int) (more bool) {
+	for ; n > 0 && len(p.cut) > 0; n-- {
+		last := len(p.cut) - 1
+		p.groups[p.cut[last]].cut = false
+		p.cut = p.cut[:last]
+	}
+	return len(p.cut) > 0
 }

@@ -26,7 +26,7 @@ func (p *Pool) Load(g int, pg []byte) error {
 	if gr.shunned {
 		p.gained(g)
 	}
-	if gr.changed {
+	if gr.changed != 0 {
 		p.settle(g)
 	}
 	return nil
@@ -70,7 +70,7 @@ func (p *Pool) Loaded(g int) bool { return p.groups[g].uniform || p.groups[g].lo
 // group has none now.
 func (p *Pool) Unload(g int) bool {
 	gr := &p.groups[g]
-	if gr.loaded() && (gr.changed || gr.cut) {
+	if gr.loaded() && (gr.changed != 0 || gr.cut) {
 		return false
 	}
 	if gr.loaded() {

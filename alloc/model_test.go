@@ -44,7 +44,7 @@ func newWorld(t testing.TB, clean ...BlockID) *world {
 func (w *world) clone() *world {
 	q := *w.p
 	q.groups, q.touched = slices.Clone(q.groups), slices.Clone(q.touched)
-	q.pages = slices.Clone(q.pages)
+	q.pages, q.cut = slices.Clone(q.pages), slices.Clone(q.cut)
 	for g := range q.groups {
 		if b := q.groups[g].body; b != nil {
 			q.groups[g].body = &body{page: slices.Clone(b.page), shared: b.shared, deltas: slices.Clone(b.deltas)}

@@ -12,11 +12,14 @@ type Pool struct {
 	total       int64 // blocks
 	groups      []group
 	sum         tally
-	touched     []int // groups that are changed or cut, each once
-	changed     int   // groups that are changed
-	pages       []int // groups that have a page, each once, and some that have none any more
-	hand        int   // index in pages where Evict goes on
-	held        int   // groups that have a page
+	touched     []int   // groups that changed since the last cut began, each once
+	waiting     []int   // of the cut that has begun: some have their image already
+	early       []Image // of groups that changed when they should wait
+	cut         []int   // groups whose image is not durable, each once
+	gen         uint32  // of the cut that will begin next
+	pages       []int   // groups that have a page, each once, and some that have none any more
+	hand        int     // index in pages where Evict goes on
+	held        int     // groups that have a page
 	low         [2]int
 	shunned     []int // groups that FindClean passes by, in no order
 	aside       []Run // clean runs that callers keep for themselves, by address
@@ -29,11 +32,11 @@ type Pool struct {
 type group struct {
 	body    *body // of a group that is not uniform; nil: not loaded, no deltas
 	counts  [states]int32
-	longest int32 // upper bound of the longest clean run, or unknown
-	slots   int32 // the same for runs of whole slots, in blocks
+	longest int32  // upper bound of the longest clean run, or unknown
+	slots   int32  // the same for runs of whole slots, in blocks
+	changed uint32 // the gen in which it changed; 0: not since its last image
 	uniform bool
 	state   State // of a uniform group
-	changed bool  // since the last Cut
 	cut     bool  // in an image of a Cut that is not durable yet
 	shunned bool  // FindClean passes it by
 	listed  bool  // in pages
@@ -63,7 +66,7 @@ func New(groupBlocks int, total int64) *Pool {
 	if groupBlocks < SlotBlocks || groupBlocks > 1<<20 || groupBlocks&(groupBlocks-1) != 0 || total < 0 {
 		panic(fmt.Sprintf("alloc: new: %d blocks in groups of %d", total, groupBlocks))
 	}
-	p := &Pool{groupBlocks: groupBlocks, win: newWindow()}
+	p := &Pool{groupBlocks: groupBlocks, win: newWindow(), gen: 1}
 	p.Grow(total)
 	return p
 }
@@ -92,11 +95,11 @@ func (p *Pool) Grow(total int64) {
 // has them already: its bits past the end are 0.
 func (p *Pool) growGroup(g, n int) {
 	gr := &p.groups[g]
+	p.touch(g)
 	if gr.uniform && gr.state != InUse {
 		p.materialize(g)
 	}
 	gr.counts[InUse] += int32(n)
-	p.touch(g)
 }
 
 // Shrink cuts the pool to total blocks. Those behind must be in use, and the group of the last one that stays must be
@@ -120,19 +123,18 @@ func (p *Pool) Shrink(total int64) error {
 	}
 	if part {
 		gone := p.size(keep-1) - int(total-int64(p.first(keep-1)))
-		p.groups[keep-1].counts[InUse] -= int32(gone)
 		p.touch(keep - 1)
+		p.groups[keep-1].counts[InUse] -= int32(gone)
 	}
 	p.sum[InUse] -= tail.Len
 	p.total = total
 	for g := keep; g < len(p.groups); g++ {
 		p.dropBody(g)
-		if p.groups[g].changed {
-			p.changed--
-		}
 	}
 	p.groups = p.groups[:keep]
-	p.touched = slices.DeleteFunc(p.touched, func(g int) bool { return g >= keep })
+	for _, list := range []*[]int{&p.touched, &p.waiting, &p.cut} {
+		*list = slices.DeleteFunc(*list, func(g int) bool { return g >= keep })
+	}
 	p.pages = slices.DeleteFunc(p.pages, func(g int) bool { return g >= keep })
 	p.shunned = slices.DeleteFunc(p.shunned, func(g int) bool { return g >= keep })
 	for c := range p.low {
@@ -226,17 +228,21 @@ func (p *Pool) materialize(g int) {
 	p.groups[g].uniform = false
 }
 
-// touch remembers that group g changed since the last Cut.
+// touch is called before group g changes. It remembers that, and where the group still waits for its image that is made now.
 func (p *Pool) touch(g int) {
 	gr := &p.groups[g]
-	if gr.changed {
+	switch gr.changed {
+	case p.gen:
 		return
+	case 0:
+	default:
+		p.early = append(p.early, p.image(g))
+		if gr.changed == p.gen { // it is pending
+			return
+		}
 	}
-	if !gr.cut {
-		p.touched = append(p.touched, g)
-	}
-	gr.changed = true
-	p.changed++
+	gr.changed = p.gen
+	p.touched = append(p.touched, g)
 }
 
 func (gr *group) loaded() bool { return gr.body != nil && gr.body.page != nil }

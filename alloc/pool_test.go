@@ -2,6 +2,8 @@ package alloc
 
 import (
 	"errors"
+	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 )
@@ -238,6 +240,53 @@ func TestLoadFindsWrongDelta(t *testing.T) {
 	must(t, partial.SetGroup(0, Counts{InUse: 12}, false, 0))
 	wantErr(t, partial.Load(0, []byte{0, 0, 0, 0xff}), ErrCorrupt) // past the end
 	must(t, partial.Load(0, make([]byte, 4)))
+}
+
+// Images that are taken in pieces, while groups go on changing, are those of the instant at which the cut began.
+func TestImagesInPieces(t *testing.T) {
+	const groups, size = 12, 32
+	rng := rand.New(rand.NewPCG(1, 2))
+	p, q := New(size, groups*size), New(size, groups*size)
+	change := func(ps ...*Pool) {
+		b := BlockID(rng.IntN(groups * size))
+		r := Run{b, 1 + int64(rng.IntN(min(8, groups*size-int(b))))}
+		from, to := InUse, Clean
+		if rng.IntN(2) == 0 {
+			from, to = Clean, InUse
+		}
+		for _, p := range ps {
+			_ = p.Set(r, from, to) //nolint:errcheck // where it may not be nothing changes
+		}
+	}
+	for round := range 300 {
+		for range rng.IntN(20) {
+			change(p, q)
+		}
+		want := q.Cut()
+		p.BeginCut()
+		var got []Image
+		for more := true; more; {
+			for range rng.IntN(4) {
+				change(p, q)
+			}
+			var some []Image
+			some, more = p.Images(1 + rng.IntN(3))
+			for _, img := range some {
+				img.Page = slices.Clone(img.Page)
+				got = append(got, img)
+			}
+		}
+		slices.SortFunc(got, func(a, b Image) int { return a.Group - b.Group })
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("round %d: %+v\nwant %+v", round, got, want)
+		}
+		if rng.IntN(4) > 0 { // else this checkpoint came to nothing, and the next one has them again
+			for p.DurableSome(2) {
+			}
+			q.Durable()
+		}
+	}
+	checkCounts(t, p)
 }
 
 // unloadAll drops all pages that may be dropped.

@@ -26,7 +26,7 @@ type builder struct {
 	maps    overlay.Builder
 	rowOf   map[*layer]*layerRow // of the cut
 	freed   []meta.Ptr           // map pages; another stack that is built later may still stand on one
-	groups  map[int]meta.Ptr     // new pages
+	groups  []cutGroup           // new pages
 	rows    catalog.Table        // of objects, beside the frozen part, which lookups go through
 	parts   map[meta.Key]int     // catalog rows of each object; 0: it is gone
 	singles map[catalog.Kind][]byte
@@ -39,7 +39,7 @@ type builder struct {
 func (cp *checkpointer) build(c *cut) error {
 	b := &builder{
 		p: cp, c: c, rowOf: map[*layer]*layerRow{},
-		groups: map[int]meta.Ptr{}, parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{},
+		parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{},
 	}
 	for i := range c.layers {
 		b.rowOf[c.layers[i].of] = &c.layers[i]
@@ -415,33 +415,38 @@ func (b *builder) dropRow(k meta.Key) {
 	b.parts[k] = 0
 }
 
-// install publishes what was built: under the plan lock roots change, nothing else.
+// install publishes what was built: roots change, nothing else. Each by itself shows what it showed before, so that is done in
+// pieces, for which it takes the plan lock; the structure lock is held.
 func (b *builder) install() {
-	p := b.p
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.mu.step(b.maps.Made() + len(b.groups) + len(b.parts) + len(b.damages) + len(b.c.layers) + len(b.c.jobs))
-	b.maps.Install()
-	for _, l := range b.c.lists() {
+	p, c := b.p, b.c
+	p.tree.inPieces(b.maps.InstallOne)
+	p.tree.eachRow(len(c.layers), func(i int) {
+		l := c.layers[i].lost
 		l.place.List().Install(l.trees)
-	}
-	for g, ptr := range b.groups {
-		p.blocks.groupPtrs[g] = ptr
-	}
-	for k, n := range b.parts {
+		p.dropBuried(c.layers[i].of)
+	})
+	p.tree.eachRow(len(c.jobs), func(i int) {
+		for _, l := range []*cutList{c.jobs[i].fresh, c.jobs[i].ready, c.jobs[i].bad} {
+			l.place.List().Install(l.trees)
+		}
+	})
+	p.tree.eachRow(len(b.groups), func(i int) { p.blocks.groupPtrs[b.groups[i].group] = b.groups[i].page })
+	for k, n := range b.parts { // the builder's
 		if p.names.parts[k] = n; n == 0 {
 			delete(p.names.parts, k)
 		}
 	}
 	maps.Copy(p.names.singles, b.singles)
-	p.names.cat.Install(b.c.super.Catalog)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.step(len(b.damages))
+	p.names.cat.Install(c.super.Catalog)
 	for _, d := range b.damages {
 		p.health.noteDamage(d)
 	}
-	p.blocks.groupTable, p.blocks.groupsCut = b.c.super.GroupTable, nil
+	p.blocks.groupTable, p.blocks.groupsCut = c.super.GroupTable, nil
 	p.tree.drops = append(b.drops, p.tree.drops...)
 	p.jobs.spent = append(b.spent, p.jobs.spent...)
-	p.dropBuried(b.c)
 }
 
 // errNoPages is what the store's refill answers when the pool has no clean blocks for it.

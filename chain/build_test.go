@@ -108,7 +108,9 @@ func TestNobodyWaitsForABuild(t *testing.T) {
 	x.beside("destroy of a volume", func() error {
 		return p.DestroyVolume(Req{}, w.ino, DestroyOptions{Snapshots: true})
 	})
-	x.beside("erase", func() error { _, err := eraseSome(p, 8*BlockSize); return err })
+	for range 3 { // each divides a run
+		x.beside("erase", func() error { _, err := eraseSome(p, 4*BlockSize); return err })
+	}
 	x.beside("look", func() error { p.Usage(); _, err := p.Snapshots(v.ino); return err })
 	select {
 	case err := <-x.ended:

@@ -52,7 +52,6 @@ type cut struct {
 	layers  []layerRow
 	jobs    []jobRow
 	walks   []walkRow
-	images  []alloc.Image
 	drops   []meta.Tree
 	spent   []*runs.List
 	gone    []meta.Key
@@ -180,8 +179,6 @@ func (cp *checkpointer) buildOrThaw(c *cut) error {
 	case cp.blocks.store.Err() != nil, fault.Of(err) == fault.Refused:
 		return cp.fail(err) // what is in memory contradicts itself
 	}
-	cp.mu.Lock()
-	defer cp.mu.Unlock()
 	cp.thaw(c)
 	return err
 }
@@ -220,13 +217,13 @@ func (cp *checkpointer) cut() (*cut, error) {
 
 	at, err := cp.commits.makeDurable(gen, batch, true)
 	cp.mu.Lock()
-	defer cp.mu.Unlock()
-	cp.commits.room.cutting = 0
-	if err != nil {
+	if cp.commits.room.cutting = 0; err != nil {
 		cp.commits.pending = append(batch, cp.commits.pending...)
+		cp.mu.Unlock()
 		cp.thaw(c)
 		return nil, err
 	}
+	defer cp.mu.Unlock()
 	c.at, c.super.At = at, at
 	cp.commits.durable, cp.commits.ended = lsn, number
 	return c, nil
@@ -235,14 +232,15 @@ func (cp *checkpointer) cut() (*cut, error) {
 // freeze takes what has changed since the last cut: what it costs goes by that, which memory bounds, and by nothing else.
 func (cp *checkpointer) freeze() *cut {
 	cp.mu.assertHeld()
-	c := &cut{dirty: cp.memory.freeze(), super: cp.supers.super, images: cp.blocks.alloc.Cut(), drops: cp.tree.drops, spent: cp.jobs.spent, window: cp.blocks.alloc.Window()}
+	c := &cut{dirty: cp.memory.freeze(), super: cp.supers.super, drops: cp.tree.drops, spent: cp.jobs.spent, window: cp.blocks.alloc.Window()}
 	c.gone = cp.names.gone
+	cp.blocks.alloc.BeginCut()
 	cp.tree.drops, cp.jobs.spent, cp.names.gone = nil, nil, nil
 	c.super.Generation++
 	c.super.Host = cp.supers.holder()
 	c.super.Geometry.Blocks = cp.blocks.alloc.Total()
 	c.super.LastLayer, c.super.LastJob, c.super.LastIno = cp.tree.nextLayer, cp.commits.nextJob, uint64(cp.names.nextIno)
-	cp.mu.step(len(cp.tree.dirty) + len(cp.jobs.dirty) + len(cp.tree.dirtyWalks) + len(c.images))
+	cp.mu.step(len(cp.tree.dirty) + len(cp.jobs.dirty) + len(cp.tree.dirtyWalks))
 	for l := range cp.tree.dirty {
 		c.layers = append(c.layers, rowOf(l))
 		if l.head {
@@ -268,58 +266,49 @@ func (cp *checkpointer) freeze() *cut {
 	return c
 }
 
-// lists are all lists of the cut.
-func (c *cut) lists() (out []*cutList) {
-	for i := range c.layers {
-		out = append(out, c.layers[i].lost)
-	}
-	for i := range c.jobs {
-		out = append(out, c.jobs[i].fresh, c.jobs[i].ready, c.jobs[i].bad)
-	}
-	return out
-}
-
 // thaw undoes freeze: what was frozen goes back to what has changed since. Everything that the cut would have written is
-// changed again. The structure lock and the plan lock are held.
+// changed again. It takes the plan lock, in pieces; the structure lock is held.
 func (cp *checkpointer) thaw(c *cut) {
-	cp.mu.assertHeld()
 	cp.structure.assertHeld()
-	dirty := cp.memory.fresh + c.dirty
-	defer func() { cp.memory.fresh, cp.memory.cut = dirty, 0 }()
-	cp.tree.drops = append(c.drops, cp.tree.drops...)
-	cp.jobs.spent = append(c.spent, cp.jobs.spent...)
-	cp.names.gone = append(c.gone, cp.names.gone...)
-	cp.mu.step(len(c.layers) + len(c.jobs) + len(c.walks))
-	for i := range c.layers {
+	cp.blocks.images() // the next cut has them again
+	var known int64    // of what was dirty
+	cp.tree.eachRow(len(c.layers), func(i int) {
 		r := &c.layers[i]
 		l := r.of
 		l.top.Swallow(r.top)
 		cp.tree.touch(l)
 		if l.head {
+			known -= cp.memory.fresh
 			cp.tree.noteNeed(l)
+			known += cp.memory.fresh
 		}
-	}
-	for _, l := range c.lists() {
-		l.place.List().Thaw()
-	}
-	cp.dropBuried(c)
-	for i := range c.jobs {
-		if j := cp.jobs.all[c.jobs[i].id]; j != nil { // else it has ended since
+		r.lost.place.List().Thaw()
+		cp.dropBuried(l)
+	})
+	cp.tree.eachRow(len(c.jobs), func(i int) {
+		r := &c.jobs[i]
+		for _, l := range []*cutList{r.fresh, r.ready, r.bad} {
+			l.place.List().Thaw()
+		}
+		if j := cp.jobs.all[r.id]; j != nil { // else it has ended since
 			cp.jobs.touchJob(j)
 		}
-	}
-	for i := range c.walks {
-		cp.tree.touchWalk(cp.tree.walks[c.walks[i].id])
-	}
+	})
+	cp.tree.eachRow(len(c.walks), func(i int) { cp.tree.touchWalk(cp.tree.walks[c.walks[i].id]) })
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	cp.tree.drops = append(c.drops, cp.tree.drops...)
+	cp.jobs.spent = append(c.spent, cp.jobs.spent...)
+	cp.names.gone = append(c.gone, cp.names.gone...)
+	cp.memory.fresh += c.dirty - known
+	cp.memory.cut = 0
 	cp.mu.step(cp.names.cat.Thaw())
 }
 
-// dropBuried drops what the layers had lost that were buried since the cut.
-func (cp *checkpointer) dropBuried(c *cut) {
-	for i := range c.layers {
-		if l := c.layers[i].of; l.dead {
-			cp.tree.dropLost(l)
-		}
+// dropBuried drops what a layer has lost that was buried since the cut.
+func (cp *checkpointer) dropBuried(l *layer) {
+	if l.dead {
+		cp.tree.dropLost(l)
 	}
 }
 
@@ -358,13 +347,13 @@ func (cp *checkpointer) publish(c *cut) error {
 	cp.supers.written = (pages + 1) * BlockSize
 	cp.memory.cut = 0
 	cp.memory.fit()
-	cp.blocks.alloc.Durable()
 	cp.commits.journal.Release(c.at)
 	cp.blocks.trimGroups()
 	cp.commits.passed(cp.commits.room.passes, cp.commits.room.passing)
 	cp.commits.roomMoved()
-	cp.poke()
 	cp.mu.Unlock()
+	cp.tree.inPieces(func() bool { return cp.blocks.alloc.DurableSome(1) })
+	cp.poke()
 	return nil
 }
 
@@ -381,8 +370,9 @@ func (cp *checkpointer) scrub() {
 // Rows of the group table: a row with Lo 0 covers n groups in one state; one with Lo 1 overrides it for its group.
 func (b *builder) writeGroups() ([]meta.Edit, error) {
 	p := b.p
-	out := p.blocks.dropGroups(b.c.images)
-	for _, img := range b.c.images {
+	images := p.blocks.images()
+	out := p.blocks.dropGroups(images)
+	for _, img := range images {
 		old := p.blocks.groupPtrs[img.Group]
 		var ptr meta.Ptr
 		if !img.Uniform {
@@ -396,7 +386,7 @@ func (b *builder) writeGroups() ([]meta.Edit, error) {
 		if !old.IsNil() {
 			p.blocks.store.Free(old)
 		}
-		b.groups[img.Group] = ptr
+		b.groups = append(b.groups, cutGroup{img.Group, ptr})
 		out = append(out, meta.Edit{
 			Key: meta.Key{Hi: uint64(img.Group), Lo: 1},
 			Val: groupRow{n: 1, state: img.State, counts: img.Counts, ptr: ptr}.marshal(),

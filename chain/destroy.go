@@ -71,6 +71,9 @@ func (rm *remover) reapSome(waits bool) error {
 	if err := rm.finishGoing(); err != nil {
 		return err
 	}
+	if !waits {
+		rm.waitForOthers()
+	}
 	looked := map[*layer]bool{} // at a long row, which is as short as it can be now
 	for {
 		rm.mu.Lock()
@@ -126,6 +129,18 @@ func (rm *remover) reapDue() bool {
 	rm.mu.assertHeld()
 	l, more := rm.tree.reapable()
 	return l != nil || more || rm.firstGoing() != 0 || rm.tree.fallsStale()
+}
+
+// waitForOthers waits for the end of a build where much is left to the housekeeping, which does it between builds: else
+// those who leave it are faster for good.
+func (rm *remover) waitForOthers() {
+	rm.mu.Lock()
+	many := rm.left+len(rm.tree.walks) > mostLeft
+	rm.mu.Unlock()
+	if many {
+		rm.lockTrees()
+		rm.structure.Unlock()
+	}
 }
 
 // mostLeft bounds the merges and walks that are left to the housekeeping by those who do not wait.

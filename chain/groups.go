@@ -35,6 +35,19 @@ func (bs *blockSpace) settleGroups() error {
 	return nil
 }
 
+// images are those of the cut that has begun.
+func (bs *blockSpace) images() (all []alloc.Image) {
+	for more := true; more; {
+		bs.mu.Lock()
+		var some []alloc.Image
+		some, more = bs.alloc.Images(pieceLen)
+		bs.mu.step(pieceLen)
+		bs.mu.Unlock()
+		all = append(all, some...)
+	}
+	return all
+}
+
 // bringGroup is loadGroup for who may give the plan lock up while the page is read: what he knew may be true no more.
 func (bs *blockSpace) bringGroup(g int) error {
 	bs.mu.assertHeld()

@@ -1,6 +1,9 @@
 package chain
 
-import "slatefs/chain/meta"
+import (
+	"slatefs/chain/meta"
+	"slatefs/chain/runs"
+)
 
 // Memory. What grows with use is bounded by Options.CacheBytes: pages of maps, lists and the catalog, pages of groups, and
 // what is dirty, that is, what changed since the last cut (entries over maps, entries of lists, rows, groups) with the
@@ -90,14 +93,24 @@ func (m *memory) fit() {
 // memLayer is what a layer has dirty: pages of its map, entries over it and in its list.
 func memLayer(l *layer) int64 {
 	n := int64(l.top.Len())
-	return pageMem*memPages(n, blocksOf(l.size)) + entryMem*(n+int64(l.lost.Fresh.Len()))
+	return pageMem*memPages(n, blocksOf(l.size)) + entryMem*n + memList(&l.lost)
+}
+
+// memList is what a list has dirty: entries, and the leaves of the tree that takes them, half full.
+func memList(l *runs.List) int64 {
+	n := int64(l.Fresh.Len())
+	leaves := n/64 + 1
+	if len(l.Trees) > 0 {
+		leaves += min(n, int64(l.Trees[0].Entries)/64)
+	}
+	if n == 0 {
+		return 0
+	}
+	return entryMem*n + pageMem*(leaves+leaves/32)
 }
 
 // memJob is what a job has dirty.
-func memJob(j *job) int64 {
-	n := int64(j.fresh.Fresh.Len() + j.ready.Fresh.Len() + j.bad.Fresh.Len())
-	return entryMem*n + pageMem*((n+255)/256)
-}
+func memJob(j *job) int64 { return memList(&j.fresh) + memList(&j.ready) + memList(&j.bad) }
 
 // memPages are the pages of a map that changes at so many places, as they lie in memory: twins are one there.
 func memPages(places, blocks int64) int64 {

@@ -62,6 +62,18 @@ func (lt *layerTree) eachLayer(ls []*layer, fn func(*layer)) {
 	})
 }
 
+// eachRow calls fn for the numbers from 0 to n in pieces.
+func (lt *layerTree) eachRow(n int, fn func(i int)) {
+	i := 0
+	lt.inPieces(func() bool {
+		if i < n {
+			fn(i)
+			i++
+		}
+		return i < n
+	})
+}
+
 // layersOf are the layers of a volume.
 func (lt *layerTree) layersOf(vol Ino) []*layer {
 	lt.mu.Lock()

@@ -12,7 +12,8 @@ type Builder struct {
 	// made, and who is told of those that the map needs no more.
 	For func(Owner) (maps *meta.Maps, birth meta.Birth, dead func(meta.Ptr))
 
-	made map[*Storey]meta.Map
+	made  map[*Storey]meta.Map
+	order []*Storey // its keys
 }
 
 // Settle makes the map that a stack comes to. It reads and writes pages. An error of For's maps comes back as it is.
@@ -44,10 +45,15 @@ func (b *Builder) Settle(o *Storey) (meta.Map, error) {
 		if m = left; o.kind == window {
 			m, out = out, left
 		}
-		b.made[o.pair] = out
+		b.make(o.pair, out)
 	}
-	b.made[o] = m
+	b.make(o, m)
 	return m, nil
+}
+
+func (b *Builder) make(o *Storey, m meta.Map) {
+	b.made[o] = m
+	b.order = append(b.order, o)
 }
 
 func (b *Builder) apply(m meta.Map, o *Storey) (meta.Map, error) {
@@ -73,12 +79,18 @@ func (b *Builder) Map(o *Storey) meta.Map {
 	return b.made[o]
 }
 
-// Made is how many storeys Install will settle.
-func (b *Builder) Made() int { return len(b.made) }
-
 // Install makes the storeys settled: they show what they showed, by their pages.
 func (b *Builder) Install() {
-	for o, m := range b.made {
-		*o = Storey{owner: o.owner, kind: o.kind, lo: o.lo, hi: o.hi, base: m, settled: true}
+	for b.InstallOne() {
 	}
+}
+
+// InstallOne is Install for one storey, and tells whether there are more.
+func (b *Builder) InstallOne() (more bool) {
+	if last := len(b.order) - 1; last >= 0 {
+		o := b.order[last]
+		b.order = b.order[:last]
+		*o = Storey{owner: o.owner, kind: o.kind, lo: o.lo, hi: o.hi, base: b.made[o], settled: true}
+	}
+	return len(b.order) > 0
 }

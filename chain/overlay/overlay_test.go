@@ -244,8 +244,8 @@ func TestBuildThatFails(t *testing.T) {
 		}
 		return maps, 0, func(meta.Ptr) {} // births above the layer's are refused
 	}}
-	if _, err := b.Settle(top); !errors.Is(err, meta.ErrInvalid) || b.Made() != 0 {
-		t.Errorf("%v, %d made", err, b.Made())
+	if _, err := b.Settle(top); !errors.Is(err, meta.ErrInvalid) || len(b.made) != 0 {
+		t.Errorf("%v, %d made", err, len(b.made))
 	}
 	if top.Settled() || below.Settled() {
 		t.Error("a storey was settled")
