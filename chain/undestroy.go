@@ -268,6 +268,13 @@ func (rm *remover) endDoomed(id uint64, now time.Time) error {
 // has done it meanwhile.
 func (rm *remover) sacrifice() (bool, error) {
 	rm.mu.Lock()
+	left := rm.left
+	rm.left = 0 // taking them away may need space itself, and come here again
+	rm.mu.Unlock()
+	if left > 0 { // merges that nobody waited for may free something
+		return true, rm.reapWaiting()
+	}
+	rm.mu.Lock()
 	before := rm.doomed.sacrificed
 	rm.mu.Unlock()
 	did, err := rm.sacrificeAfter(before)
