@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"slatefs/chain/blockdev"
+	"slatefs/chain/fault"
 	"slatefs/chain/omap"
 	"slatefs/chain/runs"
 )
@@ -169,10 +170,9 @@ func (jq *jobQueue) sealJob(j *job) (bool, error) {
 
 // retryLater sets the time at which what failed is handed out again.
 func (jq *jobQueue) retryLater(j *job, now time.Time, failed []runs.Run) {
-	wait := time.Second << min(j.retries, 12)
-	j.retryAt = now.Add(wait)
+	j.retryAt = fault.OnGrid(now.Add(time.Second << min(j.retries, 12)))
 	j.retries++
-	time.AfterFunc(wait, jq.poke) // else nobody asks before something else is freed
+	time.AfterFunc(j.retryAt.Sub(now), jq.poke) // else nobody asks before something else is freed
 	jq.mu.say(jq.log, slog.LevelError, "erase failed; the blocks stay dirty and are tried again", "pool", jq.name,
 		"job", j.id, "blocks", runs.Blocks(failed))
 }

@@ -16,8 +16,14 @@ const FirstRetry = time.Second
 // Fail notes a try that failed, and returns how long the next one waits, at most most.
 func (b *Backoff) Fail(now time.Time, err error, most time.Duration) time.Duration {
 	wait := min(FirstRetry<<min(b.Tries, 16), most)
-	b.Tries, b.At, b.Err = b.Tries+1, now.Add(wait), err
-	return wait
+	b.Tries, b.At, b.Err = b.Tries+1, OnGrid(now.Add(wait)), err
+	return b.At.Sub(now)
+}
+
+// OnGrid is the first whole microsecond that is not before t: queues order what is tried again by microseconds, so that who is
+// woken at that very time finds it due.
+func OnGrid(t time.Time) time.Time {
+	return t.Add(time.Duration(999 - (t.Nanosecond()+999)%1000))
 }
 
 // Succeed notes a try that did not fail. It tells whether it was failing before.

@@ -27,3 +27,14 @@ func TestBackoff(t *testing.T) {
 		t.Fatalf("after a success: %+v", b)
 	}
 }
+
+// Who is tried again at a time is due at that time, to the microsecond; a whole one stays.
+func TestOnGrid(t *testing.T) {
+	for _, ns := range []int{0, 1, 500, 999, 1000, 1001, 999_999_999} {
+		at := time.Unix(5, int64(ns))
+		got := OnGrid(at)
+		if got.Before(at) || got.Sub(at) >= time.Microsecond || got.Nanosecond()%1000 != 0 {
+			t.Errorf("%v becomes %v", at, got)
+		}
+	}
+}
