@@ -4,7 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -42,12 +42,15 @@ func TestGuards(t *testing.T) {
 // structsHere are the struct types of this package, by name.
 func structsHere(t *testing.T) map[string]*ast.StructType {
 	t.Helper()
-	pkgs, err := parser.ParseDir(token.NewFileSet(), ".", func(i fs.FileInfo) bool {
-		return !strings.HasSuffix(i.Name(), "_test.go") && i.Name() != "planlock_race.go"
-	}, parser.ParseComments)
+	names, err := filepath.Glob("*.go")
 	ok(t, err)
 	out := map[string]*ast.StructType{}
-	for _, f := range pkgs["chain"].Files {
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") || name == "planlock_race.go" {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		ok(t, err)
 		ast.Inspect(f, func(n ast.Node) bool {
 			if s, is := n.(*ast.TypeSpec); is {
 				if st, is := s.Type.(*ast.StructType); is {

@@ -33,7 +33,7 @@ const maxLater = 1024
 func (m *planLock) say(log *slog.Logger, level slog.Level, msg string, args ...any) {
 	var pc [1]uintptr
 	runtime.Callers(2, pc[:])
-	rec := slog.NewRecord(time.Now(), level, msg, pc[0])
+	rec := slog.NewRecord(time.Now(), level, msg, pc[0]) //nolint:forbidigo // a line has the time at which it was said, as slog gives it
 	rec.Add(args...)
 	m.later.add(laterLine{log, rec})
 }

@@ -43,7 +43,7 @@ func (k OpKind) String() string {
 	return fmt.Sprintf("op(%d)", uint8(k))
 }
 
-// Watch, if not nil, is told of every operation of every disk, in the goroutine that asks for it. Set it before the first.
+// Watch is told, if it is not nil, of every operation of every disk, in the goroutine that asks for it. Set it before the first.
 var Watch func(Op)
 
 // Op is one operation on a Disk.
