@@ -49,13 +49,13 @@ func (m *planLock) Lock() {
 	m.taken()
 	m.steps, m.at = 0, holdPlace{}
 	runtime.Callers(2, m.at[:])
-	planHolders.Store(syscall.Gettid(), m)
+	planHolders.add(m)
 }
 
 func (m *planLock) Unlock() {
 	if m.mine() {
 		holds.note(m.at, m.steps)
-		planHolders.Delete(syscall.Gettid())
+		planHolders.remove(m)
 	}
 	m.given("the plan lock")
 	said := m.later.said.Load()
@@ -67,13 +67,35 @@ func (m *planLock) Unlock() {
 
 func (m *planLock) step(n int) { m.steps += n }
 
-// planHolders are the plan locks that are held, by the thread of the holder.
-var planHolders sync.Map
+// planHolders are the plan locks of all pools that are held. It allocates nothing, as nothing does that a request comes by.
+var planHolders holderTable
+
+type holderTable [256]atomic.Pointer[planLock]
+
+func (t *holderTable) add(m *planLock) {
+	for i := range t {
+		if t[i].Load() == nil && t[i].CompareAndSwap(nil, m) {
+			return
+		}
+	}
+	fault.Misuse("more than %d plan locks are held in this process", len(t))
+}
+
+func (t *holderTable) remove(m *planLock) {
+	for i := range t {
+		if t[i].Load() == m {
+			t[i].Store(nil)
+			return
+		}
+	}
+}
 
 // planHeld is the plan lock, of whatever pool, that this goroutine holds, or nil.
 func planHeld() *planLock {
-	if m, held := planHolders.Load(syscall.Gettid()); held {
-		return m.(*planLock)
+	for i := range planHolders {
+		if m := planHolders[i].Load(); m != nil && m.mine() {
+			return m
+		}
 	}
 	return nil
 }
