@@ -24,6 +24,7 @@ func TestSaidUnderThePlanLock(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		<-entered // the first line is being written, and stalls
 		m.Lock()
 		m.say(log, slog.LevelInfo, "second")
 		m.Unlock() // who writes is stalled: nobody else is
@@ -32,7 +33,6 @@ func TestSaidUnderThePlanLock(t *testing.T) {
 	wg.Add(1)
 	go func() {
 		defer wg.Done()
-		<-entered
 		<-done
 		m.Lock()
 		for range maxLater + 7 {
