@@ -54,6 +54,29 @@ func (l *lab) newGuest(limit time.Duration, command string, disks ...disk) *gues
 		l.t.Skipf("SKIPPED: guest kernel: no virtual machine can be run here: %v", guestImage.missing)
 	}
 	must(l.t, guestImage.broken)
+	for boots := 1; ; boots++ {
+		g := l.bootGuest(limit, disks)
+		if line, ok := g.line(); ok && line == upLine {
+			g.send(command)
+			return g
+		}
+		g.end()
+		if boots == maxBoots || !strings.Contains(g.log(), "Kernel panic") {
+			l.t.Fatalf("guest: it does not come up\n%s", g.log())
+		}
+		l.t.Logf("guest: its kernel panicked before init ran, as one under emulation does now and then: it is booted again\n%s", g.log())
+	}
+}
+
+// maxBoots is how often a guest is booted whose kernel does not come to its init: nothing of slatefs has run by then.
+const maxBoots = 3
+
+// upLine is what the guest's init prints when it waits for its command.
+const upLine = "guest: up"
+
+// bootGuest starts a guest, which will be up or not.
+func (l *lab) bootGuest(limit time.Duration, disks []disk) *guest {
+	l.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	g := &guest{t: l.t, cancel: cancel, console: l.path(fmt.Sprint("console", labs.Add(1)))}
 	g.cmd = exec.CommandContext(ctx, "qemu-system-x86_64", g.arguments(disks)...)
@@ -67,7 +90,6 @@ func (l *lab) newGuest(limit time.Duration, command string, disks ...disk) *gues
 	g.cmd.Stderr = os.Stderr
 	must(l.t, g.cmd.Start())
 	l.t.Cleanup(g.end)
-	g.send(command)
 	return g
 }
 

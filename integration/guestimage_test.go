@@ -39,6 +39,7 @@ ln -s /proc/self/fd /dev/fd
 while read -r m; do insmod "/modules/$m.ko" || echo "no module $m"; done </modules/order
 for i in 1 2 3 4 5 6 7 8 9; do port=$(echo /dev/vport*p1); [ -e "$port" ] && break; sleep 0.2; done
 exec 3<>"$port"
+echo "` + upLine + `" >&3
 read -r command <&3
 sh -c "$command" <&3 >&3 2>&1 3<&-
 echo "` + exitLine + `$?" >&3
