@@ -127,11 +127,12 @@ func TestRoomIsFair(t *testing.T) {
 	}
 	p.mu.Unlock()
 	const waiters = 5
+	one := int64(len(held)) << 10 * 2 / 3 // two do not fit at once, so that who is served first says so first
 	var order []int
 	var wg sync.WaitGroup
 	for i := range waiters {
 		wg.Go(func() {
-			r, err := p.commits.getRoom(context.Background(), credit{bytes: 20 << 10})
+			r, err := p.commits.getRoom(context.Background(), credit{bytes: one})
 			if err != nil {
 				t.Error(err)
 				return
