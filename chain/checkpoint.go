@@ -348,11 +348,11 @@ func (cp *checkpointer) publish(c *cut) error {
 	cp.memory.cut = 0
 	cp.memory.fit()
 	cp.commits.journal.Release(c.at)
-	cp.blocks.trimGroups()
 	cp.commits.passed(cp.commits.room.passes, cp.commits.room.passing)
 	cp.commits.roomMoved()
 	cp.mu.Unlock()
 	cp.tree.inPieces(func() bool { return cp.blocks.alloc.DurableSome(1) })
+	cp.blocks.trimAllGroups()
 	cp.poke()
 	return nil
 }

@@ -17,6 +17,21 @@ func (bs *blockSpace) trimGroups() {
 	bs.memory.fit()
 }
 
+// trimAllGroups is trimGroups until they are no more than that, in pieces, for which it takes the plan lock: a group that was
+// in one state and changed has a page that nobody loaded.
+func (bs *blockSpace) trimAllGroups() {
+	for lap, held := 0, 1; lap*evictSteps <= 2*held; lap++ { // around, past those that have none any more
+		bs.mu.Lock()
+		bs.mu.step(evictSteps)
+		bs.trimGroups()
+		now := bs.alloc.HeldPages()
+		bs.mu.Unlock()
+		if held = max(held, now); now <= int(bs.memory.limit/BlockSize) {
+			return
+		}
+	}
+}
+
 // settleGroups loads the groups that changed while their page was not in memory. The plan lock is held, and given up while
 // a page is read; only what changes meanwhile is read under it.
 func (bs *blockSpace) settleGroups() error {

@@ -96,12 +96,12 @@ func memLayer(l *layer) int64 {
 	return pageMem*memPages(n, blocksOf(l.size)) + entryMem*n + memList(&l.lost)
 }
 
-// memList is what a list has dirty: entries, and the leaves of the tree that takes them, half full.
+// memList is what a list has dirty: entries, and the leaves of the tree that takes them.
 func memList(l *runs.List) int64 {
 	n := int64(l.Fresh.Len())
-	leaves := n/64 + 1
+	leaves := n/128 + 1
 	if len(l.Trees) > 0 {
-		leaves += min(n, int64(l.Trees[0].Entries)/64)
+		leaves += min(n, int64(l.Trees[0].Entries)/128)
 	}
 	if n == 0 {
 		return 0

@@ -132,3 +132,27 @@ func TestDirtyMemoryAfterAFailedCheckpoint(t *testing.T) {
 		t.Errorf("%d KiB are dirty after a checkpoint", left>>10)
 	}
 }
+
+// Groups that were in one state and lose some blocks have pages that nobody loaded: these leave memory as others do.
+func TestGroupPagesAreBounded(t *testing.T) {
+	p := openPool(t, newDisk(t, 256<<20))
+	v := mustVolume(t, p, "v", 160<<20)
+	for off := int64(0); off < 160<<20; off += 1 << 20 {
+		write(t, v, fill('v', 1<<20), off)
+	}
+	group := int64(p.format.GroupBlocks)
+	for lb := int64(0); lb < v.Size()/BlockSize; lb += group {
+		ok(t, v.Punch(lb*BlockSize, BlockSize))
+	}
+	eraseAll(t, p)
+	const most = 16
+	p.mu.Lock()
+	p.memory.limit = most * BlockSize
+	p.mu.Unlock()
+	ok(t, p.Checkpoint())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if held := p.blocks.alloc.HeldPages(); held > most || p.blocks.alloc.Groups() < 8*most {
+		t.Errorf("%d pages of groups are in memory, at most %d may be; there are %d groups", held, most, p.blocks.alloc.Groups())
+	}
+}
