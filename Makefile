@@ -53,7 +53,7 @@ soak: ## crash, model and scale tests for hours: other seeds each time, a crash 
 	go test ./chain -count=1 -failfast -timeout=0 -v -run TestPassingFaults -faults.every
 	go test ./chain -count=1 -failfast -timeout=0 -run TestModel -rapid.checks=$(SOAK_CHECKS)
 	go test ./chain -count=1 -timeout=0 -v -run 'TestStall$$' -stall.snaps=4096 -stall.jobs=110000
-	SLATEFS_SCALE=full go test ./integration -count=1 -timeout=0 -v -run Scale
+	SLATEFS_SCALE=full go test ./integration -count=1 -timeout=0 -v -run 'Scale|TestMemory$$'
 	SLATEFS_STALL=2m go test ./integration -count=1 -timeout=0 -v -run 'TestGuest$$' -inside TestStalled
 
 bench: ## run the benchmarks of PKG, BENCH_COUNT (10) times, for benchstat
