@@ -53,7 +53,8 @@ func (sp *admission) unpromised() int64 {
 // unused are the blocks that could be handed out, sooner or later.
 func (sp *admission) unused() int64 {
 	c := sp.blocks.alloc.Counts()
-	return sp.blocks.alloc.Findable() + sp.blocks.alloc.Aside() + c.Claimed - sp.namedN + sp.jobs.dirtyN - sp.jobs.sickN + sp.tree.freeing - sp.tree.stranded() +
+	return sp.blocks.alloc.Findable() + sp.blocks.alloc.Aside() + c.Claimed - sp.namedN + sp.jobs.dirtyN - sp.jobs.sickN +
+		sp.tree.freeing - sp.tree.stranded() +
 		sp.doomed.blocks
 }
 
@@ -223,7 +224,8 @@ func (sp *admission) boundsAgree(what string, a *ledger.Account, to ledger.Props
 // blocks only until what it replaces is freed, or writes in place once the records of its layer are durable. What the
 // next checkpoint may need is an estimate from above, so taking it gives some back.
 func (sp *admission) moreSpace(transient bool) bool {
-	return sp.tree.fallsStale() || sp.blocks.needN > 0 || sp.tree.walkWaits() || sp.tree.walkReady(true) != nil || sp.tree.sweepable(true) != nil ||
+	return sp.tree.fallsStale() || sp.blocks.needN > 0 || sp.tree.walkWaits() ||
+		sp.tree.walkReady(true) != nil || sp.tree.sweepable(true) != nil ||
 		transient && (sp.commits.durable < sp.commits.lsn || len(sp.plans.epochs.open) > 0)
 }
 

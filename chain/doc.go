@@ -36,7 +36,7 @@
 //   - One host holds a pool, and looks again before each batch and superblock: hosthold.go.
 //   - A write past the size that is on the device is never in place: Plan.splitAtEnd.
 //   - A hole in the journal does not open: journal.Open. A superblock that was lost does not: checkpointer.replay.
-//   - Everything that a change of structure does to blocks is in layer.go: reap, bury, mergeDown; job.go has walks.
+//   - Everything that a change of structure does to blocks is in layer.go: reap, bury, mergeDown; walk.go has walks.
 //
 // # Errors
 //

@@ -94,7 +94,11 @@ func mapLeaves(t testing.TB, p *Pool) map[alloc.BlockID]bool {
 	}
 	for _, w := range p.tree.walks {
 		m, _ := w.source.Bottom()
-		if err := p.blocks.maps.Pages(m, func(ptr meta.Ptr, _ int64, _ uint8) (bool, error) { leaves[ptr.Addr] = true; return true, nil }); err != nil {
+		err := p.blocks.maps.Pages(m, func(ptr meta.Ptr, _ int64, _ uint8) (bool, error) {
+			leaves[ptr.Addr] = true
+			return true, nil
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -36,7 +36,7 @@ type Volume struct {
 	rollbacks uint64   // a plan from before one leaves no trace
 	beside    bool     // the size was changed by a command, and no append has shown yet that it is known (append.go)
 	gone      bool
-	policy    uint64 // Pool.policies when the policy of its job was looked at
+	policy    uint64 // nameTable.policies when the policy of its job was looked at
 	readers   int    // opens by access mode
 	writers   int
 	mtime     time.Time       // of the last write, if that is later than what set the row's; there at the next checkpoint
