@@ -6,14 +6,14 @@ import "slatefs/chain/ledger"
 // for the next checkpoint (pages.go). The plan lock guards it.
 type admission struct {
 	*core
-	commits *commitLog
-	plans   *planTable
-	blocks  *blockSpace
-	doomed  *doomedIndex
-	names   *nameTable
-	jobs    *jobQueue
-	tree    *layerTree
-	memory  *memory
+	commits   *commitLog
+	plans     *planTable
+	blocks    *blockSpace
+	destroyed *destroyedIndex
+	names     *nameTable
+	jobs      *jobQueue
+	tree      *layerTree
+	memory    *memory
 
 	namedN   int64          // mu: claimed blocks in open plans
 	ledger   *ledger.Ledger // mu: nil until the journal has been replayed

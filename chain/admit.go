@@ -55,7 +55,7 @@ func (sp *admission) unused() int64 {
 	c := sp.blocks.alloc.Counts()
 	return sp.blocks.alloc.Findable() + sp.blocks.alloc.Aside() + c.Claimed - sp.namedN + sp.jobs.dirtyN - sp.jobs.sickN +
 		sp.tree.freeing - sp.tree.stranded() +
-		sp.doomed.blocks
+		sp.destroyed.blocks
 }
 
 // available is what can be written below an account, in blocks. refer is what the head of a volume refers to.

@@ -108,7 +108,7 @@ func (rm *remover) kinOf(ino Ino) *kin {
 // foreign: the layer is of another volume than ino, one that is not destroyed. The plan lock is held.
 func (rm *remover) foreign(l *layer, ino Ino) bool {
 	rm.mu.assertHeld()
-	return l.vol != ino && l.vol != 0 && rm.doomed.vols[l.vol] == 0
+	return l.vol != ino && l.vol != 0 && rm.destroyed.vols[l.vol] == 0
 }
 
 // clonesOn are the other volumes whose line of history goes through layers of a volume.

@@ -104,7 +104,7 @@ func (p *Pool) checkMemory(ctx context.Context, readClean bool) (*CheckReport, e
 	if err := p.blocks.settleGroups(); err != nil {
 		c.r.bad("%v", err)
 	}
-	for _, step := range []func(){c.layers, c.jobs, c.log, c.walks, c.tables, c.names, c.doomedRows, c.snapIndex} {
+	for _, step := range []func(){c.layers, c.jobs, c.log, c.walks, c.tables, c.names, c.destroyedRows, c.snapIndex} {
 		if ctx.Err() != nil {
 			return c.r, ctx.Err()
 		}

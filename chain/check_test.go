@@ -106,7 +106,7 @@ func TestCheckFindsCounters(t *testing.T) {
 		{"unscheduled", func(_ *testing.T, x *sample) { x.p.jobs.noneN++ }, "by erase=none", false},
 		{"of no volume", func(_ *testing.T, x *sample) { x.p.tree.byDir.Set(omap.Key{Hi: 7}, x.head) }, "of no volume", false},
 		{"in use", func(_ *testing.T, x *sample) { x.s.held++ }, "in use, and not found", false},
-		{"kept snapshots", func(_ *testing.T, x *sample) { x.p.doomed.snaps.Set(omap.Key{Hi: 7}, 7) }, "snapshots destroyed", false},
+		{"kept snapshots", func(_ *testing.T, x *sample) { x.p.destroyed.snaps.Set(omap.Key{Hi: 7}, 7) }, "snapshots destroyed", false},
 		{"of failing walks", func(_ *testing.T, x *sample) { x.p.tree.stuck.sickN++ }, "of failing walks", false},
 		{"of waiting walks", func(_ *testing.T, x *sample) { x.p.tree.stuck.waitN++ }, "of those that wait", false},
 		{"failing walks", func(_ *testing.T, x *sample) { x.head.sickWalks++ }, "walks are failing", false},

@@ -160,8 +160,8 @@ func (c *reclaimer) left() {
 	if p.tree.freeing != 0 && len(p.tree.walks) == 0 {
 		c.r.bad("%d blocks are said to be freed still, and no walk brings them", p.tree.freeing)
 	}
-	for _, id := range p.doomed.ends.inOrder() {
-		c.r.bad("destroyed thing %d (%s): it cannot be ended", id, p.doomed.rows[id].what())
+	for _, id := range p.destroyed.ends.inOrder() {
+		c.r.bad("destroyed thing %d (%s): it cannot be ended", id, p.destroyed.rows[id].what())
 	}
 }
 

@@ -9,17 +9,17 @@ import (
 	"slatefs/chain/omap"
 )
 
-// doomedRows checks that what is kept is there.
-func (c *checker) doomedRows() {
+// destroyedRows checks that what is kept is there.
+func (c *checker) destroyedRows() {
 	p, n := c.p, 0
-	err := p.names.cat.Each(catalog.Doomed, func(uint64, []byte) error { n++; return nil })
+	err := p.names.cat.Each(catalog.Destroyed, func(uint64, []byte) error { n++; return nil })
 	if err != nil {
 		c.r.bad("catalog: %v", err)
 	}
-	if n != len(p.doomed.rows) {
-		c.r.bad("%d destroyed things are kept, counted %d", n, len(p.doomed.rows))
+	if n != len(p.destroyed.rows) {
+		c.r.bad("%d destroyed things are kept, counted %d", n, len(p.destroyed.rows))
 	}
-	for id, d := range p.doomed.rows {
+	for id, d := range p.destroyed.rows {
 		switch l := p.tree.layers[d.layer]; {
 		case d.layer == 0 && p.tree.heads[d.vol] == nil:
 			c.r.bad("destroyed thing %d: volume %d is gone", id, d.vol)
@@ -39,7 +39,7 @@ func (c *checker) doomedRows() {
 }
 
 func (c *checker) keptVolume(ino Ino) bool {
-	_, d := c.p.doomed.doomedVolume(ino)
+	_, d := c.p.destroyed.destroyedVolume(ino)
 	return d != nil
 }
 
@@ -67,7 +67,7 @@ func (c *checker) log() {
 
 // homes checks that layers without a volume, snapshots in use and destroyed snapshots are found.
 func (c *checker) homes() {
-	p, homeless, open, doomed := c.p, 0, 0, 0
+	p, homeless, open, destroyed := c.p, 0, 0, 0
 	for _, l := range p.tree.layers {
 		if got, _ := p.tree.byDir.Get(l.homeKey()); !l.dead && l.vol == 0 {
 			if homeless++; got != l {
@@ -80,15 +80,15 @@ func (c *checker) homes() {
 			}
 		}
 	}
-	for id, d := range p.doomed.rows {
-		if got, _ := p.doomed.snaps.Get(omap.Key{Hi: uint64(d.vol), Lo: id}); d.layer != 0 {
-			if doomed++; got != id {
+	for id, d := range p.destroyed.rows {
+		if got, _ := p.destroyed.snaps.Get(omap.Key{Hi: uint64(d.vol), Lo: id}); d.layer != 0 {
+			if destroyed++; got != id {
 				c.r.bad("destroyed thing %d (%s): it is not found by its volume", id, d.what())
 			}
 		}
 	}
-	if n, m, k := p.tree.byDir.Len(), p.tree.openSnaps.Len(), p.doomed.snaps.Len(); n != homeless || m != open || k != doomed {
-		c.r.bad("%d layers are of no volume, %d in use, %d snapshots destroyed, counted %d, %d and %d", homeless, open, doomed, n, m, k)
+	if n, m, k := p.tree.byDir.Len(), p.tree.openSnaps.Len(), p.destroyed.snaps.Len(); n != homeless || m != open || k != destroyed {
+		c.r.bad("%d layers are of no volume, %d in use, %d snapshots destroyed, counted %d, %d and %d", homeless, open, destroyed, n, m, k)
 	}
 }
 

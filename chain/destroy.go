@@ -33,7 +33,7 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 				}
 				// kept, so that nothing is merged here: reapAll does that, one by one
 				if p.removal.delay() > 0 && !o.Now {
-					if err := p.removal.doomSnapshot(ino, l, r.who(), now); err != nil {
+					if err := p.removal.keepSnapshot(ino, l, r.who(), now); err != nil {
 						return err
 					}
 				}
@@ -162,7 +162,7 @@ func (rm *remover) destroyAll(r Req, vols []Ino) error {
 			}
 			if n.parent == 0 { // unlinked, closed and not forgotten yet
 				if at, known := rm.names.lostPlace(ino); known && !r.purge && rm.delay() > 0 {
-					return rm.doomVolume(ino, n, at, r.who(), now)
+					return rm.keepVolume(ino, n, at, r.who(), now)
 				}
 				at, _ := rm.names.lostPlace(ino)
 				return rm.remove(r, ino, n, at, now)

@@ -216,7 +216,7 @@ func keptHolds(t testing.TB, p *Pool) {
 			parts += f.n
 		}
 	}
-	if parts != p.doomed.blocks || p.doomed.blocks > all || !forks && p.doomed.blocks < all {
-		t.Errorf("%d blocks are counted on, %d by parts; %d would fall, forks %v", p.doomed.blocks, parts, all, forks)
+	if parts != p.destroyed.blocks || p.destroyed.blocks > all || !forks && p.destroyed.blocks < all {
+		t.Errorf("%d blocks are counted on, %d by parts; %d would fall, forks %v", p.destroyed.blocks, parts, all, forks)
 	}
 }

@@ -24,8 +24,8 @@ func (lt *layerTree) counted(l *layer) bool {
 	if l.held > 0 || l.dead {
 		return false
 	}
-	for _, id := range []uint64{lt.doomed.layers[l.id], lt.doomed.vols[l.vol]} {
-		if d := lt.doomed.rows[id]; d != nil && !d.try.Failing() {
+	for _, id := range []uint64{lt.destroyed.layers[l.id], lt.destroyed.vols[l.vol]} {
+		if d := lt.destroyed.rows[id]; d != nil && !d.try.Failing() {
 			return true
 		}
 	}
@@ -54,7 +54,7 @@ func (lt *layerTree) recount(l *layer) {
 func (lt *layerTree) uncount(l *layer) {
 	lt.mu.assertHeld()
 	if f := l.falls; f != nil {
-		lt.doomed.blocks -= f.n
+		lt.destroyed.blocks -= f.n
 		f.n = 0
 		lt.recount(l)
 	}
@@ -71,10 +71,10 @@ func (lt *layerTree) recountAround(l *layer) {
 }
 
 // recountThing is recount of all that something destroyed is. Layers of a volume are found when it is counted.
-func (lt *layerTree) recountThing(id uint64) { lt.staleDoomed = append(lt.staleDoomed, id) }
+func (lt *layerTree) recountThing(id uint64) { lt.staleDestroyed = append(lt.staleDestroyed, id) }
 
 // uncountThing is uncount of it: it ends, or stays, or its end fails.
-func (lt *layerTree) uncountThing(d *doomed) {
+func (lt *layerTree) uncountThing(d *destroyed) {
 	if l := lt.layers[d.layer]; l != nil {
 		lt.uncount(l)
 	}
@@ -87,7 +87,7 @@ func (lt *layerTree) uncountThing(d *doomed) {
 }
 
 // fallsStale: something is to be counted anew. The plan lock is held.
-func (lt *layerTree) fallsStale() bool { return len(lt.staleFalls)+len(lt.staleDoomed) > 0 }
+func (lt *layerTree) fallsStale() bool { return len(lt.staleFalls)+len(lt.staleDestroyed) > 0 }
 
 // settleFalls counts what is to be counted anew.
 func (lt *layerTree) settleFalls() {
@@ -99,8 +99,8 @@ func (lt *layerTree) settleFalls() {
 // settleFallsLocked is settleFalls for who holds the structure lock.
 func (lt *layerTree) settleFallsLocked() {
 	lt.mu.Lock()
-	parts, ids := lt.staleFalls, lt.staleDoomed
-	lt.staleFalls, lt.staleDoomed = nil, nil
+	parts, ids := lt.staleFalls, lt.staleDestroyed
+	lt.staleFalls, lt.staleDestroyed = nil, nil
 	lt.mu.Unlock()
 	if len(parts)+len(ids) == 0 {
 		return
@@ -129,7 +129,7 @@ func (lt *layerTree) staleLayers(parts []*falling, ids []uint64) []*layer {
 		if i == len(ids) {
 			return false
 		}
-		switch d := lt.doomed.rows[ids[i]]; {
+		switch d := lt.destroyed.rows[ids[i]]; {
 		case d == nil:
 		case d.layer != 0 && lt.layers[d.layer] != nil:
 			all = append(all, lt.layers[d.layer])
@@ -168,11 +168,11 @@ func (lt *layerTree) replaceFalls(x *fall, sums map[*faller]int64) {
 		}
 		was := l.falls
 		if was != nil && was != f {
-			lt.doomed.blocks -= was.n
+			lt.destroyed.blocks -= was.n
 			was.n = 0
 		}
 		l.falls, f.layers = f, append(f.layers, l)
-		if d := lt.doomed.rows[lt.doomed.vols[l.vol]]; d != nil {
+		if d := lt.destroyed.rows[lt.destroyed.vols[l.vol]]; d != nil {
 			if d.falls == nil {
 				d.falls = map[*falling]bool{}
 			}
@@ -192,7 +192,7 @@ func (lt *layerTree) replaceFalls(x *fall, sums map[*faller]int64) {
 		}
 		if f := parts[tops[i]]; !f.stale {
 			f.n = sums[tops[i]]
-			lt.doomed.blocks += f.n
+			lt.destroyed.blocks += f.n
 		}
 		i++
 		return true
@@ -203,7 +203,7 @@ func (lt *layerTree) replaceFalls(x *fall, sums map[*faller]int64) {
 func (lt *layerTree) worth(id uint64) (n int64) {
 	lt.settleFallsLocked()
 	lt.mu.Lock()
-	d := lt.doomed.rows[id]
+	d := lt.destroyed.rows[id]
 	parts := map[*falling]bool{}
 	if d != nil {
 		maps.Copy(parts, d.falls)

@@ -159,9 +159,9 @@ func FuzzRows(f *testing.F) {
 			if err = l.unmarshal(in); err == nil && p.jobs.record(meta.Key{Hi: uint64(kind) << 56}, &l).Freed < 0 {
 				t.Fatalf("%+v", l)
 			}
-		case catalog.Doomed:
-			if err = p.tree.noteDoomed(9, in); err == nil && (p.doomed.rows[9].size < 0 || p.doomed.rows[9].size > MaxSize) {
-				t.Fatalf("%+v", p.doomed.rows[9])
+		case catalog.Destroyed:
+			if err = p.tree.noteDestroyed(9, in); err == nil && (p.destroyed.rows[9].size < 0 || p.destroyed.rows[9].size > MaxSize) {
+				t.Fatalf("%+v", p.destroyed.rows[9])
 			}
 		case catalog.Orphan:
 			var o spot

@@ -42,7 +42,7 @@ func (rm *remover) burdenOf(ino Ino, n *inode) (b burden, err error) {
 	switch n.typ {
 	case TypeFile:
 		of := omap.Key{Hi: uint64(ino)}
-		rm.doomed.snaps.Ascend(of, func(k omap.Key, id uint64) bool {
+		rm.destroyed.snaps.Ascend(of, func(k omap.Key, id uint64) bool {
 			rm.mu.step(1)
 			if k.Hi == of.Hi {
 				b.kept = append(b.kept, id)
@@ -245,7 +245,7 @@ func (rm *remover) dropRows(keys []meta.Key) error {
 
 func (rm *remover) dropKept(ids []uint64) error {
 	for _, id := range ids {
-		if err := rm.commits.do(&recPut{key: catalog.Key(catalog.Doomed, id)}); err != nil {
+		if err := rm.commits.do(&recPut{key: catalog.Key(catalog.Destroyed, id)}); err != nil {
 			return err
 		}
 	}

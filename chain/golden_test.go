@@ -108,8 +108,8 @@ func goldenRecords() []goldenRecord {
 
 var goldenHow = How{Method: "overwrite", Verify: "full", Program: "slatefs 1", Device: "ino-1", Releases: true}
 
-func goldenDoomed() *doomed {
-	return &doomed{
+func goldenDestroyed() *destroyed {
+	return &destroyed{
 		vol: 2, layer: 5, dir: 300, name: "daily", path: "d/disk.raw", size: 1 << 40, when: goldenTime, until: goldenTime.Add(1), who: "uid 0",
 	}
 }
@@ -175,7 +175,7 @@ func goldenRows() []goldenRow {
 		{"answers", catalog.Answer, marshalAnswers(ans.last())},
 		{"log", catalog.Log, goldenLog().marshal()},
 		{"orphan", catalog.Orphan, (spot{300, "disk.raw", "d/disk.raw", "uid 0"}).marshal()},
-		{"destroyed", catalog.Doomed, goldenDoomed().marshal()},
+		{"destroyed", catalog.Destroyed, goldenDestroyed().marshal()},
 		{"group", 0, groupRow{1, alloc.InUse, alloc.Counts{InUse: 1, Claimed: 2, Meta: 3, Clean: 250}, meta.Ptr{Addr: 9, Twin: 10, Sum: 11}}.marshal()},
 		{"group-uniform", 0, groupRow{n: 1, state: alloc.Clean, counts: alloc.Counts{Clean: 256}}.marshal()},
 		{"entry-blocks", 0, runs.Entry{Len: 1 << 20}.Marshal()},
@@ -286,8 +286,8 @@ func TestGoldenRows(t *testing.T) {
 			if err = o.unmarshal(r.val); err == nil {
 				again = o.marshal()
 			}
-		case catalog.Doomed:
-			var d doomed
+		case catalog.Destroyed:
+			var d destroyed
 			if err = d.unmarshal(r.val); err == nil {
 				again = d.marshal()
 			}

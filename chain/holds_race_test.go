@@ -236,7 +236,7 @@ func TestBurdenIsBounded(t *testing.T) {
 		t.Errorf("%d snapshots are in use still", n)
 	}
 	ok(t, p.Unlink(r, RootIno, "other"))
-	if n := p.doomed.snaps.Len(); n != 0 {
+	if n := p.destroyed.snaps.Len(); n != 0 {
 		t.Errorf("%d snapshots are kept still", n)
 	}
 }

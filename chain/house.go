@@ -12,16 +12,16 @@ import (
 // keeper does what is due in the background, a chore at a time, and what fails again later.
 type keeper struct {
 	*core
-	health  *health
-	commits *commitLog
-	plans   *planTable
-	blocks  *blockSpace
-	doomed  *doomedIndex
-	jobs    *jobQueue
-	tree    *layerTree
-	works   *works
-	removal *remover
-	persist *checkpointer
+	health    *health
+	commits   *commitLog
+	plans     *planTable
+	blocks    *blockSpace
+	destroyed *destroyedIndex
+	jobs      *jobQueue
+	tree      *layerTree
+	works     *works
+	removal   *remover
+	persist   *checkpointer
 
 	chores []*chore // const: only Run's are tried
 }
@@ -49,7 +49,7 @@ func (hk *keeper) newChores() []*chore {
 		{name: "layers that nobody holds", due: hk.removal.reapDue, do: func(context.Context) (bool, error) {
 			return true, hk.removal.reapWaiting()
 		}},
-		{name: "what was destroyed and has had its time", due: func() bool { return hk.doomed.overdue() != 0 }, do: hk.removal.expireOne},
+		{name: "what was destroyed and has had its time", due: func() bool { return hk.destroyed.overdue() != 0 }, do: hk.removal.expireOne},
 		{name: "the erase log", due: hk.jobs.logFull, do: func(context.Context) (bool, error) { return true, hk.trimLog() }},
 		{name: "groups of blocks", due: func() bool { return hk.blocks.shunnedDue() >= 0 }, do: hk.blocks.readShunned},
 		{name: "walks", due: func() bool { return hk.tree.walkReady(false) != nil }, do: hk.works.walkOne},
@@ -92,7 +92,7 @@ func (hk *keeper) untilDue() (d time.Duration, any bool) {
 	if hk.writable() != nil {
 		return 0, false
 	}
-	d, any = hk.doomed.untilOverdue()
+	d, any = hk.destroyed.untilOverdue()
 	if w, is := hk.health.troubles.until(hk.opt.Now()); is && (!any || w < d) {
 		d, any = w, true
 	}

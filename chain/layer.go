@@ -19,40 +19,40 @@ import (
 // burials, walks, sweeps. What a change does to accounts it tells an accountant. Whoever cuts lists holds the structure lock.
 type layerTree struct {
 	*core
-	health  *health
-	supers  *superblocks
-	commits *commitLog
-	plans   *planTable
-	blocks  *blockSpace
-	doomed  *doomedIndex
-	names   *nameTable
-	jobs    *jobQueue
-	memory  *memory
+	health    *health
+	supers    *superblocks
+	commits   *commitLog
+	plans     *planTable
+	blocks    *blockSpace
+	destroyed *destroyedIndex
+	names     *nameTable
+	jobs      *jobQueue
+	memory    *memory
 
-	layers      map[LayerID]*layer  // mu
-	byVol       map[Ino][]*layer    // mu: oldest first
-	byDir       omap.Map[*layer]    // mu: those of no volume, which clones hold, by directory and number
-	openSnaps   omap.Map[*layer]    // mu: snapshots in use and not destroyed, by volume and number
-	heads       map[Ino]*layer      // mu
-	snaps       snapIndex           // mu
-	walks       map[uint64]*walk    // mu
-	walkTurns   walkTurns           // mu
-	goers       goerTurns           // mu
-	drops       []meta.Tree         // mu: dead lists of dead layers, whose pages go back
-	nameless    map[*layer]struct{} // mu: layers that wait for a sweep or for their children to go
-	dirty       map[*layer]struct{} // mu
-	dirtyWalks  []*walk             // mu: that changed since the last cut, each once; some have ended
-	deep        bool                // mu: a stack of storeys has become too high for lookups
-	staleFalls  []*falling          // mu: parts that are to be counted anew
-	staleDoomed []uint64            // mu: things that are
-	pieced      int64               // mu: steps, under the plan lock
-	weighs      int64               // mu: lists weighed
-	nextLayer   LayerID             // mu
-	deadN       int                 // mu: layers that are dead
-	freeing     int64               // mu: blocks of dead layers that no walk has sorted yet
-	accounts    accountant          // const: of the tree of layers
-	stuck       strandings          // mu
-	merge       *merge              // mu: prepared for the record that is being made
+	layers         map[LayerID]*layer  // mu
+	byVol          map[Ino][]*layer    // mu: oldest first
+	byDir          omap.Map[*layer]    // mu: those of no volume, which clones hold, by directory and number
+	openSnaps      omap.Map[*layer]    // mu: snapshots in use and not destroyed, by volume and number
+	heads          map[Ino]*layer      // mu
+	snaps          snapIndex           // mu
+	walks          map[uint64]*walk    // mu
+	walkTurns      walkTurns           // mu
+	goers          goerTurns           // mu
+	drops          []meta.Tree         // mu: dead lists of dead layers, whose pages go back
+	nameless       map[*layer]struct{} // mu: layers that wait for a sweep or for their children to go
+	dirty          map[*layer]struct{} // mu
+	dirtyWalks     []*walk             // mu: that changed since the last cut, each once; some have ended
+	deep           bool                // mu: a stack of storeys has become too high for lookups
+	staleFalls     []*falling          // mu: parts that are to be counted anew
+	staleDestroyed []uint64            // mu: things that are
+	pieced         int64               // mu: steps, under the plan lock
+	weighs         int64               // mu: lists weighed
+	nextLayer      LayerID             // mu
+	deadN          int                 // mu: layers that are dead
+	freeing        int64               // mu: blocks of dead layers that no walk has sorted yet
+	accounts       accountant          // const: of the tree of layers
+	stuck          strandings          // mu
+	merge          *merge              // mu: prepared for the record that is being made
 }
 
 // layer is what was written between two snapshots of one line of history. The plan lock guards it; lists and
@@ -402,42 +402,42 @@ func (lt *layerTree) pageGone(l *layer, ptr meta.Ptr) {
 	}
 }
 
-// noteDoomed follows a row: it is the only way in which something becomes doomed, or is no more.
-func (lt *layerTree) noteDoomed(id uint64, v []byte) error {
+// noteDestroyed follows a row: it is the only way in which something becomes destroyed, or is no more.
+func (lt *layerTree) noteDestroyed(id uint64, v []byte) error {
 	if v == nil {
-		if d := lt.doomed.rows[id]; d != nil {
+		if d := lt.destroyed.rows[id]; d != nil {
 			lt.uncountThing(d)
-			lt.doomed.ends.drop(id, d)
-			delete(lt.doomed.layers, d.layer)
-			lt.doomed.snaps.Delete(omap.Key{Hi: uint64(d.vol), Lo: id})
+			lt.destroyed.ends.drop(id, d)
+			delete(lt.destroyed.layers, d.layer)
+			lt.destroyed.snaps.Delete(omap.Key{Hi: uint64(d.vol), Lo: id})
 			if l := lt.layers[d.layer]; l != nil {
 				lt.mayGo(l)
 			}
 			if d.layer == 0 {
-				delete(lt.doomed.vols, d.vol)
+				delete(lt.destroyed.vols, d.vol)
 			}
 			lt.health.forgetTry(&d.try)
-			delete(lt.doomed.rows, id)
+			delete(lt.destroyed.rows, id)
 		}
 		return nil
 	}
-	d := &doomed{}
+	d := &destroyed{}
 	if err := d.unmarshal(v); err != nil {
 		return fmt.Errorf("destroyed thing %d: %w", id, err)
 	}
 	if d.vol == 0 || d.size > MaxSize {
 		return fmt.Errorf("destroyed thing %d: volume %d of %d bytes: %w", id, d.vol, d.size, ErrCorrupt)
 	}
-	if was := lt.doomed.rows[id]; was != nil {
-		lt.doomed.ends.drop(id, was)
+	if was := lt.destroyed.rows[id]; was != nil {
+		lt.destroyed.ends.drop(id, was)
 	}
-	lt.doomed.rows[id] = d
-	lt.doomed.ends.put(id, d)
+	lt.destroyed.rows[id] = d
+	lt.destroyed.ends.put(id, d)
 	if d.layer != 0 {
-		lt.doomed.layers[d.layer] = id
-		lt.doomed.snaps.Set(omap.Key{Hi: uint64(d.vol), Lo: id}, id)
+		lt.destroyed.layers[d.layer] = id
+		lt.destroyed.snaps.Set(omap.Key{Hi: uint64(d.vol), Lo: id}, id)
 	} else {
-		lt.doomed.vols[d.vol] = id
+		lt.destroyed.vols[d.vol] = id
 	}
 	lt.recountThing(id)
 	lt.commits.nextJob = max(lt.commits.nextJob, id) // one row of numbers with jobs, so that an ID means one thing

@@ -51,7 +51,7 @@ func (sp *admission) buildLedger() (*ledger.Ledger, error) {
 			return nil, wrapCorrupt(err)
 		}
 	}
-	for _, d := range sp.doomed.rows { // what is kept is promised nothing
+	for _, d := range sp.destroyed.rows { // what is kept is promised nothing
 		if a := g.Of(ledger.ID(d.vol)); a != nil && d.layer == 0 {
 			g.Gone(a)
 		}

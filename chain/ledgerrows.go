@@ -26,8 +26,8 @@ func (sp *admission) followRow(r *recPut) error {
 			sp.countAttr(a, r.was, -1)
 			sp.countAttr(a, r.val, 1)
 		}
-	case catalog.Doomed:
-		if d := sp.doomed.rows[catalog.NumberOf(r.key)]; r.val != nil && d.layer == 0 {
+	case catalog.Destroyed:
+		if d := sp.destroyed.rows[catalog.NumberOf(r.key)]; r.val != nil && d.layer == 0 {
 			if a := sp.account(d.vol); a != nil {
 				sp.ledger.Gone(a)
 				sp.ledger.Move(a, sp.ledger.Root())

@@ -73,7 +73,7 @@ func TestAccountsFollowRecords(t *testing.T) {
 	plantXattrs(t, p, f.Ino, 200)
 	ok(t, p.Unlink(Req{}, a.Ino, "again"))
 	kept = p.Destroyed()
-	ok(t, p.works.change(func(now time.Time) error { return p.removal.endDoomed(kept[0].ID, now) }))
+	ok(t, p.works.change(func(now time.Time) error { return p.removal.endDestroyed(kept[0].ID, now) }))
 	steps := 0
 	for first := p.removal.firstGoing(); first != 0; first, steps = p.removal.firstGoing(), steps+1 {
 		mustFollow(t, p, "going")

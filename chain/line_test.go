@@ -55,8 +55,8 @@ func TestLine(t *testing.T) {
 	forecastHolds(t, p, v.ino, nil, DestroyOptions{Snapshots: true})
 	ok(t, p.SetProps(Req{}, RootIno, Setting{Name: PropDestroyDelay, Value: "1d"}))
 	ok(t, p.DestroySnapshots(Req{}, v.ino, names[:n/2], DestroyOptions{}))
-	if want := int64(n / 2); p.doomed.blocks != want {
-		t.Errorf("half of them are kept: %d blocks are counted on, want %d", p.doomed.blocks, want)
+	if want := int64(n / 2); p.destroyed.blocks != want {
+		t.Errorf("half of them are kept: %d blocks are counted on, want %d", p.destroyed.blocks, want)
 	}
 	keptHolds(t, p)
 	for _, i := range []int{0, n / 4, n/2 - 1} {
@@ -66,7 +66,7 @@ func TestLine(t *testing.T) {
 	}
 	ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{Snapshots: true}))
 	keptHolds(t, p)
-	_, err = p.Undestroy(Req{}, p.doomed.vols[v.ino], 0, "")
+	_, err = p.Undestroy(Req{}, p.destroyed.vols[v.ino], 0, "")
 	ok(t, err)
 	keptHolds(t, p)
 	mustCheck(t, p)

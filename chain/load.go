@@ -60,7 +60,7 @@ func (cp *checkpointer) load() error {
 		err = cp.jobs.loadLogCount()
 	}
 	if err == nil {
-		err = cp.names.cat.Each(catalog.Doomed, cp.tree.noteDoomed)
+		err = cp.names.cat.Each(catalog.Destroyed, cp.tree.noteDestroyed)
 	}
 	return err
 }

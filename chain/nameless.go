@@ -87,7 +87,7 @@ func (lt *layerTree) reapable() (first *layer, more bool) {
 			return nil, false
 		}
 		_, there := lt.nameless[l]
-		if there && lt.health.mayTry(&l.going) && l.held == 0 && !lt.doomed.doomedLayer(l) && (l.kept || len(l.children) < 2) {
+		if there && lt.health.mayTry(&l.going) && l.held == 0 && !lt.destroyed.destroyedLayer(l) && (l.kept || len(l.children) < 2) {
 			return l, false
 		}
 		q.reap.Delete(k) // mayGo says when it may
@@ -126,7 +126,7 @@ func (lt *layerTree) goes(l *layer) bool {
 		return !l.nameless()
 	}
 	q := &lt.goers
-	if l.held == 0 && !lt.doomed.doomedLayer(l) && (l.kept || len(l.children) < 2) {
+	if l.held == 0 && !lt.destroyed.destroyedLayer(l) && (l.kept || len(l.children) < 2) {
 		_, now := q.reap.Get(l.key())
 		_, later := q.reapSick.Get(dueKey(l.going.At, uint64(l.id)))
 		return now || later

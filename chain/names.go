@@ -14,8 +14,8 @@ import (
 // nobody whether that is allowed.
 type nameTable struct {
 	*core
-	commits *commitLog
-	doomed  *doomedIndex
+	commits   *commitLog
+	destroyed *destroyedIndex
 
 	cat      catalog.Table           // mu
 	singles  map[catalog.Kind][]byte // structure, mu: rows that every checkpoint compares
@@ -30,7 +30,7 @@ type nameTable struct {
 
 // lostPlace is where an inode without a name had it last.
 func (nm *nameTable) lostPlace(ino Ino) (o spot, ok bool) {
-	if _, d := nm.doomed.doomedVolume(ino); d != nil {
+	if _, d := nm.destroyed.destroyedVolume(ino); d != nil {
 		return spot{d.dir, d.name, d.path, d.who}, true
 	}
 	v, ok, err := nm.cat.Get(catalog.Key(catalog.Orphan, uint64(ino)))

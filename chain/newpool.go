@@ -34,11 +34,11 @@ func (p *Pool) newStorage(s super.Block) {
 // newObjects makes the rooms of names, jobs and layers.
 func (p *Pool) newObjects(s super.Block) {
 	c := p.core
-	p.doomed = &doomedIndex{
-		core: c, health: p.health, rows: map[uint64]*doomed{}, vols: map[Ino]uint64{}, layers: map[LayerID]uint64{},
+	p.destroyed = &destroyedIndex{
+		core: c, health: p.health, rows: map[uint64]*destroyed{}, vols: map[Ino]uint64{}, layers: map[LayerID]uint64{},
 	}
 	p.names = &nameTable{
-		core: c, commits: p.commits, doomed: p.doomed, nextIno: Ino(s.LastIno),
+		core: c, commits: p.commits, destroyed: p.destroyed, nextIno: Ino(s.LastIno),
 		cat:   catalog.Table{Family: &meta.Family{Store: p.blocks.store, Kind: 'C', Sensitive: true}, Tree: s.Catalog},
 		parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{}, going: map[Ino]*fault.Backoff{},
 	}
@@ -47,11 +47,11 @@ func (p *Pool) newObjects(s super.Block) {
 		handouts: map[blockdev.Token]*handout{}, today: map[Ino]EraseRecord{},
 	}
 	p.tree = &layerTree{
-		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, doomed: p.doomed, names: p.names, jobs: p.jobs, memory: p.memory, layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, snaps: newSnapIndex(), walks: map[uint64]*walk{},
+		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, jobs: p.jobs, memory: p.memory, layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, snaps: newSnapIndex(), walks: map[uint64]*walk{},
 		stuck: strandings{failing: map[*job]map[*walk]struct{}{}}, dirty: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, nextLayer: s.LastLayer,
 	}
 	p.space = &admission{
-		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, doomed: p.doomed, names: p.names, jobs: p.jobs, tree: p.tree, memory: p.memory,
+		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, jobs: p.jobs, tree: p.tree, memory: p.memory,
 	}
 	p.tree.accounts = treeAccounts{p.space}
 	p.blocks.store.Refill = p.space.refill
@@ -64,10 +64,10 @@ func (p *Pool) newWorks() {
 		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, jobs: p.jobs, tree: p.tree, space: p.space, zeroNow: c.opt.ZeroNow,
 	}
 	p.volumes = &openVolumes{
-		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, doomed: p.doomed, names: p.names, jobs: p.jobs, tree: p.tree, space: p.space, works: p.works,
+		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, jobs: p.jobs, tree: p.tree, space: p.space, works: p.works,
 	}
 	p.removal = &remover{
-		core: c, health: p.health, commits: p.commits, plans: p.plans, doomed: p.doomed, names: p.names, tree: p.tree, space: p.space, works: p.works, volumes: p.volumes,
+		core: c, health: p.health, commits: p.commits, plans: p.plans, destroyed: p.destroyed, names: p.names, tree: p.tree, space: p.space, works: p.works, volumes: p.volumes,
 	}
 	p.namespace = &namespaces{
 		core: c, commits: p.commits, names: p.names, space: p.space, works: p.works, volumes: p.volumes, removal: p.removal,
@@ -76,7 +76,7 @@ func (p *Pool) newWorks() {
 		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, jobs: p.jobs, tree: p.tree, space: p.space, memory: p.memory,
 	}
 	p.keeper = &keeper{
-		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, doomed: p.doomed, jobs: p.jobs, tree: p.tree, works: p.works, removal: p.removal, persist: p.persist,
+		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, jobs: p.jobs, tree: p.tree, works: p.works, removal: p.removal, persist: p.persist,
 	}
 	p.memory.setCache = p.blocks.store.SetCacheBytes
 	p.memory.counted = func() (dirty, beside int64) {

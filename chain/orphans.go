@@ -10,15 +10,15 @@ import (
 // remover destroys: volumes and snapshots at once, or kept for a while, directories and orphans, and in steps what is too much for one batch.
 type remover struct {
 	*core
-	health  *health
-	commits *commitLog
-	plans   *planTable
-	doomed  *doomedIndex
-	names   *nameTable
-	tree    *layerTree
-	space   *admission
-	works   *works
-	volumes *openVolumes
+	health    *health
+	commits   *commitLog
+	plans     *planTable
+	destroyed *destroyedIndex
+	names     *nameTable
+	tree      *layerTree
+	space     *admission
+	works     *works
+	volumes   *openVolumes
 
 	turns goingTurns // mu
 	left  int        // mu: merges that nobody waited for; about
@@ -38,7 +38,7 @@ func (rm *remover) eraseOrphan(ino Ino, now time.Time) error {
 		return nil
 	}
 	if known && n.typ == TypeFile && rm.delay() > 0 {
-		return rm.doomVolume(ino, n, at, at.who, now)
+		return rm.keepVolume(ino, n, at, at.who, now)
 	}
 	return rm.remove(Req{Actor: "unlinked", said: at.who}, ino, n, at, now)
 }

@@ -39,7 +39,7 @@ type Pool struct {
 	commits   *commitLog
 	plans     *planTable
 	blocks    *blockSpace
-	doomed    *doomedIndex
+	destroyed *destroyedIndex
 	names     *nameTable
 	jobs      *jobQueue
 	tree      *layerTree
@@ -66,7 +66,7 @@ type Pool struct {
 // one to read.
 func (p *Pool) lockOrder() [][]*workLock {
 	return [][]*workLock{
-		{&p.works.resizeMu, &p.doomed.sacrificing}, {&p.blocks.claimMu}, {&p.commits.workMu}, {&p.structure}, {&p.commits.commitMu},
+		{&p.works.resizeMu, &p.destroyed.sacrificing}, {&p.blocks.claimMu}, {&p.commits.workMu}, {&p.structure}, {&p.commits.commitMu},
 	}
 }
 

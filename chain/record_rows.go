@@ -34,8 +34,8 @@ func (r *recPut) apply(p *Pool) error {
 	kind := catalog.KindOf(r.key)
 	switch kind {
 	case catalog.Inode, catalog.Name, catalog.Link, catalog.Xattr, catalog.Property, catalog.Orphan:
-	case catalog.Doomed:
-		if err := p.tree.noteDoomed(r.key.Hi&(1<<56-1), r.val); err != nil {
+	case catalog.Destroyed:
+		if err := p.tree.noteDestroyed(r.key.Hi&(1<<56-1), r.val); err != nil {
 			return err
 		}
 	case catalog.Layer, catalog.Job, catalog.Walk, catalog.Drop, catalog.Window, catalog.Answer, catalog.Log, catalog.Daily: // the checkpoint's, and the log's

@@ -59,7 +59,7 @@ func (rm *remover) unlink(r Req, dir Ino, e nameEntry, now time.Time) error {
 			return err
 		}
 	case e.typ == TypeFile && !r.purge && rm.delay() > 0:
-		if err := rm.doomVolume(e.ino, n, at, r.who(), now); err != nil {
+		if err := rm.keepVolume(e.ino, n, at, r.who(), now); err != nil {
 			return err
 		}
 	default:

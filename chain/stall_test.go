@@ -141,8 +141,8 @@ func TestStall(t *testing.T) {
 	})
 	ok(t, p.SetProps(Req{}, RootIno, Setting{Name: PropDestroyDelay, Value: "1d"}))
 	step("destroy of half, kept", 30*n+200, func() { ok(t, p.DestroySnapshots(Req{}, v.ino, names[:n/2], DestroyOptions{})) })
-	if p.doomed.blocks != n/2 {
-		t.Errorf("%d blocks are counted on, want %d", p.doomed.blocks, n/2)
+	if p.destroyed.blocks != n/2 {
+		t.Errorf("%d blocks are counted on, want %d", p.destroyed.blocks, n/2)
 	}
 	var kept []DestroyedInfo
 	step("list of what is kept", 12*n+200, func() { kept = p.Destroyed() })
@@ -152,7 +152,7 @@ func TestStall(t *testing.T) {
 	})
 	step("destroy of the volume, kept", 40*n+200, func() { ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{Snapshots: true})) })
 	step("undestroy of the volume", 40*n+200, func() {
-		_, err := p.Undestroy(Req{}, p.doomed.vols[v.ino], 0, "")
+		_, err := p.Undestroy(Req{}, p.destroyed.vols[v.ino], 0, "")
 		ok(t, err)
 	})
 	step("destroy of the other half, not kept", 60*n+200, func() {

@@ -26,7 +26,7 @@ func (p *Pool) Usage() Usage {
 		*n *= BlockSize
 	}
 	u.Volumes, u.Snapshots, u.Layers = len(p.tree.heads), p.tree.snaps.order.Len(), len(p.tree.layers)-p.tree.deadN
-	u.Destroyed, u.Unscheduled = p.doomed.blocks*BlockSize, p.jobs.noneN*BlockSize
+	u.Destroyed, u.Unscheduled = p.destroyed.blocks*BlockSize, p.jobs.noneN*BlockSize
 	u.Generation = p.supers.super.Generation
 	u.JournalUsed, u.JournalSize = p.commits.journal.Used(), p.commits.journal.Size()
 	u.CheckpointBytes = p.supers.written

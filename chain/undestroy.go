@@ -28,12 +28,12 @@ type DestroyedInfo struct {
 func (p *Pool) Destroyed() (out []DestroyedInfo) {
 	p.structure.Lock()
 	defer p.structure.Unlock()
-	for _, m := range []*omap.Map[uint64]{&p.doomed.ends.byEnd, &p.doomed.ends.sick} {
+	for _, m := range []*omap.Map[uint64]{&p.destroyed.ends.byEnd, &p.destroyed.ends.sick} {
 		var from omap.Key
 		p.tree.inPieces(func() bool {
 			k, id, ok := m.Ceil(from)
 			if ok {
-				out = append(out, p.doomed.rows[id].info(id))
+				out = append(out, p.destroyed.rows[id].info(id))
 			}
 			from = k.Next()
 			return ok
@@ -46,7 +46,7 @@ func (p *Pool) Destroyed() (out []DestroyedInfo) {
 	return out
 }
 
-func (d *doomed) info(id uint64) DestroyedInfo {
+func (d *destroyed) info(id uint64) DestroyedInfo {
 	o := DestroyedInfo{ID: id, Volume: d.path, Size: d.size, When: d.when, Until: d.until, Who: d.who}
 	if d.layer != 0 {
 		o.Snapshot = d.name
@@ -57,7 +57,7 @@ func (d *doomed) info(id uint64) DestroyedInfo {
 // endFrees is what the end of one thing alone would free at least, in blocks. The structure lock is held.
 func (rm *remover) endFrees(id uint64) (n int64) {
 	rm.mu.Lock()
-	d := rm.doomed.rows[id]
+	d := rm.destroyed.rows[id]
 	var ls []*layer
 	switch {
 	case d == nil:
@@ -88,7 +88,7 @@ func (p *Pool) Undestroy(r Req, id uint64, dir Ino, name string) (Attr, error) {
 	var out Attr
 	var frees int64
 	err := p.works.changeWithSpace(changeBytes, func() { frees = p.tree.worth(id) }, func(now time.Time) (Need, error) {
-		d := p.doomed.rows[id]
+		d := p.destroyed.rows[id]
 		if d == nil {
 			return Need{}, fmt.Errorf("nothing that was destroyed is kept under ID %d: %w", id, ErrNotFound)
 		}
@@ -111,7 +111,7 @@ func (p *Pool) Undestroy(r Req, id uint64, dir Ino, name string) (Attr, error) {
 	return out, p.Flush()
 }
 
-func (rm *remover) reviveVolume(id uint64, d *doomed, at spot, frees int64, now time.Time, out *Attr) (Need, error) {
+func (rm *remover) reviveVolume(id uint64, d *destroyed, at spot, frees int64, now time.Time, out *Attr) (Need, error) {
 	up, err := rm.names.directory(at.dir)
 	if err != nil {
 		return Need{}, fmt.Errorf("%s: its directory: %w", d.path, err)
@@ -135,7 +135,7 @@ func (rm *remover) reviveVolume(id uint64, d *doomed, at spot, frees int64, now 
 		return need, err
 	}
 	n.parent, n.name, n.ctime = at.dir, at.name, now
-	if err := rm.commits.do(&recPut{key: catalog.Key(catalog.Doomed, id)}); err != nil {
+	if err := rm.commits.do(&recPut{key: catalog.Key(catalog.Destroyed, id)}); err != nil {
 		return Need{}, err
 	}
 	if err := rm.names.putInode(d.vol, n); err != nil {
@@ -149,7 +149,7 @@ func (rm *remover) reviveVolume(id uint64, d *doomed, at spot, frees int64, now 
 }
 
 // tryRevive: what it would free is available no more, and it is promised what it was.
-func (rm *remover) tryRevive(d *doomed, at spot, frees int64) Forecast {
+func (rm *remover) tryRevive(d *destroyed, at spot, frees int64) Forecast {
 	a := rm.space.account(d.vol)
 	return rm.space.try(trial{
 		what: "undestroy " + d.what(), why: "what it holds, and was promised",
@@ -160,8 +160,8 @@ func (rm *remover) tryRevive(d *doomed, at spot, frees int64) Forecast {
 	})
 }
 
-func (rm *remover) reviveSnapshot(id uint64, d *doomed, name string, frees int64, out *Attr) error {
-	if other, v := rm.doomed.doomedVolume(d.vol); v != nil {
+func (rm *remover) reviveSnapshot(id uint64, d *destroyed, name string, frees int64, out *Attr) error {
+	if other, v := rm.destroyed.destroyedVolume(d.vol); v != nil {
 		return fmt.Errorf("undestroy %s: its volume was destroyed too, undestroy %d first: %w", d.what(), other, ErrNotFound)
 	}
 	if name == "" {
@@ -184,7 +184,7 @@ func (rm *remover) reviveSnapshot(id uint64, d *doomed, name string, frees int64
 	if err != nil {
 		return err
 	}
-	if err := rm.commits.do(&recPut{key: catalog.Key(catalog.Doomed, id)}); err != nil {
+	if err := rm.commits.do(&recPut{key: catalog.Key(catalog.Destroyed, id)}); err != nil {
 		return err
 	}
 	*out = rm.volumes.attr(d.vol, n)
@@ -193,28 +193,28 @@ func (rm *remover) reviveSnapshot(id uint64, d *doomed, name string, frees int64
 
 // expire ends what is kept: it is destroyed as it would have been without a delay.
 func (rm *remover) expire(id uint64) error {
-	err := rm.works.change(func(now time.Time) error { return rm.endDoomed(id, now) })
+	err := rm.works.change(func(now time.Time) error { return rm.endDestroyed(id, now) })
 	if err == nil {
 		err = rm.reapAll()
 	}
 	return err
 }
 
-// expireOne ends the first of what is doomed and has had its time. One that can't be ended keeps no other, and its space is
+// expireOne ends the first of what is destroyed and has had its time. One that can't be ended keeps no other, and its space is
 // not counted on meanwhile.
 func (rm *remover) expireOne(context.Context) (bool, error) {
 	rm.mu.Lock()
-	id := rm.doomed.overdue()
-	d := rm.doomed.rows[id]
+	id := rm.destroyed.overdue()
+	d := rm.destroyed.rows[id]
 	rm.mu.Unlock()
 	if d == nil {
 		return false, nil
 	}
-	return rm.noteDoomedTry(d, rm.expire(id)) == nil, nil
+	return rm.noteDestroyedTry(d, rm.expire(id)) == nil, nil
 }
 
-// noteDoomedTry notes what became of the try to end something that is doomed, and returns err.
-func (rm *remover) noteDoomedTry(d *doomed, err error) error {
+// noteDestroyedTry notes what became of the try to end something that is destroyed, and returns err.
+func (rm *remover) noteDestroyedTry(d *destroyed, err error) error {
 	defer rm.tree.settleFalls()
 	rm.mu.Lock()
 	defer rm.mu.Unlock()
@@ -223,9 +223,9 @@ func (rm *remover) noteDoomedTry(d *doomed, err error) error {
 		rm.health.noteTry(&d.try, "the end of "+d.what()+", which was destroyed", err)
 		return err
 	}
-	rm.doomed.ends.drop(id, d)
+	rm.destroyed.ends.drop(id, d)
 	rm.health.noteTry(&d.try, "the end of "+d.what()+", which was destroyed", err)
-	rm.doomed.ends.put(id, d)
+	rm.destroyed.ends.put(id, d)
 	if was != d.try.Failing() {
 		rm.tree.uncountThing(d)
 		rm.tree.recountThing(id)
@@ -234,20 +234,20 @@ func (rm *remover) noteDoomedTry(d *doomed, err error) error {
 }
 
 // idOf is the number of something destroyed that is kept, or 0. The plan lock is held.
-func (rm *remover) idOf(d *doomed) uint64 {
+func (rm *remover) idOf(d *destroyed) uint64 {
 	rm.mu.assertHeld()
-	id := rm.doomed.vols[d.vol]
+	id := rm.destroyed.vols[d.vol]
 	if d.layer != 0 {
-		id = rm.doomed.layers[d.layer]
+		id = rm.destroyed.layers[d.layer]
 	}
-	if rm.doomed.rows[id] != d {
+	if rm.destroyed.rows[id] != d {
 		return 0
 	}
 	return id
 }
 
-func (rm *remover) endDoomed(id uint64, now time.Time) error {
-	d := rm.doomed.rows[id]
+func (rm *remover) endDestroyed(id uint64, now time.Time) error {
+	d := rm.destroyed.rows[id]
 	if d == nil { // another was faster
 		return nil
 	}
@@ -261,7 +261,7 @@ func (rm *remover) endDoomed(id uint64, now time.Time) error {
 			return err
 		}
 	}
-	return rm.commits.do(&recPut{key: catalog.Key(catalog.Doomed, id)})
+	return rm.commits.do(&recPut{key: catalog.Key(catalog.Destroyed, id)})
 }
 
 // sacrifice ends the oldest of what is kept, because somebody needs its space. It tells whether there was any, or another
@@ -275,7 +275,7 @@ func (rm *remover) sacrifice() (bool, error) {
 		return true, rm.reapWaiting()
 	}
 	rm.mu.Lock()
-	before := rm.doomed.sacrificed
+	before := rm.destroyed.sacrificed
 	rm.mu.Unlock()
 	did, err := rm.sacrificeAfter(before)
 	if did && err == nil {
@@ -285,20 +285,20 @@ func (rm *remover) sacrifice() (bool, error) {
 }
 
 func (rm *remover) sacrificeAfter(before int64) (bool, error) {
-	rm.doomed.sacrificing.Lock() // one after the other: who waits may have enough then
-	defer rm.doomed.sacrificing.Unlock()
+	rm.destroyed.sacrificing.Lock() // one after the other: who waits may have enough then
+	defer rm.destroyed.sacrificing.Unlock()
 	rm.mu.Lock()
-	id := rm.doomed.firstDoomed(&rm.doomed.ends.byBegin)
-	d, others := rm.doomed.rows[id], rm.doomed.sacrificed != before
+	id := rm.destroyed.firstDestroyed(&rm.destroyed.ends.byBegin)
+	d, others := rm.destroyed.rows[id], rm.destroyed.sacrificed != before
 	rm.mu.Unlock()
 	if d == nil || others {
 		return others, nil
 	}
 	err := rm.works.changeWithFew(func(now time.Time) error {
-		rm.doomed.sacrificed++
-		return rm.endDoomed(id, now)
+		rm.destroyed.sacrificed++
+		return rm.endDestroyed(id, now)
 	})
-	if rm.noteDoomedTry(d, err) == nil {
+	if rm.noteDestroyedTry(d, err) == nil {
 		rm.log.Warn("what was destroyed goes before its time: its space is needed", "pool", rm.name, "id", id, "what", d.what(),
 			"destroyed", d.when, "would_go", d.until)
 	}

@@ -281,8 +281,8 @@ func TestDestroyDelayYields(t *testing.T) {
 	for ; off < avail*8/10; off += 64 << 10 {
 		write(t, v, fill('n', 64<<10), off)
 	}
-	if p.doomed.sacrificed < 2 {
-		t.Errorf("%d went", p.doomed.sacrificed)
+	if p.destroyed.sacrificed < 2 {
+		t.Errorf("%d went", p.destroyed.sacrificed)
 	}
 	// What is not there any more for a promise cannot be taken back.
 	if ks := kept(p); len(ks) > 0 {
@@ -308,8 +308,8 @@ func TestUndestroyClone(t *testing.T) {
 	ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{Snapshots: true, Now: true}))
 	wantKept(t, p, "clone")
 	eraseAll(t, p)
-	if got := p.Usage().Avail; p.doomed.blocks != 16 || got == 0 {
-		t.Errorf("%d blocks can be had", p.doomed.blocks)
+	if got := p.Usage().Avail; p.destroyed.blocks != 16 || got == 0 {
+		t.Errorf("%d blocks can be had", p.destroyed.blocks)
 	}
 	p = again(t, p, true)
 	_, err = p.Undestroy(Req{}, idOf(t, p, "clone"), 0, "")

@@ -10,15 +10,15 @@ import (
 // openVolumes are the volumes in use, and makes plans for them: where the bytes of a read are, and where those of a write go.
 type openVolumes struct {
 	*core
-	commits *commitLog
-	plans   *planTable
-	blocks  *blockSpace
-	doomed  *doomedIndex
-	names   *nameTable
-	jobs    *jobQueue
-	tree    *layerTree
-	space   *admission
-	works   *works
+	commits   *commitLog
+	plans     *planTable
+	blocks    *blockSpace
+	destroyed *destroyedIndex
+	names     *nameTable
+	jobs      *jobQueue
+	tree      *layerTree
+	space     *admission
+	works     *works
 
 	tallies int // mu: of all volumes, under way
 }
@@ -62,7 +62,7 @@ func (vs *openVolumes) volume(ino Ino) (*Volume, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, d := vs.doomed.doomedVolume(ino); d != nil {
+	if _, d := vs.destroyed.destroyedVolume(ino); d != nil {
 		return nil, fmt.Errorf("%s: was destroyed: %w", d.path, ErrGone)
 	}
 	if n.typ != TypeFile || vs.tree.heads[ino] == nil {

@@ -9,7 +9,7 @@ import (
 
 // id is the number under which a grave is kept, or 0.
 func (g grave) id(p *Pool) uint64 {
-	for id, d := range p.doomed.rows {
+	for id, d := range p.destroyed.rows {
 		l := p.tree.layers[d.layer]
 		if g.d != nil && d.layer == 0 && d.vol == g.d.ino || g.d == nil && d.vol == g.ino && l != nil && d.name == g.snap {
 			return id
@@ -29,15 +29,15 @@ func (m *model) goneBefore(p *Pool) (n int) {
 // verifyKept: what the pool keeps is what the model does, but for the oldest, and holds what it held.
 func (m *model) verifyKept(p *Pool) error {
 	gone := m.goneBefore(p)
-	if len(p.doomed.rows) != len(m.kept)-gone {
-		return fmt.Errorf("%d destroyed things are kept, want the last %d of %+v", len(p.doomed.rows), len(m.kept)-gone, m.kept)
+	if len(p.destroyed.rows) != len(m.kept)-gone {
+		return fmt.Errorf("%d destroyed things are kept, want the last %d of %+v", len(p.destroyed.rows), len(m.kept)-gone, m.kept)
 	}
 	for _, g := range m.kept[gone:] {
 		id := g.id(p)
 		if id == 0 {
 			return fmt.Errorf("%s@%s is not kept", g.name, g.snap)
 		}
-		l, want := p.tree.layers[p.doomed.rows[id].layer], g.s
+		l, want := p.tree.layers[p.destroyed.rows[id].layer], g.s
 		if g.d != nil {
 			l, want = p.tree.heads[g.d.ino], snap{g.d.data, g.d.size}
 			if err := g.d.verifyLayers(p); err != nil {
@@ -124,7 +124,7 @@ func (w *world) undestroy() error {
 	g := w.m.kept[i]
 	id := g.id(w.p)
 	w.note("undestroy %s@%s %d", g.name, g.snap, id)
-	if g.d == nil && w.p.doomed.vols[g.ino] != 0 {
+	if g.d == nil && w.p.destroyed.vols[g.ino] != 0 {
 		if _, err := w.p.Undestroy(Req{}, id, 0, ""); !errors.Is(err, ErrNotFound) {
 			return fmt.Errorf("undestroy of a snapshot of a destroyed volume: %w", err)
 		}
@@ -163,7 +163,7 @@ func (w *world) undestroy() error {
 
 // purge ends all that is kept.
 func (w *world) purge() error {
-	for _, id := range w.p.doomed.ends.inOrder() {
+	for _, id := range w.p.destroyed.ends.inOrder() {
 		if err := w.p.removal.expire(id); err != nil {
 			return err
 		}

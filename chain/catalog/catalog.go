@@ -28,21 +28,21 @@ type Kind uint8
 
 // The kinds, and what their numbers are.
 const (
-	Inode    Kind = iota + 1 // inode
-	Name                     // directory; by hash
-	Link                     // inode: where a symlink points; in parts
-	Xattr                    // inode; by hash, in parts
-	Layer                    // layer; in parts
-	Job                      // erase job; in parts
-	Walk                     // walk; in parts
-	Property                 // inode; by hash
-	Orphan                   // inode that has no name any more
-	Drop                     // 0: trees whose pages are to be freed; in parts
-	Window                   // 0: blocks that are claimed; in parts
-	Answer                   // 0: requests that were carried out; in parts
-	Log                      // job: its record in the erase log; in parts. 0: how many there are, of both kinds
-	Daily                    // volume; by day: what it overwrote and discarded
-	Doomed                   // job number: what was destroyed and is kept
+	Inode     Kind = iota + 1 // inode
+	Name                      // directory; by hash
+	Link                      // inode: where a symlink points; in parts
+	Xattr                     // inode; by hash, in parts
+	Layer                     // layer; in parts
+	Job                       // erase job; in parts
+	Walk                      // walk; in parts
+	Property                  // inode; by hash
+	Orphan                    // inode that has no name any more
+	Drop                      // 0: trees whose pages are to be freed; in parts
+	Window                    // 0: blocks that are claimed; in parts
+	Answer                    // 0: requests that were carried out; in parts
+	Log                       // job: its record in the erase log; in parts. 0: how many there are, of both kinds
+	Daily                     // volume; by day: what it overwrote and discarded
+	Destroyed                 // job number: what was destroyed and is kept
 )
 
 const (

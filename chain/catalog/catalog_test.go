@@ -57,7 +57,7 @@ type machine struct {
 	rows *Table
 }
 
-var kinds = []Kind{Inode, Name, Xattr, Doomed}
+var kinds = []Kind{Inode, Name, Xattr, Destroyed}
 
 func genKey(t *rapid.T) meta.Key {
 	k := Key(rapid.SampledFrom(kinds).Draw(t, "kind"), rapid.Uint64Range(0, 4).Draw(t, "number"))

@@ -8,24 +8,24 @@ import (
 	"slatefs/chain/omap"
 )
 
-// doomedIndex finds what was destroyed and is kept for undestroy, by its number, its volume or its layer. The rows are in the
+// destroyedIndex finds what was destroyed and is kept for undestroy, by its number, its volume or its layer. The rows are in the
 // catalog; the plan lock guards it.
-type doomedIndex struct {
+type destroyedIndex struct {
 	*core
 	health *health
 
-	rows        map[uint64]*doomed // mu: destroyed, and kept
-	vols        map[Ino]uint64     // mu: their IDs
-	layers      map[LayerID]uint64 // mu
-	snaps       omap.Map[uint64]   // mu: IDs of snapshots, by volume and ID
-	ends        doomedEnds         // mu
-	blocks      int64              // mu: blocks that the end of all that would free: of all parts together (falling)
-	sacrificing workLock           // self: one of them; before all other locks
-	sacrificed  int64              // mu: that went before their time, by this process
+	rows        map[uint64]*destroyed // mu: destroyed, and kept
+	vols        map[Ino]uint64        // mu: their IDs
+	layers      map[LayerID]uint64    // mu
+	snaps       omap.Map[uint64]      // mu: IDs of snapshots, by volume and ID
+	ends        destroyedEnds         // mu
+	blocks      int64                 // mu: blocks that the end of all that would free: of all parts together (falling)
+	sacrificing workLock              // self: one of them; before all other locks
+	sacrificed  int64                 // mu: that went before their time, by this process
 }
 
-// doomed is something that was destroyed and is kept. Exactly one volume, or one snapshot of one.
-type doomed struct {
+// destroyed is something that was destroyed and is kept. Exactly one volume, or one snapshot of one.
+type destroyed struct {
 	vol   Ino
 	layer LayerID // of a snapshot; 0: the volume with all it has
 	dir   Ino     // where the volume was
@@ -39,7 +39,7 @@ type doomed struct {
 	falls map[*falling]bool // of a volume: those that its layers are in
 }
 
-func (d *doomed) marshal() []byte {
+func (d *destroyed) marshal() []byte {
 	e := codec.Encoder{}
 	e.Uint(uint64(d.vol))
 	e.Uint(uint64(d.layer))
@@ -53,7 +53,7 @@ func (d *doomed) marshal() []byte {
 	return e.B
 }
 
-func (d *doomed) unmarshal(b []byte) error {
+func (d *destroyed) unmarshal(b []byte) error {
 	r := codec.Decoder{B: b}
 	d.vol, d.layer, d.dir, d.name, d.path = Ino(r.Uint()), LayerID(r.Uint()), Ino(r.Uint()), r.Str(), r.Str()
 	d.size, d.when, d.until, d.who = r.Int(), r.Time(), r.Time(), r.Str()
@@ -61,25 +61,25 @@ func (d *doomed) unmarshal(b []byte) error {
 }
 
 // what names it: a path, or path@name.
-func (d *doomed) what() string {
+func (d *destroyed) what() string {
 	if d.layer != 0 {
 		return d.path + "@" + d.name
 	}
 	return d.path
 }
 
-// doomedVolume is the doomed volume of that inode, or nil.
-func (di *doomedIndex) doomedVolume(ino Ino) (uint64, *doomed) {
+// destroyedVolume is the destroyed volume of that inode, or nil.
+func (di *destroyedIndex) destroyedVolume(ino Ino) (uint64, *destroyed) {
 	id := di.vols[ino]
 	return id, di.rows[id]
 }
 
-// doomedLayer: the layer is a doomed snapshot's.
-func (di *doomedIndex) doomedLayer(l *layer) bool { return di.layers[l.id] != 0 }
+// destroyedLayer: the layer is a destroyed snapshot's.
+func (di *destroyedIndex) destroyedLayer(l *layer) bool { return di.layers[l.id] != 0 }
 
-// firstDoomed is what goes first by an order, or 0. Of what failed to end it is one whose time has come, when nothing else is
+// firstDestroyed is what goes first by an order, or 0. Of what failed to end it is one whose time has come, when nothing else is
 // there.
-func (di *doomedIndex) firstDoomed(order *omap.Map[uint64]) uint64 {
+func (di *destroyedIndex) firstDestroyed(order *omap.Map[uint64]) uint64 {
 	if _, id, ok := order.Ceil(omap.Key{}); ok {
 		return id
 	}
@@ -89,8 +89,8 @@ func (di *doomedIndex) firstDoomed(order *omap.Map[uint64]) uint64 {
 	return 0
 }
 
-// overdue is what is doomed and has had its time, or 0.
-func (di *doomedIndex) overdue() (id uint64) {
+// overdue is what is destroyed and has had its time, or 0.
+func (di *destroyedIndex) overdue() (id uint64) {
 	now := di.opt.Now()
 	if _, id, ok := di.ends.byEnd.Ceil(omap.Key{}); ok && !now.Before(di.rows[id].until) {
 		return id
@@ -109,8 +109,8 @@ func (di *doomedIndex) overdue() (id uint64) {
 	return id
 }
 
-// untilOverdue is how long the first of what is doomed is kept. The plan lock is held.
-func (di *doomedIndex) untilOverdue() (d time.Duration, any bool) {
+// untilOverdue is how long the first of what is destroyed is kept. The plan lock is held.
+func (di *destroyedIndex) untilOverdue() (d time.Duration, any bool) {
 	di.mu.assertHeld()
 	_, id, ok := di.ends.byEnd.Ceil(omap.Key{})
 	if !ok {
@@ -144,22 +144,22 @@ func (o *spot) unmarshal(b []byte) error {
 	return wrapCorrupt(d.Done())
 }
 
-// doomedEnds tells what goes first. What is failing to end is apart: it keeps nothing else.
-type doomedEnds struct {
+// destroyedEnds tells what goes first. What is failing to end is apart: it keeps nothing else.
+type destroyedEnds struct {
 	byEnd   omap.Map[uint64] // numbers of things, by when their time is over
 	byBegin omap.Map[uint64] // the same, by when they were destroyed
 	sick    omap.Map[uint64] // failing, by the time of the next try
 }
 
 // inOrder lists all, what goes first first, and last what fails.
-func (q *doomedEnds) inOrder() (ids []uint64) {
+func (q *destroyedEnds) inOrder() (ids []uint64) {
 	add := func(_ omap.Key, id uint64) bool { ids = append(ids, id); return true }
 	q.byEnd.Ascend(omap.Key{}, add)
 	q.sick.Ascend(omap.Key{}, add)
 	return ids
 }
 
-func (q *doomedEnds) put(id uint64, d *doomed) {
+func (q *destroyedEnds) put(id uint64, d *destroyed) {
 	if d.try.Failing() {
 		q.sick.Set(dueKey(d.try.At, id), id)
 		return
@@ -168,7 +168,7 @@ func (q *doomedEnds) put(id uint64, d *doomed) {
 	q.byBegin.Set(timeKey(d.when, id), id)
 }
 
-func (q *doomedEnds) drop(id uint64, d *doomed) {
+func (q *destroyedEnds) drop(id uint64, d *destroyed) {
 	q.sick.Delete(dueKey(d.try.At, id))
 	q.byEnd.Delete(timeKey(d.until, id))
 	q.byBegin.Delete(timeKey(d.when, id))

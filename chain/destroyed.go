@@ -13,7 +13,7 @@ import (
 // survives whatever the pool survives, and there is no second way to destroy.
 //
 // What is kept promises nothing and is charged to nobody's directory. What its end would free counts as available, since
-// it can be freed on demand: p.doomedN, a lower bound that is exact where no clone hangs on it.
+// it can be freed on demand: destroyed.blocks, a lower bound that is exact where no clone hangs on it.
 
 // delay is how long what is destroyed now is kept.
 func (rm *remover) delay() time.Duration {
@@ -28,15 +28,15 @@ func (rm *remover) delay() time.Duration {
 	return d
 }
 
-// doom writes the row; of a long path its end is kept, as in the erase log: a row has one part.
-func (rm *remover) doom(d *doomed) error {
+// keep writes the row; of a long path its end is kept, as in the erase log: a row has one part.
+func (rm *remover) keep(d *destroyed) error {
 	d.path = d.path[max(0, len(d.path)-maxLogPath):]
-	return rm.commits.do(&recPut{key: catalog.Key(catalog.Doomed, rm.commits.nextJob+1), val: d.marshal()})
+	return rm.commits.do(&recPut{key: catalog.Key(catalog.Destroyed, rm.commits.nextJob+1), val: d.marshal()})
 }
 
-// doomVolume keeps a volume, which is named or an orphan, without its name.
-func (rm *remover) doomVolume(ino Ino, n *inode, at spot, who string, now time.Time) error {
-	d := &doomed{
+// keepVolume keeps a volume, which is named or an orphan, without its name.
+func (rm *remover) keepVolume(ino Ino, n *inode, at spot, who string, now time.Time) error {
+	d := &destroyed{
 		vol: ino, dir: at.dir, name: at.name, path: at.path, size: rm.tree.heads[ino].size,
 		when: now, until: now.Add(rm.delay()), who: who,
 	}
@@ -47,7 +47,7 @@ func (rm *remover) doomVolume(ino Ino, n *inode, at spot, who string, now time.T
 	if err := rm.commits.do(&recPut{key: catalog.Key(catalog.Orphan, uint64(ino))}); err != nil {
 		return err
 	}
-	if err := rm.doom(d); err != nil {
+	if err := rm.keep(d); err != nil {
 		return err
 	}
 	if v := rm.plans.vols[ino]; v != nil {
@@ -58,13 +58,13 @@ func (rm *remover) doomVolume(ino Ino, n *inode, at spot, who string, now time.T
 	return nil
 }
 
-// doomSnapshot keeps a snapshot without its name.
-func (rm *remover) doomSnapshot(ino Ino, l *layer, who string, now time.Time) error {
+// keepSnapshot keeps a snapshot without its name.
+func (rm *remover) keepSnapshot(ino Ino, l *layer, who string, now time.Time) error {
 	n, err := rm.names.inode(ino)
 	if err != nil {
 		return err
 	}
-	return rm.doom(&doomed{
+	return rm.keep(&destroyed{
 		vol: ino, layer: l.id, dir: n.parent, name: l.name, path: rm.names.pathOf(ino), size: l.size,
 		when: now, until: now.Add(rm.delay()), who: who,
 	})
