@@ -310,7 +310,7 @@ func (c *checker) jobs() {
 					return
 				}
 				see := func(b alloc.BlockID, left int64) bool {
-					c.see(b, left, 0, seenDirty, 0, who)
+					c.see(b, left, LayerID(k.Hi), seenDirty, 0, who)
 					n += left
 					return true
 				}

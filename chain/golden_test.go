@@ -76,8 +76,8 @@ func goldenRecords() []goldenRecord {
 		{"claim", &recClaim{rs}},
 		{"unclaim", &recUnclaim{rs}},
 		{"map", &recMap{layer: 5, lb: 1 << 36, n: 300, dev: 1 << 39, clean: true, old: old, size: 1 << 48}},
-		{"dirty", &recDirty{2, rs}},
-		{"erased", &recErased{7, meta.Key{Hi: 5, Lo: 900}, rs, []alloc.Run{{Start: 3, Len: 4}}, goldenTime, true, goldenHow}},
+		{"dirty", &recDirtyPlain{2, rs}},
+		{"erased", &recErasedPlain{7, meta.Key{Hi: 5, Lo: 900}, rs, []alloc.Run{{Start: 3, Len: 4}}, goldenTime, true, goldenHow}},
 		{"seal", &recSeal{7, true}},
 		{"grant", &recGrant{alloc.Run{Start: 512, Len: 256}}},
 		{"put", &recPut{key: meta.Key{Hi: 1<<56 | 2, Lo: 3}, val: []byte("value")}},
@@ -103,6 +103,8 @@ func goldenRecords() []goldenRecord {
 		{"extend", &recExtend{1 << 39, 1 << 38, goldenTime}},
 		{"reduce", &recReduce{1 << 38}},
 		{"apart", &recApart{7, old, []runs.Run{{Dev: 3000, Len: 2, Birth: 5}}, goldenTime, true, goldenHow}},
+		{"dirty-born", &recDirty{2, 5, rs}},
+		{"erased-born", &recErased{7, meta.Key{Hi: 5, Lo: 900}, old, []runs.Run{{Dev: 3, Len: 4, Birth: 5}}, goldenTime, true, goldenHow}},
 	}
 }
 

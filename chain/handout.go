@@ -241,12 +241,3 @@ func (p *Pool) GiveBack(tok blockdev.Token) {
 	p.jobs.turns.want(h.job)
 	p.poke()
 }
-
-// plainRuns are runs without their births.
-func plainRuns(rs []runs.Run) []alloc.Run {
-	out := make([]alloc.Run, 0, len(rs))
-	for _, r := range rs {
-		out = append(out, alloc.Run{Start: r.Dev, Len: r.Len})
-	}
-	return out
-}

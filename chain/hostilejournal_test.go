@@ -38,11 +38,14 @@ func TestHostileRecords(t *testing.T) {
 		"old of the superblock": func(h *victim) record {
 			return &recMap{layer: h.head().id, n: 1, old: []runs.Run{{Dev: 0, Len: 2, Birth: h.head().id}}}
 		},
-		"dirty without a job":    func(*victim) record { return &recDirty{999, []alloc.Run{{Start: 900, Len: 1}}} },
-		"erased of no job":       func(*victim) record { return &recErased{job: 999} },
-		"erased of metadata":     func(h *victim) record { return &recErased{job: h.ready(), zeroed: super} },
-		"erased of live":         func(h *victim) record { return &recErased{job: h.ready(), zeroed: []alloc.Run{{Start: 70, Len: 1}}} },
-		"failed beyond":          func(h *victim) record { return &recErased{job: h.ready(), failed: far} },
+		"dirty without a job": func(*victim) record { return &recDirty{999, 1, []alloc.Run{{Start: 900, Len: 1}}} },
+		"dirty, born in none": func(h *victim) record { return &recDirty{h.v.ino, 999, []alloc.Run{{Start: 900, Len: 1}}} },
+		"erased of no job":    func(*victim) record { return &recErased{job: 999} },
+		"erased of metadata":  func(h *victim) record { return &recErased{job: h.ready(), zeroed: bornIn(1, super)} },
+		"erased of live": func(h *victim) record {
+			return &recErased{job: h.ready(), zeroed: []runs.Run{{Dev: 70, Len: 1, Birth: 1}}}
+		},
+		"failed beyond":          func(h *victim) record { return &recErased{job: h.ready(), failed: bornIn(1, far)} },
 		"seal of no job":         func(*victim) record { return &recSeal{job: 999} },
 		"grant of metadata":      func(*victim) record { return &recGrant{alloc.Run{Start: 3, Len: 16}} },
 		"grant beyond":           func(*victim) record { return &recGrant{far[0]} },

@@ -35,8 +35,9 @@ type Plan struct {
 	write     bool
 	epoch     uint64
 	rollbacks uint64
-	from, end int64 // what was asked, bytes; the volume's size is at least end afterwards
-	eof       int64 // block from which nothing is written in place
+	born      LayerID // the head that it was made for: what is written and not mapped is of that layer
+	from, end int64   // what was asked, bytes; the volume's size is at least end afterwards
+	eof       int64   // block from which nothing is written in place
 	parts     []alloced
 	named     int64 // blocks
 	held      int64 // blocks that the volume's account holds for it
@@ -189,7 +190,7 @@ func (pl *Plan) Abort() {
 
 // spoil makes the claims of a write that left no trace dirty. A failure makes the pool read-only, which later calls say.
 func (pl *Plan) spoil() {
-	rec := recDirty{vol: pl.v.ino}
+	rec := recDirty{vol: pl.v.ino, birth: pl.born}
 	for _, a := range pl.parts {
 		rec.runs = append(rec.runs, a.run)
 	}

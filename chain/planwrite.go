@@ -59,7 +59,7 @@ func (v *Volume) planWrite(pl *Plan, off, n int64) (Need, error) {
 		p.commits.giveBack(pl.room, planBytes(int64(len(pl.parts)), pl.hi-pl.lo))
 	}
 	pl.write, pl.InPlace = true, want == 0 && p.commits.durable >= h.mapLSN
-	pl.rollbacks = v.rollbacks
+	pl.rollbacks, pl.born = v.rollbacks, h.id
 	pl.pin()
 	v.enter(pl)
 	return Need{}, nil

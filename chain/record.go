@@ -43,8 +43,8 @@ var kinds = [...]struct {
 	1:  {"claim", empty[recClaim]},
 	2:  {"unclaim", empty[recUnclaim]},
 	3:  {"map", empty[recMap]},
-	4:  {"dirty", empty[recDirty]},
-	5:  {"erased", empty[recErased]},
+	4:  {"dirty, plain", empty[recDirtyPlain]},
+	5:  {"erased, plain", empty[recErasedPlain]},
 	6:  {"seal", empty[recSeal]},
 	7:  {"grant", empty[recGrant]},
 	8:  {"put", empty[recPut]},
@@ -69,6 +69,8 @@ var kinds = [...]struct {
 	32: {"extend", empty[recExtend]},
 	33: {"reduce", empty[recReduce]},
 	34: {"apart", empty[recApart]},
+	35: {"dirty", empty[recDirty]},
+	36: {"erased", empty[recErased]},
 }
 
 func empty[T any, R interface {

@@ -65,18 +65,29 @@ func (r *recGrant) apply(p *Pool) error {
 	return nil
 }
 
-// recDirty: claimed blocks that a plan named and did not map are dirty.
+// recDirty: claimed blocks that a plan named and did not map are dirty. What was written to them is of the layer that was the
+// volume's head when the plan was made.
 type recDirty struct {
-	vol  Ino
-	runs []alloc.Run
+	vol   Ino
+	birth LayerID
+	runs  []alloc.Run
 }
 
-func (r *recDirty) encode(e *codec.Encoder) { e.Uint(uint64(r.vol)); e.Runs(r.runs) }
+func (r *recDirty) encode(e *codec.Encoder) {
+	e.Uint(uint64(r.vol))
+	e.Uint(uint64(r.birth))
+	e.Runs(r.runs)
+}
 
-func (r *recDirty) decode(d *codec.Decoder) { r.vol, r.runs = Ino(d.Uint()), d.Runs() }
+func (r *recDirty) decode(d *codec.Decoder) {
+	r.vol, r.birth, r.runs = Ino(d.Uint()), LayerID(d.Uint()), d.Runs()
+}
 
 func (r *recDirty) apply(p *Pool) error {
 	j := p.jobs.byVol[r.vol]
+	if r.birth > p.tree.nextLayer {
+		return fmt.Errorf("volume %d: dirty blocks born in layer %v, which is not made: %w", r.vol, r.birth, ErrCorrupt)
+	}
 	for _, run := range r.runs {
 		if err := p.blocks.alloc.Use(run); err != nil {
 			return err
@@ -84,9 +95,24 @@ func (r *recDirty) apply(p *Pool) error {
 		if j == nil {
 			return fmt.Errorf("volume %d: block %d is dirty without a job: %w", r.vol, run.Start, ErrCorrupt)
 		}
-		p.jobs.addToJob(j, runs.Run{Dev: run.Start, Len: run.Len})
+		p.jobs.addToJob(j, runs.Run{Dev: run.Start, Len: run.Len, Birth: r.birth})
 	}
 	return nil
+}
+
+// recDirtyPlain: the same without the birth, as journals have it that were written before it stood there. Nobody makes one.
+type recDirtyPlain struct {
+	vol  Ino
+	runs []alloc.Run
+}
+
+func (r *recDirtyPlain) encode(e *codec.Encoder) { e.Uint(uint64(r.vol)); e.Runs(r.runs) }
+
+func (r *recDirtyPlain) decode(d *codec.Decoder) { r.vol, r.runs = Ino(d.Uint()), d.Runs() }
+
+func (r *recDirtyPlain) apply(p *Pool) error {
+	with := recDirty{vol: r.vol, runs: r.runs}
+	return with.apply(p)
 }
 
 // recRecover: after a crash, all that is claimed is dirty.

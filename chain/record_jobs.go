@@ -68,7 +68,7 @@ func (r *recSeal) apply(p *Pool) error {
 type recErased struct {
 	job            uint64
 	upTo           meta.Key
-	zeroed, failed []alloc.Run
+	zeroed, failed []runs.Run
 	when           time.Time
 	told           bool
 	how            How
@@ -77,13 +77,13 @@ type recErased struct {
 func (r *recErased) encode(e *codec.Encoder) {
 	e.Uint(r.job)
 	e.Key(r.upTo)
-	e.Runs(r.zeroed)
-	e.Runs(r.failed)
+	runs.Encode(e, r.zeroed)
+	runs.Encode(e, r.failed)
 	encodeTold(e, r.when, r.told, r.how)
 }
 
 func (r *recErased) decode(d *codec.Decoder) {
-	r.job, r.upTo, r.zeroed, r.failed = d.Uint(), d.Key(), d.Runs(), d.Runs()
+	r.job, r.upTo, r.zeroed, r.failed = d.Uint(), d.Key(), runs.Decode(d), runs.Decode(d)
 	r.when, r.told, r.how = decodeTold(d)
 }
 
@@ -99,7 +99,46 @@ func (r *recErased) apply(p *Pool) error {
 	return p.jobs.workOff(j, r.zeroed, r.failed, r.when, r.told, r.how)
 }
 
-// recApart: the same of runs that lie above the cursor, which stays where it is. They are named by their births, too.
+// recErasedPlain: the same without births, as journals have it that were written before births stood in it. Nobody makes one.
+type recErasedPlain struct {
+	job            uint64
+	upTo           meta.Key
+	zeroed, failed []alloc.Run
+	when           time.Time
+	told           bool
+	how            How
+}
+
+func (r *recErasedPlain) encode(e *codec.Encoder) {
+	e.Uint(r.job)
+	e.Key(r.upTo)
+	e.Runs(r.zeroed)
+	e.Runs(r.failed)
+	encodeTold(e, r.when, r.told, r.how)
+}
+
+func (r *recErasedPlain) decode(d *codec.Decoder) {
+	r.job, r.upTo, r.zeroed, r.failed = d.Uint(), d.Key(), d.Runs(), d.Runs()
+	r.when, r.told, r.how = decodeTold(d)
+}
+
+func (*recErasedPlain) cuts() bool { return true }
+
+func (r *recErasedPlain) apply(p *Pool) error {
+	with := recErased{r.job, r.upTo, bornIn(0, r.zeroed), bornIn(0, r.failed), r.when, r.told, r.how}
+	return with.apply(p)
+}
+
+// bornIn are runs of one birth; 0: nobody knows which.
+func bornIn(birth LayerID, rs []alloc.Run) []runs.Run {
+	out := make([]runs.Run, 0, len(rs))
+	for _, r := range rs {
+		out = append(out, runs.Run{Dev: r.Start, Len: r.Len, Birth: birth})
+	}
+	return out
+}
+
+// recApart: as recErased, of runs that lie above the cursor, which stays where it is.
 type recApart struct {
 	job            uint64
 	zeroed, failed []runs.Run
@@ -130,7 +169,7 @@ func (r *recApart) apply(p *Pool) error {
 	for _, o := range slices.Concat(r.zeroed, r.failed) {
 		j.apart.Set(runs.Key(o.Birth, o.Dev), o.Len)
 	}
-	return p.jobs.workOff(j, plainRuns(r.zeroed), plainRuns(r.failed), r.when, r.told, r.how)
+	return p.jobs.workOff(j, r.zeroed, r.failed, r.when, r.told, r.how)
 }
 
 // recFirst: a job goes before all others.

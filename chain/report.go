@@ -100,7 +100,7 @@ func (j *job) worked(zeroed, failed []runs.Run, now time.Time, told bool, how Ho
 			return &recApart{j.id, zeroed, failed, now, told, how}
 		}
 	}
-	return &recErased{j.id, meta.Key(upTo), plainRuns(zeroed), plainRuns(failed), now, told, how}
+	return &recErased{j.id, meta.Key(upTo), zeroed, failed, now, told, how}
 }
 
 // take takes the first run that is in the first extent of a report out of a hand-out, and out of what is open of its job.
@@ -150,10 +150,10 @@ func (jq *jobQueue) closeIfDone(tok blockdev.Token, h *handout) {
 }
 
 // workOff takes a report into a job: what is zero is clean, what failed waits in bad.
-func (jq *jobQueue) workOff(j *job, zeroed, failed []alloc.Run, when time.Time, told bool, how How) error {
+func (jq *jobQueue) workOff(j *job, zeroed, failed []runs.Run, when time.Time, told bool, how How) error {
 	jq.mu.step(len(zeroed) + len(failed))
 	for _, run := range zeroed {
-		if err := jq.blocks.alloc.Set(run, alloc.InUse, alloc.Clean); err != nil {
+		if err := jq.blocks.alloc.Set(alloc.Run{Start: run.Dev, Len: run.Len}, alloc.InUse, alloc.Clean); err != nil {
 			return err
 		}
 		if run.Len > j.readyN {
@@ -165,17 +165,17 @@ func (jq *jobQueue) workOff(j *job, zeroed, failed []alloc.Run, when time.Time, 
 		jq.cleaned += run.Len
 	}
 	for _, run := range failed {
-		if run.Len <= 0 || run.Len > j.readyN || run.Start >= alloc.BlockID(jq.blocks.alloc.Total()) {
-			return fmt.Errorf("erase job %d: failed at %d+%d, %d queued: %w", j.id, run.Start, run.Len, j.readyN, ErrCorrupt)
+		if run.Len <= 0 || run.Len > j.readyN || run.Dev >= alloc.BlockID(jq.blocks.alloc.Total()) {
+			return fmt.Errorf("erase job %d: failed at %d+%d, %d queued: %w", j.id, run.Dev, run.Len, j.readyN, ErrCorrupt)
 		}
-		j.bad.Add(0, run.Start, runs.Entry{Len: run.Len})
+		j.bad.Add(run.Birth, run.Dev, runs.Entry{Len: run.Len})
 		j.readyN -= run.Len
 		j.badN += run.Len
 		jq.addDirty(j, -run.Len)
 		jq.failedN += run.Len
 	}
 	jq.touchJob(j)
-	if err := jq.zeroedBy(j, runBlocks(zeroed), when, told, how); err != nil {
+	if err := jq.zeroedBy(j, runs.Blocks(zeroed), when, told, how); err != nil {
 		return err
 	}
 	jq.turns.want(j)
