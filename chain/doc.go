@@ -16,8 +16,8 @@
 // open plans change an account: by what they hold, which nobody stores.
 //
 // What needs no pool is in packages below this one, which know nothing of it: overlay (storeys over a map), runs (lists of
-// runs by birth), catalog (the table of rows), codec (fields of rows and records), super (superblocks), property (what can be
-// set), size. They take no locks: this package does, and their errors become this one's in wrapCorrupt and asInvalid.
+// runs by birth), catalog (the table of rows), codec (fields of rows and records), evidence (the chain of the erase log), super
+// (superblocks), property (what can be set), size. They take no locks: this package does, and their errors become this one's in wrapCorrupt and asInvalid.
 //
 // # Invariants, and where they live
 //
