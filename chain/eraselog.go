@@ -47,6 +47,10 @@ type EraseRecord struct {
 	Method, Verify, Program string
 	Since                   time.Time // freed
 	First, Last             time.Time // zeroed
+
+	Within  time.Duration // erase_deadline, from Since to Last; 0: none
+	Late    int64         // part of Erased and Released: zero only after that
+	Longest time.Duration // that any of it took
 }
 
 // logRow is a record as it lies in the catalog.
@@ -62,6 +66,7 @@ type logRow struct {
 	how            How
 	since          time.Time
 	first, last    time.Time
+	deadline
 }
 
 func (r *logRow) marshal() []byte {
@@ -81,7 +86,7 @@ func (r *logRow) marshal() []byte {
 	e.Time(r.since)
 	e.Time(r.first)
 	e.Time(r.last)
-	e.Attrs(nil)
+	e.Attrs(r.deadline.attrs())
 	return e.B
 }
 
@@ -94,7 +99,7 @@ func (r *logRow) unmarshal(b []byte) error {
 	}
 	r.keptBy, r.how = d.Str(), decodeHow(&d)
 	r.since, r.first, r.last = d.Time(), d.Time(), d.Time()
-	d.Attrs(nil)
+	d.Attrs(map[string]func(*codec.Decoder){attrDeadline: r.deadline.decode})
 	for _, n := range []int64{r.freed, r.erased, r.released, r.kept} {
 		if n > maxLogged {
 			d.Fail("number out of range")
@@ -121,7 +126,7 @@ func (jq *jobQueue) record(k meta.Key, r *logRow) EraseRecord {
 		Pool: jq.name, PoolUUID: jq.uuid, Device: r.how.Device, Volume: r.volume, Snapshot: r.layer, Reason: r.reason, Who: r.who,
 		None: r.none, Freed: r.freed * BlockSize, Erased: (r.erased - r.released) * BlockSize, Released: r.released * BlockSize,
 		Kept: r.kept * BlockSize, KeptBy: r.keptBy, Method: r.how.Method, Verify: r.how.Verify, Program: r.how.Program,
-		Since: r.since, First: r.first, Last: r.last,
+		Since: r.since, First: r.first, Last: r.last, Within: r.within, Late: r.late * BlockSize, Longest: r.longest,
 	}
 	if catalog.Kind(k.Hi>>56) == catalog.Log {
 		e.ID = k.Hi & (1<<56 - 1)
@@ -148,7 +153,7 @@ func (jq *jobQueue) logJob(j *job) {
 	r := logRow{
 		vol: j.vol, volume: j.volume, layer: j.layer, layers: j.layers, reason: j.reason, who: j.who, none: j.none,
 		freed: j.freed, erased: j.erased, released: j.released, kept: j.kept, keptBy: j.keptBy, how: j.how,
-		since: j.since, first: j.begun, last: j.last,
+		since: j.since, first: j.begun, last: j.last, deadline: j.deadline,
 	}
 	k := catalog.Key(catalog.Log, j.id)
 	for _, part := range catalog.Parts(k, r.marshal()) {
@@ -182,6 +187,7 @@ func (jq *jobQueue) logDay(j *job, n int64, when time.Time) error {
 		r.released += n
 	}
 	r.none, r.how, r.last = r.none || j.none, r.how.and(j.how), when
+	r.deadline.add(n, j.within, when.Sub(j.since))
 	jq.names.cat.Put(k, r.marshal())
 	jq.tellDays(k, &r)
 	return nil
@@ -202,6 +208,9 @@ func (jq *jobQueue) zeroedBy(j *job, n int64, when time.Time, told bool, how How
 		j.begun = when
 	}
 	j.last = when
+	if !j.none {
+		j.took(n, when.Sub(j.since))
+	}
 	if j.how.Releases {
 		j.released += n
 	}

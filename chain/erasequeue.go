@@ -24,8 +24,8 @@ func (p *Pool) Clean() int64 {
 }
 
 // Next hands out dirty runs of the first job that may be zeroed, in the order of the device, at most maxBytes, and not
-// again until they are reported or given back. The first is the one that was put first last, else the oldest; jobs of
-// erase=none come last of all, and only while a writer waits for clean blocks. No token: nothing may be zeroed now. It
+// again until they are reported or given back. The first is the one that was put first last, else the one that is due first
+// (deadline.go), else the oldest; jobs of erase=none come last of all, and only while a writer waits for clean blocks. No token: nothing may be zeroed now. It
 // seals what has collected when nothing else is left, and makes the seal durable: a block is freed durably, and no plan
 // can touch it any more, before it is handed out (invariants 5, 11).
 //
@@ -106,18 +106,6 @@ func (jq *jobQueue) nextRuns(r *room, blocks int64) (h blockdev.Handout, sealed,
 	return blockdev.Handout{}, sealed, true, nil
 }
 
-// maxRank bounds ranks; a pool that is asked for a first job a million times a second reaches it in 146,000 years.
-const maxRank = 1 << 62
-
-// orderKey is a job's place in the order: those of erase=none last, else the highest rank first, else the oldest.
-func (j *job) orderKey() omap.Key {
-	k := omap.Key{Hi: maxRank - j.rank, Lo: j.id}
-	if j.none {
-		k.Hi |= 1 << 63
-	}
-	return k
-}
-
 // place changes what a job's place in the order depends on. A job is placed when it is made or loaded.
 func (jq *jobQueue) place(j *job, change func()) {
 	jq.order.Delete(j.orderKey())
@@ -180,6 +168,14 @@ func (jq *jobQueue) retryLater(j *job, now time.Time, failed []runs.Run) {
 // eachJob calls fn for each job in the order in which they are erased, with the plan lock held, which is given up after every
 // so many. What changes its place meanwhile may be met twice, or not at all.
 func (jq *jobQueue) eachJob(some int, fn func(*job)) {
+	jq.eachJobWhile(some, func(j *job) bool {
+		fn(j)
+		return true
+	})
+}
+
+// eachJobWhile is eachJob, until fn has enough.
+func (jq *jobQueue) eachJobWhile(some int, fn func(*job) bool) {
 	for at, more := (omap.Key{}), true; more; {
 		more = false
 		jq.mu.Lock()
@@ -190,8 +186,7 @@ func (jq *jobQueue) eachJob(some int, fn func(*job)) {
 				return false
 			}
 			jq.mu.step(1)
-			fn(j)
-			return true
+			return fn(j)
 		})
 		jq.mu.Unlock()
 	}
@@ -207,7 +202,7 @@ func (p *Pool) EraseJobs() []JobInfo {
 			ID: j.id, Volume: j.volume, Layer: j.layer, Reason: j.reason, Since: j.since,
 			Freed: j.freed * BlockSize, Erased: j.erased * BlockSize, Failed: j.badN * BlockSize,
 			Dirty: j.dirtyBlocks() * BlockSize, Kept: j.kept * BlockSize, KeptBy: j.keptBy, None: j.none, First: j.rank > 0,
-			Who: j.who, Released: j.released * BlockSize,
+			Who: j.who, Released: j.released * BlockSize, Within: j.within, Late: j.late * BlockSize, Longest: j.longest,
 		}
 		i.State, i.Error = p.tree.jobState(j)
 		if j.vol != 0 {

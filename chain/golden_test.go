@@ -140,7 +140,7 @@ func goldenRows() []goldenRow {
 	link := inode{typ: TypeSymlink, mode: 0o777, parent: 1, name: "to", mtime: goldenTime, link: 8}
 	l := &layer{
 		id: 9, parent: p.tree.layers[5], vol: 2, name: "daily", named: true, size: 1 << 40, own: 6, refer: 7, lostHere: 3, created: goldenTime, who: "uid 0",
-		was: origin{2, "disk.raw", true},
+		was: origin{vol: 2, path: "disk.raw", none: true},
 	}
 	l.lost.Trees = []meta.Tree{goldenTree(3), goldenTree(4)}
 	lr := rowOf(l)
@@ -158,6 +158,10 @@ func goldenRows() []goldenRow {
 	parted.apart.Set(omap.Key{Hi: 4, Lo: 1000}, 3)
 	parted.apart.Set(omap.Key{Hi: 1<<48 - 1, Lo: 1 << 39}, 1)
 	pr := rowOfJob(parted)
+	late := deadline{within: 4 * time.Hour, late: 300, longest: 5 * time.Hour}
+	dr := rowOfJob(&job{id: 8, volume: "d", freed: 300, readyN: 300, story: story{deadline: late}})
+	lateLog := logRow{vol: 2, volume: "d", reason: reasonVolume, freed: 300, erased: 300, since: goldenTime, deadline: late}
+	wr2 := rowOf(&layer{id: 9, parent: p.tree.layers[5], dir: 300, was: origin{vol: 2, path: "d", within: time.Hour}})
 	w := &walk{id: 8, layer: p.tree.layers[5], job: p.jobs.all[7], burial: true, next: 8192, pages: 4096}
 	wr := rowOfWalk(w)
 	ans := answers{all: []recAnswer{{1, 2, 3}, {1 << 50, 0, 300}}}
@@ -183,6 +187,9 @@ func goldenRows() []goldenRow {
 		{"entry-blocks", 0, runs.Entry{Len: 1 << 20}.Marshal()},
 		{"entry-page", 0, runs.Entry{Len: 1, Page: true}.Marshal()},
 		{"job-apart", catalog.Job, pr.marshal()},
+		{"job-deadline", catalog.Job, dr.marshal()},
+		{"log-deadline", catalog.Log, lateLog.marshal()},
+		{"layer-deadline", catalog.Layer, wr2.marshal(goldenMap())},
 	}
 }
 

@@ -61,13 +61,6 @@ func (bs *blockSpace) sparseFile() sparseFile {
 	return nil
 }
 
-// HostShort is nil, or what the host of the pool file answered when it was asked for space last, and since when it does.
-func (p *Pool) HostShort() (since time.Time, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.blocks.onHost.since, p.blocks.onHost.refuse.Err
-}
-
 // prepareOwn gives the pool's own blocks to a file with holes: one that was made by another program's copy, or before this
 // was done at creation. Where the host has no space the pool is served all the same, and says so.
 func (bs *blockSpace) prepareOwn() {

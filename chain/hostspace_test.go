@@ -93,8 +93,8 @@ func TestHostWithoutSpace(t *testing.T) {
 	if u.Clean != clean || p.blocks.alloc.Aside() != 0 {
 		t.Errorf("%d bytes are clean after 100 tries, %d before", u.Clean, clean)
 	}
-	if since, err := p.HostShort(); !errors.Is(err, ErrHostSpace) || since.IsZero() {
-		t.Errorf("the reason is %v since %v", err, since)
+	if u := p.Usage(); !errors.Is(u.HostShort, ErrHostSpace) || u.HostSince.IsZero() {
+		t.Errorf("the reason is %v since %v", u.HostShort, u.HostSince)
 	}
 	write(t, old, fill('b', 64<<10), 0) // in place
 	expect(t, v, 0, fill('x', int(wrote)))
@@ -103,14 +103,14 @@ func TestHostWithoutSpace(t *testing.T) {
 
 	d.OnHost(32 << 20)
 	write(t, v, fill('z', 4<<20), wrote)
-	if _, err := p.HostShort(); err != nil {
+	if err := p.Usage().HostShort; err != nil {
 		p.mu.Lock()
 		p.blocks.onHost.refuse.At = time.Time{}
 		p.mu.Unlock()
 		p.poke()
 		p.blocks.askHost()
 	}
-	if _, err := p.HostShort(); err != nil {
+	if err := p.Usage().HostShort; err != nil {
 		t.Errorf("the host has space, and is said to have none: %v", err)
 	}
 	expect(t, v, wrote, fill('z', 4<<20))
@@ -138,7 +138,7 @@ func TestHostIsAskedAgain(t *testing.T) {
 	fillHost(t, mustVolume(t, p, "v", 1<<20), 0)
 	d.OnHost(2 * BlockSize) // not what was refused: only a few blocks
 	p.blocks.askHost()
-	if _, err := p.HostShort(); err == nil {
+	if err := p.Usage().HostShort; err == nil {
 		t.Error("two blocks of the host are taken for space")
 	}
 	var waits []time.Duration
@@ -152,7 +152,7 @@ func TestHostIsAskedAgain(t *testing.T) {
 	}
 	d.OnHost(1 << 20)
 	p.blocks.askHost()
-	if _, err := p.HostShort(); err != nil {
+	if err := p.Usage().HostShort; err != nil {
 		t.Error(err)
 	}
 }

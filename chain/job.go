@@ -131,6 +131,9 @@ func (jq *jobQueue) newJob(vol Ino, volume, layer, reason, who string, when time
 	jq.commits.nextJob++
 	j := &job{id: jq.commits.nextJob, vol: vol, volume: volume, layer: layer, reason: reason, who: who, since: when, cursor: lastKey}
 	j.none = jq.names.unscheduled(vol)
+	if reason != reasonInitial { // nobody freed that
+		j.within = jq.names.within(vol)
+	}
 	jq.all[j.id] = j
 	jq.place(j, func() {})
 	if reason == reasonOverwritten {

@@ -140,7 +140,11 @@ func (cp *checkpointer) loadLayer(id LayerID, b []byte) (parent LayerID, err err
 	m := d.Map()
 	l.top = overlay.Settled(m)
 	l.lost.Trees = d.Trees()
-	d.Attrs(map[string]func(*codec.Decoder){attrWas: l.was.decode, attrDir: func(d *codec.Decoder) { l.dir = Ino(d.Uint()) }})
+	var was deadline
+	d.Attrs(map[string]func(*codec.Decoder){
+		attrWas: l.was.decode, attrDeadline: was.decode, attrDir: func(d *codec.Decoder) { l.dir = Ino(d.Uint()) },
+	})
+	l.was.within = was.within
 	if err := wrapCorrupt(d.Done()); err != nil {
 		return 0, err
 	}

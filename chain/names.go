@@ -8,6 +8,7 @@ import (
 	"slatefs/chain/codec"
 	"slatefs/chain/fault"
 	"slatefs/chain/meta"
+	"slatefs/chain/property"
 )
 
 // nameTable is the catalog: inodes, names, attributes and properties, and the path of each. It reads and writes rows, and asks
@@ -83,14 +84,36 @@ func (nm *nameTable) propRow(ino Ino, name string) (val string, ok bool, err err
 	return val, key == name, err
 }
 
-// unscheduled tells whether what a volume frees now is passed by: its own property, or the nearest directory's above.
+// unscheduled tells whether what a volume frees now is passed by.
 func (nm *nameTable) unscheduled(vol Ino) bool {
+	v, _ := nm.nearest(vol, PropErase)
+	return v == EraseNone
+}
+
+// within is the deadline of what a volume frees now, or (0) of what is nobody's, which is the pool's.
+func (nm *nameTable) within(vol Ino) time.Duration {
+	if vol == 0 {
+		vol = RootIno
+	}
+	v, ok := nm.nearest(vol, PropDeadline)
+	if !ok {
+		return 0
+	}
+	d, err := property.ParseDelay(v)
+	if err != nil {
+		return 0 // it was checked when it was set
+	}
+	return d
+}
+
+// nearest is a property as it holds for a volume, which may have lost its name: its own, or the nearest directory's above.
+func (nm *nameTable) nearest(vol Ino, name string) (val string, ok bool) {
 	for at := vol; at != 0; {
-		if v, ok, err := nm.propRow(at, PropErase); ok && err == nil {
-			return v == EraseNone
+		if v, ok, err := nm.propRow(at, name); ok && err == nil {
+			return v, true
 		}
 		if at == RootIno {
-			return false
+			return "", false
 		}
 		n, err := nm.inode(at)
 		if err == nil {
@@ -104,7 +127,7 @@ func (nm *nameTable) unscheduled(vol Ino) bool {
 			at = RootIno
 		}
 	}
-	return false
+	return "", false
 }
 
 func (nm *nameTable) xattr(ino Ino, name string) (val []byte, parts int, err error) {

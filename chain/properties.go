@@ -15,6 +15,7 @@ const (
 	propPreallocated   = "preallocated"
 
 	PropErase        = "erase"
+	PropDeadline     = "erase_deadline"
 	PropLogExport    = "erase_log_export"
 	PropDestroyDelay = "destroy_delay"
 )
@@ -75,6 +76,11 @@ var EraseProperties = property.Table{
 		Parse: property.OneOf(EraseZero, EraseNone),
 		Help: `what becomes of blocks that are freed from now on. zero: they are erased in the background. none: only
 when somebody needs them; nobody gets them before they are zero, and they are never called erased`,
+	},
+	{
+		Name: PropDeadline, On: anywhere, Inherits: property.OnDir | property.OnVolume, Default: "none", Parse: property.Term,
+		Help: `the longest that what is freed from now on may take until it is zero: 90s, 30m, 4h, 7d, or none, the
+default. To keep it the background goes beyond erase_throughput, up to erase_idle_throughput`,
 	},
 	{
 		Name: PropLogExport, On: property.OnPool, Host: true, Default: "none", Parse: property.AbsPath,

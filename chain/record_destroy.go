@@ -187,7 +187,7 @@ func (r *recDestroy) apply(p *Pool) error {
 	for _, l := range all {
 		if p.tree.layers[l.id] == l && !l.dead {
 			// Clones hold it: it goes as far as they let it in a reap record of its own, whose job says what they keep.
-			l.kept, l.was = mine[l], origin{r.vol, j.volume, j.none}
+			l.kept, l.was = mine[l], origin{r.vol, j.volume, j.none, j.within}
 			p.tree.accounts.charge(l, -l.own)
 			l.vol, l.dir = 0, r.dir
 			p.tree.accounts.charge(l, l.own)

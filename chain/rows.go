@@ -2,6 +2,7 @@ package chain
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"slatefs/alloc"
@@ -91,7 +92,8 @@ func (r *layerRow) marshal(m meta.Map) []byte {
 	if r.dir != 0 {
 		var v codec.Encoder
 		v.Uint(uint64(r.dir))
-		as = append([]codec.Attr{{Name: attrDir, Val: v.B}}, as...)
+		as = append(as, codec.Attr{Name: attrDir, Val: v.B})
+		slices.SortFunc(as, func(a, b codec.Attr) int { return strings.Compare(a.Name, b.Name) })
 	}
 	e.Attrs(as)
 	return e.B

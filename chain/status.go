@@ -30,6 +30,7 @@ func (p *Pool) Usage() Usage {
 	u.Generation = p.supers.super.Generation
 	u.JournalUsed, u.JournalSize = p.commits.journal.Used(), p.commits.journal.Size()
 	u.CheckpointBytes = p.supers.written
+	u.HostSince, u.HostShort = p.blocks.onHost.since, p.blocks.onHost.refuse.Err
 	u.Repairs = int64(p.blocks.store.Repairs())
 	return u
 }

@@ -23,6 +23,7 @@ type story struct {
 	last     time.Time
 
 	said How // last, by this process
+	deadline
 }
 
 // How says by what blocks were zeroed, for the erase log: the eraser's words.
@@ -92,6 +93,7 @@ func (s *story) attrs() (out []codec.Attr) {
 			out = append(out, codec.Attr{Name: name, Val: e.B})
 		}
 	}
+	out = append(out, s.deadline.attrs()...)
 	add(s.how != How{} || s.released > 0 || !s.begun.IsZero(), attrHow, func(e *codec.Encoder) {
 		s.how.encode(e)
 		e.Int(s.released)
@@ -110,10 +112,11 @@ func (s *story) loads() map[string]func(*codec.Decoder) {
 		attrHow: func(d *codec.Decoder) {
 			s.how, s.released, s.begun, s.last = decodeHow(d), d.Int(), d.Time(), d.Time()
 		},
-		attrKept:   func(d *codec.Decoder) { s.kept, s.keptBy = d.Int(), d.Str() },
-		attrLayers: func(d *codec.Decoder) { s.layers = d.Births() },
-		attrNone:   func(*codec.Decoder) { s.none = true },
-		attrRank:   func(d *codec.Decoder) { s.rank = d.Uint() },
+		attrDeadline: s.deadline.decode,
+		attrKept:     func(d *codec.Decoder) { s.kept, s.keptBy = d.Int(), d.Str() },
+		attrLayers:   func(d *codec.Decoder) { s.layers = d.Births() },
+		attrNone:     func(*codec.Decoder) { s.none = true },
+		attrRank:     func(d *codec.Decoder) { s.rank = d.Uint() },
 	}
 }
 
@@ -122,6 +125,8 @@ type origin struct {
 	vol  Ino
 	path string
 	none bool
+	// erase_deadline, as it held; an attribute of its own
+	within time.Duration
 }
 
 func (o origin) attrs() []codec.Attr {
@@ -132,7 +137,7 @@ func (o origin) attrs() []codec.Attr {
 	e.Uint(uint64(o.vol))
 	e.Str(o.path)
 	e.Bool(o.none)
-	return []codec.Attr{{Name: attrWas, Val: e.B}}
+	return append((&deadline{within: o.within}).attrs(), codec.Attr{Name: attrWas, Val: e.B})
 }
 
 func (o *origin) decode(d *codec.Decoder) { o.vol, o.path, o.none = Ino(d.Uint()), d.Str(), d.Bool() }
@@ -147,7 +152,7 @@ func (jq *jobQueue) jobFor(l *layer, name, reason string, when time.Time) *job {
 	}
 	j := jq.newJob(vol, path, name, reason, l.who, when)
 	if l.vol == 0 {
-		jq.place(j, func() { j.none = l.was.none })
+		jq.place(j, func() { j.none, j.within = l.was.none, l.was.within })
 	}
 	return j
 }

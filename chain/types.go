@@ -129,6 +129,9 @@ type (
 		Released                     int64     // part of Erased: zero to read, and not erased below
 		VolumeUUID                   uuid.UUID // zero: of no volume
 		Layers                       []uuid.UUID
+		Within                       time.Duration // erase_deadline, from Since on; 0: none
+		Late                         int64         // part of Erased: zero only after that
+		Longest                      time.Duration // that any of it took
 	}
 	// Usage is the state of a pool.
 	Usage struct {
@@ -144,6 +147,8 @@ type (
 		Troubles                                                                                                 []Trouble // what is failing: those that were most often tried, of Troubled
 		Damages                                                                                                  []string  // what damaged pages of metadata touch, as far as this process met them: the first of Damaged
 		Troubled, Damaged                                                                                        int
+		HostShort                                                                                                error     // what the host of the pool file answered when it was asked for space last; nil: it gives some
+		HostSince                                                                                                time.Time // since when it does not
 	}
 )
 

@@ -130,7 +130,9 @@ func (s *Snap) Size() int64 { return s.l.size }
 
 // jobs of a volume: what it overwrites and discards collects in one, made before the first record that frees.
 func (v *Volume) job() error {
-	if j := v.p.jobs.byVol[v.ino]; j != nil && (v.policy == v.p.names.policies || j.none == v.p.names.unscheduled(v.ino)) {
+	names := v.p.names
+	if j := v.p.jobs.byVol[v.ino]; j != nil && !j.followed() &&
+		(v.policy == names.policies || j.none == names.unscheduled(v.ino) && j.within == names.within(v.ino)) {
 		v.policy = v.p.names.policies
 		return nil
 	}

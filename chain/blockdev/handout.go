@@ -1,5 +1,7 @@
 package blockdev
 
+import "time"
+
 // Token names one hand-out of dirty runs, from when it is made until all of it was reported or given back. Tokens are
 // of one process and are never used twice. The zero Token names none.
 type Token uint64
@@ -16,4 +18,13 @@ type Handout struct {
 type Done struct {
 	Token          Token
 	Zeroed, Failed []Extent // whole blocks; none twice, none that are not in the hand-out or were reported before
+}
+
+// Due is an erase job that is to be zero at a time.
+type Due struct {
+	Job       uint64
+	Since, At time.Time
+	Ahead     int64     // bytes that are erased before it is zero, its own among them, but for those that failed
+	Failed    bool      // something of it failed, and is not tried again before Retry
+	Retry     time.Time // zero: when it can be tried
 }

@@ -107,6 +107,18 @@ func Delay(v string, _ Scope) (string, error) {
 	return v, nil
 }
 
+// Term takes a time as ParseDelay does, or none, which a time of nothing is as well.
+func Term(v string, _ Scope) (string, error) {
+	d, err := ParseDelay(v)
+	switch {
+	case err != nil:
+		return "", err
+	case d == 0:
+		return "none", nil
+	}
+	return v, nil
+}
+
 // ParseDelay reads a time as 90s, 30m, 12h, 7d or 0. The error is ErrInvalid.
 func ParseDelay(v string) (time.Duration, error) {
 	if v == "0" || v == "none" {

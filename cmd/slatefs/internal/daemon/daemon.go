@@ -178,13 +178,14 @@ func (d *Daemon) Close() (err error) {
 
 // info tells the state of the pool.
 func (d *Daemon) info(context.Context, control.Peer, control.None) (control.PoolInfo, error) {
-	i := control.PoolInfo{Live: d.live, Usage: UsageOf(d.pool.Usage()), OpenFiles: d.srv.OpenFiles(), Notices: d.watch.events.Load()}
+	u := d.pool.Usage()
+	i := control.PoolInfo{Live: d.live, Usage: UsageOf(u), OpenFiles: d.srv.OpenFiles(), Notices: d.watch.events.Load()}
 	if err := d.pool.Failed(); err != nil {
 		i.Failed = err.Error()
 	}
 	i.Stuck, i.Troubles, i.Reading = d.grower.stuck(), d.troubles(), d.pool.ReadOnly()
-	if since, err := d.pool.HostShort(); err != nil {
-		i.HostShort = fmt.Sprintf("writes that need new blocks are refused since %s: %v", show.FormatTime(since), err)
+	if u.HostShort != nil {
+		i.HostShort = fmt.Sprintf("writes that need new blocks are refused since %s: %v", show.FormatTime(u.HostSince), u.HostShort)
 	}
 	return i, nil
 }

@@ -1,0 +1,145 @@
+package chain
+
+import (
+	"time"
+
+	"slatefs/chain/blockdev"
+	"slatefs/chain/codec"
+	"slatefs/chain/omap"
+)
+
+// erase_deadline is the longest that what is freed may take until it is zero. As with erase=none, what holds for a volume goes
+// into each job when that is made, and stays. The time of a job begins when its first block was freed. The job that collects
+// what a volume overwrites would be as old as the volume's first write for ever: while something of it is being zeroed, or
+// failed, what is freed goes to another, whose time begins then (Volume.job).
+//
+// Jobs with a deadline go before those without, the one that is due first before the others: no other order keeps more of
+// them. Who must be zeroed how fast for that is the eraser's to find out, from Deadlines.
+
+// deadline is what a job was promised, and what came of it so far. It lies in an attribute of the job's row, and of its record
+// in the erase log.
+type deadline struct {
+	within  time.Duration // from when it was freed; 0: nothing is promised
+	late    int64         // blocks that were zero only after that
+	longest time.Duration // that a block took
+}
+
+const attrDeadline = "deadline"
+
+// maxWithin bounds a deadline that a row may have: no property is set to more.
+const maxWithin = 100 * 365 * 24 * time.Hour
+
+func (d *deadline) encode(e *codec.Encoder) {
+	e.Uint(uint64(d.within))
+	e.Int(d.late)
+	e.Uint(uint64(d.longest))
+}
+
+func (d *deadline) decode(c *codec.Decoder) {
+	within, late, longest := c.Uint(), c.Int(), c.Uint()
+	if within == 0 || within > uint64(maxWithin) || late > maxLogged || longest > 1<<63-1 {
+		c.Fail("deadline out of range")
+	}
+	*d = deadline{time.Duration(within), late, time.Duration(longest)}
+}
+
+// attrs is the attribute, where something was promised.
+func (d *deadline) attrs() []codec.Attr {
+	if d.within == 0 {
+		return nil
+	}
+	var e codec.Encoder
+	d.encode(&e)
+	return []codec.Attr{{Name: attrDeadline, Val: e.B}}
+}
+
+// took counts blocks that were zero so long after they were freed.
+func (d *deadline) took(n int64, after time.Duration) {
+	if d.within == 0 {
+		return
+	}
+	d.longest = max(d.longest, after)
+	if after > d.within {
+		d.late += n
+	}
+}
+
+// add is the sum of several, for the line of a day: what is promised last holds.
+func (d *deadline) add(n int64, within, after time.Duration) {
+	if within == 0 {
+		return
+	}
+	d.within = within
+	d.took(n, after)
+}
+
+// due is when all of a job is to be zero; zero: at no time. Of what is not scheduled nothing is promised.
+func (j *job) due() time.Time {
+	if j.within == 0 || j.none {
+		return time.Time{}
+	}
+	return j.since.Add(j.within)
+}
+
+// followed tells whether what a volume frees now goes to another job than this one: see the top.
+func (j *job) followed() bool { return j.within > 0 && j.readyN+j.badN > 0 }
+
+// Of the order's key, Hi has whether a job is unscheduled, its rank, and the second in which it is due.
+const (
+	rankBits = 30
+	dueBits  = 33 // to the year 2242
+	neverDue = 1<<dueBits - 1
+)
+
+// orderKey is a job's place in the order: those of erase=none last, else the highest rank first, else the one that is due
+// first, else the oldest. Ranks beyond those that there is room for are one.
+func (j *job) orderKey() omap.Key {
+	k := omap.Key{Hi: (1<<rankBits - 1 - min(j.rank, 1<<rankBits-1)) << dueBits, Lo: j.id}
+	second := uint64(neverDue)
+	if at := j.due(); !at.IsZero() {
+		second = min(uint64(max(at.Unix(), 0)), neverDue-1)
+	}
+	k.Hi |= second
+	if j.none {
+		k.Hi |= 1 << 63
+	}
+	return k
+}
+
+// maxRank bounds the ranks of rows.
+const maxRank = 1 << 62
+
+// Deadlines lists the jobs with a deadline, in the order in which they are erased, and how much is to be erased until each of
+// them is zero. It takes the plan lock for some jobs at a time, and looks at none behind the last that has one.
+func (p *Pool) Deadlines() []blockdev.Due {
+	var out []blockdev.Due
+	var ahead int64
+	freeing := false
+	p.jobs.eachJobWhile(pieceLen/2, func(j *job) bool {
+		at := j.due()
+		if at.IsZero() && (j.none || j.rank == 0) {
+			return false
+		}
+		ahead += j.dirtyBlocks()
+		if j.walks > 0 && !freeing { // how much it still brings nobody knows: at most all that is freeing
+			freeing = true
+			ahead += p.tree.freeing
+		}
+		if at.IsZero() {
+			return true
+		}
+		d := blockdev.Due{Job: j.id, Since: j.since, At: at, Ahead: ahead * BlockSize}
+		if j.badN > 0 {
+			d.Retry = j.retryAt
+		}
+		if j.sick.Failing() {
+			d.Retry = j.sick.At
+		}
+		d.Failed = j.badN > 0 || j.sick.Failing()
+		if j.dirtyBlocks()+j.badN > 0 || j.walks > 0 {
+			out = append(out, d)
+		}
+		return true
+	})
+	return out
+}
