@@ -31,10 +31,7 @@ func (v *Volume) PlanAppend(pl *Plan, off, n int64) (need Need, known bool, err 
 		pl.quit()
 		return Need{}, false, nil
 	}
-	need, err = v.planWrite(pl, off, n)
-	if err != nil {
-		pl.quit()
-	}
+	need, err = v.planCold(pl, off, n)
 	return need, true, err
 }
 

@@ -20,6 +20,7 @@ type commitLog struct {
 	pending        []byte           // mu
 	lsn            uint64           // mu: records made
 	durable        uint64           // mu: records that are on the device
+	cold           coldHold         // mu: the hold that there is
 	room           rooms            // mu
 	last           journal.Pos      // commitMu: the last batch, and the generation in it
 	lastGen        uint64           // commitMu
@@ -143,7 +144,7 @@ const maxStoreys = 8
 // do makes a record part of the pool: into the batch that waits for the next commit, then into memory. It takes the room
 // for it from what its batch has reserved (commitLog.draw). The plan lock is held; for records that cut or join lists the
 // structure lock too. What reads pages is prepared before anything changes: an error of that, transient or of one object,
-// leaves all as it was. An error of apply means that memory and journal differ: the pool fails.
+// leaves all as it was; and where the hold has missed a page there is no first record (cold.go). An error of apply means that memory and journal differ: the pool fails.
 func (cl *commitLog) do(r record) error {
 	cl.mu.assertHeld()
 	cl.mu.step(1)
@@ -153,6 +154,10 @@ func (cl *commitLog) do(r record) error {
 	if err := cl.owner.prepareRecord(r); err != nil {
 		return err
 	}
+	if cl.missed() {
+		return errMissed
+	}
+	cl.cold.made = true
 	e := codec.Encoder{B: cl.pending}
 	kind := kindOf(r)
 	e.Byte(kind)

@@ -10,6 +10,7 @@ type Need struct {
 	blocks int64
 	room   credit
 	wait   <-chan struct{}
+	errand *errand
 	why    error // of needExtension: what who asks would be refused with
 }
 
@@ -27,4 +28,5 @@ const (
 	needSpace
 	needExtension
 	needStore
+	needFetch
 )

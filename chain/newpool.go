@@ -33,13 +33,13 @@ func (p *Pool) newStorage(s super.Block) {
 
 // newObjects makes the rooms of names, jobs and layers.
 func (p *Pool) newObjects(s super.Block) {
-	c := p.core
+	c, rows := p.core, &meta.Family{Store: p.blocks.store, Kind: 'C', Sensitive: true}
 	p.destroyed = &destroyedIndex{
 		core: c, health: p.health, rows: map[uint64]*destroyed{}, vols: map[Ino]uint64{}, layers: map[LayerID]uint64{},
 	}
 	p.names = &nameTable{
 		core: c, commits: p.commits, destroyed: p.destroyed, nextIno: Ino(s.LastIno),
-		cat:   catalog.Table{Family: &meta.Family{Store: p.blocks.store, Kind: 'C', Sensitive: true}, Tree: s.Catalog},
+		cat:   catalog.Table{Family: rows, Look: p.commits.family(*rows), Tree: s.Catalog},
 		parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{}, going: map[Ino]*fault.Backoff{},
 	}
 	p.jobs = &jobQueue{

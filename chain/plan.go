@@ -50,6 +50,7 @@ type Plan struct {
 	within    *Plan    // whose blocks these are
 	queued    bool     // in the queue of its volume
 	done      chan struct{}
+	errand    *errand         // of its making
 	seen      []overlay.Piece // scratch of its making
 }
 

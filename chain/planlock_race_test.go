@@ -30,12 +30,12 @@ type longHold struct {
 func TestMain(m *testing.M) {
 	devtest.Watch = func(devtest.Op) { holds.noteIO() }
 	code := m.Run()
-	for place, n := range ioByPlace() {
+	for place, io := range ioByPlace() {
 		may := cmp.Or(mayRead[place], "nobody knows why")
 		if slices.Contains(mayNotRead, place) {
-			code, may = max(code, 1), "and may not"
+			code, may = max(code, 1), "and may not: "+strings.Join(io.callers, "; ")
 		}
-		fmt.Fprintf(os.Stderr, "plan lock: %s asked the device %d times with it held: %s\n", place, n, may)
+		fmt.Fprintf(os.Stderr, "plan lock: %s asked the device %d times with it held: %s\n", place, io.n, may)
 	}
 	if bad := judgeHolds(longHolds); len(bad) > 0 {
 		fmt.Fprintf(os.Stderr, "plan lock: these holds do more than %d steps:\n%s\n", mostSteps, strings.Join(bad, "\n"))
@@ -44,15 +44,26 @@ func TestMain(m *testing.M) {
 }
 
 // ioByPlace are the operations of devices that were asked for with a plan lock held, by the function that took it.
-func ioByPlace() map[string]int {
-	out := map[string]int{}
+func ioByPlace() map[string]placeIO {
+	out := map[string]placeIO{}
 	holds.mu.Lock()
 	defer holds.mu.Unlock()
 	for at, n := range holds.io {
-		place, _ := at.names()
-		out[place] += n
+		place, callers := at.names()
+		o := out[place]
+		o.n += n
+		if !slices.Contains(o.callers, callers) {
+			o.callers = append(o.callers, callers)
+		}
+		out[place] = o
 	}
 	return out
+}
+
+// placeIO is what was asked for with the lock held that one place took.
+type placeIO struct {
+	n       int
+	callers []string // of that place
 }
 
 // judgeHolds lists the places whose longest hold is longer than it may be.

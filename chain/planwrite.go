@@ -18,8 +18,19 @@ import (
 func (v *Volume) PlanWrite(pl *Plan, off, n int64) (Need, error) {
 	v.p.mu.Lock()
 	defer v.p.mu.Unlock()
+	return v.planCold(pl, off, n)
+}
+
+// planCold is planWrite, and reads nothing: who is refused is told why, with the path of the volume, when that is in memory.
+func (v *Volume) planCold(pl *Plan, off, n int64) (Need, error) {
+	v.p.mu.assertHeld()
+	v.p.commits.beginCold(pl.errand)
 	need, err := v.planWrite(pl, off, n)
-	if err != nil {
+	pl.errand = v.p.commits.endCold()
+	if pl.errand != nil && (err != nil || need.why != nil) {
+		return Need{kind: needFetch, errand: pl.errand}, nil
+	}
+	if pl.errand = nil; err != nil {
 		pl.quit()
 	}
 	return need, err

@@ -165,6 +165,8 @@ func (wk *works) fulfil(ctx context.Context, n Need) error {
 		if _, err := wk.blocks.maps.Lookup(n.m, n.lb, 1); err != nil {
 			return wrapCorrupt(err)
 		}
+	case needFetch:
+		n.errand.fetch()
 	case needPlan:
 		select {
 		case <-n.wait:

@@ -314,12 +314,12 @@ func (cl *commitLog) within(r *room) (end func()) {
 
 // unlocked gives the plan lock up in the middle of a batch, while fn runs.
 func (cl *commitLog) unlocked(fn func()) {
-	spent := cl.room.spent
-	cl.room.spent = nil
+	spent, cold := cl.room.spent, cl.cold
+	cl.room.spent, cl.cold = nil, coldHold{}
 	cl.mu.Unlock()
 	fn()
 	cl.mu.Lock()
-	cl.room.spent = spent
+	cl.room.spent, cl.cold = spent, cold
 }
 
 // strictRoom: a record that was not reserved ends the process, as any broken invariant. Without it, that is said in the

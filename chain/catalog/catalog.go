@@ -66,6 +66,7 @@ func NumberOf(k meta.Key) uint64 { return k.Hi & (1<<numberBits - 1) }
 // Table is the rows. Its fields are read by who checks it; they are changed by its methods.
 type Table struct {
 	Family *meta.Family // of the tree
+	Look   *meta.Family // the same, for look-ups; nil: Family
 	Tree   meta.Tree    // as of the last checkpoint
 
 	fresh  omap.Map[[]byte]  // since then; nil: deleted
@@ -83,7 +84,14 @@ func (t *Table) Get(k meta.Key) ([]byte, bool, error) {
 			return v, v != nil, nil
 		}
 	}
-	return t.Family.Get(t.Tree, k)
+	return t.look().Get(t.Tree, k)
+}
+
+func (t *Table) look() *meta.Family {
+	if t.Look != nil {
+		return t.Look
+	}
+	return t.Family
 }
 
 // Put stores a row, whose bytes the table keeps; nil deletes it. It reads nothing.
@@ -166,7 +174,7 @@ func (t *Table) Scan(k meta.Key, fn func(meta.Key, []byte) bool) error {
 // ScanSome is Scan of at most so many rows, those that were deleted since the last checkpoint included. more: it stopped
 // for that, and goes on at next.
 func (t *Table) ScanSome(k meta.Key, rows int, fn func(meta.Key, []byte) bool) (next meta.Key, more bool, err error) {
-	cur := t.Family.Seek(t.Tree, k)
+	cur := t.look().Seek(t.Tree, k)
 	tk, tv, tok, err := cur.Next()
 	pos := omap.Key(k)
 	for ; err == nil; rows-- {

@@ -91,6 +91,8 @@ type Family struct {
 	// Weight of an entry, summed up in the tree; nil: all zero. It must depend
 	// on nothing else.
 	Weight func(Key, []byte) uint64
+	// Fetch gets a page that is not in memory, as Store.Get does; nil: Store.Get.
+	Fetch func(p Ptr, decode func([]byte) (any, error)) (any, error)
 	// Sensitive: pages hold the operator's words and are overwritten when freed.
 	Sensitive bool
 }
@@ -100,6 +102,14 @@ type Edit struct {
 	Key    Key
 	Val    []byte
 	Delete bool
+}
+
+// fetch gets a page that is not in memory.
+func (f *Family) fetch(p Ptr, decode func([]byte) (any, error)) (any, error) {
+	if f.Fetch != nil {
+		return f.Fetch(p, decode)
+	}
+	return f.Store.Get(p, decode)
 }
 
 func (f *Family) weigh(k Key, v []byte) uint64 {

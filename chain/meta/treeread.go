@@ -7,7 +7,7 @@ func (f *Family) inner(r ref, level int) (*innerNode, error) {
 	v, ok := f.Store.Cached(r.ptr)
 	if !ok {
 		var err error
-		v, err = f.Store.Get(r.ptr, func(page []byte) (any, error) { return f.checkedInner(page, r) })
+		v, err = f.fetch(r.ptr, func(page []byte) (any, error) { return f.checkedInner(page, r) })
 		if err != nil {
 			return nil, err
 		}
@@ -38,7 +38,7 @@ func (f *Family) leaf(r ref) (*leafNode, error) {
 	v, ok := f.Store.Cached(r.ptr)
 	if !ok {
 		var err error
-		v, err = f.Store.Get(r.ptr, func(page []byte) (any, error) { return f.checkedLeaf(page, r) })
+		v, err = f.fetch(r.ptr, func(page []byte) (any, error) { return f.checkedLeaf(page, r) })
 		if err != nil {
 			return nil, err
 		}
