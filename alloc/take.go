@@ -17,26 +17,34 @@ func (p *Pool) Take(n int64, near BlockID, stream uint64) []Run {
 // AppendTake is Take, and appends to dst, so that it need not allocate. The last run of
 // dst may be extended.
 func (p *Pool) AppendTake(dst []Run, n int64, near BlockID, stream uint64) []Run {
-	w := &p.win
-	for n > 0 && w.ready > 0 {
-		var r Run
-		switch {
-		case n >= SlotBlocks && w.full > 0:
-			r = w.wholeSlots(n/SlotBlocks, near)
-		case near != 0 && w.span(near+1, n) > 0:
-			r = Run{Start: near + 1, Len: w.span(near+1, n)}
-			if _, fills := w.open[stream]; !fills {
-				w.adopt(w.at(uint64(r.Start/SlotBlocks)), stream)
-			}
-		default:
-			r = w.next(n, near, stream)
-		}
-		w.remove(r)
+	for n > 0 && p.win.ready > 0 {
+		r := p.TakeRun(n, near, stream)
 		dst = appendRun(dst, r)
 		near = r.End() - 1
 		n -= r.Len
 	}
 	return dst
+}
+
+// TakeRun is the first step of Take: one run of 1 to n blocks, or none when the window has
+// no block, or n is not positive.
+func (p *Pool) TakeRun(n int64, near BlockID, stream uint64) (r Run) {
+	w := &p.win
+	switch {
+	case n <= 0 || w.ready == 0:
+		return Run{}
+	case n >= SlotBlocks && w.full > 0:
+		r = w.wholeSlots(n/SlotBlocks, near)
+	case near != 0 && w.span(near+1, n) > 0:
+		r = Run{Start: near + 1, Len: w.span(near+1, n)}
+		if _, fills := w.open[stream]; !fills {
+			w.adopt(w.at(uint64(r.Start/SlotBlocks)), stream)
+		}
+	default:
+		r = w.next(n, near, stream)
+	}
+	w.remove(r)
+	return r
 }
 
 // wholeSlots returns up to n neighbouring slots that are all ready, the first at or after

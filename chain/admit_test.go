@@ -33,11 +33,11 @@ func admissions(tb testing.TB, p *Pool, v *Volume) func() {
 	ok(tb, pl.begin(p.volumes, v))
 	h := v.head()
 	pl.lo, pl.hi, pl.from, pl.end = 4, 5, 4*BlockSize, 5*BlockSize
-	if need := pl.lookup(h, 4, 5); !need.None() {
+	if _, need := pl.lookup(h, 4, 5); !need.None() {
 		tb.Fatalf("%+v", need)
 	}
 	pl.splitAtEnd(h)
-	want := pl.edges(h, pl.from, BlockSize)
+	want := pl.edges(h)
 	p.mu.Unlock()
 	return func() {
 		p.mu.Lock()

@@ -9,8 +9,8 @@ import (
 )
 
 // planBytes bounds what a write's records take in the journal: one for each of its runs, with what each of its blocks may
-// have shown then, a job, the size, and one that gives up what could not be mapped.
-func planBytes(runs, blocks int64) int64 { return 128 + 64*runs + 16*blocks }
+// have shown then, and one more for each pieceLen/4 of those; a job, the size, and one that gives up what could not be mapped.
+func planBytes(runs, blocks int64) int64 { return 128 + 64*runs + 22*blocks }
 
 // admit refuses a write for which there is no space, and finds out what it must wait for. When it needs nothing, the
 // plan's blocks are held in the ledger and taken from what is available.

@@ -164,7 +164,7 @@ func (v *Volume) zeroEdge(fence *Plan, from, to int64) error {
 		return nil
 	}
 	v.p.mu.Lock()
-	old, err := v.p.oldRuns(v.ino, from/BlockSize, from/BlockSize+1)
+	old, _, _, err := v.p.oldRuns(v.ino, from/BlockSize, from/BlockSize+1)
 	v.p.mu.Unlock()
 	if err != nil || len(old) == 0 {
 		return err

@@ -97,6 +97,7 @@ type layer struct {
 	sweepNext omap.Key
 	sweepGen  uint64
 	losses    uint64   // below it, that were noticed
+	told      uint64   // goerTurns.news when those above were told of one, and 1
 	sweeping  uint64   // those that the last sweep began with
 	sweepAt   omap.Key // in the queue
 

@@ -9,6 +9,8 @@ type goerTurns struct {
 	reapSick  omap.Map[*layer] // by the time of the next try
 	sweep     omap.Map[*layer] // by the checkpoint after which it was swept last, and number: below it something was lost
 	sweepSick omap.Map[*layer]
+	climbs    omap.Map[*layer] // by number: it and those above it have not been told yet of a loss
+	news      uint64           // counts what makes a loss one that has to be told again
 }
 
 func (l *layer) key() omap.Key { return omap.Key{Lo: uint64(l.id)} }
@@ -19,6 +21,7 @@ func (lt *layerTree) unheld(l *layer) {
 	lt.nameless[l] = struct{}{}
 	lt.mayGo(l)
 	l.losses++
+	lt.goers.news++
 	lt.maySweep(l)
 }
 
@@ -30,12 +33,29 @@ func (lt *layerTree) mayGo(l *layer) {
 }
 
 // lossBelow: something is lost below a layer, or it has fewer children, or a longer range. So more may be dead in it, and in
-// those above that nobody holds either.
+// those above that nobody holds either. Those that were told already, and none of which has begun a sweep since, know.
 func (lt *layerTree) lossBelow(l *layer) {
-	for ; l != nil && l.nameless(); l = l.parent {
+	if l == nil || !l.nameless() || l.told > lt.goers.news {
+		return
+	}
+	l.told = lt.goers.news + 1
+	lt.climb(l)
+}
+
+// climb tells a layer and some of those above it of a loss; the others are told by sweepable.
+func (lt *layerTree) climb(l *layer) {
+	for range pieceLen / 8 {
+		if l == nil || !l.nameless() {
+			return
+		}
 		lt.mu.step(1)
 		l.losses++
 		lt.maySweep(l)
+		l = l.parent
+	}
+	if l != nil && l.nameless() {
+		lt.goers.climbs.Set(l.key(), l)
+		lt.poke()
 	}
 }
 
@@ -100,6 +120,10 @@ func (lt *layerTree) reapable() (first *layer, more bool) {
 func (lt *layerTree) sweepable(force bool) *layer {
 	lt.mu.assertHeld()
 	q := &lt.goers
+	if k, l, ok := q.climbs.Ceil(omap.Key{}); ok {
+		q.climbs.Delete(k)
+		lt.climb(l.now())
+	}
 	if k, l, ok := q.sweepSick.Ceil(omap.Key{}); ok && (lt.layers[l.id] != l || lt.health.mayTry(&l.sweep)) {
 		q.sweepSick.Delete(k)
 		if l.nameless() {

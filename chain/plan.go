@@ -23,7 +23,7 @@ type Fill struct {
 type Plan struct {
 	Spans []Span
 	// Off and Len are the range of the volume, in bytes, that the spans cover. A write that must read first covers
-	// more than was asked: whole blocks, or whole sectors.
+	// more than was asked: whole blocks, or whole sectors. One that would have many parts covers the beginning of it: Covers.
 	Off, Len int64
 	Fill     []Fill
 	InPlace  bool // a write that changes no map, in a volume whose map is durable: it may be written with RWF_DSYNC and needs no flush of its own then
@@ -60,21 +60,33 @@ type alloced struct {
 	run alloc.Run
 }
 
-// lookup collects the pieces of blocks [lo, hi) into pl.seen, or says which page is missing.
-func (pl *Plan) lookup(l *layer, lo, hi int64) Need {
+// planPieces bounds the pieces of a map that a plan looks at under one hold of the plan lock, and planRuns the runs of claimed
+// blocks that it takes. A read goes on under the next hold; a write ends there, and who made it makes another for the rest:
+// a write is atomic by the block and no more.
+const (
+	planPieces = pieceLen / 2
+	planRuns   = pieceLen / 2
+)
+
+// lookup collects the first pieces of blocks [lo, hi) into pl.seen, up to end, or says which page is missing.
+func (pl *Plan) lookup(l *layer, lo, hi int64) (end int64, need Need) {
 	pl.seen = pl.seen[:0]
-	for lb := lo; lb < hi; {
-		q, miss := l.top.Lookup(pl.p.blocks.maps, lb, hi-lb)
+	for end = lo; end < hi && len(pl.seen) < planPieces; {
+		q, miss := l.top.Lookup(pl.p.blocks.maps, end, hi-end)
 		if miss {
 			m, _ := l.top.Bottom()
-			return Need{kind: needPage, m: m, lb: lb}
+			return end, Need{kind: needPage, m: m, lb: end}
 		}
 		pl.p.mu.step(1)
 		pl.seen = append(pl.seen, q)
-		lb += q.Len
+		end += q.Len
 	}
-	return Need{}
+	return end, Need{}
 }
+
+// Covers is how much of what a write was asked for is in its plan, in bytes, from the beginning on: all of it, or, where that
+// has many parts, as much as ends at a block.
+func (pl *Plan) Covers() int64 { return pl.end - pl.from }
 
 func (pl *Plan) begin(p *openVolumes, v *Volume) error {
 	if pl.open {
@@ -123,45 +135,76 @@ func (pl *Plan) spansOf(lo, off, n int64, add func(dev, n int64)) {
 // PlanRead plans to read up to n bytes at off, cut to the size of the volume; past it the plan has no spans.
 // Errors: ErrInvalid, ErrGone.
 func (v *Volume) PlanRead(pl *Plan, off, n int64) (Need, error) {
-	v.p.mu.Lock()
-	defer v.p.mu.Unlock()
+	return v.p.planRead(pl, v, v, off, n)
+}
+
+// shown is what can be read: a volume or a snapshot. The plan lock is held.
+type shown interface{ shows() (*layer, error) }
+
+func (v *Volume) shows() (*layer, error) {
 	h := v.head()
 	if h == nil {
-		return Need{}, fmt.Errorf("volume %d: %w", v.ino, ErrGone)
+		return nil, fmt.Errorf("volume %d: %w", v.ino, ErrGone)
 	}
-	return v.p.planRead(pl, v, h, off, n)
+	return h, nil
 }
+
+func (s *Snap) shows() (*layer, error) { return s.l, s.alive() }
 
 // PlanRead plans to read from the snapshot, as Volume.PlanRead does.
 func (s *Snap) PlanRead(pl *Plan, off, n int64) (Need, error) {
-	s.p.mu.Lock()
-	defer s.p.mu.Unlock()
-	if err := s.alive(); err != nil {
-		return Need{}, err
-	}
-	return s.p.planRead(pl, nil, s.l, off, n)
+	return s.p.planRead(pl, nil, s, off, n)
 }
 
-func (vs *openVolumes) planRead(pl *Plan, v *Volume, l *layer, off, n int64) (Need, error) {
+// planRead plans in pieces, of which each has the plan lock for itself. The first one pins the plan, so what was found stays
+// as it is. What is written between two pieces the read may show in part, as any two that are under way at once.
+func (vs *openVolumes) planRead(pl *Plan, v *Volume, of shown, off, n int64) (Need, error) {
 	if off < 0 || n < 0 {
 		return Need{}, fmt.Errorf("read of %d bytes at %d: %w", n, off, ErrInvalid)
 	}
-	if vs.closed {
-		return Need{}, fmt.Errorf("pool %s: %w", vs.name, ErrClosed)
+	for first := true; ; first = false {
+		need, err := vs.planPiece(pl, v, of, off, n, first)
+		if err != nil || !need.None() || pl.lo >= pl.hi {
+			return need, err
+		}
 	}
-	if err := pl.begin(vs, v); err != nil {
+}
+
+// planPiece looks up the next pieces of a read. A plan that needs something, or fails, is not pinned.
+func (vs *openVolumes) planPiece(pl *Plan, v *Volume, of shown, off, n int64, first bool) (need Need, err error) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	defer func() {
+		if pl.pinned && (err != nil || !need.None()) {
+			pl.close()
+		}
+	}()
+	l, err := of.shows()
+	switch {
+	case err != nil:
 		return Need{}, err
+	case vs.closed:
+		return Need{}, fmt.Errorf("pool %s: %w", vs.name, ErrClosed)
+	case first:
+		if err := pl.begin(vs, v); err != nil {
+			return Need{}, err
+		}
+		pl.Off, pl.Len = off, max(0, min(n, l.size-off))
+		if pl.lo, pl.hi = off/BlockSize, off/BlockSize; pl.Len > 0 {
+			pl.hi = blocksOf(off + pl.Len)
+		}
 	}
-	n = max(0, min(n, l.size-off))
-	if n > 0 {
-		lo := off / BlockSize
-		if need := pl.lookup(l, lo, blocksOf(off+n)); !need.None() {
+	if pl.lo < pl.hi {
+		end, need := pl.lookup(l, pl.lo, pl.hi)
+		if !need.None() {
 			return need, nil
 		}
-		pl.spansOf(lo, off, n, pl.span)
+		pl.spansOf(pl.lo, off, pl.Len, pl.span)
+		pl.lo = end
 	}
-	pl.Off, pl.Len = off, n
-	pl.pin()
+	if first {
+		pl.pin()
+	}
 	return Need{}, nil
 }
 
@@ -191,7 +234,7 @@ func (pl *Plan) Abort() {
 
 // spoil makes the claims of a write that left no trace dirty. A failure makes the pool read-only, which later calls say.
 func (pl *Plan) spoil() {
-	rec := recDirty{vol: pl.v.ino, birth: pl.born}
+	rec := recDirty{vol: pl.v.ino, birth: pl.born} // of few runs: planRuns
 	for _, a := range pl.parts {
 		rec.runs = append(rec.runs, a.run)
 	}

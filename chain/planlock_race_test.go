@@ -136,9 +136,11 @@ func (at holdPlace) names() (place, callers string) {
 	return all[0], strings.Join(all[1:], " < ")
 }
 
+var plainNames = strings.NewReplacer("slatefs/chain.", "", "(*", "", ")", "")
+
 // plainName is a function without its package, and a function literal by what declares it.
 func plainName(s string) string {
-	s = strings.NewReplacer("slatefs/chain.", "", "(*", "", ")", "").Replace(s)
+	s = plainNames.Replace(s)
 	for i := 0; i < len(s); i++ {
 		if rest := s[i:]; strings.HasPrefix(rest, ".func") || strings.HasPrefix(rest, ".gowrap") || strings.HasPrefix(rest, ".deferwrap") {
 			return s[:i]

@@ -3,6 +3,7 @@ package chain
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"slatefs/alloc"
@@ -12,6 +13,9 @@ import (
 
 // PlanWrite plans to write n bytes at off. Blocks that the head owns are written in place; all others go to claimed
 // blocks, whole: Fill says what must be read first. The size grows with Commit.
+//
+// Where that would have many parts the plan ends early, at a block: Covers tells how far it goes, and who made it makes
+// another for the rest.
 //
 // Errors: ErrInvalid, ErrTooBig, ErrNoSpace, ErrReadOnly, ErrGone. Unless the need is None the plan holds nothing but
 // its place in the queue for its blocks: who does not make it again calls Quit. After an error it has none.
@@ -54,18 +58,22 @@ func (v *Volume) planWrite(pl *Plan, off, n int64) (Need, error) {
 	p.plans.wrote = true
 	pl.whole = false
 	pl.lo, pl.hi, pl.from, pl.end = off/BlockSize, blocksOf(off+n), off, off+n
-	if need := pl.lookup(h, pl.lo, pl.hi); !need.None() {
+	end, need := pl.lookup(h, pl.lo, pl.hi)
+	if !need.None() {
 		return need, nil
 	}
+	if end < pl.hi {
+		pl.endAt(end)
+	}
 	pl.splitAtEnd(h)
-	want := pl.edges(h, off, n)
+	want := pl.edges(h)
 	if need := v.blocked(pl); !need.None() {
 		return need, nil
 	}
 	if need, err := p.space.admit(v, pl, want); err != nil || !need.None() {
 		return need, err
 	}
-	pl.lay(h, want)
+	pl.lay(h)
 	if pl.room != nil { // the runs are known now
 		p.commits.giveBack(pl.room, planBytes(int64(len(pl.parts)), pl.hi-pl.lo))
 	}
@@ -97,8 +105,8 @@ func (pl *Plan) splitAtEnd(h *layer) {
 
 // edges finds the range that must be written: what was asked, widened where the first or the last block must be read
 // first. It returns the number of blocks to be allocated.
-func (pl *Plan) edges(h *layer, off, n int64) (want int64) {
-	sector := int64(pl.p.dev.SectorSize())
+func (pl *Plan) edges(h *layer) (want int64) {
+	off, n, sector := pl.from, pl.end-pl.from, int64(pl.p.dev.SectorSize())
 	pl.Off, pl.Len = off, n
 	pl.alone = [2]int64{-1, -1}
 	lb := pl.lo
@@ -131,8 +139,33 @@ func (pl *Plan) edges(h *layer, off, n int64) (want int64) {
 
 func (pl *Plan) widen(from, to int64) { pl.Off, pl.Len = from, to-from }
 
+// endAt makes the plan end at a block, before what was asked for does.
+func (pl *Plan) endAt(lb int64) { pl.hi, pl.end = lb, lb*BlockSize }
+
+// endEarly makes a plan that was admitted end at a block: it holds no more than it needs.
+func (pl *Plan) endEarly(h *layer, lb int64) {
+	pl.endAt(lb)
+	at := pl.lo
+	for i := range pl.seen {
+		if q := &pl.seen[i]; at+q.Len >= lb {
+			q.Len = lb - at
+			pl.seen = pl.seen[:i+1]
+			break
+		}
+		at += pl.seen[i].Len
+	}
+	want := pl.edges(h)
+	delta, refer := pl.adds(h)
+	pl.p.space.namedN -= pl.named - want
+	pl.p.space.ledger.Hold(pl.v.account, delta-pl.held, refer-pl.heldRefer)
+	pl.named, pl.held, pl.heldRefer = want, delta, refer
+}
+
 // lay turns the pieces into spans and fills, and names claimed blocks for what is not written in place.
-func (pl *Plan) lay(h *layer, want int64) {
+func (pl *Plan) lay(h *layer) {
+	if end := pl.take(h); end < pl.hi {
+		pl.endEarly(h, end)
+	}
 	for _, f := range [2][2]int64{{pl.Off, pl.from}, {pl.end, pl.Off + pl.Len}} {
 		if f[0] < f[1] {
 			at := f[0] - pl.Off
@@ -142,27 +175,41 @@ func (pl *Plan) lay(h *layer, want int64) {
 			})
 		}
 	}
-	lb, near := pl.lo, alloc.BlockID(pl.v.lastDev)
+	lb, parts := pl.lo, pl.parts
 	for _, q := range pl.seen {
 		a, b := max(pl.Off, lb*BlockSize), min(pl.Off+pl.Len, (lb+q.Len)*BlockSize)
 		if pl.mine(h, lb, q) {
 			pl.span(int64(q.Dev)*BlockSize+a-lb*BlockSize, b-a)
-			near = q.Dev + alloc.BlockID(q.Len)
-		} else {
-			at := lb
-			for at < lb+q.Len {
-				pl.p.mu.step(1)
-				for _, r := range pl.p.blocks.alloc.Take(lb+q.Len-at, near, uint64(pl.v.ino)) {
-					pl.parts = append(pl.parts, alloced{at, r})
-					pl.span(int64(r.Start)*BlockSize, r.Len*BlockSize)
-					at += r.Len
-					near = r.End()
-				}
-			}
-			pl.v.lastDev = uint64(near)
+		}
+		for ; len(parts) > 0 && parts[0].lb < lb+q.Len; parts = parts[1:] {
+			pl.span(int64(parts[0].run.Start)*BlockSize, parts[0].run.Len*BlockSize)
 		}
 		lb += q.Len
 	}
+}
+
+// take takes claimed blocks for what is not written in place, as far as few runs of them go, which is where it ends.
+func (pl *Plan) take(h *layer) (end int64) {
+	end, near := pl.lo, alloc.BlockID(pl.v.lastDev)
+	for _, q := range pl.seen {
+		if pl.mine(h, end, q) {
+			near = q.Dev + alloc.BlockID(q.Len)
+			end += q.Len
+			continue
+		}
+		for to := end + q.Len; end < to; {
+			if len(pl.parts) == planRuns {
+				pl.v.lastDev = uint64(near)
+				return end
+			}
+			pl.p.mu.step(1)
+			r := pl.p.blocks.alloc.TakeRun(to-end, near, uint64(pl.v.ino))
+			pl.parts = append(pl.parts, alloced{end, r})
+			end, near = end+r.Len, r.End()
+		}
+		pl.v.lastDev = uint64(near)
+	}
+	return end
 }
 
 // commitWrite makes the records of a write whose data has arrived.
@@ -182,19 +229,41 @@ func (pl *Plan) commitWrite() error {
 		}
 		return p.failed
 	}
-	for i, a := range pl.parts {
-		if err := pl.mapRun(a); err != nil {
-			pl.parts = pl.parts[i:]
+	if err := pl.mapParts(); err != nil {
+		p.commits.unlocked(runtime.Gosched)
+		if p.failed == nil {
 			pl.spoil()
-			if errors.Is(err, errOvertaken) {
-				return p.failed
-			}
-			return err
 		}
+		if errors.Is(err, errOvertaken) {
+			return p.failed
+		}
+		return err
 	}
 	v.wrote(p.opt.Now())
 	if h := v.head(); pl.end > h.size {
 		return p.commits.do(&recResize{h.id, pl.end})
+	}
+	return nil
+}
+
+// mapParts makes the records of all parts, a bounded number under one hold of the plan lock. After an error it leaves in
+// pl.parts what is not mapped.
+func (pl *Plan) mapParts() error {
+	for i, n := 0, 0; i < len(pl.parts); {
+		a := &pl.parts[i]
+		mapped, pieces, err := pl.mapRun(*a)
+		if err != nil {
+			pl.parts = pl.parts[i:]
+			return err
+		}
+		a.lb, a.run.Start, a.run.Len = a.lb+mapped, a.run.Start+alloc.BlockID(mapped), a.run.Len-mapped
+		if a.run.Len == 0 {
+			i++
+		}
+		if n += pieces; n >= pieceLen/8 && i < len(pl.parts) {
+			n = 0
+			pl.p.commits.unlocked(runtime.Gosched)
+		}
 	}
 	return nil
 }
@@ -204,29 +273,34 @@ func (pl *Plan) overtaken() bool { return pl.v.gone || pl.rollbacks != pl.v.roll
 
 var errOvertaken = errors.New("overtaken by a rollback or a destroy")
 
-// mapRun maps one run of claimed blocks into the head, which may be a younger one than the plan was made for: then
-// they are born there.
-func (pl *Plan) mapRun(a alloced) error {
+// mapRun maps the first n blocks of a run of claimed blocks into the head, which may be a younger one than the plan was made
+// for: then they are born there. Past the size they take it with them, so that no crash leaves a block that is mapped behind it.
+func (pl *Plan) mapRun(a alloced) (n int64, pieces int, err error) {
 	p, v := pl.p, pl.v
-	old, err := p.oldRuns(v.ino, a.lb, a.lb+a.run.Len)
+	old, end, pieces, err := p.oldRuns(v.ino, a.lb, a.lb+a.run.Len)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	if pl.overtaken() { // while a page was read
-		return errOvertaken
+	if pl.overtaken() { // while the lock was given up
+		return 0, 0, errOvertaken
 	}
 	h, err := v.usable()
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
+	n = end - a.lb
 	freed := h.frees(old)
 	if freed > 0 {
 		if err := v.job(); err != nil {
-			return err
+			return 0, 0, err
 		}
 	}
-	pl.took(a.run.Len, a.run.Len-freed)
-	return p.commits.do(&recMap{layer: h.id, lb: a.lb, n: a.run.Len, dev: a.run.Start, old: old})
+	pl.took(n, n-freed)
+	rec := &recMap{layer: h.id, lb: a.lb, n: n, dev: a.run.Start, old: old}
+	if size := min(pl.end, end*BlockSize); size > h.size {
+		rec.size = size
+	}
+	return n, pieces, p.commits.do(rec)
 }
 
 // took: n blocks of a plan become the head's, which owns delta more then; they are not held for the plan any more.
@@ -249,18 +323,18 @@ func (l *layer) frees(old []runs.Run) (n int64) {
 	return n
 }
 
-// oldRuns is what the head of a volume maps in [lo, hi). The plan lock is held; it is given up while a missing page is
-// read, and what comes back is true when it returns.
-func (vs *openVolumes) oldRuns(ino Ino, lo, hi int64) ([]runs.Run, error) {
+// oldRuns is what the head of a volume maps in [lo, end), which is the first pieces of [lo, hi). The plan lock is held; it is
+// given up while a missing page is read, and what comes back is true when it returns.
+func (vs *openVolumes) oldRuns(ino Ino, lo, hi int64) (out []runs.Run, end int64, pieces int, err error) {
 	var last Need
 	for {
 		h := vs.tree.heads[ino]
 		if h == nil {
-			return nil, fmt.Errorf("volume %d: %w", ino, ErrGone)
+			return nil, lo, 0, fmt.Errorf("volume %d: %w", ino, ErrGone)
 		}
-		var out []runs.Run
+		out, pieces = nil, 0
 		lb, miss := lo, false
-		for lb < hi && !miss {
+		for ; lb < hi && pieces < pieceLen/4; pieces++ {
 			var q overlay.Piece
 			vs.mu.step(1)
 			if q, miss = h.top.Lookup(vs.blocks.maps, lb, hi-lb); miss {
@@ -272,14 +346,13 @@ func (vs *openVolumes) oldRuns(ino Ino, lo, hi int64) ([]runs.Run, error) {
 			lb += q.Len
 		}
 		if !miss {
-			return out, nil
+			return out, lb, pieces, nil
 		}
 		m, _ := h.top.Bottom()
 		need := Need{kind: needPage, m: m, lb: lb}
-		var err error
 		vs.commits.unlocked(func() { _, err = vs.blocks.maps.Lookup(m, lb, 1) })
 		if err != nil && need == last { // not just a page that a checkpoint replaced meanwhile
-			return nil, wrapCorrupt(err)
+			return nil, lo, 0, wrapCorrupt(err)
 		}
 		last = need
 	}

@@ -50,7 +50,7 @@ import (
 // Nothing that grows with what users make may be one batch. What is bounded, and by what:
 //
 //	batch                                     bound
-//	write: commit or abort of a plan          planBytes: 64 for each run, 16 for each block of it
+//	write: commit or abort of a plan          planBytes: 64 for each run, 22 for each block of it
 //	discard, step of                          unmapRuns runs of 16; more than largeDiscard blocks: one recDetach
 //	step of a walk, step of a sweep           stepBytes: walkRuns runs and those of a leaf
 //	claim; release of the window              claimRuns runs of 16; 16 for each run of the window, 1/64 of the pool

@@ -168,16 +168,23 @@ func allZero(b []byte) bool { return b[0] == 0 && string(b) == string(zeroBlock[
 // writeWithin writes one piece, within a fence unless that is nil. dirty: it needs a flush to be durable.
 func (v *Volume) writeWithin(fence *Plan, b []byte, off int64, stable bool) (dirty bool, err error) {
 	pl := Plan{within: fence}
-	if err := v.p.until(func() (Need, error) { return v.PlanWrite(&pl, off, int64(len(b))) }); err != nil {
-		pl.Quit()
-		return false, err
+	for len(b) > 0 {
+		if err := v.p.until(func() (Need, error) { return v.PlanWrite(&pl, off, int64(len(b))) }); err != nil {
+			pl.Quit()
+			return dirty, err
+		}
+		n := pl.Covers()
+		if err := v.p.carryOut(&pl, b[:n], off, stable); err != nil {
+			pl.Abort()
+			return dirty, err
+		}
+		dirty = dirty || !pl.InPlace || pl.grew()
+		if err := pl.Commit(pl.Len); err != nil {
+			return dirty, err
+		}
+		b, off = b[n:], off+n
 	}
-	if err := v.p.carryOut(&pl, b, off, stable); err != nil {
-		pl.Abort()
-		return false, err
-	}
-	grew := pl.grew()
-	return !pl.InPlace || grew, pl.Commit(pl.Len)
+	return dirty, nil
 }
 
 func (pl *Plan) grew() bool { return pl.room != nil }

@@ -102,6 +102,7 @@ func (wk *works) sweepStep(force bool) (bool, error) {
 	}
 	if l.sweepNext == (omap.Key{}) {
 		l.sweeping = l.losses // what heads lose from now on may be in the runs, and is looked at again
+		wk.tree.goers.news++
 	}
 	var rs []runs.Run
 	var next omap.Key

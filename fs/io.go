@@ -104,19 +104,24 @@ func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fu
 	if err == nil && c.kill {
 		err = f.dropPrivileges(&in.InHeader, c.vol.Ino())
 	}
-	switch {
-	case err != nil:
-	case c.append:
-		n, err = c.vol.Append(data, c.off, c.stable)
-	case c.stable:
-		n, err = c.vol.WriteAtSync(data[:c.n], c.off)
-	default:
-		n, err = c.vol.WriteAt(data[:c.n], c.off)
+	if err == nil {
+		n, err = c.write(data)
 	}
 	if err != nil {
 		return 0, f.status("write", &in.InHeader, err)
 	}
 	return uint32(n), fuse.OK
+}
+
+// write writes what was sent, as far as it is to be written.
+func (c change) write(data []byte) (int, error) {
+	switch {
+	case c.append:
+		return c.vol.Append(data, c.off, c.stable)
+	case c.stable:
+		return c.vol.WriteAtSync(data[:c.n], c.off)
+	}
+	return c.vol.WriteAt(data[:c.n], c.off)
 }
 
 // Lseek finds data and holes; the kernel asks for nothing else.

@@ -36,6 +36,7 @@ func (l *eventLoop) read(s *slot) {
 		return
 	}
 	s.stage, s.src, s.off, s.n, s.tries = reading, o.data, off, int(in.Size), 0
+	s.done, s.from, s.flush = 0, 0, false
 	l.makePlan(s)
 }
 
@@ -52,6 +53,7 @@ func (l *eventLoop) write(s *slot, n int) {
 		return
 	}
 	s.stage, s.vol, s.off, s.n, s.append, s.stable, s.tries = writing, c.vol, c.off, c.n, c.append, c.stable, 0
+	s.done, s.from, s.flush = 0, 0, false
 	if s.n == 0 || c.kill || mayBeZeros(s.data[:s.n], s.off) {
 		l.synchronous(s)
 		return
@@ -84,9 +86,9 @@ func (l *eventLoop) makePlan(s *slot) {
 		from := s.off &^ (blockSize - 1)
 		need, err = s.src.PlanRead(&s.plan, from, s.off-from+int64(s.n))
 	case s.append:
-		need, known, err = s.vol.PlanAppend(&s.plan, s.off, int64(s.n))
+		need, known, err = s.vol.PlanAppend(&s.plan, s.off+int64(s.done), int64(s.n-s.done))
 	default:
-		need, err = s.vol.PlanWrite(&s.plan, s.off, int64(s.n))
+		need, err = s.vol.PlanWrite(&s.plan, s.off+int64(s.done), int64(s.n-s.done))
 	}
 	switch {
 	case !known:
@@ -124,19 +126,31 @@ func (l *eventLoop) fulfilled(s *slot, err error) {
 func (l *eventLoop) synchronous(s *slot) {
 	s.plan.Quit()
 	go func() {
-		if s.stage == reading {
+		switch {
+		case s.stage == reading:
 			res, st := l.fs.Read(nil, s.readIn(), s.data[:s.n])
 			n := 0
 			if st == fuse.OK {
 				n = res.Size()
 			}
 			l.reply(s, st, s.data[:n])
-		} else {
+		case s.done > 0:
+			l.reply(s, l.fs.status("write", s.header(), l.writeRest(s)), s.written(s.n))
+		default:
 			n, st := l.fs.Write(nil, s.writeIn(), s.data[:s.writeIn().Size])
 			l.reply(s, st, s.written(int(n)))
 		}
 		l.mail.post(mail{kind: mailDone, s: s})
 	}()
+}
+
+// writeRest writes what the plans of a WRITE have not written yet.
+func (l *eventLoop) writeRest(s *slot) error {
+	c := change{vol: s.vol, off: s.off + int64(s.done), n: s.n - s.done, append: s.append, stable: s.stable}
+	if _, err := c.write(s.data[s.from:][:c.n]); err != nil || !s.flush {
+		return err
+	}
+	return l.pool.Flush()
 }
 
 // begin starts the I/O of a plan.
@@ -177,9 +191,10 @@ func wholeBlocks(n int64) int64 { return (n + blockSize - 1) &^ (blockSize - 1) 
 
 // merge lays what was read first around the payload.
 func (s *slot) merge() {
-	copy(s.data[s.off-s.plan.Off:], s.data[:s.n])
+	data := s.data[s.from:]
+	copy(data[s.off+int64(s.done)-s.plan.Off:], data[:s.n-s.done])
 	for i, f := range s.plan.Fill {
-		copy(s.data[f.At:f.At+f.Len], s.fillAt(i)[s.skip[i]:])
+		copy(data[f.At:f.At+f.Len], s.fillAt(i)[s.skip[i]:])
 	}
 }
 
@@ -190,7 +205,7 @@ func (l *eventLoop) beginWriting(s *slot) {
 	if s.stable && s.plan.InPlace {
 		kind = opDsync
 	}
-	at := int64(0)
+	at := int64(s.from)
 	for _, p := range s.plan.Spans {
 		s.ops = append(s.ops, op{kind, s.data[at : at+p.Len], p.Dev})
 		at += p.Len
@@ -275,9 +290,10 @@ func (l *eventLoop) endRead(s *slot) {
 	l.release(s)
 }
 
+// endWrite ends a plan. Where it ended before the request does, another one follows; an error then is one of all of it.
 func (l *eventLoop) endWrite(s *slot) {
-	flush := s.stable && !s.plan.InPlace
-	err := s.err
+	s.flush = s.flush || s.stable && !s.plan.InPlace
+	covers, end, err := int(s.plan.Covers()), s.from+int(s.plan.Len), s.err
 	if err != nil {
 		s.plan.Abort()
 	} else {
@@ -286,7 +302,10 @@ func (l *eventLoop) endWrite(s *slot) {
 	switch {
 	case err != nil:
 		l.fail(s, "write", err)
-	case flush:
+	case s.done+covers < s.n:
+		s.done, s.from, s.tries = s.done+covers, end, 0
+		l.makePlan(s)
+	case s.flush:
 		go func() {
 			st := l.fs.status("write", s.header(), l.pool.Flush())
 			l.reply(s, st, s.written(s.n))

@@ -70,6 +70,43 @@ func TestLoopKeepsBytes(t *testing.T) {
 	}
 }
 
+// A WRITE whose blocks are each a piece of the map by itself is served by several plans, and shows what one would, also where
+// the last ones go the synchronous way.
+func TestLoopWritesInPlans(t *testing.T) {
+	const n = maxWrite / blockSize
+	for _, flags := range []uint32{0, unix.O_DSYNC, unix.O_APPEND} {
+		p, _ := newPool(t, variant{file: true})
+		w := newWire(t, p, blockdev.NewRing, nil)
+		model := make([]byte, maxWrite)
+		for odd := range 2 {
+			for i := odd; i < n; i += 2 {
+				b := pattern(blockSize, byte(i))
+				copy(model[i*blockSize:], b)
+				if e := w.write(int64(i)*blockSize, b, 0); e != 0 {
+					t.Fatal(e)
+				}
+			}
+		}
+		for i, off := range []int64{0, 100, 3 * blockSize, 1000} {
+			must(t, p.Snapshot(chain.Req{}, []chain.Ino{w.ino}, string(rune('a'+i))))
+			if flags == unix.O_APPEND {
+				off = int64(len(model))
+			}
+			b := pattern(maxWrite-i*777, byte(i+1))
+			if e := w.write(off, b, flags); e != 0 {
+				t.Fatalf("flags %#x, %d bytes at %d: %v", flags, len(b), off, e)
+			}
+			if end := int(off) + len(b); end > len(model) {
+				model = append(model, make([]byte, end-len(model))...)
+			}
+			copy(model[off:], b)
+			for off := 0; off < len(model); off += maxWrite {
+				w.shows(int64(off), model[off:min(len(model), off+maxWrite)])
+			}
+		}
+	}
+}
+
 func TestLoopRefuses(t *testing.T) {
 	p, _ := newPool(t, classicInMemory)
 	w := newWire(t, p, nil, nil)

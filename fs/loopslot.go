@@ -46,6 +46,9 @@ type slot struct {
 	append bool
 	stable bool
 	plan   chain.Plan
+	done   int      // bytes of a WRITE that plans before this one have written
+	from   int      // where in data this one's begin
+	flush  bool     // what they wrote needs a flush to be durable
 	tries  int      // needs of this plan
 	ops    []op     // of this stage
 	left   int      // of them that have not ended

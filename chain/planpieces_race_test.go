@@ -1,0 +1,72 @@
+//go:build race
+
+package chain
+
+import (
+	"fmt"
+	"testing"
+)
+
+// mostOf is the longest hold of a place.
+func mostOf(place string) int {
+	for _, h := range holdsByPlace() {
+		if h.place == place {
+			return h.most
+		}
+	}
+	return 0
+}
+
+// A hold of the plan lock is as long for a read or a write of many pieces as for one of few.
+func TestPlansInPieces(t *testing.T) {
+	for _, n := range []int{16, 256} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			defer holds.apart()()
+			p := openPool(t, newDisk(t, 64<<20))
+			v := inPieces(t, p, "v", n)
+			b := make([]byte, n*BlockSize)
+			_, err := v.ReadAt(b, 0)
+			ok(t, err)
+			write(t, v, b[:len(b)-1], 1)
+			write(t, v, b, 0)
+			var pl Plan
+			mustSnapshot(t, v, "t")
+			ok(t, p.volumes.until(func() (Need, error) { return v.PlanWrite(&pl, 0, int64(len(b))) }))
+			pl.Abort()
+			for _, place := range []string{"openVolumes.planPiece", "Volume.PlanWrite", "Plan.commitWrite", "Plan.Abort"} {
+				if most := mostOf(place); most == 0 || most > mostSteps {
+					t.Errorf("%s: %d steps under one hold", place, most)
+				}
+			}
+		})
+	}
+}
+
+// What is lost below many layers that nobody holds is told to all of them, some at a time.
+func TestLossClimbsInPieces(t *testing.T) {
+	for _, n := range []int{16, 256} {
+		p := openPool(t, newDisk(t, 64<<20))
+		v := mustVolume(t, p, "v", 1<<20)
+		var line []*layer
+		p.mu.Lock()
+		for at := v.head(); len(line) < n; at = line[len(line)-1] { // never part of the pool
+			line = append(line, &layer{id: 1<<40 + LayerID(len(line)), parent: at})
+		}
+		line[0].parent = nil
+		p.mu.Unlock()
+		few(t, p, fmt.Sprint(n, " layers"), func() { p.tree.lossBelow(line[n-1]) })
+		if steps := stepsOf(p, func() { p.tree.lossBelow(line[n-1]) }); steps > 0 {
+			t.Errorf("what those above know is told again, in %d steps", steps)
+		}
+		p.mu.Lock()
+		for range n {
+			p.tree.sweepable(true)
+		}
+		for i, l := range line {
+			if l.losses != 1 {
+				t.Errorf("layer %d of %d was told %d times", i, n, l.losses)
+			}
+		}
+		p.mu.Unlock()
+	}
+}
