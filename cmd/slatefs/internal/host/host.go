@@ -36,9 +36,13 @@ import (
 //	run/UUID.json        what it serves
 //	run/UUID/control.sock
 //	log/NAME.log         of daemons in the background
+//	state/anchors/UUID.jsonl, state/ended/UUID.json
+//	                     what their erase logs came to (anchors.go)
 //	conf/UUID.conf       what the host does for a pool (internal/daemon)
+//	conf/keys/UUID.key   what signs for a pool, and UUID.pub (keys.go)
 type Host struct {
 	State, Run, Log, Conf string
+	Credentials           string // where a service manager has put them; empty: nowhere
 
 	// What is told to who runs a command: a warning of what keeps nothing from being done, and a note of what was done beside
 	// what was asked for. nil: it is told to nobody.
@@ -66,7 +70,7 @@ func (h Host) Note(format string, args ...any) error {
 // SLATEFS_STATE_DIR, SLATEFS_RUN_DIR and SLATEFS_CONF_DIR come first, so that tests and labs
 // keep apart from the host's own pools.
 func New(env func(string) string, uid int) (Host, error) {
-	h := Host{State: env("SLATEFS_STATE_DIR"), Run: env("SLATEFS_RUN_DIR"), Conf: env("SLATEFS_CONF_DIR")}
+	h := Host{State: env("SLATEFS_STATE_DIR"), Run: env("SLATEFS_RUN_DIR"), Conf: env("SLATEFS_CONF_DIR"), Credentials: env("CREDENTIALS_DIRECTORY")}
 	if h.State != "" {
 		h.Log, h.Conf = filepath.Join(h.State, "log"), cmp.Or(h.Conf, filepath.Join(h.State, "conf"))
 	}

@@ -59,6 +59,21 @@ func Decode(b []byte, v any) error {
 	return bad
 }
 
+// Escaped is a copy of v with Escape of every string in it.
+func Escaped[T any](v T) T {
+	out := reflect.ValueOf(&v).Elem()
+	out.Set(reflect.ValueOf(mapStrings(out, Escape)))
+	return v
+}
+
+// EachString calls fn for every string in v.
+func EachString(v any, fn func(string)) {
+	mapStrings(reflect.ValueOf(v), func(s string) string {
+		fn(s)
+		return s
+	})
+}
+
 // mapStrings is a copy of v with fn of every string in it. What marshals itself is left as it is.
 func mapStrings(v reflect.Value, fn func(string) string) any {
 	if !v.IsValid() {

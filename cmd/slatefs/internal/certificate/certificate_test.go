@@ -1,0 +1,376 @@
+package certificate
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"slatefs/chain/evidence"
+	"slatefs/chain/meta"
+	"slatefs/cmd/slatefs/internal/host"
+	"slatefs/cmd/slatefs/internal/show"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var (
+	pool    = uuid.UUID{9}
+	key     = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
+	other   = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{8}, 32))
+	morning = time.Date(2026, 11, 29, 8, 30, 0, 0, time.UTC)
+)
+
+// logOf is a log of a pool with n records, each of another volume.
+func logOf(id uuid.UUID, n int) (list []evidence.Entry, head evidence.Head) {
+	head = evidence.Genesis(id)
+	for i := range n {
+		row := evidence.Row{
+			Kind: evidence.Job, Number: uint64(i + 1), Volume: uint64(10 + i), Path: fmt.Sprintf("tenants/vm-%d.raw", 100+i), Layers: []meta.Birth{meta.Birth(20 + i)},
+			Reason: "volume destroyed", Who: "uid 0, slatefs destroy, root@pam", Freed: 256, Erased: 192, Kept: 64, KeptBy: "clone.raw",
+			How:   evidence.How{Method: "zeroout", Verify: "full", Program: "slatefs v1.2.3", Device: "/dev/vg0/vms (dm-uuid-LVM-x)"},
+			Since: morning.Add(time.Duration(i) * time.Minute), First: morning.Add(time.Duration(i)*time.Minute + time.Second), Last: morning.Add(time.Hour),
+		}
+		e := evidence.NewEntry(head, row.Marshal())
+		list, head = append(list, e), e.Head()
+	}
+	return list, head
+}
+
+// sample is a document of the given records of a log, by their numbers.
+func sample(log []evidence.Entry, head evidence.Head, of ...uint64) Document {
+	signed := evidence.SignHead(key, pool, head, morning.Add(2*time.Hour+5))
+	d := Document{
+		ID: uuid.UUID{1, 2, 3}, Made: morning.Add(2 * time.Hour), Asked: []string{"tenants/vm-101.raw"},
+		Of: []Thing{{"volume", "tenants/vm-101.raw", evidence.VolumeUUID(pool, 11).String()}},
+		Fields: Fields{
+			Organization: "Example GmbH", Name: "Ada Muster", Title: "Operator", Location: "Vienna, DC 2", Phone: "+43 1 000", PropertyNumber: "A-4711",
+			Source: "tenant 17", Classification: "confidential", BackedUp: "No", Destination: "Internal reuse", ValidatorName: "Bo Prüfer",
+		},
+		Host: "node1", Pool: Pool{"vms", pool, "/dev/vg0/vms (dm-uuid-LVM-x)", 200 << 30},
+		Media: []host.Media{{
+			Vendor: "ATA", Model: "SAMSUNG MZ7LH960", Serial: "S45NNA0M123456", WWID: "naa.5002538e", Type: "SSD", Size: 960197124096, Device: "/dev/sda",
+			Path: "logical volume vg0/vms (dm-3), partition sda2",
+		}},
+		Method: Method{"Clear", "Overwrite", "zeroout", "slatefs v1.2.3", "Full", "every block was read back as zeros after the sync, by slatefs"},
+		Log:    Log{First: 1, Since: &morning, Head: HeadOf(signed), Notes: []string{"agrees with 3 heads that node1 keeps, the newest of 2026-11-29 08:00:00 UTC"}},
+	}
+	for _, seq := range of {
+		row, err := evidence.Unmarshal(log[seq-1].Row)
+		if err != nil {
+			panic(err)
+		}
+		d.Records = append(d.Records, Record{seq, log[seq-1].Row, RecordOf("vms", pool, row)})
+	}
+	d.Amounts = AmountsOf(d.Records)
+	d.Log.Links = LinksOf(log, of[0])
+	return d
+}
+
+func sealed(t *testing.T, d Document, key ed25519.PrivateKey) *Signed {
+	t.Helper()
+	s, err := Seal(d, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func forms(s *Signed) map[string][]byte {
+	return map[string][]byte{"json": s.JSON(), "txt": s.Text(), "html": s.HTML()}
+}
+
+var trust = Trust{Keys: []ed25519.PublicKey{key.Public().(ed25519.PublicKey)}}
+
+// What was signed is read again from each form, and its looks are those of the golden files for ever.
+func TestGolden(t *testing.T) {
+	log, head := logOf(pool, 5)
+	complete := sample(log, head, 2, 4)
+	left := sample(log, head, 2)
+	left.Left = []Part{{8 << 20, Shown, "c11.raw"}, {4096, Queued, "job 12"}, {1 << 30, Unknown, ""}}
+	left.Reasons = []string{"the log was rolled back: an anchor of 2026-11-28 has record 77"}
+	left.Asked = []string{"caf\xe9<b>\x1b[2J.raw"}
+	left.Fields = Fields{}
+	for name, d := range map[string]Document{"complete": complete, "left": left} {
+		s := sealed(t, d, key)
+		for form, b := range forms(s) {
+			path := filepath.Join("testdata", name+"."+form)
+			if *update {
+				if err := os.WriteFile(path, b, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(path)
+			if err != nil || !bytes.Equal(b, want) {
+				t.Errorf("%s is another one: %v", path, err)
+			}
+			back, err := Read(want)
+			if err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			if proved, err := back.Verify(trust); err != nil || len(proved) != 3 || strings.Contains(fmt.Sprint(proved), "NOT PROVED") {
+				t.Errorf("%s: %q, %v", path, proved, err)
+			}
+			if s := string(b); form == "html" && (strings.Contains(s, "<b>") || strings.Contains(s, "<script")) || strings.Contains(s, "\x1b") {
+				t.Errorf("%s: a name acts", path)
+			}
+		}
+	}
+}
+
+// A page has so much on it and no more, whatever the document has: it is one sheet. The text has all.
+func TestPageIsBounded(t *testing.T) {
+	log, head := logOf(pool, 40)
+	var of []uint64
+	for seq := range uint64(40) {
+		of = append(of, seq+1)
+	}
+	d := sample(log, head, of...)
+	long := strings.Repeat("ü", 500)
+	for i := range 40 {
+		d.Left = append(d.Left, Part{1, Shown, fmt.Sprintf("%d-%s", i, long)})
+		d.Reasons = append(d.Reasons, fmt.Sprintf("%d-%s", i, long))
+		d.Of = append(d.Of, Thing{"volume", long, "x"})
+		d.Media = append(d.Media, d.Media[0])
+		d.Asked = append(d.Asked, long)
+	}
+	s := sealed(t, d, key)
+	page, _, _ := strings.Cut(string(s.HTML()), "<pre hidden>")
+	if n := strings.Count(page, "<tr>") + strings.Count(page, "<p>"); n > 75 || len(page) > 16<<10 {
+		t.Errorf("%d rows, %d bytes", n, len(page))
+	}
+	for i := range 40 {
+		if text := string(s.Text()); strings.Count(text, fmt.Sprintf("%d-üü", i)) < 2 || strings.Count(text, "Make / vendor") != 41 {
+			t.Errorf("the text lacks part %d, or media", i)
+		}
+	}
+}
+
+// No bit of any form can be changed unseen, and no byte can be added or left out.
+func TestFlippedBits(t *testing.T) {
+	log, head := logOf(pool, 3)
+	for form, whole := range forms(sealed(t, sample(log, head, 2), key)) {
+		step := 1
+		if testing.Short() {
+			step = 13
+		}
+		for at := 0; at < len(whole); at += step { // one bit of each byte, each of the eight in turn
+			b, bit := bytes.Clone(whole), at%8
+			b[at] ^= 1 << bit
+			if _, err := Read(b); err == nil {
+				t.Fatalf("%s: byte %d, bit %d was changed, and nobody sees it", form, at, bit)
+			}
+		}
+		for name, b := range map[string][]byte{
+			"a line more": append(bytes.Clone(whole), '\n'), "a line before": append([]byte("\n"), whole...), "the end is missing": whole[:len(whole)-1],
+			"CRLF": bytes.ReplaceAll(whole, []byte("\n"), []byte("\r\n")), "nothing": nil,
+		} {
+			if _, err := Read(b); err == nil {
+				t.Errorf("%s: %s is taken", form, name)
+			}
+		}
+	}
+}
+
+// What a signer would have to lie about, or a log that is not the one that was signed, is refused although it is signed.
+func TestVerifyRefuses(t *testing.T) {
+	log, head := logOf(pool, 6)
+	foreign, foreignHead := logOf(uuid.UUID{8}, 6)
+	short, shortHead := logOf(pool, 4)
+	anchorOf := func(id uuid.UUID, h evidence.Head, at time.Time) Anchor {
+		return Anchor{id, evidence.SignHead(key, id, h, at)}
+	}
+	good := func() Document { return sample(log, head, 2, 4) }
+	for name, c := range map[string]struct {
+		change func(*Document)
+		trust  Trust
+		want   error
+	}{
+		"nothing is wrong":       {want: nil},
+		"another pool's key":     {trust: Trust{Keys: []ed25519.PublicKey{other.Public().(ed25519.PublicKey)}}, want: ErrKey},
+		"a head by another key":  {change: func(d *Document) { d.Log.Head = HeadOf(evidence.SignHead(other, pool, head, morning)) }, want: ErrKey},
+		"a head of another pool": {change: func(d *Document) { d.Log.Head = HeadOf(evidence.SignHead(key, uuid.UUID{8}, head, morning)) }, want: ErrChain},
+		"a removed record": {change: func(d *Document) {
+			d.Log.Links.Digests = append(bytes.Clone(d.Log.Links.Digests[:32]), d.Log.Links.Digests[64:]...)
+		}, want: ErrChain},
+		"an inserted record": {change: func(d *Document) { d.Log.Links.Digests = append(d.Log.Links.Digests, make([]byte, 32)...) }, want: ErrChain},
+		"reordered records": {change: func(d *Document) {
+			l := bytes.Clone(d.Log.Links.Digests)
+			d.Log.Links.Digests = append(append(append([]byte{}, l[32:64]...), l[:32]...), l[64:]...)
+		}, want: ErrChain},
+		"records in another order":         {change: func(d *Document) { d.Records[0], d.Records[1] = d.Records[1], d.Records[0] }, want: ErrChain},
+		"a record twice":                   {change: func(d *Document) { d.Records[1] = d.Records[0] }, want: ErrChain},
+		"a record of another place":        {change: func(d *Document) { d.Records[1].Row = log[4].Row }, want: ErrChain},
+		"a record that is shown otherwise": {change: func(d *Document) { d.Records[0].Shown.Volume = "tenants/vm-999.raw" }, want: ErrChain},
+		"more erased than its row says":    {change: func(d *Document) { d.Records[0].Shown.Erased++; d.Amounts.Erased++ }, want: ErrChain},
+		"a bit of a row": {change: func(d *Document) {
+			d.Records[0].Row = append(bytes.Clone(d.Records[0].Row[:20]), d.Records[0].Row[21:]...)
+		}, want: ErrChain},
+		"sums that are not its records'": {change: func(d *Document) { d.Amounts.Erased += 4096 }, want: ErrClaims},
+		"a part of nothing":              {change: func(d *Document) { d.Left = []Part{{0, Shown, ""}} }, want: ErrClaims},
+		"a part in no state":             {change: func(d *Document) { d.Left = []Part{{1, "gone", ""}} }, want: ErrClaims},
+		"another pool's log": {change: func(d *Document) {
+			d.Log.Links, d.Log.Head = LinksOf(foreign, 1), HeadOf(evidence.SignHead(key, pool, foreignHead, morning))
+		}, want: ErrChain},
+		"a record from before the log":      {change: func(d *Document) { d.Log.First = 3 }, want: ErrChain},
+		"an export with another record":     {trust: Trust{Export: foreign}, want: ErrChain},
+		"an export that ends before":        {trust: Trust{Export: short}, want: nil},
+		"the whole export":                  {trust: Trust{Export: log}, want: nil},
+		"an anchor of the same head":        {trust: Trust{Anchors: []Anchor{anchorOf(pool, head, morning)}}, want: nil},
+		"an anchor of before":               {trust: Trust{Anchors: []Anchor{anchorOf(pool, shortHead, morning)}}, want: nil},
+		"an anchor of later":                {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 9}, morning.Add(9*time.Hour))}}, want: nil},
+		"a rolled-back log":                 {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 9}, morning)}}, want: ErrAnchor},
+		"an anchor with another hash":       {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 6}, morning)}}, want: ErrAnchor},
+		"an anchor with another one before": {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 3}, morning)}}, want: ErrAnchor},
+		"anchors of another pool":           {trust: Trust{Anchors: []Anchor{anchorOf(uuid.UUID{8}, foreignHead, morning)}}, want: ErrAnchor},
+		"no anchors":                        {trust: Trust{Anchors: []Anchor{}}, want: ErrAnchor},
+	} {
+		d := good()
+		if c.change != nil {
+			c.change(&d)
+		}
+		s, err := Read(sealed(t, d, key).JSON())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if c.trust.Keys == nil {
+			c.trust.Keys = trust.Keys
+		}
+		if proved, err := s.Verify(c.trust); !errors.Is(err, c.want) || err != nil && c.want == nil {
+			t.Errorf("%s: %v, want %v (%q)", name, err, c.want, proved)
+		}
+	}
+}
+
+// complete is not what the signer says, but what follows.
+func TestCompleteFollows(t *testing.T) {
+	log, head := logOf(pool, 2)
+	d := sample(log, head, 1)
+	d.Complete, d.Left = true, []Part{{8 << 20, Shown, "c11.raw"}}
+	s := sealed(t, d, key)
+	if s.Document.Complete || !strings.Contains(string(s.Text()), "NOT COMPLETE: 8M still shown by c11.raw\n") {
+		t.Errorf("%v:\n%s", s.Document.Complete, s.Text())
+	}
+	lie := s.Document
+	lie.Complete = true
+	body, err := encode(lie)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := &Signed{Document: lie, Key: s.Key, Sig: ed25519.Sign(key, body), body: body}
+	read, err := Read(forged.Text())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := read.Verify(trust); !errors.Is(err, ErrClaims) {
+		t.Errorf("a lie is verified: %v", err)
+	}
+}
+
+// The file of anchors is read as far as it is whole; what nobody signed is no anchor.
+func TestAnchorFile(t *testing.T) {
+	_, head := logOf(pool, 2)
+	line, err := Anchor{pool, evidence.SignHead(key, pool, head, morning)}.Line()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := ReadAnchors(bytes.NewReader(append(append(bytes.Clone(line), line...), line[:40]...)))
+	if err != nil || len(list) != 2 || list[1].Head != head || list[0].Pool != pool {
+		t.Fatalf("%v, %v", list, err)
+	}
+	for name, b := range map[string]string{
+		"words": "hello\n", "another number": strings.Replace(string(line), `"seq":2`, `"seq":3`, 1), "a long line": strings.Repeat("x", maxAnchorLine+1) + "\n",
+		"no key": `{"pool_uuid":"` + pool.String() + `","seq":2}` + "\n",
+	} {
+		if _, err := ReadAnchors(strings.NewReader(b)); !errors.Is(err, ErrNoAnchor) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestFields(t *testing.T) {
+	var f Fields
+	if err := f.Template(strings.NewReader("# who\norganization = Example GmbH\n\nname=Ada=Muster\n")); err != nil || f.Organization != "Example GmbH" || f.Name != "Ada=Muster" {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if err := f.Template(strings.NewReader(` {"name": "Bo", "phone": "1"}`)); err != nil || f.Name != "Bo" || f.Phone != "1" || f.Organization == "" {
+		t.Errorf("%+v, %v", f, err)
+	}
+	for _, bad := range []string{"colour=red", "name", "name=" + strings.Repeat("x", maxField+1), "name=\xe9", `{"name": 1}`, `{"colour": "red"}`, "{", "#" + strings.Repeat("x", maxTemplate)} {
+		if err := f.Template(strings.NewReader(bad)); !errors.Is(err, ErrField) {
+			t.Errorf("%.40q: %v", bad, err)
+		}
+	}
+}
+
+// FuzzRead: whatever is read, nothing that is taken is anything but what this package would have written, and verifying ends.
+func FuzzRead(f *testing.F) {
+	log, head := logOf(pool, 3)
+	s, err := Seal(sample(log, head, 2), key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, b := range forms(s) {
+		f.Add(b, true)
+		f.Add(b, false)
+	}
+	f.Add(s.Body(), true)
+	f.Fuzz(func(t *testing.T, b []byte, sign bool) {
+		if sign { // b as a document that somebody signed: what is in it is anybody's
+			b = (&Signed{Key: s.Key, Sig: ed25519.Sign(key, b), body: b}).maybeJSON()
+		}
+		got, err := Read(b)
+		if err != nil {
+			return
+		}
+		if again := got.again(b); !bytes.Equal(again, b) {
+			t.Errorf("%q is read as %q", b, again)
+		}
+		for _, form := range [][]byte{got.Text(), got.HTML()} {
+			if back, err := Read(form); err != nil || !bytes.Equal(back.Body(), got.Body()) {
+				t.Errorf("%q: %v", form, err)
+			}
+		}
+		_, _ = got.Verify(trust)
+		show.EachString(got.Document, func(s string) {
+			if show.Escape(must(show.Unescape(s))) != s {
+				t.Errorf("%q is not escaped", s)
+			}
+		})
+	})
+}
+
+func must(s string, err error) string {
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+// maybeJSON is JSON of what may be none.
+func (s *Signed) maybeJSON() []byte {
+	b, err := encode(wire{Certificate: s.body, Output: show.OutputVersion{Command: command, Major: 1, Minor: 2}, Signature: signature{algorithm, s.Key, s.Sig}})
+	if err != nil {
+		return nil
+	}
+	return append(b, '\n')
+}
+
+// again is the form that b has.
+func (s *Signed) again(b []byte) []byte {
+	switch {
+	case bytes.HasPrefix(b, []byte("{")):
+		return s.JSON()
+	case bytes.HasPrefix(b, []byte(doctype)):
+		return s.HTML()
+	}
+	return s.Text()
+}

@@ -1,0 +1,170 @@
+package certificate
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"slatefs/chain/evidence"
+	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/host"
+)
+
+// Form is the number of the layout that this package makes: of the fields of a document and of the looks of its sheet.
+const Form = 1
+
+// Document is what is signed: the sample certificate of NIST SP 800-88 Rev. 1, field by field, and what it is founded on. Numbers
+// are bytes.
+type Document struct {
+	Form int       `json:"form"`
+	ID   uuid.UUID `json:"certificate_id"`
+	Made time.Time `json:"made"` // UTC, whole seconds
+
+	Complete bool     `json:"complete"` // nothing in Left, and nothing in Reasons
+	Reasons  []string `json:"incomplete_because"`
+	Left     []Part   `json:"left"`
+
+	Asked    []string     `json:"asked_for"`
+	Of       []Thing      `json:"of"` // what that is
+	Fields   Fields       `json:"fields"`
+	Host     string       `json:"host"`
+	Pool     Pool         `json:"pool"`
+	Media    []host.Media `json:"media"`
+	Method   Method       `json:"method"`
+	Amounts  Amounts      `json:"amounts"`
+	Deadline string       `json:"deadline,omitempty"` // what was promised, and whether it was kept
+	End      *PoolEnd     `json:"end_of_pool,omitempty"`
+
+	Log     Log      `json:"log"`
+	Records []Record `json:"records"`
+}
+
+// Thing is what a certificate is of: a volume, a snapshot, a job, all of a pool.
+type Thing struct {
+	Kind string `json:"kind"`
+	Name string `json:"name,omitempty"`
+	UUID string `json:"uuid,omitempty"`
+}
+
+// Part is what is left on the device of what was asked for.
+type Part struct {
+	Bytes int64  `json:"bytes"`
+	State string `json:"state"`        // as States have it
+	By    string `json:"by,omitempty"` // who shows it, or which job has it
+}
+
+// States of what is left.
+const (
+	Shown       = "shown"       // somebody can read it
+	Kept        = "kept"        // destroyed, and can be brought back
+	Queued      = "queued"      // it waits to be erased
+	Failed      = "failed"      // it could not be zeroed
+	Released    = "released"    // it was given back, and is not erased
+	Unscheduled = "unscheduled" // erase=none
+	Unknown     = "unknown"     // nobody can say whose it was
+)
+
+// states says in words what a part is; by is what follows the one who has it.
+var states = map[string]struct{ alone, by string }{
+	Shown:       {"still shown", "still shown by "},
+	Kept:        {"destroyed, and can be brought back", "can be brought back: "},
+	Queued:      {"not erased yet", "not erased yet: "},
+	Failed:      {"could not be zeroed", "could not be zeroed: "},
+	Released:    {"released, not erased", "released, not erased: "},
+	Unscheduled: {"not scheduled (erase=none)", "not scheduled (erase=none): "},
+	Unknown:     {"of unknown origin", "of unknown origin: "},
+}
+
+// Words says what the part is, and who has it.
+func (p Part) Words() string {
+	s := states[p.State]
+	if p.By == "" {
+		return s.alone
+	}
+	return s.by + p.By
+}
+
+// Pool is the pool as a logical device.
+type Pool struct {
+	Name   string    `json:"name"`
+	UUID   uuid.UUID `json:"uuid"`
+	Device string    `json:"device"`
+	Size   int64     `json:"size"`
+}
+
+// Method is how it was erased.
+type Method struct {
+	Type     string `json:"type"` // of NIST SP 800-88: always Clear
+	Used     string `json:"used"`
+	Details  string `json:"details"`
+	Tool     string `json:"tool"`
+	Verify   string `json:"verification"`
+	Verified string `json:"verification_result"`
+}
+
+// Amounts are the sums of the records.
+type Amounts struct {
+	Freed    int64 `json:"freed"`
+	Erased   int64 `json:"erased"`
+	Unproven int64 `json:"not_claimed"` // zeroed for reuse or released only: never called erased
+	Kept     int64 `json:"kept"`        // others showed it when it was destroyed
+}
+
+// PoolEnd is what was done at the end of a pool.
+type PoolEnd struct {
+	Whole    bool   `json:"whole_device"` // every block; else every one that was ever used, and the others read as zeros
+	Zeroed   int64  `json:"zeroed"`       // now
+	ReadBack int64  `json:"read_back"`    // as zeros, all of the device but the superblocks
+	Super    int64  `json:"superblocks"`  // zeroed after this was written
+	Method   string `json:"method"`
+	Volumes  int    `json:"volumes_ended"`
+}
+
+// Log is how far the erase log goes, and what holds it together.
+type Log struct {
+	First uint64            `json:"first_record"` // that is there
+	Since *time.Time        `json:"since,omitempty"`
+	Cut   *evidence.Summary `json:"cut,omitempty"`   // what is not there any more, in blocks
+	Links *Links            `json:"links,omitempty"` // nil: there are too many
+	Head  *Head             `json:"head,omitempty"`  // nil: the log has no chain
+	Notes []string          `json:"anchors"`         // what was compared with the head when this was made
+}
+
+// Links are the digests of all rows from a record to the head: they tie the records of a certificate to it, and say nothing of
+// other people's.
+type Links struct {
+	After   evidence.Head `json:"after"` // the record before the first of them
+	Digests []byte        `json:"digests"`
+}
+
+// Head is the last record of the log, signed.
+type Head struct {
+	evidence.Head
+	Time time.Time `json:"time"` // to the nanosecond: it is signed
+	Key  []byte    `json:"public_key"`
+	Sig  []byte    `json:"signature"`
+}
+
+// Record is a record of the log: its row, which the chain is of, and the same for people. One of a time before there was a chain
+// has no number and no row.
+type Record struct {
+	Seq   uint64              `json:"seq,omitempty"`
+	Row   []byte              `json:"row,omitempty"`
+	Shown control.EraseRecord `json:"record"`
+}
+
+// settle makes a document what it must be before it is signed: complete follows from what stands in it, lists are lists.
+func (d *Document) settle() {
+	d.Form, d.Made = Form, d.Made.UTC().Truncate(time.Second)
+	d.Reasons, d.Left, d.Asked = some(d.Reasons), some(d.Left), some(d.Asked)
+	d.Of, d.Media, d.Records, d.Log.Notes = some(d.Of), some(d.Media), some(d.Records), some(d.Log.Notes)
+	d.Complete = len(d.Left) == 0 && len(d.Reasons) == 0
+}
+
+// some is a list that is never nil: in JSON it is [].
+func some[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}

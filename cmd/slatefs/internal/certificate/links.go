@@ -1,0 +1,22 @@
+package certificate
+
+import "slatefs/chain/evidence"
+
+// MaxLinks bounds how many links a certificate carries: a page with more would be larger than a disk's picture of it is worth.
+// Who verifies one with more asks for the exported log.
+const MaxLinks = 1 << 13
+
+// LinksOf are the digests from a record of a log to its end; nil if there are too many, or the log has no such record.
+func LinksOf(log []evidence.Entry, from uint64) *Links {
+	for i, e := range log {
+		if e.Seq != from || len(log)-i > MaxLinks {
+			continue
+		}
+		l := &Links{After: evidence.Head{Seq: e.Seq - 1, Hash: e.Prev}}
+		for _, e := range log[i:] {
+			l.Digests = append(l.Digests, e.Digest[:]...)
+		}
+		return l
+	}
+	return nil
+}

@@ -1,0 +1,227 @@
+package certificate
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"slices"
+
+	"slatefs/chain/evidence"
+	"slatefs/cmd/slatefs/internal/show"
+)
+
+// What is wrong with a certificate that is whole, and signed by the key in it.
+var (
+	ErrKey    = errors.New("is signed by another key")
+	ErrChain  = errors.New("its records do not hold together")
+	ErrClaims = errors.New("claims what does not follow from it")
+	ErrAnchor = errors.New("contradicts an anchor")
+)
+
+// Trust is what who verifies has from elsewhere.
+type Trust struct {
+	Keys    []ed25519.PublicKey // of the pool; nil: nobody vouches for the key in the certificate
+	Anchors []Anchor            // heads that were signed, as a host or a journal kept them; nil: none are compared
+	Export  []evidence.Entry    // of the log, in order; nil: none is compared
+}
+
+// Verify says what holds beside Read: that the key is the pool's, that the records are those of the log under the signed head and say
+// what is shown, that the sums are theirs, and that no anchor knows another log. proved is that in words, for people.
+func (s *Signed) Verify(t Trust) (proved []string, err error) {
+	for _, check := range []func(Trust) (string, error){s.checkKey, s.checkClaims, s.checkHead, s.checkRecords, s.checkLinks, s.checkExport, s.checkAnchors} {
+		text, err := check(t)
+		if err != nil {
+			return proved, err
+		}
+		if text != "" {
+			proved = append(proved, text)
+		}
+	}
+	return proved, nil
+}
+
+func (s *Signed) checkKey(t Trust) (string, error) {
+	name := Fingerprint(s.Key)
+	if t.Keys == nil {
+		return fmt.Sprintf("signed by the key %s, for which nobody vouches here: --key has the public half of the pool's", name), nil
+	}
+	if !slices.ContainsFunc(t.Keys, func(k ed25519.PublicKey) bool { return k.Equal(s.Key) }) {
+		var have []string
+		for _, k := range t.Keys {
+			have = append(have, Fingerprint(k))
+		}
+		return "", fmt.Errorf("%s, wanted one of %v: %w", name, have, ErrKey)
+	}
+	return "signed by the pool's key " + name, nil
+}
+
+// checkClaims proves that what it comes to follows from what stands in it.
+func (s *Signed) checkClaims(Trust) (string, error) {
+	d := &s.Document
+	if d.Complete != (len(d.Left) == 0 && len(d.Reasons) == 0) {
+		return "", fmt.Errorf("complete is %v with %d parts left and %d reasons: %w", d.Complete, len(d.Left), len(d.Reasons), ErrClaims)
+	}
+	for _, p := range d.Left {
+		if _, ok := states[p.State]; !ok || p.Bytes <= 0 {
+			return "", fmt.Errorf("a part of %d bytes is left as %q: %w", p.Bytes, p.State, ErrClaims)
+		}
+	}
+	if sums := AmountsOf(d.Records); sums != d.Amounts {
+		return "", fmt.Errorf("its sums are %+v, those of its records %+v: %w", d.Amounts, sums, ErrClaims)
+	}
+	return "", nil
+}
+
+// AmountsOf are the sums of records.
+func AmountsOf(list []Record) (a Amounts) {
+	for _, r := range list {
+		e := r.Shown
+		a.Freed, a.Kept = a.Freed+e.Freed, a.Kept+e.Kept
+		if e.Claimed() {
+			a.Erased += e.Erased
+		} else {
+			a.Unproven += e.Erased + e.Released
+		}
+	}
+	return a
+}
+
+func (s *Signed) checkHead(Trust) (string, error) {
+	d := &s.Document
+	h := d.Log.Head
+	if h == nil {
+		if d.Log.Links != nil || d.Log.Cut != nil {
+			return "", fmt.Errorf("the head of the log is missing: %w", ErrChain)
+		}
+		return "", nil
+	}
+	a, err := h.anchor(d.Pool.UUID)
+	if err == nil {
+		err = a.Verify(d.Pool.UUID)
+	}
+	if err != nil {
+		return "", fmt.Errorf("head of the log: %w: %w", err, ErrChain)
+	}
+	if !bytes.Equal(h.Key, s.Key) {
+		return "", fmt.Errorf("the head of the log is signed by %s: %w", Fingerprint(h.Key), ErrKey)
+	}
+	return fmt.Sprintf("the log's head, record %d, is signed by the same key, at %s", h.Seq, when(&h.Time)), nil
+}
+
+// checkRecords proves that what people read of a record is what its row says.
+func (s *Signed) checkRecords(Trust) (string, error) {
+	d := &s.Document
+	last, without := uint64(0), 0
+	for i, r := range d.Records {
+		if r.Seq == 0 {
+			without++
+			if r.Row != nil || last > 0 {
+				return "", fmt.Errorf("record %d of this has no number: %w", i+1, ErrChain)
+			}
+			continue
+		}
+		if r.Seq <= last || d.Log.Head == nil || r.Seq > d.Log.Head.Seq || r.Seq < d.Log.First {
+			return "", fmt.Errorf("record %d stands after record %d: %w", r.Seq, last, ErrChain)
+		}
+		last = r.Seq
+		row, err := evidence.Unmarshal(r.Row)
+		if err != nil {
+			return "", fmt.Errorf("record %d: %w: %w", r.Seq, err, ErrChain)
+		}
+		want, err := encode(show.Escaped(RecordOf(d.Pool.Name, d.Pool.UUID, row)))
+		if err != nil {
+			return "", err
+		}
+		got, err := encode(r.Shown)
+		if err != nil {
+			return "", err
+		}
+		if !bytes.Equal(got, want) {
+			return "", fmt.Errorf("record %d is not shown as its row says, %s: %w", r.Seq, firstOther(want, got), ErrChain)
+		}
+	}
+	if without > 0 {
+		return fmt.Sprintf("NOT PROVED: %d records are of a time before the log was a chain", without), nil
+	}
+	return "", nil
+}
+
+// checkLinks goes from the first record of the certificate to the head of the log.
+func (s *Signed) checkLinks(t Trust) (string, error) {
+	d := &s.Document
+	l := d.Log.Links
+	switch {
+	case d.Log.Head == nil:
+		return "", nil
+	case l == nil && t.Export == nil:
+		return "NOT PROVED: that its records are in the log under that head; --from has the exported log", nil
+	case l == nil:
+		return "", nil
+	}
+	if l.After.Seq == 0 && l.After != evidence.Genesis(d.Pool.UUID) || d.Log.Cut != nil && l.After.Seq == d.Log.Cut.At.Seq && l.After != d.Log.Cut.At {
+		return "", fmt.Errorf("its chain does not begin at record %d of this pool: %w", l.After.Seq, ErrChain)
+	}
+	at, records := l.After, d.chained()
+	for rest := l.Digests; len(rest) > 0; {
+		var digest evidence.Hash
+		if n := copy(digest[:], rest); n < len(digest) {
+			return "", fmt.Errorf("%d bytes of links are left over: %w", n, ErrChain)
+		}
+		rest = rest[len(digest):]
+		at = at.Next(digest)
+		if len(records) > 0 && records[0].Seq == at.Seq {
+			if evidence.Digest(records[0].Row) != digest {
+				return "", fmt.Errorf("record %d is another one in the log: %w", at.Seq, ErrChain)
+			}
+			records = records[1:]
+		}
+		if err := t.known(d.Pool.UUID, at); err != nil {
+			return "", err
+		}
+	}
+	switch {
+	case len(records) > 0:
+		return "", fmt.Errorf("record %d is not in the chain of records %d to %d: %w", records[0].Seq, l.After.Seq+1, at.Seq, ErrChain)
+	case at != d.Log.Head.Head:
+		return "", fmt.Errorf("its chain ends at record %d with %v, the head is record %d, %v: %w", at.Seq, at.Hash, d.Log.Head.Seq, d.Log.Head.Hash, ErrChain)
+	}
+	return fmt.Sprintf("records %d to %d are one chain, and all records of this are in it", l.After.Seq+1, at.Seq), nil
+}
+
+// chained are the records with a number.
+func (d *Document) chained() []Record {
+	return d.Records[slices.IndexFunc(append(slices.Clone(d.Records), Record{Seq: 1}), func(r Record) bool { return r.Seq > 0 }):]
+}
+
+// checkExport compares with the log as somebody exported it. The export is of another time: what both have must be the same.
+func (s *Signed) checkExport(t Trust) (string, error) {
+	d := &s.Document
+	if t.Export == nil || d.Log.Head == nil {
+		return "", nil
+	}
+	seen, headSeen := 0, false
+	records := d.chained()
+	for _, e := range t.Export {
+		for len(records) > 0 && records[0].Seq < e.Seq {
+			records = records[1:]
+		}
+		if len(records) > 0 && records[0].Seq == e.Seq {
+			if evidence.Digest(records[0].Row) != e.Digest {
+				return "", fmt.Errorf("record %d is another one in the export: %w", e.Seq, ErrChain)
+			}
+			seen++
+		}
+		if e.Seq == d.Log.Head.Seq {
+			if e.Head() != d.Log.Head.Head {
+				return "", fmt.Errorf("the head, record %d, is another one in the export: %w", e.Seq, ErrChain)
+			}
+			headSeen = true
+		}
+	}
+	of := len(d.chained())
+	if seen < of || !headSeen {
+		return fmt.Sprintf("NOT PROVED: the export has %d of its %d records, and its head: %v", seen, of, headSeen), nil
+	}
+	return fmt.Sprintf("its %d records and its head are in the export", of), nil
+}
