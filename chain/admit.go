@@ -158,7 +158,11 @@ func (sp *admission) trySnapshot(vols []Ino, name string) Forecast {
 // tryRollback: what the old head owned pays for the promise to the new one, which has written nothing. Only a snapshot
 // of another size, under refreservation=auto, can need more.
 func (sp *admission) tryRollback(v *Volume, snap *layer) Forecast {
-	a, frees, size := v.account, sp.tree.heads[v.ino].own, blocksOf(snap.size)
+	head := sp.tree.heads[v.ino]
+	a, frees, size := v.account, head.own, blocksOf(snap.size)
+	if head.behindSwept() { // it goes later
+		frees = 0
+	}
 	return sp.try(trial{
 		what: fmt.Sprintf("roll back %s@%s", sp.names.pathOf(v.ino), snap.name), why: promise(a.Numbers()),
 		Change: ledger.Change{Gives: frees, Pays: size <= a.Size(), Do: func() {

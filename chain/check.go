@@ -247,7 +247,10 @@ func (c *checker) structure(l *layer, who string) {
 	if l.head && c.p.tree.heads[l.vol] != l {
 		c.r.bad("%s: is a head that volume %d does not know", who, l.vol)
 	}
-	left := len(l.children) == 1 && c.p.removal.left > 0 // to the housekeeping: see reapAll
+	if l.swept && len(l.children) == 0 {
+		c.r.bad("%s: was swept, and is not merged into what hung on it", who)
+	}
+	left := (len(l.children) == 1 || l.behindSwept()) && c.p.removal.left > 0 // to the housekeeping: see reapAll
 	if l.nameless() && len(l.children) < 2 && !left && !c.p.opt.ReadOnly {
 		c.r.leak("%s: nameless with %d children", who, len(l.children))
 	}

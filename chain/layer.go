@@ -269,14 +269,15 @@ func (lt *layerTree) replaced(l *layer, r runs.Run, j *job) error {
 // reap removes a layer that is neither head nor snapshot as far as its children let it, and then looks at its parent.
 // It is the rule of design and format: no child, its blocks are freed by a walk; one child, it is merged into it; more,
 // it stays nameless. A merge cuts trees, and there is one at most: what can be merged besides stays for a recReap
-// (remover.reapAll), which sees to it first that the store has the pages.
+// (remover.reapAll), which sees to it first that the store has the pages. What stands on a layer that was swept stays too, until
+// that one is merged into it (behindSwept).
 func (lt *layerTree) reap(l *layer, j *job, merge bool) {
 	lt.mu.assertHeld()
 	for l != nil && l.nameless() {
 		lt.mu.step(1)
 		parent := l.parent
 		switch {
-		case len(l.children) == 0:
+		case len(l.children) == 0 && !l.behindSwept():
 			lt.bury(l, j)
 			l = parent
 		case len(l.children) == 1 && merge:
@@ -382,6 +383,7 @@ func (lt *layerTree) mergeDown(l *layer, j *job) {
 	lt.leaveVolume(l)
 	lt.forgetLayer(l)
 	lt.touch(c)
+	lt.mayGo(c)
 }
 
 // pageGone takes a map page out of what l shows: freed, or into its dead list.

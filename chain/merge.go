@@ -51,6 +51,9 @@ func (lt *layerTree) mergeAfter(l *layer) (from, into *layer) {
 		kids := slices.DeleteFunc(slices.Clone(l.children), func(o *layer) bool { return o == buried })
 		switch len(kids) {
 		case 0:
+			if up := l.parent; up != nil && up.swept && len(up.children) == 1 { // see behindSwept
+				return nil, nil
+			}
 			buried, l = l, l.parent
 		case 1:
 			return l, kids[0]

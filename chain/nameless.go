@@ -107,12 +107,17 @@ func (lt *layerTree) reapable() (first *layer, more bool) {
 			return nil, false
 		}
 		_, there := lt.nameless[l]
-		if there && lt.health.mayTry(&l.going) && l.held == 0 && !lt.destroyed.destroyedLayer(l) && (l.kept || len(l.children) < 2) {
+		if there && lt.health.mayTry(&l.going) && lt.mayReap(l) {
 			return l, false
 		}
 		q.reap.Delete(k) // mayGo says when it may
 	}
 	return nil, true
+}
+
+// mayReap: a layer that nobody holds has nothing about it, and nothing beside it, that keeps it.
+func (lt *layerTree) mayReap(l *layer) bool {
+	return l.held == 0 && !lt.destroyed.destroyedLayer(l) && (l.kept || len(l.children) < 2) && !l.behindSwept()
 }
 
 // sweepable is a nameless layer below which a list has grown since it was swept, and whose time to be tried has come, or nil.
@@ -150,7 +155,7 @@ func (lt *layerTree) goes(l *layer) bool {
 		return !l.nameless()
 	}
 	q := &lt.goers
-	if l.held == 0 && !lt.destroyed.destroyedLayer(l) && (l.kept || len(l.children) < 2) {
+	if lt.mayReap(l) {
 		_, now := q.reap.Get(l.key())
 		_, later := q.reapSick.Get(dueKey(l.going.At, uint64(l.id)))
 		return now || later

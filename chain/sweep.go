@@ -42,6 +42,13 @@ func (lt *layerTree) sweep(l *layer, runs []runs.Run, next omap.Key, err error) 
 // nameless: nothing holds the layer but its children. It must not depend on what only this process knows.
 func (l *layer) nameless() bool { return !l.head && !l.named && !l.dead && !l.kept }
 
+// behindSwept: nothing hangs on the layer, and it is all that hangs on one that was swept. It is not buried before that one is
+// merged into it, which may wait for the end of a build: alone that one would be walked, and its map still shows what the sweep
+// has handed out, which others may have written since.
+func (l *layer) behindSwept() bool {
+	return len(l.children) == 0 && l.parent != nil && l.parent.swept && len(l.parent.children) == 1
+}
+
 // deadReader finds what nobody shows below layers. The structure lock is held.
 type deadReader struct {
 	p     *layerTree
