@@ -2,6 +2,7 @@ package alloc
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -89,7 +90,20 @@ func (p *Pool) Unclaim(r Run) error {
 }
 
 // Unnamed returns the content of the window, ready or not, by address.
-func (p *Pool) Unnamed() []Run { return runsOf(p.win.slots) }
+func (p *Pool) Unnamed() []Run { return runsOf(p.win.slots, math.MaxInt) }
+
+// FirstUnnamed returns the first runs of that, at most most, and n blocks.
+func (p *Pool) FirstUnnamed(n int64, most int) (out []Run) {
+	for _, r := range runsOf(p.win.slots, most) {
+		if n <= 0 || len(out) == most {
+			break
+		}
+		r.Len = min(r.Len, n)
+		n -= r.Len
+		out = append(out, r)
+	}
+	return out
+}
 
 // Window is the content of the window at one instant.
 type Window struct{ slots []slot }
@@ -98,7 +112,7 @@ type Window struct{ slots []slot }
 func (p *Pool) Window() Window { return Window{slices.Clone(p.win.slots)} }
 
 // Runs returns what Unnamed would have returned at that instant.
-func (w Window) Runs() []Run { return runsOf(w.slots) }
+func (w Window) Runs() []Run { return runsOf(w.slots, math.MaxInt) }
 
 // WindowReady returns the number of blocks that Take may name.
 func (p *Pool) WindowReady() int64 { return p.win.ready }

@@ -1,5 +1,7 @@
 package alloc
 
+import "math"
+
 // searchPages is how many pages FindClean searches in vain before it is content with
 // smaller pieces: a pool in crumbs must not be read whole for one claim.
 const searchPages = 32
@@ -15,6 +17,7 @@ type pass struct {
 type search struct {
 	pass
 	want int64 // blocks still wanted
+	most int   // runs
 	out  []Run
 }
 
@@ -29,6 +32,11 @@ type search struct {
 // An *UnloadedError names a group that must be loaded (or shunned) first; then the call is
 // repeated. No runs and no error: nothing is clean.
 func (p *Pool) FindClean(n, least int64, near BlockID) ([]Run, error) {
+	return p.FindCleanRuns(n, least, near, math.MaxInt)
+}
+
+// FindCleanRuns is FindClean of at most most runs.
+func (p *Pool) FindCleanRuns(n, least int64, near BlockID, most int) ([]Run, error) {
 	least = max(1, min(least, n, int64(p.groupBlocks)))
 	slots := (least + SlotBlocks - 1) / SlotBlocks * SlotBlocks
 	passes := []pass{{need: slots, aligned: true}, {need: least}, {need: 1, last: true}}
@@ -36,7 +44,7 @@ func (p *Pool) FindClean(n, least int64, near BlockID) ([]Run, error) {
 		passes = passes[1:]
 	}
 	for _, ps := range passes {
-		s := search{pass: ps, want: n}
+		s := search{pass: ps, want: n, most: most}
 		if err := p.search(&s, near); err != nil {
 			return nil, err
 		}
@@ -162,6 +170,9 @@ func (s *search) add(r Run) bool {
 	if r.Len >= s.need {
 		s.out = appendRun(s.out, r)
 		s.want -= r.Len
+	}
+	if len(s.out) >= s.most {
+		s.want = 0
 	}
 	return s.want >= s.need
 }

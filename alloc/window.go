@@ -150,10 +150,13 @@ func (w *window) span(b BlockID, n int64) int64 {
 	return min(n, int64(bits.TrailingZeros16(free)))
 }
 
-// runsOf returns what slots hold, ready or not.
-func runsOf(slots []slot) []Run {
+// runsOf returns what slots hold, ready or not, or the first of it: at least most runs.
+func runsOf(slots []slot, most int) []Run {
 	var out []Run
 	for _, s := range slots {
+		if len(out) > most {
+			break
+		}
 		for in := s.ready | s.waiting; in != 0; {
 			lo := bits.TrailingZeros16(in)
 			n := bits.TrailingZeros16(^(in >> lo))

@@ -1,7 +1,6 @@
 package chain
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -131,7 +130,7 @@ func (p *Pool) Close() error {
 		return err
 	}
 	p.mu.Unlock()
-	err := p.unclaim()
+	err := p.blocks.unclaimAll()
 	if err == nil {
 		err = p.supers.leave()
 	}
@@ -145,24 +144,4 @@ func (p *Pool) Close() error {
 	p.mu.Unlock()
 	p.commits.journal.Close()
 	return err
-}
-
-// unclaim gives back what is claimed and was never named, if that is all that is claimed.
-func (p *Pool) unclaim() error {
-	p.blocks.claimMu.Lock() // nobody claims more
-	defer p.blocks.claimMu.Unlock()
-	p.mu.Lock()
-	n := int64(len(p.blocks.alloc.Unnamed()))
-	p.mu.Unlock()
-	r, err := p.commits.getRoom(context.Background(), credit{bytes: 16 + 16*n, frees: true})
-	if err != nil {
-		return err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	defer p.commits.within(r)()
-	if runs := p.blocks.alloc.Unnamed(); len(runs) > 0 && p.blocks.alloc.WindowReady() == runBlocks(runs) && int64(len(runs)) <= n {
-		return p.commits.do(&recUnclaim{runs})
-	}
-	return nil
 }

@@ -70,3 +70,31 @@ func TestLossClimbsInPieces(t *testing.T) {
 		p.mu.Unlock()
 	}
 }
+
+// A claim takes from clean, and Close gives back, some runs at a time, also where clean is in crumbs.
+func TestClaimsInPieces(t *testing.T) {
+	for _, n := range []int{16, 1024} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			defer holds.apart()()
+			d := newDisk(t, 64<<20)
+			p := openPool(t, d)
+			v := mustVolume(t, p, "v", 1<<30)
+			for lb := int64(0); freeNow(p) > 1024; lb++ {
+				ok(t, planOne(v, lb))
+			}
+			for lb := range int64(n) {
+				ok(t, v.Punch(lb*2*BlockSize, BlockSize))
+			}
+			ok(t, p.Checkpoint())
+			eraseAll(t, p)
+			write(t, v, fill('v', 2*BlockSize), 1<<29)
+			ok(t, p.Close())
+			for _, place := range []string{"taker.find", "blockSpace.makeReady", "blockSpace.unclaim"} {
+				if most := mostOf(place); most == 0 || most > mostSteps {
+					t.Errorf("%s: %d steps under one hold", place, most)
+				}
+			}
+			mustCheck(t, openPool(t, d))
+		})
+	}
+}

@@ -48,9 +48,9 @@ func TestWriteInPlans(t *testing.T) {
 	if c := pl.Covers(); c >= n*BlockSize-7 || (c+7)%BlockSize != 0 || pl.Off+pl.Len != c+7 {
 		t.Errorf("a plan of %d+%d covers %d bytes", pl.Off, pl.Len, c)
 	}
-	used := p.space.free()
+	used := freeNow(p)
 	ok(t, pl.Commit(0))
-	if now := p.space.free(); now < used {
+	if now := freeNow(p); now < used {
 		t.Errorf("an aborted plan holds %d bytes still", used-now)
 	}
 	mustCheck(t, p)
@@ -88,4 +88,10 @@ func TestMapsTakeTheSize(t *testing.T) {
 	if want := int64(n*BlockSize + 100); size != want || maps < 2 {
 		t.Errorf("%d maps, size %d, want %d", maps, size, want)
 	}
+}
+
+func freeNow(p *Pool) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.space.free()
 }

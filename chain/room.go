@@ -53,7 +53,7 @@ import (
 //	write: commit or abort of a plan          planBytes: 64 for each run, 22 for each block of it
 //	discard, step of                          unmapRuns runs of 16; more than largeDiscard blocks: one recDetach
 //	step of a walk, step of a sweep           stepBytes: walkRuns runs and those of a leaf
-//	claim; release of the window              claimRuns runs of 16; 16 for each run of the window, 1/64 of the pool
+//	claim; release of the window              claimRuns runs of claimBytes; pieceLen of them
 //	grant of pages                            grantRuns runs of 16
 //	seals of one call of Next                 sealBytes: as many as there is room for
 //	report of erased blocks                   reportBytes and stepBytes: walkRuns runs, the rest in further ones

@@ -39,7 +39,7 @@ func (bs *blockSpace) takeClean(look func() (wish, error), take func(runs []allo
 			return got, err
 		}
 		if good := t.prepare(runs); len(good) > 0 {
-			return supplyGot, t.hand(good, take)
+			return supplyGot, t.hand(len(runs), good, take)
 		}
 	}
 }
@@ -152,13 +152,12 @@ func wholeBlocksIn(off, n int64) alloc.Run {
 	return alloc.Run{Start: alloc.BlockID(lo), Len: max(0, (off+n)/BlockSize-lo)}
 }
 
-// hand puts back what was set aside and gives the good part of it to take, under one hold of the plan lock.
-func (t *taker) hand(good []alloc.Run, take func(runs []alloc.Run) error) error {
+// hand puts back the last runs that were set aside and gives the good part of them to take, under one hold of the plan lock.
+func (t *taker) hand(last int, good []alloc.Run, take func(runs []alloc.Run) error) error {
 	p := t.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.putBack(t.mine)
-	t.mine = nil
+	t.putLast(last)
 	if err := p.writable(); err != nil {
 		return err
 	}
@@ -167,16 +166,27 @@ func (t *taker) hand(good []alloc.Run, take func(runs []alloc.Run) error) error 
 
 // end puts back what is left, and notes what the host said.
 func (t *taker) end() {
-	p := t.p
-	if len(t.mine) == 0 && !t.full {
-		return
+	for len(t.mine) > 0 {
+		t.endSome()
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.putBack(t.mine)
 	if t.full {
-		p.hostRefuses(t.failed, t.at)
+		t.p.mu.Lock()
+		defer t.p.mu.Unlock()
+		t.p.hostRefuses(t.failed, t.at)
 	}
+}
+
+func (t *taker) endSome() {
+	t.p.mu.Lock()
+	defer t.p.mu.Unlock()
+	t.putLast(takeRuns)
+}
+
+// putLast puts back the last n runs that were set aside, or all. The plan lock is held.
+func (t *taker) putLast(n int) {
+	left := max(0, len(t.mine)-n)
+	t.p.putBack(t.mine[left:])
+	t.mine = t.mine[:left]
 }
 
 // putBack ends what was set aside, and wakes who waits for that. The plan lock is held.
@@ -203,26 +213,27 @@ func (bs *blockSpace) waitAside() {
 	bs.mu.Lock()
 }
 
-// claimRuns bounds the runs of one claim, so that its record stays small on a fragmented pool.
-const claimRuns = 256
+// claimRuns bounds the runs of one claim, so that its records stay small on a fragmented pool; takeRuns those that are taken
+// under one hold of the plan lock.
+const (
+	claimRuns = 256
+	takeRuns  = pieceLen / 2
+)
 
 // errLookAgain: the plan lock was given up, to read a group. What was looked at may have changed.
 var errLookAgain = errors.New("look again")
 
-// findClean finds up to n clean blocks, none where n is not positive. The plan lock is held. errLookAgain: it was given up.
+// findClean finds up to n clean blocks, in few runs, none where n is not positive. The plan lock is held. errLookAgain: it was given up.
 func (bs *blockSpace) findClean(n, least int64) ([]alloc.Run, error) {
 	bs.mu.assertHeld()
 	if n > 0 {
-		runs, err := bs.alloc.FindClean(n, least, 0)
+		runs, err := bs.alloc.FindCleanRuns(n, least, 0, takeRuns)
 		var u *alloc.UnloadedError
 		if errors.As(err, &u) {
 			if err := bs.bringGroup(u.Group); err != nil {
 				bs.shun(u.Group, err)
 			}
 			return nil, errLookAgain
-		}
-		if len(runs) > claimRuns {
-			runs = runs[:claimRuns]
 		}
 		return runs, err
 	}
