@@ -18,6 +18,7 @@ func (e *Eraser) Run(ctx context.Context) error {
 	e.stats.restart(e.clock.Now())
 	for ctx.Err() == nil && e.dead.Load() == nil {
 		if rest := e.shut(e.clock.Now()); rest > 0 {
+			e.reckon(e.clock.Now(), b)
 			e.sweepUp(work)
 			e.clock.Sleep(ctx, min(rest, shutNap))
 			e.anew(b)
@@ -43,6 +44,7 @@ func (e *Eraser) Run(ctx context.Context) error {
 // is nothing to do until await returns; nothing is pending then.
 func (e *Eraser) turn(ctx, work context.Context, b *bucket) (idle bool) {
 	now := e.clock.Now()
+	e.reckon(now, b)
 	if r := e.bound(); r != b.rate {
 		b.set(now, r)
 		e.stats.restart(now)

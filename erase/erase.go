@@ -134,8 +134,10 @@ type Queue interface {
 	// Ready has capacity 1 and receives when Next may have something again.
 	// Only Run receives from it.
 	Ready() <-chan struct{}
-	// Clean is how many bytes are zero and free now.
+	// Clean is how many bytes are zero and free now. Any goroutine calls it.
 	Clean() int64
+	// Deadlines are the jobs that are due at a time, in the order in which Next hands them out. Any goroutine calls it.
+	Deadlines() []blockdev.Due
 }
 
 // Config is how an Eraser works.
@@ -159,6 +161,7 @@ type Eraser struct {
 	window *atomic.Pointer[Window] // nil: always open
 	choice *atomic.Pointer[choice] // resolved under worker
 	verify *atomic.Uint32
+	need   *atomic.Int64 // bytes/s that deadlines need; 0: none
 	paused *atomic.Bool
 	dead   *atomic.Error // the final error, once there is one
 	wake   chan struct{} // capacity 1: ends await
@@ -169,6 +172,10 @@ type Eraser struct {
 	rest    fault.Backoff // of Next; held by worker
 	buf     []byte        // read-back; held by worker
 	stats   recorder
+
+	reckonAt   time.Time // of Run: the need is reckoned again
+	toldLate   uint64    // of Run: the job that was told of last, 0: none is late
+	toldBroken bool
 }
 
 // New makes an Eraser for dev that works for q; it starts nothing and touches
@@ -183,6 +190,7 @@ func New(dev Device, q Queue, c Config) (*Eraser, error) {
 	e := &Eraser{
 		dev: dev, queue: q, clock: c.Clock, log: c.Logger,
 		limits: atomic.NewPointer(&limits{}), window: atomic.NewPointer[Window](nil), choice: atomic.NewPointer[choice](nil),
+		need:   atomic.NewInt64(0),
 		verify: atomic.NewUint32(0), paused: atomic.NewBool(false), dead: atomic.NewError(nil),
 		wake: make(chan struct{}, 1), worker: make(chan struct{}, 1),
 	}

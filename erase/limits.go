@@ -8,7 +8,7 @@ import (
 // limits bound the background, in bytes/s; 0 is unlimited.
 type limits struct {
 	rate    int64
-	idle    int64 // in its place while fewer than reserve bytes are clean, if it is more
+	idle    int64 // in its place while fewer than reserve bytes are clean, and at most while a deadline needs it, if it is more
 	reserve int64 // bytes; 0: never
 }
 
@@ -21,8 +21,9 @@ func (e *Eraser) SetRate(bytesPerSecond int64) {
 }
 
 // SetReserve lets the background use another upper bound, in bytes/s, while
-// fewer than reserve bytes are clean, if it is above that of SetRate. 0 is
-// unlimited; a reserve of 0 ends it. Setters are called one at a time.
+// fewer than reserve bytes are clean, and up to it while a deadline needs that,
+// if it is above that of SetRate. 0 is unlimited; with a reserve of 0 it is for
+// deadlines alone. Setters are called one at a time.
 func (e *Eraser) SetReserve(reserve, bytesPerSecond int64) {
 	l := *e.limits.Load()
 	l.reserve, l.idle = max(reserve, 0), magnitude(bytesPerSecond)
@@ -39,17 +40,32 @@ func magnitude(n int64) int64 {
 // Rate returns the background's upper bound, in bytes/s; 0 is unlimited.
 func (e *Eraser) Rate() int64 { return e.limits.Load().rate }
 
-// bound is the upper bound that holds now: that of SetRate, or of SetReserve
-// while clean blocks are short.
-func (e *Eraser) bound() int64 {
-	l := e.limits.Load()
-	switch {
-	case l.rate == 0 || l.reserve == 0 || e.queue.Clean() >= l.reserve:
-		return l.rate
-	case l.idle == 0:
+// top is the most that the background may do; 0 is unlimited.
+func (l *limits) top() int64 {
+	if l.rate == 0 || l.idle == 0 {
 		return 0
 	}
 	return max(l.rate, l.idle)
+}
+
+// bound is the upper bound that holds now: that of SetRate, or up to that of SetReserve while clean blocks are short, or as
+// far as deadlines need it.
+func (e *Eraser) bound() int64 {
+	l := e.limits.Load()
+	switch need := e.need.Load(); {
+	case l.rate == 0:
+		return 0
+	case l.reserve > 0 && e.queue.Clean() < l.reserve:
+		return l.top()
+	case need <= l.rate:
+		return l.rate
+	case l.top() == 0 && need == asFastAsMaybe:
+		return 0
+	case l.top() == 0:
+		return need
+	default:
+		return min(need, l.top())
+	}
 }
 
 // SetWindow lets the background work at certain times of the day only; nil:

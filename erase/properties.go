@@ -34,7 +34,8 @@ default, 0 is unlimited`,
 	},
 	{
 		Name: PropIdle, On: property.OnPool, Default: "0", Bytes: true, Parse: property.Rate,
-		Help: `the bound below erase_reserve, if it is more than erase_throughput; 0, the default, is unlimited`,
+		Help: `the bound below erase_reserve, and how far the rate may be raised to keep an erase_deadline, if it is
+more than erase_throughput; 0, the default, is unlimited`,
 	},
 	{
 		Name: PropMethod, On: property.OnPool, Default: blockdev.Auto.String(),

@@ -39,6 +39,7 @@ type fakeQueue struct {
 	fault   func(job uint64) error // of Report
 	failed  error                  // FailSync was told
 	backOff func(job uint64, failed []blockdev.Extent)
+	due     map[uint64]time.Time // of jobs that have a deadline
 }
 
 func newQueue(t testing.TB, d *fakeDev) *fakeQueue {
@@ -109,6 +110,42 @@ func (q *fakeQueue) Next(limit int64) (h blockdev.Handout, err error) {
 }
 
 func (q *fakeQueue) Clean() int64 { return q.clean.Load() }
+
+// Deadlines are those of jobs that wait, in their order; what is handed out goes before all, and what failed is never tried
+// again.
+func (q *fakeQueue) Deadlines() (out []blockdev.Due) {
+	q.st.Lock()
+	defer q.st.Unlock()
+	if len(q.due) == 0 {
+		return nil
+	}
+	failed := map[uint64]bool{}
+	for _, r := range q.reports {
+		failed[r.job] = failed[r.job] || len(r.failed) > 0
+	}
+	var ahead int64
+	done := map[uint64]bool{}
+	add := func(job uint64, at time.Time) {
+		if !at.IsZero() && !done[job] {
+			done[job] = true
+			out = append(out, blockdev.Due{Job: job, At: at, Ahead: ahead, Failed: failed[job], Retry: at.Add(time.Hour)})
+		}
+	}
+	for tok, xs := range q.out {
+		ahead += total(xs)
+		defer add(q.owner[tok], q.due[q.owner[tok]])
+	}
+	for _, j := range q.jobs {
+		ahead += total(j.zeroed)
+		add(j.job, q.due[j.job])
+	}
+	for job, at := range q.due {
+		if failed[job] {
+			add(job, at)
+		}
+	}
+	return out
+}
 
 // take takes x out of a hand-out, or says that it is not in it.
 func (q *fakeQueue) take(tok blockdev.Token, x blockdev.Extent) {

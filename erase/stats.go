@@ -21,7 +21,9 @@ type Stats struct {
 	Trouble    error // why the queue hands out nothing, or takes no report, of the last try; nil: it does
 	Current    int64 // bytes/s that the background wrote over the last seconds of this stretch of work; never above Bound
 	Rate       int64 // upper bound of the background as set, bytes/s; 0 = unlimited
-	Bound      int64 // the one that holds now, which is more while clean blocks are short
+	Bound      int64 // the one that holds now, which is more while clean blocks are short, or a deadline needs it
+	Top        int64 // the most that Bound may be; 0 = unlimited
+	Device     int64 // bytes/s that the device was found to do, where that is less than the bound; 0: not found
 	Paused     bool
 	Window     *Window   // nil: always open
 	Opens      time.Time // when the window opens next; zero: it is open
@@ -85,6 +87,7 @@ type recorder struct {
 	sum   [windowSeconds]int64 // background bytes written in it
 
 	resting error // why nothing is handed out
+	device  int64 // as in Stats
 }
 
 // Stats returns the counters as of now.
@@ -106,6 +109,7 @@ func (e *Eraser) Stats() Stats {
 	c := e.choice.Load()
 	s.Method, s.Want, s.Why = c.have, c.want, c.why
 	s.Verify = blockdev.Verify(e.verify.Load())
+	s.Device, s.Top = e.stats.device, e.limits.Load().top()
 	s.Rate, s.Bound, s.Paused, s.Window = e.Rate(), bound, e.paused.Load(), e.window.Load()
 	if rest := e.shut(now); rest > 0 {
 		s.Opens = now.Add(rest)
@@ -140,6 +144,22 @@ func (r *recorder) wrote(now time.Time, bytes int64, demand bool) {
 		r.sec[i], r.sum[i] = now.Unix(), 0
 	}
 	r.sum[i] += bytes
+}
+
+// find finds out what the device does under a bound, if this stretch of work is long enough.
+func (r *recorder) find(now time.Time, bound int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now.Sub(r.first) < windowSeconds*time.Second {
+		return
+	}
+	current := r.currentLocked(now)
+	switch {
+	case bound == 0 || current < bound/4*3:
+		r.device = current
+	default:
+		r.device = 0
+	}
 }
 
 // restart begins a stretch of work: what was written before it tells nothing of its rate.

@@ -86,6 +86,30 @@ func (w *Window) next(now time.Time, m minute) time.Time {
 	}
 }
 
+// Open is how long the window is open between two times.
+func (w *Window) Open(from, to time.Time) (open time.Duration) {
+	if w == nil {
+		return max(0, to.Sub(from))
+	}
+	if far := from.AddDate(0, 0, openDays); to.After(far) { // as much as on a usual day, on each day beyond
+		day := time.Duration((w.to-w.from+dayMinutes)%dayMinutes) * time.Minute
+		open = time.Duration(to.Sub(far).Hours() / 24 * float64(day))
+		to = far
+	}
+	for at := w.Opens(from); at.Before(to); at = w.Opens(at) {
+		shuts := w.Shuts(at)
+		if shuts.After(to) {
+			shuts = to
+		}
+		open += shuts.Sub(at)
+		at = shuts
+	}
+	return open
+}
+
+// openDays bounds how far ahead Open looks at each day.
+const openDays = 60
+
 // End is when n bytes will be done that are erased from now on at so many bytes/s, within the window (nil: always).
 // A rate of 0 has no end: the zero time.
 func (w *Window) End(now time.Time, n, bytesPerSecond int64) time.Time {

@@ -20,8 +20,9 @@ func (a *app) eraseStatusCmd() *cobra.Command {
 		Long: `Shows by which method a pool is erased, and why by that, and its erase jobs, the oldest first: whose blocks they are, why
 they were freed, how many are not zero yet, and when that will be done as it looks now. States: queued, waiting (for I/O
 that began before), walking (a map is being sorted), erasing, failing (its list cannot be read now; below the table stands
-why), failed (it is tried again), unscheduled (erase=none: zeroed only when somebody needs the blocks). -j has counters as well: bytes
-by method and by what made somebody zero them, errors by kind, the queue, its oldest job's age, and times of steps.`,
+why), failed (it is tried again), unscheduled (erase=none: zeroed only when somebody needs the blocks). Jobs
+with an erase_deadline go first, the one that is due first before the others; what is not in time, or will not be as it looks
+now, is named above the table, and each such job below it. -j has counters as well: bytes by method and by what made somebody zero them, errors by kind, the queue, its oldest job's age, and times of steps.`,
 		Example: `  slatefs erase status lab
   slatefs erase status -Hp /mnt/lab                 # only the jobs, for scripts`,
 		Args:              arguments(1, 1),
@@ -65,6 +66,11 @@ func (a *app) printErase(info control.EraseInfo, f show.Format) error {
 		return err
 	}
 	for _, j := range info.Jobs {
+		if j.LateWhy != "" {
+			if _, err := fmt.Fprintf(a.stdout, "job %d: %s\n", j.ID, show.Escape(jobLate(j, a.now()))); err != nil {
+				return err
+			}
+		}
 		if j.Error != "" {
 			if _, err := fmt.Fprintf(a.stdout, "job %d %s: %s\n", j.ID, j.State, show.Escape(j.Error)); err != nil {
 				return err
@@ -111,10 +117,41 @@ func eraseSummary(info control.EraseInfo, f show.Format, now time.Time) string {
 		s += fmt.Sprintf("\n%s are not scheduled (erase=none): they are zeroed when somebody needs them, and never called erased",
 			f.Size(info.Unsched))
 	}
+	if late := lateText(info.Late, now); late != "" {
+		s += "\n" + late
+	}
 	if info.Trouble != "" {
 		s += "\nit does not go on now: " + show.Escape(info.Trouble)
 	}
 	return s + fmt.Sprintf("\nmethod %s: %s; verify %s\n", methodWords(info), info.MethodWhy, info.Verify)
+}
+
+// lateText says what of erase_deadline is broken, or will be; empty: all is in time.
+func lateText(l control.Late, now time.Time) string {
+	due, err := time.Parse(time.RFC3339, l.Due)
+	if l.Jobs == 0 || err != nil {
+		return ""
+	}
+	s := fmt.Sprintf("erase_deadline of job %d ", l.Job) + lateWords(due, time.Duration(l.By*float64(time.Second)), l.Never, now) + ": " + l.Why
+	return s + more(l.Jobs-1)
+}
+
+// jobLate is lateText of one job.
+func jobLate(j control.JobInfo, now time.Time) string {
+	return "its deadline " + lateWords(*j.Due, time.Duration(j.LateBy*float64(time.Second)), j.Never, now) + ": " + j.LateWhy
+}
+
+func lateWords(due time.Time, by time.Duration, never bool, now time.Time) string {
+	at := show.FormatTime(due)
+	switch {
+	case now.After(due) && never:
+		return fmt.Sprintf("is broken: it was due %s, and is %s late", at, show.FormatDuration(by))
+	case now.After(due):
+		return fmt.Sprintf("is broken: it was due %s, and will be %s late", at, show.FormatDuration(by))
+	case never:
+		return fmt.Sprintf("will be broken: it is due %s", at)
+	}
+	return fmt.Sprintf("will be broken: it is due %s, and will be %s late", at, show.FormatDuration(by))
 }
 
 // methodWords names the method in use, and that it was found, not set.

@@ -42,6 +42,8 @@ type lab struct {
 	live host.Live
 	own  *host.Settings
 	disk *devtest.Disk
+
+	clock *steps // of all but the eraser
 }
 
 // fakeView notes what the mount would be told.
@@ -82,11 +84,18 @@ func (s *steps) now() time.Time {
 	return s.t
 }
 
+// skip lets time pass.
+func (s *steps) skip(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.t = s.t.Add(d)
+}
+
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	l := &lab{t: t, view: &fakeView{}, disk: devtest.New(64<<20, 512)}
-	h := testHost(t)
 	clock := &steps{t: time.Unix(1_700_000_000, 0)}
+	l := &lab{t: t, view: &fakeView{}, disk: devtest.New(64<<20, 512), clock: clock}
+	h := testHost(t)
 	l.app = &app{stdin: strings.NewReader(""), stdout: &l.out, stderr: &l.text, host: h, now: clock.now}
 	l.app.host.OnWarning, l.app.host.OnNote = l.app.warnOnce, l.app.note
 	l.app.mounts = func() (mounts.Table, error) {
@@ -120,7 +129,9 @@ func (l *lab) serve(h host.Host) {
 	s.HandleAll(srv)
 	l.live = host.Live{UUID: uuid.UUID{9}, Name: "lab", Device: "/nowhere/lab.pool", Dir: "/lab", MountDev: "0:99", PID: 4711, Socket: h.SocketPath(uuid.UUID{9})}
 	control.Handle(srv, control.Info, func(context.Context, control.Peer, control.None) (control.PoolInfo, error) {
-		return control.PoolInfo{Live: l.live, Usage: daemon.UsageOf(l.pool.Usage())}, nil
+		i := s.Info()
+		i.Live = l.live
+		return i, nil
 	})
 	lock, err := h.LockPool(uuid.UUID{9})
 	if err != nil {

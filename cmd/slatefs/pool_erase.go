@@ -64,6 +64,9 @@ func (q *endQueue) Ready() <-chan struct{} { return nil }
 // Clean is asked by a background only.
 func (q *endQueue) Clean() int64 { return 0 }
 
+// Deadlines are asked for by a background only.
+func (q *endQueue) Deadlines() []blockdev.Due { return nil }
+
 func extentBytes(list []blockdev.Extent) (n int64) {
 	for _, x := range list {
 		n += x.Len

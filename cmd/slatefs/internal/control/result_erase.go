@@ -28,9 +28,21 @@ type EraseInfo struct {
 	Released   int64      `json:"released"`          // zero, and free, and not erased
 	Kept       int64      `json:"kept"`              // zero on the device; the pool did not take the report, which is tried again
 	Trouble    string     `json:"trouble,omitempty"` // why nothing is handed out or no report is taken, or why the eraser rests
+	Late       Late       `json:"deadlines"`
 	Jobs       []JobInfo  `json:"jobs"`
 
 	Counters EraseCounters `json:"counters"`
+}
+
+// Late is what erase_deadline was promised of and is not, or will not be as it looks now.
+type Late struct {
+	Jobs   int     `json:"late"`          // that are not in time
+	Broken int     `json:"broken"`        // of these, whose time is over
+	Job    uint64  `json:"job,omitempty"` // the latest of them
+	Due    string  `json:"due,omitempty"` // of that, RFC 3339
+	By     float64 `json:"late_seconds"`  // of that: how much later it is or will be zero, or is now if Never
+	Never  bool    `json:"never"`         // as things are it will not be zero at all
+	Why    string  `json:"why,omitempty"`
 }
 
 // EraseCounters are sums since the mount, but for what waits.
@@ -74,6 +86,12 @@ type JobInfo struct {
 	Error    string     `json:"error,omitempty"` // why it is failing, or failed before anything was erased
 	Rate     int64      `json:"rate"`            // per second now
 	End      *time.Time `json:"end,omitempty"`   // as it looks now; absent: that cannot be said
+
+	Due     *time.Time `json:"due,omitempty"` // erase_deadline after since; absent: at no time
+	LateBy  float64    `json:"late_seconds"`  // how much later it is or will be zero; 0: it is in time
+	Never   bool       `json:"late_never"`    // as things are it will not be zero at all
+	LateWhy string     `json:"late_why,omitempty"`
+	TooLate int64      `json:"erased_late"` // part of erased and released: zero only after it was due
 
 	Kept       int64    `json:"kept"` // part of freed: others still showed it when it was destroyed
 	KeptBy     string   `json:"kept_by,omitempty"`

@@ -17,7 +17,8 @@ type (
 		Troubles  string    `json:"troubles,omitempty"`      // what parts of the daemon fail of; they are started again
 		HostShort string    `json:"host_short,omitempty"`    // what the host answered when the pool file needed space of it
 		Stuck     string    `json:"extend_failed,omitempty"` // why it could not grow by itself, the last time that it wanted to
-		Notices   int64     `json:"space_notices"`           // how often space got low, or promises short, since the mount
+		Late      Late      `json:"deadlines"`
+		Notices   int64     `json:"space_notices"` // how often space got low, or promises short, since the mount
 	}
 	// PoolSize is the size of a pool before and after a change of it, in bytes.
 	PoolSize struct{ Before, After int64 }

@@ -40,7 +40,14 @@ type EraseRecord struct {
 	Since   *time.Time `json:"freed_at,omitempty"`
 	First   *time.Time `json:"first_zeroed,omitempty"`
 	Last    *time.Time `json:"last_zeroed,omitempty"`
+
+	Deadline float64 `json:"deadline_seconds,omitempty"` // that erase_deadline gave it, from freed_at on; 0: none
+	Late     int64   `json:"zeroed_late,omitempty"`      // part of zeroed and released: only after that
+	Longest  float64 `json:"longest_seconds,omitempty"`  // that a block took
 }
+
+// InTime tells whether all was zero in time, where a time was set.
+func (e EraseRecord) InTime() (kept, set bool) { return e.Late == 0 && e.Failed == 0, e.Deadline > 0 }
 
 // Policies of what is freed.
 const (

@@ -13,7 +13,6 @@ import (
 	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
-	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/erase"
 	"slatefs/fs"
 )
@@ -32,6 +31,7 @@ type Daemon struct {
 	watch   *watcher
 	grower  *Grower
 	control *control.Server
+	service *Service
 
 	recorder *recorder
 	live     host.Live
@@ -57,6 +57,7 @@ func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 	}
 	own := d.readSettings()
 	s := &Service{Pool: d.pool, Own: own, Log: log, Now: d.now, verify: c.Verify}
+	d.service = s
 	if err := d.startEraser(dev, s); err != nil {
 		return d, err
 	}
@@ -178,14 +179,8 @@ func (d *Daemon) Close() (err error) {
 
 // info tells the state of the pool.
 func (d *Daemon) info(context.Context, control.Peer, control.None) (control.PoolInfo, error) {
-	u := d.pool.Usage()
-	i := control.PoolInfo{Live: d.live, Usage: UsageOf(u), OpenFiles: d.srv.OpenFiles(), Notices: d.watch.events.Load()}
-	if err := d.pool.Failed(); err != nil {
-		i.Failed = err.Error()
-	}
-	i.Stuck, i.Troubles, i.Reading = d.grower.stuck(), d.troubles(), d.pool.ReadOnly()
-	if u.HostShort != nil {
-		i.HostShort = fmt.Sprintf("writes that need new blocks are refused since %s: %v", show.FormatTime(u.HostSince), u.HostShort)
-	}
+	i := d.service.Info()
+	i.Live, i.OpenFiles, i.Notices = d.live, d.srv.OpenFiles(), d.watch.events.Load()
+	i.Stuck, i.Troubles = d.grower.stuck(), d.troubles()
 	return i, nil
 }

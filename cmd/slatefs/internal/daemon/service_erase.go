@@ -42,6 +42,8 @@ func eraseInfoOf(p *chain.Pool, s erase.Stats, now time.Time) control.EraseInfo 
 	if s.Trouble != nil {
 		i.Trouble = s.Trouble.Error()
 	}
+	due := map[uint64]erase.Outlook{}
+	i.Late = lateOf(outlooksOf(p, s, now), due)
 	ahead, current := int64(0), s.Current
 	for _, j := range p.EraseJobs() {
 		if !j.None {
@@ -50,6 +52,10 @@ func eraseInfoOf(p *chain.Pool, s erase.Stats, now time.Time) control.EraseInfo 
 		job := control.JobInfo{
 			ID: j.ID, State: j.State, Volume: j.Volume, Layer: j.Layer, Reason: j.Reason, Since: j.Since,
 			Freed: j.Freed, Erased: j.Erased - j.Released, Released: j.Released, Dirty: j.Dirty, Failed: j.Failed, Error: j.Error,
+			TooLate: j.Late,
+		}
+		if o, ok := due[j.ID]; ok {
+			job.Due, job.LateBy, job.Never, job.LateWhy = &o.At, o.Late.Seconds(), o.Never, o.Why
 		}
 		if j.State == "erasing" {
 			job.Rate, current = current, 0 // of two that share a sync the first has it
@@ -65,6 +71,28 @@ func eraseInfoOf(p *chain.Pool, s erase.Stats, now time.Time) control.EraseInfo 
 		i.End = endOf(s, now, left)
 	}
 	return i
+}
+
+// outlooksOf tells what becomes of each job that is due at a time.
+func outlooksOf(p *chain.Pool, s erase.Stats, now time.Time) (all []erase.Outlook) {
+	for _, d := range p.Deadlines() {
+		all = append(all, s.Outlook(now, d))
+	}
+	return all
+}
+
+// lateOf sums them up, and notes each by its job, if asked to.
+func lateOf(all []erase.Outlook, by map[uint64]erase.Outlook) (l control.Late) {
+	for _, o := range all {
+		if by != nil {
+			by[o.Job] = o
+		}
+	}
+	var o erase.Outlook
+	if o, l.Jobs, l.Broken = erase.Worst(all); l.Jobs > 0 {
+		l.Job, l.Due, l.By, l.Never, l.Why = o.Job, o.At.UTC().Format(time.RFC3339), o.Late.Seconds(), o.Never, o.Why
+	}
+	return l
 }
 
 // endOf is when so many bytes will be zero: at the rate that holds, or, where that is unlimited, at the present one.

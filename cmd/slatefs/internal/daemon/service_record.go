@@ -17,6 +17,7 @@ func eraseRecordOf(r chain.EraseRecord) control.EraseRecord {
 		Reason: r.Reason, Who: r.Who, Policy: control.EraseZero, Freed: r.Freed, Erased: r.Erased, Released: r.Released, Failed: r.Failed,
 		Kept: r.Kept, KeptBy: r.KeptBy, Method: r.Method, Verify: r.Verify, Program: r.Program,
 		Since: timeOrNil(r.Since), First: timeOrNil(r.First), Last: timeOrNil(r.Last),
+		Deadline: r.Within.Seconds(), Late: r.Late, Longest: r.Longest.Seconds(),
 	}
 	if r.None {
 		e.Policy = control.EraseNone

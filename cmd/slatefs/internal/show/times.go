@@ -57,3 +57,23 @@ func ClockTime(t, now time.Time, layout string) string {
 	}
 	return t.Format(layout)
 }
+
+// FormatDuration prints how long something takes in its two largest units: 45s, 2m5s, 3h20m, 4d7h.
+func FormatDuration(d time.Duration) string {
+	units := []struct {
+		name string
+		of   time.Duration
+	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}}
+	for i, u := range units[:len(units)-1] {
+		if d < u.of {
+			continue
+		}
+		small := units[i+1]
+		text := fmt.Sprintf("%d%s", d/u.of, u.name)
+		if n := d % u.of / small.of; n > 0 {
+			text += fmt.Sprintf("%d%s", n, small.name)
+		}
+		return text
+	}
+	return fmt.Sprintf("%ds", (d+time.Second/2)/time.Second)
+}
