@@ -11,6 +11,7 @@ type admission struct {
 	blocks    *blockSpace
 	destroyed *destroyedIndex
 	names     *nameTable
+	origins   *originTable
 	jobs      *jobQueue
 	tree      *layerTree
 	memory    *memory

@@ -33,6 +33,7 @@ type builder struct {
 	drops   []meta.Tree  // dead lists of dead layers that are left
 	damages []string     // what damaged pages touch
 	spent   []*runs.List // what of the worked-off lists could not be read
+	closing []LayerID    // accounts that have nothing left
 }
 
 // build makes all pages of the cut and publishes them in memory, or nothing.
@@ -392,6 +393,9 @@ func (b *builder) catalog() (meta.Tree, error) {
 			b.singles[kind] = v
 		}
 	}
+	if err := b.originRows(); err != nil {
+		return meta.Tree{}, err
+	}
 	return p.names.cat.Merge(&b.rows) // objects and names have keys of their own kinds
 }
 
@@ -441,6 +445,7 @@ func (b *builder) install() {
 	defer p.mu.Unlock()
 	p.mu.step(len(b.damages))
 	p.names.cat.Install(c.super.Catalog)
+	p.origins.frozen, p.origins.closing = nil, append(p.origins.closing, b.closing...)
 	for _, d := range b.damages {
 		p.health.noteDamage(d)
 	}

@@ -111,6 +111,7 @@ func (p *Pool) checkMemory(ctx context.Context, readClean bool) (*CheckReport, e
 		step()
 	}
 	c.states(ctx, readClean)
+	c.origins()
 	c.leakedPages()
 	return c.r, nil
 }
@@ -275,6 +276,7 @@ func (c *checker) layerMap(l *layer, who string) {
 			refer += q.Len
 			if q.Birth > l.floor() {
 				own += q.Len
+				c.inLine(l, q.Birth, who)
 			}
 		})
 	}

@@ -29,6 +29,7 @@ type checkpointer struct {
 	plans   *planTable
 	blocks  *blockSpace
 	names   *nameTable
+	origins *originTable
 	jobs    *jobQueue
 	tree    *layerTree
 	space   *admission
@@ -60,6 +61,7 @@ type cut struct {
 	dirty   int64 // bytes of heads and lists
 
 	logCount []byte
+	origins  *originChanges
 }
 
 // walkRow is a walk as the cut found it. The map comes from the build.
@@ -262,6 +264,7 @@ func (cp *checkpointer) freeze() *cut {
 	}
 	cp.jobs.dirty, cp.tree.dirtyWalks, cp.tree.deep = nil, nil, false
 	c.answers, c.logCount = cp.names.answers.last(), cp.jobs.marshalLogCount()
+	c.origins = cp.origins.freeze()
 	cp.names.cat.Freeze()
 	return c
 }
@@ -295,6 +298,7 @@ func (cp *checkpointer) thaw(c *cut) {
 		}
 	})
 	cp.tree.eachRow(len(c.walks), func(i int) { cp.tree.touchWalk(cp.tree.walks[c.walks[i].id]) })
+	cp.tree.inPieces(cp.origins.thawOne)
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
 	cp.tree.drops = append(c.drops, cp.tree.drops...)

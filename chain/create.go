@@ -117,6 +117,7 @@ const sparseStore = 64 << 20 / BlockSize
 func (p *Pool) lay(first alloc.Run, zeroed bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.origins.begin(0, 0)
 	g := p.format
 	groups := []alloc.Run{{Start: 0, Len: int64(first.End())}}
 	if zeroed {
@@ -138,7 +139,9 @@ func (p *Pool) lay(first alloc.Run, zeroed bool) error {
 	}
 	if !zeroed {
 		j := p.jobs.newJob(0, "", "", reasonInitial, "", p.supers.super.Made)
-		p.jobs.addToJob(j, runs.Run{Dev: first.End(), Len: g.Blocks - int64(first.End())})
+		n := g.Blocks - int64(first.End())
+		p.jobs.addToJob(j, runs.Run{Dev: first.End(), Len: n})
+		p.origins.wrote(0, 0, n)
 	}
 	return nil
 }

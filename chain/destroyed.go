@@ -51,8 +51,7 @@ func (rm *remover) keepVolume(ino Ino, n *inode, at spot, who string, now time.T
 		return err
 	}
 	if v := rm.plans.vols[ino]; v != nil {
-		v.gone = true
-		delete(rm.plans.vols, ino)
+		rm.plans.leave(v)
 	}
 	rm.poke()
 	return nil

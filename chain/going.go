@@ -100,8 +100,7 @@ func (rm *remover) remove(r Req, ino Ino, n *inode, at spot, now time.Time) erro
 		return err
 	}
 	if v := rm.plans.vols[ino]; v != nil {
-		v.gone = true
-		delete(rm.plans.vols, ino)
+		rm.plans.leave(v)
 	}
 	rm.begin(ino)
 	rm.poke()

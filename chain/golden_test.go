@@ -105,6 +105,8 @@ func goldenRecords() []goldenRecord {
 		{"apart", &recApart{7, old, []runs.Run{{Dev: 3000, Len: 2, Birth: 5}}, goldenTime, true, goldenHow}},
 		{"dirty-born", &recDirty{2, 5, rs}},
 		{"erased-born", &recErased{7, meta.Key{Hi: 5, Lo: 900}, old, []runs.Run{{Dev: 3, Len: 4, Birth: 5}}, goldenTime, true, goldenHow}},
+		{"begin", &recBegin{11, 300}},
+		{"ended", &recEnded{2, 1000, 300, "d/disk.raw", "uid 0", goldenTime, true}},
 	}
 }
 
@@ -120,6 +122,16 @@ func goldenLog() *logRow {
 	return &logRow{
 		vol: 2, volume: "disk.raw", layer: "daily", layers: []LayerID{5, 300}, reason: reasonSnapshot, who: "uid 0", none: true,
 		freed: 300, erased: 200, released: 1, kept: 100, keptBy: "clone", how: goldenHow, since: goldenTime, first: goldenTime.Add(1), last: goldenTime.Add(2),
+	}
+}
+
+func goldenAccount() *account {
+	return &account{vol: 2, written: 300, zeroed: 200, released: 1, sealed: true, from: goldenTime, last: goldenTime.Add(1)}
+}
+
+func goldenVolume() *volumeAccount {
+	return &volumeAccount{
+		closed: 7, written: 300, from: goldenTime, last: goldenTime.Add(1), end: 9, ended: goldenTime.Add(2), path: "d/disk.raw", dir: 300, uid: 1000, who: "uid 0",
 	}
 }
 
@@ -145,6 +157,7 @@ func goldenRows() []goldenRow {
 	l.lost.Trees = []meta.Tree{goldenTree(3), goldenTree(4)}
 	lr := rowOf(l)
 	gone := rowOf(&layer{id: 10, parent: p.tree.layers[5], dir: 300, own: 6, refer: 7, created: goldenTime})
+	lined := rowOf(&layer{id: 9, parent: p.tree.layers[5], vol: 2, created: goldenTime, line: []span{{300, 2, 5, true}, {2, 7, 9, false}}, wrote: true})
 	j := &job{id: 8, vol: 2, volume: "disk.raw", layer: "daily", reason: reasonSnapshot, who: "uid 0", since: goldenTime, freshN: 1, readyN: 2, badN: 3, freed: 10, erased: 4}
 	j.cursor.Hi, j.cursor.Lo = 4, 1000
 	j.story = story{
@@ -153,6 +166,8 @@ func goldenRows() []goldenRow {
 	keeps := &job{id: 8, volume: "d", freed: 300, story: story{kept: 300, keptBy: "clone"}}
 	j.fresh.Trees, j.ready.Trees, j.bad.Trees = []meta.Tree{goldenTree(5)}, []meta.Tree{goldenTree(6)}, []meta.Tree{goldenTree(7)}
 	kr := rowOfJob(keeps)
+	left := &job{id: 8, reason: reasonRecovery, freed: 3, freshN: 3, story: story{upTo: 300}}
+	rr := rowOfJob(left)
 	jr := rowOfJob(j)
 	parted := &job{id: 8, volume: "d", freed: 300, readyN: 300}
 	parted.apart.Set(omap.Key{Hi: 4, Lo: 1000}, 3)
@@ -190,6 +205,10 @@ func goldenRows() []goldenRow {
 		{"job-deadline", catalog.Job, dr.marshal()},
 		{"log-deadline", catalog.Log, lateLog.marshal()},
 		{"layer-deadline", catalog.Layer, wr2.marshal(goldenMap())},
+		{"layer-line", catalog.Layer, lined.marshal(goldenMap())},
+		{"job-recovery", catalog.Job, rr.marshal()},
+		{"account", catalog.Account, goldenAccount().marshal()},
+		{"account-of-volume", catalog.OfVolume, goldenVolume().marshal()},
 	}
 }
 
@@ -299,6 +318,16 @@ func TestGoldenRows(t *testing.T) {
 			var d destroyed
 			if err = d.unmarshal(r.val); err == nil {
 				again = d.marshal()
+			}
+		case catalog.Account:
+			var a account
+			if err = a.unmarshal(r.val); err == nil {
+				again = a.marshal()
+			}
+		case catalog.OfVolume:
+			var v volumeAccount
+			if err = v.unmarshal(r.val); err == nil {
+				again = v.marshal()
 			}
 		case catalog.Name, catalog.Link, catalog.Xattr, catalog.Property, catalog.Drop, catalog.Window, catalog.Answer, catalog.Daily:
 			continue

@@ -24,6 +24,7 @@ type jobQueue struct {
 	plans   *planTable
 	blocks  *blockSpace
 	names   *nameTable
+	origins *originTable
 	memory  *memory
 
 	dirty     []*job                      // mu: that changed since the last cut, each once; some have ended

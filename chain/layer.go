@@ -67,6 +67,8 @@ type layer struct {
 	named    bool
 	head     bool
 	depth    int     // layers in its line of history, itself included, at most: what was merged may be counted
+	wrote    bool    // something was written to the volume, in this layer or one before
+	line     []span  // whose births it may own blocks of
 	swept    bool    // a sweep took dead blocks of it: its map is not read any more
 	held     int     // open .snap files, in this process
 	kept     bool    // destroyed while it was open: not reaped before its recReap
@@ -191,6 +193,8 @@ func (lt *layerTree) newLayer(parent *layer, vol Ino, size int64, when time.Time
 		parent.children = append(parent.children, l)
 	}
 	l.depth++
+	before := lt.heads[vol]
+	l.wrote, l.line = before != nil && before.wrote, firstLine(l.id, vol, before != nil && before != parent)
 	l.top = overlay.New(under, l)
 	lt.noteDepth(l)
 	lt.layers[l.id] = l
@@ -349,6 +353,7 @@ func (lt *layerTree) mergeDown(l *layer, j *job) {
 	lt.owns(l, -l.own)
 	lt.owns(c, gives)
 	c.lost.Join(&l.lost)
+	c.line = joinLines(l.line, c.line)
 	c.parent = parent
 	for _, o := range slices.Concat(c.children, []*layer{c}) {
 		lt.mu.step(1)

@@ -57,6 +57,9 @@ func (cp *checkpointer) load() error {
 		}
 	}
 	if err == nil {
+		err = cp.origins.load()
+	}
+	if err == nil {
 		err = cp.jobs.loadLogCount()
 	}
 	if err == nil {
@@ -141,10 +144,17 @@ func (cp *checkpointer) loadLayer(id LayerID, b []byte) (parent LayerID, err err
 	l.top = overlay.Settled(m)
 	l.lost.Trees = d.Trees()
 	var was deadline
+	l.wrote = l.own > 0 || l.refer > 0
 	d.Attrs(map[string]func(*codec.Decoder){
 		attrWas: l.was.decode, attrDeadline: was.decode, attrDir: func(d *codec.Decoder) { l.dir = Ino(d.Uint()) },
+		attrLine:  func(d *codec.Decoder) { l.line = decodeLine(d, id) },
+		attrWrote: func(*codec.Decoder) { l.wrote = true },
 	})
 	l.was.within = was.within
+	if l.line == nil {
+		row := layerRow{vol: l.vol, was: l.was}
+		l.line = firstLine(id, row.owner(), false)
+	}
 	if err := wrapCorrupt(d.Done()); err != nil {
 		return 0, err
 	}

@@ -92,7 +92,12 @@ func loadAlone(p *Pool) error {
 
 // recover ends what the last process left: claims that it had, snapshots and files that it held open.
 func (p *Pool) recover() error {
-	err := p.works.changeIn(credit{bytes: 32, frees: true}, func(now time.Time) error {
+	err := p.works.changeIn(credit{bytes: 48, frees: true}, func(now time.Time) error {
+		if !p.origins.begun {
+			if err := p.commits.do(&recBegin{p.tree.nextLayer + 1, p.names.nextIno}); err != nil {
+				return err
+			}
+		}
 		if p.blocks.alloc.Counts().Claimed == 0 {
 			return nil
 		}

@@ -42,8 +42,9 @@ func (p *Pool) newObjects(s super.Block) {
 		cat:   catalog.Table{Family: rows, Look: p.commits.family(*rows), Tree: s.Catalog},
 		parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{}, going: map[Ino]*fault.Backoff{},
 	}
+	p.origins = &originTable{core: c, commits: p.commits, names: p.names}
 	p.jobs = &jobQueue{
-		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, memory: p.memory, all: map[uint64]*job{}, byVol: map[Ino]*job{},
+		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, origins: p.origins, memory: p.memory, all: map[uint64]*job{}, byVol: map[Ino]*job{},
 		handouts: map[blockdev.Token]*handout{}, today: map[Ino]EraseRecord{},
 	}
 	p.tree = &layerTree{
@@ -51,7 +52,8 @@ func (p *Pool) newObjects(s super.Block) {
 		stuck: strandings{failing: map[*job]map[*walk]struct{}{}}, dirty: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, nextLayer: s.LastLayer,
 	}
 	p.space = &admission{
-		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, jobs: p.jobs, tree: p.tree, memory: p.memory,
+		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, origins: p.origins, jobs: p.jobs,
+		tree: p.tree, memory: p.memory,
 	}
 	p.tree.accounts = treeAccounts{p.space}
 	p.blocks.store.Refill = p.space.refill
@@ -73,14 +75,14 @@ func (p *Pool) newWorks() {
 		core: c, commits: p.commits, names: p.names, space: p.space, works: p.works, volumes: p.volumes, removal: p.removal,
 	}
 	p.persist = &checkpointer{
-		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, jobs: p.jobs, tree: p.tree, space: p.space, memory: p.memory,
+		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, origins: p.origins, jobs: p.jobs, tree: p.tree, space: p.space, memory: p.memory,
 	}
 	p.keeper = &keeper{
 		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, jobs: p.jobs, tree: p.tree, works: p.works, removal: p.removal, persist: p.persist,
 	}
 	p.memory.setCache = p.blocks.store.SetCacheBytes
 	p.memory.counted = func() (dirty, beside int64) {
-		dirty = p.names.cat.Bytes() + rowMem*int64(p.names.cat.Changed()) + groupMem*int64(p.blocks.alloc.Changed())
+		dirty = p.names.cat.Bytes() + rowMem*int64(p.names.cat.Changed()) + groupMem*int64(p.blocks.alloc.Changed()) + p.origins.mem()
 		return dirty, int64(p.blocks.alloc.HeldPages())*BlockSize + layerMem*int64(len(p.tree.layers))
 	}
 	p.keeper.chores = p.keeper.newChores()
@@ -107,7 +109,7 @@ func newPool(dev blockdev.Device, o Options, s super.Block, slot int) *Pool {
 		memory: newMemory(c),
 		health: &health{core: c, damages: map[string]bool{}},
 		supers: &superblocks{core: c, super: s, slot: slot},
-		plans:  &planTable{core: c, epochs: epochs{now: 1}, vols: map[Ino]*Volume{}},
+		plans:  &planTable{core: c, epochs: epochs{now: 1}, vols: map[Ino]*Volume{}, left: map[Ino]*Volume{}},
 	}
 	p.newStorage(s)
 	p.newObjects(s)

@@ -270,6 +270,9 @@ func (pl *Plan) close() {
 				break
 			}
 		}
+		if v.gone && len(v.active) == 0 {
+			delete(p.plans.left, v.ino)
+		}
 		if pl.done != nil {
 			close(pl.done)
 			pl.done = nil

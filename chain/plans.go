@@ -6,9 +6,36 @@ type planTable struct {
 	*core
 
 	vols   map[Ino]*Volume // mu: those in use
+	left   map[Ino]*Volume // mu: those that are gone, while writes have not ended
 	wrote  bool            // mu: somebody has planned a write
 	epochs epochs          // mu
 	moved  chan struct{}   // mu: closed when a plan ends; nil while nobody waits
+}
+
+// inFlight is how many blocks writes have that are planned and not ended, of a volume that may be gone.
+func (pt *planTable) inFlight(vol Ino) (n int64) {
+	pt.mu.assertHeld()
+	v := pt.vols[vol]
+	if v == nil {
+		v = pt.left[vol]
+	}
+	if v == nil {
+		return 0
+	}
+	pt.mu.step(len(v.active))
+	for _, pl := range v.active {
+		n += pl.named
+	}
+	return n
+}
+
+// leave takes a volume out of those in use. While it has writes that have not ended it is found by inFlight.
+func (pt *planTable) leave(v *Volume) {
+	v.gone = true
+	delete(pt.vols, v.ino)
+	if len(v.active) > 0 {
+		pt.left[v.ino] = v
+	}
 }
 
 // epochs tell which plans are older than a moment. A plan belongs to the epoch in which it was made.

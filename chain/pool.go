@@ -41,6 +41,7 @@ type Pool struct {
 	blocks    *blockSpace
 	destroyed *destroyedIndex
 	names     *nameTable
+	origins   *originTable
 	jobs      *jobQueue
 	tree      *layerTree
 	space     *admission

@@ -71,6 +71,8 @@ var kinds = [...]struct {
 	34: {"apart", empty[recApart]},
 	35: {"dirty", empty[recDirty]},
 	36: {"erased", empty[recErased]},
+	40: {"begin", empty[recBegin]},
+	41: {"ended", empty[recEnded]},
 }
 
 func empty[T any, R interface {

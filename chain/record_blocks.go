@@ -96,6 +96,14 @@ func (r *recDirty) apply(p *Pool) error {
 			return fmt.Errorf("volume %d: block %d is dirty without a job: %w", r.vol, run.Start, ErrCorrupt)
 		}
 		p.jobs.addToJob(j, runs.Run{Dev: run.Start, Len: run.Len, Birth: r.birth})
+		p.origins.wrote(r.birth, r.vol, run.Len)
+	}
+	if h := p.tree.heads[r.vol]; h != nil && !h.wrote {
+		h.wrote = true
+		p.tree.touch(h)
+	}
+	if l := p.tree.layers[r.birth]; (l == nil || !l.head) && r.birth != 0 { // it was sealed before that
+		p.origins.seal(r.birth, r.vol, time.Time{})
 	}
 	return nil
 }
@@ -128,8 +136,10 @@ func (r *recRecover) apply(p *Pool) error {
 		return err
 	}
 	j := p.jobs.newJob(0, "", "", reasonRecovery, "", r.when)
+	j.upTo = p.names.nextIno
 	for _, run := range rs {
 		p.jobs.addToJob(j, runs.Run{Dev: run.Start, Len: run.Len})
+		p.origins.wrote(0, 0, run.Len)
 	}
 	p.jobs.endJob(j)
 	return nil
@@ -165,6 +175,7 @@ func (r *recExtend) apply(p *Pool) error {
 	p.blocks.setTotal(r.blocks)
 	if n := int64(r.clean) - old; n > 0 {
 		p.jobs.addToJob(p.jobs.newJob(0, "", "", reasonInitial, "", r.when), runs.Run{Dev: alloc.BlockID(old), Len: n})
+		p.origins.wrote(0, 0, n)
 	}
 	if n := r.blocks - int64(r.clean); n > 0 {
 		return p.blocks.alloc.Set(alloc.Run{Start: r.clean, Len: n}, alloc.InUse, alloc.Clean)

@@ -168,6 +168,9 @@ func (r *recDestroy) apply(p *Pool) error {
 		p.mu.step(1)
 		mine[l] = l.head || l.named || l.kept
 		p.tree.snaps.remove(l)
+		if l.head {
+			p.origins.seal(l.id, r.vol, l.created)
+		}
 		l.head, l.named, l.who = false, false, r.who
 		l.kept = l.kept || slices.Contains(r.held, l.id)
 		p.tree.noteOpen(l)

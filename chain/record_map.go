@@ -57,6 +57,8 @@ func (r *recMap) apply(p *Pool) error {
 		if err != nil {
 			return err
 		}
+		p.origins.wrote(l.id, l.vol, r.n)
+		l.wrote = true
 		p.tree.owns(l, r.n)
 		l.refer += r.n
 		l.mapLSN = p.commits.lsn

@@ -38,7 +38,8 @@ func (r *recPut) apply(p *Pool) error {
 		if err := p.tree.noteDestroyed(r.key.Hi&(1<<56-1), r.val); err != nil {
 			return err
 		}
-	case catalog.Layer, catalog.Job, catalog.Walk, catalog.Drop, catalog.Window, catalog.Answer, catalog.Log, catalog.Daily: // the checkpoint's, and the log's
+	case catalog.Layer, catalog.Job, catalog.Walk, catalog.Drop, catalog.Window, catalog.Answer, catalog.Log, catalog.Daily,
+		catalog.Account, catalog.OfVolume, catalog.Closing: // the checkpoint's, and the log's
 		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)
 	default:
 		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)

@@ -85,6 +85,7 @@ func (r *recFreeze) apply(p *Pool) error {
 		if old == nil {
 			return fmt.Errorf("freeze of volume %d: %w", v, ErrCorrupt)
 		}
+		p.origins.seal(old.id, v, old.created)
 		old.head, old.named, old.name, old.created, old.who = false, r.name != "", r.name, r.when, r.who
 		p.tree.newLayer(old, v, old.size, r.when)
 		if old.named {
@@ -131,6 +132,7 @@ func (r *recRollback) apply(p *Pool) error {
 	p.volumes.tallyAnew(r.vol, 0, mapEnd)
 	p.tree.newLayer(snap, r.vol, snap.size, r.when)
 	old.head = false
+	p.origins.seal(old.id, r.vol, old.created)
 	j := p.jobs.newJob(r.vol, p.names.pathOf(r.vol), snap.name, reasonRollback, r.who, r.when)
 	up := old.parent
 	p.tree.reap(old, j, false)

@@ -84,12 +84,19 @@ func (rm *remover) dropInode(r Req, ino Ino, n *inode, b *burden, now time.Time)
 			held = append(held, l.id)
 		}
 		a := rm.space.account(ino)
+		if h := rm.tree.heads[ino]; h != nil && h.wrote {
+			path := rm.names.pathOf(ino)
+			ended := &recEnded{vol: ino, uid: n.uid, dir: Ino(a.Up().ID()), path: path[max(0, len(path)-maxLogPath):], who: r.who(), when: now,
+				late: rm.plans.inFlight(ino) > 0}
+			if err := rm.commits.do(ended); err != nil {
+				return err
+			}
+		}
 		if err := rm.commits.do(&recDestroy{vol: ino, held: held, dir: Ino(a.Up().ID()), when: now, who: r.who()}); err != nil {
 			return err
 		}
 		if v := rm.plans.vols[ino]; v != nil {
-			v.gone = true
-			delete(rm.plans.vols, ino)
+			rm.plans.leave(v)
 		}
 	}
 	if n.typ == TypeDir {

@@ -178,6 +178,9 @@ func (jq *jobQueue) workOff(j *job, zeroed, failed []runs.Run, when time.Time, t
 	if err := jq.zeroedBy(j, runs.Blocks(zeroed), when, told, how); err != nil {
 		return err
 	}
+	for _, run := range zeroed {
+		jq.origins.zero(run.Birth, run.Len, j.how.Releases, when)
+	}
 	jq.turns.want(j)
 	jq.endJob(j)
 	return nil

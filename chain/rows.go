@@ -42,13 +42,15 @@ type layerRow struct {
 	who      string
 	dir      Ino
 	was      origin
+	line     []span
+	wrote    bool
 }
 
 // rowOf cuts a layer. The plan lock is held.
 func rowOf(l *layer) layerRow {
 	r := layerRow{
 		of: l, id: l.id, lost: cutOf(&l.lost), created: l.created, vol: l.vol, name: l.name, died: l.died, size: l.size, own: l.own, refer: l.refer,
-		lostHere: l.lostHere, top: l.top, who: l.who, dir: l.dir, was: l.was,
+		lostHere: l.lostHere, top: l.top, who: l.who, dir: l.dir, was: l.was, line: l.line, wrote: l.wrote,
 	}
 	if l.parent != nil {
 		r.parent = l.parent.id
@@ -69,8 +71,12 @@ func (r *layerRow) floor() LayerID {
 	return r.parent
 }
 
-// attrDir is the attribute of a layer whose volume is gone: the directory that it is charged to.
-const attrDir = "dir"
+// Attributes of a layer. attrDir is that of one whose volume is gone: the directory that it is charged to.
+const (
+	attrDir   = "dir"
+	attrLine  = "line"  // whose births it may own, where that is not just its own
+	attrWrote = "wrote" // something was written to its volume, of which neither it nor its map has anything
+)
 
 // marshal ends with the layer's attributes: there is room for a key, a seal.
 func (r *layerRow) marshal(m meta.Map) []byte {
@@ -88,15 +94,33 @@ func (r *layerRow) marshal(m meta.Map) []byte {
 	e.Str(r.who)
 	e.Map(m)
 	e.Trees(r.lost.trees)
-	as := r.was.attrs()
+	e.Attrs(r.attrs())
+	return e.B
+}
+
+func (r *layerRow) attrs() (as []codec.Attr) {
 	if r.dir != 0 {
 		var v codec.Encoder
 		v.Uint(uint64(r.dir))
 		as = append(as, codec.Attr{Name: attrDir, Val: v.B})
-		slices.SortFunc(as, func(a, b codec.Attr) int { return strings.Compare(a.Name, b.Name) })
 	}
-	e.Attrs(as)
-	return e.B
+	if !isFirst(r.line, r.id, r.owner()) {
+		as = append(as, codec.Attr{Name: attrLine, Val: marshalLine(r.line)})
+	}
+	as = append(as, r.was.attrs()...)
+	if r.wrote && r.own == 0 && r.refer == 0 { // else it is seen
+		as = append(as, codec.Attr{Name: attrWrote})
+	}
+	slices.SortFunc(as, func(a, b codec.Attr) int { return strings.Compare(a.Name, b.Name) })
+	return as
+}
+
+// owner is the volume that the layer was made for.
+func (r *layerRow) owner() Ino {
+	if r.vol == 0 {
+		return r.was.vol
+	}
+	return r.vol
 }
 
 // jobRow is an erase job as the cut of a checkpoint found it.

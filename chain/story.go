@@ -17,6 +17,7 @@ type story struct {
 	keptBy   string
 	none     bool   // erase=none: the background passes it by
 	rank     uint64 // above 0: it was put first; the highest goes first
+	upTo     Ino    // of what a crash left: the last inode that there was
 	released int64  // part of erased: zero to read, and not erased below
 	how      How
 	begun    time.Time // first and last report
@@ -82,6 +83,7 @@ const (
 	attrLayers = "layers"
 	attrNone   = "none"
 	attrRank   = "rank"
+	attrUpTo   = "upto"
 	attrWas    = "was"
 )
 
@@ -104,6 +106,7 @@ func (s *story) attrs() (out []codec.Attr) {
 	add(len(s.layers) > 0, attrLayers, func(e *codec.Encoder) { e.Births(s.layers) })
 	add(s.none, attrNone, func(*codec.Encoder) {})
 	add(s.rank > 0, attrRank, func(e *codec.Encoder) { e.Uint(s.rank) })
+	add(s.upTo > 0, attrUpTo, func(e *codec.Encoder) { e.Uint(uint64(s.upTo)) })
 	return out
 }
 
@@ -117,6 +120,7 @@ func (s *story) loads() map[string]func(*codec.Decoder) {
 		attrLayers:   func(d *codec.Decoder) { s.layers = d.Births() },
 		attrNone:     func(*codec.Decoder) { s.none = true },
 		attrRank:     func(d *codec.Decoder) { s.rank = d.Uint() },
+		attrUpTo:     func(d *codec.Decoder) { s.upTo = Ino(d.Uint()) },
 	}
 }
 

@@ -45,6 +45,13 @@ const (
 	Destroyed                 // job number: what was destroyed and is kept
 )
 
+// The kinds of accounts by origin.
+const (
+	Account  Kind = iota + 18 // layer: what was written in it, and what became of that
+	OfVolume                  // volume; by layer: its accounts. 0: what is known of the volume itself; volume 0: where accounts begin
+	Closing                   // layer: its account has nothing left, and is to be closed
+)
+
 const (
 	// PartSize bounds a row's value; longer ones continue in the next part.
 	PartSize = 1000

@@ -1,0 +1,63 @@
+package chain
+
+import (
+	"slatefs/chain/catalog"
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
+)
+
+// A checkpoint adds the changes of accounts to their rows. An account that has come to nothing left is named in a row of its
+// own until a record closes it: so it is found after a crash.
+
+// originRows makes the rows of the accounts that changed. The builder reads rows of the last checkpoint, which nobody changes.
+func (b *builder) originRows() (err error) {
+	c, ot := b.c.origins, b.p.origins
+	if c.begins {
+		b.rows.Put(beginKey, marshalBegin(ot.first, ot.before)) // they are not changed again
+	}
+	c.layers.Ascend(omap.Key{}, func(k omap.Key, change *account) bool {
+		err = b.accountRow(LayerID(k.Lo), change)
+		return err == nil
+	})
+	if err != nil {
+		return err
+	}
+	c.vols.Ascend(omap.Key{}, func(k omap.Key, change *volumeAccount) bool {
+		var v volumeAccount
+		if v, _, err = ot.storedVolume(Ino(k.Lo)); err == nil {
+			v.add(change)
+			b.rows.Put(ofVolumeKey(Ino(k.Lo), 0), v.marshal())
+		}
+		return err == nil
+	})
+	return err
+}
+
+// accountRow makes the rows of one account: it, its name at its volume, and whether it waits to be closed.
+func (b *builder) accountRow(birth LayerID, change *account) error {
+	a, had, err := b.p.origins.stored(birth)
+	if err != nil {
+		return err
+	}
+	closed := had && a.closes()
+	a.add(change)
+	put := func(k meta.Key, row []byte, on, was bool) {
+		switch {
+		case on:
+			b.rows.Put(k, row)
+		case was:
+			b.rows.Put(k, nil)
+		}
+	}
+	there := !a.empty()
+	put(accountKey(birth), a.marshal(), there, had)
+	if birth != 0 && there != had {
+		put(ofVolumeKey(a.vol, birth), []byte{1}, there, had)
+	}
+	closes := there && birth != 0 && a.closes()
+	put(catalog.Key(catalog.Closing, uint64(birth)), []byte{1}, closes && !closed, closed && !closes)
+	if closes && !closed {
+		b.closing = append(b.closing, birth)
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+package chain
+
+import (
+	"fmt"
+	"time"
+
+	"slatefs/chain/codec"
+)
+
+// recBegin: accounts by origin are kept from a birth on: of a pool that an older program made, of layers to come, and
+// all that is known of volumes up to an inode is incomplete.
+type recBegin struct {
+	first  LayerID
+	before Ino
+}
+
+func (r *recBegin) encode(e *codec.Encoder) { e.Uint(uint64(r.first)); e.Uint(uint64(r.before)) }
+
+func (r *recBegin) decode(d *codec.Decoder) { r.first, r.before = LayerID(d.Uint()), Ino(d.Uint()) }
+
+func (r *recBegin) apply(p *Pool) error {
+	if p.origins.begun || r.first != p.tree.nextLayer+1 || r.before > p.names.nextIno {
+		return fmt.Errorf("accounts begin at layer %v, the last one is %v: %w", r.first, p.tree.nextLayer, ErrCorrupt)
+	}
+	p.origins.begin(r.first, r.before)
+	return nil
+}
+
+// recEnded: a volume is about to be gone: where it was, and whose.
+type recEnded struct {
+	vol  Ino
+	uid  uint32
+	dir  Ino
+	path string
+	who  string
+	when time.Time
+	late bool // writes were under way that have not ended: a crash may leave what they wrote
+}
+
+func (r *recEnded) encode(e *codec.Encoder) {
+	e.Uint(uint64(r.vol))
+	e.Uint(uint64(r.uid))
+	e.Uint(uint64(r.dir))
+	e.Str(r.path)
+	e.Str(r.who)
+	e.Time(r.when)
+	e.Bool(r.late)
+}
+
+func (r *recEnded) decode(d *codec.Decoder) {
+	r.vol, r.uid, r.dir, r.path, r.who = Ino(d.Uint()), d.Uint32(), Ino(d.Uint()), d.Str(), d.Str()
+	r.when, r.late = d.Time(), d.Bool()
+}
+
+func (r *recEnded) apply(p *Pool) error {
+	if len(r.path) > maxLogPath || len(r.who) > maxWho || r.vol == 0 || r.vol > p.names.nextIno {
+		return fmt.Errorf("volume %d ends, path of %d bytes: %w", r.vol, len(r.path), ErrCorrupt)
+	}
+	if p.origins.begun {
+		end := max(1, p.commits.nextJob)
+		if r.late {
+			end = endedLate
+		}
+		p.origins.volume(r.vol).add(&volumeAccount{
+			end: end, ended: r.when, path: r.path, dir: r.dir, uid: r.uid, who: r.who,
+		})
+	}
+	return nil
+}
