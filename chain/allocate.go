@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -128,13 +129,14 @@ func (v *Volume) mapHoles(lo, hi, held int64) error {
 // where to go on: at lo if nothing is clean.
 func (v *Volume) mapClean(lo, hi, held int64) (next, n int64, err error) {
 	p := v.p
+	var er *errand
 	err = p.until(func() (Need, error) {
 		var need Need
 		next, n = lo, 0
 		_, err := p.blocks.takeClean(func() (wish, error) {
 			var q overlay.Piece
 			var err error
-			if _, q, need, err = v.holeAt(lo, hi); q.Dev != 0 {
+			if _, q, need, err = v.holeAt(lo, hi, &er); q.Dev != 0 {
 				next = lo + q.Len
 			}
 			if err != nil || !need.None() || q.Dev != 0 {
@@ -142,7 +144,7 @@ func (v *Volume) mapClean(lo, hi, held int64) (next, n int64, err error) {
 			}
 			return wish{want: min(q.Len, 1<<14), may: p.blocks.claimable(), least: alloc.SlotBlocks, one: true}, nil
 		}, func(runs []alloc.Run) error {
-			h, q, again, err := v.holeAt(lo, hi) // somebody may have written there since the look
+			h, q, again, err := v.holeAt(lo, hi, &er) // somebody may have written there since the look
 			if q.Dev != 0 {
 				next = lo + q.Len
 			}
@@ -170,18 +172,21 @@ func (v *Volume) mapClean(lo, hi, held int64) (next, n int64, err error) {
 }
 
 // holeAt is the piece of the volume at lo, at most up to hi, and what must be there before it may be mapped, if it is a
-// hole. The plan lock is held.
-func (v *Volume) holeAt(lo, hi int64) (h *layer, q overlay.Piece, need Need, err error) {
+// hole. The plan lock is held. er is what was fetched for it.
+func (v *Volume) holeAt(lo, hi int64, er **errand) (h *layer, q overlay.Piece, need Need, err error) {
 	v.p.mu.assertHeld()
 	p := v.p
 	if h, err = v.usable(); err != nil {
 		return nil, q, need, err
 	}
+	p.commits.beginCold(*er)
 	q, miss := h.top.Lookup(p.blocks.maps, lo, hi-lo)
+	missed := p.commits.endCold()
 	switch lack := p.space.pagesLack(); {
 	case miss:
 		m, _ := h.top.Bottom()
-		need = Need{kind: needPage, m: m, lb: lo}
+		need = Need{kind: needPage, m: m, lb: lo, errand: missed}
+		*er = cmp.Or(missed, *er)
 	case q.Dev == 0 && p.blocks.onHost.sparse && lack > 0:
 		need = Need{kind: needStore, blocks: lack}
 	}
@@ -191,9 +196,7 @@ func (v *Volume) holeAt(lo, hi int64) (h *layer, q overlay.Piece, need Need, err
 // keep sets whether the volume is promised its size; on may be refused.
 func (v *Volume) keep(on bool) error {
 	p := v.p
-	return p.until(func() (Need, error) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
+	return p.underPlan(func() (Need, error) {
 		h, err := v.usable()
 		if err != nil || v.account.Set().Kept == on {
 			return Need{}, err

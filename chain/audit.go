@@ -158,10 +158,12 @@ func (a *audit) suspect(b alloc.BlockID) error {
 // state is the state of a block, and how many blocks this process has erased.
 func (a *audit) state(b alloc.BlockID) (st alloc.State, cleaned int64, err error) {
 	p := a.p
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	st, err = p.blocks.stateLoaded(b)
-	return st, p.jobs.cleaned, err
+	err = p.commits.underPlan(func() (err error) {
+		st, err = p.blocks.stateLoaded(b)
+		cleaned = p.jobs.cleaned
+		return err
+	})
+	return st, cleaned, err
 }
 
 // uses finds the blocks in use that are not live: those on their way to be erased, and those that nothing names.
@@ -236,26 +238,31 @@ func (c *checker) eachMark(r alloc.Run, fn func(r alloc.Run, as uint8)) {
 // Used are the parts of the device that may hold anything but zeros, which is all but clean blocks: guest blocks, and
 // metadata, in the order of the device. The pool was opened read-only.
 func (p *Pool) Used() (guest, meta []blockdev.Extent, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if !p.opt.ReadOnly {
 		return nil, nil, fmt.Errorf("pool %s is in use: %w", p.name, ErrBusy)
 	}
-	for g := range p.blocks.alloc.Groups() {
-		err := p.blocks.groupRuns(g, func(r alloc.Run, st alloc.State) {
-			x := blockdev.Extent{Off: int64(r.Start) * BlockSize, Len: r.Len * BlockSize}
-			switch st {
-			case alloc.InUse, alloc.Claimed:
-				guest = append(guest, x)
-			case alloc.Meta:
-				meta = append(meta, x)
-			case alloc.Clean:
-			}
+	p.mu.Lock()
+	groups := p.blocks.alloc.Groups()
+	p.mu.Unlock()
+	for g := range groups { // nothing changes, so each has the plan lock for itself
+		before, metaBefore := len(guest), len(meta)
+		err := p.commits.underPlan(func() error {
+			guest, meta = guest[:before], meta[:metaBefore]
+			defer p.blocks.trimGroups()
+			return p.blocks.groupRuns(g, func(r alloc.Run, st alloc.State) {
+				x := blockdev.Extent{Off: int64(r.Start) * BlockSize, Len: r.Len * BlockSize}
+				switch st {
+				case alloc.InUse, alloc.Claimed:
+					guest = append(guest, x)
+				case alloc.Meta:
+					meta = append(meta, x)
+				case alloc.Clean:
+				}
+			})
 		})
 		if err != nil {
 			return nil, nil, err
 		}
-		p.blocks.trimGroups()
 	}
 	return guest, meta, nil
 }

@@ -20,6 +20,7 @@ type blockSpace struct {
 	store      *meta.Store            // self
 	maps       *meta.Maps             // self
 	lists      *meta.Family           // self
+	coldLists  *meta.Family           // const: the same, for who holds the plan lock
 	groups     *meta.Family           // self
 	groupTable meta.Tree              // structure, mu
 	groupPtrs  []meta.Ptr             // structure, mu: pages of the groups

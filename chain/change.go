@@ -64,7 +64,8 @@ func (wk *works) changeIn(c credit, fn func(now time.Time) error) error {
 }
 
 // changeWith makes a change in a room, which is given back. short: it has done nothing, since others have taken pages that
-// the next checkpoint needs; unless it may not be picky. Cuts: it waits for the end of a build.
+// the next checkpoint needs; unless it may not be picky. Cuts: it waits for the end of a build. fn is called again when it
+// missed a page (commitLog.underPlan).
 func (wk *works) changeWith(r *room, cuts, picky bool, look func(), fn func(now time.Time) error) (short bool, err error) {
 	if cuts {
 		wk.lockTrees()
@@ -73,16 +74,24 @@ func (wk *works) changeWith(r *room, cuts, picky bool, look func(), fn func(now 
 	}
 	defer wk.structure.Unlock()
 	look()
-	wk.mu.Lock()
-	defer wk.mu.Unlock()
-	defer wk.commits.within(r)()
-	if err := wk.writable(); err != nil {
-		return false, err
-	}
-	if picky && wk.space.pagesShort() {
-		return true, nil
-	}
-	return false, fn(wk.opt.Now())
+	defer func() {
+		wk.mu.Lock()
+		defer wk.mu.Unlock()
+		wk.commits.giveBack(r, 0)
+	}()
+	err = wk.commits.underPlan(func() error {
+		wk.commits.draw(r)
+		defer wk.commits.drawn()
+		wk.commits.keepPages()
+		if err := wk.writable(); err != nil {
+			return err
+		}
+		if short = picky && wk.space.pagesShort(); short {
+			return nil
+		}
+		return fn(wk.opt.Now())
+	})
+	return short, err
 }
 
 // changeWithFew is change for who frees: it asks for the pages that it would like, and goes with few.

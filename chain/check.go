@@ -198,10 +198,23 @@ func (c *checker) split(at alloc.BlockID, m mark, from, to alloc.BlockID) {
 	}
 }
 
+// piece looks a piece up, whatever the cache has room for. miss: a page on the way is damaged.
+func (c *checker) piece(o *overlay.Storey, lo, hi int64) (q overlay.Piece, miss bool) {
+	var er *errand
+	for {
+		c.p.commits.beginCold(er)
+		q, miss = o.Lookup(c.p.blocks.maps, lo, hi-lo)
+		if er = c.p.commits.endCold(); er == nil {
+			return q, miss
+		}
+		er.fetch()
+	}
+}
+
 // pieces calls fn for every mapped piece of a map.
 func (c *checker) pieces(o *overlay.Storey, lo, hi int64, who string, fn func(lb int64, q overlay.Piece)) {
 	for lo < hi {
-		q, miss := o.Lookup(c.p.blocks.maps, lo, hi-lo)
+		q, miss := c.piece(o, lo, hi)
 		if miss {
 			m, _ := o.Bottom()
 			if _, err := c.p.blocks.maps.Lookup(m, lo, 1); err != nil {

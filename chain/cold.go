@@ -42,19 +42,24 @@ func (er *errand) fetch() {
 // miss notes a page that is to be fetched.
 func (er *errand) miss(store *meta.Store, p meta.Ptr, decode func([]byte) (any, error)) {
 	er.missed = append(er.missed, func() {
-		if er.got == nil {
-			er.got = map[meta.Ptr]fetchedPage{}
-		}
 		val, err := store.Get(p, decode)
-		er.got[p] = fetchedPage{val, err}
+		er.take(p, fetchedPage{val, err})
 	})
+}
+
+func (er *errand) take(p meta.Ptr, f fetchedPage) {
+	if er.got == nil {
+		er.got = map[meta.Ptr]fetchedPage{}
+	}
+	er.got[p] = f
 }
 
 // coldHold is what is known of a hold of the plan lock that reads nothing.
 type coldHold struct {
 	on   bool
-	er   *errand // nil: nothing was missed yet
+	er   *errand // nil: nothing was missed yet, and nothing is kept
 	made bool    // a record
+	keep bool    // pages that were in the cache: what is looked up again after a record is still there
 }
 
 // beginCold: this hold of the plan lock reads no page, until endCold. er is what was fetched for it; nil: nothing yet.
@@ -62,6 +67,9 @@ func (cl *commitLog) beginCold(er *errand) {
 	cl.mu.assertHeld()
 	if cl.cold.on {
 		fault.Misuse("a hold of the plan lock that reads nothing began within another")
+	}
+	if er != nil {
+		er.missed = nil
 	}
 	cl.cold = coldHold{on: true, er: er}
 }
@@ -75,6 +83,9 @@ func (cl *commitLog) endCold() (er *errand) {
 	cl.cold = coldHold{}
 	return er
 }
+
+// leaveCold is endCold, deferred, for a hold that a panic may end before.
+func (cl *commitLog) leaveCold() { cl.cold = coldHold{} }
 
 // missed: what this hold found out is not to be believed, and it has changed nothing. The plan lock is held.
 func (cl *commitLog) missed() bool { return cl.cold.er != nil && len(cl.cold.er.missed) > 0 }
@@ -117,26 +128,70 @@ func (cl *commitLog) page(store *meta.Store, p meta.Ptr, decode func([]byte) (an
 	if !h.on {
 		return store.Get(p, decode)
 	}
-	if val, ok := store.Cached(p); ok {
-		return val, nil
-	}
 	if h.er != nil {
 		if f, ok := h.er.got[p]; ok {
 			return f.val, f.err
 		}
 	}
-	if h.made {
+	val, ok := store.Cached(p)
+	switch {
+	case ok && !h.keep:
+		return val, nil
+	case !ok && h.made:
 		return store.Get(p, decode)
-	}
-	if h.er == nil {
+	case h.er == nil:
 		h.er = &errand{}
+	}
+	if ok {
+		h.er.take(p, fetchedPage{val, nil})
+		return val, nil
 	}
 	h.er.miss(store, p, decode)
 	return nil, errMissed
+}
+
+// keepPages keeps what this hold looks up: a change looks up more after its first record, when it may not begin anew.
+func (cl *commitLog) keepPages() { cl.cold.keep = true }
+
+// renewCold: what follows is a change by itself, though it is in one hold with others before it.
+func (cl *commitLog) renewCold() { cl.cold.made = false }
+
+// mapPage gets pages of maps for look-ups, which never read: outside of a hold that reads nothing, and after its first record,
+// what is not there is missed, and the caller has a Need for it.
+func (cl *commitLog) mapPage(store *meta.Store) func(meta.Ptr, func([]byte) (any, error)) (any, error) {
+	return func(p meta.Ptr, decode func([]byte) (any, error)) (any, error) {
+		h := &cl.cold
+		if !h.on {
+			return nil, errMissed
+		}
+		if h.er != nil {
+			f, ok := h.er.got[p]
+			switch {
+			case ok && f.err != nil: // who fulfils the Need says so, or reads it after all
+				delete(h.er.got, p)
+				return nil, errMissed
+			case ok:
+				return f.val, nil
+			}
+		}
+		if h.made {
+			return nil, errMissed
+		}
+		return cl.page(store, p, decode)
+	}
 }
 
 // family is a family of trees for who holds the plan lock.
 func (cl *commitLog) family(f meta.Family) *meta.Family {
 	f.Fetch = func(p meta.Ptr, decode func([]byte) (any, error)) (any, error) { return cl.page(f.Store, p, decode) }
 	return &f
+}
+
+// lookUp is underPlan for who returns something.
+func lookUp[T any](cl *commitLog, fn func() (T, error)) (out T, err error) {
+	err = cl.underPlan(func() (err error) {
+		out, err = fn()
+		return err
+	})
+	return out, err
 }

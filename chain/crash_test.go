@@ -27,10 +27,13 @@ const (
 	crashSteps = 60
 )
 
+// worldCache is the cache of pools of worlds, in bytes.
+var worldCache int64 = 1 << 20
+
 // newWorld opens the pool and makes the first volume.
 func openWorld(d *devtest.Disk, m *model, seed uint64) (*world, error) {
 	d.FillGrowth('G' * byte(seed%2)) // a pool file or a block device
-	p, err := Open(d, Options{Now: newClock().now, CacheBytes: 1 << 20})
+	p, err := Open(d, Options{Now: newClock().now, CacheBytes: worldCache})
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +65,10 @@ func TestCrash(t *testing.T) {
 	if testing.Short() {
 		seeds = 2
 	}
+	crashSome(t, seeds)
+}
+
+func crashSome(t *testing.T, seeds uint64) {
 	points := 0
 	if *crashSeed != 0 {
 		points = crashAll(t, *crashSeed)
@@ -182,7 +189,7 @@ func checkWorld(t *testing.T, w *world, at string, end bool) {
 		}
 	}
 	fatal("check of memory")
-	r, err = CheckReclaim(context.Background(), w.p.dev, Options{Now: w.p.opt.Now, CacheBytes: 1 << 20})
+	r, err = CheckReclaim(context.Background(), w.p.dev, Options{Now: w.p.opt.Now, CacheBytes: worldCache})
 	fatal("check of what is available")
 	if !end {
 		return

@@ -26,6 +26,11 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 	}
 	for part := range slices.Chunk(names, snapshotsAtOnce) {
 		err := p.works.change(func(now time.Time) error {
+			for _, name := range part { // before anything changes
+				if l, err := p.tree.snapshot(ino, name); err == nil {
+					p.jobs.warmFor(l)
+				}
+			}
 			for _, name := range part {
 				l, err := p.tree.snapshot(ino, name)
 				if err != nil {
@@ -109,6 +114,9 @@ func (rm *remover) reapSome(waits bool) error {
 			}
 			more = true
 			err := rm.commits.do(&recReap{layer: l.id, when: now})
+			if rm.commits.missed() {
+				return err
+			}
 			rm.tree.noteReap(l, fmt.Sprintf("taking away layer %v, which nobody holds", l.id), err)
 			if passing(err) { // it stays for a later try, and keeps no other
 				return nil

@@ -128,9 +128,7 @@ func (v *Volume) writeZeros(fence *Plan, off, n int64) error {
 func (v *Volume) alike(lo, hi int64) (end int64, mapped, owned bool, err error) {
 	p := v.p
 	end = lo
-	err = p.until(func() (Need, error) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
+	err = p.underPlan(func() (Need, error) {
 		h, err := v.usable()
 		if err != nil {
 			return Need{}, err
@@ -164,7 +162,9 @@ func (v *Volume) zeroEdge(fence *Plan, from, to int64) error {
 		return nil
 	}
 	v.p.mu.Lock()
+	v.p.commits.beginCold(nil)
 	old, _, _, err := v.p.oldRuns(v.ino, from/BlockSize, from/BlockSize+1)
+	v.p.commits.endCold()
 	v.p.mu.Unlock()
 	if err != nil || len(old) == 0 {
 		return err
@@ -189,9 +189,7 @@ func (v *Volume) unmap(lo, hi int64) error {
 		return v.detach(lo, hi)
 	}
 	for lo < hi {
-		err := p.until(func() (Need, error) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
+		err := p.underPlan(func() (Need, error) {
 			c := credit{bytes: planBytes(1, unmapRuns), frees: true}
 			r := p.commits.tryRoom(c)
 			if r == nil {
@@ -272,9 +270,7 @@ func (v *Volume) grow(size int64) error {
 // resize changes the size; beside: by a command, not through the file.
 func (v *Volume) resize(to func(now int64) int64, beside bool) error {
 	p := v.p
-	return p.until(func() (Need, error) {
-		p.mu.Lock()
-		defer p.mu.Unlock()
+	return p.underPlan(func() (Need, error) {
 		h, err := v.usable()
 		if err != nil {
 			return Need{}, err
@@ -310,12 +306,10 @@ func (v *Volume) Truncate(size int64) error {
 // made smaller, ErrBusy, unless forced.
 func (v *Volume) Resize(size int64, force bool) error {
 	return v.truncate(size, func() error {
-		v.p.mu.Lock()
-		defer v.p.mu.Unlock()
 		if force {
 			return nil
 		}
-		return v.admitShrink(size)
+		return v.p.commits.underPlan(func() error { return v.admitShrink(size) })
 	}, true)
 }
 

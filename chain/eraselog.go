@@ -288,13 +288,25 @@ const logPage = 128
 
 func (jq *jobQueue) eachLog(fn func(meta.Key, *logRow)) error {
 	for from := (meta.Key{Hi: catalog.Key(catalog.Log, 1).Hi}); ; {
+		type row struct {
+			at meta.Key
+			r  *logRow
+		}
+		var some []row
+		var next meta.Key
 		more := false
-		jq.mu.Lock()
-		err := jq.logFrom(from, logPage, fn, func(next meta.Key) { from, more = next, true })
-		jq.mu.Unlock()
+		err := jq.commits.underPlan(func() error {
+			some, more = nil, false
+			see := func(at meta.Key, r *logRow) { some = append(some, row{at, r}) }
+			return jq.logFrom(from, logPage, see, func(at meta.Key) { next, more = at, true })
+		})
+		for _, o := range some {
+			fn(o.at, o.r)
+		}
 		if err != nil || !more {
 			return err
 		}
+		from = next
 	}
 }
 

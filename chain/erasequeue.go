@@ -63,6 +63,8 @@ func (jq *jobQueue) nextRuns(r *room, blocks int64) (h blockdev.Handout, sealed,
 	jq.mu.Lock()
 	defer jq.mu.Unlock()
 	defer jq.commits.within(r)()
+	jq.commits.beginCold(nil)
+	defer jq.commits.endCold()
 	if err := jq.writable(); err != nil {
 		return h, false, false, err
 	}
@@ -98,6 +100,9 @@ func (jq *jobQueue) nextRuns(r *room, blocks int64) (h blockdev.Handout, sealed,
 		}
 		if h, err = jq.handOut(j, blocks); err != nil {
 			_ = jq.ailing(j, err) //nolint:errcheck // it is the job's: the others go on
+			continue
+		}
+		if h.Token == 0 { // what it had was taken while a page was read
 			continue
 		}
 		jq.well(j)

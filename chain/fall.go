@@ -132,7 +132,7 @@ func (x *fall) none(l *layer) bool {
 	}
 	none, known := x.nones[l.vol]
 	if !known {
-		none = x.p.names.unscheduled(l.vol)
+		x.p.names.brought(func() { none = x.p.names.unscheduled(l.vol) })
 		x.nones[l.vol] = none
 	}
 	return none
@@ -338,7 +338,8 @@ func (x *fall) seers(from Ino, names map[string]bool) {
 		if x.goes(l) || !l.head && !l.named {
 			return true
 		}
-		name := x.p.names.pathOf(l.vol)
+		var name string
+		x.p.names.brought(func() { name = x.p.names.pathOf(l.vol) })
 		if l.named {
 			name += "@" + l.name
 		}

@@ -10,79 +10,88 @@ import (
 // What an operation would need, by the very trial that admits it. Nothing changes. Err of a forecast is what the
 // operation would be refused with now; to wait for the background, as operations do, is left out.
 
+// forecast makes one under the plan lock.
+func forecast(cl *commitLog, fn func() Forecast) Forecast {
+	f, _ := lookUp(cl, func() (Forecast, error) { //nolint:errcheck // it is in the forecast
+		f := fn()
+		return f, f.Err
+	})
+	return f
+}
+
 // ForecastSnapshot is for Snapshot.
 func (p *Pool) ForecastSnapshot(vols []Ino, name string) Forecast {
 	for _, ino := range vols {
 		p.measureDepth(ino)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if err := checkSnapName(name); err != nil {
-		return Forecast{Err: err}
-	}
-	return p.admitFreeze(vols, name)
+	return forecast(p.commits, func() Forecast {
+		if err := checkSnapName(name); err != nil {
+			return Forecast{Err: err}
+		}
+		return p.admitFreeze(vols, name)
+	})
 }
 
 // ForecastRollback is for Rollback.
 func (p *Pool) ForecastRollback(ino Ino, name string, force bool) Forecast {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, _, f := p.admitRollback(ino, name, force)
-	return f
+	return forecast(p.commits, func() Forecast {
+		_, _, f := p.admitRollback(ino, name, force)
+		return f
+	})
 }
 
 // ForecastSet is for SetProps.
 func (p *Pool) ForecastSet(ino Ino, settings ...Setting) Forecast {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	canonical, err := p.namespace.parseSettings(ino, settings)
-	if err != nil {
-		return Forecast{Err: err}
-	}
-	return p.namespace.trySettings(ino, canonical)
+	return forecast(p.commits, func() Forecast {
+		canonical, err := p.namespace.parseSettings(ino, settings)
+		if err != nil {
+			return Forecast{Err: err}
+		}
+		return p.namespace.trySettings(ino, canonical)
+	})
 }
 
 // ForecastResize is for Volume.Resize. A smaller size needs nothing but that nobody has it open.
 func (p *Pool) ForecastResize(ino Ino, size int64, force bool) Forecast {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	v, err := p.volumes.volume(ino)
-	if err == nil && (size < 0 || size > MaxSize) {
-		err = sizeTooBig(size)
-	}
-	if err == nil && !force {
-		err = v.admitShrink(size)
-	}
-	if err != nil {
-		return Forecast{Err: err}
-	}
-	return p.space.tryResize(v, size)
+	return forecast(p.commits, func() Forecast {
+		v, err := p.volumes.volume(ino)
+		if err == nil && (size < 0 || size > MaxSize) {
+			err = sizeTooBig(size)
+		}
+		if err == nil && !force {
+			err = v.admitShrink(size)
+		}
+		if err != nil {
+			return Forecast{Err: err}
+		}
+		return p.space.tryResize(v, size)
+	})
 }
 
 // ForecastCreate is for Create, SetProps and a Truncate to the size.
 func (p *Pool) ForecastCreate(dir Ino, name string, bytes int64, settings ...Setting) Forecast {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, err := p.namespace.admitName(dir, name, ledger.NameWords); err != nil {
-		return Forecast{Err: err}
-	}
-	to, err := p.namespace.newProps(dir, settings)
-	if err == nil && (bytes < 0 || bytes > MaxSize) {
-		err = sizeTooBig(bytes)
-	}
-	if err != nil {
-		return Forecast{Err: err}
-	}
-	like := ledger.Numbers{Props: to, Refres: to.Refreservation}
-	if to.Auto {
-		like.Refres = blocksOf(bytes)
-	}
-	return p.space.try(trial{
-		what: fmt.Sprintf("create %s of %s", join(p.names.pathOf(dir), name), size.Exact(bytes)), why: promise(like),
-		Change: ledger.Change{Do: func() {
-			a := p.space.ledger.Open(ledger.ID(p.names.nextIno+1), false, p.space.account(dir))
-			p.space.ledger.Set(a, to)
-			p.space.ledger.Resize(a, blocksOf(bytes))
-		}},
+	return forecast(p.commits, func() Forecast {
+		if _, err := p.namespace.admitName(dir, name, ledger.NameWords); err != nil {
+			return Forecast{Err: err}
+		}
+		to, err := p.namespace.newProps(dir, settings)
+		if err == nil && (bytes < 0 || bytes > MaxSize) {
+			err = sizeTooBig(bytes)
+		}
+		if err != nil {
+			return Forecast{Err: err}
+		}
+		like := ledger.Numbers{Props: to, Refres: to.Refreservation}
+		if to.Auto {
+			like.Refres = blocksOf(bytes)
+		}
+		return p.space.try(trial{
+			what: fmt.Sprintf("create %s of %s", join(p.names.pathOf(dir), name), size.Exact(bytes)), why: promise(like),
+			Change: ledger.Change{Do: func() {
+				a := p.space.ledger.Open(ledger.ID(p.names.nextIno+1), false, p.space.account(dir))
+				p.space.ledger.Set(a, to)
+				p.space.ledger.Resize(a, blocksOf(bytes))
+			}},
+		})
 	})
 }

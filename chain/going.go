@@ -2,6 +2,7 @@ package chain
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"slatefs/chain/catalog"
@@ -30,6 +31,7 @@ type burden struct {
 	kept    []uint64          // IDs of kept snapshots
 	held    []*layer          // open snapshots, which stay until they are closed
 	orphans []*ledger.Account // of a directory
+	rows    []meta.Key        // its own, that go with it: there are few
 }
 
 // burdenOf looks what an inode has. The plan lock is held.
@@ -38,6 +40,13 @@ func (rm *remover) burdenOf(ino Ino, n *inode) (b burden, err error) {
 	b.xattrs, err = rm.someRows(catalog.Xattr, ino, xattrsAtOnce+1)
 	if err != nil {
 		return b, err
+	}
+	for _, kind := range []catalog.Kind{catalog.Link, catalog.Orphan, catalog.Property} {
+		keys, err := rm.someRows(kind, ino, math.MaxInt)
+		if err != nil {
+			return b, err
+		}
+		b.rows = append(b.rows, keys...)
 	}
 	switch n.typ {
 	case TypeFile:
@@ -52,12 +61,16 @@ func (rm *remover) burdenOf(ino Ino, n *inode) (b burden, err error) {
 		rm.tree.openSnaps.Ascend(of, func(k omap.Key, l *layer) bool {
 			rm.mu.step(1)
 			if k.Hi == of.Hi {
+				rm.tree.jobs.warmFor(l)
 				b.held = append(b.held, l)
 			}
 			return k.Hi == of.Hi && len(b.held) <= heldAtOnce
 		})
 	case TypeDir:
 		b.orphans = rm.space.ledger.Below(rm.space.account(ino), orphansAtOnce+1)
+		for _, o := range b.orphans {
+			rm.names.lostPlace(Ino(o.ID())) // rehomeOrphans needs it
+		}
 	case TypeSymlink:
 	}
 	return b, nil
@@ -88,6 +101,7 @@ func (rm *remover) remove(r Req, ino Ino, n *inode, at spot, now time.Time) erro
 	if err != nil {
 		return err
 	}
+	rm.names.warm(ino) // its job's
 	if b.light() {
 		return rm.dropInode(r, ino, n, &b, now)
 	}
@@ -125,7 +139,7 @@ func (rm *remover) finishGoing() error {
 // noteGoing notes how a step ended of what is going. What cannot be done now keeps nothing else that is going.
 func (rm *remover) noteGoing(ino Ino, err error) error {
 	b := rm.names.going[ino]
-	if b == nil { // gone
+	if b == nil || rm.commits.missed() { // gone; or it is tried again at once
 		return err
 	}
 	rm.turns.sick.Delete(dueKey(b.At, uint64(ino)))
@@ -197,6 +211,9 @@ func (rm *remover) goStep(ino Ino, now time.Time) error {
 	}
 	b, err := rm.burdenOf(ino, n)
 	at, _ := rm.names.lostPlace(ino)
+	if rm.names.warm(ino); rm.commits.missed() { // before anything changes
+		return errMissed
+	}
 	switch {
 	case err != nil:
 		return err

@@ -66,25 +66,40 @@ func (bs *blockSpace) images() (all []alloc.Image) {
 // bringGroup is loadGroup for who may give the plan lock up while the page is read: what he knew may be true no more.
 func (bs *blockSpace) bringGroup(g int) error {
 	bs.mu.assertHeld()
-	ptr := bs.groupPtrs[g]
-	bs.commits.unlocked(func() { // what is wrong with the page loadGroup says
-		_, _ = bs.store.Get(ptr, func(b []byte) (any, error) { return b, nil }) //nolint:errcheck // see above
-	})
-	if g >= bs.alloc.Groups() || bs.alloc.Loaded(g) {
-		return nil
+	for {
+		ptr := bs.groupPtrs[g]
+		var page any
+		var err error
+		bs.commits.unlocked(func() { page, err = bs.store.Get(ptr, wholePage) })
+		switch {
+		case g >= bs.alloc.Groups() || bs.alloc.Loaded(g):
+			return nil
+		case bs.groupPtrs[g] == ptr: // else a checkpoint has replaced it meanwhile
+			return bs.takeGroup(g, page, err)
+		}
 	}
-	return bs.loadGroup(g)
 }
+
+func wholePage(b []byte) (any, error) { return b, nil }
 
 // loadGroup reads the page of a group. The plan lock is held. One that is damaged takes the clean blocks of its group out of
 // use: nobody knows which they are.
 func (bs *blockSpace) loadGroup(g int) error {
 	bs.mu.assertHeld()
+	page, err := bs.commits.page(bs.store, bs.groupPtrs[g], wholePage)
+	if errors.Is(err, errMissed) {
+		return err
+	}
+	return bs.takeGroup(g, page, err)
+}
+
+// takeGroup is loadGroup with what was read.
+func (bs *blockSpace) takeGroup(g int, page any, err error) error {
+	bs.mu.assertHeld()
 	bs.mu.step(1)
 	bs.trimGroups()
-	v, err := bs.store.Get(bs.groupPtrs[g], func(b []byte) (any, error) { return b, nil })
 	if err == nil {
-		err = bs.alloc.Load(g, v.([]byte)[:bs.format.GroupBlocks/4])
+		err = bs.alloc.Load(g, page.([]byte)[:bs.format.GroupBlocks/4])
 	}
 	if err == nil {
 		return nil

@@ -101,7 +101,14 @@ func (jq *jobQueue) handOut(j *job, n int64) (blockdev.Handout, error) {
 		if out.Token != 0 {
 			jq.commits.unlocked(runtime.Gosched)
 		}
+		jq.commits.renewCold()
 		rs, next, err := jq.takeSome(j, n, back)
+		if jq.commits.fetchMissed() {
+			if err := jq.writable(); err != nil && out.Token == 0 {
+				return blockdev.Handout{}, err
+			}
+			continue
+		}
 		switch {
 		case err != nil && out.Token == 0:
 			return blockdev.Handout{}, err
@@ -183,13 +190,13 @@ func (jq *jobQueue) takeNext(j *job, n int64) (rs []runs.Run, next omap.Key, err
 		next = j.cursor
 	}
 	from := next
-	if k, ok, err := j.ready.Before(jq.blocks.lists, from); err != nil {
+	if k, ok, err := j.ready.Before(jq.blocks.coldLists, from); err != nil {
 		return nil, next, err
 	} else if ok { // the entry that next divides begins before it
 		from = k
 	}
 	start := next
-	err = j.ready.Ascend(jq.blocks.lists, from, func(k omap.Key, e runs.Entry) bool {
+	err = j.ready.Ascend(jq.blocks.coldLists, from, func(k omap.Key, e runs.Entry) bool {
 		jq.mu.step(1)
 		return e.Page || j.left(k, e.Len, start, func(b alloc.BlockID, m int64) bool {
 			take := min(m, n)

@@ -63,11 +63,11 @@ type walkedLayer struct {
 // piece looks at the next layers of the volume.
 func (w *snapWalk) piece() (more bool, err error) {
 	p := w.pool
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, err := p.volumes.volume(w.vol); err != nil {
+	if _, err := p.Volume(w.vol); err != nil {
 		return false, err
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	all := p.tree.byVol[w.vol]
 	at, found := findLayer(all, w.last)
 	if found {
@@ -133,18 +133,22 @@ func (w *snapWalk) result() (out []SnapInfo) {
 
 // DirInfo describes a directory, or the pool, which is the root.
 func (p *Pool) DirInfo(ino Ino) (DirInfo, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n, err := p.names.directory(ino)
-	if err != nil {
-		return DirInfo{}, err
-	}
-	return DirInfo{p.volumes.attr(ino, n), p.space.spaceOf(p.space.account(ino), 0)}, nil
+	return lookUp(p.commits, func() (DirInfo, error) {
+		n, err := p.names.directory(ino)
+		if err != nil {
+			return DirInfo{}, err
+		}
+		return DirInfo{p.volumes.attr(ino, n), p.space.spaceOf(p.space.account(ino), 0)}, nil
+	})
 }
 
 // VolumeInfo describes a volume. What of a clone's own blocks its head shows is counted a few layers at a time.
 func (p *Pool) VolumeInfo(ino Ino) (VolumeInfo, error) {
-	i, origin, err := p.volumeInfo(ino)
+	var origin LayerID
+	i, err := lookUp(p.commits, func() (i VolumeInfo, err error) {
+		i, origin, err = p.volumes.info(ino)
+		return i, err
+	})
 	if err != nil {
 		return VolumeInfo{}, err
 	}
@@ -160,41 +164,15 @@ func (p *Pool) VolumeInfo(ino Ino) (VolumeInfo, error) {
 	return i, nil
 }
 
-// volumeInfo is VolumeInfo without what a clone shows of its own; origin is the layer that it was cloned from, or 0.
-func (p *Pool) volumeInfo(ino Ino) (i VolumeInfo, origin LayerID, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	v, err := p.volumes.volume(ino)
-	if err != nil {
-		return VolumeInfo{}, 0, err
-	}
-	n, err := p.names.inode(ino)
-	if err != nil {
-		return VolumeInfo{}, 0, err
-	}
-	h := v.head()
-	i = VolumeInfo{
-		Attr: p.volumes.attr(ino, n), Space: p.space.spaceOf(v.account, h.refer), Head: h.id,
-		Written: h.own * BlockSize, Refer: h.refer * BlockSize, Created: n.btime, Snapshots: p.tree.snaps.count(ino),
-	}
-	if l := p.tree.byVol[ino][0].parent; l != nil {
-		origin = l.id
-		if i.Origin = p.names.pathOf(l.vol); l.named {
-			i.Origin += "@" + l.name
-		}
-	}
-	return i, origin, nil
-}
-
 // shownOf is how many blocks of those that the layers above origin own a clone's head shows: those that no layer on
 // the line to the head has lost. What changes the line meanwhile makes it begin anew, now and then.
 func (p *Pool) shownOf(ino Ino, head, origin LayerID) (n int64, err error) {
 	const atOnce, tries = 4, 8
 	at, anew := head, 0
 	for more := true; more; {
-		more, err = func() (bool, error) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
+		n0, at0, head0, anew0 := n, at, head, anew
+		more, err = lookUp(p.commits, func() (bool, error) {
+			n, at, head, anew = n0, at0, head0, anew0
 			if at == head || p.tree.layers[at] == nil || p.tree.layers[at].dead {
 				h := p.tree.heads[ino]
 				if anew++; h == nil || anew > tries {
@@ -216,7 +194,7 @@ func (p *Pool) shownOf(ino Ino, head, origin LayerID) (n int64, err error) {
 			}
 			at = l.id
 			return true, nil
-		}()
+		})
 		if err != nil {
 			return 0, err
 		}
@@ -232,7 +210,7 @@ func (l *layer) lostAbove(p *Pool, origin LayerID) (int64, error) {
 	case up.floor() <= origin:
 		return l.lostHere, nil
 	}
-	return l.lost.Weigh(p.blocks.lists, origin, l.floor())
+	return l.lost.Weigh(p.blocks.coldLists, origin, l.floor())
 }
 
 // Tree lists all layers of the chain that a volume belongs to, parents before children. It looks at them in pieces.
@@ -279,9 +257,7 @@ func (p *Pool) Tree(ino Ino) ([]LayerInfo, error) {
 func (p *Pool) fromRoot(ino Ino, fn func(root *layer, of int)) error {
 	var at *layer
 	for {
-		done, err := func() (bool, error) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
+		done, err := lookUp(p.commits, func() (bool, error) {
 			v, err := p.volumes.volume(ino)
 			if err != nil {
 				return false, err
@@ -298,7 +274,7 @@ func (p *Pool) fromRoot(ino Ino, fn func(root *layer, of int)) error {
 			}
 			fn(at, 0)
 			return true, nil
-		}()
+		})
 		if done || err != nil {
 			return err
 		}

@@ -28,9 +28,15 @@ type merge struct {
 	lost       map[*layer]int64
 }
 
+// warmer is a record whose apply looks up names. warm looks them up before, where they may be missed.
+type warmer interface{ warm(p *Pool) }
+
 // prepareRecord makes sure that a record can be applied.
 func (p *Pool) prepareRecord(r record) error {
 	p.tree.merge = nil
+	if n, ok := r.(warmer); ok && p.commits.cold.on && !p.commits.cold.made {
+		n.warm(p)
+	}
 	q, ok := r.(preparer)
 	if !ok {
 		return nil
@@ -78,13 +84,13 @@ func (lt *layerTree) prepareMerge(l, c *layer) (err error) {
 	m := &merge{from: l, into: c, lost: map[*layer]int64{}}
 	for _, o := range c.children { // c's range grows downwards
 		lt.mu.step(1)
-		if m.lost[o], err = o.lost.Weigh(lt.blocks.lists, l.floor(), c.id); err != nil {
+		if m.lost[o], err = o.lost.Weigh(lt.blocks.coldLists, l.floor(), c.id); err != nil {
 			return err
 		}
 	}
 	if up := l.parent; up != nil { // c has another parent
 		for _, o := range []*layer{c, l} {
-			n, err := o.lost.Weigh(lt.blocks.lists, up.floor(), up.id)
+			n, err := o.lost.Weigh(lt.blocks.coldLists, up.floor(), up.id)
 			if err != nil {
 				return err
 			}
@@ -92,7 +98,7 @@ func (lt *layerTree) prepareMerge(l, c *layer) (err error) {
 		}
 	}
 	lt.touch(c) // its trees change
-	if m.below, m.upper, err = c.lost.SplitAt(lt.blocks.lists, l.floor()+1); err != nil {
+	if m.below, m.upper, err = c.lost.SplitAt(lt.blocks.coldLists, l.floor()+1); err != nil {
 		return err
 	}
 	lt.merge = m
@@ -103,7 +109,7 @@ func (lt *layerTree) gather(n *layer, runs []runs.Run) error {
 	lt.structure.assertHeld()
 	for _, c := range n.children {
 		lt.mu.step(1 + len(runs))
-		moved, err := c.lost.Gather(lt.blocks.lists, runs)
+		moved, err := c.lost.Gather(lt.blocks.coldLists, runs)
 		if moved {
 			lt.touch(c)
 		}

@@ -159,9 +159,63 @@ func parseProp(row []byte) (key, val string, err error) {
 	return key, val, wrapCorrupt(d.Done())
 }
 
+// look looks rows up, so that they are in memory when a change has begun. Whoever needs one says what is wrong with it.
+func (nm *nameTable) look(inos ...Ino) {
+	for _, ino := range inos {
+		_, _ = nm.inode(ino) //nolint:errcheck // see above
+	}
+}
+
+// brought calls fn, which looks names up and changes nothing, until it misses none: the plan lock, which is held, is given up
+// while pages are read.
+func (nm *nameTable) brought(fn func()) {
+	nm.commits.beginCold(nil)
+	defer nm.commits.endCold()
+	for fn(); nm.commits.fetchMissed(); {
+		fn()
+	}
+}
+
+// warm looks up what a job of a volume will be told of it, so that it is in memory: its path, and whether it is scheduled.
+func (nm *nameTable) warm(ino Ino) {
+	nm.within(ino)
+	if ino != 0 {
+		nm.pathOf(ino)
+		nm.unscheduled(ino)
+	}
+}
+
 // path is pathOf, for who does not hold the plan lock.
 func (nm *nameTable) path(ino Ino) string {
-	nm.mu.Lock()
-	defer nm.mu.Unlock()
-	return nm.pathOf(ino)
+	path, _ := lookUp(nm.commits, func() (string, error) { return nm.pathOf(ino), nil }) //nolint:errcheck // there is none
+	return path
+}
+
+// entriesAfter is one piece of ReadDir; it goes on after next. The plan lock is held.
+func (nm *nameTable) entriesAfter(dir Ino, after uint64) (piece []DirEntry, next uint64, more bool, err error) {
+	nm.mu.assertHeld()
+	if _, err := nm.directory(dir); err != nil {
+		return nil, 0, false, err
+	}
+	hi := catalog.Key(catalog.Name, uint64(dir)).Hi
+	var inner error
+	at, more, err := nm.cat.ScanSome(meta.Key{Hi: hi, Lo: after + 1}, pieceLen, func(k meta.Key, v []byte) bool {
+		if k.Hi != hi {
+			return false
+		}
+		var es []nameEntry
+		es, inner = parseNames(v)
+		nm.mu.step(len(es))
+		for _, e := range es {
+			piece = append(piece, DirEntry{e.name, e.ino, e.typ, k.Lo})
+		}
+		return inner == nil
+	})
+	if err == nil {
+		err = inner
+	}
+	if err != nil {
+		return nil, 0, false, fmt.Errorf("%s: %w", nm.pathOf(dir), wrapCorrupt(err))
+	}
+	return piece, at.Lo - 1, more && at.Hi == hi, nil
 }

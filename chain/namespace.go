@@ -23,45 +23,45 @@ type namespaces struct {
 
 // Lookup finds a name in a directory.
 func (p *Pool) Lookup(dir Ino, name string) (Attr, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(name) > MaxName {
-		return Attr{}, fmt.Errorf("name of %d bytes, at most %d: %w", len(name), MaxName, ErrNameTooLong)
-	}
-	e, err := p.names.find(dir, name)
-	if err != nil {
-		return Attr{}, err
-	}
-	n, err := p.names.inode(e.ino)
-	if err != nil {
-		return Attr{}, err
-	}
-	return p.volumes.attr(e.ino, n), nil
+	return lookUp(p.commits, func() (Attr, error) {
+		if len(name) > MaxName {
+			return Attr{}, fmt.Errorf("name of %d bytes, at most %d: %w", len(name), MaxName, ErrNameTooLong)
+		}
+		e, err := p.names.find(dir, name)
+		if err != nil {
+			return Attr{}, err
+		}
+		n, err := p.names.inode(e.ino)
+		if err != nil {
+			return Attr{}, err
+		}
+		return p.volumes.attr(e.ino, n), nil
+	})
 }
 
 // GetAttr is stat(2).
 func (p *Pool) GetAttr(ino Ino) (Attr, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n, err := p.names.inode(ino)
-	if err != nil {
-		return Attr{}, err
-	}
-	return p.volumes.attr(ino, n), nil
+	return lookUp(p.commits, func() (Attr, error) {
+		n, err := p.names.inode(ino)
+		if err != nil {
+			return Attr{}, err
+		}
+		return p.volumes.attr(ino, n), nil
+	})
 }
 
 // Parent is the directory that holds ino.
 func (p *Pool) Parent(ino Ino) (Ino, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if ino == RootIno {
-		return RootIno, nil
-	}
-	n, err := p.names.inode(ino)
-	if err != nil {
-		return 0, err
-	}
-	return n.parent, nil
+	return lookUp(p.commits, func() (Ino, error) {
+		if ino == RootIno {
+			return RootIno, nil
+		}
+		n, err := p.names.inode(ino)
+		if err != nil {
+			return 0, err
+		}
+		return n.parent, nil
+	})
 }
 
 // Resolve finds what a slash-separated path from the root names; "" is the root. It follows no symlink.
@@ -221,6 +221,9 @@ func (na *namespaces) putLong(k meta.Key, v []byte) error {
 func (na *namespaces) makeAttr(r Req, dir Ino, name string, n *inode, more func(Ino, time.Time) error) (Attr, error) {
 	var out Attr
 	err := na.works.grow(func(now time.Time) error {
+		if n.typ == TypeFile {
+			_, _ = na.prop(dir, propRefreservation) //nolint:errcheck // takeDefault needs it, when the change has begun
+		}
 		ino, err := na.make(r, dir, name, n, now)
 		if err == nil && more != nil {
 			err = more(ino, now)
@@ -244,18 +247,18 @@ func (na *namespaces) answer(r Req, ino Ino) error {
 
 // Readlink is the target of a symlink. Errors: ErrInvalid, ErrGone.
 func (p *Pool) Readlink(ino Ino) (string, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	v, ok, err := p.names.cat.Long(catalog.Key(catalog.Link, uint64(ino)))
-	if err == nil && !ok {
-		if _, err = p.names.inode(ino); err == nil {
-			err = ErrInvalid
+	return lookUp(p.commits, func() (string, error) {
+		v, ok, err := p.names.cat.Long(catalog.Key(catalog.Link, uint64(ino)))
+		if err == nil && !ok {
+			if _, err = p.names.inode(ino); err == nil {
+				err = ErrInvalid
+			}
 		}
-	}
-	if err != nil {
-		return "", fmt.Errorf("symlink %d: %w", ino, wrapCorrupt(err))
-	}
-	return string(v), nil
+		if err != nil {
+			return "", fmt.Errorf("symlink %d: %w", ino, wrapCorrupt(err))
+		}
+		return string(v), nil
+	})
 }
 
 func (na *namespaces) emptyDir(ino Ino) error {

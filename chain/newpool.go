@@ -21,10 +21,12 @@ func (p *Pool) newStorage(s super.Block) {
 	store.OnRepair = func(b alloc.BlockID) {
 		c.mu.say(c.log, slog.LevelWarn, "a damaged metadata page was repaired from its twin", "pool", s.Name, "block", b)
 	}
+	lists := &meta.Family{Store: store, Kind: 'L', Weight: runs.WeighEntry}
 	p.blocks = &blockSpace{
 		core: c, health: p.health, commits: p.commits, memory: p.memory, alloc: alloc.New(g.GroupBlocks, g.Blocks), store: store,
-		maps:       &meta.Maps{Store: store},
-		lists:      &meta.Family{Store: store, Kind: 'L', Weight: runs.WeighEntry},
+		maps:       &meta.Maps{Store: store, Fetch: p.commits.mapPage(store)},
+		lists:      lists,
+		coldLists:  p.commits.family(*lists),
 		groups:     &meta.Family{Store: store, Kind: 'G'},
 		groupTable: s.GroupTable, groupPtrs: make([]meta.Ptr, (g.Blocks+int64(g.GroupBlocks)-1)/int64(g.GroupBlocks)),
 		shunned: map[int]*fault.Backoff{},

@@ -99,6 +99,21 @@ func (pl *Plan) begin(p *openVolumes, v *Volume) error {
 	return nil
 }
 
+// endCold ends a turn of the making of a plan in a hold that reads nothing: pages of maps that it missed are what it needs, and
+// those with what is said to who is refused. What was fetched stays with the plan until it is made.
+func (pl *Plan) endCold(p *openVolumes, need Need, err error) (Need, error) {
+	if er := p.commits.endCold(); er != nil {
+		pl.errand = er
+		if err != nil || need.why != nil || need.kind == needPage {
+			return need.fetching(er), nil
+		}
+	}
+	if err != nil {
+		pl.errand = nil
+	}
+	return need, err
+}
+
 func (pl *Plan) pin() {
 	pl.open, pl.pinned = true, true
 	pl.epoch = pl.p.plans.epochs.pin()
@@ -164,8 +179,12 @@ func (vs *openVolumes) planRead(pl *Plan, v *Volume, of shown, off, n int64) (Ne
 	}
 	for first := true; ; first = false {
 		need, err := vs.planPiece(pl, v, of, off, n, first)
-		if err != nil || !need.None() || pl.lo >= pl.hi {
+		if err != nil || !need.None() {
 			return need, err
+		}
+		if pl.lo >= pl.hi {
+			pl.errand = nil
+			return need, nil
 		}
 	}
 }
@@ -174,8 +193,10 @@ func (vs *openVolumes) planRead(pl *Plan, v *Volume, of shown, off, n int64) (Ne
 func (vs *openVolumes) planPiece(pl *Plan, v *Volume, of shown, off, n int64, first bool) (need Need, err error) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
+	vs.commits.beginCold(pl.errand)
+	defer vs.commits.leaveCold()
 	defer func() {
-		if pl.pinned && (err != nil || !need.None()) {
+		if need, err = pl.endCold(vs, need, err); pl.pinned && (err != nil || !need.None()) {
 			pl.close()
 		}
 	}()
@@ -226,19 +247,28 @@ func (pl *Plan) Abort() {
 	defer p.mu.Unlock()
 	if pl.write && len(pl.parts) > 0 && p.failed == nil {
 		p.commits.draw(pl.room)
+		p.commits.beginCold(nil)
 		pl.spoil()
+		p.commits.endCold()
 		p.commits.drawn()
 	}
 	pl.close()
 }
 
-// spoil makes the claims of a write that left no trace dirty. A failure makes the pool read-only, which later calls say.
+// spoil makes the claims of a write that left no trace dirty. A failure makes the pool read-only, which later calls say. The
+// plan lock is given up while pages are read.
 func (pl *Plan) spoil() {
 	rec := recDirty{vol: pl.v.ino, birth: pl.born} // of few runs: planRuns
 	for _, a := range pl.parts {
 		rec.runs = append(rec.runs, a.run)
 	}
-	if pl.v.job() == nil {
+	cl := pl.p.commits
+	cl.renewCold()
+	err := pl.v.job()
+	for cl.fetchMissed() && pl.p.failed == nil {
+		err = pl.v.job()
+	}
+	if err == nil && pl.p.failed == nil {
 		_ = pl.p.commits.do(&rec) //nolint:errcheck // do has made the pool read-only
 	}
 }

@@ -29,13 +29,14 @@ func (v *Volume) PlanWrite(pl *Plan, off, n int64) (Need, error) {
 func (v *Volume) planCold(pl *Plan, off, n int64) (Need, error) {
 	v.p.mu.assertHeld()
 	v.p.commits.beginCold(pl.errand)
+	defer v.p.commits.leaveCold()
 	need, err := v.planWrite(pl, off, n)
-	pl.errand = v.p.commits.endCold()
-	if pl.errand != nil && (err != nil || need.why != nil) {
-		return Need{kind: needFetch, errand: pl.errand}, nil
-	}
-	if pl.errand = nil; err != nil {
+	need, err = pl.endCold(v.p, need, err)
+	if err != nil {
 		pl.quit()
+	}
+	if need.None() {
+		pl.errand = nil
 	}
 	return need, err
 }
@@ -220,6 +221,8 @@ func (pl *Plan) commitWrite() error {
 	defer pl.close()
 	p.commits.draw(pl.room)
 	defer p.commits.drawn()
+	p.commits.beginCold(nil)
+	defer p.commits.endCold()
 	if p.failed != nil {
 		return p.failed
 	}
@@ -275,7 +278,21 @@ var errOvertaken = errors.New("overtaken by a rollback or a destroy")
 
 // mapRun maps the first n blocks of a run of claimed blocks into the head, which may be a younger one than the plan was made
 // for: then they are born there. Past the size they take it with them, so that no crash leaves a block that is mapped behind it.
+// The plan lock is given up while pages are read.
 func (pl *Plan) mapRun(a alloced) (n int64, pieces int, err error) {
+	for {
+		pl.p.commits.renewCold()
+		n, pieces, err = pl.mapOnce(a)
+		if !pl.p.commits.fetchMissed() {
+			return n, pieces, err
+		}
+		if pl.p.failed != nil {
+			return 0, 0, pl.p.failed
+		}
+	}
+}
+
+func (pl *Plan) mapOnce(a alloced) (n int64, pieces int, err error) {
 	p, v := pl.p, pl.v
 	old, end, pieces, err := p.oldRuns(v.ino, a.lb, a.lb+a.run.Len)
 	if err != nil {
@@ -347,6 +364,9 @@ func (vs *openVolumes) oldRuns(ino Ino, lo, hi int64) (out []runs.Run, end int64
 		}
 		if !miss {
 			return out, lb, pieces, nil
+		}
+		if vs.commits.fetchMissed() {
+			continue
 		}
 		m, _ := h.top.Bottom()
 		need := Need{kind: needPage, m: m, lb: lb}

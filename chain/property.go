@@ -45,9 +45,9 @@ func scopeOf(ino Ino, n *inode) (property.Scope, error) {
 
 // Prop is a property as it holds for a volume, a directory or (RootIno) the pool. ErrInvalid: it can't have it.
 func (p *Pool) Prop(ino Ino, name string) (PropValue, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.namespace.prop(ino, name)
+	return lookUp(p.commits, func() (PropValue, error) {
+		return p.namespace.prop(ino, name)
+	})
 }
 
 func (na *namespaces) prop(ino Ino, name string) (PropValue, error) {
@@ -96,22 +96,22 @@ func (na *namespaces) prop(ino Ino, name string) (PropValue, error) {
 
 // Stray are the properties of hosts that stand in the pool all the same, by name: an earlier program put them there, or somebody
 // else. They mean nothing; SetProps takes them away by Inherit.
-func (p *Pool) Stray() (names []string, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, d := range p.known {
-		if !d.Host {
-			continue
+func (p *Pool) Stray() ([]string, error) {
+	return lookUp(p.commits, func() (names []string, err error) {
+		for _, d := range p.known {
+			if !d.Host {
+				continue
+			}
+			_, ok, err := p.names.propRow(RootIno, d.Name)
+			if err != nil {
+				return names, err
+			}
+			if ok {
+				names = append(names, d.Name)
+			}
 		}
-		_, ok, err := p.names.propRow(RootIno, d.Name)
-		if err != nil {
-			return names, err
-		}
-		if ok {
-			names = append(names, d.Name)
-		}
-	}
-	return names, nil
+		return names, nil
+	})
 }
 
 // Properties are kept in the catalog under the hash of their name, as attributes are.

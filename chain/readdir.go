@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"slatefs/chain/catalog"
-	"slatefs/chain/meta"
 )
 
 // DirEntry is one name in a directory. Cookie is stable and below 1<<62: ReadDir goes on after it.
@@ -22,7 +21,13 @@ type DirEntry struct {
 // meanwhile may be or not.
 func (p *Pool) ReadDir(dir Ino, after uint64, fn func(DirEntry) bool) error {
 	for {
-		piece, next, more, err := p.namesAfter(dir, after)
+		var piece []DirEntry
+		var next uint64
+		var more bool
+		err := p.commits.underPlan(func() (err error) {
+			piece, next, more, err = p.names.entriesAfter(dir, after)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -38,65 +43,40 @@ func (p *Pool) ReadDir(dir Ino, after uint64, fn func(DirEntry) bool) error {
 	}
 }
 
-// namesAfter is one piece of ReadDir; it goes on after next.
-func (p *Pool) namesAfter(dir Ino, after uint64) (piece []DirEntry, next uint64, more bool, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, err := p.names.directory(dir); err != nil {
-		return nil, 0, false, err
-	}
-	hi := catalog.Key(catalog.Name, uint64(dir)).Hi
-	var inner error
-	at, more, err := p.names.cat.ScanSome(meta.Key{Hi: hi, Lo: after + 1}, pieceLen, func(k meta.Key, v []byte) bool {
-		if k.Hi != hi {
-			return false
-		}
-		var es []nameEntry
-		es, inner = parseNames(v)
-		p.mu.step(len(es))
-		for _, e := range es {
-			piece = append(piece, DirEntry{e.name, e.ino, e.typ, k.Lo})
-		}
-		return inner == nil
-	})
-	if err == nil {
-		err = inner
-	}
-	if err != nil {
-		return nil, 0, false, fmt.Errorf("%s: %w", p.names.pathOf(dir), wrapCorrupt(err))
-	}
-	return piece, at.Lo - 1, more && at.Hi == hi, nil
-}
-
 // SnapLookup finds FILE@NAME in a directory's .snap.
 func (p *Pool) SnapLookup(dir Ino, name string) (Attr, LayerID, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	i := strings.LastIndexByte(name, '@')
 	if i < 0 {
 		return Attr{}, 0, fmt.Errorf("%s in %s: %w", name, SnapDir, ErrNotFound)
 	}
-	e, err := p.names.find(dir, name[:i])
+	var id LayerID
+	a, err := lookUp(p.commits, func() (Attr, error) {
+		e, err := p.names.find(dir, name[:i])
+		if err != nil {
+			return Attr{}, err
+		}
+		l, err := p.tree.snapshot(e.ino, name[i+1:])
+		if err != nil {
+			return Attr{}, err
+		}
+		id = l.id
+		return p.snapAttr(l)
+	})
 	if err != nil {
 		return Attr{}, 0, err
 	}
-	l, err := p.tree.snapshot(e.ino, name[i+1:])
-	if err != nil {
-		return Attr{}, 0, err
-	}
-	a, err := p.snapAttr(l)
-	return a, l.id, err
+	return a, id, nil
 }
 
 // SnapAttr is stat(2) of a snapshot. Ino is its volume's.
 func (p *Pool) SnapAttr(id LayerID) (Attr, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	l := p.tree.layers[id]
-	if l == nil || l.head || l.dead || !l.named && !l.kept {
-		return Attr{}, fmt.Errorf("snapshot %v: %w", id, ErrGone)
-	}
-	return p.snapAttr(l)
+	return lookUp(p.commits, func() (Attr, error) {
+		l := p.tree.layers[id]
+		if l == nil || l.head || l.dead || !l.named && !l.kept {
+			return Attr{}, fmt.Errorf("snapshot %v: %w", id, ErrGone)
+		}
+		return p.snapAttr(l)
+	})
 }
 
 func (p *Pool) snapAttr(l *layer) (Attr, error) {
@@ -156,21 +136,21 @@ func (p *Pool) ReleaseSnap(id LayerID) {
 // OpenFile counts an open file by access mode, so that a destroy knows who is there. ErrBusy is for callers to give.
 // ErrReadOnly: the pool was opened for reading.
 func (p *Pool) OpenFile(ino Ino, write bool) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if write && p.opt.ReadOnly {
-		return p.writable()
-	}
-	v, err := p.volumes.volume(ino)
-	if err != nil {
-		return err
-	}
-	if write {
-		v.writers++
-	} else {
-		v.readers++
-	}
-	return nil
+	return p.commits.underPlan(func() error {
+		if write && p.opt.ReadOnly {
+			return p.writable()
+		}
+		v, err := p.volumes.volume(ino)
+		if err != nil {
+			return err
+		}
+		if write {
+			v.writers++
+		} else {
+			v.readers++
+		}
+		return nil
+	})
 }
 
 // ReleaseFile is the end of OpenFile with the same mode.
@@ -192,9 +172,10 @@ func (p *Pool) Forget(ino Ino) {
 	if p.opt.ReadOnly {
 		return // the next mount for writing does it
 	}
-	p.mu.Lock()
-	_, orphan, err := p.names.cat.Get(catalog.Key(catalog.Orphan, uint64(ino)))
-	p.mu.Unlock()
+	orphan, err := lookUp(p.commits, func() (bool, error) {
+		_, orphan, err := p.names.cat.Get(catalog.Key(catalog.Orphan, uint64(ino)))
+		return orphan, err
+	})
 	if err != nil || !orphan {
 		return
 	}

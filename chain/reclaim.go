@@ -162,6 +162,9 @@ func (wk *works) fulfil(ctx context.Context, n Need) error {
 	switch n.kind {
 	case needNothing:
 	case needPage:
+		if n.errand != nil {
+			n.errand.fetch()
+		}
 		if _, err := wk.blocks.maps.Lookup(n.m, n.lb, 1); err != nil {
 			return wrapCorrupt(err)
 		}

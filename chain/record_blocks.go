@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -130,6 +131,22 @@ func (r *recRecover) encode(e *codec.Encoder) { e.Time(r.when) }
 
 func (r *recRecover) decode(d *codec.Decoder) { r.when = d.Time() }
 
+func (r *recRecover) warm(p *Pool) { p.names.warm(0) }
+
+// prepare loads the groups of what is claimed.
+func (r *recRecover) prepare(p *Pool) error {
+	for {
+		_, err := p.blocks.alloc.ClaimedRuns()
+		var u *alloc.UnloadedError
+		if !errors.As(err, &u) {
+			return err
+		}
+		if err := p.blocks.loadGroup(u.Group); err != nil {
+			return err
+		}
+	}
+}
+
 func (r *recRecover) apply(p *Pool) error {
 	rs, err := p.blocks.abandonClaims()
 	if err != nil {
@@ -163,6 +180,8 @@ func (r *recExtend) decode(d *codec.Decoder) {
 }
 
 func (*recExtend) cuts() bool { return true }
+
+func (r *recExtend) warm(p *Pool) { p.names.warm(0) }
 
 func (r *recExtend) apply(p *Pool) error {
 	old := p.blocks.alloc.Total()

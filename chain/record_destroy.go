@@ -31,6 +31,8 @@ func (r *recUnname) decode(d *codec.Decoder) {
 
 func (r *recUnname) cuts() bool { return !r.held }
 
+func (r *recUnname) warm(p *Pool) { p.jobs.warmFor(p.tree.layers[r.layer]) }
+
 func (r *recUnname) apply(p *Pool) error {
 	l, err := p.tree.layer(r.layer)
 	if err != nil {
@@ -66,6 +68,8 @@ func (r *recReap) encode(e *codec.Encoder) { e.Uint(uint64(r.layer)); e.Time(r.w
 func (r *recReap) decode(d *codec.Decoder) { r.layer, r.when = LayerID(d.Uint()), d.Time() }
 
 func (*recReap) cuts() bool { return true }
+
+func (r *recReap) warm(p *Pool) { p.jobs.warmFor(p.tree.layers[r.layer]) }
 
 func (r *recReap) apply(p *Pool) error {
 	l, err := p.tree.layer(r.layer)
@@ -110,6 +114,8 @@ func (r *recSweep) decode(d *codec.Decoder) {
 }
 
 func (*recSweep) cuts() bool { return true }
+
+func (r *recSweep) warm(p *Pool) { p.jobs.warmFor(p.tree.layers[r.layer]) }
 
 func (r *recSweep) apply(p *Pool) error {
 	l, err := p.tree.layer(r.layer)
@@ -157,6 +163,8 @@ func (r *recDestroy) decode(d *codec.Decoder) {
 }
 
 func (*recDestroy) cuts() bool { return true }
+
+func (r *recDestroy) warm(p *Pool) { p.names.warm(r.vol) }
 
 func (r *recDestroy) apply(p *Pool) error {
 	j := p.jobs.newJob(r.vol, p.names.pathOf(r.vol), "", reasonVolume, r.who, r.when)

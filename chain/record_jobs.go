@@ -23,6 +23,8 @@ func (r *recJob) encode(e *codec.Encoder) { e.Uint(uint64(r.vol)); e.Time(r.when
 
 func (r *recJob) decode(d *codec.Decoder) { r.vol, r.when = Ino(d.Uint()), d.Time() }
 
+func (r *recJob) warm(p *Pool) { p.names.warm(r.vol) }
+
 func (r *recJob) apply(p *Pool) error {
 	p.jobs.newJob(r.vol, p.names.pathOf(r.vol), "", reasonOverwritten, "", r.when)
 	return nil
@@ -203,6 +205,13 @@ func (r *recForget) encode(e *codec.Encoder) {
 func (r *recForget) decode(d *codec.Decoder) {
 	for range d.LenOf(2) {
 		r.keys = append(r.keys, d.Key())
+	}
+}
+
+// warm looks at what is there: the rows themselves, and those behind them.
+func (r *recForget) warm(p *Pool) {
+	for _, k := range r.keys {
+		_, _, _ = p.names.cat.Long(k) //nolint:errcheck // apply says it
 	}
 }
 

@@ -96,6 +96,12 @@ func (r *recDetach) decode(d *codec.Decoder) {
 	r.layer, r.lo, r.hi, r.mapped, r.when = LayerID(d.Uint()), d.Int(), d.Int(), d.Int(), d.Time()
 }
 
+func (r *recDetach) warm(p *Pool) {
+	if l := p.tree.layers[r.layer]; l != nil {
+		p.names.warm(l.vol)
+	}
+}
+
 func (r *recDetach) apply(p *Pool) error {
 	l, err := p.tree.layer(r.layer)
 	if err != nil {

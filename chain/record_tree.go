@@ -120,6 +120,8 @@ func (r *recRollback) decode(d *codec.Decoder) {
 
 func (*recRollback) cuts() bool { return true }
 
+func (r *recRollback) warm(p *Pool) { p.names.warm(r.vol) }
+
 func (r *recRollback) apply(p *Pool) error {
 	snap, err := p.tree.layer(r.snap)
 	if err != nil {

@@ -2,7 +2,6 @@ package chain
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"slatefs/chain/catalog"
@@ -107,15 +106,7 @@ func (rm *remover) dropInode(r Req, ino Ino, n *inode, b *burden, now time.Time)
 	if err := rm.commits.do(&recPut{key: catalog.Key(catalog.Inode, uint64(ino)), was: n.row}); err != nil { // its account is closed with it
 		return err
 	}
-	keys := b.xattrs
-	for _, kind := range []catalog.Kind{catalog.Link, catalog.Orphan, catalog.Property} {
-		ks, err := rm.someRows(kind, ino, math.MaxInt) // there are few
-		if err != nil {
-			return err
-		}
-		keys = append(keys, ks...)
-	}
-	return rm.dropRows(keys)
+	return rm.dropRows(append(b.xattrs, b.rows...))
 }
 
 // putOrphan notes that an inode has no name any more and is still open: where it was, which is charged for it.

@@ -32,6 +32,7 @@ func (p *Pool) Rename(r Req, dir Ino, name string, newDir Ino, newName string, f
 			}
 		}
 		to, err := p.names.find(newDir, newName)
+		p.names.look(dir, newDir, from.ino, to.ino)
 		switch {
 		case err != nil && f&RenameExchange != 0:
 			return err

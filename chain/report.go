@@ -40,6 +40,9 @@ func (jq *jobQueue) reportSome(r *room, d blockdev.Done, how How) (blockdev.Done
 	jq.mu.Lock()
 	defer jq.mu.Unlock()
 	defer jq.commits.within(r)()
+	jq.commits.beginCold(nil)
+	jq.commits.keepPages()
+	defer jq.commits.endCold()
 	if err := jq.writable(); err != nil {
 		return d, err
 	}
@@ -49,7 +52,14 @@ func (jq *jobQueue) reportSome(r *room, d blockdev.Done, how How) (blockdev.Done
 	}
 	j := h.job
 	now := jq.opt.Now()
-	if err := jq.logReadable(j, now); err != nil {
+	err := jq.logReadable(j, now)
+	for jq.commits.fetchMissed() {
+		if err := jq.writable(); err != nil {
+			return d, err
+		}
+		err = jq.logReadable(j, now)
+	}
+	if err != nil {
 		j.mute = true
 		return d, jq.ailing(j, err)
 	}

@@ -29,12 +29,30 @@ func (vs *openVolumes) until(plan func() (Need, error)) error {
 			return err
 		}
 		if err := vs.works.fulfil(context.Background(), need); err != nil {
-			if need.kind != needPage || need == last {
+			if need.kind != needPage || need.of() == last {
 				return err
 			}
 		}
-		last = need
+		last = need.of()
 	}
+}
+
+// underPlan is until under the plan lock: what fn misses is fetched without it, and fn is called again. It makes no record before
+// it has looked up all that it needs.
+func (vs *openVolumes) underPlan(fn func() (Need, error)) error {
+	var er *errand
+	return vs.until(func() (need Need, err error) {
+		vs.mu.Lock()
+		defer vs.mu.Unlock()
+		vs.commits.beginCold(er)
+		vs.commits.keepPages()
+		need, err = fn()
+		if missed := vs.commits.endCold(); missed != nil {
+			er = missed
+			return need.fetching(er), nil
+		}
+		return need, err
+	})
 }
 
 // ReadAt reads len(b) bytes at off, or up to the end and then io.EOF.
@@ -241,9 +259,7 @@ func (vs *openVolumes) seek(of func() *layer, off int64, data bool) (int64, erro
 	var size int64
 	var found bool
 	for more := true; more; {
-		err := vs.until(func() (need Need, err error) {
-			vs.mu.Lock()
-			defer vs.mu.Unlock()
+		err := vs.underPlan(func() (need Need, err error) {
 			l := of()
 			if l == nil {
 				return Need{}, ErrGone

@@ -6,18 +6,18 @@ import "fmt"
 
 // SnapDirAttr is stat(2) of the directory whose .snap that is. ErrNotFound: no volume in it has a snapshot.
 func (p *Pool) SnapDirAttr(dir Ino) (Attr, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n, err := p.names.directory(dir)
-	if err != nil {
-		return Attr{}, err
-	}
-	any := false
-	p.tree.snaps.volumesIn(dir, 0, func(*snapVol) bool { any = true; return false })
-	if !any {
-		return Attr{}, fmt.Errorf("%s: %w", join(p.names.pathOf(dir), SnapDir), ErrNotFound)
-	}
-	return p.volumes.attr(dir, n), nil
+	return lookUp(p.commits, func() (Attr, error) {
+		n, err := p.names.directory(dir)
+		if err != nil {
+			return Attr{}, err
+		}
+		any := false
+		p.tree.snaps.volumesIn(dir, 0, func(*snapVol) bool { any = true; return false })
+		if !any {
+			return Attr{}, fmt.Errorf("%s: %w", join(p.names.pathOf(dir), SnapDir), ErrNotFound)
+		}
+		return p.volumes.attr(dir, n), nil
+	})
 }
 
 // ReadSnaps calls fn for what is in a directory's .snap after a cookie (0: from the start) until it returns false: volume by
@@ -25,7 +25,12 @@ func (p *Pool) SnapDirAttr(dir Ino) (Attr, error) {
 // not while fn runs: what is there all the time is listed once, what comes or goes meanwhile may be or not.
 func (p *Pool) ReadSnaps(dir Ino, after uint64, fn func(DirEntry) bool) error {
 	for {
-		piece, more, err := p.snapsAfter(dir, after)
+		var piece []DirEntry
+		var more bool
+		err := p.commits.underPlan(func() (err error) {
+			piece, more, err = p.tree.snapsAfter(dir, after)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -44,31 +49,6 @@ func (p *Pool) ReadSnaps(dir Ino, after uint64, fn func(DirEntry) bool) error {
 // pieceLen bounds the steps of a piece: of what lists, counts or looks through something under one hold of the plan lock. A few
 // steps are beside it.
 const pieceLen = 48
-
-// snapsAfter is one piece of ReadSnaps.
-func (p *Pool) snapsAfter(dir Ino, after uint64) (piece []DirEntry, more bool, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, err := p.names.directory(dir); err != nil {
-		return nil, false, err
-	}
-	vol, from := after>>placeBits, after&(1<<placeBits-1)
-	p.tree.snaps.volumesIn(dir, vol, func(v *snapVol) bool {
-		if v.at != vol {
-			from = 0
-		}
-		p.tree.snaps.of(v.ino, from+1, func(l *layer) bool {
-			if more = len(piece) == pieceLen; more {
-				return false
-			}
-			p.mu.step(1)
-			piece = append(piece, DirEntry{v.file + "@" + l.name, Ino(l.id), TypeFile, snapCookie(v, l)})
-			return true
-		})
-		return !more
-	})
-	return piece, more, nil
-}
 
 // SnapPlace is where a snapshot is listed: FILE@NAME in the .snap of a directory. vol is its volume. ErrNotFound: nowhere.
 func (p *Pool) SnapPlace(id LayerID) (dir Ino, name string, vol Ino, err error) {

@@ -166,7 +166,10 @@ func TestSnapDirInPieces(t *testing.T) {
 			t.Fatalf("after %+v comes %+v, want %+v", e, next, all[i+1])
 		}
 	}
-	if piece, more, err := p.snapsAfter(dir.Ino, 0); err != nil || !more || len(piece) != pieceLen {
+	p.mu.Lock()
+	piece, more, err := p.tree.snapsAfter(dir.Ino, 0)
+	p.mu.Unlock()
+	if err != nil || !more || len(piece) != pieceLen {
 		t.Errorf("a piece of %d, more %v, %v", len(piece), more, err)
 	}
 	if got := listedSnaps(t, p, few.Ino); strings.Count(got, " ") != each-1 {
@@ -204,7 +207,9 @@ func TestReadDirPieces(t *testing.T) {
 	pieces := 0
 	for after, more := uint64(0), true; more; pieces++ {
 		var err error
-		_, after, more, err = p.namesAfter(RootIno, after)
+		p.mu.Lock()
+		_, after, more, err = p.names.entriesAfter(RootIno, after)
+		p.mu.Unlock()
 		ok(t, err)
 	}
 	if pieces < n/pieceLen {

@@ -211,3 +211,27 @@ func (lt *layerTree) placeSnaps() {
 	}
 	lt.snaps.whole = true
 }
+
+// snapsAfter is one piece of ReadSnaps. The plan lock is held.
+func (lt *layerTree) snapsAfter(dir Ino, after uint64) (piece []DirEntry, more bool, err error) {
+	lt.mu.assertHeld()
+	if _, err := lt.names.directory(dir); err != nil {
+		return nil, false, err
+	}
+	vol, from := after>>placeBits, after&(1<<placeBits-1)
+	lt.snaps.volumesIn(dir, vol, func(v *snapVol) bool {
+		if v.at != vol {
+			from = 0
+		}
+		lt.snaps.of(v.ino, from+1, func(l *layer) bool {
+			if more = len(piece) == pieceLen; more {
+				return false
+			}
+			lt.mu.step(1)
+			piece = append(piece, DirEntry{v.file + "@" + l.name, Ino(l.id), TypeFile, snapCookie(v, l)})
+			return true
+		})
+		return !more
+	})
+	return piece, more, nil
+}

@@ -148,6 +148,9 @@ func (p *Pool) Rollback(r Req, ino Ino, name string, force bool) error {
 		if f.Err != nil {
 			return f.Err
 		}
+		if p.names.warm(ino); p.commits.missed() { // before anything changes
+			return errMissed
+		}
 		for _, pl := range v.active {
 			if pl.done == nil {
 				pl.done = make(chan struct{})

@@ -21,14 +21,15 @@ func (bs *blockSpace) stateLoaded(b alloc.BlockID) (alloc.State, error) {
 
 // cleanRuns are the clean blocks of a group.
 func (bs *blockSpace) cleanRuns(g int) (runs []alloc.Run, err error) {
-	bs.mu.Lock()
-	defer bs.mu.Unlock()
-	err = bs.groupRuns(g, func(r alloc.Run, st alloc.State) {
-		if st == alloc.Clean {
-			runs = append(runs, r)
-		}
+	err = bs.commits.underPlan(func() error {
+		defer bs.trimGroups()
+		runs = nil
+		return bs.groupRuns(g, func(r alloc.Run, st alloc.State) {
+			if st == alloc.Clean {
+				runs = append(runs, r)
+			}
+		})
 	})
-	bs.trimGroups()
 	return runs, err
 }
 

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -159,6 +160,15 @@ func (jq *jobQueue) jobFor(l *layer, name, reason string, when time.Time) *job {
 		jq.place(j, func() { j.none, j.within = l.was.none, l.was.within })
 	}
 	return j
+}
+
+// warmFor looks up what jobFor and destroyed will.
+func (jq *jobQueue) warmFor(l *layer) {
+	if l == nil {
+		return
+	}
+	jq.names.warm(cmp.Or(l.vol, l.was.vol))
+	jq.heirs(l)
 }
 
 // destroyed notes for the erase log that a layer is destroyed, which reap is about to carry out, and what of its blocks

@@ -19,9 +19,7 @@ func (v *Volume) counted(lo, hi int64, act func(h *layer, mapped int64) (Need, e
 	p, t := v.p, &tally{lo: lo, hi: hi, next: lo}
 	defer v.endTally(t)
 	for more := true; more; {
-		err := p.until(func() (Need, error) {
-			p.mu.Lock()
-			defer p.mu.Unlock()
+		err := p.underPlan(func() (Need, error) {
 			h, err := v.usable()
 			if err != nil {
 				return Need{}, err

@@ -46,9 +46,9 @@ type Volume struct {
 
 // Volume returns the volume of a file.
 func (p *Pool) Volume(ino Ino) (*Volume, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.volumes.volume(ino)
+	return lookUp(p.commits, func() (*Volume, error) {
+		return p.volumes.volume(ino)
+	})
 }
 
 func (vs *openVolumes) volume(ino Ino) (*Volume, error) {
@@ -129,10 +129,17 @@ func (s *Snap) alive() error {
 func (s *Snap) Size() int64 { return s.l.size }
 
 // jobs of a volume: what it overwrites and discards collects in one, made before the first record that frees.
+// In a hold that reads nothing it fails with errMissed where the policy or the path is not in memory.
 func (v *Volume) job() error {
-	names := v.p.names
-	if j := v.p.jobs.byVol[v.ino]; j != nil && !j.followed() &&
-		(v.policy == names.policies || j.none == names.unscheduled(v.ino) && j.within == names.within(v.ino)) {
+	names, j := v.p.names, v.p.jobs.byVol[v.ino]
+	same := j != nil && !j.followed()
+	if same && v.policy != names.policies {
+		same = j.none == names.unscheduled(v.ino) && j.within == names.within(v.ino)
+		if v.p.commits.missed() {
+			return errMissed
+		}
+	}
+	if same {
 		v.policy = v.p.names.policies
 		return nil
 	}
@@ -171,4 +178,30 @@ func (vs *openVolumes) attr(ino Ino, n *inode) Attr {
 		}
 	}
 	return a
+}
+
+// info is VolumeInfo without what a clone shows of its own; origin is the layer that it was cloned from, or 0. The
+// plan lock is held.
+func (vs *openVolumes) info(ino Ino) (i VolumeInfo, origin LayerID, err error) {
+	vs.mu.assertHeld()
+	v, err := vs.volume(ino)
+	if err != nil {
+		return VolumeInfo{}, 0, err
+	}
+	n, err := vs.names.inode(ino)
+	if err != nil {
+		return VolumeInfo{}, 0, err
+	}
+	h := v.head()
+	i = VolumeInfo{
+		Attr: vs.attr(ino, n), Space: vs.space.spaceOf(v.account, h.refer), Head: h.id,
+		Written: h.own * BlockSize, Refer: h.refer * BlockSize, Created: n.btime, Snapshots: vs.tree.snaps.count(ino),
+	}
+	if l := vs.tree.byVol[ino][0].parent; l != nil {
+		origin = l.id
+		if i.Origin = vs.names.pathOf(l.vol); l.named {
+			i.Origin += "@" + l.name
+		}
+	}
+	return i, origin, nil
 }

@@ -42,15 +42,15 @@ func (p *Pool) GetXattr(ino Ino, name string) ([]byte, error) {
 	if err := checkXattr(name); err != nil {
 		return nil, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	v, _, err := p.names.xattr(ino, name)
-	if errors.Is(err, ErrNoAttr) {
-		if _, gone := p.names.inode(ino); gone != nil {
-			return nil, gone
+	return lookUp(p.commits, func() ([]byte, error) {
+		v, _, err := p.names.xattr(ino, name)
+		if errors.Is(err, ErrNoAttr) {
+			if _, gone := p.names.inode(ino); gone != nil {
+				return nil, gone
+			}
 		}
-	}
-	return v, err
+		return v, err
+	})
 }
 
 // SetXattr sets a user.* attribute. ErrNoSpace: the inode would have more than MaxXattrs bytes of them, or the pool has no
@@ -214,9 +214,12 @@ func (p *Pool) ListXattr(ino Ino) (out []string, err error) {
 		return true
 	}
 	for more := true; more; more = more && at.Hi == hi {
-		p.mu.Lock()
-		at, more, err = p.names.cat.ScanSome(at, pieceLen, see)
-		p.mu.Unlock()
+		from, had := at, len(out)
+		err = p.commits.underPlan(func() (err error) {
+			out = out[:had]
+			at, more, err = p.names.cat.ScanSome(from, pieceLen, see)
+			return err
+		})
 		if err != nil {
 			return nil, wrapCorrupt(err)
 		}

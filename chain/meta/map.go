@@ -151,6 +151,8 @@ func isMapBits(bits uint8) bool {
 // structure lock); they see the roots that were given to them.
 type Maps struct {
 	Store *Store
+	// Fetch gets, for look-ups that read nothing, a page that is not in the cache. An error: it is missed. Nil: it always is.
+	Fetch func(p Ptr, decode func([]byte) (any, error)) (any, error)
 	// OnLost: a change that must read a damaged page goes on without it. What its
 	// region holds is lost, and what the change would have set there too: the map
 	// names the page with a checksum that no page has, so that nothing old is ever

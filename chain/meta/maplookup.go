@@ -66,6 +66,10 @@ func (ms *Maps) reach(e *mapEntry, base int64, bits uint8, read bool) (any, erro
 		return ms.page(e, base, bits)
 	}
 	v, ok := ms.Store.Cached(e.ptr)
+	if !ok && ms.Fetch != nil {
+		got, err := ms.Fetch(e.ptr, decodeMapPage)
+		v, ok = got, err == nil
+	}
 	if !ok {
 		return nil, nil
 	}

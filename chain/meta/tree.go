@@ -91,7 +91,7 @@ type Family struct {
 	// Weight of an entry, summed up in the tree; nil: all zero. It must depend
 	// on nothing else.
 	Weight func(Key, []byte) uint64
-	// Fetch gets a page that is not in memory, as Store.Get does; nil: Store.Get.
+	// Fetch gets pages, as Store.Get does; nil: Store.Get.
 	Fetch func(p Ptr, decode func([]byte) (any, error)) (any, error)
 	// Sensitive: pages hold the operator's words and are overwritten when freed.
 	Sensitive bool
@@ -104,7 +104,15 @@ type Edit struct {
 	Delete bool
 }
 
-// fetch gets a page that is not in memory.
+// cached is Store.Cached, for who does not fetch pages himself.
+func (f *Family) cached(p Ptr) (any, bool) {
+	if f.Fetch != nil {
+		return nil, false
+	}
+	return f.Store.Cached(p)
+}
+
+// fetch gets a page.
 func (f *Family) fetch(p Ptr, decode func([]byte) (any, error)) (any, error) {
 	if f.Fetch != nil {
 		return f.Fetch(p, decode)

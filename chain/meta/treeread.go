@@ -4,7 +4,7 @@ import "fmt"
 
 // inner reads an inner page and holds it against what its parent says of it.
 func (f *Family) inner(r ref, level int) (*innerNode, error) {
-	v, ok := f.Store.Cached(r.ptr)
+	v, ok := f.cached(r.ptr)
 	if !ok {
 		var err error
 		v, err = f.fetch(r.ptr, func(page []byte) (any, error) { return f.checkedInner(page, r) })
@@ -35,7 +35,7 @@ func (f *Family) checkedInner(page []byte, r ref) (any, error) {
 
 // leaf reads a leaf and holds it against what its parent says of it.
 func (f *Family) leaf(r ref) (*leafNode, error) {
-	v, ok := f.Store.Cached(r.ptr)
+	v, ok := f.cached(r.ptr)
 	if !ok {
 		var err error
 		v, err = f.fetch(r.ptr, func(page []byte) (any, error) { return f.checkedLeaf(page, r) })
