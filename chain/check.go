@@ -58,12 +58,21 @@ func (p *Pool) Check(ctx context.Context) (*CheckReport, error) {
 	}
 	defer release()
 	r, err := view.checkMemory(ctx, false)
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	if err := p.blocks.store.Err(); err != nil {
 		r.bad("metadata store: %v", err)
 	}
-	drift, driftErr := p.space.drift()
+	var drift []string
+	er := p.names.readAll()
+	var driftErr error
+	for again := true; again; again = er != nil {
+		driftErr = p.commits.tryCold(&er, func() (err error) {
+			drift, err = p.space.drift()
+			return err
+		})
+		if er != nil {
+			er.fetch()
+		}
+	}
 	if driftErr != nil {
 		r.bad("ledger: %v", driftErr)
 	}

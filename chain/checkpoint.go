@@ -150,10 +150,12 @@ func (cp *checkpointer) noteTimes() {
 		}
 		v := aged[0]
 		aged = aged[1:]
+		var n *inode
+		var err error
+		cp.names.brought(func() { n, err = cp.names.inode(v.ino) }) // the plan lock may be given up until then
 		if v.mtime.IsZero() || v.gone || cp.plans.vols[v.ino] != v {
 			return true
 		}
-		n, err := cp.names.inode(v.ino)
 		if err != nil {
 			cp.names.aged = append(cp.names.aged, v)
 			return true

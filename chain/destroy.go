@@ -26,11 +26,7 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 	}
 	for part := range slices.Chunk(names, snapshotsAtOnce) {
 		err := p.works.change(func(now time.Time) error {
-			for _, name := range part { // before anything changes
-				if l, err := p.tree.snapshot(ino, name); err == nil {
-					p.jobs.warmFor(l)
-				}
-			}
+			p.names.warm(ino) // before anything changes
 			for _, name := range part {
 				l, err := p.tree.snapshot(ino, name)
 				if err != nil {

@@ -61,7 +61,6 @@ func (rm *remover) burdenOf(ino Ino, n *inode) (b burden, err error) {
 		rm.tree.openSnaps.Ascend(of, func(k omap.Key, l *layer) bool {
 			rm.mu.step(1)
 			if k.Hi == of.Hi {
-				rm.tree.jobs.warmFor(l)
 				b.held = append(b.held, l)
 			}
 			return k.Hi == of.Hi && len(b.held) <= heldAtOnce

@@ -176,6 +176,22 @@ func (nm *nameTable) brought(fn func()) {
 	}
 }
 
+// readAll reads the catalog as the last checkpoint left it. The structure lock is held, and not the plan lock.
+func (nm *nameTable) readAll() *errand {
+	nm.structure.assertHeld()
+	er, f := &errand{}, *nm.cat.Family
+	f.Fetch = func(p meta.Ptr, decode func([]byte) (any, error)) (any, error) {
+		val, err := f.Store.Get(p, decode)
+		er.take(p, fetchedPage{val, err})
+		return val, err
+	}
+	for cur := f.Seek(nm.cat.Tree, meta.Key{}); ; {
+		if _, _, ok, err := cur.Next(); err != nil || !ok { // whoever looks there says so
+			return er
+		}
+	}
+}
+
 // warm looks up what a job of a volume will be told of it, so that it is in memory: its path, and whether it is scheduled.
 func (nm *nameTable) warm(ino Ino) {
 	nm.within(ino)

@@ -126,7 +126,8 @@ func (at holdPlace) names() (place, callers string) {
 		}
 		switch name { // they take it again for their caller
 		case "runtime.goexit", "commitLog.tryCold", "commitLog.underPlan", "openVolumes.underPlan", "lookUp[...]", "forecast",
-			"commitLog.fetchMissed", "commitLog.unlocked", "blockSpace.waitAside", "commitLog.awaitRoom": // the latter
+			"commitLog.fetchMissed", "blockSpace.bringGroup", "blockSpace.settleGroups",
+			"commitLog.unlocked", "blockSpace.waitAside", "commitLog.awaitRoom": // the latter
 			continue
 		}
 		all = append(all, name)
@@ -208,6 +209,8 @@ var mayRead = map[string]string{
 	"Pool.checkMemory": "check, of what a checkpoint left",
 	"Pool.usesHere":    "audit, of what a checkpoint left",
 	"reclaimer.find":   "check of an image, alone",
+	"bruteForce":       "a test that looks at all maps, alone",
+	"TestDamagedGroup": "itself",
 
 	"Pool.freezeHeads": "pages of the catalog that are gone from the cache",
 	"works.sweepStep":  "pages of lists, some at a time",

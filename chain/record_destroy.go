@@ -31,7 +31,16 @@ func (r *recUnname) decode(d *codec.Decoder) {
 
 func (r *recUnname) cuts() bool { return !r.held }
 
-func (r *recUnname) warm(p *Pool) { p.jobs.warmFor(p.tree.layers[r.layer]) }
+func (r *recUnname) warm(p *Pool) {
+	l := p.tree.layers[r.layer]
+	switch {
+	case l == nil:
+	case r.held: // who shows it is not asked before it goes
+		p.names.warm(l.vol)
+	default:
+		p.jobs.warmFor(l)
+	}
+}
 
 func (r *recUnname) apply(p *Pool) error {
 	l, err := p.tree.layer(r.layer)

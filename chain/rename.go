@@ -32,7 +32,9 @@ func (p *Pool) Rename(r Req, dir Ino, name string, newDir Ino, newName string, f
 			}
 		}
 		to, err := p.names.find(newDir, newName)
-		p.names.look(dir, newDir, from.ino, to.ino)
+		if to.ino != 0 { // it changes before the others are looked up
+			p.names.look(dir, newDir, from.ino)
+		}
 		switch {
 		case err != nil && f&RenameExchange != 0:
 			return err
