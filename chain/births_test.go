@@ -14,8 +14,8 @@ import (
 func birthsQueued(t *testing.T, p *Pool) map[LayerID]int64 {
 	t.Helper()
 	out := map[LayerID]int64{}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.structure.Lock()
+	defer p.structure.Unlock()
 	for _, j := range p.jobs.all {
 		for l, from := range map[*runs.List]omap.Key{&j.fresh: {}, &j.ready: j.cursor, &j.bad: {}} {
 			err := l.Ascend(p.blocks.lists, omap.Key{}, func(k omap.Key, e runs.Entry) bool {

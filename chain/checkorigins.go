@@ -15,6 +15,20 @@ func (c *checker) origins() {
 	if !ot.begun {
 		return
 	}
+	lines := 0
+	for _, l := range c.p.tree.layers {
+		for i, s := range l.line {
+			if o, _ := c.p.tree.lines.Get(s.key(l.id)); o != l {
+				c.r.bad("layer %v: it is not found by volume %d, which is in its line", l.id, s.vol)
+			}
+			if !slices.ContainsFunc(l.line[:i], func(o span) bool { return o.vol == s.vol }) {
+				lines++
+			}
+		}
+	}
+	if n := c.p.tree.lines.Len(); n != lines {
+		c.r.bad("%d layers are found by the volumes in their lines, and %d are there", n, lines)
+	}
 	have := map[LayerID]int64{}
 	c.seen.Ascend(omap.Key{}, func(_ omap.Key, m mark) bool {
 		if m.as&(seenLive|seenDirty|seenWalk) != 0 && m.as&seenMeta == 0 && ot.covers(m.birth) {
@@ -51,7 +65,7 @@ func (c *checker) accounts() map[LayerID]account {
 		all[birth] = a
 	}
 	named := map[meta.Key]bool{}
-	for _, kind := range []catalog.Kind{catalog.Account, catalog.OfVolume, catalog.Closing} {
+	for _, kind := range []catalog.Kind{catalog.Account, catalog.OfVolume, catalog.Closing, catalog.Elsewhere} {
 		err := c.p.names.cat.Scan(catalog.Key(kind, 0), func(k meta.Key, v []byte) bool {
 			var err error
 			switch {
@@ -66,6 +80,8 @@ func (c *checker) accounts() map[LayerID]account {
 				err = new(volumeAccount).unmarshal(v)
 			case kind == catalog.OfVolume && k != beginKey:
 				named[k] = true
+			case kind == catalog.Elsewhere:
+				_, err = parseElsewhere(k, v)
 			}
 			if err != nil {
 				c.r.bad("row of kind %d, number %d: %v", kind, catalog.NumberOf(k), err)

@@ -107,6 +107,7 @@ func goldenRecords() []goldenRecord {
 		{"erased-born", &recErased{7, meta.Key{Hi: 5, Lo: 900}, old, []runs.Run{{Dev: 3, Len: 4, Birth: 5}}, goldenTime, true, goldenHow}},
 		{"begin", &recBegin{11, 300}},
 		{"ended", &recEnded{2, 1000, 300, "d/disk.raw", "uid 0", goldenTime, true}},
+		{"copied", &recCopied{5, 9, 2}},
 	}
 }
 
@@ -209,6 +210,7 @@ func goldenRows() []goldenRow {
 		{"job-recovery", catalog.Job, rr.marshal()},
 		{"account", catalog.Account, goldenAccount().marshal()},
 		{"account-of-volume", catalog.OfVolume, goldenVolume().marshal()},
+		{"elsewhere", catalog.Elsewhere, marshalElsewhere(span{vol: 2, from: 5, to: 9})},
 	}
 }
 
@@ -323,6 +325,11 @@ func TestGoldenRows(t *testing.T) {
 			var a account
 			if err = a.unmarshal(r.val); err == nil {
 				again = a.marshal()
+			}
+		case catalog.Elsewhere:
+			var s span
+			if s, err = parseElsewhere(meta.Key{Lo: 5}, r.val); err == nil {
+				again = marshalElsewhere(s)
 			}
 		case catalog.OfVolume:
 			var v volumeAccount

@@ -26,12 +26,14 @@ type layerTree struct {
 	blocks    *blockSpace
 	destroyed *destroyedIndex
 	names     *nameTable
+	origins   *originTable
 	jobs      *jobQueue
 	memory    *memory
 
 	layers         map[LayerID]*layer  // mu
 	byVol          map[Ino][]*layer    // mu: oldest first
 	byDir          omap.Map[*layer]    // mu: those of no volume, which clones hold, by directory and number
+	lines          omap.Map[*layer]    // mu: by each volume whose births it may own, and number; dead ones too
 	openSnaps      omap.Map[*layer]    // mu: snapshots in use and not destroyed, by volume and number
 	heads          map[Ino]*layer      // mu
 	snaps          snapIndex           // mu
@@ -198,6 +200,7 @@ func (lt *layerTree) newLayer(parent *layer, vol Ino, size int64, when time.Time
 	l.top = overlay.New(under, l)
 	lt.noteDepth(l)
 	lt.layers[l.id] = l
+	lt.indexLine(l)
 	lt.byVol[vol] = append(lt.byVol[vol], l)
 	lt.heads[vol] = l
 	lt.accounts.headChanged(vol)
@@ -222,6 +225,10 @@ func (l *layer) safeSize(durable uint64) int64 {
 
 func (lt *layerTree) forgetLayer(l *layer) {
 	delete(lt.layers, l.id)
+	for _, s := range l.line {
+		lt.mu.step(1)
+		lt.lines.Delete(s.key(l.id))
+	}
 	if l.dead {
 		lt.deadN--
 	}
@@ -353,7 +360,11 @@ func (lt *layerTree) mergeDown(l *layer, j *job) {
 	lt.owns(l, -l.own)
 	lt.owns(c, gives)
 	c.lost.Join(&l.lost)
+	if c.head {
+		lt.origins.mix(c.id, c.vol, l.line)
+	}
 	c.line = joinLines(l.line, c.line)
+	lt.indexLine(c)
 	c.parent = parent
 	for _, o := range slices.Concat(c.children, []*layer{c}) {
 		lt.mu.step(1)

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"slatefs/chain/codec"
+	"slatefs/chain/omap"
 )
 
 // A layer that was merged into another leaves its blocks there, with their births. So a layer has a line: whose births it may
@@ -36,6 +37,16 @@ func joinLines(below, above []span) []span {
 		above = above[1:]
 	}
 	return append(out, above...)
+}
+
+// key is where a layer with that span is found.
+func (s span) key(id LayerID) omap.Key { return omap.Key{Hi: uint64(s.vol), Lo: uint64(id)} }
+
+// indexLine makes a layer be found by the volumes in its line.
+func (lt *layerTree) indexLine(l *layer) {
+	for _, s := range l.line {
+		lt.lines.Set(s.key(l.id), l)
+	}
 }
 
 // has: the layer with that number, of that volume, is in the line.

@@ -82,6 +82,7 @@ func (cp *checkpointer) link(parents map[LayerID]LayerID) error {
 			l.parent.children = append(l.parent.children, l)
 		}
 		l.depth++
+		cp.tree.indexLine(l)
 		if l.dead {
 			cp.tree.deadN++
 			cp.tree.freeing += l.own

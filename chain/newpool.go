@@ -50,7 +50,7 @@ func (p *Pool) newObjects(s super.Block) {
 		handouts: map[blockdev.Token]*handout{}, today: map[Ino]EraseRecord{},
 	}
 	p.tree = &layerTree{
-		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, jobs: p.jobs, memory: p.memory, layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, snaps: newSnapIndex(), walks: map[uint64]*walk{},
+		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, origins: p.origins, jobs: p.jobs, memory: p.memory, layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, snaps: newSnapIndex(), walks: map[uint64]*walk{},
 		stuck: strandings{failing: map[*job]map[*walk]struct{}{}}, dirty: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, nextLayer: s.LastLayer,
 	}
 	p.space = &admission{
@@ -68,7 +68,7 @@ func (p *Pool) newWorks() {
 		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, jobs: p.jobs, tree: p.tree, space: p.space, zeroNow: c.opt.ZeroNow,
 	}
 	p.volumes = &openVolumes{
-		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, jobs: p.jobs, tree: p.tree, space: p.space, works: p.works,
+		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, origins: p.origins, jobs: p.jobs, tree: p.tree, space: p.space, works: p.works,
 	}
 	p.removal = &remover{
 		core: c, health: p.health, commits: p.commits, plans: p.plans, destroyed: p.destroyed, names: p.names, tree: p.tree, space: p.space, works: p.works, volumes: p.volumes,

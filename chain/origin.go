@@ -37,7 +37,9 @@ type originTable struct {
 type originChanges struct {
 	layers omap.Map[*account]
 	vols   omap.Map[*volumeAccount]
-	begins bool // that there are accounts is in no row yet
+	copies omap.Map[Ino]  // by the birth that they are of, and that where they went: the volume there
+	places omap.Map[span] // by volume and first birth: where its bytes may be, too
+	begins bool           // that there are accounts is in no row yet
 }
 
 // originMem is what a changed account takes, in bytes: it, its place, and the edits of up to three rows.
@@ -50,6 +52,8 @@ type account struct {
 	zeroed   int64 // part of written: reported zero
 	released int64 // part of written: zero to read, and not erased below
 	sealed   bool  // nothing is written in the layer any more: it is no head
+	mixed    bool  // while it was a head it could write in place to blocks of older births
+	copied   bool  // a write of less than a block took bytes of a block along into one of another birth
 	from     time.Time
 	last     time.Time // of the reports
 }
@@ -58,9 +62,14 @@ type account struct {
 func (a *account) left() int64 { return a.written - a.zeroed - a.released }
 
 // closes: it has nothing left, nothing is added to it any more, and there is proof of all of it.
-func (a *account) closes() bool { return a.sealed && a.left() == 0 && a.released == 0 }
+// What was mixed is known by its row, which goes with that of the volume.
+func (a *account) closes() bool {
+	return a.sealed && a.left() == 0 && a.released == 0 && !a.mixed && !a.copied
+}
 
-func (a *account) empty() bool { return a.written == 0 && a.zeroed == 0 && a.released == 0 }
+func (a *account) empty() bool {
+	return a.written == 0 && a.zeroed == 0 && a.released == 0 && !a.mixed && !a.copied
+}
 
 // add adds a change, or what was counted apart.
 func (a *account) add(o *account) {
@@ -70,7 +79,7 @@ func (a *account) add(o *account) {
 	a.written += o.written
 	a.zeroed += o.zeroed
 	a.released += o.released
-	a.sealed = a.sealed || o.sealed
+	a.sealed, a.mixed, a.copied = a.sealed || o.sealed, a.mixed || o.mixed, a.copied || o.copied
 	a.from, a.last = earliest(a.from, o.from), latest(a.last, o.last)
 }
 
@@ -130,6 +139,34 @@ func (ot *originTable) seal(id LayerID, vol Ino, made time.Time) {
 	a.vol, a.sealed, a.from = vol, true, made
 }
 
+// copied: bytes of one birth are in a block of another one, too, which is a volume's.
+func (ot *originTable) copied(from, to LayerID, vol Ino) {
+	if ot.covers(from) && !ot.knowsCopy(from, to) {
+		ot.of(from).copied = true
+		ot.since.copies.Set(omap.Key{Hi: uint64(from), Lo: uint64(to)}, vol)
+	}
+}
+
+// knowsCopy: that was noted since the last cut.
+func (ot *originTable) knowsCopy(from, to LayerID) bool {
+	_, known := ot.since.copies.Get(omap.Key{Hi: uint64(from), Lo: uint64(to)})
+	return known
+}
+
+// mix: a head may write in place to blocks of births that were merged into it from now on.
+func (ot *originTable) mix(head LayerID, vol Ino, line []span) {
+	if !ot.covers(head) {
+		return
+	}
+	a := ot.of(head)
+	a.vol, a.mixed = vol, true
+	for _, s := range line {
+		if ot.mu.step(1); s.vol != vol {
+			ot.since.places.Set(omap.Key{Hi: uint64(vol), Lo: uint64(s.from)}, s)
+		}
+	}
+}
+
 // volume is the change of what is known of a volume since the last cut.
 func (ot *originTable) volume(vol Ino) *volumeAccount {
 	ot.mu.assertHeld()
@@ -144,12 +181,12 @@ func (ot *originTable) volume(vol Ino) *volumeAccount {
 
 // mem is what is dirty, in bytes.
 func (ot *originTable) mem() int64 {
-	return originMem * int64(ot.since.layers.Len()+ot.since.vols.Len())
+	return originMem * int64(ot.since.layers.Len()+ot.since.vols.Len()+ot.since.copies.Len()+ot.since.places.Len())
 }
 
 // rows bounds the rows that the next checkpoint changes.
 func (ot *originTable) rows() int64 {
-	return 3*int64(ot.since.layers.Len()) + int64(ot.since.vols.Len())
+	return 3*int64(ot.since.layers.Len()) + int64(ot.since.vols.Len()+ot.since.copies.Len()+ot.since.places.Len())
 }
 
 // freeze sets apart what has changed, for a checkpoint: until it is installed or thawed.
@@ -176,6 +213,16 @@ func (ot *originTable) thawOne() bool {
 		ot.volume(Ino(k.Lo)).add(v)
 		return true
 	}
+	if k, vol, ok := z.copies.Ceil(omap.Key{}); ok {
+		z.copies.Delete(k)
+		ot.since.copies.Set(k, vol)
+		return true
+	}
+	if k, s, ok := z.places.Ceil(omap.Key{}); ok {
+		z.places.Delete(k)
+		ot.since.places.Set(k, s)
+		return true
+	}
 	ot.since.begins = ot.since.begins || z.begins
 	ot.frozen = nil
 	return false
@@ -185,4 +232,30 @@ func (ot *originTable) thawOne() bool {
 // Of volumes up to an inode, which were there before, not all is known.
 func (ot *originTable) begin(first LayerID, before Ino) {
 	ot.begun, ot.first, ot.before, ot.since.begins = true, first, before, true
+}
+
+// addChanges adds to a row what has changed since, and tells whether something has. The plan lock is held.
+func (ot *originTable) addChanges(birth LayerID, a *account) (any bool) {
+	for _, c := range []*originChanges{ot.frozen, &ot.since} {
+		if c == nil {
+			continue
+		}
+		if o, ok := c.layers.Get(omap.Key{Lo: uint64(birth)}); ok {
+			a.add(o)
+			any = true
+		}
+	}
+	return any
+}
+
+// addVolumeChanges does that for the row of a volume.
+func (ot *originTable) addVolumeChanges(vol Ino, v *volumeAccount) {
+	for _, c := range []*originChanges{ot.frozen, &ot.since} {
+		if c == nil {
+			continue
+		}
+		if o, ok := c.vols.Get(omap.Key{Lo: uint64(vol)}); ok {
+			v.add(o)
+		}
+	}
 }

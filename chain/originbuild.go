@@ -22,6 +22,20 @@ func (b *builder) originRows() (err error) {
 	if err != nil {
 		return err
 	}
+	c.copies.Ascend(omap.Key{}, func(k omap.Key, vol Ino) bool {
+		var of Ino
+		if of, err = b.volumeOf(LayerID(k.Hi)); err == nil && of != 0 && of != vol {
+			b.elsewhere(of, span{vol: vol, from: LayerID(k.Lo), to: LayerID(k.Lo)})
+		}
+		return err == nil
+	})
+	c.places.Ascend(omap.Key{}, func(k omap.Key, s span) bool {
+		b.elsewhere(Ino(k.Hi), s)
+		return true
+	})
+	if err != nil {
+		return err
+	}
 	c.vols.Ascend(omap.Key{}, func(k omap.Key, change *volumeAccount) bool {
 		var v volumeAccount
 		if v, _, err = ot.storedVolume(Ino(k.Lo)); err == nil {
@@ -31,6 +45,21 @@ func (b *builder) originRows() (err error) {
 		return err == nil
 	})
 	return err
+}
+
+// elsewhere makes the row that says where bytes of a volume may be, too. One that is there already says so of fewer births, or
+// of the same: what was merged stays together.
+func (b *builder) elsewhere(of Ino, s span) {
+	b.rows.Put(elsewhereKey(of, s.from), marshalElsewhere(s))
+}
+
+// volumeOf is the volume that a birth is of; 0: it has no account.
+func (b *builder) volumeOf(birth LayerID) (Ino, error) {
+	a, _, err := b.p.origins.stored(birth)
+	if change, ok := b.c.origins.layers.Get(omap.Key{Lo: uint64(birth)}); ok && err == nil {
+		a.add(change)
+	}
+	return a.vol, err
 }
 
 // accountRow makes the rows of one account: it, its name at its volume, and whether it waits to be closed.

@@ -12,7 +12,11 @@ import (
 // Rows of accounts. They are in the tree of the catalog only, never among the rows that changed: what changes is in memory as
 // changes, and only a checkpoint makes rows of them. So who reads one adds what has changed since.
 
-const flagSealed = 1
+const (
+	flagSealed = 1 << iota
+	flagMixed
+	flagCopied
+)
 
 func (a *account) marshal() []byte {
 	e := codec.Encoder{}
@@ -21,8 +25,10 @@ func (a *account) marshal() []byte {
 	e.Int(a.zeroed)
 	e.Int(a.released)
 	flags := uint64(0)
-	if a.sealed {
-		flags = flagSealed
+	for f, on := range map[uint64]bool{flagSealed: a.sealed, flagMixed: a.mixed, flagCopied: a.copied} {
+		if on {
+			flags |= f
+		}
 	}
 	e.Uint(flags)
 	e.Time(a.from)
@@ -35,10 +41,10 @@ func (a *account) unmarshal(b []byte) error {
 	d := codec.Decoder{B: b}
 	a.vol, a.written, a.zeroed, a.released = Ino(d.Uint()), d.Int(), d.Int(), d.Int()
 	flags := d.Uint()
-	a.sealed = flags&flagSealed != 0
+	a.sealed, a.mixed, a.copied = flags&flagSealed != 0, flags&flagMixed != 0, flags&flagCopied != 0
 	a.from, a.last = d.Time(), d.Time()
 	d.Attrs(nil)
-	if flags&^flagSealed != 0 || a.left() < 0 {
+	if flags&^(flagSealed|flagMixed|flagCopied) != 0 || a.left() < 0 {
 		d.Fail("account of blocks that were not written")
 	}
 	return wrapCorrupt(d.Done())
@@ -95,6 +101,30 @@ func (v *volumeAccount) unmarshal(b []byte) error {
 	v.uid, v.who = d.Uint32(), d.Str()
 	d.Attrs(nil)
 	return wrapCorrupt(d.Done())
+}
+
+// elsewhereKey is where it is told that blocks with births from one on may have bytes of a volume.
+func elsewhereKey(vol Ino, from LayerID) meta.Key {
+	return meta.Key{Hi: catalog.Key(catalog.Elsewhere, uint64(vol)).Hi, Lo: uint64(from)}
+}
+
+// marshalElsewhere is the value there: whose births they are, and up to which.
+func marshalElsewhere(s span) []byte {
+	e := codec.Encoder{}
+	e.Uint(uint64(s.vol))
+	e.Uint(uint64(s.to))
+	e.Attrs(nil)
+	return e.B
+}
+
+func parseElsewhere(k meta.Key, b []byte) (s span, err error) {
+	d := codec.Decoder{B: b}
+	s = span{vol: Ino(d.Uint()), from: LayerID(k.Lo), to: LayerID(d.Uint())}
+	d.Attrs(nil)
+	if s.to < s.from {
+		d.Fail("births out of order")
+	}
+	return s, wrapCorrupt(d.Done())
 }
 
 func accountKey(birth LayerID) meta.Key { return catalog.Key(catalog.Account, uint64(birth)) }

@@ -42,13 +42,14 @@ type Plan struct {
 	named     int64 // blocks
 	held      int64 // blocks that the volume's account holds for it
 	heldRefer int64
-	room      *room    // of the journal and the store, for the records; nil: there will be none
-	got       room     // what room is
-	alone     [2]int64 // blocks that it has for itself, or -1
-	lo, hi    int64    // blocks that it touches
-	whole     bool     // all of them alone
-	within    *Plan    // whose blocks these are
-	queued    bool     // in the queue of its volume
+	room      *room      // of the journal and the store, for the records; nil: there will be none
+	got       room       // what room is
+	alone     [2]int64   // blocks that it has for itself, or -1
+	along     [2]LayerID // births of bytes that are taken along into new blocks there, or 0
+	lo, hi    int64      // blocks that it touches
+	whole     bool       // all of them alone
+	within    *Plan      // whose blocks these are
+	queued    bool       // in the queue of its volume
 	done      chan struct{}
 	errand    *errand         // of its making
 	seen      []overlay.Piece // scratch of its making
@@ -270,6 +271,9 @@ func (pl *Plan) spoil() {
 	}
 	if err == nil && pl.p.failed == nil {
 		_ = pl.p.commits.do(&rec) //nolint:errcheck // do has made the pool read-only
+		for _, a := range pl.parts {
+			_ = pl.noteAlong(a.lb, a.lb+a.run.Len, pl.born) //nolint:errcheck // the same
+		}
 	}
 }
 

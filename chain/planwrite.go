@@ -177,7 +177,13 @@ func (pl *Plan) lay(h *layer) {
 		}
 	}
 	lb, parts := pl.lo, pl.parts
+	pl.along = [2]LayerID{}
 	for _, q := range pl.seen {
+		for i, b := range pl.alone {
+			if lb <= b && b < lb+q.Len && q.Dev != 0 && !pl.mine(h, lb, q) {
+				pl.along[i] = q.Birth
+			}
+		}
 		a, b := max(pl.Off, lb*BlockSize), min(pl.Off+pl.Len, (lb+q.Len)*BlockSize)
 		if pl.mine(h, lb, q) {
 			pl.span(int64(q.Dev)*BlockSize+a-lb*BlockSize, b-a)
@@ -317,7 +323,23 @@ func (pl *Plan) mapOnce(a alloced) (n int64, pieces int, err error) {
 	if size := min(pl.end, end*BlockSize); size > h.size {
 		rec.size = size
 	}
-	return n, pieces, p.commits.do(rec)
+	if err := p.commits.do(rec); err != nil {
+		return n, pieces, err
+	}
+	return n, pieces, pl.noteAlong(a.lb, end, h.id)
+}
+
+// noteAlong notes whose bytes new blocks have besides, by their birth.
+func (pl *Plan) noteAlong(lo, hi int64, birth LayerID) error {
+	for i, from := range pl.along {
+		if b := pl.alone[i]; from == 0 || from == birth || b < lo || b >= hi || pl.p.origins.knowsCopy(from, birth) {
+			continue
+		}
+		if err := pl.p.commits.do(&recCopied{from, birth, pl.v.ino}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // took: n blocks of a plan become the head's, which owns delta more then; they are not held for the plan any more.

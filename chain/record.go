@@ -73,6 +73,7 @@ var kinds = [...]struct {
 	36: {"erased", empty[recErased]},
 	40: {"begin", empty[recBegin]},
 	41: {"ended", empty[recEnded]},
+	42: {"copied", empty[recCopied]},
 }
 
 func empty[T any, R interface {

@@ -67,3 +67,27 @@ func (r *recEnded) apply(p *Pool) error {
 	}
 	return nil
 }
+
+// recCopied: a write of less than a block has taken bytes along that were written with one birth, into a block of another one.
+type recCopied struct {
+	from, to LayerID
+	vol      Ino // whose the second is
+}
+
+func (r *recCopied) encode(e *codec.Encoder) {
+	e.Uint(uint64(r.from))
+	e.Uint(uint64(r.to))
+	e.Uint(uint64(r.vol))
+}
+
+func (r *recCopied) decode(d *codec.Decoder) {
+	r.from, r.to, r.vol = LayerID(d.Uint()), LayerID(d.Uint()), Ino(d.Uint())
+}
+
+func (r *recCopied) apply(p *Pool) error {
+	if r.from == 0 || max(r.from, r.to) > p.tree.nextLayer || r.vol == 0 {
+		return fmt.Errorf("bytes born in layer %v copied to %v: %w", r.from, r.to, ErrCorrupt)
+	}
+	p.origins.copied(r.from, r.to, r.vol)
+	return nil
+}

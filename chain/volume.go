@@ -16,6 +16,7 @@ type openVolumes struct {
 	destroyed *destroyedIndex
 	names     *nameTable
 	jobs      *jobQueue
+	origins   *originTable
 	tree      *layerTree
 	space     *admission
 	works     *works

@@ -47,9 +47,10 @@ const (
 
 // The kinds of accounts by origin.
 const (
-	Account  Kind = iota + 18 // layer: what was written in it, and what became of that
-	OfVolume                  // volume; by layer: its accounts. 0: what is known of the volume itself; volume 0: where accounts begin
-	Closing                   // layer: its account has nothing left, and is to be closed
+	Account   Kind = iota + 18 // layer: what was written in it, and what became of that
+	OfVolume                   // volume; by layer: its accounts. 0: what is known of the volume itself; volume 0: where accounts begin
+	Closing                    // layer: its account has nothing left, and is to be closed
+	Elsewhere                  // volume; by layer: whose births may have bytes of it, too
 )
 
 const (

@@ -1,0 +1,166 @@
+package chain
+
+import (
+	"maps"
+	"slices"
+
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
+)
+
+// A block is of the birth with which it was made; but not all bytes in it need be. A write of less than a block that makes a new
+// one takes the rest along, from a block of an older birth: of a clone's origin, it may be. And a head writes in place
+// to what it owns, where that has the births of a layer that was merged into it. So it is noted where bytes of a volume may be besides
+// its own blocks (recCopied, layerTree.mergeDown): births of other volumes, of which those are not all. They are looked at as
+// the subject's are, and what is left of them keeps it from being complete, as "up to".
+
+// elsewhere finds births of others that may have bytes of the subject.
+func (q *inquiry) elsewhere(rows, others map[LayerID]account) error {
+	if q.s.Pool {
+		return nil
+	}
+	todo := slices.Sorted(maps.Keys(q.vols))
+	if q.s.Layer != 0 {
+		a, _, err := q.account(q.s.Layer)
+		if err != nil || !a.mixed && !a.copied {
+			return err
+		}
+		todo = append(todo, a.vol)
+		if err := q.around(a, rows, others); err != nil {
+			return err
+		}
+	}
+	done := map[Ino]bool{}
+	for len(todo) > 0 {
+		vol := todo[0]
+		if todo = todo[1:]; done[vol] {
+			continue
+		}
+		done[vol] = true
+		spans, err := q.places(vol)
+		if err != nil {
+			return err
+		}
+		for _, s := range spans {
+			if err := q.birthsIn(s, rows, others); err != nil {
+				return err
+			}
+			todo = append(todo, s.vol) // and from there on
+		}
+	}
+	return nil
+}
+
+// around are births of the volume of a layer in which bytes of the layer may be.
+func (q *inquiry) around(a account, rows, others map[LayerID]account) error {
+	id := q.s.Layer
+	if a.mixed && id > 1 {
+		if err := q.birthsIn(span{vol: a.vol, from: 1, to: id - 1}, rows, others); err != nil {
+			return err
+		}
+	}
+	if a.copied {
+		return q.birthsIn(span{vol: a.vol, from: id + 1, to: maxLayer}, rows, others)
+	}
+	return nil
+}
+
+// maxLayer is above all layers.
+const maxLayer = 1<<48 - 1
+
+// places are where bytes of a volume may be.
+func (q *inquiry) places(vol Ino) (out []span, err error) {
+	first := elsewhereKey(vol, 0)
+	err = q.scan(first, func(k meta.Key, v []byte) error {
+		if k.Hi != first.Hi {
+			return errStop
+		}
+		s, err := parseElsewhere(k, v)
+		out = append(out, s)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	type copied struct {
+		from LayerID
+		to   span
+	}
+	var copies []copied
+	ot := q.p.origins
+	for _, c := range []*originChanges{ot.frozen, &ot.since} {
+		if c == nil {
+			continue
+		}
+		at := omap.Key{Hi: uint64(vol)}
+		q.p.tree.inPieces(func() bool {
+			k, s, ok := c.places.Ceil(at)
+			if ok = ok && k.Hi == uint64(vol); ok {
+				out = append(out, s)
+			}
+			at = k.Next()
+			return ok
+		})
+		at = omap.Key{}
+		q.p.tree.inPieces(func() bool {
+			k, v, ok := c.copies.Ceil(at)
+			if ok {
+				copies = append(copies, copied{LayerID(k.Hi), span{vol: v, from: LayerID(k.Lo), to: LayerID(k.Lo)}})
+			}
+			at = k.Next()
+			return ok
+		})
+	}
+	for _, c := range copies {
+		a, _, err := q.account(c.from)
+		if err != nil {
+			return nil, err
+		}
+		if a.vol == vol && c.to.vol != vol {
+			out = append(out, c.to)
+		}
+	}
+	return out, nil
+}
+
+// birthsIn adds the births of a span that have an account, and are not of the subject.
+func (q *inquiry) birthsIn(s span, rows, others map[LayerID]account) error {
+	var births []LayerID
+	first := ofVolumeKey(s.vol, s.from)
+	err := q.scan(first, func(k meta.Key, _ []byte) error {
+		if k.Hi != first.Hi || LayerID(k.Lo) > s.to {
+			return errStop
+		}
+		births = append(births, LayerID(k.Lo))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	ot := q.p.origins
+	for _, c := range []*originChanges{ot.frozen, &ot.since} {
+		if c == nil {
+			continue
+		}
+		at := omap.Key{Lo: uint64(s.from)}
+		q.p.tree.inPieces(func() bool {
+			k, a, ok := c.layers.Ceil(at)
+			if ok = ok && k.Lo <= uint64(s.to); ok && a.vol == s.vol {
+				births = append(births, LayerID(k.Lo))
+			}
+			at = k.Next()
+			return ok
+		})
+	}
+	for _, birth := range births {
+		if _, mine := rows[birth]; mine {
+			continue
+		}
+		a, _, err := ot.stored(birth)
+		if err != nil {
+			return err
+		}
+		others[birth] = a
+	}
+	return nil
+}

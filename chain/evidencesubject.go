@@ -1,0 +1,140 @@
+package chain
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"slatefs/chain/catalog"
+	"slatefs/chain/meta"
+	"slatefs/chain/omap"
+)
+
+// VolumeEver is a volume that is, or was and had something written to it.
+type VolumeEver struct {
+	Ino   Ino
+	Path  string // where it is, or was last: any bytes
+	Dir   Ino    // the directory that it is in, or was
+	UID   uint32
+	Gone  bool
+	Ended time.Time
+}
+
+// EachVolumeEver calls fn for every volume that is or was, without a lock, until it fails. It costs a look at each.
+func EachVolumeEver(p *Pool, fn func(VolumeEver) error) error {
+	gone, err := goneVolumes(p)
+	if err != nil {
+		return err
+	}
+	for _, v := range gone {
+		if err := fn(v); err != nil {
+			return err
+		}
+	}
+	for at := (omap.Key{}); ; {
+		v, next, ok, err := nextVolume(p, at)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return nil
+		}
+		at = next
+		if v.Ino != 0 {
+			if err := fn(v); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// nextVolume is the next volume that has a layer, from a key of layerTree.lines on; without a number, if it is gone.
+func nextVolume(p *Pool, at omap.Key) (v VolumeEver, next omap.Key, ok bool, err error) {
+	err = p.commits.underPlan(func() error {
+		var k omap.Key
+		if k, _, ok = p.tree.lines.Ceil(at); !ok {
+			return nil
+		}
+		vol := Ino(k.Hi)
+		next, v = omap.Key{Hi: k.Hi + 1}, VolumeEver{}
+		if p.tree.heads[vol] == nil {
+			return nil
+		}
+		n, err := p.names.inode(vol)
+		if err != nil {
+			return err
+		}
+		v = VolumeEver{Ino: vol, Path: p.names.pathOf(vol), Dir: n.parent, UID: n.uid}
+		return nil
+	})
+	return v, next, ok, err
+}
+
+// goneVolumes are those that are gone, by their accounts.
+func goneVolumes(p *Pool) (out []VolumeEver, err error) {
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	q := &inquiry{p: p}
+	all := map[Ino]volumeAccount{}
+	err = q.scan(beginKey, func(k meta.Key, v []byte) error {
+		if k == beginKey || k.Lo != 0 {
+			return nil
+		}
+		var a volumeAccount
+		err := a.unmarshal(v)
+		all[Ino(catalog.NumberOf(k))] = a
+		return err
+	})
+	if err != nil {
+		return nil, wrapCorrupt(err)
+	}
+	ot := p.origins
+	for _, c := range []*originChanges{ot.frozen, &ot.since} {
+		if c == nil {
+			continue
+		}
+		at := omap.Key{}
+		p.tree.inPieces(func() bool {
+			k, o, ok := c.vols.Ceil(at)
+			if ok {
+				a := all[Ino(k.Lo)]
+				a.add(o)
+				all[Ino(k.Lo)] = a
+			}
+			at = k.Next()
+			return ok
+		})
+	}
+	for vol, a := range all {
+		if a.end != 0 {
+			out = append(out, VolumeEver{Ino: vol, Path: a.path, Dir: a.dir, UID: a.uid, Gone: true, Ended: a.ended})
+		}
+	}
+	slices.SortFunc(out, func(a, b VolumeEver) int { return cmp.Compare(a.Ino, b.Ino) })
+	return out, nil
+}
+
+// FindUUID is what a UUID is of: the pool, a volume or a layer, there or gone. UUIDs are made of numbers, so each number that was
+// ever given is tried. ErrNotFound: none.
+func FindUUID(p *Pool, id uuid.UUID) (Subject, error) {
+	if id == p.uuid {
+		return Subject{Pool: true}, nil
+	}
+	p.mu.Lock()
+	lastIno, lastLayer := p.names.nextIno, p.tree.nextLayer
+	p.mu.Unlock()
+	for ino := RootIno; ino <= lastIno; ino++ {
+		if p.volumeUUID(ino) == id {
+			return Subject{Volumes: []Ino{ino}}, nil
+		}
+	}
+	for l := LayerID(1); l <= lastLayer; l++ {
+		if p.layerUUID(l) == id {
+			return Subject{Layer: l}, nil
+		}
+	}
+	return Subject{}, fmt.Errorf("UUID %s: nothing in pool %s has or had it: %w", id, p.name, ErrNotFound)
+}
