@@ -20,6 +20,7 @@ var (
 	Drain     = Op[None, None]{Name: "drain"}
 	First     = Op[FirstArgs, None]{Name: "first"}
 	EraseLog  = Op[None, []EraseRecord]{Name: "erase-log", Reads: true}
+	Prove     = Op[EvidenceArgs, []Evidence]{Name: "evidence", Reads: true}
 	Check     = Op[None, CheckReport]{Name: "check", Reads: true}
 	Dump      = Op[None, string]{Name: "dump", Reads: true}
 	Audit     = Stream[None, Progress, AuditInfo]{Name: "audit", Reads: true}

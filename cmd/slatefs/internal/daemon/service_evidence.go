@@ -1,0 +1,191 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"slatefs/chain"
+	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/show"
+)
+
+// Kinds of what evidence is asked of.
+const (
+	kindPool      = "pool"
+	kindVolume    = "volume"
+	kindSnapshot  = "snapshot"
+	kindDirectory = "directory"
+	kindOwner     = "owner"
+	kindLayer     = "layer"
+)
+
+// evidence says of each thing that is asked for what can be proved of its end.
+func (s *Service) evidence(_ context.Context, _ control.Peer, args control.EvidenceArgs) ([]control.Evidence, error) {
+	var out []control.Evidence
+	for _, asked := range args.Asked {
+		e, err := s.evidenceOf(asked)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	for _, uid := range args.Owners {
+		e, err := s.ownerEvidence(uid)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+func (s *Service) evidenceOf(asked string) (control.Evidence, error) {
+	subject, e, err := s.subjectOf(asked)
+	if err != nil {
+		return e, err
+	}
+	return s.prove(subject, e)
+}
+
+// prove asks the pool.
+func (s *Service) prove(subject chain.Subject, e control.Evidence) (control.Evidence, error) {
+	for _, v := range subject.Volumes {
+		e.UUIDs = append(e.UUIDs, s.Pool.VolumeUUID(v).String())
+	}
+	if subject.Layer != 0 {
+		e.UUIDs = append(e.UUIDs, s.Pool.LayerUUID(subject.Layer).String())
+	}
+	p, err := chain.EvidenceOf(s.Pool, subject)
+	if err != nil {
+		return e, fmt.Errorf("evidence of %s: %w", e.Asked, err)
+	}
+	e.Complete, e.Written, e.Zeroed, e.Released, e.Left = p.Complete, p.Written, p.Zeroed, p.Released, p.Left
+	e.First, e.Last = timeOrNil(p.First), timeOrNil(p.Last)
+	for _, r := range p.Remains {
+		e.Remains = append(e.Remains, control.Remain{
+			State: string(r.State), Bytes: r.Bytes, UpTo: r.UpTo, By: r.By, ID: r.ID, More: r.More,
+		})
+	}
+	return e, nil
+}
+
+// subjectOf resolves what somebody asks evidence of: a UUID, the pool's name, FILE, FILE@NAME or a directory, from the root of the
+// pool. What is not there any more is found by the path that it had last.
+func (s *Service) subjectOf(asked string) (chain.Subject, control.Evidence, error) {
+	e := control.Evidence{Asked: asked, Name: asked}
+	if id, err := uuid.Parse(asked); err == nil {
+		return s.subjectOfUUID(id, e)
+	}
+	o := control.Object{Arg: asked, Path: strings.Trim(asked, "/")}
+	a, snap, err := s.find(o, either)
+	switch {
+	case err == nil && snap != "":
+		return s.snapshotSubject(a, snap, e)
+	case err == nil && a.Type == chain.TypeFile:
+		e.Kind = kindVolume
+		return chain.Subject{Volumes: []chain.Ino{a.Ino}}, e, nil
+	case err == nil && a.Type == chain.TypeDir && a.Ino != chain.RootIno:
+		e.Kind = kindDirectory
+		return s.directorySubject(o.Path, a.Ino, e)
+	case asked == s.Pool.Name() || err == nil && a.Ino == chain.RootIno:
+		e.Kind, e.Name = kindPool, s.Pool.Name()
+		return chain.Subject{Pool: true}, e, nil
+	case err != nil && !errors.Is(err, chain.ErrNotFound):
+		return chain.Subject{}, e, err
+	}
+	return s.goneSubject(o.Path, e)
+}
+
+func (s *Service) subjectOfUUID(id uuid.UUID, e control.Evidence) (chain.Subject, control.Evidence, error) {
+	subject, err := chain.FindUUID(s.Pool, id)
+	switch {
+	case err != nil:
+		return subject, e, err
+	case subject.Pool:
+		e.Kind, e.Name = kindPool, s.Pool.Name()
+	case subject.Layer != 0:
+		e.Kind = kindLayer
+	default:
+		e.Kind = kindVolume
+		err = chain.EachVolumeEver(s.Pool, func(v chain.VolumeEver) error {
+			if v.Ino == subject.Volumes[0] {
+				e.Name = v.Path
+			}
+			return nil
+		})
+	}
+	return subject, e, err
+}
+
+// snapshotSubject is the layer of a snapshot.
+func (s *Service) snapshotSubject(a chain.Attr, snap string, e control.Evidence) (chain.Subject, control.Evidence, error) {
+	e.Kind = kindSnapshot
+	infos, err := s.Pool.Snapshots(a.Ino)
+	for _, i := range infos {
+		if i.Name == snap {
+			return chain.Subject{Layer: i.Layer}, e, nil
+		}
+	}
+	if err == nil {
+		err = show.Hinted(fmt.Errorf("%s: %w", e.Asked, chain.ErrNotFound),
+			"a snapshot that was destroyed is found by its UUID: slatefs erase log -j %s", s.Pool.Name())
+	}
+	return chain.Subject{}, e, err
+}
+
+// directorySubject are the volumes that are in a directory, and those that were when they ended.
+func (s *Service) directorySubject(dir string, ino chain.Ino, e control.Evidence) (chain.Subject, control.Evidence, error) {
+	var subject chain.Subject
+	err := chain.EachVolumeEver(s.Pool, func(v chain.VolumeEver) error {
+		if strings.HasPrefix(v.Path, dir+"/") || v.Dir == ino {
+			subject.Volumes = append(subject.Volumes, v.Ino)
+		}
+		return nil
+	})
+	return subject, e, err
+}
+
+// goneSubject is what had a path last: a volume, all of that name, or a directory.
+func (s *Service) goneSubject(last string, e control.Evidence) (chain.Subject, control.Evidence, error) {
+	var subject chain.Subject
+	e.Kind = kindVolume
+	last = path.Clean(last)
+	err := chain.EachVolumeEver(s.Pool, func(v chain.VolumeEver) error {
+		if inside := strings.HasPrefix(v.Path, last+"/"); v.Gone && (inside || v.Path == last) {
+			if inside {
+				e.Kind = kindDirectory
+			}
+			subject.Volumes = append(subject.Volumes, v.Ino)
+		}
+		return nil
+	})
+	if err == nil && len(subject.Volumes) == 0 {
+		err = show.Hinted(fmt.Errorf("%s: %w, and nothing that was written to is known to have been there", e.Asked, chain.ErrNotFound),
+			"slatefs erase log -j %s shows UUIDs of what was destroyed", s.Pool.Name())
+	}
+	return subject, e, err
+}
+
+// ownerEvidence is of all volumes that a user has, or had when they ended.
+func (s *Service) ownerEvidence(uid uint32) (control.Evidence, error) {
+	e := control.Evidence{Asked: fmt.Sprintf("owner %d", uid), Kind: kindOwner, Name: fmt.Sprintf("uid %d", uid)}
+	var subject chain.Subject
+	err := chain.EachVolumeEver(s.Pool, func(v chain.VolumeEver) error {
+		if v.UID == uid {
+			subject.Volumes = append(subject.Volumes, v.Ino)
+		}
+		return nil
+	})
+	if err == nil && len(subject.Volumes) == 0 {
+		err = fmt.Errorf("uid %d: no volume is known that is or was its: %w", uid, chain.ErrNotFound)
+	}
+	if err != nil {
+		return e, err
+	}
+	return s.prove(subject, e)
+}
