@@ -19,6 +19,7 @@ type admission struct {
 	namedN   int64          // mu: claimed blocks in open plans
 	ledger   *ledger.Ledger // mu: nil until the journal has been replayed
 	growable bool           // mu: the grower may be asked
+	refusals Refusals       // mu
 }
 
 // short is by how many blocks promises are not covered: erases that failed took them. None are made then.

@@ -11,12 +11,14 @@ import (
 	"slatefs/chain/omap"
 	"slatefs/chain/overlay"
 	"slatefs/chain/runs"
+	"slatefs/chain/super"
 )
 
-// CheckReport is what a check found: nothing, if both lists are empty.
+// CheckReport is what a check found: nothing, if all lists are empty.
 type CheckReport struct {
 	Errors []string // corruption: two owners, wrong states or counters, pages that cannot be read
 	Leaks  []string // blocks and pages that nothing names: space lost, no data in danger
+	Lost   []string // superblocks and copies of pages of which another copy is whole: the device has lost them
 	Blocks int64    // examined
 	Pages  int
 	Layers int
@@ -29,6 +31,8 @@ const findings = 100
 
 func (r *CheckReport) bad(format string, a ...any)  { note(&r.Errors, format, a...) }
 func (r *CheckReport) leak(format string, a ...any) { note(&r.Leaks, format, a...) }
+
+func (r *CheckReport) lost(format string, a ...any) { note(&r.Lost, format, a...) }
 
 func note(list *[]string, format string, a ...any) {
 	switch len(*list) {
@@ -45,7 +49,13 @@ func note(list *[]string, format string, a ...any) {
 //
 // A pool that is in use is checked as its last checkpoint left it, which is taken first; readers and writers go on.
 // A pool opened read-only is checked as the journal left it, and its clean blocks are read.
-func (p *Pool) Check(ctx context.Context) (*CheckReport, error) {
+func (p *Pool) Check(ctx context.Context) (r *CheckReport, err error) {
+	lost := lostSupers(p)
+	defer func() {
+		if r != nil {
+			r.Lost = append(lost, r.Lost...)
+		}
+	}()
 	if p.opt.ReadOnly {
 		return p.checkMemory(ctx, true)
 	}
@@ -57,7 +67,7 @@ func (p *Pool) Check(ctx context.Context) (*CheckReport, error) {
 		return nil, err
 	}
 	defer release()
-	r, err := view.checkMemory(ctx, false)
+	r, err = view.checkMemory(ctx, false)
 	if err := p.blocks.store.Err(); err != nil {
 		r.bad("metadata store: %v", err)
 	}
@@ -80,6 +90,13 @@ func (p *Pool) Check(ctx context.Context) (*CheckReport, error) {
 		r.bad("ledger: %s", d)
 	}
 	return r, err
+}
+
+// lostSupers looks before a checkpoint writes one of them anew, and while none does.
+func lostSupers(p *Pool) []string {
+	p.commits.workMu.Lock()
+	defer p.commits.workMu.Unlock()
+	return super.Lost(p.dev, p.uuid)
 }
 
 // holdCheckpoint takes a checkpoint and opens the pool as it left it, read-only. No other follows until release, so that

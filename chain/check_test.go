@@ -86,7 +86,7 @@ func expectFound(t *testing.T, cases []damage) {
 			r, err := p.checkMemory(t.Context(), true)
 			p.closed = true // it must not be closed in order
 			ok(t, err)
-			list := r.Errors
+			list := slices.Concat(r.Errors, r.Lost)
 			if c.leak {
 				list = r.Leaks
 			}
@@ -233,8 +233,9 @@ func TestCheckFindings(t *testing.T) {
 	for i := range 3 * findings {
 		r.bad("error %d", i)
 		r.leak("leak %d", i)
+		r.lost("lost %d", i)
 	}
-	for _, l := range [][]string{r.Errors, r.Leaks} {
+	for _, l := range [][]string{r.Errors, r.Leaks, r.Lost} {
 		if len(l) != findings+1 || l[findings] != "and more" {
 			t.Errorf("%d findings, the last is %q", len(l), l[len(l)-1])
 		}

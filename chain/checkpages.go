@@ -32,8 +32,12 @@ func (c *checker) page(p meta.Ptr, who string) {
 	if p.Sum == 0 {
 		return
 	}
-	for _, b := range c.p.blocks.store.Check(p) {
-		c.r.bad("%s: page copy at block %d is damaged", who, b)
+	say, bad := c.r.bad, c.p.blocks.store.Check(p)
+	if p.Twin != 0 && len(bad) == 1 {
+		say = c.r.lost
+	}
+	for _, b := range bad {
+		say("%s: page copy at block %d is damaged", who, b)
 	}
 }
 

@@ -59,7 +59,7 @@ func examine(d *devtest.Disk) (found bool, err error) {
 		return false, err
 	}
 	readEverything(p)
-	return len(r.Errors)+len(r.Leaks) > 0, p.Close()
+	return len(r.Errors)+len(r.Leaks)+len(r.Lost) > 0, p.Close()
 }
 
 // readEverything looks at all that a pool shows, whatever it says.

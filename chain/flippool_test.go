@@ -128,7 +128,7 @@ func flip(t testing.TB, d *devtest.Disk, off int64, bit uint, states ...seen) (r
 			return
 		}
 		r.repair = p.Usage().Repairs
-		r.found = len(report.Errors) > 0 || r.repair > 0
+		r.found = len(report.Errors)+len(report.Lost) > 0 || r.repair > 0
 	})
 	return r
 }

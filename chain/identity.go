@@ -29,6 +29,10 @@ func Identify(dev super.Reader) (Identity, error) {
 	return Identity{s.Name, s.UUID, s.Size(), s.Generation, s.Made, s.Host}, wrapCorrupt(err)
 }
 
+// LostSuperblocks tells of each superblock of a pool that its device has lost why that is; a pool opens by the other one. What
+// somebody is writing just then may be called lost: who looks at a pool in use looks again.
+func LostSuperblocks(dev super.Reader, id uuid.UUID) []string { return super.Lost(dev, id) }
+
 // Relabel gives the pool on dev another name or UUID; what is empty or zero stays. The pool is opened for that, as Open does,
 // and closed: then all of it is in its pages, and no batch of the journal counts, whose salt is the UUID's. Both superblocks
 // are written, one after the other; the newer one counts, so that a crash leaves the pool with the old label or the new one.

@@ -44,8 +44,8 @@ func TestReadOnlyChangesNothing(t *testing.T) {
 		expect(t, snapOf(t, w, "s"), 0, snap)
 		r, err := q.Check(t.Context())
 		ok(t, err)
-		if (len(r.Errors) != 0) != rotten || len(r.Leaks) != 0 {
-			t.Errorf("rotten=%v: %q %q", rotten, r.Errors, r.Leaks)
+		if (len(r.Lost) != 0) != rotten || len(r.Errors)+len(r.Leaks) != 0 {
+			t.Errorf("rotten=%v: %q %q %q", rotten, r.Lost, r.Errors, r.Leaks)
 		}
 		for what, err := range map[string]error{
 			"write":    func() error { _, err := w.WriteAt([]byte("x"), 0); return err }(),

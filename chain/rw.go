@@ -138,6 +138,7 @@ func (v *Volume) writeAt(fence *Plan, b []byte, off int64, stable bool) (int, er
 			dirty, err = v.writeWithin(fence, part, off+int64(n), stable)
 		}
 		if err != nil {
+			v.p.space.refused(err, blocksOf(int64(len(part))))
 			return n, err
 		}
 		flush = flush || dirty

@@ -18,6 +18,7 @@ func (p *Pool) Usage() Usage {
 	if g := p.space.ledger; g != nil {
 		u.Promised, u.MetaPromised = g.Promised()
 		u.Avail, u.Short = max(0, p.space.free()), p.space.short()
+		u.Refusals = *p.space.settleRefusals()
 	}
 	for _, n := range []*int64{
 		&u.Total, &u.Live, &u.Clean, &u.Claimed, &u.Dirty, &u.Freeing, &u.Failed, &u.Meta, &u.Reserve, &u.Promised, &u.MetaPromised,
@@ -47,6 +48,7 @@ func (p *Pool) Size() int64 {
 func (p *Pool) Headroom() (avail, short int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.space.settleRefusals()
 	return max(0, p.space.free()) * BlockSize, p.space.short() * BlockSize
 }
 

@@ -147,6 +147,7 @@ type (
 		Troubles                                                                                                 []Trouble // what is failing: those that were most often tried, of Troubled
 		Damages                                                                                                  []string  // what damaged pages of metadata touch, as far as this process met them: the first of Damaged
 		Troubled, Damaged                                                                                        int
+		Refusals                                                                                                 Refusals
 		HostShort                                                                                                error     // what the host of the pool file answered when it was asked for space last; nil: it gives some
 		HostSince                                                                                                time.Time // since when it does not
 	}

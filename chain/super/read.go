@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -52,6 +53,30 @@ func Read(dev Reader) (s Block, slot int, err error) {
 		}
 	}
 	return Block{}, 0, errs[0]
+}
+
+// Lost tells of each slot on dev that has not, whole, a superblock of the pool why that is: by a name for people, as
+// "superblock 1 of 2: …". A pool opens by the other one; but what it says may be older, and there is no third.
+func Lost(dev Reader, pool uuid.UUID) (lost []string) {
+	b := blockdev.Aligned(alloc.BlockSize)
+	for i := range Slots {
+		var s Block
+		_, err := dev.ReadAt(b, int64(i)*alloc.BlockSize)
+		if err == nil {
+			err = s.Unmarshal(b)
+		}
+		if err == nil && s.UUID != pool {
+			err = fmt.Errorf("it is of another pool, %v", s.UUID)
+		}
+		if err != nil {
+			text := strings.TrimPrefix(err.Error(), "superblock: ")
+			if errors.Is(err, ErrNotPool) {
+				text = "it is overwritten"
+			}
+			lost = append(lost, fmt.Sprintf("superblock %d of %d: %s", i+1, Slots, text))
+		}
+	}
+	return lost
 }
 
 // Remains are the UUIDs that the superblocks on dev have where one has the magic, though it may be damaged, or of a later

@@ -17,7 +17,7 @@ import (
 
 func TestPools(t *testing.T) {
 	l := newLab(t)
-	if out := l.ok("pool list -H"); !strings.HasPrefix(out, "lab\t64M\t0B\t0B\t") || !strings.HasSuffix(out, "\tonline\t/lab\t/nowhere/lab.pool\n") {
+	if out := l.ok("pool list -H"); !strings.HasPrefix(out, "lab\t64M\t0B\t0B\t") || !strings.HasSuffix(out, "\tonline\t/lab\t/nowhere/lab.pool\tok\n") {
 		t.Error(out)
 	}
 	out := l.ok("pool status lab")

@@ -197,7 +197,7 @@ func TestFailClosed(t *testing.T) {
 			if out := l.ok("erase status lab"); !strings.HasPrefix(out, "pool lab: 4K failed to erase: they are tried again") || !strings.Contains(out, "4K     -  -    failed\n") {
 				t.Errorf("erase status: %s", out)
 			}
-			if out := l.ok("pool status -x lab"); !strings.Contains(out, "trouble: 4K could not be erased") {
+			if out := l.troubled("pool status -x lab"); !strings.Contains(out, "trouble: 4K could not be erased") {
 				t.Errorf("pool status -x: %s", out)
 			}
 			l.disk.Fail(nil) // tried again by itself, after a second or two

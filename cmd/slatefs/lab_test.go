@@ -44,6 +44,7 @@ type lab struct {
 	disk *devtest.Disk
 
 	clock *steps // of all but the eraser
+	fails bool   // the pool is made to, and its end says so
 }
 
 // fakeView notes what the mount would be told.
@@ -170,7 +171,7 @@ func (l *lab) serve(h host.Host) {
 	}()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-done; err != nil && !l.fails {
 			t.Error(err)
 		}
 	})
@@ -202,6 +203,16 @@ func (l *lab) refused(code int, want, line string) {
 	if got != code || !strings.Contains(text, want) || !strings.HasPrefix(text, "slatefs: error: ") || out != "" {
 		l.t.Errorf("slatefs %s: exit code %d\n%s%s\nwant %d and %q", line, got, out, text, code, want)
 	}
+}
+
+// troubled runs a command whose exit code says that there is something to tell, and returns what it printed.
+func (l *lab) troubled(line string) string {
+	l.t.Helper()
+	out, text, code := l.run(line)
+	if code != show.ExitFailed || text != "" {
+		l.t.Fatalf("slatefs %s: exit code %d, %s", line, code, text)
+	}
+	return out
 }
 
 // write writes a byte to blocks of a volume.

@@ -23,7 +23,8 @@ func (a *app) poolCheckCmd() *cobra.Command {
 Nothing is changed. A mounted pool needs --online: the daemon checks it then, and writers may wait.
 With --reclaim it also proves that all that counts as available can be had: in memory, over the device as it is, everything
 that was freed or destroyed is freed and erased to the end, and what is clean then is compared. What would not come is named.
-Exit code 1: something is wrong.`,
+A superblock, or one of two copies of a page, that the device has lost is named as lost: the other one is whole, and a mounted
+pool writes it anew, but there is no third. Exit code 1: something is wrong, or lost.`,
 		Example: `  slatefs pool check lab
   slatefs pool check ./lab.pool
   slatefs pool check --online /mnt/lab
@@ -80,19 +81,19 @@ func (a *app) checkOffline(ctx context.Context, ref host.PoolRef, reclaim bool) 
 	if err != nil {
 		return found, err
 	}
-	more.Errors, more.Leaks = append(r.Errors, more.Errors...), append(r.Leaks, more.Leaks...)
+	more.Errors, more.Leaks, more.Lost = append(r.Errors, more.Errors...), append(r.Leaks, more.Leaks...), append(r.Lost, more.Lost...)
 	return control.CheckReport(*more), nil
 }
 
 func (a *app) printCheck(name string, r control.CheckReport) error {
-	for _, e := range r.Errors {
-		if _, err := io.WriteString(a.stdout, show.Printable("error: %s\n", e)); err != nil {
-			return err
-		}
-	}
-	for _, l := range r.Leaks {
-		if _, err := io.WriteString(a.stdout, show.Printable("leak: %s\n", l)); err != nil {
-			return err
+	for _, kind := range []struct {
+		word string
+		list []string
+	}{{"error", r.Errors}, {"leak", r.Leaks}, {"lost", r.Lost}} {
+		for _, e := range kind.list {
+			if _, err := io.WriteString(a.stdout, show.Printable("%s: %s\n", kind.word, e)); err != nil {
+				return err
+			}
 		}
 	}
 	if r.Counted > 0 {
@@ -102,11 +103,14 @@ func (a *app) printCheck(name string, r control.CheckReport) error {
 			return err
 		}
 	}
-	if _, err := io.WriteString(a.stdout,
-		show.Printable("pool %s: %d errors, %d leaks\n", name, len(r.Errors), len(r.Leaks))); err != nil {
+	text := show.Printable("pool %s: %d errors, %d leaks", name, len(r.Errors), len(r.Leaks))
+	if len(r.Lost) > 0 {
+		text += fmt.Sprintf(", %d copies lost", len(r.Lost))
+	}
+	if _, err := io.WriteString(a.stdout, text+"\n"); err != nil {
 		return err
 	}
-	if len(r.Errors)+len(r.Leaks) > 0 {
+	if len(r.Errors)+len(r.Leaks)+len(r.Lost) > 0 {
 		return show.ErrQuiet
 	}
 	return nil

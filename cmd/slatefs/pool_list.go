@@ -23,6 +23,7 @@ const (
 	stateReading    = "online-ro" // mounted with -o ro
 	stateSilent     = "no-answer" // its daemon is there, and does not say anything; or its device does not
 	stateUnmounted  = "unmounted"
+	stateDead       = "dead"       // its daemon is gone, and the mount is there
 	stateMissing    = "missing"    // its device is
 	stateReplaced   = "replaced"   // another pool lies on its device, or none
 	stateCopy       = "copy"       // another volume has its UUID too
@@ -39,7 +40,12 @@ type poolState struct {
 	Host   string            `json:"held_by,omitempty"`      // of one that is not mounted here
 	VG     *vgState          `json:"volume_group,omitempty"` // that the device is a logical volume of
 	Info   *control.PoolInfo `json:"info,omitempty"`
-	Silent string            `json:"no_answer,omitempty"` // why the daemon could not be asked
+	Silent string            `json:"no_answer,omitempty"`        // why the daemon could not be asked
+	Unread string            `json:"unreadable,omitempty"`       // why it could not be looked into
+	Dead   *host.Live        `json:"daemon_dead,omitempty"`      // what a daemon said that is no more
+	Lost   []string          `json:"superblocks_lost,omitempty"` // of one that is not mounted
+
+	Troubles []poolTrouble `json:"troubles"`
 }
 
 // vgState is a volume group as a place to grow. What it has belongs to nobody yet: it is no part of what is available.
@@ -55,7 +61,8 @@ func (a *app) poolListCmd() *cobra.Command {
 		Short: "List the pools that this host knows",
 		Long: `Lists the pools that were made or mounted here, and those on logical volumes of any volume group, by their tags. LIVE is in
 use by volumes, DIRTY is freed and not yet erased, AVAIL can be written. VGFREE is what the volume group could still give to
-a pool that grows; anybody may take it, so AVAIL has nothing of it.`,
+a pool that grows; anybody may take it, so AVAIL has nothing of it. HEALTH is ok, or the kind of the worst trouble and how many
+there are besides, as pool status -x shows them; into a pool that is not mounted pool list does not look.`,
 		Example: `  slatefs pool list
   slatefs pool list -Hp`,
 		Args: arguments(0, 0),
@@ -70,12 +77,15 @@ func (a *app) poolList(ctx context.Context, f show.Format) error {
 	if err != nil {
 		return err
 	}
+	for i := range pools {
+		pools[i].Troubles = pools[i].troubles()
+	}
 	if f.JSON {
 		return show.WriteJSON(a.stdout, "slatefs pool list", "pools", pools)
 	}
 	rows := make([][]string, len(pools))
 	for i, p := range pools {
-		r := []string{p.Name, "", "", "", "", "", p.State, p.Dir, p.Device}
+		r := []string{p.Name, "", "", "", "", "", p.State, p.Dir, p.Device, p.health()}
 		if p.VG != nil {
 			r[5] = f.Size(p.VG.Free)
 		}
@@ -85,7 +95,7 @@ func (a *app) poolList(ctx context.Context, f show.Format) error {
 		}
 		rows[i] = r
 	}
-	return f.Table(a.stdout, show.Columns("NAME >SIZE >LIVE >DIRTY >AVAIL >VGFREE STATE MOUNTPOINT DEVICE"), rows)
+	return f.Table(a.stdout, show.Columns("NAME >SIZE >LIVE >DIRTY >AVAIL >VGFREE STATE MOUNTPOINT DEVICE HEALTH"), rows)
 }
 
 // poolStates asks the daemons, and adds the known pools that have none, and those that only LVM knows.
@@ -110,7 +120,8 @@ func (a *app) poolStates(ctx context.Context) ([]poolState, error) {
 			continue
 		}
 		if lv, onLV := host.LVByUUID(lvs, k.UUID, k.Device); !onLV {
-			pools = append(pools, poolState{Name: k.Name, UUID: k.UUID, State: unmountedState(k.Device, k.UUID), Device: k.Device})
+			p := poolState{Name: k.Name, UUID: k.UUID, State: unmountedState(k.Device, k.UUID), Device: k.Device}
+			pools = append(pools, a.whetherDead(p))
 		} else if len(host.LVsOf(lvs, k.UUID)) > 1 { // others are copies of it
 			pools = append(pools, poolState{Name: k.Name, UUID: k.UUID, State: stateUnmounted, Device: lv.Device})
 		}
@@ -180,4 +191,20 @@ func unmountedState(device string, id uuid.UUID) string {
 		return stateReplaced
 	}
 	return stateUnmounted
+}
+
+// whetherDead finds out of a pool without a daemon whether it has died: it left what it said of itself, and its mount.
+func (a *app) whetherDead(p poolState) poolState {
+	l, ok := a.host.Left(p.UUID)
+	if !ok || p.State == stateMissing {
+		return p
+	}
+	table, err := a.mounts()
+	if err != nil {
+		return p
+	}
+	if m, there := table.On(l.Dir); there && m.Ours() && m.Dev == l.MountDev {
+		p.State, p.Dead, p.Dir = stateDead, &l, l.Dir
+	}
+	return p
 }

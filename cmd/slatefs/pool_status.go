@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/host"
@@ -25,14 +26,15 @@ func (a *app) poolStatusCmd() *cobra.Command {
 		Use:   "status [-x] [-j] [POOL…]",
 		Short: "Show the state of pools",
 		Long: `Shows the state of pools: where they are, and what their blocks are used for. Without a POOL, of all that this host knows.
-A pool that is not mounted is opened read-only.`,
+A pool that is not mounted is opened read-only. Each trouble has a line. -x shows the pools with troubles alone, and its exit code is
+1 if there are any; -j has each trouble with a kind, a word that stays: docs/troubles.md has them.`,
 		Example: `  slatefs pool status lab
   slatefs pool status -x                            # only those in trouble
   slatefs pool status -j /dev/vg0/lab`,
 		ValidArgsFunction: a.completePools(-1),
 		RunE:              plain(func(ctx context.Context, args []string) error { return a.poolStatus(ctx, args, troubled, f) }),
 	}
-	cmd.Flags().BoolVarP(&troubled, "trouble", "x", false, "only pools with a problem")
+	cmd.Flags().BoolVarP(&troubled, "trouble", "x", false, "only pools with troubles; exit code 1 if there are any")
 	f.Flags(cmd, "j")
 	return cmd
 }
@@ -44,17 +46,21 @@ func (a *app) poolStatus(ctx context.Context, args []string, troubled bool, f sh
 	}
 	shown := []poolState{}
 	for _, p := range pools {
-		if p.State == stateUnmounted || p.State == stateReplaced {
+		if p.State == stateUnmounted || p.State == stateReplaced || p.State == stateDead {
 			if err := a.lookInto(ctx, &p); err != nil {
 				return err
 			}
 		}
-		if !troubled || p.trouble() != "" {
+		if p.Troubles = p.troubles(); !troubled || len(p.Troubles) > 0 {
 			shown = append(shown, p)
 		}
 	}
+	var code error
+	if troubled && len(shown) > 0 {
+		code = show.ErrQuiet
+	}
 	if f.JSON {
-		return show.WriteJSON(a.stdout, "slatefs pool status", "pools", shown)
+		return errors.Join(show.WriteJSON(a.stdout, "slatefs pool status", "pools", shown), code)
 	}
 	if len(shown) == 0 {
 		text := "no pools are known here"
@@ -69,7 +75,7 @@ func (a *app) poolStatus(ctx context.Context, args []string, troubled bool, f sh
 			return err
 		}
 	}
-	return nil
+	return code
 }
 
 // poolsNamed finds the pools that are named, or all that are known.
@@ -90,8 +96,8 @@ func (a *app) poolsNamed(ctx context.Context, args []string) (pools []poolState,
 			pools = append(pools, liveState(ctx, *ref.Live))
 			continue
 		}
-		state := unmountedState(ref.Device, ref.UUID)
-		pools = append(pools, poolState{Name: ref.Name, UUID: ref.UUID, Device: ref.Device, State: state})
+		p := poolState{Name: ref.Name, UUID: ref.UUID, Device: ref.Device, State: unmountedState(ref.Device, ref.UUID)}
+		pools = append(pools, a.whetherDead(p))
 	}
 	lvs, err := find.LVs()
 	if err != nil {
@@ -115,7 +121,7 @@ func (a *app) lookInto(ctx context.Context, p *poolState) error {
 		host.ErrOtherPool, control.ErrCorrupt, control.ErrNotPool, control.ErrVersion, control.ErrFeature,
 	} {
 		if errors.Is(err, known) {
-			p.Info = &control.PoolInfo{Failed: show.ErrorText(err)}
+			p.Unread = show.ErrorText(err)
 			return nil
 		}
 	}
@@ -125,41 +131,8 @@ func (a *app) lookInto(ctx context.Context, p *poolState) error {
 	p.Host = heldBy(pool)
 	p.Name, p.UUID = pool.Name(), pool.UUID()
 	p.Info = &control.PoolInfo{Usage: daemon.UsageOf(pool.Usage())}
+	p.Lost = chain.LostSuperblocks(pool.Device(), pool.UUID())
 	return close()
-}
-
-// trouble is what is wrong with a pool, or empty.
-func (p poolState) trouble() string {
-	switch {
-	case p.State == stateMissing:
-		return "its device is missing"
-	case p.Silent != "":
-		return p.Silent
-	case p.State == stateSilent:
-		return "its device does not answer"
-	case p.Info == nil:
-		return ""
-	case p.Info.Failed != "":
-		return p.Info.Failed
-	case p.Info.Usage.Short > 0:
-		return "promises short by " + show.FormatSize(p.Info.Usage.Short) + "; no new ones are made"
-	case p.Info.Usage.Failed > 0:
-		return show.FormatSize(p.Info.Usage.Failed) + " could not be erased and are not used again; tried again by and by"
-	case p.Info.HostShort != "":
-		return p.Info.HostShort
-	case p.Info.Troubles != "":
-		return p.Info.Troubles + "; tried again by and by"
-	case len(p.Info.Usage.Damages) > 0:
-		return "metadata is damaged: " + strings.Join(p.Info.Usage.Damages, "; ") + more(p.Info.Usage.Damaged-len(p.Info.Usage.Damages))
-	case len(p.Info.Usage.Troubles) > 0:
-		t := p.Info.Usage.Troubles[0]
-		return fmt.Sprintf("%s failed %d times and is tried again: %s", t.What, t.Tries, t.Error) + more(p.Info.Usage.Troubled-1)
-	case p.Info.Stuck != "":
-		return "it wanted to grow: " + p.Info.Stuck
-	case p.Info.Usage.Repairs > 0:
-		return fmt.Sprintf("%d metadata pages were damaged and repaired from their twins since the mount", p.Info.Usage.Repairs)
-	}
-	return ""
 }
 
 // print shows a pool in a block of lines.
@@ -174,8 +147,8 @@ func (p poolState) print(w io.Writer, f show.Format, gap bool) error {
 		line("uuid", "%v", p.UUID)
 	}
 	line("state", "%s", p.State)
-	if t := p.trouble(); t != "" {
-		line("trouble", "%s", t)
+	for _, t := range p.Troubles {
+		line("trouble", "%s", t.Text)
 	}
 	line("device", "%s", p.Device)
 	if p.Host != "" {

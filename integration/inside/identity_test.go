@@ -59,7 +59,7 @@ func TestIdentity(t *testing.T) {
 	for _, tag := range append(ownTagsOf(t, "vg0/vms"), "slatefs") {
 		run(t, "lvm", "lvchange", "-q", "-y", "--addtag", tag, "vg0/a")
 	}
-	if out := slatefs(t, "pool list -H"); !strings.Contains(out, "\tunmounted\t-\t/dev/vg0/vms\n") || !strings.Contains(out, "\tcopy\t-\t/dev/vg0/a\n") {
+	if out := slatefs(t, "pool list -H"); !strings.Contains(out, "\tunmounted\t-\t/dev/vg0/vms\t-\n") || !strings.Contains(out, "\tcopy\t-\t/dev/vg0/a\t-\n") {
 		t.Errorf("pool list: %q", out)
 	}
 	refused(t, "lies on /dev/vg0/vms, and on /dev/vg0/a too: one of them is a copy", "mount vg0/a "+dir)

@@ -58,6 +58,16 @@ func slatefs(t *testing.T, line string) string {
 	return run(t, "slatefs", strings.Fields(line)...)
 }
 
+// troubles is what `pool status -x` says of a pool that has some.
+func troubles(t *testing.T, pool string) string {
+	t.Helper()
+	r := try(t, "slatefs", "pool", "status", "-x", pool)
+	if (r.code != 0) != strings.Contains(r.stdout, "trouble: ") {
+		t.Errorf("pool status -x: %v", r)
+	}
+	return r.stdout
+}
+
 // refused runs a slatefs command line that must fail and say something.
 func refused(t *testing.T, says, line string) {
 	t.Helper()

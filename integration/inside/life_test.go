@@ -248,7 +248,7 @@ func TestFullGroup(t *testing.T) {
 		t.Errorf("the volume has %d, the group %d", size, free)
 	}
 	eventually(t, "pool status does not tell", func() bool {
-		return strings.Contains(slatefs(t, "pool status -x vms"), "volume group vg0: has 0B free")
+		return strings.Contains(troubles(t, "vms"), "volume group vg0: has 0B free")
 	})
 	must(t, f.Sync())
 	if n := marks(t, dir+"/a.raw", 'a'); int64(n) < written/512 {

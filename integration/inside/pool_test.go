@@ -117,7 +117,7 @@ func TestCreateOnLV(t *testing.T) {
 	// Another host knows it by its tags alone.
 	must(t, os.RemoveAll("/var/lib/slatefs/pools"))
 	free := strings.TrimSpace(run(t, "lvm", "vgs", "--noheadings", "--units", "b", "--nosuffix", "-o", "vg_free", "vg0"))
-	if out := slatefs(t, "pool list -Hp"); out != "vms\t-\t-\t-\t-\t"+free+"\tunmounted\t-\t/dev/vg0/vms\n" {
+	if out := slatefs(t, "pool list -Hp"); out != "vms\t-\t-\t-\t-\t"+free+"\tunmounted\t-\t/dev/vg0/vms\t-\n" {
 		t.Errorf("%q", out)
 	}
 	slatefs(t, "mount vms "+dir)

@@ -97,7 +97,7 @@ func TestDeadPart(t *testing.T) {
 	put(t, dir+"/c.raw", pattern(8<<20, 'c'), 0)
 	slatefs(t, "destroy "+dir+"/a.raw")
 	refused(t, "could not be erased", "erase wait part")
-	if out := slatefs(t, "pool status -x part"); !strings.Contains(out, "could not be erased and are not used again") {
+	if out := troubles(t, "part"); !strings.Contains(out, "could not be erased and are not used again") {
 		t.Error(out)
 	}
 	dmLoad(t, "part", linear("/dev/vda", size))

@@ -29,10 +29,20 @@ type Usage struct {
 	Journal    int64  `json:"journal_size"`
 	Repairs    int64  `json:"repairs"`
 
+	Refused  Refused   `json:"writers_refused"`
 	Troubles []Trouble `json:"troubles,omitempty"` // what could not be done in the background: the most often tried
 	Troubled int       `json:"troubled,omitempty"` // so many there are
 	Damages  []string  `json:"damages,omitempty"`  // what damaged pages of metadata touch, as far as they were met: the first
 	Damaged  int       `json:"damaged,omitempty"`  // so many there are
+}
+
+// Refused is that writers were told that there is no space left in the pool, and that there is none yet; a count of 0 is that
+// there is.
+type Refused struct {
+	Count int64     `json:"count"`
+	Since time.Time `json:"since,omitzero"` // the first
+	Last  time.Time `json:"last,omitzero"`
+	Error string    `json:"error,omitempty"` // what the last one was told
 }
 
 // Trouble is something that is tried again by itself.

@@ -9,16 +9,20 @@ import (
 type (
 	// PoolInfo is the state of a mounted pool.
 	PoolInfo struct {
-		Live      host.Live `json:"daemon"`
-		Usage     Usage     `json:"usage"`
-		Failed    string    `json:"failed,omitempty"` // why it is read-only
-		OpenFiles int       `json:"open_files"`
-		Reading   bool      `json:"mounted_ro,omitempty"`
-		Troubles  string    `json:"troubles,omitempty"`      // what parts of the daemon fail of; they are started again
-		HostShort string    `json:"host_short,omitempty"`    // what the host answered when the pool file needed space of it
-		Stuck     string    `json:"extend_failed,omitempty"` // why it could not grow by itself, the last time that it wanted to
-		Late      Late      `json:"deadlines"`
-		Notices   int64     `json:"space_notices"` // how often space got low, or promises short, since the mount
+		Live         host.Live `json:"daemon"`
+		Usage        Usage     `json:"usage"`
+		Failed       string    `json:"failed,omitempty"` // why it is read-only
+		OpenFiles    int       `json:"open_files"`
+		Reading      bool      `json:"mounted_ro,omitempty"`
+		Troubles     string    `json:"troubles,omitempty"`      // what parts of the daemon fail of; they are started again
+		HostShort    string    `json:"host_short,omitempty"`    // what the host answered when the pool file needed space of it
+		Stuck        string    `json:"extend_failed,omitempty"` // why it could not grow by itself, the last time that it wanted to
+		Asked        time.Time `json:"asked"`                   // when the daemon said so
+		Late         Late      `json:"deadlines"`
+		EraseTrouble string    `json:"erase_trouble,omitempty"` // why the eraser hands out or reports nothing, the last time
+		Lost         []string  `json:"superblocks_lost,omitempty"`
+		Rewritten    []string  `json:"superblocks_rewritten,omitempty"` // that were lost at the mount, or since
+		Notices      int64     `json:"space_notices"`                   // how often space got low, or promises short, since the mount
 	}
 	// PoolSize is the size of a pool before and after a change of it, in bytes.
 	PoolSize struct{ Before, After int64 }
@@ -54,6 +58,7 @@ type (
 	CheckReport struct {
 		Errors []string // corruption
 		Leaks  []string // space that is lost, no data in danger
+		Lost   []string // superblocks and copies of pages of which another is whole
 		Blocks int64
 		Pages  int
 		Layers int

@@ -32,6 +32,7 @@ type Daemon struct {
 	grower  *Grower
 	control *control.Server
 	service *Service
+	slots   *slots
 
 	recorder *recorder
 	live     host.Live
@@ -127,6 +128,7 @@ func (d *Daemon) parts() []part {
 		d.helper("eraser", d.whileGood(d.eraser.Run)),
 		d.helper("watcher", d.watch.run),
 		d.helper("grower", d.grower.run),
+		d.helper("superblocks", d.slots.run),
 		mount,
 		control,
 	}
@@ -181,6 +183,7 @@ func (d *Daemon) Close() (err error) {
 func (d *Daemon) info(context.Context, control.Peer, control.None) (control.PoolInfo, error) {
 	i := d.service.Info()
 	i.Live, i.OpenFiles, i.Notices = d.live, d.srv.OpenFiles(), d.watch.events.Load()
+	i.Lost, i.Rewritten = d.slots.state()
 	i.Stuck, i.Troubles = d.grower.stuck(), d.troubles()
 	return i, nil
 }

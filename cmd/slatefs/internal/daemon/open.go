@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -37,9 +38,15 @@ func (d *Daemon) openPool(c Config) (*blockdev.File, error) {
 		Socket: d.host.SocketPath(id), Version: control.Version(), Log: c.Log,
 	}
 	d.sayWhere()
+	d.slots = &slots{dev: dev, pool: id, log: d.log}
+	lost := chain.LostSuperblocks(dev, id)
 	if err := d.open(dev, c); err != nil {
 		return nil, host.TakeOverHint(err, name)
 	}
+	for _, text := range lost {
+		d.warn("the device has lost a superblock, the pool was opened by the other one", errors.New(text))
+	}
+	d.slots.note(lost)
 	d.undo = append(d.undo, d.pool.Close)
 	return dev, nil
 }

@@ -10,12 +10,15 @@ import (
 // Info is what the pool and its eraser say of the pool's state. The daemon adds what it knows of itself.
 func (s *Service) Info() control.PoolInfo {
 	u := s.Pool.Usage()
-	i := control.PoolInfo{Usage: UsageOf(u), Reading: s.Pool.ReadOnly()}
+	i := control.PoolInfo{Usage: UsageOf(u), Reading: s.Pool.ReadOnly(), Asked: s.Now()}
 	if err := s.Pool.Failed(); err != nil {
 		i.Failed = err.Error()
 	}
 	if !i.Reading {
-		i.Late = lateOf(outlooksOf(s.Pool, s.Eraser.Stats(), s.Now()), nil)
+		e := s.Eraser.Stats()
+		if i.Late = lateOf(outlooksOf(s.Pool, e, i.Asked), nil); e.Trouble != nil && i.Failed == "" {
+			i.EraseTrouble = e.Trouble.Error()
+		}
 	}
 	if u.HostShort != nil {
 		i.HostShort = fmt.Sprintf("writes that need new blocks are refused since %s: %v", show.FormatTime(u.HostSince), u.HostShort)

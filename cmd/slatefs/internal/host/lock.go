@@ -115,6 +115,17 @@ func readLive(path string) (l Live, ok bool) {
 // Live is what the daemon of a pool says of itself; false: there is none, or it is not that far.
 func (h Host) Live(id uuid.UUID) (Live, bool) { return readLive(h.lockPath(id)) }
 
+// Left is what a daemon said of itself that has ended without taking it back: by a signal, or a fault of its own. False: there is
+// none, or one runs.
+func (h Host) Left(id uuid.UUID) (l Live, ok bool) {
+	path := h.lockPath(id)
+	if !owned(h.Run, os.Geteuid()) || held(path) {
+		return l, false
+	}
+	b, err := os.ReadFile(livePath(path))
+	return l, err == nil && show.Decode(b, &l) == nil && l.Dir != ""
+}
+
 // Held tells whether somebody holds the lock of a pool.
 func (h Host) Held(id uuid.UUID) bool { return held(h.lockPath(id)) }
 
