@@ -29,13 +29,13 @@ const attrDeadline = "deadline"
 // maxWithin bounds a deadline that a row may have: no property is set to more.
 const maxWithin = 100 * 365 * 24 * time.Hour
 
-func (d *deadline) encode(e *codec.Encoder) {
+func (d *deadline) encodeDeadline(e *codec.Encoder) {
 	e.Uint(uint64(d.within))
 	e.Int(d.late)
 	e.Uint(uint64(d.longest))
 }
 
-func (d *deadline) decode(c *codec.Decoder) {
+func (d *deadline) decodeDeadline(c *codec.Decoder) {
 	within, late, longest := c.Uint(), c.Int(), c.Uint()
 	if within == 0 || within > uint64(maxWithin) || late > maxLogged || longest > 1<<63-1 {
 		c.Fail("deadline out of range")
@@ -43,13 +43,13 @@ func (d *deadline) decode(c *codec.Decoder) {
 	*d = deadline{time.Duration(within), late, time.Duration(longest)}
 }
 
-// attrs is the attribute, where something was promised.
-func (d *deadline) attrs() []codec.Attr {
+// deadlineAttrs is the attribute, where something was promised.
+func (d *deadline) deadlineAttrs() []codec.Attr {
 	if d.within == 0 {
 		return nil
 	}
 	var e codec.Encoder
-	d.encode(&e)
+	d.encodeDeadline(&e)
 	return []codec.Attr{{Name: attrDeadline, Val: e.B}}
 }
 
@@ -64,8 +64,8 @@ func (d *deadline) took(n int64, after time.Duration) {
 	}
 }
 
-// add is the sum of several, for the line of a day: what is promised last holds.
-func (d *deadline) add(n int64, within, after time.Duration) {
+// addDeadline is the sum of several, for the line of a day: what is promised last holds.
+func (d *deadline) addDeadline(n int64, within, after time.Duration) {
 	if within == 0 {
 		return
 	}

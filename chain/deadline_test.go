@@ -169,8 +169,12 @@ func TestDeadlineInTheLog(t *testing.T) {
 func TestOrderKeyBounds(t *testing.T) {
 	far := time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)
 	jobs := []*job{
-		{id: 9, story: story{rank: maxRank}}, {id: 8, story: story{rank: 1 << rankBits}}, {id: 1, story: story{rank: 3}},
-		{id: 7, since: far, story: story{deadline: deadline{within: 1}}}, {id: 2}, {id: 3, story: story{none: true, rank: 5}},
+		{id: 9, story: story{rank: maxRank}},
+		{id: 8, story: story{rank: 1 << rankBits}},
+		{id: 1, story: story{rank: 3}},
+		{id: 7, since: far, story: story{deadline: deadline{within: 1}}},
+		{id: 2},
+		{id: 3, story: story{none: true, rank: 5}},
 	}
 	for i, want := range []uint64{8, 9, 1, 7, 2, 3} {
 		slices.SortFunc(jobs, func(a, b *job) int {

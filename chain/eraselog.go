@@ -86,7 +86,7 @@ func (r *logRow) marshal() []byte {
 	e.Time(r.since)
 	e.Time(r.first)
 	e.Time(r.last)
-	e.Attrs(r.deadline.attrs())
+	e.Attrs(r.deadlineAttrs())
 	return e.B
 }
 
@@ -99,7 +99,7 @@ func (r *logRow) unmarshal(b []byte) error {
 	}
 	r.keptBy, r.how = d.Str(), decodeHow(&d)
 	r.since, r.first, r.last = d.Time(), d.Time(), d.Time()
-	d.Attrs(map[string]func(*codec.Decoder){attrDeadline: r.deadline.decode})
+	d.Attrs(map[string]func(*codec.Decoder){attrDeadline: r.decodeDeadline})
 	for _, n := range []int64{r.freed, r.erased, r.released, r.kept} {
 		if n > maxLogged {
 			d.Fail("number out of range")
@@ -187,7 +187,7 @@ func (jq *jobQueue) logDay(j *job, n int64, when time.Time) error {
 		r.released += n
 	}
 	r.none, r.how, r.last = r.none || j.none, r.how.and(j.how), when
-	r.deadline.add(n, j.within, when.Sub(j.since))
+	r.addDeadline(n, j.within, when.Sub(j.since))
 	jq.names.cat.Put(k, r.marshal())
 	jq.tellDays(k, &r)
 	return nil

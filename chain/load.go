@@ -147,7 +147,7 @@ func (cp *checkpointer) loadLayer(id LayerID, b []byte) (parent LayerID, err err
 	var was deadline
 	l.wrote = l.own > 0 || l.refer > 0
 	d.Attrs(map[string]func(*codec.Decoder){
-		attrWas: l.was.decode, attrDeadline: was.decode, attrDir: func(d *codec.Decoder) { l.dir = Ino(d.Uint()) },
+		attrWas: l.was.decode, attrDeadline: was.decodeDeadline, attrDir: func(d *codec.Decoder) { l.dir = Ino(d.Uint()) },
 		attrLine:  func(d *codec.Decoder) { l.line = decodeLine(d, id) },
 		attrWrote: func(*codec.Decoder) { l.wrote = true },
 	})

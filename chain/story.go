@@ -96,7 +96,7 @@ func (s *story) attrs() (out []codec.Attr) {
 			out = append(out, codec.Attr{Name: name, Val: e.B})
 		}
 	}
-	out = append(out, s.deadline.attrs()...)
+	out = append(out, s.deadlineAttrs()...)
 	add(s.how != How{} || s.released > 0 || !s.begun.IsZero(), attrHow, func(e *codec.Encoder) {
 		s.how.encode(e)
 		e.Int(s.released)
@@ -116,7 +116,7 @@ func (s *story) loads() map[string]func(*codec.Decoder) {
 		attrHow: func(d *codec.Decoder) {
 			s.how, s.released, s.begun, s.last = decodeHow(d), d.Int(), d.Time(), d.Time()
 		},
-		attrDeadline: s.deadline.decode,
+		attrDeadline: s.decodeDeadline,
 		attrKept:     func(d *codec.Decoder) { s.kept, s.keptBy = d.Int(), d.Str() },
 		attrLayers:   func(d *codec.Decoder) { s.layers = d.Births() },
 		attrNone:     func(*codec.Decoder) { s.none = true },
@@ -142,7 +142,7 @@ func (o origin) attrs() []codec.Attr {
 	e.Uint(uint64(o.vol))
 	e.Str(o.path)
 	e.Bool(o.none)
-	return append((&deadline{within: o.within}).attrs(), codec.Attr{Name: attrWas, Val: e.B})
+	return append((&deadline{within: o.within}).deadlineAttrs(), codec.Attr{Name: attrWas, Val: e.B})
 }
 
 func (o *origin) decode(d *codec.Decoder) { o.vol, o.path, o.none = Ino(d.Uint()), d.Str(), d.Bool() }

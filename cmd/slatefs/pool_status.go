@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/host"
@@ -131,7 +130,7 @@ func (a *app) lookInto(ctx context.Context, p *poolState) error {
 	p.Host = heldBy(pool)
 	p.Name, p.UUID = pool.Name(), pool.UUID()
 	p.Info = &control.PoolInfo{Usage: daemon.UsageOf(pool.Usage())}
-	p.Lost = chain.LostSuperblocks(pool.Device(), pool.UUID())
+	p.Lost = daemon.LostOf(pool)
 	return close()
 }
 

@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 
+	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -25,3 +26,6 @@ func (s *Service) Info() control.PoolInfo {
 	}
 	return i
 }
+
+// LostOf tells what superblocks the device of a pool has lost that is open, and not mounted.
+func LostOf(p *chain.Pool) []string { return chain.LostSuperblocks(p.Device(), p.UUID()) }
