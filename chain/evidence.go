@@ -68,13 +68,22 @@ type Subject struct {
 func EvidenceOf(p *Pool, s Subject) (Evidence, error) {
 	p.structure.Lock()
 	defer p.structure.Unlock()
-	q := &inquiry{p: p, s: s, open: map[LayerID]*openAccount{}, remains: map[Remain]int64{}}
-	for _, step := range []func() error{q.begin, q.writing, q.crashes, q.gather, q.queued, q.held} {
-		if err := step(); err != nil {
-			return Evidence{}, wrapCorrupt(err)
-		}
+	q := &inquiry{p: p, s: s}
+	if err := q.find(); err != nil {
+		return Evidence{}, err
 	}
 	return q.result(), nil
+}
+
+// find finds out.
+func (q *inquiry) find() error {
+	q.open, q.remains = map[LayerID]*openAccount{}, map[Remain]int64{}
+	for _, step := range []func() error{q.begin, q.writing, q.crashes, q.gather, q.queued, q.held} {
+		if err := step(); err != nil {
+			return wrapCorrupt(err)
+		}
+	}
+	return nil
 }
 
 // inquiry collects evidence. The structure lock is held.

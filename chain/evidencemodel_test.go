@@ -331,6 +331,8 @@ func TestEvidenceModel(t *testing.T) {
 		ok(t, w.purge())
 		eraseAll(t, w.p)
 		w.judge(true)
+		settleAccounts(t, w.p)
+		w.judge(true)
 		w.check()
 		t.Logf("seed %d: %d verdicts were exact, %d were incomplete without need, %d were complete; %d writes", seed, w.exact, w.loose, w.complete, len(w.stamps))
 		if w.loose*4 > w.exact {

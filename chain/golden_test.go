@@ -108,6 +108,7 @@ func goldenRecords() []goldenRecord {
 		{"begin", &recBegin{11, 300}},
 		{"ended", &recEnded{2, 1000, 300, "d/disk.raw", "uid 0", goldenTime, true}},
 		{"copied", &recCopied{5, 9, 2}},
+		{"closed", &recClosed{2, "d/disk.raw", true, []closedAccount{{5, 300}, {9, 1}}, goldenTime, goldenTime.Add(1)}},
 	}
 }
 

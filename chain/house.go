@@ -17,13 +17,16 @@ type keeper struct {
 	plans     *planTable
 	blocks    *blockSpace
 	destroyed *destroyedIndex
+	names     *nameTable
+	origins   *originTable
 	jobs      *jobQueue
 	tree      *layerTree
 	works     *works
 	removal   *remover
 	persist   *checkpointer
 
-	chores []*chore // const: only Run's are tried
+	inquire func(Subject) *inquiry // const
+	chores  []*chore               // const: only Run's are tried
 }
 
 // chore is a kind of background work. It is tried again with a back-off, whatever kept it from being done, and keeps no
@@ -51,6 +54,7 @@ func (hk *keeper) newChores() []*chore {
 		}},
 		{name: "what was destroyed and has had its time", due: func() bool { return hk.destroyed.overdue() != 0 }, do: hk.removal.expireOne},
 		{name: "the erase log", due: hk.jobs.logFull, do: func(context.Context) (bool, error) { return true, hk.trimLog() }},
+		{name: "accounts that have nothing left", due: func() bool { return len(hk.origins.closing) > 0 }, do: hk.closeSome},
 		{name: "groups of blocks", due: func() bool { return hk.blocks.shunnedDue() >= 0 }, do: hk.blocks.readShunned},
 		{name: "walks", due: func() bool { return hk.tree.walkReady(false) != nil }, do: hk.works.walkOne},
 		{name: "sweeps", due: func() bool { return hk.tree.sweepable(false) != nil }, do: func(context.Context) (bool, error) {

@@ -80,13 +80,14 @@ func (p *Pool) newWorks() {
 		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, origins: p.origins, jobs: p.jobs, tree: p.tree, space: p.space, memory: p.memory,
 	}
 	p.keeper = &keeper{
-		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, jobs: p.jobs, tree: p.tree, works: p.works, removal: p.removal, persist: p.persist,
+		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, origins: p.origins, jobs: p.jobs, tree: p.tree, works: p.works, removal: p.removal, persist: p.persist,
 	}
 	p.memory.setCache = p.blocks.store.SetCacheBytes
 	p.memory.counted = func() (dirty, beside int64) {
 		dirty = p.names.cat.Bytes() + rowMem*int64(p.names.cat.Changed()) + groupMem*int64(p.blocks.alloc.Changed()) + p.origins.mem()
 		return dirty, int64(p.blocks.alloc.HeldPages())*BlockSize + layerMem*int64(len(p.tree.layers))
 	}
+	p.keeper.inquire = func(s Subject) *inquiry { return &inquiry{p: p, s: s} }
 	p.keeper.chores = p.keeper.newChores()
 	orderLocks(p.lockOrder(), &p.mu)
 	p.commits.takeCheckpoint, p.works.giveUpOne, c.onFail = p.persist.checkpointInTurn, p.removal.sacrifice, p.commits.wakeWaiting

@@ -53,6 +53,7 @@ type account struct {
 	released int64 // part of written: zero to read, and not erased below
 	sealed   bool  // nothing is written in the layer any more: it is no head
 	mixed    bool  // while it was a head it could write in place to blocks of older births
+	closed   bool  // of a change: a record has closed it
 	copied   bool  // a write of less than a block took bytes of a block along into one of another birth
 	from     time.Time
 	last     time.Time // of the reports
@@ -63,9 +64,10 @@ func (a *account) left() int64 { return a.written - a.zeroed - a.released }
 
 // closes: it has nothing left, nothing is added to it any more, and there is proof of all of it.
 // What was mixed is known by its row, which goes with that of the volume.
-func (a *account) closes() bool {
-	return a.sealed && a.left() == 0 && a.released == 0 && !a.mixed && !a.copied
-}
+func (a *account) closes() bool { return a.idle() && !a.mixed && !a.copied }
+
+// idle: it has nothing left, and gets nothing more.
+func (a *account) idle() bool { return a.sealed && a.left() == 0 && a.released == 0 }
 
 func (a *account) empty() bool {
 	return a.written == 0 && a.zeroed == 0 && a.released == 0 && !a.mixed && !a.copied
@@ -79,7 +81,7 @@ func (a *account) add(o *account) {
 	a.written += o.written
 	a.zeroed += o.zeroed
 	a.released += o.released
-	a.sealed, a.mixed, a.copied = a.sealed || o.sealed, a.mixed || o.mixed, a.copied || o.copied
+	a.sealed, a.mixed, a.copied, a.closed = a.sealed || o.sealed, a.mixed || o.mixed, a.copied || o.copied, a.closed || o.closed
 	a.from, a.last = earliest(a.from, o.from), latest(a.last, o.last)
 }
 

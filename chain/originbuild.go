@@ -68,7 +68,7 @@ func (b *builder) accountRow(birth LayerID, change *account) error {
 	if err != nil {
 		return err
 	}
-	closed := had && a.closes()
+	idle := had && a.idle()
 	a.add(change)
 	put := func(k meta.Key, row []byte, on, was bool) {
 		switch {
@@ -78,14 +78,14 @@ func (b *builder) accountRow(birth LayerID, change *account) error {
 			b.rows.Put(k, nil)
 		}
 	}
-	there := !a.empty()
+	there := !a.empty() && !(a.closed && a.written == 0)
 	put(accountKey(birth), a.marshal(), there, had)
 	if birth != 0 && there != had {
 		put(ofVolumeKey(a.vol, birth), []byte{1}, there, had)
 	}
-	closes := there && birth != 0 && a.closes()
-	put(catalog.Key(catalog.Closing, uint64(birth)), []byte{1}, closes && !closed, closed && !closes)
-	if closes && !closed {
+	closes := there && birth != 0 && a.idle()
+	put(catalog.Key(catalog.Closing, uint64(birth)), []byte{1}, closes && !idle, idle && !closes)
+	if closes && !idle {
 		b.closing = append(b.closing, birth)
 	}
 	return nil

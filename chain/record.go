@@ -74,6 +74,7 @@ var kinds = [...]struct {
 	40: {"begin", empty[recBegin]},
 	41: {"ended", empty[recEnded]},
 	42: {"copied", empty[recCopied]},
+	43: {"closed", empty[recClosed]},
 }
 
 func empty[T any, R interface {

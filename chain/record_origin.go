@@ -91,3 +91,61 @@ func (r *recCopied) apply(p *Pool) error {
 	p.origins.copied(r.from, r.to, r.vol)
 	return nil
 }
+
+// recClosed: accounts of a volume are closed. Numbers are blocks.
+type recClosed struct {
+	vol    Ino
+	path   string
+	all    bool // that there are: the volume is gone, and all that was ever written to it is zero
+	layers []closedAccount
+	from   time.Time
+	last   time.Time
+}
+
+// closedAccount is one of them: so much was written, and all of that is zero.
+type closedAccount struct {
+	id      LayerID
+	written int64
+}
+
+func (r *recClosed) encode(e *codec.Encoder) {
+	e.Uint(uint64(r.vol))
+	e.Str(r.path)
+	e.Bool(r.all)
+	e.Uint(uint64(len(r.layers)))
+	for _, l := range r.layers {
+		e.Uint(uint64(l.id))
+		e.Int(l.written)
+	}
+	e.Time(r.from)
+	e.Time(r.last)
+}
+
+func (r *recClosed) decode(d *codec.Decoder) {
+	r.vol, r.path, r.all = Ino(d.Uint()), d.Str(), d.Bool()
+	for range d.LenOf(2) {
+		r.layers = append(r.layers, closedAccount{LayerID(d.Uint()), d.Int()})
+	}
+	r.from, r.last = d.Time(), d.Time()
+}
+
+func (r *recClosed) apply(p *Pool) error {
+	if len(r.path) > maxLogPath || r.vol == 0 || r.vol > p.names.nextIno {
+		return fmt.Errorf("accounts of volume %d are closed, path of %d bytes: %w", r.vol, len(r.path), ErrCorrupt)
+	}
+	var sum int64
+	p.mu.step(len(r.layers))
+	for _, l := range r.layers {
+		if !p.origins.covers(l.id) || l.id > p.tree.nextLayer || l.written > maxLogged {
+			return fmt.Errorf("account of layer %v is closed, %d blocks: %w", l.id, l.written, ErrCorrupt)
+		}
+		a := p.origins.of(l.id)
+		a.closed = true
+		a.written -= l.written
+		a.zeroed -= l.written
+		sum += l.written
+	}
+	p.origins.volume(r.vol).add(&volumeAccount{closed: int64(len(r.layers)), written: sum, from: r.from, last: r.last})
+	p.jobs.logClosed(r, sum)
+	return nil
+}

@@ -156,7 +156,7 @@ func (s *Service) goneSubject(last string, e control.Evidence) (chain.Subject, c
 	e.Kind = kindVolume
 	last = path.Clean(last)
 	err := chain.EachVolumeEver(s.Pool, func(v chain.VolumeEver) error {
-		if inside := strings.HasPrefix(v.Path, last+"/"); v.Gone && (inside || v.Path == last) {
+		if inside := strings.HasPrefix(v.Path, last+"/"); inside || v.Path == last { // gone, or kept for undestroy
 			if inside {
 				e.Kind = kindDirectory
 			}

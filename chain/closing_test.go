@@ -1,0 +1,90 @@
+package chain
+
+import (
+	"context"
+	"testing"
+
+	"slatefs/chain/catalog"
+	"slatefs/chain/meta"
+)
+
+// settle closes what can be closed: it takes the checkpoints that find it.
+func settleAccounts(t testing.TB, p *Pool) {
+	t.Helper()
+	for range 3 {
+		ok(t, p.Checkpoint())
+		for more := true; more; {
+			var err error
+			more, err = p.keeper.closeSome(context.Background())
+			ok(t, err)
+		}
+	}
+	ok(t, p.Checkpoint())
+}
+
+// openAccounts are the rows of accounts that there are, but for what nobody knows the origin of.
+func openAccounts(t testing.TB, p *Pool) (ids []LayerID) {
+	t.Helper()
+	ok(t, p.names.cat.Scan(catalog.Key(catalog.Account, 1), func(k meta.Key, _ []byte) bool {
+		if catalog.KindOf(k) != catalog.Account {
+			return false
+		}
+		ids = append(ids, LayerID(catalog.NumberOf(k)))
+		return true
+	}))
+	return ids
+}
+
+func ofVolume(t testing.TB, p *Pool, vol Ino) Evidence {
+	t.Helper()
+	e, err := EvidenceOf(p, Subject{Volumes: []Ino{vol}})
+	ok(t, err)
+	return e
+}
+
+// A volume's account is closed when the last clone that shows its blocks has gone, without anybody asking; so is the clone's own. What
+// is known of both stays, after a crash too.
+func TestAccountsClose(t *testing.T) {
+	d := newDisk(t, 4<<20)
+	p := openPool(t, d)
+	v := mustVolume(t, p, "vm.raw", 64<<10)
+	write(t, v, fill('a', 32<<10), 0)
+	a, err := p.Clone(Req{}, v.ino, "", RootIno, "c.raw")
+	ok(t, err)
+	c := existing(t, p, "c.raw")
+	write(t, c, fill('b', 8<<10), 0)
+	ok(t, p.DestroyVolume(Req{UID: 7}, v.ino, DestroyOptions{Snapshots: true, Defer: true, Now: true}))
+	eraseAll(t, p)
+	settleAccounts(t, p)
+	e := ofVolume(t, p, v.ino)
+	if want := (Remain{State: RemainShown, Bytes: 24 << 10, By: "c.raw"}); e.Complete || len(e.Remains) != 1 || e.Remains[0] != want {
+		t.Fatalf("a clone shows it: %+v", e)
+	}
+	ok(t, p.DestroyVolume(Req{}, a.Ino, DestroyOptions{Now: true}))
+	eraseAll(t, p)
+	ok(t, p.Flush())
+	p, d = reopen(t, d, 1)
+	eraseAll(t, p) // what the crash left
+	settleAccounts(t, p)
+	mustCheck(t, p)
+	if ids := openAccounts(t, p); len(ids) > 0 {
+		t.Errorf("accounts of layers %v are open", ids)
+	}
+	for vol, written := range map[Ino]int64{v.ino: 32 << 10, a.Ino: 8 << 10} {
+		if e := ofVolume(t, p, vol); !e.Complete || e.Written != written || e.Zeroed != written || e.Left != 0 {
+			t.Errorf("volume %d: %+v", vol, e)
+		}
+	}
+	p, _ = reopen(t, d, 2)
+	if e := ofVolume(t, p, v.ino); e.Written != 32<<10 {
+		t.Errorf("after a crash: %+v", e)
+	}
+	var names []string
+	ok(t, EachVolumeEver(p, func(v VolumeEver) error {
+		names = append(names, v.Path)
+		return nil
+	}))
+	if len(names) != 2 || names[0] != "vm.raw" || names[1] != "c.raw" {
+		t.Errorf("volumes that ever were: %v", names)
+	}
+}
