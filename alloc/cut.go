@@ -35,14 +35,25 @@ func (p *Pool) Changed() int { return len(p.touched) }
 // are, but for the latter. A group that changes while it waits gets its image before. The images of the last cut must have
 // been taken.
 func (p *Pool) BeginCut() {
-	for _, g := range p.cut {
-		if gr := &p.groups[g]; gr.changed == 0 {
+	for p.AgainSome(len(p.groups)) {
+	}
+	p.waiting, p.touched = p.touched, nil
+	p.gen++
+}
+
+// AgainSome lets up to n groups of a cut that comes to nothing wait for the next one. It tells whether there are more.
+func (p *Pool) AgainSome(n int) (more bool) {
+	for ; n > 0 && len(p.cut) > 0; n-- {
+		last := len(p.cut) - 1
+		g := p.cut[last]
+		p.cut = p.cut[:last]
+		gr := &p.groups[g]
+		if gr.cut = false; gr.changed == 0 {
 			gr.changed = p.gen
 			p.touched = append(p.touched, g)
 		}
 	}
-	p.waiting, p.touched = p.touched, nil
-	p.gen++
+	return len(p.cut) > 0
 }
 
 // Images returns the images of some groups of the cut that has begun, about n, and whether there are more. Pages are copied

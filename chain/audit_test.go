@@ -187,14 +187,14 @@ func TestAuditUnderWriters(t *testing.T) {
 func TestAuditOfCorruptMetadata(t *testing.T) {
 	p, v, _ := dirtied(t)
 	p.mu.Lock()
+	p.tree.touch(v.head())
 	v.head().own++
-	p.tree.dirty[v.head()] = struct{}{}
 	p.mu.Unlock()
 	_, err := p.Audit(t.Context(), nil)
 	wantErr(t, "audit", err, ErrCorrupt)
 	p.mu.Lock()
+	p.tree.touch(v.head())
 	v.head().own--
-	p.tree.dirty[v.head()] = struct{}{}
 	p.mu.Unlock()
 	ok(t, p.Checkpoint())
 	cancelled, cancel := context.WithCancel(t.Context())

@@ -13,8 +13,6 @@ import (
 	"slatefs/chain/fault"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
-	"slatefs/chain/omap"
-	"slatefs/chain/overlay"
 	"slatefs/chain/runs"
 	"slatefs/chain/super"
 )
@@ -39,7 +37,8 @@ type checkpointer struct {
 }
 
 // cut is the state of a pool at one instant, the end of journal batch `at`: what the checkpoint will write. A cut is a
-// copy: nothing in it, and nothing that is built from it, follows a pointer into what lives on. What it shares nobody changes
+// copy, though its rows are taken after the instant (gate.go): nothing in it, and nothing that is built from it, follows a
+// pointer into what lives on. What it shares nobody changes
 // while it exists: storeys below the top of a stack and frozen maps are never written again. Of the tree of layers the build
 // needs in whose range a birth lies. That is in the rows, but for who was merged into whom.
 //
@@ -62,27 +61,6 @@ type cut struct {
 
 	logCount []byte
 	origins  *originChanges
-}
-
-// walkRow is a walk as the cut found it. The map comes from the build.
-type walkRow struct {
-	id, job     uint64
-	layer       LayerID
-	burial      bool
-	next, pages int64
-	source      *overlay.Storey
-}
-
-func rowOfWalk(w *walk) walkRow {
-	return walkRow{w.id, w.job.id, w.layer.id, w.burial, w.next, w.pages, w.source}
-}
-
-// cutList is a list as the cut found it.
-type cutList struct {
-	place  *runs.Place           // where it is, and what came of it goes; under the plan lock
-	trees  []meta.Tree           // copy
-	frozen *omap.Map[runs.Entry] // entries of the cut; lookups share it, nobody changes it
-	pages  omap.Map[runs.Entry]  // map pages that the build found to belong here; the builder's own
 }
 
 // checkpointTries is how often a checkpoint that somebody waits for is tried before who waits is told.
@@ -144,7 +122,7 @@ func (cp *checkpointer) noteTimes() {
 	aged := cp.names.aged
 	cp.names.aged = nil
 	cp.mu.Unlock()
-	cp.tree.inPieces(func() bool {
+	cp.tree.inPiecesOf(pieceLen/2, func() bool { // a row is read and put
 		if len(aged) == 0 {
 			return false
 		}
@@ -223,17 +201,21 @@ func (cp *checkpointer) cut() (*cut, error) {
 	cp.mu.Lock()
 	if cp.commits.room.cutting = 0; err != nil {
 		cp.commits.pending = append(batch, cp.commits.pending...)
-		cp.mu.Unlock()
+	} else {
+		c.at, c.super.At = at, at
+		cp.commits.durable, cp.commits.ended = lsn, number
+	}
+	cp.mu.Unlock()
+	cp.takeRows(c)
+	if err != nil {
 		cp.thaw(c)
 		return nil, err
 	}
-	defer cp.mu.Unlock()
-	c.at, c.super.At = at, at
-	cp.commits.durable, cp.commits.ended = lsn, number
 	return c, nil
 }
 
-// freeze takes what has changed since the last cut: what it costs goes by that, which memory bounds, and by nothing else.
+// freeze is the instant of a cut: it takes what has changed since the last one, and costs the same however much that is. Of
+// layers, jobs and walks it takes no row yet (gate).
 func (cp *checkpointer) freeze() *cut {
 	cp.mu.assertHeld()
 	c := &cut{dirty: cp.memory.freeze(), super: cp.supers.super, drops: cp.tree.drops, spent: cp.jobs.spent, window: cp.blocks.alloc.Window()}
@@ -244,31 +226,28 @@ func (cp *checkpointer) freeze() *cut {
 	c.super.Host = cp.supers.holder()
 	c.super.Geometry.Blocks = cp.blocks.alloc.Total()
 	c.super.LastLayer, c.super.LastJob, c.super.LastIno = cp.tree.nextLayer, cp.commits.nextJob, uint64(cp.names.nextIno)
-	cp.mu.step(len(cp.tree.dirty) + len(cp.jobs.dirty) + len(cp.tree.dirtyWalks))
-	for l := range cp.tree.dirty {
-		c.layers = append(c.layers, rowOf(l))
-		if l.head {
-			l.top = overlay.New(l.top, l)
-		}
-		l.need, l.mem = 0, 0
-	}
-	cp.blocks.needN = 0
-	clear(cp.tree.dirty)
-	for _, j := range cp.jobs.dirty {
-		if j.dirty, j.mem = false, 0; cp.jobs.all[j.id] == j { // else it has ended
-			c.jobs = append(c.jobs, rowOfJob(j))
-		}
-	}
-	for _, w := range cp.tree.dirtyWalks {
-		if w.dirty = false; cp.tree.walks[w.id] == w {
-			c.walks = append(c.walks, rowOfWalk(w))
-		}
-	}
-	cp.jobs.dirty, cp.tree.dirtyWalks, cp.tree.deep = nil, nil, false
+	cp.tree.gate.begin()
+	cp.jobs.gate.begin()
+	cp.tree.walkGate.begin()
+	cp.blocks.needN, cp.tree.deep = 0, false
 	c.answers, c.logCount = cp.names.answers.last(), cp.jobs.marshalLogCount()
 	c.origins = cp.origins.freeze()
 	cp.names.cat.Freeze()
 	return c
+}
+
+// takeRows takes the rows that the cut waits for, but for those that were taken at the gate, as they are by that. It takes the
+// plan lock, for some at a time. The structure lock is held since the instant of the cut: meanwhile somebody may write, discard
+// and snapshot, and nobody merges, destroys, walks, or takes an erase report.
+func (cp *checkpointer) takeRows(c *cut) {
+	cp.structure.assertHeld()
+	cp.tree.inPiecesOf(pieceLen/4, cp.tree.gate.next)
+	cp.tree.inPiecesOf(pieceLen/6, cp.jobs.nextRow)
+	cp.tree.inPiecesOf(pieceLen/4, cp.tree.walkGate.next)
+	cp.mu.Lock()
+	layers, jobs, walks := cp.tree.gate.give(), cp.jobs.gate.give(), cp.tree.walkGate.give()
+	cp.mu.Unlock()
+	c.layers, c.jobs, c.walks = slices.Concat(layers...), slices.Concat(jobs...), slices.Concat(walks...)
 }
 
 // thaw undoes freeze: what was frozen goes back to what has changed since. Everything that the cut would have written is
@@ -276,39 +255,57 @@ func (cp *checkpointer) freeze() *cut {
 func (cp *checkpointer) thaw(c *cut) {
 	cp.structure.assertHeld()
 	cp.blocks.images() // the next cut has them again
-	var known int64    // of what was dirty
-	cp.tree.eachRow(len(c.layers), func(i int) {
-		r := &c.layers[i]
-		l := r.of
-		l.top.Swallow(r.top)
-		cp.tree.touch(l)
-		if l.head {
-			known -= cp.memory.fresh
-			cp.tree.noteNeed(l)
-			known += cp.memory.fresh
-		}
-		r.lost.place.List().Thaw()
-		cp.dropBuried(l)
-	})
-	cp.tree.eachRow(len(c.jobs), func(i int) {
-		r := &c.jobs[i]
-		for _, l := range []*cutList{r.fresh, r.ready, r.bad} {
-			l.place.List().Thaw()
-		}
-		if j := cp.jobs.all[r.id]; j != nil { // else it has ended since
-			cp.jobs.touchJob(j)
-		}
-	})
+	cp.tree.inPieces(func() bool { return cp.blocks.alloc.AgainSome(1) })
+	for i := range c.layers {
+		cp.thawLayer(&c.layers[i])
+	}
+	for i := range c.jobs {
+		cp.thawJob(&c.jobs[i])
+	}
 	cp.tree.eachRow(len(c.walks), func(i int) { cp.tree.touchWalk(cp.tree.walks[c.walks[i].id]) })
 	cp.tree.inPieces(cp.origins.thawOne)
+	cp.tree.inPieces(func() bool { return cp.names.cat.ThawSome(1) })
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
 	cp.tree.drops = append(c.drops, cp.tree.drops...)
 	cp.jobs.spent = append(c.spent, cp.jobs.spent...)
 	cp.names.gone = append(c.gone, cp.names.gone...)
-	cp.memory.fresh += c.dirty - known
 	cp.memory.cut = 0
-	cp.mu.step(cp.names.cat.Thaw())
+}
+
+// thawLayer makes what was frozen of a layer part of what has changed since.
+func (cp *checkpointer) thawLayer(r *layerRow) {
+	l := r.of
+	cp.tree.inPieces(func() bool {
+		cp.tree.touch(l)
+		return l.top.SwallowSome(r.top, 1)
+	})
+	cp.tree.inPieces(func() bool { return r.lost.place.List().ThawSome(1) })
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	if l.head {
+		cp.tree.noteNeed(l)
+	} else {
+		cp.memory.note(&l.mem, memLayer(l))
+	}
+	cp.dropBuried(l)
+}
+
+// thawJob makes what was frozen of a job part of what has changed since. It may have ended, and its lists be elsewhere.
+func (cp *checkpointer) thawJob(r *jobRow) {
+	cp.mu.Lock()
+	if j := cp.jobs.all[r.id]; j != nil {
+		cp.jobs.touchJob(j)
+	}
+	cp.mu.Unlock()
+	for _, l := range []*cutList{r.fresh, r.ready, r.bad} {
+		cp.tree.inPieces(func() bool { return l.place.List().ThawSome(1) })
+	}
+	cp.mu.Lock()
+	defer cp.mu.Unlock()
+	if j := cp.jobs.all[r.id]; j != nil {
+		cp.memory.note(&j.mem, memJob(j))
+	}
 }
 
 // dropBuried drops what a layer has lost that was buried since the cut.

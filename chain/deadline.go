@@ -115,7 +115,7 @@ func (p *Pool) Deadlines() []blockdev.Due {
 	var out []blockdev.Due
 	var ahead int64
 	freeing := false
-	p.jobs.eachJobWhile(pieceLen/2, func(j *job) bool {
+	p.jobs.eachJobWhile(func(j *job) bool {
 		at := j.due()
 		if at.IsZero() && (j.none || j.rank == 0) {
 			return false
@@ -140,6 +140,6 @@ func (p *Pool) Deadlines() []blockdev.Due {
 			out = append(out, d)
 		}
 		return true
-	})
+	}, func() {})
 	return out
 }

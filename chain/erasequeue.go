@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"time"
 
@@ -170,21 +171,24 @@ func (jq *jobQueue) retryLater(j *job, now time.Time, failed []runs.Run) {
 		"job", j.id, "blocks", runs.Blocks(failed))
 }
 
+// jobsAtOnce is how many jobs eachJob looks at under one hold of the plan lock.
+const jobsAtOnce = pieceLen / 2
+
 // eachJob calls fn for each job in the order in which they are erased, with the plan lock held, which is given up after every
-// so many. What changes its place meanwhile may be met twice, or not at all.
-func (jq *jobQueue) eachJob(some int, fn func(*job)) {
-	jq.eachJobWhile(some, func(j *job) bool {
+// so many; then between is called, without it. What changes its place meanwhile may be met twice, or not at all.
+func (jq *jobQueue) eachJob(fn func(*job), between func()) {
+	jq.eachJobWhile(func(j *job) bool {
 		fn(j)
 		return true
-	})
+	}, between)
 }
 
 // eachJobWhile is eachJob, until fn has enough.
-func (jq *jobQueue) eachJobWhile(some int, fn func(*job) bool) {
+func (jq *jobQueue) eachJobWhile(fn func(*job) bool, between func()) {
 	for at, more := (omap.Key{}), true; more; {
 		more = false
 		jq.mu.Lock()
-		n := some
+		n := jobsAtOnce
 		jq.order.Ascend(at, func(k omap.Key, j *job) bool {
 			if n--; n < 0 {
 				at, more = k, true
@@ -194,15 +198,24 @@ func (jq *jobQueue) eachJobWhile(some int, fn func(*job) bool) {
 			return fn(j)
 		})
 		jq.mu.Unlock()
+		between()
+		runtime.Gosched() // who waits for the lock has it next
 	}
 }
 
-// EraseJobs lists what waits to be erased, in the order in which it will be. It takes the plan lock for some jobs at a time.
+// EraseJobs lists what waits to be erased, in the order in which it will be. It takes the plan lock for some jobs at a time, and
+// makes what is long, or named, when it has given it up.
 func (p *Pool) EraseJobs() []JobInfo {
-	var parts [][]JobInfo // so that nothing long is copied with the plan lock
-	var some []JobInfo
-	var layers [][]LayerID
-	p.jobs.eachJob(pieceLen/2, func(j *job) {
+	type seen struct {
+		JobInfo
+		vol    Ino
+		layers []LayerID // shared: they are only added to
+	}
+	p.mu.Lock()
+	n := len(p.jobs.all)
+	p.mu.Unlock()
+	out, some := make([]JobInfo, 0, n), make([]seen, 0, jobsAtOnce)
+	p.jobs.eachJob(func(j *job) {
 		i := JobInfo{
 			ID: j.id, Volume: j.volume, Layer: j.layer, Reason: j.reason, Since: j.since,
 			Freed: j.freed * BlockSize, Erased: j.erased * BlockSize, Failed: j.badN * BlockSize,
@@ -210,20 +223,19 @@ func (p *Pool) EraseJobs() []JobInfo {
 			Who: j.who, Released: j.released * BlockSize, Within: j.within, Late: j.late * BlockSize, Longest: j.longest,
 		}
 		i.State, i.Error = p.tree.jobState(j)
-		if j.vol != 0 {
-			i.VolumeUUID = p.VolumeUUID(j.vol)
+		some = append(some, seen{i, j.vol, j.layers})
+	}, func() {
+		for _, s := range some {
+			if s.vol != 0 {
+				s.VolumeUUID = p.VolumeUUID(s.vol)
+			}
+			for _, id := range s.layers {
+				s.Layers = append(s.Layers, p.LayerUUID(id))
+			}
+			out = append(out, s.JobInfo)
 		}
-		if len(some) == cap(some) {
-			parts, some = append(parts, some), make([]JobInfo, 0, pieceLen)
-		}
-		some, layers = append(some, i), append(layers, j.layers[:len(j.layers):len(j.layers)])
+		some = some[:0]
 	})
-	out := slices.Concat(append(parts, some)...)
-	for i, ids := range layers {
-		for _, id := range ids {
-			out[i].Layers = append(out[i].Layers, p.LayerUUID(id))
-		}
-	}
 	return out
 }
 
@@ -248,14 +260,14 @@ func (p *Pool) Erasing() map[Ino]Erasing {
 		layers []LayerID
 	}
 	var walked []burials
-	p.jobs.eachJob(pieceLen/2, func(j *job) {
+	p.jobs.eachJob(func(j *job) {
 		e := out[j.vol]
 		e.Dirty += (j.dirtyBlocks() + j.badN) * BlockSize
 		out[j.vol] = e
 		if j.walks > 0 {
 			walked = append(walked, burials{j.vol, j.layers[:len(j.layers):len(j.layers)]})
 		}
-	})
+	}, func() {})
 	seen := map[LayerID]bool{} // one that was destroyed by one job may be freed by another
 	for _, b := range walked {
 		for ids := range slices.Chunk(b.layers, pieceLen) {

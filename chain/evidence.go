@@ -199,11 +199,11 @@ func (q *inquiry) volumeOf(id LayerID) (Ino, error) {
 // crashes finds jobs of what a crash left claimed, where something of the subject was there then.
 func (q *inquiry) crashes() error {
 	var left []*job
-	q.p.jobs.eachJob(pieceLen/2, func(j *job) {
+	q.p.jobs.eachJob(func(j *job) {
 		if j.vol == 0 && j.reason == reasonRecovery {
 			left = append(left, j)
 		}
-	})
+	}, func() {})
 	vols := slices.Sorted(maps.Keys(q.vols))
 	if q.s.Layer != 0 {
 		vol, err := q.volumeOf(q.s.Layer)

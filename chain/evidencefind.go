@@ -166,7 +166,7 @@ func (q *inquiry) queued() error {
 	}
 	births := slices.Sorted(maps.Keys(q.open))
 	var all []*job
-	q.p.jobs.eachJob(pieceLen/2, func(j *job) { all = append(all, j) })
+	q.p.jobs.eachJob(func(j *job) { all = append(all, j) }, func() {})
 	slices.SortFunc(all, func(a, b *job) int { return cmp.Compare(a.id, b.id) })
 	for _, j := range slices.Compact(all) { // one whose place has changed was met twice
 		part := &weighing{p: q.p.tree, births: births, found: map[LayerID]int64{}}

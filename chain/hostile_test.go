@@ -66,12 +66,12 @@ func (h *victim) head() *layer  { return h.p.tree.heads[h.v.ino] }
 func (h *victim) other() *layer { return h.p.tree.heads[h.w.ino] }
 
 // layer writes a changed row of l.
-func (h *victim) layer(l *layer, fn func(*layer)) { fn(l); h.p.tree.touch(l) }
+func (h *victim) layer(l *layer, fn func(*layer)) { h.p.tree.touch(l); fn(l) }
 
 func (h *victim) job(fn func(*job)) {
 	j := h.p.jobs.byVol[h.v.ino]
-	fn(j)
 	h.p.jobs.touchJob(j)
+	fn(j)
 }
 
 // inode changes a row of the catalog behind the pool's back.
@@ -109,8 +109,8 @@ func (h *victim) leaf(l *layer, birth LayerID, count uint64, runs ...[4]uint64) 
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	l.top = overlay.Settled(m)
 	h.p.tree.touch(l)
+	l.top = overlay.Settled(m)
 }
 
 // root gives a layer a map that is one run, without a page.
@@ -123,8 +123,8 @@ func (h *victim) root(l *layer, dev uint64) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	l.top = overlay.Settled(m)
 	h.p.tree.touch(l)
+	l.top = overlay.Settled(m)
 }
 
 // group changes a row of the group table that the checkpoint does not write.

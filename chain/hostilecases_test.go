@@ -37,7 +37,9 @@ var hostileLayers = map[string]func(*victim){
 	"two layers share a map":    func(h *victim) { h.layer(h.other(), func(l *layer) { l.top = h.head().parent.top }) },
 	"row of another kind":       func(h *victim) { h.p.names.cat.Put(catalog.Key(catalog.Layer, 3), []byte{1, 2, 3}) },
 	"layer above the last given": func(h *victim) {
-		h.layer(&layer{id: 1 << 40, vol: 5, top: overlay.Settled(meta.Map{})}, func(*layer) {})
+		l := &layer{id: 1 << 40, vol: 5, top: overlay.Settled(meta.Map{})}
+		h.p.tree.layers[l.id] = l
+		h.layer(l, func(*layer) {})
 	},
 }
 
@@ -142,8 +144,8 @@ func (h *victim) wrongPage(ptr meta.Ptr) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.other().top = overlay.Settled(m)
 	h.p.tree.touch(h.other())
+	h.other().top = overlay.Settled(m)
 }
 
 func rename(as string) func(*victim) {

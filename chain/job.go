@@ -27,7 +27,7 @@ type jobQueue struct {
 	origins *originTable
 	memory  *memory
 
-	dirty     []*job                      // mu: that changed since the last cut, each once; some have ended
+	gate      gate[*job, jobRow]          // mu: that jobs change by
 	all       map[uint64]*job             // mu
 	order     omap.Map[*job]              // mu: the same, as they are erased
 	turns     jobTurns                    // mu
@@ -79,10 +79,11 @@ type job struct {
 	retries int
 	sick    fault.Backoff // its lists cannot be read
 	mute    bool          // sick, for its day in the log could not be read
-	dirty   bool
-	at      jobPlace // in the queue
-	mem     int64    // bytes that are dirty since the last cut
-	story            // what its record in the erase log will say besides
+	gateMark
+	copied *omap.Map[int64] // of apart, for the row that it waits for
+	at     jobPlace         // in the queue
+	mem    int64            // bytes that are dirty since the last cut
+	story                   // what its record in the erase log will say besides
 }
 
 var lastKey = omap.Key{Hi: ^uint64(0), Lo: ^uint64(0)}
@@ -99,22 +100,6 @@ const (
 
 // dirtyBlocks are those that erasing could make clean now or later; failed ones are not among them.
 func (j *job) dirtyBlocks() int64 { return j.freshN + j.readyN }
-
-// attrs are a job's attributes: its story's, and what is apart.
-func (j *job) attrs() []codec.Attr {
-	if j.apart.Len() == 0 {
-		return j.story.attrs()
-	}
-	var e codec.Encoder
-	e.Uint(uint64(j.apart.Len()))
-	j.apart.Ascend(omap.Key{}, func(k omap.Key, n int64) bool {
-		e.Uint(k.Hi)
-		e.Uint(k.Lo)
-		e.Int(n)
-		return true
-	})
-	return append([]codec.Attr{{Name: attrApart, Val: e.B}}, j.story.attrs()...)
-}
 
 func (j *job) loads() map[string]func(*codec.Decoder) {
 	m := j.story.loads()
@@ -144,22 +129,29 @@ func (jq *jobQueue) newJob(vol Ino, volume, layer, reason, who string, when time
 	return j
 }
 
-// touchJob: the row of j differs from the last checkpoint's.
-func (jq *jobQueue) touchJob(j *job) {
-	if !j.dirty {
-		j.dirty = true
-		jq.dirty = append(jq.dirty, j)
+// nextRow takes a row of the cut that has begun, or a part of one, and tells whether there is more.
+func (jq *jobQueue) nextRow() (more bool) {
+	if j, waits := jq.gate.first(); waits && !j.copyApart(apartAtOnce) {
+		jq.mu.step(apartAtOnce)
+		return true
 	}
+	return jq.gate.next()
 }
+
+// apartAtOnce is how much of what is apart is copied in one part.
+const apartAtOnce = 4
+
+// touchJob: j is about to change.
+func (jq *jobQueue) touchJob(j *job) { jq.gate.pass(j) }
 
 func (jq *jobQueue) addToJob(j *job, r runs.Run) {
 	jq.mu.assertHeld()
 	jq.mu.step(1)
+	jq.touchJob(j)
 	j.fresh.Add(r.Birth, r.Dev, runs.Entry{Len: r.Len})
 	j.freshN += r.Len
 	j.freed += r.Len
 	jq.addDirty(j, r.Len)
-	jq.touchJob(j)
 	jq.memory.note(&j.mem, memJob(j))
 	jq.turns.want(j)
 	jq.poke()
@@ -180,11 +172,11 @@ func (jq *jobQueue) addDirty(j *job, n int64) {
 func (jq *jobQueue) joinJob(j *job, l *runs.List, n int64) {
 	jq.mu.assertHeld()
 	jq.mu.step(1)
+	jq.touchJob(j)
 	j.fresh.Join(l)
 	j.freshN += n
 	j.freed += n
 	jq.addDirty(j, n)
-	jq.touchJob(j)
 	jq.memory.note(&j.mem, memJob(j))
 	jq.turns.want(j)
 	jq.poke()
@@ -225,6 +217,7 @@ func (jq *jobQueue) endJob(j *job) {
 	if j.freshN+j.readyN+j.badN > 0 || j.walks > 0 {
 		return
 	}
+	jq.gate.end(j)
 	jq.logJob(j)
 	jq.spend(&j.ready)
 	jq.spend(&j.fresh)

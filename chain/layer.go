@@ -30,31 +30,31 @@ type layerTree struct {
 	jobs      *jobQueue
 	memory    *memory
 
-	layers         map[LayerID]*layer  // mu
-	byVol          map[Ino][]*layer    // mu: oldest first
-	byDir          omap.Map[*layer]    // mu: those of no volume, which clones hold, by directory and number
-	lines          omap.Map[*layer]    // mu: by each volume whose births it may own, and number; dead ones too
-	openSnaps      omap.Map[*layer]    // mu: snapshots in use and not destroyed, by volume and number
-	heads          map[Ino]*layer      // mu
-	snaps          snapIndex           // mu
-	walks          map[uint64]*walk    // mu
-	walkTurns      walkTurns           // mu
-	goers          goerTurns           // mu
-	drops          []meta.Tree         // mu: dead lists of dead layers, whose pages go back
-	nameless       map[*layer]struct{} // mu: layers that wait for a sweep or for their children to go
-	dirty          map[*layer]struct{} // mu
-	dirtyWalks     []*walk             // mu: that changed since the last cut, each once; some have ended
-	deep           bool                // mu: a stack of storeys has become too high for lookups
-	staleFalls     []*falling          // mu: parts that are to be counted anew
-	staleDestroyed []uint64            // mu: things that are
-	pieced         int64               // mu: steps, under the plan lock
-	weighs         int64               // mu: lists weighed
-	nextLayer      LayerID             // mu
-	deadN          int                 // mu: layers that are dead
-	freeing        int64               // mu: blocks of dead layers that no walk has sorted yet
-	accounts       accountant          // const: of the tree of layers
-	stuck          strandings          // mu
-	merge          *merge              // mu: prepared for the record that is being made
+	layers         map[LayerID]*layer     // mu
+	byVol          map[Ino][]*layer       // mu: oldest first
+	byDir          omap.Map[*layer]       // mu: those of no volume, which clones hold, by directory and number
+	lines          omap.Map[*layer]       // mu: by each volume whose births it may own, and number; dead ones too
+	openSnaps      omap.Map[*layer]       // mu: snapshots in use and not destroyed, by volume and number
+	heads          map[Ino]*layer         // mu
+	snaps          snapIndex              // mu
+	walks          map[uint64]*walk       // mu
+	walkTurns      walkTurns              // mu
+	goers          goerTurns              // mu
+	drops          []meta.Tree            // mu: dead lists of dead layers, whose pages go back
+	nameless       map[*layer]struct{}    // mu: layers that wait for a sweep or for their children to go
+	gate           gate[*layer, layerRow] // mu: that layers change by
+	walkGate       gate[*walk, walkRow]   // mu: that walks change by
+	deep           bool                   // mu: a stack of storeys has become too high for lookups
+	staleFalls     []*falling             // mu: parts that are to be counted anew
+	staleDestroyed []uint64               // mu: things that are
+	pieced         int64                  // mu: steps, under the plan lock
+	weighs         int64                  // mu: lists weighed
+	nextLayer      LayerID                // mu
+	deadN          int                    // mu: layers that are dead
+	freeing        int64                  // mu: blocks of dead layers that no walk has sorted yet
+	accounts       accountant             // const: of the tree of layers
+	stuck          strandings             // mu
+	merge          *merge                 // mu: prepared for the record that is being made
 }
 
 // layer is what was written between two snapshots of one line of history. The plan lock guards it; lists and
@@ -86,6 +86,7 @@ type layer struct {
 	created  time.Time
 	who      string
 	was      origin // of a layer without a volume
+	gateMark
 
 	// What a destroy gave to this layer, or fallocate mapped from clean, is not written in place before its record is
 	// durable: births up to fence wait for the record fenceLSN. What came from a merge waits for the plans of fenceEpoch
@@ -168,12 +169,13 @@ type accountant interface {
 // owns changes the number of blocks that a layer owns.
 func (lt *layerTree) owns(l *layer, blocks int64) {
 	lt.mu.assertHeld()
+	lt.touch(l)
 	l.own += blocks
 	lt.accounts.charge(l, blocks)
 }
 
-// touch: the row of l differs from the last checkpoint's.
-func (lt *layerTree) touch(l *layer) { lt.dirty[l] = struct{}{} }
+// touch: l is about to change.
+func (lt *layerTree) touch(l *layer) { lt.gate.pass(l) }
 
 func (lt *layerTree) layer(id LayerID) (*layer, error) {
 	if l := lt.layers[id]; l != nil {
@@ -210,6 +212,7 @@ func (lt *layerTree) newLayer(parent *layer, vol Ino, size int64, when time.Time
 
 // setSize changes the size by the record that is being applied.
 func (lt *layerTree) setSize(l *layer, size int64) {
+	lt.touch(l)
 	l.older = min(l.size, l.safeSize(lt.commits.durable))
 	l.size, l.sizeLSN = size, lt.commits.lsn
 	lt.accounts.headChanged(l.vol)
@@ -224,6 +227,7 @@ func (l *layer) safeSize(durable uint64) int64 {
 }
 
 func (lt *layerTree) forgetLayer(l *layer) {
+	lt.gate.end(l)
 	delete(lt.layers, l.id)
 	for _, s := range l.line {
 		lt.mu.step(1)
@@ -232,7 +236,6 @@ func (lt *layerTree) forgetLayer(l *layer) {
 	if l.dead {
 		lt.deadN--
 	}
-	delete(lt.dirty, l)
 	delete(lt.nameless, l)
 	lt.health.forgetTry(&l.going)
 	lt.health.forgetTry(&l.sweep)
@@ -247,12 +250,12 @@ func findLayer(all []*layer, id LayerID) (at int, found bool) {
 // replaced takes a run out of what l shows: freed if l owns it, else into its dead list.
 func (lt *layerTree) replaced(l *layer, r runs.Run, j *job) error {
 	lt.mu.assertHeld()
+	lt.touch(l)
 	if l.dead {
 		if r.Birth > l.died {
 			lt.ownsDead(l, -r.Len)
 			lt.jobs.addToJob(j, r)
 		}
-		lt.touch(l)
 		return nil
 	}
 	if r.Birth > l.floor() {
@@ -273,7 +276,6 @@ func (lt *layerTree) replaced(l *layer, r runs.Run, j *job) error {
 			l.lostHere += r.Len
 		}
 	}
-	lt.touch(l)
 	return nil
 }
 
@@ -295,9 +297,9 @@ func (lt *layerTree) reap(l *layer, j *job, merge bool) {
 			lt.mergeDown(l, j)
 			return
 		default:
+			lt.touch(l)
 			lt.unheld(l)
 			lt.recountAround(l)
-			lt.touch(l)
 			return
 		}
 	}
@@ -307,6 +309,8 @@ func (lt *layerTree) reap(l *layer, j *job, merge bool) {
 func (lt *layerTree) bury(l *layer, j *job) {
 	lt.mu.assertHeld()
 	lt.structure.assertHeld()
+	lt.touch(l)
+	lt.jobs.touchJob(j)
 	lt.recountAround(l)
 	lt.uncount(l)
 	if l.parent != nil {
@@ -326,7 +330,6 @@ func (lt *layerTree) bury(l *layer, j *job) {
 	lt.freeing += l.own
 	lt.countStranded(l, l.own) // by the walks that it has from merges
 	lt.newWalk(l, l.top, j, true)
-	lt.touch(l)
 }
 
 // dropLost leaves the trees of a dead layer's dead list to the next checkpoint. While one builds them, they are left to its
@@ -354,6 +357,8 @@ func (lt *layerTree) mergeDown(l *layer, j *job) {
 	if m == nil || m.from != l || m.into != c {
 		fault.Misuse("a merge is prepared before its record: layer %v into %v", l.id, c.id)
 	}
+	lt.touch(l)
+	lt.touch(c)
 	upper := c.lost.CutAt(l.floor()+1, m.below, m.upper)
 	lt.jobs.joinJob(j, &upper, c.lostHere)
 	gives := l.own - c.lostHere
@@ -368,8 +373,8 @@ func (lt *layerTree) mergeDown(l *layer, j *job) {
 	c.parent = parent
 	for _, o := range slices.Concat(c.children, []*layer{c}) {
 		lt.mu.step(1)
-		o.lostHere = m.lost[o]
 		lt.touch(o)
+		o.lostHere = m.lost[o]
 	}
 	if parent != nil {
 		lt.mu.step(len(parent.children))
@@ -390,15 +395,14 @@ func (lt *layerTree) mergeDown(l *layer, j *job) {
 	}
 	for _, w := range l.walks {
 		lt.mu.step(1)
-		w.layer = c
 		lt.touchWalk(w)
+		w.layer = c
 	}
 	c.walks, l.walks = append(c.walks, l.walks...), nil
 	lt.strand(c, l.sickWalks, l.waitWalks)
 	l.sickWalks, l.waitWalks = 0, 0
 	lt.leaveVolume(l)
 	lt.forgetLayer(l)
-	lt.touch(c)
 	lt.mayGo(c)
 }
 
@@ -412,12 +416,12 @@ func (lt *layerTree) pageGone(l *layer, ptr meta.Ptr) {
 		lt.blocks.store.Free(ptr)
 	case l.dead: // others show it
 	default:
+		lt.touch(l)
 		for _, a := range []alloc.BlockID{ptr.Addr, ptr.Twin} {
 			if a != 0 {
 				l.lost.Add(ptr.Birth, a, runs.Entry{Page: true, Len: 1})
 			}
 		}
-		lt.touch(l)
 	}
 }
 
@@ -472,6 +476,7 @@ func (lt *layerTree) snapshot(ino Ino, name string) (*layer, error) {
 
 // noteNeed keeps the sum of all heads' needs.
 func (lt *layerTree) noteNeed(l *layer) {
+	lt.touch(l)
 	n := l.pagesFor(0)
 	lt.blocks.needN += n - l.need
 	l.need = n

@@ -109,10 +109,8 @@ func (lt *layerTree) gather(n *layer, runs []runs.Run) error {
 	lt.structure.assertHeld()
 	for _, c := range n.children {
 		lt.mu.step(1 + len(runs))
-		moved, err := c.lost.Gather(lt.blocks.coldLists, runs)
-		if moved {
-			lt.touch(c)
-		}
+		lt.touch(c)
+		_, err := c.lost.Gather(lt.blocks.coldLists, runs)
 		if err == nil && c.nameless() {
 			err = lt.gather(c, runs)
 		}

@@ -51,8 +51,11 @@ func (p *Pool) newObjects(s super.Block) {
 	}
 	p.tree = &layerTree{
 		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, origins: p.origins, jobs: p.jobs, memory: p.memory, layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, snaps: newSnapIndex(), walks: map[uint64]*walk{},
-		stuck: strandings{failing: map[*job]map[*walk]struct{}{}}, dirty: map[*layer]struct{}{}, nameless: map[*layer]struct{}{}, nextLayer: s.LastLayer,
+		stuck: strandings{failing: map[*job]map[*walk]struct{}{}}, nameless: map[*layer]struct{}{}, nextLayer: s.LastLayer,
 	}
+	p.jobs.gate = newGate(&c.mu, rowOfJob, func(j *job) bool { return p.jobs.all[j.id] == j }, jobSeal)
+	p.tree.gate = newGate(&c.mu, rowOf, func(l *layer) bool { return p.tree.layers[l.id] == l }, layerSeal)
+	p.tree.walkGate = newGate(&c.mu, rowOfWalk, func(w *walk) bool { return p.tree.walks[w.id] == w }, walkSeal)
 	p.space = &admission{
 		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, origins: p.origins, jobs: p.jobs,
 		tree: p.tree, memory: p.memory,

@@ -129,7 +129,7 @@ func (sp *admission) pagesLack() int64 {
 // storeNeed, which decides what is granted ahead and what is available: a store never becomes smaller, and rows come back
 // with a checkpoint.
 func (sp *admission) rowPages() int64 {
-	return sp.names.cat.Pages(int64(2*len(sp.tree.dirty)+len(sp.names.gone)) + sp.origins.rows())
+	return sp.names.cat.Pages(int64(2*sp.tree.gate.n+len(sp.names.gone)) + sp.origins.rows())
 }
 
 // pagesShort: with a change more the next checkpoint might need pages that are not there, and the pool has too little to

@@ -27,19 +27,22 @@ func (lt *layerTree) look(fn func() error) error {
 }
 
 // inPieces calls next until it returns false, under the plan lock, which it gives up after every pieceLen calls.
-func (lt *layerTree) inPieces(next func() (more bool)) {
+func (lt *layerTree) inPieces(next func() (more bool)) { lt.inPiecesOf(pieceLen, next) }
+
+// inPiecesOf is inPieces for calls of some steps: it gives the lock up after every n of them.
+func (lt *layerTree) inPiecesOf(n int, next func() (more bool)) {
 	for more := true; more; {
-		more = lt.piece(next)
+		more = lt.piece(n, next)
 		if more {
 			runtime.Gosched() // who waits for the lock has it next
 		}
 	}
 }
 
-func (lt *layerTree) piece(next func() (more bool)) bool {
+func (lt *layerTree) piece(n int, next func() (more bool)) bool {
 	lt.mu.Lock()
 	defer lt.mu.Unlock()
-	for range pieceLen {
+	for range n {
 		lt.mu.step(1)
 		lt.pieced++
 		if !next() {

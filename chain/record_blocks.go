@@ -100,8 +100,8 @@ func (r *recDirty) apply(p *Pool) error {
 		p.origins.wrote(r.birth, r.vol, run.Len)
 	}
 	if h := p.tree.heads[r.vol]; h != nil && !h.wrote {
-		h.wrote = true
 		p.tree.touch(h)
+		h.wrote = true
 	}
 	if l := p.tree.layers[r.birth]; (l == nil || !l.head) && r.birth != 0 { // it was sealed before that
 		p.origins.seal(r.birth, r.vol, time.Time{})

@@ -52,10 +52,10 @@ func (r *recUnname) apply(p *Pool) error {
 	}
 	j := p.jobs.newJob(l.vol, p.names.pathOf(l.vol), l.name, reasonSnapshot, r.who, r.when)
 	p.tree.snaps.remove(l)
+	p.tree.touch(l)
 	l.named, l.kept, l.who = false, r.held, r.who // the name stays, for the job
 	p.tree.noteOpen(l)
 	p.tree.unheld(l)
-	p.tree.touch(l)
 	if !r.held {
 		p.jobs.destroyed(j, l)
 	}
@@ -96,8 +96,8 @@ func (r *recReap) apply(p *Pool) error {
 	if l.kept {
 		p.jobs.destroyed(j, l)
 	}
-	l.kept = false
 	p.tree.touch(l)
+	l.kept = false
 	up := l.parent
 	p.tree.reap(l, j, true)
 	p.tree.lossBelow(up)
@@ -132,13 +132,13 @@ func (r *recSweep) apply(p *Pool) error {
 		return err
 	}
 	j := p.jobs.jobFor(l, l.name, reasonSwept, r.when)
+	p.tree.touch(l)
 	j.layers = append(j.layers, l.id)
 	for _, o := range r.runs {
 		p.tree.owns(l, -o.Len)
 		p.jobs.addToJob(j, o)
 	}
 	l.swept = true
-	p.tree.touch(l)
 	p.tree.unlist(l, r.runs)
 	return nil
 }
@@ -188,11 +188,11 @@ func (r *recDestroy) apply(p *Pool) error {
 		if l.head {
 			p.origins.seal(l.id, r.vol, l.created)
 		}
+		p.tree.touch(l)
 		l.head, l.named, l.who = false, false, r.who
 		l.kept = l.kept || slices.Contains(r.held, l.id)
 		p.tree.noteOpen(l)
 		p.tree.unheld(l)
-		p.tree.touch(l)
 	}
 	delete(p.tree.heads, r.vol)
 	if len(all) > 0 {
@@ -206,6 +206,7 @@ func (r *recDestroy) apply(p *Pool) error {
 	}
 	for _, l := range all {
 		if p.tree.layers[l.id] == l && !l.dead {
+			p.tree.touch(l)
 			// Clones hold it: it goes as far as they let it in a reap record of its own, whose job says what they keep.
 			l.kept, l.was = mine[l], origin{r.vol, j.volume, j.none, j.within}
 			p.tree.accounts.charge(l, -l.own)
@@ -232,10 +233,10 @@ func (r *recHome) apply(p *Pool) error {
 		p.mu.step(1)
 		p.tree.accounts.charge(l, -l.own)
 		p.tree.leaveVolume(l)
+		p.tree.touch(l)
 		l.dir = r.to
 		p.tree.joinVolume(l)
 		p.tree.accounts.charge(l, l.own)
-		p.tree.touch(l)
 	}
 	return nil
 }
@@ -267,11 +268,11 @@ func (r *recRevive) apply(p *Pool) error {
 	if err := checkSnapName(r.name); err != nil || !l.kept || l.head || l.dead || l.vol == 0 {
 		return fmt.Errorf("layer %v, kept %v, becomes %q: %w", l.id, l.kept, r.name, ErrCorrupt)
 	}
+	p.tree.touch(l)
 	l.named, l.kept, l.name = true, false, r.name
 	p.tree.noteOpen(l)
 	p.tree.snaps.add(l, r.homes[l.vol])
 	delete(p.tree.nameless, l)
-	p.tree.touch(l)
 	return nil
 }
 

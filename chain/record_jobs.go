@@ -47,6 +47,7 @@ func (r *recSeal) apply(p *Pool) error {
 	if j == nil || j.readyN != 0 {
 		return fmt.Errorf("seal of erase job %d: %w", r.job, ErrCorrupt)
 	}
+	p.jobs.touchJob(j)
 	p.jobs.spend(&j.ready)
 	j.cursor, j.apart, j.lent = omap.Key{}, omap.Map[int64]{}, lending{}
 	if r.bad {
@@ -59,7 +60,6 @@ func (r *recSeal) apply(p *Pool) error {
 		j.readyN, j.freshN = j.freshN, 0
 	}
 	j.epoch, j.lsn = p.plans.epochs.seal(), p.commits.lsn
-	p.jobs.touchJob(j)
 	p.jobs.turns.want(j)
 	p.jobs.endJob(j)
 	return nil
@@ -96,6 +96,7 @@ func (r *recErased) apply(p *Pool) error {
 	if j == nil {
 		return fmt.Errorf("erase job %d: %w", r.job, ErrCorrupt)
 	}
+	p.jobs.touchJob(j)
 	j.cursor = omap.Key(r.upTo)
 	j.apart = *j.apart.CutAt(j.cursor)
 	return p.jobs.workOff(j, r.zeroed, r.failed, r.when, r.told, r.how)
@@ -168,6 +169,7 @@ func (r *recApart) apply(p *Pool) error {
 	if j == nil {
 		return fmt.Errorf("erase job %d: %w", r.job, ErrCorrupt)
 	}
+	p.jobs.touchJob(j)
 	for _, o := range slices.Concat(r.zeroed, r.failed) {
 		j.apart.Set(runs.Key(o.Birth, o.Dev), o.Len)
 	}
@@ -187,8 +189,8 @@ func (r *recFirst) apply(p *Pool) error {
 		return fmt.Errorf("erase job %d goes first: %w", r.job, ErrCorrupt)
 	}
 	top := p.jobs.topRank()
-	p.jobs.place(j, func() { j.rank = top + 1 })
 	p.jobs.touchJob(j)
+	p.jobs.place(j, func() { j.rank = top + 1 })
 	return nil
 }
 

@@ -45,6 +45,7 @@ func (r *recMap) apply(p *Pool) error {
 		return fmt.Errorf("layer %v: map record of %d blocks, head %v: %w", l.id, r.n, l.head, ErrCorrupt)
 	}
 	p.volumes.tallyMap(l, r.lb, r.n, r.dev != 0)
+	p.tree.touch(l)
 	l.top.Set(r.lb, overlay.Piece{Len: r.n, Dev: r.dev, Birth: birthOf(r.dev, l.id)})
 	if r.dev != 0 {
 		run := alloc.Run{Start: r.dev, Len: r.n}
@@ -72,7 +73,6 @@ func (r *recMap) apply(p *Pool) error {
 	if r.size > l.size {
 		p.tree.setSize(l, r.size)
 	}
-	p.tree.touch(l)
 	p.tree.noteNeed(l)
 	return nil
 }
@@ -111,6 +111,7 @@ func (r *recDetach) apply(p *Pool) error {
 		return fmt.Errorf("layer %v: detach of blocks %d to %d: %w", l.id, r.lo, r.hi, ErrCorrupt)
 	}
 	p.volumes.tallyAnew(l.vol, r.lo, r.hi)
+	p.tree.touch(l)
 	below := l.top
 	rest, window := overlay.Cut(below, l, r.lo, r.hi)
 	l.top = overlay.New(rest, l)
@@ -118,7 +119,6 @@ func (r *recDetach) apply(p *Pool) error {
 	l.refer -= r.mapped
 	j := p.jobs.newJob(l.vol, p.names.pathOf(l.vol), "", reasonOverwritten+" in one piece", "", r.when)
 	p.tree.newWalk(l, window, j, false)
-	p.tree.touch(l)
 	return nil
 }
 
@@ -148,14 +148,14 @@ func (r *recWalk) apply(p *Pool) error {
 	if w == nil {
 		return fmt.Errorf("walk %d: %w", r.walk, ErrCorrupt)
 	}
+	p.tree.touchWalk(w)
+	p.jobs.touchJob(w.job)
 	for _, o := range r.runs {
 		if err := p.tree.replaced(w.layer, o, w.job); err != nil {
 			return err
 		}
 	}
 	w.next = r.next
-	p.tree.touchWalk(w)
-	p.jobs.touchJob(w.job)
 	switch {
 	case !r.done:
 	case p.commits.journal == nil: // replay: the pages that it gave back were in memory only; it goes over them again
@@ -185,7 +185,6 @@ func (r *recResize) apply(p *Pool) error {
 		return fmt.Errorf("layer %v: size %d, head %v: %w", l.id, r.size, l.head, ErrCorrupt)
 	}
 	p.tree.setSize(l, r.size)
-	p.tree.touch(l)
 	return nil
 }
 

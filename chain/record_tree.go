@@ -86,6 +86,7 @@ func (r *recFreeze) apply(p *Pool) error {
 			return fmt.Errorf("freeze of volume %d: %w", v, ErrCorrupt)
 		}
 		p.origins.seal(old.id, v, old.created)
+		p.tree.touch(old)
 		old.head, old.named, old.name, old.created, old.who = false, r.name != "", r.name, r.when, r.who
 		p.tree.newLayer(old, v, old.size, r.when)
 		if old.named {
@@ -94,7 +95,6 @@ func (r *recFreeze) apply(p *Pool) error {
 		if old.nameless() {
 			p.tree.unheld(old)
 		}
-		p.tree.touch(old)
 	}
 	return nil
 }
@@ -133,6 +133,7 @@ func (r *recRollback) apply(p *Pool) error {
 	}
 	p.volumes.tallyAnew(r.vol, 0, mapEnd)
 	p.tree.newLayer(snap, r.vol, snap.size, r.when)
+	p.tree.touch(old)
 	old.head = false
 	p.origins.seal(old.id, r.vol, old.created)
 	j := p.jobs.newJob(r.vol, p.names.pathOf(r.vol), snap.name, reasonRollback, r.who, r.when)
@@ -163,8 +164,8 @@ func (r *recRename) apply(p *Pool) error {
 	}
 	home := p.tree.snaps.vols[l.vol].snapHome
 	p.tree.snaps.remove(l)
+	p.tree.touch(l)
 	l.name = r.name
 	p.tree.snaps.add(l, home)
-	p.tree.touch(l)
 	return nil
 }

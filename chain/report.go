@@ -162,6 +162,7 @@ func (jq *jobQueue) closeIfDone(tok blockdev.Token, h *handout) {
 // workOff takes a report into a job: what is zero is clean, what failed waits in bad.
 func (jq *jobQueue) workOff(j *job, zeroed, failed []runs.Run, when time.Time, told bool, how How) error {
 	jq.mu.step(len(zeroed) + len(failed))
+	jq.touchJob(j)
 	for _, run := range zeroed {
 		if err := jq.blocks.alloc.Set(alloc.Run{Start: run.Dev, Len: run.Len}, alloc.InUse, alloc.Clean); err != nil {
 			return err
@@ -184,7 +185,6 @@ func (jq *jobQueue) workOff(j *job, zeroed, failed []runs.Run, when time.Time, t
 		jq.addDirty(j, -run.Len)
 		jq.failedN += run.Len
 	}
-	jq.touchJob(j)
 	if err := jq.zeroedBy(j, runs.Blocks(zeroed), when, told, how); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -8,9 +9,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/codec"
 	"slatefs/chain/meta"
-	"slatefs/chain/omap"
 	"slatefs/chain/overlay"
-	"slatefs/chain/runs"
 )
 
 // Rows of objects that live in memory: written by checkpoints, read at mount.
@@ -46,21 +45,54 @@ type layerRow struct {
 	wrote    bool
 }
 
-// rowOf cuts a layer. The plan lock is held.
+// rowOf takes the row of a layer: what is written and lost from now on is the next cut's. The plan lock is held.
 func rowOf(l *layer) layerRow {
+	r := plainRow(l)
+	r.lost, r.top = cutOf(&l.lost), l.top
+	if l.head {
+		l.top = overlay.New(l.top, l)
+	}
+	l.need, l.mem = 0, 0
+	return r
+}
+
+// plainRow is the row of a layer without what changes hands when it is taken.
+func plainRow(l *layer) layerRow {
 	r := layerRow{
-		of: l, id: l.id, lost: cutOf(&l.lost), created: l.created, vol: l.vol, name: l.name, died: l.died, size: l.size, own: l.own, refer: l.refer,
-		lostHere: l.lostHere, top: l.top, who: l.who, dir: l.dir, was: l.was, line: l.line, wrote: l.wrote,
+		of: l, id: l.id, created: l.created, vol: l.vol, name: l.name, died: l.died, size: l.size, own: l.own, refer: l.refer,
+		lostHere: l.lostHere, who: l.who, dir: l.dir, was: l.was, line: l.line, wrote: l.wrote,
 	}
 	if l.parent != nil {
 		r.parent = l.parent.id
 	}
-	for f, on := range map[uint64]bool{flagHead: l.head, flagNamed: l.named, flagDead: l.dead, flagSwept: l.swept, flagLayerKept: l.kept} {
-		if on {
-			r.flags |= f
+	for _, f := range [...]struct {
+		flag uint64
+		on   bool
+	}{{flagHead, l.head}, {flagNamed, l.named}, {flagDead, l.dead}, {flagSwept, l.swept}, {flagLayerKept, l.kept}} {
+		if f.on {
+			r.flags |= f.flag
 		}
 	}
 	return r
+}
+
+// layerSeal is what of a layer nobody changes behind the gate.
+func layerSeal(l *layer) any {
+	s := struct {
+		layerRow
+		top         *overlay.Storey
+		pieces      int
+		fresh       int
+		edits       uint64
+		need, bytes int64
+	}{layerRow: plainRow(l), need: l.need, bytes: l.mem}
+	if l.head {
+		s.top, s.pieces = l.top, l.top.Len()
+	}
+	if !l.dead { // what it has lost goes when a build ends
+		s.fresh, s.edits = l.lost.Fresh.Len(), l.lost.Edits
+	}
+	return fmt.Sprintf("%+v", s)
 }
 
 // floor is layer.floor at the cut.
@@ -123,46 +155,21 @@ func (r *layerRow) owner() Ino {
 	return r.vol
 }
 
-// jobRow is an erase job as the cut of a checkpoint found it.
-type jobRow struct {
-	id                         uint64
-	vol                        Ino
-	volume, layer, reason, who string
-	since                      time.Time
-	freshN, readyN, badN       int64
-	freed, erased              int64
-	cursor                     omap.Key
-	fresh, ready, bad          *cutList
-	attrs                      []codec.Attr
+// walkRow is a walk as the cut found it. The map comes from the build.
+type walkRow struct {
+	id, job     uint64
+	layer       LayerID
+	burial      bool
+	next, pages int64
+	source      *overlay.Storey
 }
 
-// rowOfJob cuts a job. The plan lock is held.
-func rowOfJob(j *job) jobRow {
-	return jobRow{
-		id: j.id, vol: j.vol, volume: j.volume, layer: j.layer, reason: j.reason, who: j.who, since: j.since,
-		freshN: j.freshN, readyN: j.readyN, badN: j.badN, freed: j.freed, erased: j.erased, cursor: j.cursor,
-		fresh: cutOf(&j.fresh), ready: cutOf(&j.ready), bad: cutOf(&j.bad), attrs: j.attrs(),
-	}
+// rowOfWalk takes the row of a walk. The plan lock is held.
+func rowOfWalk(w *walk) walkRow {
+	return walkRow{w.id, w.job.id, w.layer.id, w.burial, w.next, w.pages, w.source}
 }
 
-func (r *jobRow) marshal() []byte {
-	e := codec.Encoder{}
-	e.Uint(uint64(r.vol))
-	e.Str(r.volume)
-	e.Str(r.layer)
-	e.Str(r.reason)
-	e.Str(r.who)
-	e.Time(r.since)
-	for _, n := range []int64{r.freshN, r.readyN, r.badN, r.freed, r.erased} {
-		e.Int(n)
-	}
-	e.Key(meta.Key(r.cursor))
-	e.Trees(r.fresh.trees)
-	e.Trees(r.ready.trees)
-	e.Trees(r.bad.trees)
-	e.Attrs(r.attrs)
-	return e.B
-}
+func walkSeal(w *walk) any { return rowOfWalk(w) }
 
 func (w *walkRow) marshal(m meta.Map) []byte {
 	e := codec.Encoder{}
@@ -186,9 +193,4 @@ func marshalRuns(rs []alloc.Run) []byte {
 	e := codec.Encoder{}
 	e.Runs(rs)
 	return e.B
-}
-
-// cutOf freezes what is in memory of the list, for the build to merge into the trees; what comes from now on is fresh.
-func cutOf(l *runs.List) *cutList {
-	return &cutList{place: l.Freeze(), trees: slices.Clone(l.Trees), frozen: l.Frozen}
 }

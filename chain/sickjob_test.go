@@ -290,6 +290,6 @@ func TestJobThatContradictsIsFailed(t *testing.T) {
 
 // jobsInOrder lists the jobs in the order in which they are erased.
 func (p *Pool) jobsInOrder() (js []*job) {
-	p.jobs.eachJob(2, func(j *job) { js = append(js, j) })
+	p.jobs.eachJob(func(j *job) { js = append(js, j) }, func() {})
 	return js
 }

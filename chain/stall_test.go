@@ -117,12 +117,14 @@ func TestStall(t *testing.T) {
 		was := p.tree.pieced + p.tree.weighs
 		p.structure.Unlock()
 		start := time.Now()
-		longest, writes := w.during(fn)
+		var longest time.Duration
+		var writes int
+		held, where := stepsOfHolds(func() { longest, writes = w.during(fn) })
 		p.structure.Lock()
 		did := p.tree.pieced + p.tree.weighs - was
 		p.structure.Unlock()
-		t.Logf("%-44s %12v, %7d steps, a writer waited %9v at most (%d writes)", what,
-			time.Since(start).Round(10*time.Microsecond), did, longest.Round(time.Microsecond), writes)
+		t.Logf("%-44s %12v, %7d steps, a writer waited %9v at most (%d writes)%s", what,
+			time.Since(start).Round(10*time.Microsecond), did, longest.Round(time.Microsecond), writes, longestHold(held, where))
 		if did > most {
 			t.Errorf("%s: %d steps, at most %d", what, did, most)
 		}
@@ -169,8 +171,25 @@ func TestStall(t *testing.T) {
 	step("destroy of the volume, not kept", 60*n+200, func() {
 		ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{Snapshots: true, Now: true}))
 	})
-	step("checkpoint", 1000, func() { ok(t, p.Checkpoint()) })
+	dirty := dirtyThings(p)
+	step("checkpoint", 200+6*dirty, func() { ok(t, p.Checkpoint()) })
+	t.Logf("%d layers, jobs, walks, groups and times had changed", dirty)
 	step("walks", 60*n+200, func() { ok(t, p.EraseDrain(t.Context())) })
+}
+
+// dirtyThings is how many things a checkpoint has to look at: those that it has a row, a page or a map to write of, and those
+// that have ended since they changed.
+func dirtyThings(p *Pool) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return int64(len(p.tree.gate.changed) + len(p.jobs.gate.changed) + len(p.tree.walkGate.changed) + p.blocks.alloc.Changed() + len(p.names.aged))
+}
+
+func longestHold(steps int, where string) string {
+	if steps == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", the longest hold had %d steps (%s)", steps, where)
 }
 
 // eraseOne takes one hand-out, and reports it as zero.

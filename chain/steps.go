@@ -143,6 +143,7 @@ func (wk *works) walkOn(w *walk, found []walked, passed []meta.Ptr, next int64, 
 	if err := wk.writable(); err != nil {
 		return err
 	}
+	wk.tree.touchWalk(w)
 	w.pages = next
 	rec := recWalk{walk: w.id, next: max(next, w.next), done: done}
 	for _, f := range found {

@@ -183,6 +183,7 @@ func (jq *jobQueue) destroyed(j *job, l *layer) {
 	default:
 		kept = l.own
 	}
+	jq.touchJob(j)
 	j.layers = append(j.layers, l.id)
 	if kept > 0 {
 		j.kept += kept

@@ -32,6 +32,7 @@ func (lt *layerTree) countStranded(l *layer, blocks int64) {
 
 // ownsDead changes the number of blocks of a dead layer that no walk has sorted yet.
 func (lt *layerTree) ownsDead(l *layer, blocks int64) {
+	lt.touch(l)
 	l.own += blocks
 	lt.freeing += blocks
 	lt.countStranded(l, blocks)

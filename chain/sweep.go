@@ -172,6 +172,7 @@ func (d *deadReader) lostOf(c *layer, from, to omap.Key) (rs []runs.Run, next om
 func (lt *layerTree) unlist(n *layer, rs []runs.Run) {
 	for _, c := range n.children {
 		lt.mu.step(1 + len(rs))
+		lt.touch(c)
 		for _, r := range rs {
 			took := c.lost.Take(r)
 			if took == 0 {
@@ -180,11 +181,9 @@ func (lt *layerTree) unlist(n *layer, rs []runs.Run) {
 			if r.Birth > n.floor() {
 				c.lostHere -= took
 			}
-			lt.touch(c)
 		}
 		if c.nameless() { // its map shows them still
 			c.swept = true
-			lt.touch(c)
 			lt.unlist(c, rs)
 		}
 	}

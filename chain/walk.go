@@ -21,8 +21,8 @@ type walk struct {
 	burial bool  // the source is all of a dead layer: pages of others are not entered
 	next   int64 // logical block; below it all blocks are sorted
 	pages  int64 // below it all pages are given back; what is on disk may be behind next after a crash
-	dirty  bool
-	try    fault.Backoff // failing: a page of the source cannot be read
+	gateMark
+	try fault.Backoff // failing: a page of the source cannot be read
 }
 
 // walkTurns tells which walk goes on. Each walk is in one of them. The plan lock guards it.
@@ -65,22 +65,18 @@ func (lt *layerTree) newWalk(l *layer, source *overlay.Storey, j *job, burial bo
 	return w
 }
 
-// touchWalk: the row of w differs from the last checkpoint's.
-func (lt *layerTree) touchWalk(w *walk) {
-	if !w.dirty {
-		w.dirty = true
-		lt.dirtyWalks = append(lt.dirtyWalks, w)
-	}
-}
+// touchWalk: w is about to change.
+func (lt *layerTree) touchWalk(w *walk) { lt.walkGate.pass(w) }
 
 func (lt *layerTree) endWalk(w *walk) {
 	lt.mu.assertHeld()
 	lt.noteWalk(w, nil)
+	lt.walkGate.end(w)
 	delete(lt.walks, w.id)
 	lt.waitsNoMore(w)
 	lt.walkTurns.ready.Delete(w.key())
-	w.job.walks--
 	lt.jobs.touchJob(w.job)
+	w.job.walks--
 	lt.names.gone = append(lt.names.gone, catalog.Key(catalog.Walk, w.id))
 	l := w.layer
 	l.walks = slices.DeleteFunc(l.walks, func(o *walk) bool { return o == w })

@@ -6,7 +6,7 @@
 //	Key.Lo  name hash of a directory entry or attribute, part of a row that is longer than meta.MaxValue
 //
 // A checkpoint freezes what is in memory, merges it with the rows that it made itself into a new tree, and installs that, or
-// thaws: Freeze, Merge, then Install or Thaw. Lookups see what is frozen all the while.
+// thaws: Freeze, Merge, then Install or ThawSome. Lookups see what is frozen all the while.
 //
 // The caller locks: a Table is changed and read by one goroutine at a time, but that Merge runs beside all of them.
 package catalog
@@ -154,23 +154,21 @@ func (t *Table) Merge(rows *Table) (meta.Tree, error) {
 // Install makes what Merge returned the tree: nothing is frozen any more.
 func (t *Table) Install(tree meta.Tree) { t.Tree, t.frozen = tree, nil }
 
-// Thaw undoes Freeze: what was frozen has changed again, but where it has changed since. It returns how many rows it moved.
-func (t *Table) Thaw() (n int) {
-	z := t.frozen
-	if z == nil {
-		return 0
+// ThawSome undoes Freeze: what was frozen has changed again, but where it has changed since. It moves n rows at most; more: it
+// is to be called again. Lookups find the same meanwhile.
+func (t *Table) ThawSome(n int) (more bool) {
+	for ; n > 0 && t.frozen != nil; n-- {
+		k, v, ok := t.frozen.Ceil(omap.Key{})
+		if !ok {
+			t.frozen = nil
+			break
+		}
+		if _, since := t.fresh.Get(k); !since {
+			t.Put(meta.Key(k), v)
+		}
+		t.frozen.Delete(k)
 	}
-	t.fresh.Ascend(omap.Key{}, func(k omap.Key, v []byte) bool {
-		z.Set(k, v)
-		return true
-	})
-	n = t.fresh.Len() + z.Len()
-	t.fresh, t.frozen, t.bytes = *z, nil, 0
-	t.fresh.Ascend(omap.Key{}, func(_ omap.Key, v []byte) bool {
-		t.bytes += int64(len(v))
-		return true
-	})
-	return n
+	return t.frozen != nil
 }
 
 // Scan calls fn for every row from k on while fn returns true. fn changes nothing.

@@ -2,7 +2,7 @@
 // pages. So a map record changes memory only, when it is made and when it is replayed alike, and no page is read for it. A
 // checkpoint settles storeys from below, by a Builder; until then a lookup goes down the stack.
 //
-// The caller locks: only the top storey of a head changes (Set, Swallow), and Install changes those that it settles; nobody
+// The caller locks: only the top storey of a head changes (Set, SwallowSome), and Install changes those that it settles; nobody
 // looks meanwhile. All other storeys are immutable, and a Builder reads them without a lock. A Storey has no end of its own:
 // who asks beyond the volume's is shown holes.
 package overlay
@@ -124,15 +124,21 @@ func (o *Storey) Set(lb int64, p Piece) {
 	o.entries.Set(at(lb), p)
 }
 
-// Swallow makes the storey below part of this one, so that cuts which come to nothing leave no storeys behind. The one
-// below belongs to the same head, and nothing else stands on it.
-func (o *Storey) Swallow(below *Storey) {
+// SwallowSome makes the storey below part of this one, so that cuts which come to nothing leave no storeys behind, after n
+// pieces that are moved at most. more: it is to be called again; lookups find the same meanwhile. The one below belongs to
+// the same head, and nothing else stands on it.
+func (o *Storey) SwallowSome(below *Storey, n int) (more bool) {
 	if o.under != below || o.settled || below.settled || o.owner != below.owner || o.kind != entries || below.kind != entries {
-		return
+		return false
 	}
-	o.entries.Ascend(omap.Key{}, func(k omap.Key, q Piece) bool {
+	for ; n > 0; n-- {
+		k, q, ok := o.entries.Ceil(omap.Key{})
+		if !ok {
+			o.under, o.entries = below.under, below.entries
+			return false
+		}
 		below.Set(start(k), q)
-		return true
-	})
-	o.under, o.entries = below.under, below.entries
+		o.entries.Delete(k)
+	}
+	return true
 }

@@ -218,10 +218,12 @@ func TestSwallow(t *testing.T) {
 		}
 	}
 	other := New(below, "another")
-	if other.Swallow(below); other.under != below {
+	if other.SwallowSome(below, 1); other.under != below {
 		t.Error("the storey of another head was swallowed")
 	}
-	top.Swallow(below)
+	for top.SwallowSome(below, 1) {
+		compare(t, rng, maps, top, want)
+	}
 	if _, depth := top.Bottom(); depth != 1 {
 		t.Errorf("%d storeys", depth)
 	}

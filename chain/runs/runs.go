@@ -77,7 +77,7 @@ type Place struct{ at *List }
 // List is the list, wherever it is now.
 func (p *Place) List() *List { return p.at }
 
-// Freeze sets apart what is in memory, for a checkpoint to merge into the trees: until Install or Thaw.
+// Freeze sets apart what is in memory, for a checkpoint to merge into the trees: until Install or ThawSome.
 func (l *List) Freeze() *Place {
 	f := l.Fresh
 	l.Frozen, l.Fresh, l.place = &f, omap.Map[Entry]{}, &Place{l}
@@ -90,13 +90,26 @@ func (l *List) Building() bool { return l.place != nil }
 // Install ends Freeze: what was frozen is in these trees, with all that was in those before.
 func (l *List) Install(trees []meta.Tree) { l.Trees, l.Frozen, l.place = trees, nil, nil }
 
-// Thaw undoes Freeze: what was frozen came since, again.
-func (l *List) Thaw() {
-	if l.Frozen != nil {
-		l.Fresh.Join(l.Frozen)
-		l.Frozen = nil
+// ThawSome undoes Freeze: what was frozen came since, again. It moves n entries at most; more: it is to be called again, and
+// the list is frozen until then.
+func (l *List) ThawSome(n int) (more bool) {
+	for ; n > 0 && l.Frozen != nil; n-- {
+		if l.Fresh.Len() == 0 {
+			l.Fresh, l.Frozen = *l.Frozen, nil
+			break
+		}
+		k, e, ok := l.Frozen.Ceil(omap.Key{})
+		if !ok {
+			l.Frozen = nil
+			break
+		}
+		l.Fresh.Set(k, e)
+		l.Frozen.Delete(k)
 	}
-	l.place = nil
+	if l.Frozen == nil {
+		l.place = nil
+	}
+	return l.Frozen != nil
 }
 
 // Move makes l what o is, frozen or not, and o empty.

@@ -171,7 +171,9 @@ func (x *machine) write(t *rapid.T) {
 		x.l.Move(&other)
 	}
 	if rapid.Bool().Draw(t, "thaw") {
-		x.l.Thaw()
+		for x.l.ThawSome(rapid.IntRange(1, 3).Draw(t, "entries")) {
+			x.same(t)
+		}
 		return
 	}
 	var tree meta.Tree
