@@ -94,7 +94,7 @@ func goldenRecords() []goldenRecord {
 		{"recover", &recRecover{goldenTime}},
 		{"reap", &recReap{5, time.Time{}}},
 		{"answer", &recAnswer{1 << 50, 17, 300}},
-		{"sweep", &recSweep{5, goldenTime, old}},
+		{"sweep", &recSweep{layer: 5, when: goldenTime, runs: old}},
 		{"job", &recJob{2, goldenTime}},
 		{"home", &recHome{300, RootIno}},
 		{"first", &recFirst{7}},

@@ -41,9 +41,13 @@ func (p *Pool) prepareRecord(r record) error {
 	if !ok {
 		return nil
 	}
-	err := q.prepare(p)
+	return preparedError(p.name, q.prepare(p))
+}
+
+// preparedError is why something could not be prepared.
+func preparedError(pool string, err error) error {
 	if errors.Is(err, meta.ErrNoPages) || errors.Is(err, errNoPages) {
-		return fmt.Errorf("pool %s: %w: %w", p.name, ErrNoSpace, err)
+		return fmt.Errorf("pool %s: %w: %w", pool, ErrNoSpace, err)
 	}
 	return wrapCorrupt(err)
 }

@@ -213,5 +213,4 @@ var mayRead = map[string]string{
 	"TestDamagedGroup": "itself",
 
 	"Pool.freezeHeads": "pages of the catalog that are gone from the cache",
-	"works.sweepStep":  "pages of lists, some at a time",
 }

@@ -98,3 +98,28 @@ func TestClaimsInPieces(t *testing.T) {
 		})
 	}
 }
+
+// A sweep holds the plan lock as long below many layers as below few.
+func TestSweepsInPieces(t *testing.T) {
+	for _, n := range []int{16, 128} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			p, l := sweepOf(t, newDisk(t, 256<<20), n)
+			defer holds.apart()()
+			did, err := p.works.sweepStep(true)
+			if err != nil || !did || !l.swept {
+				t.Fatalf("%v, swept %v: %v", did, l.swept, err)
+			}
+			for _, place := range []string{"works.sweepStep", "layerTree.unlistSome", "layerTree.gatherIn", "works.beginSweep"} {
+				if most := mostOf(place); most == 0 || most > mostSteps {
+					t.Errorf("%s: %d steps under one hold", place, most)
+				}
+			}
+			for at := range ioByPlace() {
+				if at == "works.sweepStep" {
+					t.Error("a sweep reads under the plan lock")
+				}
+			}
+			mustCheck(t, p)
+		})
+	}
+}

@@ -110,6 +110,10 @@ type recSweep struct {
 	layer LayerID
 	when  time.Time
 	runs  []runs.Run
+
+	inPieces bool // all but what the record itself does is done before and after it: layerTree.sweepOut
+	list     *runs.List
+	blocks   int64
 }
 
 func (r *recSweep) encode(e *codec.Encoder) {
@@ -134,12 +138,13 @@ func (r *recSweep) apply(p *Pool) error {
 	j := p.jobs.jobFor(l, l.name, reasonSwept, r.when)
 	p.tree.touch(l)
 	j.layers = append(j.layers, l.id)
-	for _, o := range r.runs {
-		p.tree.owns(l, -o.Len)
-		p.jobs.addToJob(j, o)
+	if !r.inPieces {
+		r.list, r.blocks = sweptList(r.runs)
+		p.tree.unlist(l, r.runs)
 	}
+	p.tree.owns(l, -r.blocks)
+	p.jobs.joinJob(j, r.list, r.blocks)
 	l.swept = true
-	p.tree.unlist(l, r.runs)
 	return nil
 }
 
@@ -278,7 +283,7 @@ func (r *recRevive) apply(p *Pool) error {
 
 // prepare brings the runs of a sweep from the trees of all lists below the layer to what waits in memory.
 func (r *recSweep) prepare(p *Pool) error {
-	if l := p.tree.layers[r.layer]; l != nil {
+	if l := p.tree.layers[r.layer]; l != nil && !r.inPieces {
 		return p.tree.gather(l, r.runs)
 	}
 	return nil

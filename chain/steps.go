@@ -73,12 +73,19 @@ func (wk *works) walkStep(w *walk) error {
 // forced, a layer is swept once for every checkpoint.
 func (wk *works) sweepStep(force bool) (bool, error) {
 	wk.mu.Lock()
-	due := wk.tree.sweepable(force) != nil
+	due, pages := wk.tree.sweepable(force), structurePages
+	if due != nil {
+		pages += 4 * len(due.children) // each of them has a list
+	}
 	wk.mu.Unlock()
-	if !due {
+	if due == nil {
 		return false, nil
 	}
-	if err := wk.space.grantPages(structurePages); err != nil {
+	err := wk.space.grantPages(pages)
+	if errors.Is(err, ErrNoSpace) {
+		err = wk.space.grantPages(structurePages)
+	}
+	if err != nil {
 		if errors.Is(err, ErrNoSpace) {
 			err = nil // not now
 		}
@@ -90,27 +97,46 @@ func (wk *works) sweepStep(force bool) (bool, error) {
 	}
 	wk.lockTrees()
 	defer wk.structure.Unlock()
+	defer wk.blocks.returnRoom(r)
+	l, err := wk.beginSweep(force)
+	if l == nil {
+		return false, err
+	}
+	rs, next, err := (&deadReader{p: wk.tree}).deadBelow(l, l.sweepNext)
+	if err == nil {
+		err = wk.tree.sweepOut(l, rs, func(rec record) error {
+			return wk.commits.underPlan(func() error {
+				wk.commits.draw(r)
+				defer wk.commits.drawn()
+				wk.commits.keepPages()
+				if err := wk.writable(); err != nil {
+					return err
+				}
+				return wk.commits.do(rec)
+			})
+		})
+	}
 	wk.mu.Lock()
 	defer wk.mu.Unlock()
-	defer wk.commits.within(r)()
 	if err := wk.writable(); err != nil {
 		return false, err
 	}
-	l := wk.tree.sweepable(force)
-	if l == nil {
-		return false, nil
+	return true, wk.tree.sweptStep(l, next, err)
+}
+
+// beginSweep is the layer whose sweep goes on, or nil. The structure lock is held, and not the plan lock.
+func (wk *works) beginSweep(force bool) (*layer, error) {
+	wk.mu.Lock()
+	defer wk.mu.Unlock()
+	if err := wk.writable(); err != nil {
+		return nil, err
 	}
-	if l.sweepNext == (omap.Key{}) {
+	l := wk.tree.sweepable(force)
+	if l != nil && l.sweepNext == (omap.Key{}) {
 		l.sweeping = l.losses // what heads lose from now on may be in the runs, and is looked at again
 		wk.tree.goers.news++
 	}
-	var rs []runs.Run
-	var next omap.Key
-	wk.commits.unlocked(func() { rs, next, err = (&deadReader{p: wk.tree}).deadBelow(l, l.sweepNext) })
-	if err := wk.writable(); err != nil {
-		return false, err
-	}
-	return true, wk.tree.sweep(l, rs, next, err)
+	return l, nil
 }
 
 // walkOn takes what a walk has found to its job in records of some runs, and the pages that it has passed to the store. The

@@ -15,11 +15,86 @@ import (
 // under all of c's children. It then leaves every list below n. The map of n is not read again: n goes by being merged
 // into its last child, never by a walk.
 
-// sweep ends one step: err is why the lists could not be read. That is this layer's alone, and no error: it is tried again.
-func (lt *layerTree) sweep(l *layer, runs []runs.Run, next omap.Key, err error) error {
-	if err == nil && len(runs) > 0 {
-		err = lt.commits.do(&recSweep{layer: l.id, when: lt.opt.Now(), runs: runs})
+//
+// All of what a sweep finds in one step is one record, so that a crash leaves all of it or nothing. It is brought to memory
+// before, and leaves the lists after it, in pieces: who could see a part of that waits for the structure lock, which is held
+// all the time. Replay does it at once.
+
+// sweptRuns bounds the runs that are brought to memory, or leave a list, under one hold of the plan lock.
+const sweptRuns = pieceLen / 2
+
+// sweepOut hands runs that are dead under n to a job, by a record that do makes. The structure lock is held, and not the plan
+// lock.
+func (lt *layerTree) sweepOut(n *layer, rs []runs.Run, do func(record) error) error {
+	if len(rs) == 0 {
+		return nil
 	}
+	var below []*layer
+	lt.descend([]*layer{n}, func(l *layer) bool {
+		if l != n {
+			below = append(below, l)
+		}
+		return l == n || l.nameless()
+	})
+	for _, c := range below {
+		if err := lt.gatherIn(c, rs); err != nil {
+			return preparedError(lt.core.name, err)
+		}
+	}
+	rec := &recSweep{layer: n.id, when: lt.opt.Now(), runs: rs, inPieces: true}
+	rec.list, rec.blocks = sweptList(rs)
+	if err := do(rec); err != nil {
+		return err
+	}
+	for _, c := range below {
+		for part := range slices.Chunk(rs, sweptRuns) {
+			lt.unlistSome(c, part)
+		}
+	}
+	return nil
+}
+
+// unlistSome is unlistIn under a hold of its own.
+func (lt *layerTree) unlistSome(c *layer, rs []runs.Run) {
+	lt.mu.Lock()
+	defer lt.mu.Unlock()
+	lt.unlistIn(c, rs)
+}
+
+// gatherIn brings runs from the trees of a layer's dead list to memory, where unlistIn takes them from.
+func (lt *layerTree) gatherIn(c *layer, rs []runs.Run) error {
+	for i := range c.lost.Trees {
+		t, had, err := c.lost.GatherTree(lt.blocks.lists, i, rs)
+		if err != nil {
+			return err
+		}
+		for len(had) > 0 {
+			n := min(len(had), sweptRuns)
+			lt.mu.Lock()
+			lt.mu.step(n)
+			lt.touch(c)
+			c.lost.Set(had[:n])
+			if had = had[n:]; len(had) == 0 {
+				c.lost.Trees[i] = t
+			}
+			lt.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+// sweptList is what a job gets of a sweep, and how many blocks that is.
+func sweptList(rs []runs.Run) (l *runs.List, blocks int64) {
+	l = &runs.List{}
+	for _, r := range rs {
+		l.Add(r.Birth, r.Dev, runs.Entry{Len: r.Len})
+		blocks += r.Len
+	}
+	return l, blocks
+}
+
+// sweptStep ends one step: err is why the lists could not be read. That is this layer's alone, and no error: it is tried again.
+func (lt *layerTree) sweptStep(l *layer, next omap.Key, err error) error {
 	err = wrapCorrupt(err)
 	lt.noteSweep(l, fmt.Sprintf("the sweep of layer %v, which only clones hold", l.id), err)
 	if err != nil {
@@ -171,20 +246,23 @@ func (d *deadReader) lostOf(c *layer, from, to omap.Key) (rs []runs.Run, next om
 // unlist takes runs, which were gathered in memory, out of every dead list below n.
 func (lt *layerTree) unlist(n *layer, rs []runs.Run) {
 	for _, c := range n.children {
-		lt.mu.step(1 + len(rs))
-		lt.touch(c)
-		for _, r := range rs {
-			took := c.lost.Take(r)
-			if took == 0 {
-				continue
-			}
-			if r.Birth > n.floor() {
-				c.lostHere -= took
-			}
-		}
-		if c.nameless() { // its map shows them still
-			c.swept = true
+		lt.unlistIn(c, rs)
+		if c.nameless() {
 			lt.unlist(c, rs)
 		}
+	}
+}
+
+// unlistIn takes them out of the list of one of those layers.
+func (lt *layerTree) unlistIn(c *layer, rs []runs.Run) {
+	lt.mu.step(1 + len(rs))
+	lt.touch(c)
+	for _, r := range rs {
+		if took := c.lost.Take(r); took > 0 && r.Birth > c.parent.floor() {
+			c.lostHere -= took
+		}
+	}
+	if c.nameless() { // its map shows them still
+		c.swept = true
 	}
 }

@@ -211,6 +211,10 @@ func count[V any](n *node[V]) int {
 
 // Join moves all of o into m; where both have a key, o's value stays. o is empty afterwards.
 func (m *Map[V]) Join(o *Map[V]) {
+	if m.n == 0 {
+		*m, *o = *o, Map[V]{}
+		return
+	}
 	if m.n < o.n { // the smaller one is inserted
 		o.Ascend(Key{}, func(k Key, v V) bool { m.Delete(k); return true })
 		*m, *o = *o, *m

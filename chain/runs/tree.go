@@ -138,24 +138,37 @@ func (l *List) SplitAt(f *meta.Family, b meta.Birth) (below, upper []meta.Tree, 
 
 // Gather brings what the trees have of runs to memory. moved: some tree changed, on error too.
 func (l *List) Gather(f *meta.Family, runs []Run) (moved bool, err error) {
-	for i, t := range l.Trees {
-		one := List{Trees: []meta.Tree{t}}
-		es, had, err := one.Without(f, runs)
+	for i := range l.Trees {
+		t, had, err := l.GatherTree(f, i, runs)
 		if err != nil {
 			return moved, err
 		}
-		if len(es) == 0 {
-			continue
-		}
-		if t, err = f.Apply(t, es); err != nil {
-			return moved, err
-		}
-		l.Trees[i], moved = t, true
-		for _, r := range had {
-			l.Fresh.Set(Key(r.Birth, r.Dev), Entry{Len: r.Len})
+		if len(had) > 0 {
+			l.Set(had)
+			l.Trees[i], moved = t, true
 		}
 	}
 	return moved, nil
+}
+
+// GatherTree is the part of Gather that reads and makes pages, for one tree of the list, and changes nothing of it: had are the
+// runs that are not in the new tree any more, none if it is the old one. They are for Set.
+func (l *List) GatherTree(f *meta.Family, i int, runs []Run) (t meta.Tree, had []Run, err error) {
+	t = l.Trees[i]
+	one := List{Trees: []meta.Tree{t}}
+	es, had, err := one.Without(f, runs)
+	if err != nil || len(es) == 0 {
+		return t, nil, err
+	}
+	t, err = f.Apply(t, es)
+	return t, had, err
+}
+
+// Set puts runs, which are in no tree, into memory as they are.
+func (l *List) Set(runs []Run) {
+	for _, r := range runs {
+		l.Fresh.Set(Key(r.Birth, r.Dev), Entry{Len: r.Len})
+	}
 }
 
 // Without makes the edits that take runs out of a list: the entries that they touch are loaded, carved and compared. had is
