@@ -71,6 +71,9 @@ func (a *app) eraseLog(ctx context.Context, pool string, f eraseLogFlags) error 
 		if !r.Claimed() {
 			note = strings.TrimPrefix(note+", not called erased", ", ")
 		}
+		if r.Late > 0 {
+			note = strings.TrimPrefix(note+", "+f.Size(r.Late)+" late", ", ")
+		}
 		rows[i] = []string{
 			id, f.Time(r.Ended()), f.Size(r.Freed), f.Size(r.Erased), f.Size(r.Kept), note, r.Who, r.Reason,
 			control.Subject(r.Volume, r.Snapshot),

@@ -103,6 +103,18 @@ func TestTroubles(t *testing.T) {
 				l.t.Fatal(err)
 			}
 		}, func(l *lab) { l.ok("destroy /lab/v.raw"); l.clock.skip(time.Minute); l.ok("erase wait lab") }},
+		{"promises-short", func(l *lab) { // what is dirty counts as available, until it fails
+			l.ok("erase pause lab")
+			l.destroyed("v.raw", 9<<20/chain.BlockSize, 'v')
+			l.ok("create --size 55M -o refreservation=auto /lab/sure.raw")
+			l.disk.Fail(func(o devtest.Op) error {
+				if o.Kind == devtest.OpZero {
+					return errDisk
+				}
+				return nil
+			})
+			l.ok("erase resume lab")
+		}, func(l *lab) { l.disk.Fail(nil); l.clock.skip(time.Hour) }},
 	} {
 		t.Run(c.kind, func(t *testing.T) {
 			l := newLab(t)
@@ -114,6 +126,9 @@ func TestTroubles(t *testing.T) {
 			want := []string{c.kind}
 			if c.kind == "writers-refused" && slices.Contains(l.kinds(), "full") {
 				want = append(want, "full") // to the last block, or not quite
+			}
+			if c.kind == "promises-short" {
+				want = append(want, "erase-failed")
 			}
 			l.has(want...)
 			if out := l.troubled("pool status -x"); !strings.Contains(out, "trouble: ") {
