@@ -46,8 +46,12 @@ func (a *app) poolStatus(ctx context.Context, args []string, troubled bool, f sh
 	shown := []poolState{}
 	for _, p := range pools {
 		if p.State == stateUnmounted || p.State == stateReplaced || p.State == stateDead {
-			if err := a.lookInto(ctx, &p); err != nil {
+			err := a.lookInto(ctx, &p)
+			if err != nil && (len(args) > 0 || ctx.Err() != nil) {
 				return err
+			}
+			if err != nil { // of one pool, which must not hide the others
+				p.Unread = show.ErrorText(err)
 			}
 		}
 		if p.Troubles = p.troubles(); !troubled || len(p.Troubles) > 0 {
