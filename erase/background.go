@@ -150,9 +150,19 @@ func (e *Eraser) Flush(ctx context.Context) error {
 	return err
 }
 
-// await returns when there may be work, or ctx ended.
+// pausedTime is how often deadlines are looked at in a pause.
+const pausedTime = 10 * time.Second
+
+// await returns when there may be work, or something to be told, or ctx ended.
 func (e *Eraser) await(ctx context.Context) {
+	var again <-chan time.Time
+	if e.paused.Load() {
+		t := time.NewTimer(pausedTime)
+		defer t.Stop()
+		again = t.C
+	}
 	select {
+	case <-again:
 	case <-ctx.Done():
 	case <-e.queue.Ready(): // if paused: SetPaused wakes it once more
 	case <-e.wake:

@@ -2,6 +2,7 @@ package erase
 
 import (
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -109,6 +110,31 @@ func TestDeadlineAndRest(t *testing.T) {
 		}
 		b.drained(t, 10*mib)
 	})
+}
+
+// What a pause breaks is in the log, before it is broken and when it is, each once; and when it is mended.
+func TestDeadlineInThePauseIsLogged(t *testing.T) {
+	var log strings.Builder
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	bubble(t, Config{Rate: 100 * mib, Logger: logger}, func(t *testing.T, b *bench) {
+		b.SetPaused(true)
+		b.dueIn(1, 0, 10*mib, time.Minute)
+		b.start(t)
+		time.Sleep(5 * time.Minute)
+		b.SetPaused(false)
+		b.drained(t, 10*mib)
+		time.Sleep(time.Second)
+		b.q.add(2, ext(1<<20, 1))
+		time.Sleep(5 * time.Second)
+		if err := b.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, want := range []string{"a deadline is at risk", "a deadline is broken", "no deadline is at risk any more"} {
+		if n := strings.Count(log.String(), want); n != 1 {
+			t.Errorf("%q is in the log %d times:\n%s", want, n, log.String())
+		}
+	}
 }
 
 // A device that does less than it would need is found out, whatever it may do.
