@@ -367,6 +367,7 @@ func (lt *layerTree) mergeDown(l *layer, j *job) {
 	c.lost.Join(&l.lost)
 	if c.head {
 		lt.origins.mix(c.id, c.vol, l.line)
+		c.wrote = true // for all that is known: it writes in place now
 	}
 	c.line = joinLines(l.line, c.line)
 	lt.indexLine(c)

@@ -1,0 +1,154 @@
+package chain
+
+import (
+	"context"
+	"testing"
+
+	"slatefs/chain/blockdev"
+)
+
+// drained brings all that is freed to jobs, and zeroes it.
+func drained(t testing.TB, p *Pool) {
+	t.Helper()
+	ok(t, p.EraseDrain(context.Background()))
+	_, err := eraseSome(p, 1<<62)
+	ok(t, err)
+}
+
+// wantLeft wants one reason, and no other.
+func wantLeft(t testing.TB, p *Pool, s Subject, want Remain) {
+	t.Helper()
+	e, err := EvidenceOf(p, s)
+	ok(t, err)
+	if len(e.Remains) == 1 && want.ID == 0 {
+		want.ID = e.Remains[0].ID
+	}
+	if e.Complete || len(e.Remains) != 1 || e.Remains[0] != want {
+		t.Fatalf("evidence is %+v, want one reason: %+v", e, want)
+	}
+}
+
+func wantComplete(t testing.TB, p *Pool, s Subject) {
+	t.Helper()
+	if e, err := EvidenceOf(p, s); err != nil || !e.Complete {
+		t.Fatalf("evidence is %+v, %v, want it complete", e, err)
+	}
+}
+
+// A clone that writes less than a block takes the rest of it along, from its origin: the origin is not gone before that is.
+func TestEvidenceOfBytesAlong(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	v := mustVolume(t, p, "v.raw", 64<<10)
+	of := Subject{Volumes: []Ino{v.ino}}
+	write(t, v, fill('a', 8<<10), 0)
+	c, err := p.Clone(Req{}, v.ino, "", RootIno, "c.raw")
+	ok(t, err)
+	write(t, existing(t, p, "c.raw"), fill('b', 512), 0)
+	write(t, existing(t, p, "c.raw"), fill('b', 4<<10), 4<<10)
+	ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{Snapshots: true, Defer: true}))
+	drained(t, p)
+	wantLeft(t, p, of, Remain{State: RemainShown, Bytes: 8 << 10, By: "c.raw", UpTo: true})
+	ok(t, p.Checkpoint())
+	wantLeft(t, p, of, Remain{State: RemainShown, Bytes: 8 << 10, By: "c.raw", UpTo: true})
+	ok(t, p.DestroyVolume(Req{}, c.Ino, DestroyOptions{}))
+	drained(t, p)
+	wantComplete(t, p, of)
+	mustCheck(t, p)
+}
+
+// The heir of a merge writes in place to blocks that were born in its origin: its own bytes are there then, and go with them.
+func TestEvidenceOfBytesInPlace(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	v := mustVolume(t, p, "v.raw", 64<<10)
+	write(t, v, fill('a', 8<<10), 0)
+	c, err := p.Clone(Req{}, v.ino, "", RootIno, "c.raw")
+	ok(t, err)
+	ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{Snapshots: true, Defer: true}))
+	drained(t, p)
+	write(t, existing(t, p, "c.raw"), fill('c', 8<<10), 0)
+	x, err := p.Clone(Req{}, c.Ino, "", RootIno, "x.raw")
+	ok(t, err)
+	ok(t, p.DestroyVolume(Req{}, c.Ino, DestroyOptions{Snapshots: true, Defer: true}))
+	drained(t, p)
+	wantLeft(t, p, Subject{Volumes: []Ino{c.Ino}}, Remain{State: RemainShown, Bytes: 8 << 10, By: "x.raw", UpTo: true})
+	wantLeft(t, p, Subject{Volumes: []Ino{v.ino}}, Remain{State: RemainShown, Bytes: 8 << 10, By: "x.raw"})
+	names := map[string]bool{}
+	ok(t, EachVolumeEver(p, func(v VolumeEver) error { names[v.Path] = v.Gone; return nil }))
+	if !names["c.raw"] || !names["v.raw"] {
+		t.Errorf("volumes that are gone: %v", names)
+	}
+	ok(t, p.DestroyVolume(Req{}, x.Ino, DestroyOptions{}))
+	drained(t, p)
+	for _, ino := range []Ino{v.ino, c.Ino, x.Ino} {
+		wantComplete(t, p, Subject{Volumes: []Ino{ino}})
+	}
+	mustCheck(t, p)
+}
+
+// What a crash left claimed may be anybody's who was there, until it is zero; not of who came later.
+func TestEvidenceOfCrash(t *testing.T) {
+	d := newDisk(t, 4<<20)
+	p := openPool(t, d)
+	v := mustVolume(t, p, "v.raw", 64<<10)
+	gone := mustVolume(t, p, "gone.raw", 64<<10)
+	write(t, gone, fill('g', 4<<10), 0)
+	ok(t, p.DestroyVolume(Req{}, gone.ino, DestroyOptions{}))
+	drained(t, p)
+	ok(t, p.Flush())
+	write(t, v, fill('a', 8<<10), 0) // its record is lost
+	p, _ = reopen(t, d, 1)
+	later := mustVolume(t, p, "later.raw", 64<<10)
+	e := ofVolume(t, p, v.ino)
+	if e.Complete || len(e.Remains) != 1 || e.Remains[0].State != RemainCrash {
+		t.Fatalf("evidence is %+v, and a crash left blocks", e)
+	}
+	wantComplete(t, p, Subject{Volumes: []Ino{gone.ino}})
+	wantComplete(t, p, Subject{Volumes: []Ino{later.ino}})
+	drained(t, p)
+	wantComplete(t, p, Subject{Volumes: []Ino{v.ino}})
+}
+
+// Blocks that could not be zeroed, were only released, are of erase=none, or are being written, are told as such.
+func TestEvidenceStates(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	gone := func(name string, s ...Setting) Subject {
+		v := mustVolume(t, p, name, 64<<10)
+		if len(s) > 0 {
+			ok(t, p.SetProps(Req{}, v.ino, s...))
+		}
+		write(t, v, fill('a', 8<<10), 0)
+		ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{}))
+		ok(t, p.EraseDrain(context.Background()))
+		return Subject{Volumes: []Ino{v.ino}}
+	}
+	none := gone("none.raw", Setting{Name: PropErase, Value: EraseNone})
+	wantLeft(t, p, none, Remain{State: RemainUnscheduled, Bytes: 8 << 10})
+
+	failed := gone("failed.raw")
+	wantLeft(t, p, failed, Remain{State: RemainQueued, Bytes: 8 << 10})
+	tok, rs := lend(t, p, 1<<20)
+	_, err := p.Report(blockdev.Done{Token: tok, Failed: rs}, How{})
+	ok(t, err)
+	wantLeft(t, p, failed, Remain{State: RemainFailed, Bytes: 8 << 10})
+
+	released := gone("released.raw")
+	tok, rs = lend(t, p, 1<<20)
+	for _, r := range rs {
+		ok(t, p.dev.Zero(r.Off, r.Len, blockdev.Overwrite))
+	}
+	ok(t, reportHow(p, tok, rs, nil, How{Method: "release", Releases: true}))
+	wantLeft(t, p, released, Remain{State: RemainReleased, Bytes: 8 << 10})
+
+	v := mustVolume(t, p, "writing.raw", 64<<10)
+	writing := Subject{Volumes: []Ino{v.ino}}
+	wantComplete(t, p, writing)
+	var pl Plan
+	ok(t, p.volumes.until(func() (Need, error) { return v.PlanWrite(&pl, 0, 8<<10) }))
+	wantLeft(t, p, writing, Remain{State: RemainWriting, Bytes: 8 << 10})
+	ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{}))
+	wantLeft(t, p, writing, Remain{State: RemainWriting, Bytes: 8 << 10})
+	pl.Abort()
+	wantLeft(t, p, writing, Remain{State: RemainQueued, Bytes: 8 << 10})
+	drained(t, p)
+	wantComplete(t, p, writing)
+}
