@@ -386,7 +386,7 @@ func (b *builder) catalog() (meta.Tree, error) {
 	}
 	for kind, v := range map[catalog.Kind][]byte{
 		catalog.Drop: marshalTrees(b.drops), catalog.Window: marshalRuns(b.c.window.Runs()), catalog.Answer: marshalAnswers(b.c.answers),
-		catalog.Log: b.c.logCount,
+		catalog.Log: b.c.logCount, catalog.Chain: b.c.logChain,
 	} {
 		if last, ok := p.names.singles[kind]; !ok || !bytes.Equal(last, v) {
 			b.storeRow(catalog.Key(kind, 0), v)

@@ -61,6 +61,7 @@ type cut struct {
 
 	logCount []byte
 	origins  *originChanges
+	logChain []byte
 }
 
 // checkpointTries is how often a checkpoint that somebody waits for is tried before who waits is told.
@@ -230,7 +231,7 @@ func (cp *checkpointer) freeze() *cut {
 	cp.jobs.gate.begin()
 	cp.tree.walkGate.begin()
 	cp.blocks.needN, cp.tree.deep = 0, false
-	c.answers, c.logCount = cp.names.answers.last(), cp.jobs.marshalLogCount()
+	c.answers, c.logCount, c.logChain = cp.names.answers.last(), cp.jobs.marshalLogCount(), cp.jobs.chain.marshal()
 	c.origins = cp.origins.freeze()
 	cp.names.cat.Freeze()
 	return c

@@ -43,28 +43,6 @@ func (c *checker) keptVolume(ino Ino) bool {
 	return d != nil
 }
 
-// log checks the erase log: records that add up, of jobs that have ended, as many as were counted.
-func (c *checker) log() {
-	n := int64(0)
-	err := c.p.jobs.logFrom(meta.Key{Hi: catalog.Key(catalog.Log, 1).Hi}, 1<<62, func(k meta.Key, r *logRow) {
-		n++
-		id := k.Hi & (1<<56 - 1)
-		if !r.adds() {
-			c.r.bad("erase log: record %d/%d: freed %d, erased %d, released %d, kept %d: they do not add up",
-				id, k.Lo, r.freed, r.erased, r.released, r.kept)
-		}
-		if catalog.Kind(k.Hi>>56) == catalog.Log && (c.p.jobs.all[id] != nil || id > c.p.commits.nextJob) {
-			c.r.bad("erase log: record of job %d, which has not ended", id)
-		}
-	}, func(meta.Key) {})
-	if err != nil {
-		c.r.bad("%v", err)
-	}
-	if n != c.p.jobs.logN {
-		c.r.bad("erase log: %d records, counted %d", n, c.p.jobs.logN)
-	}
-}
-
 // homes checks that layers without a volume, snapshots in use and destroyed snapshots are found.
 func (c *checker) homes() {
 	p, homeless, open, destroyed := c.p, 0, 0, 0

@@ -5,6 +5,7 @@ import (
 
 	"slatefs/chain/blockdev"
 	"slatefs/chain/codec"
+	"slatefs/chain/evidence"
 	"slatefs/chain/omap"
 )
 
@@ -26,22 +27,14 @@ type deadline struct {
 
 const attrDeadline = "deadline"
 
-// maxWithin bounds a deadline that a row may have: no property is set to more.
-const maxWithin = 100 * 365 * 24 * time.Hour
-
-func (d *deadline) encodeDeadline(e *codec.Encoder) {
-	e.Uint(uint64(d.within))
-	e.Int(d.late)
-	e.Uint(uint64(d.longest))
+// outcome is what a record says of it.
+func (d *deadline) outcome() evidence.Deadline {
+	return evidence.Deadline{Within: d.within, Late: d.late, Longest: d.longest}
 }
 
-func (d *deadline) decodeDeadline(c *codec.Decoder) {
-	within, late, longest := c.Uint(), c.Int(), c.Uint()
-	if within == 0 || within > uint64(maxWithin) || late > maxLogged || longest > 1<<63-1 {
-		c.Fail("deadline out of range")
-	}
-	*d = deadline{time.Duration(within), late, time.Duration(longest)}
-}
+func (d *deadline) decodeDeadline(c *codec.Decoder) { *d = deadlineOf(evidence.DecodeDeadline(c)) }
+
+func deadlineOf(l evidence.Deadline) deadline { return deadline{l.Within, l.Late, l.Longest} }
 
 // deadlineAttrs is the attribute, where something was promised.
 func (d *deadline) deadlineAttrs() []codec.Attr {
@@ -49,7 +42,7 @@ func (d *deadline) deadlineAttrs() []codec.Attr {
 		return nil
 	}
 	var e codec.Encoder
-	d.encodeDeadline(&e)
+	d.outcome().Encode(&e)
 	return []codec.Attr{{Name: attrDeadline, Val: e.B}}
 }
 

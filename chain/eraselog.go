@@ -1,30 +1,33 @@
 package chain
 
 import (
-	"cmp"
-	"fmt"
-	"slices"
+	"errors"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"slatefs/chain/catalog"
-	"slatefs/chain/codec"
-	"slatefs/chain/meta"
+	"slatefs/chain/evidence"
 )
 
-// The erase log is what can be told of blocks after they are gone. A job's last change, the one that ends it, writes its
-// record: it is the same batch of the journal, so no job ends without one and none has two. What a volume overwrites
-// and discards has no end: that is added up, a line for each day and volume.
+// The erase log is what can be told of blocks after they are gone. It is a chain (package evidence, logchain.go): each record
+// has a number and the hash of the one before it. A job's last change, the one that ends it, writes its record: it is the same
+// batch of the journal, so no job ends without one and none has two. What a volume overwrites and discards has no end: that is
+// added up, a line for each day and volume (loglines.go), which becomes a record when the day is over.
 //
 // In every record freed = erased + failed + kept, and nothing is queued; in every job freed = erased + queued + failed +
-// kept. Check proves both.
+// kept. Check proves both, and the chain.
 
 // EraseRecord is one record of the erase log. Numbers are bytes.
 type EraseRecord struct {
-	ID       uint64 // of the job; 0 for a day's line
-	Day      string // of a day's line, in UTC
+	Kind   evidence.Kind
+	Seq    uint64         // its number in the chain; 0: a line whose day is not over, or a record from before there was a chain
+	Before bool           // that
+	Entry  evidence.Entry // as it stands in the chain, with its canonical bytes; of a Seq
+
+	ID       uint64 // of the job; 0 for a line
+	Day      string // of a line, in UTC
 	Pool     string
 	PoolUUID uuid.UUID
 	Device   string // as the eraser names it
@@ -51,158 +54,70 @@ type EraseRecord struct {
 	Within  time.Duration // erase_deadline, from Since to Last; 0: none
 	Late    int64         // part of Erased and Released: zero only after that
 	Longest time.Duration // that any of it took
+
+	Written int64 // of a record that says that nothing is left of what was ever written to the layers
+
+	Cut *evidence.Summary // of a record that says that the log was cut
 }
 
-// logRow is a record as it lies in the catalog.
-type logRow struct {
-	vol            Ino
-	volume, layer  string
-	layers         []LayerID
-	reason, who    string
-	none           bool
-	freed, erased  int64 // blocks; erased with released
-	released, kept int64
-	keptBy         string
-	how            How
-	since          time.Time
-	first, last    time.Time
-	deadline
-}
-
-func (r *logRow) marshal() []byte {
-	e := codec.Encoder{}
-	e.Uint(uint64(r.vol))
-	e.Str(r.volume)
-	e.Str(r.layer)
-	e.Births(r.layers)
-	e.Str(r.reason)
-	e.Str(r.who)
-	e.Bool(r.none)
-	for _, n := range []int64{r.freed, r.erased, r.released, r.kept} {
-		e.Int(n)
-	}
-	e.Str(r.keptBy)
-	r.how.encode(&e)
-	e.Time(r.since)
-	e.Time(r.first)
-	e.Time(r.last)
-	e.Attrs(r.deadlineAttrs())
-	return e.B
-}
-
-func (r *logRow) unmarshal(b []byte) error {
-	d := codec.Decoder{B: b}
-	r.vol, r.volume, r.layer, r.layers = Ino(d.Uint()), d.Str(), d.Str(), d.Births()
-	r.reason, r.who, r.none = d.Str(), d.Str(), d.Bool()
-	for _, n := range []*int64{&r.freed, &r.erased, &r.released, &r.kept} {
-		*n = d.Int()
-	}
-	r.keptBy, r.how = d.Str(), decodeHow(&d)
-	r.since, r.first, r.last = d.Time(), d.Time(), d.Time()
-	d.Attrs(map[string]func(*codec.Decoder){attrDeadline: r.decodeDeadline})
-	for _, n := range []int64{r.freed, r.erased, r.released, r.kept} {
-		if n > maxLogged {
-			d.Fail("number out of range")
-		}
-	}
-	return wrapCorrupt(d.Done())
-}
-
-// maxLogged bounds the blocks of a record: a pool has 2^40, and may be overwritten some times a day.
-const maxLogged = 1 << 50
-
-// adds tells whether the record's numbers add up.
-func (r *logRow) adds() bool { return r.freed == r.erased+r.kept && r.released <= r.erased }
-
-func dayOf(t time.Time) uint64 { return uint64(max(0, t.Unix()) / 86400) }
-
-func dailyKey(vol Ino, day uint64) meta.Key {
-	return meta.Key{Hi: catalog.Key(catalog.Daily, uint64(vol)).Hi, Lo: day}
-}
-
-// record is a row as others see it.
-func (jq *jobQueue) record(k meta.Key, r *logRow) EraseRecord {
+// RecordOf is a row of a pool's log as others see it.
+func RecordOf(pool string, id uuid.UUID, r *evidence.Row) EraseRecord {
 	e := EraseRecord{
-		Pool: jq.name, PoolUUID: jq.uuid, Device: r.how.Device, Volume: r.volume, Snapshot: r.layer, Reason: r.reason, Who: r.who,
-		None: r.none, Freed: r.freed * BlockSize, Erased: (r.erased - r.released) * BlockSize, Released: r.released * BlockSize,
-		Kept: r.kept * BlockSize, KeptBy: r.keptBy, Method: r.how.Method, Verify: r.how.Verify, Program: r.how.Program,
-		Since: r.since, First: r.first, Last: r.last, Within: r.within, Late: r.late * BlockSize, Longest: r.longest,
+		Kind: r.Kind, Pool: pool, PoolUUID: id, Device: r.How.Device, Volume: r.Path, Snapshot: r.Name, Reason: r.Reason, Who: r.Who,
+		None: r.None, Freed: r.Freed * BlockSize, Erased: (r.Erased - r.Released) * BlockSize, Released: r.Released * BlockSize,
+		Kept: r.Kept * BlockSize, KeptBy: r.KeptBy, Method: r.How.Method, Verify: r.How.Verify, Program: r.How.Program,
+		Since: r.Since, First: r.First, Last: r.Last, Within: r.Deadline.Within, Late: r.Deadline.Late * BlockSize, Longest: r.Deadline.Longest,
+		Written: r.Written * BlockSize, Cut: r.Cut,
 	}
-	if catalog.Kind(k.Hi>>56) == catalog.Log {
-		e.ID = k.Hi & (1<<56 - 1)
-	} else {
-		e.Day = time.Unix(int64(k.Lo)*86400, 0).UTC().Format(time.DateOnly)
+	switch r.Kind {
+	case evidence.Job:
+		e.ID = r.Number
+	case evidence.Day, evidence.Nothing:
+		e.Day = time.Unix(int64(r.Number)*86400, 0).UTC().Format(time.DateOnly)
+	case evidence.Cut, evidence.Closed:
 	}
-	if r.vol != 0 {
-		e.VolumeUUID = jq.volumeUUID(r.vol)
+	if r.Volume != 0 {
+		e.VolumeUUID = evidence.VolumeUUID(id, r.Volume)
 	}
-	for _, l := range r.layers {
-		e.Layers = append(e.Layers, jq.layerUUID(l))
+	for _, l := range r.Layers {
+		e.Layers = append(e.Layers, evidence.LayerUUID(id, l))
 	}
 	return e
 }
 
-// daily: a job that has no record of its own.
-func (j *job) daily() bool { return strings.HasPrefix(j.reason, reasonOverwritten) }
+// record is a record of this pool's log.
+func (jq *jobQueue) record(o logged) EraseRecord {
+	e := RecordOf(jq.name, jq.uuid, o.row)
+	e.Before = catalog.KindOf(o.key) == catalog.Log
+	if e.Seq = o.entry.Seq; e.Seq != 0 {
+		e.Entry = o.entry
+	}
+	return e
+}
 
 // logJob writes the record of a job that ends.
 func (jq *jobQueue) logJob(j *job) {
 	if j.daily() || j.freed == 0 && (len(j.layers) == 0 || j.who == "") {
 		return // nothing was there, or nobody has destroyed what was
 	}
-	r := logRow{
-		vol: j.vol, volume: j.volume, layer: j.layer, layers: j.layers, reason: j.reason, who: j.who, none: j.none,
-		freed: j.freed, erased: j.erased, released: j.released, kept: j.kept, keptBy: j.keptBy, how: j.how,
-		since: j.since, first: j.begun, last: j.last, deadline: j.deadline,
+	if j.freed == 0 {
+		jq.logNothing(j)
+		return
 	}
-	k := catalog.Key(catalog.Log, j.id)
-	for _, part := range catalog.Parts(k, r.marshal()) {
-		jq.names.cat.Put(part.Key, part.Val)
-	}
-	jq.logN++
-	jq.tell(jq.record(k, &r))
+	jq.appendRow(&evidence.Row{
+		Kind: evidence.Job, Number: j.id, Volume: uint64(j.vol), Path: j.volume, Name: j.layer, Layers: j.layers, Reason: j.reason, Who: j.who, None: j.none,
+		Freed: j.freed, Erased: j.erased, Released: j.released, Kept: j.kept, KeptBy: j.keptBy, How: j.how,
+		Since: j.since, First: j.begun, Last: j.last, Deadline: j.outcome(),
+	})
 }
-
-// logDay adds blocks that were zeroed to the line of their volume and day.
-func (jq *jobQueue) logDay(j *job, n int64, when time.Time) error {
-	k := dailyKey(j.vol, dayOf(when))
-	v, ok, err := jq.names.cat.Get(k)
-	if err != nil {
-		return fmt.Errorf("erase log of volume %d: %w", j.vol, wrapCorrupt(err))
-	}
-	r := logRow{vol: j.vol, reason: reasonOverwritten, since: j.since, first: when}
-	if ok {
-		if err := r.unmarshal(v); err != nil {
-			return fmt.Errorf("erase log of volume %d: %w", j.vol, err)
-		}
-	} else {
-		jq.logN++
-	}
-	if r.volume = j.volume; len(r.volume) > maxLogPath {
-		r.volume = r.volume[len(r.volume)-maxLogPath:]
-	}
-	r.freed += n
-	r.erased += n
-	if j.how.Releases {
-		r.released += n
-	}
-	r.none, r.how, r.last = r.none || j.none, r.how.and(j.how), when
-	r.addDeadline(n, j.within, when.Sub(j.since))
-	jq.names.cat.Put(k, r.marshal())
-	jq.tellDays(k, &r)
-	return nil
-}
-
-// maxLogPath bounds the path in a day's line, which has one part; of a longer one the end is kept.
-const maxLogPath = 400
 
 // zeroedBy takes the report of an erase record into the job and the log.
-func (jq *jobQueue) zeroedBy(j *job, n int64, when time.Time, told bool, how How) error {
+func (jq *jobQueue) zeroedBy(j *job, n int64, when time.Time, told bool, how How) {
 	if told {
-		j.how = j.how.and(how)
+		j.how = j.how.And(how)
 	}
 	if n == 0 {
-		return nil
+		return
 	}
 	if j.begun.IsZero() {
 		j.begun = when
@@ -215,18 +130,8 @@ func (jq *jobQueue) zeroedBy(j *job, n int64, when time.Time, told bool, how How
 		j.released += n
 	}
 	if j.daily() {
-		return jq.logDay(j, n, when)
+		jq.logDay(j, n, when)
 	}
-	return nil
-}
-
-// logReadable tells whether zeroedBy will find what it needs, while nothing has changed yet.
-func (jq *jobQueue) logReadable(j *job, when time.Time) error {
-	if !j.daily() {
-		return nil
-	}
-	_, _, err := jq.names.cat.Get(dailyKey(j.vol, dayOf(when)))
-	return err
 }
 
 // told is what this process has to tell others, and since which record it is durable.
@@ -248,19 +153,10 @@ func (jq *jobQueue) tell(r EraseRecord) {
 	jq.told = append(jq.told, told{jq.commits.lsn, r})
 }
 
-// tellDays keeps the line of each volume for the day, and tells the lines of a day that is over.
-func (jq *jobQueue) tellDays(k meta.Key, r *logRow) {
-	for vol, e := range jq.today {
-		if e.Day != jq.record(k, r).Day {
-			jq.tell(e)
-			delete(jq.today, vol)
-		}
-	}
-	jq.today[r.vol] = jq.record(k, r)
-}
+// daily: a job that has no record of its own.
+func (j *job) daily() bool { return strings.HasPrefix(j.reason, reasonOverwritten) }
 
-// Told returns the records that came to the log since the last call and are durable: those of jobs, and the lines of
-// days that are over. After a crash some may come again.
+// Told returns the records that came to the log since the last call and are durable. After a crash some may come again.
 func (p *Pool) Told() (out []EraseRecord) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -273,120 +169,43 @@ func (p *Pool) Told() (out []EraseRecord) {
 	return out
 }
 
-// EraseLog lists the erase log, the oldest first. It holds the plan lock for some records at a time.
-func (p *Pool) EraseLog() ([]EraseRecord, error) {
-	var out []EraseRecord
-	err := p.jobs.eachLog(func(k meta.Key, r *logRow) { out = append(out, p.jobs.record(k, r)) })
-	slices.SortStableFunc(out, func(a, b EraseRecord) int {
-		return cmp.Or(a.Last.Compare(b.Last), a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
+// EraseLog lists the erase log, the oldest first: what is from before the chain, the chain, then the lines of the days that
+// are not over. It holds the plan lock for some records at a time.
+func (p *Pool) EraseLog() (out []EraseRecord, err error) {
+	err = p.jobs.eachRecord(0, func(recs []EraseRecord) error {
+		out = append(out, recs...)
+		return nil
 	})
 	return out, err
 }
 
-// logPage is how many rows of the log are read under one hold of the lock.
-const logPage = 128
-
-func (jq *jobQueue) eachLog(fn func(meta.Key, *logRow)) error {
-	for from := (meta.Key{Hi: catalog.Key(catalog.Log, 1).Hi}); ; {
-		type row struct {
-			at meta.Key
-			r  *logRow
+// eachRecord is EraseLog.Each.
+func (jq *jobQueue) eachRecord(from uint64, fn func([]EraseRecord) error) error {
+	at := logStart(from)
+	for !at.end {
+		some, err := jq.readLog(&at)
+		recs := make([]EraseRecord, len(some))
+		for i, o := range some {
+			recs[i] = jq.record(o)
 		}
-		var some []row
-		var next meta.Key
-		more := false
-		err := jq.commits.underPlan(func() error {
-			some, more = nil, false
-			see := func(at meta.Key, r *logRow) { some = append(some, row{at, r}) }
-			return jq.logFrom(from, logPage, see, func(at meta.Key) { next, more = at, true })
-		})
-		for _, o := range some {
-			fn(o.at, o.r)
-		}
-		if err != nil || !more {
+		if err = errors.Join(fn(recs), err); err != nil {
 			return err
 		}
-		from = next
 	}
+	return nil
 }
 
-// logFrom calls fn for up to n rows from a key on, and then more with where to go on.
-func (jq *jobQueue) logFrom(from meta.Key, n int, fn func(meta.Key, *logRow), more func(meta.Key)) error {
-	var at meta.Key
-	var val []byte
-	var inner error
-	flush := func() bool {
-		if val != nil && inner == nil {
-			var r logRow
-			if inner = r.unmarshal(val); inner == nil {
-				fn(at, &r)
-			} else {
-				inner = fmt.Errorf("erase log: row %d/%d of %x: %w", at.Hi>>56, at.Hi&(1<<56-1), at.Lo, inner)
-			}
-			n--
-		}
-		val = nil
-		return inner == nil
+// logClosed writes the record of accounts that were closed: so many blocks were ever written to their layers, and each is in
+// the record of what zeroed it.
+func (jq *jobQueue) logClosed(r *recClosed, written int64) {
+	row := evidence.Row{
+		Kind: evidence.Closed, Volume: uint64(r.vol), Path: r.path, Reason: reasonClosed, Written: written, Since: r.from, Last: r.last,
 	}
-	err := jq.names.cat.Scan(from, func(k meta.Key, v []byte) bool {
-		kind := catalog.KindOf(k)
-		if kind != catalog.Log && kind != catalog.Daily {
-			return false
-		}
-		if kind == catalog.Log && k.Lo > 0 && val != nil { // the next part
-			val = append(val, v...)
-			return true
-		}
-		if !flush() {
-			return false
-		}
-		if n <= 0 {
-			more(k)
-			return false
-		}
-		at, val = k, append([]byte{}, v...)
-		return true
-	})
-	if err != nil {
-		return wrapCorrupt(err)
+	if r.all {
+		row.Reason = reasonGone
 	}
-	flush()
-	return inner
-}
-
-// logBound is how many records stay: the log takes about a hundredth of a small pool, and 16,384 records at most.
-func (jq *jobQueue) logBound() int64 { return min(max(jq.blocks.alloc.Total()/32, 32), 1<<14) }
-
-// SetLogExport installs what is given the records that are about to leave the log, the oldest first. While it fails
-// they stay, until the log is twice as long as it should be.
-func (p *Pool) SetLogExport(fn func([]EraseRecord) error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.jobs.export = fn
-}
-
-func (jq *jobQueue) logFull() bool {
-	return jq.logN > jq.logBound() && !jq.opt.Now().Before(jq.exportAt)
-}
-
-// forgetAtOnce bounds the records that one batch takes out of the log.
-const forgetAtOnce = 128
-
-func (jq *jobQueue) marshalLogCount() []byte {
-	e := codec.Encoder{}
-	e.Int(jq.logN)
-	return e.B
-}
-
-func (jq *jobQueue) loadLogCount() error {
-	v, ok, err := jq.names.cat.Get(catalog.Key(catalog.Log, 0))
-	if err != nil || !ok {
-		return err
+	for _, l := range r.layers {
+		row.Layers = append(row.Layers, l.id)
 	}
-	d := codec.Decoder{B: v}
-	jq.logN = d.Int()
-	return wrapCorrupt(d.Done())
+	jq.appendRow(&row)
 }
-
-// logClosed writes the record of accounts that were closed.
-func (jq *jobQueue) logClosed(*recClosed, int64) {}

@@ -12,6 +12,7 @@ import (
 
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/catalog"
+	"slatefs/chain/evidence"
 )
 
 // logOf is the erase log in short: a line for each record.
@@ -70,13 +71,14 @@ func TestEraseLog(t *testing.T) {
 	by := "vm@one snapshot destroyed: freed 16 erased 0 kept 16 by clone, vm who uid 7, me"
 	wantLog(t, p, by, day)
 	eraseAll(t, p)
+	// The day's line is not over: it comes last.
 	sweep := "vm@one no clone shows it any more: freed 2 erased 2 kept 0 who uid 7, me"
-	wantLog(t, p, by, day, sweep)
+	wantLog(t, p, by, sweep, day)
 
 	// A crash changes nothing: replay makes the same records.
 	for i := range 2 {
 		p = again(t, p, i == 0)
-		wantLog(t, p, by, day, sweep)
+		wantLog(t, p, by, sweep, day)
 	}
 	v = existing(t, p, "vm")
 	ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{Snapshots: true, Defer: true}))
@@ -85,8 +87,8 @@ func TestEraseLog(t *testing.T) {
 	recs, err := p.EraseLog()
 	ok(t, err)
 	var freed, kept int64
-	for _, r := range recs[3:] {
-		if r.Reason == reasonRecovery {
+	for _, r := range recs[2:] {
+		if r.Reason == reasonRecovery || r.Day != "" {
 			continue
 		}
 		freed, kept = freed+r.Freed/BlockSize, kept+r.Kept/BlockSize
@@ -94,8 +96,8 @@ func TestEraseLog(t *testing.T) {
 			t.Errorf("record of volume %v, %s: %+v", r.VolumeUUID, r.Volume, r)
 		}
 	}
-	// The head had 2 blocks left of its own; what it and the clone have both lost of the snapshot goes as well.
-	if freed != 2+2 || kept != 0 {
+	// The head had 2 blocks left of its own; what it and the clone have both lost of the snapshot went before.
+	if freed != 2 || kept != 0 {
 		t.Errorf("the destroy of the volume freed %d blocks, kept %d\n%s", freed, kept, strings.Join(logOf(t, p), "\n"))
 	}
 	if l := recs[0].Layers; len(l) != 1 || l[0] != p.LayerUUID(layer) {
@@ -111,7 +113,7 @@ func TestEraseLogHow(t *testing.T) {
 	ok(t, p.Unlink(Req{UID: 3}, RootIno, "vm"))
 	ok(t, p.EraseDrain(t.Context()))
 	before := p.opt.Now()
-	hows := []How{{"zeroout", "off", "slatefs 1", "dev-1", false}, {"zeroout", "full", "slatefs 2", "dev-1", false}, {"release", "full", "slatefs 2", "dev-1", true}}
+	hows := []How{{Method: "zeroout", Verify: "off", Program: "slatefs 1", Device: "dev-1", Releases: false}, {Method: "zeroout", Verify: "full", Program: "slatefs 2", Device: "dev-1", Releases: false}, {Method: "release", Verify: "full", Program: "slatefs 2", Device: "dev-1", Releases: true}}
 	for i := 0; ; i++ {
 		id, runs := lend(t, p, 8<<10)
 		if len(runs) == 0 {
@@ -172,6 +174,8 @@ func TestEraseLogDays(t *testing.T) {
 		}
 		clock.t = clock.t.Add(24 * time.Hour)
 	}
+	house(t, p)
+	ok(t, p.Flush())
 	recs, err := p.EraseLog()
 	ok(t, err)
 	if len(recs) != 6 {
@@ -187,8 +191,8 @@ func TestEraseLogDays(t *testing.T) {
 	if len(days) != 3 {
 		t.Errorf("days %v", days)
 	}
-	if told := p.Told(); len(told) != 4 {
-		t.Errorf("told of %d lines, want those of the two days that are over: %+v", len(told), told)
+	if told := p.Told(); len(told) != 6 {
+		t.Errorf("told of %d lines, want those of the three days that are over: %+v", len(told), told)
 	}
 }
 
@@ -198,7 +202,7 @@ func TestEraseLogBound(t *testing.T) {
 	p := openPool(t, d)
 	var out []EraseRecord
 	fail := errors.New("no disk for it")
-	p.SetLogExport(func(recs []EraseRecord) error {
+	p.Log().SetExport(func(recs []EraseRecord) error {
 		if fail == nil {
 			out = append(out, recs...)
 		}
@@ -228,24 +232,31 @@ func TestEraseLogBound(t *testing.T) {
 	p = again(t, p, false)
 	stay, err := p.EraseLog()
 	ok(t, err)
-	if len(stay) > bound || len(stay) < bound*3/4 || len(stay)+len(out) != made || p.jobs.logN != int64(len(stay)) {
-		t.Errorf("%d records stay and %d left, of %d", len(stay), len(out), made)
+	cuts := 0
+	stay = slices.DeleteFunc(append(out, stay...), func(r EraseRecord) bool {
+		if r.Kind == evidence.Cut {
+			cuts++
+		}
+		return r.Kind == evidence.Cut
+	})
+	if l := p.Log().State(); l.Records > int64(bound) || l.Records < int64(bound*3/4) || len(stay) != made || l.Cut.Records() != int64(len(out)) || cuts == 0 {
+		t.Errorf("%d records left, and %d cuts; %+v; %d were made", len(out), cuts, l, made)
 	}
 	last := uint64(0)
-	for _, r := range append(out, stay...) {
+	for _, r := range stay {
 		if r.ID <= last {
 			t.Errorf("record %d after %d", r.ID, last)
 		}
 		last = r.ID
 	}
 	// Without an export, and with one that never works, it is bounded all the same.
-	p.SetLogExport(func([]EraseRecord) error { return errors.New("never") })
+	p.Log().SetExport(func([]EraseRecord) error { return errors.New("never") })
 	for range 2 * bound {
 		p.jobs.exportAt = time.Time{}
 		one()
 	}
-	if p.jobs.logN > 2*int64(bound) {
-		t.Errorf("%d records, at most %d", p.jobs.logN, 2*bound)
+	if l := p.Log().State(); l.Records > 2*int64(bound)+1 || l.Cut.Exported == l.Cut.Records() {
+		t.Errorf("%d records, at most %d, and %d of those that left were exported", l.Records, 2*bound, l.Cut.Exported)
 	}
 }
 
@@ -268,20 +279,22 @@ func TestEraseLogCheck(t *testing.T) {
 	}{
 		"record": {func(p *Pool) {
 			l := goldenLog()
-			l.erased++
-			p.names.cat.Put(catalog.Key(catalog.Log, 1), l.marshal())
+			l.Erased++
+			p.names.cat.Put(catalog.Key(catalog.Log, 1), l.MarshalLine())
 			p.commits.nextJob, p.jobs.logN = 5, 1
 		}, "do not add up"},
 		"released": {func(p *Pool) {
 			l := goldenLog()
-			l.released = l.erased + 1
-			p.names.cat.Put(dailyKey(2, 7), l.marshal())
+			l.Released = l.Erased + 1
+			p.names.cat.Put(lineKey(&evidence.Row{Kind: evidence.Day, Volume: 2, Number: 7}), l.MarshalLine())
 			p.jobs.logN = 1
 		}, "do not add up"},
-		"count":   {func(p *Pool) { p.jobs.logN = 3 }, "0 records, counted 3"},
-		"garbage": {func(p *Pool) { p.names.cat.Put(dailyKey(2, 7), []byte{1, 2}) }, "erase log: row 14/2"},
+		"count": {func(p *Pool) { p.jobs.logN = 3 }, "0 records, counted 3"},
+		"garbage": {func(p *Pool) {
+			p.names.cat.Put(lineKey(&evidence.Row{Kind: evidence.Day, Volume: 2, Number: 7}), []byte{1, 2})
+		}, "erase log: row 14/2"},
 		"future": {func(p *Pool) {
-			p.names.cat.Put(catalog.Key(catalog.Log, 99), goldenLog().marshal())
+			p.names.cat.Put(catalog.Key(catalog.Log, 99), goldenLog().MarshalLine())
 			p.jobs.logN = 1
 		}, "has not ended"},
 		"job": {func(p *Pool) {

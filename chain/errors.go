@@ -6,6 +6,7 @@ import (
 
 	"slatefs/alloc"
 	"slatefs/chain/codec"
+	"slatefs/chain/evidence"
 	"slatefs/chain/fault"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
@@ -82,7 +83,7 @@ func wrapCorrupt(err error) error {
 		return err
 	}
 	for _, e := range []error{
-		codec.ErrCorrupt, super.ErrCorrupt, runs.ErrCorrupt, meta.ErrCorrupt, journal.ErrCorrupt,
+		codec.ErrCorrupt, super.ErrCorrupt, runs.ErrCorrupt, meta.ErrCorrupt, journal.ErrCorrupt, evidence.ErrBroken,
 		alloc.ErrCorrupt, alloc.ErrState, alloc.ErrRange, alloc.ErrNamed,
 	} {
 		if errors.Is(err, e) {

@@ -8,6 +8,7 @@ import (
 
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/catalog"
+	"slatefs/chain/evidence"
 	"slatefs/chain/ledger"
 	"slatefs/chain/meta"
 	"slatefs/chain/overlay"
@@ -155,10 +156,21 @@ func FuzzRows(f *testing.F) {
 				t.Fatalf("%s=%s: %+v", name, val, a)
 			}
 		case catalog.Log, catalog.Daily:
-			var l logRow
-			if err = l.unmarshal(in); err == nil && p.jobs.record(meta.Key{Hi: uint64(kind) << 56}, &l).Freed < 0 {
+			var l *evidence.Row
+			if l, err = evidence.UnmarshalLine(evidence.Day, 7, in); err == nil && RecordOf("", p.uuid, l).Freed < 0 {
 				t.Fatalf("%+v", l)
 			}
+		case catalog.Chain:
+			o := logged{key: catalog.Key(catalog.Chain, 9)}
+			if err = o.read(in); err == nil && p.jobs.record(o).Freed < 0 {
+				t.Fatalf("%+v", o)
+			}
+			var c logChain
+			if cerr := c.unmarshal(in); cerr == nil && (c.gone > c.cut.At.Seq || c.cut.At.Seq > c.head.Seq || c.cut.Records() < c.cut.Exported) {
+				t.Fatalf("%+v", c)
+			}
+		case catalog.Signed:
+			_, err = evidence.UnmarshalSignature(in)
 		case catalog.Destroyed:
 			if err = p.tree.noteDestroyed(9, in); err == nil && (p.destroyed.rows[9].size < 0 || p.destroyed.rows[9].size > MaxSize) {
 				t.Fatalf("%+v", p.destroyed.rows[9])
@@ -171,7 +183,7 @@ func FuzzRows(f *testing.F) {
 			var r groupRow
 			err = r.unmarshal(in)
 		}
-		if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, meta.ErrCorrupt) {
+		if err = wrapCorrupt(err); err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, meta.ErrCorrupt) {
 			t.Fatalf("error of no kind: %v", err)
 		}
 	})

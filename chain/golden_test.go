@@ -2,6 +2,7 @@ package chain
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/hex"
 	"flag"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"slatefs/alloc"
 	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
+	"slatefs/chain/evidence"
 	"slatefs/chain/journal"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
@@ -109,6 +111,10 @@ func goldenRecords() []goldenRecord {
 		{"ended", &recEnded{2, 1000, 300, "d/disk.raw", "uid 0", goldenTime, true}},
 		{"copied", &recCopied{5, 9, 2}},
 		{"closed", &recClosed{2, "d/disk.raw", true, []closedAccount{{5, 300}, {9, 1}}, goldenTime, goldenTime.Add(1)}},
+		{"day", &recDay{true, 20000, 2}},
+		{"cut", &recCut{goldenSum(), 7, goldenTime}},
+		{"gone", &recGone{[]goneRow{{meta.Key{Hi: 16<<56 | 300}, 2}, {meta.Key{Hi: 13<<56 | 7}, 1}}}},
+		{"signed", &recSigned{goldenSigned()}},
 	}
 }
 
@@ -120,10 +126,10 @@ func goldenDestroyed() *destroyed {
 	}
 }
 
-func goldenLog() *logRow {
-	return &logRow{
-		vol: 2, volume: "disk.raw", layer: "daily", layers: []LayerID{5, 300}, reason: reasonSnapshot, who: "uid 0", none: true,
-		freed: 300, erased: 200, released: 1, kept: 100, keptBy: "clone", how: goldenHow, since: goldenTime, first: goldenTime.Add(1), last: goldenTime.Add(2),
+func goldenLog() *evidence.Row {
+	return &evidence.Row{
+		Kind: evidence.Job, Number: 7, Volume: 2, Path: "disk.raw", Name: "daily", Layers: []LayerID{5, 300}, Reason: reasonSnapshot, Who: "uid 0", None: true,
+		Freed: 300, Erased: 200, Released: 1, Kept: 100, KeptBy: "clone", How: goldenHow, Since: goldenTime, First: goldenTime.Add(1), Last: goldenTime.Add(2),
 	}
 }
 
@@ -135,6 +141,21 @@ func goldenVolume() *volumeAccount {
 	return &volumeAccount{
 		closed: 7, written: 300, from: goldenTime, last: goldenTime.Add(1), end: 9, ended: goldenTime.Add(2), path: "d/disk.raw", dir: 300, uid: 1000, who: "uid 0",
 	}
+}
+
+func goldenSum() evidence.Summary {
+	return evidence.Summary{
+		At: evidence.Head{Seq: 300, Hash: evidence.Digest(nil)}, Before: 2, Exported: 301, From: goldenTime, To: goldenTime.Add(1),
+		Freed: 300, Erased: 200, Released: 1, Unclaimed: 2, Kept: 100,
+	}
+}
+
+func goldenSigned() evidence.Signature {
+	return evidence.SignHead(ed25519.NewKeyFromSeed(make([]byte, 32)), emptyPool().uuid, evidence.Head{Seq: 300, Hash: evidence.Digest(nil)}, goldenTime)
+}
+
+func goldenChain() *logChain {
+	return &logChain{head: evidence.Head{Seq: 400, Hash: evidence.Digest(nil)}, cut: goldenSum(), gone: 299, old: 7, signed: 3}
 }
 
 type goldenRow struct {
@@ -177,7 +198,9 @@ func goldenRows() []goldenRow {
 	pr := rowOfJob(parted)
 	late := deadline{within: 4 * time.Hour, late: 300, longest: 5 * time.Hour}
 	dr := rowOfJob(&job{id: 8, volume: "d", freed: 300, readyN: 300, story: story{deadline: late}})
-	lateLog := logRow{vol: 2, volume: "d", reason: reasonVolume, freed: 300, erased: 300, since: goldenTime, deadline: late}
+	lateLog := evidence.Row{Volume: 2, Path: "d", Reason: reasonVolume, Freed: 300, Erased: 300, Since: goldenTime, Deadline: late.outcome()}
+	chained := append(bytes.Repeat([]byte{7}, 32), goldenLog().Marshal()...)
+	signed := goldenSigned()
 	wr2 := rowOf(&layer{id: 9, parent: p.tree.layers[5], dir: 300, was: origin{vol: 2, path: "d", within: time.Hour}})
 	w := &walk{id: 8, layer: p.tree.layers[5], job: p.jobs.all[7], burial: true, next: 8192, pages: 4096}
 	wr := rowOfWalk(w)
@@ -196,7 +219,7 @@ func goldenRows() []goldenRow {
 		{"drops", catalog.Drop, marshalTrees([]meta.Tree{goldenTree(8)})},
 		{"window", catalog.Window, marshalRuns([]alloc.Run{{Start: 1000, Len: 16}})},
 		{"answers", catalog.Answer, marshalAnswers(ans.last())},
-		{"log", catalog.Log, goldenLog().marshal()},
+		{"log", catalog.Log, goldenLog().MarshalLine()},
 		{"orphan", catalog.Orphan, (spot{300, "disk.raw", "d/disk.raw", "uid 0"}).marshal()},
 		{"destroyed", catalog.Destroyed, goldenDestroyed().marshal()},
 		{"group", 0, groupRow{1, alloc.InUse, alloc.Counts{InUse: 1, Claimed: 2, Meta: 3, Clean: 250}, meta.Ptr{Addr: 9, Twin: 10, Sum: 11}}.marshal()},
@@ -205,13 +228,16 @@ func goldenRows() []goldenRow {
 		{"entry-page", 0, runs.Entry{Len: 1, Page: true}.Marshal()},
 		{"job-apart", catalog.Job, pr.marshal()},
 		{"job-deadline", catalog.Job, dr.marshal()},
-		{"log-deadline", catalog.Log, lateLog.marshal()},
+		{"log-deadline", catalog.Log, lateLog.MarshalLine()},
 		{"layer-deadline", catalog.Layer, wr2.marshal(goldenMap())},
 		{"layer-line", catalog.Layer, lined.marshal(goldenMap())},
 		{"job-recovery", catalog.Job, rr.marshal()},
 		{"account", catalog.Account, goldenAccount().marshal()},
 		{"account-of-volume", catalog.OfVolume, goldenVolume().marshal()},
 		{"elsewhere", catalog.Elsewhere, marshalElsewhere(span{vol: 2, from: 5, to: 9})},
+		{"chain-state", 0, goldenChain().marshal()},
+		{"chain", catalog.Chain, chained},
+		{"signed", catalog.Signed, signed.Marshal()},
 	}
 }
 
@@ -308,9 +334,19 @@ func TestGoldenRows(t *testing.T) {
 				again = row.marshal(row.source.Base())
 			}
 		case catalog.Log:
-			var l logRow
-			if err = l.unmarshal(r.val); err == nil {
-				again = l.marshal()
+			var l *evidence.Row
+			if l, err = evidence.UnmarshalLine(evidence.Job, 7, r.val); err == nil {
+				again = l.MarshalLine()
+			}
+		case catalog.Chain:
+			o := logged{key: catalog.Key(catalog.Chain, 9)}
+			if err = o.read(r.val); err == nil {
+				again = append(o.entry.Prev[:], o.row.Marshal()...)
+			}
+		case catalog.Signed:
+			var s evidence.Signature
+			if s, err = evidence.UnmarshalSignature(r.val); err == nil {
+				again = s.Marshal()
 			}
 		case catalog.Orphan:
 			var o spot

@@ -2,11 +2,9 @@ package chain
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"slatefs/chain/fault"
-	"slatefs/chain/meta"
 )
 
 // keeper does what is due in the background, a chore at a time, and what fails again later.
@@ -53,7 +51,9 @@ func (hk *keeper) newChores() []*chore {
 			return true, hk.removal.reapWaiting()
 		}},
 		{name: "what was destroyed and has had its time", due: func() bool { return hk.destroyed.overdue() != 0 }, do: hk.removal.expireOne},
-		{name: "the erase log", due: hk.jobs.logFull, do: func(context.Context) (bool, error) { return true, hk.trimLog() }},
+		{name: "days of the erase log", due: hk.jobs.lineDue, do: func(context.Context) (bool, error) { return true, hk.closeDays() }},
+		{name: "what has left the erase log", due: hk.jobs.logLeaves, do: func(context.Context) (bool, error) { return true, hk.dropLogged() }},
+		{name: "the erase log", due: hk.jobs.logFull, do: func(context.Context) (bool, error) { return true, hk.cutLog() }},
 		{name: "accounts that have nothing left", due: func() bool { return len(hk.origins.closing) > 0 }, do: hk.closeSome},
 		{name: "groups of blocks", due: func() bool { return hk.blocks.shunnedDue() >= 0 }, do: hk.blocks.readShunned},
 		{name: "walks", due: func() bool { return hk.tree.walkReady(false) != nil }, do: hk.works.walkOne},
@@ -89,7 +89,7 @@ func (hk *keeper) rest(ctx context.Context) {
 	}
 }
 
-// untilDue is how long it is until something is to be tried again, or what is kept has had its time.
+// untilDue is how long it is until something is to be tried again, or what is kept has had its time, or a day is over.
 func (hk *keeper) untilDue() (d time.Duration, any bool) {
 	hk.mu.Lock()
 	defer hk.mu.Unlock()
@@ -97,6 +97,9 @@ func (hk *keeper) untilDue() (d time.Duration, any bool) {
 		return 0, false
 	}
 	d, any = hk.destroyed.untilOverdue()
+	if w, is := hk.jobs.untilDayOver(); is && (!any || w < d) {
+		d, any = w, true
+	}
 	if w, is := hk.health.troubles.until(hk.opt.Now()); is && (!any || w < d) {
 		d, any = w, true
 	}
@@ -143,47 +146,4 @@ func (hk *keeper) askDue() bool {
 // claimDue: the window is half empty, and somebody writes.
 func (hk *keeper) claimDue() bool {
 	return !hk.blocks.onHost.refuse.Failing() && hk.blocks.alloc.WindowReady() < hk.format.Window/2 && hk.blocks.claimable() > 0 && hk.plans.wrote
-}
-
-// trimLog exports the oldest records and takes them out of the log, an eighth more than must go.
-func (hk *keeper) trimLog() error {
-	type one struct {
-		key meta.Key
-		rec EraseRecord
-	}
-	var all []one
-	if err := hk.jobs.eachLog(func(k meta.Key, r *logRow) { all = append(all, one{k, hk.jobs.record(k, r)}) }); err != nil {
-		return err
-	}
-	slices.SortStableFunc(all, func(a, b one) int { return a.rec.Last.Compare(b.rec.Last) })
-	hk.mu.Lock()
-	export, bound := hk.jobs.export, int(hk.jobs.logBound())
-	hk.mu.Unlock()
-	all = all[:max(0, min(len(all), len(all)-bound+bound/8))]
-	recs := make([]EraseRecord, len(all))
-	for i, o := range all {
-		recs[i] = o.rec
-	}
-	if export != nil && len(recs) > 0 {
-		if err := export(recs); err != nil {
-			hk.mu.Lock()
-			hk.jobs.exportAt = hk.opt.Now().Add(time.Minute)
-			full := hk.jobs.logN > 2*int64(bound)
-			hk.mu.Unlock()
-			hk.log.Error("the erase log could not be exported", "pool", hk.name, "records", len(recs), "lost", full, "error", err)
-			if !full {
-				return nil
-			}
-		}
-	}
-	for part := range slices.Chunk(all, forgetAtOnce) {
-		rec := recForget{}
-		for _, o := range part {
-			rec.keys = append(rec.keys, o.key)
-		}
-		if err := hk.works.change(func(time.Time) error { return hk.commits.do(&rec) }); err != nil {
-			return err
-		}
-	}
-	return nil
 }

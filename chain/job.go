@@ -10,6 +10,7 @@ import (
 	"slatefs/chain/blockdev"
 	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
+	"slatefs/chain/evidence"
 	"slatefs/chain/fault"
 	"slatefs/chain/omap"
 	"slatefs/chain/runs"
@@ -35,9 +36,11 @@ type jobQueue struct {
 	lastToken blockdev.Token              // mu
 	byVol     map[Ino]*job                // mu: the one that collects what a volume overwrites
 	spent     []*runs.List                // mu: worked off since the last checkpoint
-	logN      int64                       // mu: records in the erase log
-	told      []told                      // mu: of them, those that nobody was told of yet
-	today     map[Ino]EraseRecord         // mu: the lines of this day
+	chain     logChain                    // mu
+	logN      int64                       // mu: rows of lines, and of records from before the chain
+	lines     omap.Map[*evidence.Row]     // mu: of days that are not over, by linePlace
+	oldGone   uint64                      // mu: of records from before the chain, the rows of those of jobs up to this one are gone
+	told      []told                      // mu: records that nobody was told of yet
 	export    func([]EraseRecord) error   // mu
 	exportAt  time.Time                   // mu: not tried again before
 	dirtyN    int64                       // mu: blocks in jobs that can be zeroed
@@ -70,7 +73,8 @@ type job struct {
 	cursor  omap.Key // ready has been worked off below it
 	freed   int64    // blocks, ever, with those that are kept
 	erased  int64
-	walks   int // that still bring blocks
+	walks   int // that still bring blocks, or give back pages
+	sorting int // of them, those that bring blocks
 	epoch   uint64
 	lsn     uint64
 	apart   omap.Map[int64] // of ready, above the cursor: worked off already, blocks by (birth, block)
@@ -78,7 +82,6 @@ type job struct {
 	retryAt time.Time       // of bad
 	retries int
 	sick    fault.Backoff // its lists cannot be read
-	mute    bool          // sick, for its day in the log could not be read
 	gateMark
 	copied *omap.Map[int64] // of apart, for the row that it waits for
 	at     jobPlace         // in the queue
@@ -96,6 +99,10 @@ const (
 	reasonRecovery    = "recovery"
 	reasonInitial     = "initial"
 	reasonSwept       = "no clone shows it any more"
+	reasonNothing     = "destroyed, and owned nothing"
+	reasonCut         = "the log was cut"
+	reasonClosed      = "nothing is left of what was written to these"
+	reasonGone        = "nothing is left of all that was ever written to the volume"
 )
 
 // dirtyBlocks are those that erasing could make clean now or later; failed ones are not among them.
@@ -182,7 +189,7 @@ func (jq *jobQueue) joinJob(j *job, l *runs.List, n int64) {
 	jq.poke()
 }
 
-// ailing notes that a job's lists, or its day in the log, cannot be read now: it is passed by until its back-off is over,
+// ailing notes that a job's lists cannot be read now: it is passed by until its back-off is over,
 // and what it would make clean is not available meanwhile. It returns err, as it is marked.
 func (jq *jobQueue) ailing(j *job, err error) error {
 	if err = wrapCorrupt(err); errors.Is(err, ErrCorrupt) {
@@ -210,15 +217,28 @@ func (jq *jobQueue) well(j *job) {
 	}
 }
 
+// workedOff: nothing is left of a job's blocks, and it gets no more. Pages in its lists do not count: what a checkpoint brought
+// there replay does not know.
+func (j *job) workedOff() bool { return j.freshN+j.readyN+j.badN == 0 && j.sorting == 0 }
+
+// logEnded writes the record of a job when nothing is left of its blocks, once. It does not wait for walks that just give back
+// pages: after a crash these do it again, and records of the log must come in the order in which they came.
+func (jq *jobQueue) logEnded(j *job) {
+	if j.workedOff() && !j.logged {
+		jq.touchJob(j)
+		j.logged = true
+		jq.logJob(j)
+	}
+}
+
 // endJob forgets a job that has nothing left and gets nothing more.
 func (jq *jobQueue) endJob(j *job) {
 	jq.mu.assertHeld()
-	// Pages in its lists do not count: what a checkpoint brought there replay does not know.
-	if j.freshN+j.readyN+j.badN > 0 || j.walks > 0 {
+	jq.logEnded(j)
+	if !j.workedOff() || j.walks > 0 {
 		return
 	}
 	jq.gate.end(j)
-	jq.logJob(j)
 	jq.spend(&j.ready)
 	jq.spend(&j.fresh)
 	delete(jq.all, j.id)

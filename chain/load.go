@@ -60,7 +60,7 @@ func (cp *checkpointer) load() error {
 		err = cp.origins.load()
 	}
 	if err == nil {
-		err = cp.jobs.loadLogCount()
+		err = cp.jobs.loadLog()
 	}
 	if err == nil {
 		err = cp.names.cat.Each(catalog.Destroyed, cp.tree.noteDestroyed)
@@ -219,6 +219,9 @@ func (cp *checkpointer) loadWalk(id uint64, b []byte) error {
 		return fmt.Errorf("walk %d of layer %v, erase job %d: %w", id, layer, jobID, ErrCorrupt)
 	}
 	w.job.walks++
+	if !w.sorted() {
+		w.job.sorting++
+	}
 	cp.tree.addWalk(w)
 	return nil
 }

@@ -47,7 +47,7 @@ func (p *Pool) newObjects(s super.Block) {
 	p.origins = &originTable{core: c, commits: p.commits, names: p.names}
 	p.jobs = &jobQueue{
 		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, origins: p.origins, memory: p.memory, all: map[uint64]*job{}, byVol: map[Ino]*job{},
-		handouts: map[blockdev.Token]*handout{}, today: map[Ino]EraseRecord{},
+		handouts: map[blockdev.Token]*handout{}, chain: newLogChain(s.UUID),
 	}
 	p.tree = &layerTree{
 		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, origins: p.origins, jobs: p.jobs, memory: p.memory, layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, snaps: newSnapIndex(), walks: map[uint64]*walk{},

@@ -75,6 +75,10 @@ var kinds = [...]struct {
 	41: {"ended", empty[recEnded]},
 	42: {"copied", empty[recCopied]},
 	43: {"closed", empty[recClosed]},
+	37: {"day", empty[recDay]},
+	38: {"cut", empty[recCut]},
+	39: {"gone", empty[recGone]},
+	44: {"signed", empty[recSigned]},
 }
 
 func empty[T any, R interface {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"slatefs/alloc"
-	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
 	"slatefs/chain/meta"
 	"slatefs/chain/omap"
@@ -191,56 +190,5 @@ func (r *recFirst) apply(p *Pool) error {
 	top := p.jobs.topRank()
 	p.jobs.touchJob(j)
 	p.jobs.place(j, func() { j.rank = top + 1 })
-	return nil
-}
-
-// recForget: records leave the erase log, by the keys of their rows.
-type recForget struct{ keys []meta.Key }
-
-func (r *recForget) encode(e *codec.Encoder) {
-	e.Uint(uint64(len(r.keys)))
-	for _, k := range r.keys {
-		e.Key(k)
-	}
-}
-
-func (r *recForget) decode(d *codec.Decoder) {
-	for range d.LenOf(2) {
-		r.keys = append(r.keys, d.Key())
-	}
-}
-
-// warm looks at what is there: the rows themselves, and those behind them.
-func (r *recForget) warm(p *Pool) {
-	for _, k := range r.keys {
-		_, _, _ = p.names.cat.Long(k) //nolint:errcheck // apply says it
-	}
-}
-
-func (r *recForget) apply(p *Pool) error {
-	for _, k := range r.keys {
-		p.mu.step(1)
-		kind := catalog.KindOf(k)
-		if kind != catalog.Log && kind != catalog.Daily || kind == catalog.Log && (k.Lo != 0 || k.Hi == catalog.Key(catalog.Log, 0).Hi) {
-			return fmt.Errorf("row %x leaves the erase log: %w", k, ErrCorrupt)
-		}
-		gone := false
-		for ; ; k.Lo++ {
-			_, ok, err := p.names.cat.Get(k)
-			if err != nil {
-				return wrapCorrupt(err)
-			}
-			if !ok {
-				break
-			}
-			p.names.cat.Put(k, nil)
-			if gone = true; kind == catalog.Daily {
-				break
-			}
-		}
-		if gone {
-			p.jobs.logN--
-		}
-	}
 	return nil
 }

@@ -155,12 +155,15 @@ func (r *recWalk) apply(p *Pool) error {
 			return err
 		}
 	}
-	w.next = r.next
-	switch {
-	case !r.done:
-	case p.commits.journal == nil: // replay: the pages that it gave back were in memory only; it goes over them again
+	sorted := w.sorted()
+	if w.next = r.next; r.done {
 		w.next = mapEnd
-	default:
+	}
+	if !sorted && w.sorted() {
+		w.job.sorting--
+		p.jobs.logEnded(w.job)
+	}
+	if r.done && p.commits.journal != nil { // in replay the pages that it gave back were in memory only: it goes over them again
 		p.tree.endWalk(w)
 	}
 	return nil

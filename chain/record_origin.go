@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"slatefs/chain/codec"
+	"slatefs/chain/evidence"
 )
 
 // recBegin: accounts by origin are kept from a birth on: of a pool that an older program made, of layers to come, and
@@ -136,7 +137,7 @@ func (r *recClosed) apply(p *Pool) error {
 	var sum int64
 	p.mu.step(len(r.layers))
 	for _, l := range r.layers {
-		if !p.origins.covers(l.id) || l.id > p.tree.nextLayer || l.written > maxLogged {
+		if !p.origins.covers(l.id) || l.id > p.tree.nextLayer || l.written > evidence.MaxBlocks {
 			return fmt.Errorf("account of layer %v is closed, %d blocks: %w", l.id, l.written, ErrCorrupt)
 		}
 		a := p.origins.of(l.id)

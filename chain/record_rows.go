@@ -38,7 +38,7 @@ func (r *recPut) apply(p *Pool) error {
 		if err := p.tree.noteDestroyed(r.key.Hi&(1<<56-1), r.val); err != nil {
 			return err
 		}
-	case catalog.Layer, catalog.Job, catalog.Walk, catalog.Drop, catalog.Window, catalog.Answer, catalog.Log, catalog.Daily,
+	case catalog.Layer, catalog.Job, catalog.Walk, catalog.Drop, catalog.Window, catalog.Answer, catalog.Log, catalog.Daily, catalog.Chain, catalog.Signed,
 		catalog.Account, catalog.OfVolume, catalog.Closing, catalog.Elsewhere: // the checkpoint's, and the log's
 		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)
 	default:

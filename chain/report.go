@@ -52,21 +52,6 @@ func (jq *jobQueue) reportSome(r *room, d blockdev.Done, how How) (blockdev.Done
 	}
 	j := h.job
 	now := jq.opt.Now()
-	err := jq.logReadable(j, now)
-	for jq.commits.fetchMissed() {
-		if err := jq.writable(); err != nil {
-			return d, err
-		}
-		err = jq.logReadable(j, now)
-	}
-	if err != nil {
-		j.mute = true
-		return d, jq.ailing(j, err)
-	}
-	if j.mute { // what was wrong with it was that
-		j.mute = false
-		jq.well(j)
-	}
 	rest := d
 	var zeroed, failed []runs.Run
 	for _, part := range []struct {
@@ -185,9 +170,7 @@ func (jq *jobQueue) workOff(j *job, zeroed, failed []runs.Run, when time.Time, t
 		jq.addDirty(j, -run.Len)
 		jq.failedN += run.Len
 	}
-	if err := jq.zeroedBy(j, runs.Blocks(zeroed), when, told, how); err != nil {
-		return err
-	}
+	jq.zeroedBy(j, runs.Blocks(zeroed), when, told, how)
 	for _, run := range zeroed {
 		jq.origins.zero(run.Birth, run.Len, j.how.Releases, when)
 	}

@@ -68,7 +68,8 @@ import (
 //	instant
 //	orphans at a mount, what is kept and      one a batch
 //	overdue
-//	erase log, trim of                        forgetAtOnce keys of 20
+//	erase log: days that are over; cut;       daysAtOnce lines of 20; one record of sums; logPage keys of 20
+//	rows that have left
 type rooms struct {
 	open    int64     // mu: bytes that open rooms may still take
 	pages   int64     // mu: pages that the next checkpoint may need for open rooms

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"slatefs/chain/codec"
+	"slatefs/chain/evidence"
 )
 
 // story is what a job carries for its record in the erase log, beside the counters. It lies in the attributes of the
@@ -16,6 +17,7 @@ type story struct {
 	layers   []LayerID // that were destroyed
 	kept     int64     // blocks that they owned and others still showed then; part of freed
 	keptBy   string
+	logged   bool   // its record is in the log
 	none     bool   // erase=none: the background passes it by
 	rank     uint64 // above 0: it was put first; the highest goes first
 	upTo     Ino    // of what a crash left: the last inode that there was
@@ -29,52 +31,23 @@ type story struct {
 }
 
 // How says by what blocks were zeroed, for the erase log: the eraser's words.
-type How struct {
-	Method, Verify string
-	Program        string // and its version
-	Device         string // what lies below, by a name that lasts
-	Releases       bool   // the method only gives space back: never called erased
-}
-
-// and collects the words of several reports; Releases is the last one's.
-func (h How) and(o How) How {
-	add := func(words, w string) string {
-		if w == "" || slices.Contains(strings.Split(words, ", "), w) {
-			return words
-		}
-		if words == "" {
-			return w
-		}
-		return words + ", " + w
-	}
-	return How{add(h.Method, o.Method), add(h.Verify, o.Verify), add(h.Program, o.Program), add(h.Device, o.Device), o.Releases}
-}
-
-func (h How) encode(e *codec.Encoder) {
-	e.Str(h.Method)
-	e.Str(h.Verify)
-	e.Str(h.Program)
-	e.Str(h.Device)
-	e.Bool(h.Releases)
-}
+type How = evidence.How
 
 // encodeTold ends the record of a report: when it was made, and how, where that is not what the last one said.
 func encodeTold(e *codec.Encoder, when time.Time, told bool, how How) {
 	e.Time(when)
 	e.Bool(told)
 	if told {
-		how.encode(e)
+		how.Encode(e)
 	}
 }
 
 func decodeTold(d *codec.Decoder) (when time.Time, told bool, how How) {
 	if when, told = d.Time(), d.Bool(); told {
-		how = decodeHow(d)
+		how = evidence.DecodeHow(d)
 	}
 	return when, told, how
 }
-
-func decodeHow(d *codec.Decoder) How { return How{d.Str(), d.Str(), d.Str(), d.Str(), d.Bool()} }
 
 // The attributes of a job, and that of a layer.
 const (
@@ -82,6 +55,7 @@ const (
 	attrHow    = "how"
 	attrKept   = "kept"
 	attrLayers = "layers"
+	attrLogged = "logged"
 	attrNone   = "none"
 	attrRank   = "rank"
 	attrUpTo   = "upto"
@@ -98,13 +72,14 @@ func (s *story) attrs() (out []codec.Attr) {
 	}
 	out = append(out, s.deadlineAttrs()...)
 	add(s.how != How{} || s.released > 0 || !s.begun.IsZero(), attrHow, func(e *codec.Encoder) {
-		s.how.encode(e)
+		s.how.Encode(e)
 		e.Int(s.released)
 		e.Time(s.begun)
 		e.Time(s.last)
 	})
 	add(s.kept > 0, attrKept, func(e *codec.Encoder) { e.Int(s.kept); e.Str(s.keptBy) })
 	add(len(s.layers) > 0, attrLayers, func(e *codec.Encoder) { e.Births(s.layers) })
+	add(s.logged, attrLogged, func(*codec.Encoder) {})
 	add(s.none, attrNone, func(*codec.Encoder) {})
 	add(s.rank > 0, attrRank, func(e *codec.Encoder) { e.Uint(s.rank) })
 	add(s.upTo > 0, attrUpTo, func(e *codec.Encoder) { e.Uint(uint64(s.upTo)) })
@@ -114,11 +89,12 @@ func (s *story) attrs() (out []codec.Attr) {
 func (s *story) loads() map[string]func(*codec.Decoder) {
 	return map[string]func(*codec.Decoder){
 		attrHow: func(d *codec.Decoder) {
-			s.how, s.released, s.begun, s.last = decodeHow(d), d.Int(), d.Time(), d.Time()
+			s.how, s.released, s.begun, s.last = evidence.DecodeHow(d), d.Int(), d.Time(), d.Time()
 		},
 		attrDeadline: s.decodeDeadline,
 		attrKept:     func(d *codec.Decoder) { s.kept, s.keptBy = d.Int(), d.Str() },
 		attrLayers:   func(d *codec.Decoder) { s.layers = d.Births() },
+		attrLogged:   func(*codec.Decoder) { s.logged = true },
 		attrNone:     func(*codec.Decoder) { s.none = true },
 		attrRank:     func(d *codec.Decoder) { s.rank = d.Uint() },
 		attrUpTo:     func(d *codec.Decoder) { s.upTo = Ino(d.Uint()) },

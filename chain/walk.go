@@ -25,6 +25,9 @@ type walk struct {
 	try fault.Backoff // failing: a page of the source cannot be read
 }
 
+// sorted: it brings its job no block any more, and gives back pages at most.
+func (w *walk) sorted() bool { return w.next >= mapEnd }
+
 // walkTurns tells which walk goes on. Each walk is in one of them. The plan lock guards it.
 type walkTurns struct {
 	waiting omap.Map[*walk] // by number: for a checkpoint to settle the source, or that it has was not noticed yet
@@ -59,6 +62,7 @@ func (lt *layerTree) newWalk(l *layer, source *overlay.Storey, j *job, burial bo
 	lt.commits.nextJob++
 	w := &walk{id: lt.commits.nextJob, layer: l, job: j, source: source, burial: burial}
 	j.walks++
+	j.sorting++
 	lt.addWalk(w)
 	lt.touchWalk(w)
 	lt.poke()
@@ -77,6 +81,9 @@ func (lt *layerTree) endWalk(w *walk) {
 	lt.walkTurns.ready.Delete(w.key())
 	lt.jobs.touchJob(w.job)
 	w.job.walks--
+	if !w.sorted() {
+		w.job.sorting--
+	}
 	lt.names.gone = append(lt.names.gone, catalog.Key(catalog.Walk, w.id))
 	l := w.layer
 	l.walks = slices.DeleteFunc(l.walks, func(o *walk) bool { return o == w })

@@ -40,9 +40,11 @@ const (
 	Drop                      // 0: trees whose pages are to be freed; in parts
 	Window                    // 0: blocks that are claimed; in parts
 	Answer                    // 0: requests that were carried out; in parts
-	Log                       // job: its record in the erase log; in parts. 0: how many there are, of both kinds
-	Daily                     // volume; by day: what it overwrote and discarded
+	Log                       // job: its record in the erase log, from before it was a chain; in parts. 0: how many there are, of Daily too
+	Daily                     // volume; by day: what it overwrote and discarded, while the day is not over
 	Destroyed                 // job number: what was destroyed and is kept
+	Chain                     // record of the erase log, by its number there; in parts. 0: the state of the chain
+	Signed                    // signature of a head of that chain, by its number
 )
 
 // The kinds of accounts by origin.

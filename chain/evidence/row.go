@@ -3,6 +3,8 @@ package evidence
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"slatefs/alloc"
@@ -32,6 +34,22 @@ type How struct {
 	Program        string // and its version
 	Device         string // what lies below, by a name that lasts
 	Releases       bool   // the method only gives space back: never called erased
+}
+
+// And collects the words of several reports; Releases is the last one's.
+func (h How) And(o How) How {
+	return How{word(h.Method, o.Method), word(h.Verify, o.Verify), word(h.Program, o.Program), word(h.Device, o.Device), o.Releases}
+}
+
+// word is a list of words with one more in it, once.
+func word(words, w string) string {
+	switch {
+	case w == "" || slices.Contains(strings.Split(words, ", "), w):
+		return words
+	case words == "":
+		return w
+	}
+	return words + ", " + w
 }
 
 // Encode appends the words.
@@ -69,11 +87,46 @@ type Row struct {
 	Since       time.Time // freed
 	First, Last time.Time // zeroed
 
+	Deadline Deadline // the zero one: nothing was promised
+
+	Written int64 // of Closed: blocks that were ever written to the layers; each is in the record of what zeroed it
+
 	Cut   *Summary     // of a Cut, and of nothing else
 	Extra []codec.Attr // that this program does not know, by name
 }
 
-const attrCut = "cut"
+// The attributes that this program knows.
+const (
+	attrCut      = "cut"
+	attrDeadline = "deadline"
+	attrWritten  = "written"
+)
+
+// Deadline is what was promised of when blocks would be zero, and what came of it.
+type Deadline struct {
+	Within  time.Duration // from when they were freed; above 0
+	Late    int64         // blocks that were zero only after that
+	Longest time.Duration // that a block took
+}
+
+// maxWithin bounds a deadline: no property is set to more.
+const maxWithin = 100 * 365 * 24 * time.Hour
+
+// Encode appends it.
+func (l Deadline) Encode(e *codec.Encoder) {
+	e.Uint(uint64(l.Within))
+	e.Int(l.Late)
+	e.Uint(uint64(l.Longest))
+}
+
+// DecodeDeadline takes what Encode wrote of one that was promised.
+func DecodeDeadline(d *codec.Decoder) Deadline {
+	within, late, longest := d.Uint(), d.Int(), d.Uint()
+	if within == 0 || within > uint64(maxWithin) || late > MaxBlocks || longest > 1<<63-1 {
+		d.Fail("deadline out of range")
+	}
+	return Deadline{time.Duration(within), late, time.Duration(longest)}
+}
 
 // MaxBlocks bounds each number of a row: a pool has 2^40 blocks, and may be overwritten some times a day.
 const MaxBlocks = 1 << 50
@@ -115,18 +168,22 @@ func (r *Row) line(e *codec.Encoder) {
 
 // attrs are in the order of their names, whoever knows which of them.
 func (r *Row) attrs() []codec.Attr {
-	if r.Cut == nil {
-		return r.Extra
+	out := slices.Clone(r.Extra)
+	if r.Cut != nil {
+		out = append(out, codec.Attr{Name: attrCut, Val: r.Cut.marshal()})
 	}
-	var out []codec.Attr
-	cut := codec.Attr{Name: attrCut, Val: r.Cut.marshal()}
-	for i, a := range r.Extra {
-		if a.Name > attrCut {
-			return append(append(out, cut), r.Extra[i:]...)
-		}
-		out = append(out, a)
+	if r.Deadline != (Deadline{}) {
+		var e codec.Encoder
+		r.Deadline.Encode(&e)
+		out = append(out, codec.Attr{Name: attrDeadline, Val: e.B})
 	}
-	return append(out, cut)
+	if r.Written > 0 {
+		var e codec.Encoder
+		e.Int(r.Written)
+		out = append(out, codec.Attr{Name: attrWritten, Val: e.B})
+	}
+	slices.SortStableFunc(out, func(a, b codec.Attr) int { return strings.Compare(a.Name, b.Name) })
+	return out
 }
 
 // Unmarshal takes what Marshal gives, and nothing else: the row is written as the same bytes again. The error is ErrBroken.
@@ -177,13 +234,23 @@ func (r *Row) readAttrs(d *codec.Decoder) error {
 			return fmt.Errorf("attribute %.40q after %.40q", a.Name, last)
 		}
 		last = a.Name
-		if a.Name != attrCut {
-			r.Extra = append(r.Extra, codec.Attr{Name: a.Name, Val: append([]byte{}, a.Val...)})
+		v := codec.Decoder{B: a.Val}
+		switch a.Name {
+		case attrCut:
+			s := DecodeSummary(&v)
+			r.Cut = &s
+		case attrDeadline:
+			r.Deadline = DecodeDeadline(&v)
+		case attrWritten:
+			if r.Written = v.Int(); r.Written == 0 {
+				v.Fail("none written")
+			}
+		default:
+			r.Extra = append(r.Extra, codec.Attr{Name: a.Name, Val: slices.Clone(a.Val)})
 			continue
 		}
-		r.Cut = &Summary{}
-		if err := r.Cut.unmarshal(a.Val); err != nil {
-			return err
+		if err := v.Done(); err != nil {
+			return fmt.Errorf("attribute %q: %w", a.Name, err)
 		}
 	}
 	return nil
@@ -193,7 +260,7 @@ func (r *Row) readAttrs(d *codec.Decoder) error {
 func (r *Row) Adds() bool { return r.Freed == r.Erased+r.Kept && r.Released <= r.Erased }
 
 func (r *Row) validate() error {
-	for _, n := range []int64{r.Freed, r.Erased, r.Released, r.Kept} {
+	for _, n := range []int64{r.Freed, r.Erased, r.Released, r.Kept, r.Written} {
 		if n > MaxBlocks {
 			return fmt.Errorf("%d blocks", n)
 		}

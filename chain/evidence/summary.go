@@ -1,7 +1,6 @@
 package evidence
 
 import (
-	"fmt"
 	"time"
 
 	"slatefs/chain/codec"
@@ -79,13 +78,4 @@ func (s *Summary) marshal() []byte {
 	e := codec.Encoder{}
 	s.Encode(&e)
 	return e.B
-}
-
-func (s *Summary) unmarshal(b []byte) error {
-	d := codec.Decoder{B: b}
-	*s = DecodeSummary(&d)
-	if err := d.Done(); err != nil {
-		return fmt.Errorf("summary of what was cut: %w", err)
-	}
-	return nil
 }
