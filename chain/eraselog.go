@@ -25,6 +25,7 @@ type EraseRecord struct {
 	Seq    uint64         // its number in the chain; 0: a line whose day is not over, or a record from before there was a chain
 	Before bool           // that
 	Entry  evidence.Entry // as it stands in the chain, with its canonical bytes; of a Seq
+	Row    *evidence.Row  // all that it says
 
 	ID       uint64 // of the job; 0 for a line
 	Day      string // of a line, in UTC
@@ -63,7 +64,7 @@ type EraseRecord struct {
 // RecordOf is a row of a pool's log as others see it.
 func RecordOf(pool string, id uuid.UUID, r *evidence.Row) EraseRecord {
 	e := EraseRecord{
-		Kind: r.Kind, Pool: pool, PoolUUID: id, Device: r.How.Device, Volume: r.Path, Snapshot: r.Name, Reason: r.Reason, Who: r.Who,
+		Kind: r.Kind, Row: r, Pool: pool, PoolUUID: id, Device: r.How.Device, Volume: r.Path, Snapshot: r.Name, Reason: r.Reason, Who: r.Who,
 		None: r.None, Freed: r.Freed * BlockSize, Erased: (r.Erased - r.Released) * BlockSize, Released: r.Released * BlockSize,
 		Kept: r.Kept * BlockSize, KeptBy: r.KeptBy, Method: r.How.Method, Verify: r.How.Verify, Program: r.How.Program,
 		Since: r.Since, First: r.First, Last: r.Last, Within: r.Deadline.Within, Late: r.Deadline.Late * BlockSize, Longest: r.Deadline.Longest,

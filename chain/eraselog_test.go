@@ -199,7 +199,7 @@ func TestEraseLogDays(t *testing.T) {
 // The log is bounded: the oldest records leave, exported first.
 func TestEraseLogBound(t *testing.T) {
 	d := newDisk(t, 4<<20)
-	p := openPool(t, d)
+	p := logOnly(openPool(t, d))
 	var out []EraseRecord
 	fail := errors.New("no disk for it")
 	p.Log().SetExport(func(recs []EraseRecord) error {
@@ -229,7 +229,7 @@ func TestEraseLogBound(t *testing.T) {
 	for range bound {
 		one()
 	}
-	p = again(t, p, false)
+	p = logOnly(again(t, p, false))
 	stay, err := p.EraseLog()
 	ok(t, err)
 	cuts := 0

@@ -310,7 +310,7 @@ func TestLogOfNothing(t *testing.T) {
 
 // Volumes that come and go in a day and own nothing do not make the log longer than its bound.
 func TestLinesAreBounded(t *testing.T) {
-	p := openPool(t, newDisk(t, 4<<20))
+	p := logOnly(openPool(t, newDisk(t, 4<<20)))
 	bound := p.jobs.logBound()
 	for i := range 4 * bound {
 		erasedVolume(t, p, fmt.Sprint("v", i), 0)

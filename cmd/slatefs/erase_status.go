@@ -120,6 +120,9 @@ func eraseSummary(info control.EraseInfo, f show.Format, now time.Time) string {
 	if late := lateText(info.Late, now); late != "" {
 		s += "\n" + late
 	}
+	if info.Log != nil && info.Log.Cut != nil {
+		s += "\n" + cutText(info.Log.Cut)
+	}
 	if info.Trouble != "" {
 		s += "\nit does not go on now: " + show.Escape(info.Trouble)
 	}

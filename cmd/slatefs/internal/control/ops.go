@@ -19,6 +19,7 @@ var (
 	Jobs      = Op[None, EraseInfo]{Name: "jobs", Reads: true}
 	Drain     = Op[None, None]{Name: "drain"}
 	First     = Op[FirstArgs, None]{Name: "first"}
+	EraseRecs = Stream[None, []EraseRecord, LogInfo]{Name: "erase-records", Reads: true}
 	EraseLog  = Op[None, []EraseRecord]{Name: "erase-log", Reads: true}
 	Prove     = Op[EvidenceArgs, []Evidence]{Name: "evidence", Reads: true}
 	Check     = Op[None, CheckReport]{Name: "check", Reads: true}

@@ -29,6 +29,7 @@ type EraseInfo struct {
 	Kept       int64      `json:"kept"`              // zero on the device; the pool did not take the report, which is tried again
 	Trouble    string     `json:"trouble,omitempty"` // why nothing is handed out or no report is taken, or why the eraser rests
 	Late       Late       `json:"deadlines"`
+	Log        *LogInfo   `json:"log,omitempty"` // without signatures
 	Jobs       []JobInfo  `json:"jobs"`
 
 	Counters EraseCounters `json:"counters"`

@@ -81,7 +81,7 @@ func (r *recorder) run(ctx context.Context) error {
 func (r *recorder) flush() {
 	for _, rec := range r.pool.Told() {
 		e := eraseRecordOf(rec)
-		r.log.Info("erased", "pool", e.Pool, "record", e.ID, "day", e.Day, "volume", e.Volume, "snapshot", e.Snapshot, "reason", e.Reason,
+		r.log.Info("erased", "pool", e.Pool, "kind", e.Kind, "seq", e.Seq, "record", e.ID, "day", e.Day, "volume", e.Volume, "snapshot", e.Snapshot, "reason", e.Reason,
 			"who", e.Who, "freed", e.Freed, "zeroed", e.Erased, "released", e.Released, "kept", e.Kept, "policy", e.Policy, "method", e.Method)
 		if r.send == nil {
 			continue
@@ -153,14 +153,12 @@ func logExport(path string) func([]chain.EraseRecord) error {
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
 		w := bufio.NewWriter(f)
-		for _, r := range recs {
-			line, err := show.PublicJSON(eraseRecordOf(r))
-			if err != nil {
-				return err
-			}
-			if _, err := w.Write(append(line, '\n')); err != nil {
-				return err
-			}
+		out := make([]control.EraseRecord, len(recs))
+		for i, r := range recs {
+			out[i] = eraseRecordOf(r)
+		}
+		if err := control.WriteLog(w, out, nil); err != nil {
+			return err
 		}
 		if err := w.Flush(); err != nil {
 			return err

@@ -71,6 +71,7 @@ func (s *Service) HandleAll(c *control.Server) {
 	control.Handle(c, control.First, s.first)
 	control.Handle(c, control.EraseLog, s.eraseLog)
 	control.Handle(c, control.Prove, s.evidence)
+	control.HandleStream(c, control.EraseRecs, s.eraseRecords)
 	control.Handle(c, control.Check, s.check)
 	control.Handle(c, control.Dump, s.dump)
 	control.HandleStream(c, control.Audit, s.audit)

@@ -42,6 +42,8 @@ func eraseInfoOf(p *chain.Pool, s erase.Stats, now time.Time) control.EraseInfo 
 	if s.Trouble != nil {
 		i.Trouble = s.Trouble.Error()
 	}
+	l := logInfoOf(p)
+	l.Signed, i.Log = nil, &l
 	due := map[uint64]erase.Outlook{}
 	i.Late = lateOf(outlooksOf(p, s, now), due)
 	ahead, current := int64(0), s.Current

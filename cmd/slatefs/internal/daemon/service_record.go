@@ -2,39 +2,43 @@ package daemon
 
 import (
 	"context"
-	"strconv"
-	"strings"
-
-	"github.com/google/uuid"
 
 	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
 )
 
 func eraseRecordOf(r chain.EraseRecord) control.EraseRecord {
-	e := control.EraseRecord{
-		ID: r.ID, Day: r.Day, Pool: r.Pool, PoolUUID: r.PoolUUID, Device: r.Device, Volume: r.Volume, Snapshot: r.Snapshot,
-		Reason: r.Reason, Who: r.Who, Policy: control.EraseZero, Freed: r.Freed, Erased: r.Erased, Released: r.Released, Failed: r.Failed,
-		Kept: r.Kept, KeptBy: r.KeptBy, Method: r.Method, Verify: r.Verify, Program: r.Program,
-		Since: timeOrNil(r.Since), First: timeOrNil(r.First), Last: timeOrNil(r.Last),
-		Deadline: r.Within.Seconds(), Late: r.Late, Longest: r.Longest.Seconds(),
+	if r.Seq != 0 {
+		return control.ChainedRecordOf(r.Pool, r.PoolUUID, r.Entry, r.Row)
 	}
-	if r.None {
-		e.Policy = control.EraseNone
-	}
-	if r.VolumeUUID != (uuid.UUID{}) {
-		e.VolumeUUID = r.VolumeUUID.String()
-	}
-	for _, l := range r.Layers {
-		e.Layers = append(e.Layers, l.String())
-	}
-	who := strings.SplitN(r.Who, ", ", 3)
-	if uid, err := strconv.ParseUint(strings.TrimPrefix(who[0], "uid "), 10, 32); err == nil && r.Who != "" {
-		e.UID = new(uint32(uid))
-		who = append(who, "", "")
-		e.Command, e.Actor = who[1], who[2]
-	}
+	e := control.RecordOf(r.Pool, r.PoolUUID, r.Row)
+	e.Before, e.Open = r.Before, !r.Before
 	return e
+}
+
+// eraseRecords tells the erase log, some records at a time.
+func (s *Service) eraseRecords(_ context.Context, _ control.Peer, _ control.None, tell func([]control.EraseRecord) error) (control.LogInfo, error) {
+	err := s.Pool.Log().Each(0, func(recs []chain.EraseRecord) error {
+		out := make([]control.EraseRecord, len(recs))
+		for i, r := range recs {
+			out[i] = eraseRecordOf(r)
+		}
+		return tell(out)
+	})
+	return logInfoOf(s.Pool), err
+}
+
+// logInfoOf tells of the erase log as a whole.
+func logInfoOf(p *chain.Pool) control.LogInfo {
+	l := p.Log().State()
+	i := control.LogInfo{
+		Pool: p.Name(), PoolUUID: p.UUID(), Head: l.Head, Begins: l.Cut.At.Seq + 1, Cut: control.LogCutOf(&l.Cut),
+		Records: l.Records, Before: l.Before, Open: l.Open, Bound: l.Bound,
+	}
+	for _, s := range l.Signed {
+		i.Signed = append(i.Signed, control.LogSignatureOf(s))
+	}
+	return i
 }
 
 // eraseLog lists the erase log.
