@@ -171,6 +171,11 @@ func (w *world) create() error {
 			return err
 		}
 	}
+	if w.rng.IntN(2) == 0 { // some of what it frees is late then, and some is not
+		if err := w.p.SetProps(Req{}, d.ino, Setting{Name: PropDeadline, Value: []string{"1s", "1h"}[w.rng.IntN(2)]}); err != nil {
+			return err
+		}
+	}
 	return w.flush()
 }
 
