@@ -1,101 +1,222 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"slices"
-	"strconv"
+	"path/filepath"
 	"strings"
-	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"slatefs/chain/evidence"
+	"slatefs/cmd/slatefs/internal/certificate"
 	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
+	"slatefs/fs/mounts"
 )
 
-// certificate is what can be shown of a thing's end.
-type certificate struct {
-	Made     time.Time             `json:"made"`
-	Asked    []string              `json:"asked_for"`
-	Claim    string                `json:"claim"`
-	Complete bool                  `json:"complete"` // all that was freed is zeroed, and may be called erased
-	Records  []control.EraseRecord `json:"records"`
-	Open     []control.JobInfo     `json:"open_jobs"`
-	Freed    int64                 `json:"freed"`
-	Erased   int64                 `json:"erased"`       // of what is claimed
-	Unproven int64                 `json:"not_claimed"`  // zeroed, and not called erased: erase=none, or released only
-	Queued   int64                 `json:"queued"`       // of open jobs
-	Failed   int64                 `json:"failed"`       // of open jobs
-	Kept     int64                 `json:"still_in_use"` // others showed it when it was destroyed
+// certificateFlags are the flags of erase certificate.
+type certificateFlags struct {
+	show.Format
+	html, dry            bool
+	output, template     string
+	fields               []string
+	from, signKey        string
+	verify, key, anchors string
 }
 
-const eraseClaim = `NIST SP 800-88 Clear of the logical device: the blocks listed as erased were overwritten with zeros, or zeroed by the
-method named, and synced, before anybody else could get them. What the device keeps below its logical blocks (remapped
-sectors, snapshots of an array or of the host's file system, thin pools) is outside this claim.`
+const certificateHelp = `Writes a certificate in the form of the sample in NIST SP 800-88 Rev. 1, of what was ever written
+to volumes, directories, snapshots, all volumes of a user (uid:N) or the pool, whether they are there or gone: by paths, names, or UUIDs as erase log -j has them;
+or of erase jobs, by their IDs. It says what was freed, what was zeroed by what means, on which media, and each part that is
+left, with who shows it. While anything is left, or it cannot be known, the certificate says NOT COMPLETE, and the exit code is 1.
+Blocks of erase=none, and those that were only released, are never called erased.
+
+It is signed with the pool's key, which lies on the host (erase_key). Text, JSON (-j) and page (--html, which prints on one sheet)
+carry the same signed document. What only people know comes from --template, a file of KEY=VALUE lines or JSON, and --field:
+%s.
+
+--from makes one of an exported log (erase log --export), without the pool. --verify checks one of any form, without a pool: that no bit of it was
+changed, that it is signed by the pool's key (--key; without it the public halves that this host keeps), that its records are in the log that
+was signed, and with --anchors, that no signed head which was kept elsewhere contradicts it. Exit code 0: it is genuine, and complete.`
 
 func (a *app) eraseCertificateCmd() *cobra.Command {
-	var (
-		f    show.Format
-		file string
-	)
+	var f certificateFlags
 	cmd := &cobra.Command{
-		Use:   "certificate [-j] [-o FILE] ID|UUID… POOL",
-		Short: "Certify what was erased",
-		Long: `Writes a certificate of erase jobs: by their IDs, or by the UUIDs of volumes, snapshots or the pool, as erase log -j has
-them. It says what was freed, what was zeroed by what means, what others still show, and what is claimed: ` + "NIST SP 800-88" + `
-Clear of the logical device. Blocks of erase=none, and those that were only released, are never called erased. While a
-job is open or has failed blocks the certificate says so, and the exit code is 1.`,
-		Example: `  slatefs erase certificate 17 lab
-  slatefs erase certificate -o vm-100.txt 5c0d6ac6-2a0c-8a0e-9a44-3d2f5bd2a1c0 lab
-  slatefs erase certificate -j 17 18 lab | jq .certificate.complete`,
-		Args:              arguments(2, -1),
+		Use:   "certificate [-n] [-j|--html] [-o FILE] [--template FILE] [--field KEY=VALUE]… {THING… POOL | --from FILE ID|UUID… | --verify FILE}",
+		Short: "Certify what was erased, and verify certificates",
+		Long:  fmt.Sprintf(certificateHelp, strings.Join(certificate.FieldNames(), ", ")),
+		Example: `  slatefs erase certificate /mnt/lab/vm-100.raw lab
+  slatefs erase certificate 17 lab
+  slatefs erase certificate --html -o vm-100.html --template dc2.conf 5c0d6ac6-2a0c-8a0e-9a44-3d2f5bd2a1c0 lab
+  slatefs erase certificate -j 17 18 lab | jq .certificate.complete
+  slatefs erase certificate --verify vm-100.html --key lab.pub --anchors kept-elsewhere.jsonl`,
+		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: a.completePools(-1),
 		RunE: plain(func(ctx context.Context, args []string) error {
-			return a.certificate(ctx, args[:len(args)-1], args[len(args)-1], file, f)
+			if f.dry && len(args) > 1 {
+				return a.evidence(ctx, args[:len(args)-1], args[len(args)-1], f.Format)
+			}
+			if f.verify != "" {
+				return a.verifyCertificate(args, f)
+			}
+			return a.certificate(ctx, args, f)
 		}),
 	}
-	cmd.Flags().StringVarP(&file, "output", "o", "", "write to `FILE`, with mode 0600; it must not exist")
+	cmd.Flags().BoolVarP(&f.dry, "dry-run", "n", false, "only say what can be proved, and sign nothing")
+	cmd.Flags().BoolVar(&f.html, "html", false, "a page that prints on one sheet")
+	cmd.Flags().StringVarP(&f.output, "output", "o", "", "write to `FILE`, with mode 0600; it must not exist")
+	cmd.Flags().StringVar(&f.template, "template", "", "what people know: `FILE` of KEY=VALUE lines or JSON")
+	cmd.Flags().StringArrayVar(&f.fields, "field", nil, "the same, as `KEY=VALUE`; goes before the template")
+	cmd.Flags().StringVar(&f.from, "from", "", "of an exported erase log, `FILE`")
+	cmd.Flags().StringVar(&f.signKey, "sign-key", "", "with --from: `FILE` of the pool's key; without it this host's")
+	cmd.Flags().StringVar(&f.verify, "verify", "", "verify the certificate in `FILE`, of any form")
+	cmd.Flags().StringVar(&f.key, "key", "", "with --verify: `FILE` of the pool's public key")
+	cmd.Flags().StringVar(&f.anchors, "anchors", "", "with --verify: `FILE` of signed heads that were kept elsewhere")
 	f.Flags(cmd, "j")
+	cmd.MarkFlagsMutuallyExclusive("json", "html", "verify")
+	cmd.MarkFlagsMutuallyExclusive("dry-run", "html", "verify")
+	cmd.MarkFlagsMutuallyExclusive("dry-run", "from")
 	return cmd
 }
 
-func (a *app) certificate(ctx context.Context, asked []string, pool, file string, f show.Format) error {
+func (a *app) certificate(ctx context.Context, args []string, f certificateFlags) error {
+	fields, err := f.allFields()
+	if err != nil {
+		return err
+	}
+	if f.key != "" || f.anchors != "" {
+		return show.Usagef("--key and --anchors are for --verify")
+	}
+	var s *certificate.Signed
+	switch {
+	case f.from != "" && len(args) > 0:
+		s, err = a.certifyExport(args, fields, f)
+	case f.from == "" && len(args) > 1 && f.signKey == "":
+		s, err = a.certifyPool(ctx, args[:len(args)-1], args[len(args)-1], fields)
+	default:
+		return show.Usagef("usage: slatefs erase certificate THING… POOL, or --from FILE ID|UUID…")
+	}
+	if err != nil {
+		return err
+	}
+	if err := a.put(f.output, f.form(s)); err != nil {
+		return err
+	}
+	if d := s.Document; !d.Complete {
+		return show.Hinted(errors.New(notComplete(s)), "slatefs erase wait waits for what is queued; what is shown goes when it is destroyed")
+	}
+	return nil
+}
+
+// form is the certificate as it was asked for.
+func (f certificateFlags) form(s *certificate.Signed) []byte {
+	switch {
+	case f.JSON:
+		return s.JSON()
+	case f.html:
+		return s.HTML()
+	}
+	return s.Text()
+}
+
+// notComplete is the verdict in a line.
+func notComplete(s *certificate.Signed) string {
+	lines := s.Verdict()
+	text := strings.Replace(lines[0], "NOT COMPLETE", "not complete", 1)
+	if raw, err := show.Unescape(text); err == nil { // errors are escaped when they are shown
+		text = raw
+	}
+	if len(lines) > 1 {
+		text += fmt.Sprintf("; and %d more", len(lines)-1)
+	}
+	return text
+}
+
+// allFields are those of the template, and over them the options', checked.
+func (f certificateFlags) allFields() (fields certificate.Fields, err error) {
+	if f.template != "" {
+		file, err := os.Open(f.template)
+		if err != nil {
+			return fields, err
+		}
+		defer func() { _ = file.Close() }() //nolint:errcheck // it was only read
+		if err := fields.Template(file); err != nil {
+			return fields, fmt.Errorf("%s: %w", f.template, err)
+		}
+	}
+	for _, o := range f.fields {
+		if err := fields.Set(o); err != nil {
+			return fields, &show.UsageError{Err: fmt.Errorf("--field %w", err)}
+		}
+	}
+	return fields, nil
+}
+
+// certifyPool asks the daemon of a pool.
+func (a *app) certifyPool(ctx context.Context, asked []string, pool string, fields certificate.Fields) (*certificate.Signed, error) {
 	l, err := a.mountedPool(pool)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	recs, err := control.EraseLog.Call(ctx, l, control.None{})
+	res, err := control.Certify.Call(ctx, l, control.CertifyArgs{Asked: fromRoot(l, asked), Fields: fields.Settings()})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	info, err := control.Jobs.Call(ctx, l, control.None{})
+	return certificate.Read(res.Signed)
+}
+
+// fromRoot makes paths below the mount ones from the root of the pool, as what is gone has them.
+func fromRoot(l host.Live, asked []string) (out []string) {
+	for _, q := range asked {
+		if abs, err := filepath.Abs(q); err == nil && mounts.Below(abs, l.Dir) && abs != l.Dir {
+			q = strings.TrimPrefix(abs, l.Dir+"/")
+		}
+		out = append(out, q)
+	}
+	return out
+}
+
+// certifyExport makes a certificate of an exported log, and signs it with a key that is there.
+func (a *app) certifyExport(asked []string, fields certificate.Fields, f certificateFlags) (*certificate.Signed, error) {
+	x, err := readExport(f.from)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c, err := a.newCertificate(asked, recs, info)
+	d, head, err := certificate.OfExport(x, asked)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("%s: %w", f.from, err)
 	}
-	var b bytes.Buffer
-	if f.JSON {
-		err = show.WriteJSON(&b, "slatefs erase certificate", "certificate", c)
-	} else {
-		_, err = b.WriteString(c.text())
+	file := f.signKey
+	if file == "" {
+		file = a.host.KeyPath(x.PoolUUID)
 	}
-	if err == nil {
-		err = a.put(file, b.Bytes())
+	key, err := a.host.PoolKey(x.PoolUUID, file, nil)
+	if err != nil {
+		return nil, show.Hinted(err, "--sign-key FILE has the pool's key; without one nothing is signed")
 	}
-	if err == nil && len(c.Open) > 0 {
-		return show.Hinted(fmt.Errorf("not all is erased: %s are queued and %s failed",
-			show.FormatSize(c.Queued), show.FormatSize(c.Failed)),
-			"slatefs erase wait %s", pool)
+	d.ID, d.Made, d.Fields = uuid.New(), a.now(), fields
+	if d.Host, err = os.Hostname(); err != nil {
+		return nil, err
 	}
-	return err
+	d.Log.Head = certificate.HeadOf(evidence.SignHead(key.Private, x.PoolUUID, head, d.Made))
+	return certificate.Seal(d, key.Private)
+}
+
+func readExport(path string) (*control.LogFile, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() //nolint:errcheck // it was only read
+	x, err := control.ReadLog(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return x, nil
 }
 
 // put writes to stdout, or to a new file that only its owner may read.
@@ -110,139 +231,4 @@ func (a *app) put(file string, b []byte) error {
 	}
 	_, err = f.Write(b)
 	return errors.Join(err, f.Sync(), f.Close())
-}
-
-// newCertificate collects the records and the open jobs of what is asked for; what nothing is known of is an error.
-func (a *app) newCertificate(asked []string, recs []control.EraseRecord, info control.EraseInfo) (*certificate, error) {
-	c := &certificate{Made: a.now(), Asked: asked, Claim: eraseClaim, Records: []control.EraseRecord{}, Open: []control.JobInfo{}}
-	found := map[string]bool{}
-	wanted := func(id uint64, uuids ...string) (yes bool) {
-		for _, q := range asked {
-			hit := id != 0 && q == strconv.FormatUint(id, 10)
-			for _, u := range uuids {
-				hit = hit || u != "" && strings.EqualFold(q, u)
-			}
-			found[q] = found[q] || hit
-			yes = yes || hit
-		}
-		return yes
-	}
-	for _, r := range recs {
-		if wanted(r.ID, append(slices.Clone(r.Layers), r.VolumeUUID, r.PoolUUID.String())...) {
-			c.add(r)
-		}
-	}
-	for _, j := range info.Jobs {
-		if wanted(j.ID, append(slices.Clone(j.Layers), j.VolumeUUID, info.PoolUUID)...) && j.Dirty+j.Failed > 0 {
-			c.Open = append(c.Open, j)
-			c.Freed, c.Kept = c.Freed+j.Freed, c.Kept+j.Kept
-			c.Queued, c.Failed = c.Queued+j.Dirty, c.Failed+j.Failed
-			if j.Policy == control.EraseNone {
-				c.Unproven += j.Erased + j.Released
-			} else {
-				c.Erased, c.Unproven = c.Erased+j.Erased, c.Unproven+j.Released
-			}
-		}
-	}
-	for _, q := range asked {
-		if !found[q] {
-			return nil, show.Hinted(fmt.Errorf("%s: neither the erase log nor a job knows it", q),
-				"slatefs erase log -j %s shows IDs and UUIDs; what is older was exported, if erase_log_export is set", info.Pool)
-		}
-	}
-	c.Complete = len(c.Open) == 0 && c.Unproven == 0
-	return c, nil
-}
-
-func (c *certificate) add(r control.EraseRecord) {
-	c.Records = append(c.Records, r)
-	c.Freed, c.Kept = c.Freed+r.Freed, c.Kept+r.Kept
-	if r.Claimed() {
-		c.Erased += r.Erased
-	} else {
-		c.Unproven += r.Erased + r.Released
-	}
-}
-
-func (c *certificate) text() string {
-	var b strings.Builder
-	b.WriteString(show.Printable("CERTIFICATE OF ERASE\nmade %s, for %s\n\n"+eraseClaim+"\n\n",
-		c.Made.Format(time.RFC3339), strings.Join(c.Asked, ", ")))
-	fmt.Fprintf(&b, "freed            %s\nerased           %s\n", exactly(c.Freed), exactly(c.Erased))
-	for _, l := range []struct {
-		n    int64
-		name string
-	}{
-		{c.Kept, "still in use     %s, shown by others when it was destroyed\n"},
-		{c.Unproven, "NOT ERASED       %s: zeroed for reuse or released only, nothing is claimed\n"},
-		{c.Queued, "NOT ERASED YET   %s\n"},
-		{c.Failed, "FAILED           %s\n"},
-	} {
-		if l.n > 0 {
-			fmt.Fprintf(&b, l.name, exactly(l.n))
-		}
-	}
-	for _, r := range c.Records {
-		b.WriteString("\n")
-		describeRecord(&b, r)
-	}
-	for _, j := range c.Open {
-		b.WriteString(show.Printable("\njob %d            open: %s\nvolume           %s\nfreed            %s at %s, by %s\nqueued           %s, failed %s\n",
-			j.ID, j.State, control.Subject(j.Volume, j.Layer), exactly(j.Freed), j.Since.Format(time.RFC3339), quoteNone(j.Who),
-			exactly(j.Dirty), exactly(j.Failed)))
-	}
-	return b.String()
-}
-
-func exactly(n int64) string { return fmt.Sprintf("%d bytes (%s)", n, show.FormatSize(n)) }
-
-func quoteNone(s string) string {
-	if s == "" {
-		return "nobody in particular"
-	}
-	return s
-}
-
-// describeRecord prints a record.
-func describeRecord(w io.Writer, e control.EraseRecord) {
-	line := func(name, format string, args ...any) {
-		_, _ = fmt.Fprintf(w, "%-16s %s\n", name, show.Printable(format, args...)) //nolint:errcheck // into memory
-	}
-	if e.ID != 0 {
-		line("job", "%d: %s", e.ID, e.Reason)
-	} else {
-		line("day", "%s: %s", e.Day, e.Reason)
-	}
-	line("pool", "%s, %s", e.Pool, e.PoolUUID)
-	line("device", "%s", e.Device)
-	if e.VolumeUUID != "" {
-		line("volume", "%s, %s", e.Volume, e.VolumeUUID)
-	}
-	if e.Snapshot != "" {
-		line("snapshot", "%s", e.Snapshot)
-	}
-	for _, l := range e.Layers {
-		line("layer", "%s", l)
-	}
-	line("freed", "%s at %s, by %s", exactly(e.Freed), timeOrZero(e.Since).Format(time.RFC3339), quoteNone(e.Who))
-	if e.Erased > 0 {
-		verb := "erased"
-		if e.Policy == "none" {
-			verb = "zeroed for reuse"
-		}
-		line(verb, "%s by %s, verify %s, from %s to %s", exactly(e.Erased), e.Method, e.Verify,
-			timeOrZero(e.First).Format(time.RFC3339), timeOrZero(e.Last).Format(time.RFC3339))
-	}
-	if e.Released > 0 {
-		line("released", "%s: the space was given back, the bytes below were not erased", exactly(e.Released))
-	}
-	if e.Kept > 0 {
-		line("still in use", "%s, shown by %s when it was destroyed", exactly(e.Kept), e.KeptBy)
-	}
-	if e.Policy == "none" {
-		line("policy", "erase=none: nothing is claimed")
-	}
-	if e.Program != "" {
-		line("by", "%s", e.Program)
-	}
 }

@@ -125,7 +125,9 @@ func (l *lab) serve(h host.Host) {
 	if l.own, err = daemon.ReadSettings(h, uuid.UUID{9}); err != nil {
 		t.Fatal(err)
 	}
-	s := &daemon.Service{Pool: l.pool, Own: l.own, Eraser: eraser, View: l.view, Log: slog.New(slog.DiscardHandler), Dir: "/lab", Now: l.app.now, Dev: l.disk}
+	log := slog.New(slog.DiscardHandler)
+	s := &daemon.Service{Pool: l.pool, Own: l.own, Eraser: eraser, View: l.view, Log: log, Dir: "/lab", Now: l.app.now, Dev: l.disk}
+	s.Signer = daemon.NewSigner(h, l.pool, l.own, log, l.app.now)
 	srv := control.NewServer(s.Log)
 	s.HandleAll(srv)
 	l.live = host.Live{UUID: uuid.UUID{9}, Name: "lab", Device: "/nowhere/lab.pool", Dir: "/lab", MountDev: "0:99", PID: 4711, Socket: h.SocketPath(uuid.UUID{9})}

@@ -69,8 +69,8 @@ func (l *lab) eraseLogOf(name string) {
 		l.t.Fatalf("the log says %+v, %v", recs, err)
 	}
 
-	cert := l.ok("erase certificate " + recs[0].VolumeUUID.String() + " lab")
-	if !strings.Contains(cert, `volume           caf\351.raw`) {
+	cert, errText, _ := l.run("erase certificate " + recs[0].VolumeUUID.String() + " lab")
+	if !strings.Contains(cert, `volume caf\351.raw `) || !strings.Contains(cert, "\nNOT COMPLETE: 4K still shown by \\377\n") || !strings.Contains(errText, `shown by \377`) {
 		l.t.Errorf("the certificate says %s", cert)
 	}
 }

@@ -204,6 +204,11 @@ func (a *app) makePool(ctx context.Context, n newPool) (err error) {
 	if err != nil {
 		return errors.Join(err, undo())
 	}
+	if val, set := own.Get(control.PropEraseKey); !set || val == "none" {
+		if _, err := a.host.MakeKey(id); err != nil {
+			a.warnOnce("the pool is made, but no key that signs its certificates: %v; it is made when it is needed", err)
+		}
+	}
 	if n.old != uuid.Nil {
 		a.host.Gone(n.old, n.device)
 	}

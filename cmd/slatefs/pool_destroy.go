@@ -23,20 +23,28 @@ a logical volume that pool create made is removed, any other is left.
 What volumes wrote stays on the device, so a pool that holds any, or has blocks that are not erased yet, is refused.
 --erase zeroes all that was ever used, volumes and metadata, and reads it back, as fast as the device goes; it shows
 progress, and can be started again if it was interrupted. --force erases nothing, and says what it leaves. Together
-they erase the whole device of a pool that cannot be opened any more.`
+they erase the whole device of a pool that cannot be opened any more.
+
+--certificate reads the whole device back besides, and certifies all volumes that ever were in the pool, as slatefs erase certificate does:
+to FILE, as a page if that ends in .html, as JSON if in .json, else as text, and in a file of the host. Only then it is no pool any more.`
 
 // poolDestroyFlags are the flags of pool destroy.
-type poolDestroyFlags struct{ dry, erase, force bool }
+type poolDestroyFlags struct {
+	dry, erase, force     bool
+	certificate, template string
+	fields                []string
+}
 
 func (a *app) poolDestroyCmd() *cobra.Command {
 	var f poolDestroyFlags
 	cmd := &cobra.Command{
-		Use:   "destroy [-n] [--erase] [--force] POOL",
+		Use:   "destroy [-n] [--erase [--certificate FILE]] [--force] POOL",
 		Short: "Destroy a pool",
 		Long:  poolDestroyHelp,
 		Example: `  slatefs pool destroy lab
   slatefs pool destroy -n --erase lab               # only say what would be done
   slatefs pool destroy --erase lab                  # with all volumes, everything zeroed
+  slatefs pool destroy --erase --certificate lab.html --template dc2.conf lab
   slatefs pool destroy --force ./lab.pool           # with all volumes, nothing erased`,
 		Args:              arguments(1, 1),
 		ValidArgsFunction: a.completePools(0),
@@ -45,10 +53,16 @@ func (a *app) poolDestroyCmd() *cobra.Command {
 	cmd.Flags().BoolVarP(&f.dry, "dry-run", "n", false, "only say what would be done")
 	cmd.Flags().BoolVar(&f.erase, "erase", false, "zero all that was ever used first")
 	cmd.Flags().BoolVar(&f.force, "force", false, "even if bytes of volumes stay on the device, or the pool is damaged")
+	cmd.Flags().StringVar(&f.certificate, "certificate", "", "with --erase: certify it, in a new `FILE`")
+	cmd.Flags().StringVar(&f.template, "template", "", "for the certificate: what people know, `FILE` of KEY=VALUE lines or JSON")
+	cmd.Flags().StringArrayVar(&f.fields, "field", nil, "the same, as `KEY=VALUE`; goes before the template")
 	return cmd
 }
 
 func (a *app) poolDestroy(ctx context.Context, arg string, flags poolDestroyFlags) error {
+	if flags.certificate == "" && (flags.template != "" || len(flags.fields) > 0) || flags.certificate != "" && !flags.erase {
+		return show.Usagef("--certificate is for --erase, --template and --field are for --certificate")
+	}
 	_, ref, err := a.unmounted(arg)
 	if err != nil {
 		return err
@@ -92,8 +106,14 @@ func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref host.PoolRe
 		defer func() { _ = unlock() }() //nolint:errcheck // it ends with the process
 		usage := p.Usage()
 		end.usage = &usage
-		end.left, err = leftBy(p)
+		if end.left, err = leftBy(p); err == nil {
+			end.paper, err = a.paperOf(ctx, p, dev, end.PoolRef, flags)
+		}
 		if err := errors.Join(err, p.Close()); err != nil {
+			return err
+		}
+	default:
+		if end.paper, err = a.paperOf(ctx, nil, dev, end.PoolRef, flags); err != nil {
 			return err
 		}
 	}
@@ -109,8 +129,18 @@ func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref host.PoolRe
 
 // endPool does it.
 func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flags poolDestroyFlags) error {
+	if end.paper != nil {
+		if err := a.begin(end.paper); err != nil {
+			return err
+		}
+	}
 	if flags.erase {
 		if err := a.eraseAll(ctx, dev, end.left); err != nil {
+			return err
+		}
+	}
+	if end.paper != nil {
+		if err := a.finish(ctx, end.paper, dev, end); err != nil {
 			return err
 		}
 	}
@@ -124,6 +154,9 @@ func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flag
 	if _, err := a.host.KnownAs(end.UUID); err != nil { // it was no copy
 		if err := a.host.DropSettings(end.UUID); err != nil {
 			a.warnOnce("the pool is gone, but what this host did for it is left: %v", err)
+		}
+		if err := a.host.DropKey(end.UUID); err != nil {
+			a.warnOnce("the pool is gone, but its key is left: %v", err)
 		}
 	}
 	if text := end.leaves(); text != "" && !flags.erase {
@@ -142,6 +175,7 @@ type poolEnd struct {
 	host.PoolRef
 	usage *chain.Usage // nil: it cannot be opened
 	left  leftovers
+	paper *endPaper // nil: none is wanted
 }
 
 // leaves says what of volumes is on the device; empty: nothing.

@@ -55,6 +55,7 @@ var infoTroubles = []struct {
 	{"erase-failed", func(_ *control.PoolInfo, u *control.Usage) string {
 		return only(u.Failed > 0, show.FormatSize(u.Failed)+" could not be erased and are not used again; tried again by and by")
 	}},
+	{"log-altered", func(i *control.PoolInfo, _ *control.Usage) string { return i.LogTrouble }},
 	{"deadline-broken", func(i *control.PoolInfo, _ *control.Usage) string {
 		return only(i.Late.Broken > 0, lateText(i.Late, i.Asked))
 	}},

@@ -28,11 +28,19 @@ type anchorLine struct {
 
 // anchor is a head as a signature of a pool's.
 func (h *Head) anchor(pool uuid.UUID) (Anchor, error) {
-	a := Anchor{pool, evidence.Signature{Head: h.Head, Time: h.Time}}
-	if copy(a.Key[:], h.Key) != len(a.Key) || copy(a.Sig[:], h.Sig) != len(a.Sig) || len(h.Key) != len(a.Key) || len(h.Sig) != len(a.Sig) {
+	a := Anchor{pool, h.Signature()}
+	if len(h.Key) != len(a.Key) || len(h.Sig) != len(a.Sig) {
 		return a, fmt.Errorf("record %d: key and signature have %d and %d bytes: %w", h.Seq, len(h.Key), len(h.Sig), evidence.ErrBroken)
 	}
 	return a, nil
+}
+
+// Signature is the head as it was signed.
+func (h *Head) Signature() (s evidence.Signature) {
+	s.Head, s.Time = h.Head, h.Time
+	copy(s.Key[:], h.Key)
+	copy(s.Sig[:], h.Sig)
+	return s
 }
 
 // HeadOf is a signed head as it stands in a certificate.
@@ -105,9 +113,9 @@ func (s *Signed) checkAnchors(t Trust) (string, error) {
 		if n++; a.Time.After(newest) {
 			newest = a.Time
 		}
-		if a.Head.Seq > h.Seq && !a.Time.After(h.Time) {
+		if a.Head.Seq > h.Seq && !a.Time.After(d.Made) {
 			return "", fmt.Errorf("the log was rolled back: it ends at record %d at %s, an anchor of %s has record %d: %w",
-				h.Seq, when(&h.Time), when(&a.Time), a.Head.Seq, ErrAnchor)
+				h.Seq, when(&d.Made), when(&a.Time), a.Head.Seq, ErrAnchor)
 		}
 	}
 	if n == 0 {

@@ -16,6 +16,7 @@ import (
 
 	"slatefs/chain/evidence"
 	"slatefs/chain/meta"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -23,7 +24,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 var (
-	pool    = uuid.UUID{9}
+	pool    = uuid.MustParse("5c0d6ac6-2a0c-4a0e-9a44-3d2f5bd2a1c0")
 	key     = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
 	other   = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{8}, 32))
 	morning = time.Date(2026, 11, 29, 8, 30, 0, 0, time.UTC)
@@ -35,9 +36,13 @@ func logOf(id uuid.UUID, n int) (list []evidence.Entry, head evidence.Head) {
 	for i := range n {
 		row := evidence.Row{
 			Kind: evidence.Job, Number: uint64(i + 1), Volume: uint64(10 + i), Path: fmt.Sprintf("tenants/vm-%d.raw", 100+i), Layers: []meta.Birth{meta.Birth(20 + i)},
-			Reason: "volume destroyed", Who: "uid 0, slatefs destroy, root@pam", Freed: 256, Erased: 192, Kept: 64, KeptBy: "clone.raw",
+			Reason: "volume destroyed", Who: "uid 0, slatefs destroy, root@pam", Freed: 1 << 18, Erased: 3 << 16, Kept: 1 << 16, KeptBy: "clone.raw",
 			How:   evidence.How{Method: "zeroout", Verify: "full", Program: "slatefs v1.2.3", Device: "/dev/vg0/vms (dm-uuid-LVM-x)"},
 			Since: morning.Add(time.Duration(i) * time.Minute), First: morning.Add(time.Duration(i)*time.Minute + time.Second), Last: morning.Add(time.Hour),
+		}
+		if i == 3 { // what the clone showed
+			row.Volume, row.Path, row.Layers, row.Reason = 11, "tenants/vm-101.raw", []meta.Birth{21}, "no clone shows it any more"
+			row.Who, row.Freed, row.Erased, row.Kept, row.KeptBy = "", 1<<16, 1<<16, 0, ""
 		}
 		e := evidence.NewEntry(head, row.Marshal())
 		list, head = append(list, e), e.Head()
@@ -49,7 +54,7 @@ func logOf(id uuid.UUID, n int) (list []evidence.Entry, head evidence.Head) {
 func sample(log []evidence.Entry, head evidence.Head, of ...uint64) Document {
 	signed := evidence.SignHead(key, pool, head, morning.Add(2*time.Hour+5))
 	d := Document{
-		ID: uuid.UUID{1, 2, 3}, Made: morning.Add(2 * time.Hour), Asked: []string{"tenants/vm-101.raw"},
+		ID: uuid.MustParse("3f1e9a52-7c41-4d0b-8e6d-1b0a57c2d914"), Made: morning.Add(2 * time.Hour), Asked: []string{"tenants/vm-101.raw"},
 		Of: []Thing{{"volume", "tenants/vm-101.raw", evidence.VolumeUUID(pool, 11).String()}},
 		Fields: Fields{
 			Organization: "Example GmbH", Name: "Ada Muster", Title: "Operator", Location: "Vienna, DC 2", Phone: "+43 1 000", PropertyNumber: "A-4711",
@@ -60,17 +65,17 @@ func sample(log []evidence.Entry, head evidence.Head, of ...uint64) Document {
 			Vendor: "ATA", Model: "SAMSUNG MZ7LH960", Serial: "S45NNA0M123456", WWID: "naa.5002538e", Type: "SSD", Size: 960197124096, Device: "/dev/sda",
 			Path: "logical volume vg0/vms (dm-3), partition sda2",
 		}},
-		Method: Method{"Clear", "Overwrite", "zeroout", "slatefs v1.2.3", "Full", "every block was read back as zeros after the sync, by slatefs"},
-		Log:    Log{First: 1, Since: &morning, Head: HeadOf(signed), Notes: []string{"agrees with 3 heads that node1 keeps, the newest of 2026-11-29 08:00:00 UTC"}},
+		Log: Log{First: 1, Since: &morning, Head: HeadOf(signed), Notes: []string{"agrees with 3 of 3 heads that this host keeps, the newest of 2026-11-29 08:00:00 UTC"}},
 	}
 	for _, seq := range of {
 		row, err := evidence.Unmarshal(log[seq-1].Row)
 		if err != nil {
 			panic(err)
 		}
-		d.Records = append(d.Records, Record{seq, log[seq-1].Row, RecordOf("vms", pool, row)})
+		d.Records = append(d.Records, Record{seq, log[seq-1].Row, control.RecordOf("vms", pool, row)})
 	}
-	d.Amounts = AmountsOf(d.Records)
+	d.Amounts, d.Method = AmountsOf(d.Records), MethodOf(d.Records)
+	d.Account = &Account{Written: 1 << 30, Zeroed: 1 << 30}
 	d.Log.Links = LinksOf(log, of[0])
 	return d
 }
@@ -95,8 +100,9 @@ func TestGolden(t *testing.T) {
 	log, head := logOf(pool, 5)
 	complete := sample(log, head, 2, 4)
 	left := sample(log, head, 2)
-	left.Left = []Part{{8 << 20, Shown, "c11.raw"}, {4096, Queued, "job 12"}, {1 << 30, Unknown, ""}}
+	left.Left = []Part{{Bytes: 8 << 20, State: Shown, By: "c11.raw"}, {Bytes: 4096, State: Queued, ID: 12}, {Bytes: 1 << 30, State: "crash", ID: 3, UpTo: true}}
 	left.Reasons = []string{"the log was rolled back: an anchor of 2026-11-28 has record 77"}
+	left.Account = &Account{2 << 30, 1<<30 - 4096 - 8<<20, 0, 1<<30 + 4096 + 8<<20}
 	left.Asked = []string{"caf\xe9<b>\x1b[2J.raw"}
 	left.Fields = Fields{}
 	for name, d := range map[string]Document{"complete": complete, "left": left} {
@@ -136,7 +142,7 @@ func TestPageIsBounded(t *testing.T) {
 	d := sample(log, head, of...)
 	long := strings.Repeat("ü", 500)
 	for i := range 40 {
-		d.Left = append(d.Left, Part{1, Shown, fmt.Sprintf("%d-%s", i, long)})
+		d.Left = append(d.Left, Part{Bytes: 1, State: Shown, By: fmt.Sprintf("%d-%s", i, long)})
 		d.Reasons = append(d.Reasons, fmt.Sprintf("%d-%s", i, long))
 		d.Of = append(d.Of, Thing{"volume", long, "x"})
 		d.Media = append(d.Media, d.Media[0])
@@ -147,8 +153,9 @@ func TestPageIsBounded(t *testing.T) {
 	if n := strings.Count(page, "<tr>") + strings.Count(page, "<p>"); n > 75 || len(page) > 16<<10 {
 		t.Errorf("%d rows, %d bytes", n, len(page))
 	}
+	text := string(s.Text())
 	for i := range 40 {
-		if text := string(s.Text()); strings.Count(text, fmt.Sprintf("%d-üü", i)) < 2 || strings.Count(text, "Make / vendor") != 41 {
+		if strings.Count(text, fmt.Sprintf("%d-üü", i)) < 2 || strings.Count(text, "Make / vendor") != 41 {
 			t.Errorf("the text lacks part %d, or media", i)
 		}
 	}
@@ -206,17 +213,21 @@ func TestVerifyRefuses(t *testing.T) {
 			l := bytes.Clone(d.Log.Links.Digests)
 			d.Log.Links.Digests = append(append(append([]byte{}, l[32:64]...), l[:32]...), l[64:]...)
 		}, want: ErrChain},
-		"records in another order":         {change: func(d *Document) { d.Records[0], d.Records[1] = d.Records[1], d.Records[0] }, want: ErrChain},
-		"a record twice":                   {change: func(d *Document) { d.Records[1] = d.Records[0] }, want: ErrChain},
+		"records in another order": {change: func(d *Document) { d.Records[0], d.Records[1] = d.Records[1], d.Records[0] }, want: ErrChain},
+		"a record twice": {change: func(d *Document) {
+			d.Records[1], d.Amounts = d.Records[0], AmountsOf([]Record{d.Records[0], d.Records[0]})
+		}, want: ErrChain},
 		"a record of another place":        {change: func(d *Document) { d.Records[1].Row = log[4].Row }, want: ErrChain},
 		"a record that is shown otherwise": {change: func(d *Document) { d.Records[0].Shown.Volume = "tenants/vm-999.raw" }, want: ErrChain},
 		"more erased than its row says":    {change: func(d *Document) { d.Records[0].Shown.Erased++; d.Amounts.Erased++ }, want: ErrChain},
 		"a bit of a row": {change: func(d *Document) {
 			d.Records[0].Row = append(bytes.Clone(d.Records[0].Row[:20]), d.Records[0].Row[21:]...)
 		}, want: ErrChain},
-		"sums that are not its records'": {change: func(d *Document) { d.Amounts.Erased += 4096 }, want: ErrClaims},
-		"a part of nothing":              {change: func(d *Document) { d.Left = []Part{{0, Shown, ""}} }, want: ErrClaims},
-		"a part in no state":             {change: func(d *Document) { d.Left = []Part{{1, "gone", ""}} }, want: ErrClaims},
+		"sums that are not its records'":  {change: func(d *Document) { d.Amounts.Erased += 4096 }, want: ErrClaims},
+		"an account that does not add up": {change: func(d *Document) { d.Account = &Account{Written: 2, Zeroed: 1} }, want: ErrClaims},
+		"complete, and something is left": {change: func(d *Document) { d.Account = &Account{Written: 2, Zeroed: 1, Left: 1} }, want: ErrClaims},
+		"a part of nothing":               {change: func(d *Document) { d.Left = []Part{{State: Shown}} }, want: ErrClaims},
+		"a part in no state":              {change: func(d *Document) { d.Left = []Part{{Bytes: 1, State: "gone"}} }, want: ErrClaims},
 		"another pool's log": {change: func(d *Document) {
 			d.Log.Links, d.Log.Head = LinksOf(foreign, 1), HeadOf(evidence.SignHead(key, pool, foreignHead, morning))
 		}, want: ErrChain},
@@ -230,6 +241,7 @@ func TestVerifyRefuses(t *testing.T) {
 		"a rolled-back log":                 {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 9}, morning)}}, want: ErrAnchor},
 		"an anchor with another hash":       {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 6}, morning)}}, want: ErrAnchor},
 		"an anchor with another one before": {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 3}, morning)}}, want: ErrAnchor},
+		"an anchor of what it begins after": {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 1}, morning)}}, want: ErrAnchor},
 		"anchors of another pool":           {trust: Trust{Anchors: []Anchor{anchorOf(uuid.UUID{8}, foreignHead, morning)}}, want: ErrAnchor},
 		"no anchors":                        {trust: Trust{Anchors: []Anchor{}}, want: ErrAnchor},
 	} {
@@ -254,7 +266,7 @@ func TestVerifyRefuses(t *testing.T) {
 func TestCompleteFollows(t *testing.T) {
 	log, head := logOf(pool, 2)
 	d := sample(log, head, 1)
-	d.Complete, d.Left = true, []Part{{8 << 20, Shown, "c11.raw"}}
+	d.Complete, d.Left = true, []Part{{Bytes: 8 << 20, State: Shown, By: "c11.raw"}}
 	s := sealed(t, d, key)
 	if s.Document.Complete || !strings.Contains(string(s.Text()), "NOT COMPLETE: 8M still shown by c11.raw\n") {
 		t.Errorf("%v:\n%s", s.Document.Complete, s.Text())

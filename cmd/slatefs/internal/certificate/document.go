@@ -1,6 +1,7 @@
 package certificate
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -8,6 +9,7 @@ import (
 	"slatefs/chain/evidence"
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // Form is the number of the layout that this package makes: of the fields of a document and of the looks of its sheet.
@@ -32,6 +34,7 @@ type Document struct {
 	Media    []host.Media `json:"media"`
 	Method   Method       `json:"method"`
 	Amounts  Amounts      `json:"amounts"`
+	Account  *Account     `json:"account,omitempty"`
 	Deadline string       `json:"deadline,omitempty"` // what was promised, and whether it was kept
 	End      *PoolEnd     `json:"end_of_pool,omitempty"`
 
@@ -49,39 +52,69 @@ type Thing struct {
 // Part is what is left on the device of what was asked for.
 type Part struct {
 	Bytes int64  `json:"bytes"`
-	State string `json:"state"`        // as States have it
-	By    string `json:"by,omitempty"` // who shows it, or which job has it
+	State string `json:"state"`        // as states have it
+	By    string `json:"by,omitempty"` // who shows it, or what it is of
+	ID    uint64 `json:"id,omitempty"` // of the erase job that has it, or of what is kept
+	UpTo  bool   `json:"up_to,omitempty"`
 }
 
 // States of what is left.
 const (
-	Shown       = "shown"       // somebody can read it
-	Kept        = "kept"        // destroyed, and can be brought back
-	Queued      = "queued"      // it waits to be erased
-	Failed      = "failed"      // it could not be zeroed
-	Released    = "released"    // it was given back, and is not erased
-	Unscheduled = "unscheduled" // erase=none
-	Unknown     = "unknown"     // nobody can say whose it was
+	Shown       = "shown"
+	Destroyed   = "destroyed"
+	Queued      = "queued"
+	Failed      = "failed"
+	Released    = "released"
+	Unscheduled = "unscheduled"
 )
 
-// states says in words what a part is; by is what follows the one who has it.
-var states = map[string]struct{ alone, by string }{
-	Shown:       {"still shown", "still shown by "},
-	Kept:        {"destroyed, and can be brought back", "can be brought back: "},
-	Queued:      {"not erased yet", "not erased yet: "},
-	Failed:      {"could not be zeroed", "could not be zeroed: "},
-	Released:    {"released, not erased", "released, not erased: "},
-	Unscheduled: {"not scheduled (erase=none)", "not scheduled (erase=none): "},
-	Unknown:     {"of unknown origin", "of unknown origin: "},
+// states says in words what a part is, with who has it, and of which ID.
+var states = map[string]struct{ words, by, id string }{
+	Shown:       {"still shown", " by ", ""},
+	Destroyed:   {"destroyed, and can be brought back", ": ", ", undestroy "},
+	"open":      {"of a destroyed snapshot whose file is open", ": ", ""},
+	"freeing":   {"freed, and on its way to an erase job", ": ", ""},
+	Queued:      {"not erased yet", ": ", ", job "},
+	Failed:      {"could not be zeroed", ": ", ", job "},
+	Unscheduled: {"not scheduled (erase=none)", ": ", ", job "},
+	Released:    {"released, not erased", ": ", ""},
+	"writing":   {"being written now", ": ", ""},
+	"crash":     {"left by a crash, whose nobody knows", ": ", ", job "},
+	"initial":   {"there before the pool was made or grew", ": ", ", job "},
 }
 
-// Words says what the part is, and who has it.
+// IsState tells whether a part can be in such a state.
+func IsState(s string) bool { _, ok := states[s]; return ok }
+
+// Words says how much it is, what it is, and who has it.
 func (p Part) Words() string {
 	s := states[p.State]
-	if p.By == "" {
-		return s.alone
+	text := show.FormatSize(p.Bytes) + " " + s.words
+	if p.UpTo {
+		text = "at most " + text
 	}
-	return s.by + p.By
+	if p.By != "" {
+		text += s.by + p.By
+	}
+	if p.ID != 0 && s.id != "" {
+		text += s.id + strconv.FormatUint(p.ID, 10)
+	}
+	return text
+}
+
+// Account is what was ever written by what was asked for, and what became of it: written = zeroed + released + left.
+type Account struct {
+	Written  int64 `json:"written"`
+	Zeroed   int64 `json:"zeroed"`
+	Released int64 `json:"released"`
+	Left     int64 `json:"left"`
+}
+
+// Leave notes a part that is left; 0 bytes are none.
+func (d *Document) Leave(p Part) {
+	if p.Bytes > 0 {
+		d.Left = append(d.Left, p)
+	}
 }
 
 // Pool is the pool as a logical device.

@@ -82,6 +82,16 @@ func (f *Fields) set(key, val string) error {
 	return nil
 }
 
+// Settings are the fields that are set, each as Set takes it.
+func (f *Fields) Settings() (list []string) {
+	for i, name := range FieldNames() {
+		if val := reflect.ValueOf(f).Elem().Field(i).String(); val != "" {
+			list = append(list, name+"="+val)
+		}
+	}
+	return list
+}
+
 // Template sets fields as a file says: an object of JSON, or lines of KEY=VALUE, with # before what is none.
 func (f *Fields) Template(r io.Reader) error {
 	b, err := io.ReadAll(io.LimitReader(r, maxTemplate+1))

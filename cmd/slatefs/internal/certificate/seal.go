@@ -35,6 +35,11 @@ func Seal(d Document, key ed25519.PrivateKey) (*Signed, error) {
 	return &Signed{Document: d, Key: public, Sig: ed25519.Sign(key, body), body: body}, nil
 }
 
+// Draft is the document again as it was before it was signed, for who has more to say: a certificate is never changed.
+func (s *Signed) Draft() Document {
+	return show.Unescaped(s.Document)
+}
+
 // encode is the one way in which a value stands in a certificate: JSON in one line, fields in the order of the types.
 func encode(v any) ([]byte, error) {
 	var b bytes.Buffer

@@ -75,7 +75,7 @@ func (d *Document) verdict(b bounds) (lines []string) {
 	}
 	parts, more := upTo(d.Left, b.left)
 	for _, p := range parts {
-		lines = append(lines, fmt.Sprintf("NOT COMPLETE: %s %s", show.FormatSize(p.Bytes), p.Words()))
+		lines = append(lines, "NOT COMPLETE: "+p.Words())
 	}
 	if len(more) > 0 {
 		var rest int64
@@ -94,11 +94,18 @@ func (d *Document) verdict(b bounds) (lines []string) {
 	return lines
 }
 
+// Verdict is what the certificate comes to, with each part that is left.
+func (s *Signed) Verdict() []string { return s.Document.verdict(bounds{}) }
+
 func (d *Document) person() section {
 	f := d.Fields
 	return section{title: "PERSON PERFORMING SANITIZATION", rows: []row{
-		{"Organization", f.Organization}, {"Name", f.Name}, {"Title", f.Title}, {"Person's organization", orElse(f.PersonOrganization, f.Organization)},
-		{"Location", f.Location}, {"Phone", f.Phone},
+		{"Organization", f.Organization},
+		{"Name", f.Name},
+		{"Title", f.Title},
+		{"Person's organization", orElse(f.PersonOrganization, f.Organization)},
+		{"Location", f.Location},
+		{"Phone", f.Phone},
 	}}
 }
 
@@ -122,9 +129,12 @@ func (d *Document) media(most int) section {
 	if len(more) > 0 {
 		add("More media", "%d, which the text form names", len(more))
 	}
-	sec.rows = append(sec.rows, []row{
-		{"Media property number", f.PropertyNumber}, {"Source", f.Source}, {"Classification", f.Classification}, {"Data backed up", f.BackedUp},
-	}...)
+	sec.rows = append(sec.rows,
+		row{"Media property number", f.PropertyNumber},
+		row{"Source", f.Source},
+		row{"Classification", f.Classification},
+		row{"Data backed up", f.BackedUp},
+	)
 	if f.BackupLocation != "" || f.BackedUp == "" {
 		add("Backup location", "%s", f.BackupLocation)
 	}
@@ -133,11 +143,16 @@ func (d *Document) media(most int) section {
 
 func (d *Document) details() section {
 	m := d.Method
-	return section{title: "SANITIZATION DETAILS", rows: []row{
-		{"Method type", m.Type}, {"Method used", m.Used}, {"Method details", m.Details}, {"Tool used", m.Tool},
-		{"Verification method", m.Verify}, {"Verification result", m.Verified},
-		{"Post sanitization classification", d.Fields.PostClassification}, {"Notes", d.Fields.Notes},
-	}, note: claim}
+	return section{title: "SANITIZATION DETAILS", note: claim, rows: []row{
+		{"Method type", m.Type},
+		{"Method used", m.Used},
+		{"Method details", m.Details},
+		{"Tool used", m.Tool},
+		{"Verification method", m.Verify},
+		{"Verification result", m.Verified},
+		{"Post sanitization classification", d.Fields.PostClassification},
+		{"Notes", d.Fields.Notes},
+	}}
 }
 
 // what is the part of the certificate that a disk has no need of: which bytes of many on it are meant.
@@ -154,6 +169,10 @@ func (d *Document) what(most int) section {
 	}
 	add("Pool", fmt.Sprintf("%s, %v, %s, on host %s", d.Pool.Name, d.Pool.UUID, show.FormatSize(d.Pool.Size), d.Host))
 	add("Logical device", d.Pool.Device)
+	if a := d.Account; a != nil {
+		add("Ever written", fmt.Sprintf("%s; zeroed %s, released %s, left %s", exactly(a.Written), show.FormatSize(a.Zeroed),
+			show.FormatSize(a.Released), show.FormatSize(a.Left)))
+	}
 	add("Freed", exactly(d.Amounts.Freed))
 	add("Erased", exactly(d.Amounts.Erased))
 	if d.Amounts.Kept > 0 {
@@ -186,10 +205,15 @@ func (s *Signed) evidence() section {
 	switch {
 	case l.Head == nil:
 		add("Erase log", "%d records, of a log that has no chain", of)
-	case l.Cut == nil:
+	case l.Head.Seq == 0:
+		add("Erase log", "no record is in it")
+	case l.Cut == nil && l.First == 1:
 		add("Erase log", "whole: records 1 to %d; %d of them are of this", l.Head.Seq, of)
 	default:
 		add("Erase log", "begins at record %d, %s, and ends at %d; %d of them are of this", l.First, when(l.Since), l.Head.Seq, of)
+		if l.Cut == nil {
+			break
+		}
 		add("Before that", "only sums are known: %d records, %s to %s, freed %s, zeroed %s", l.Cut.Records(), when(&l.Cut.From), when(&l.Cut.To),
 			show.FormatSize(l.Cut.Freed*evidence.BlockSize), show.FormatSize(l.Cut.Erased*evidence.BlockSize))
 	}
@@ -206,16 +230,20 @@ func (s *Signed) evidence() section {
 
 func (d *Document) destination() section {
 	return section{title: "MEDIA DESTINATION", rows: []row{
-		{"Destination", d.Fields.Destination}, {"Details", d.Fields.DestinationDetails},
+		{"Destination", d.Fields.Destination},
+		{"Details", d.Fields.DestinationDetails},
 	}}
 }
 
 func (d *Document) validation() section {
 	f := d.Fields
-	return section{title: "VALIDATION", rows: []row{
-		{"Name", f.ValidatorName}, {"Title", f.ValidatorTitle}, {"Organization", f.ValidatorOrganization},
-		{"Location", f.ValidatorLocation}, {"Phone", f.ValidatorPhone},
-	}, sign: true}
+	return section{title: "VALIDATION", sign: true, rows: []row{
+		{"Name", f.ValidatorName},
+		{"Title", f.ValidatorTitle},
+		{"Organization", f.ValidatorOrganization},
+		{"Location", f.ValidatorLocation},
+		{"Phone", f.ValidatorPhone},
+	}}
 }
 
 // records are those that the certificate is founded on, a line each.
@@ -237,9 +265,15 @@ func (d *Document) records(most int) section {
 
 // recordLine is a record in a sentence.
 func recordLine(e control.EraseRecord) string {
-	what := fmt.Sprintf("job %d", e.ID)
-	if e.ID == 0 {
+	what := e.Kind
+	switch {
+	case e.ID != 0:
+		what = fmt.Sprintf("job %d", e.ID)
+	case e.Day != "":
 		what = "day " + e.Day
+	}
+	if e.Kind == "closed" {
+		return fmt.Sprintf("%s: %s, %s, since %s", what, orElse(control.Subject(e.Volume, e.Snapshot), "the pool"), e.Reason, when(e.Last))
 	}
 	s := fmt.Sprintf("%s: %s, %s: freed %s %s", what, orElse(control.Subject(e.Volume, e.Snapshot), "the pool"), e.Reason,
 		show.FormatSize(e.Freed), when(e.Since))

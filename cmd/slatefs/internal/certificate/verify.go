@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"slatefs/chain/evidence"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -67,6 +68,9 @@ func (s *Signed) checkClaims(Trust) (string, error) {
 			return "", fmt.Errorf("a part of %d bytes is left as %q: %w", p.Bytes, p.State, ErrClaims)
 		}
 	}
+	if a := d.Account; a != nil && (a.Written != a.Zeroed+a.Released+a.Left || d.Complete && a.Left+a.Released > 0) {
+		return "", fmt.Errorf("its account is %+v, and complete is %v: %w", *a, d.Complete, ErrClaims)
+	}
 	if sums := AmountsOf(d.Records); sums != d.Amounts {
 		return "", fmt.Errorf("its sums are %+v, those of its records %+v: %w", d.Amounts, sums, ErrClaims)
 	}
@@ -77,6 +81,9 @@ func (s *Signed) checkClaims(Trust) (string, error) {
 func AmountsOf(list []Record) (a Amounts) {
 	for _, r := range list {
 		e := r.Shown
+		if !counts(r) {
+			continue
+		}
 		a.Freed, a.Kept = a.Freed+e.Freed, a.Kept+e.Kept
 		if e.Claimed() {
 			a.Erased += e.Erased
@@ -129,7 +136,7 @@ func (s *Signed) checkRecords(Trust) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("record %d: %w: %w", r.Seq, err, ErrChain)
 		}
-		want, err := encode(show.Escaped(RecordOf(d.Pool.Name, d.Pool.UUID, row)))
+		want, err := encode(show.Escaped(control.RecordOf(d.Pool.Name, d.Pool.UUID, row)))
 		if err != nil {
 			return "", err
 		}
@@ -163,6 +170,9 @@ func (s *Signed) checkLinks(t Trust) (string, error) {
 		return "", fmt.Errorf("its chain does not begin at record %d of this pool: %w", l.After.Seq, ErrChain)
 	}
 	at, records := l.After, d.chained()
+	if err := t.known(d.Pool.UUID, at); err != nil {
+		return "", err
+	}
 	for rest := l.Digests; len(rest) > 0; {
 		var digest evidence.Hash
 		if n := copy(digest[:], rest); n < len(digest) {

@@ -20,8 +20,8 @@ var (
 	Drain     = Op[None, None]{Name: "drain"}
 	First     = Op[FirstArgs, None]{Name: "first"}
 	EraseRecs = Stream[None, []EraseRecord, LogInfo]{Name: "erase-records", Reads: true}
-	EraseLog  = Op[None, []EraseRecord]{Name: "erase-log", Reads: true}
 	Prove     = Op[EvidenceArgs, []Evidence]{Name: "evidence", Reads: true}
+	Certify   = Op[CertifyArgs, Certified]{Name: "certify", Reads: true} // of the pool only a signature
 	Check     = Op[None, CheckReport]{Name: "check", Reads: true}
 	Dump      = Op[None, string]{Name: "dump", Reads: true}
 	Audit     = Stream[None, Progress, AuditInfo]{Name: "audit", Reads: true}

@@ -14,10 +14,11 @@ type (
 		Failed       string    `json:"failed,omitempty"` // why it is read-only
 		OpenFiles    int       `json:"open_files"`
 		Reading      bool      `json:"mounted_ro,omitempty"`
-		Troubles     string    `json:"troubles,omitempty"`      // what parts of the daemon fail of; they are started again
-		HostShort    string    `json:"host_short,omitempty"`    // what the host answered when the pool file needed space of it
-		Stuck        string    `json:"extend_failed,omitempty"` // why it could not grow by itself, the last time that it wanted to
-		Asked        time.Time `json:"asked"`                   // when the daemon said so
+		Troubles     string    `json:"troubles,omitempty"`          // what parts of the daemon fail of; they are started again
+		LogTrouble   string    `json:"erase_log_trouble,omitempty"` // what this host has seen of the erase log, and is not in it any more
+		HostShort    string    `json:"host_short,omitempty"`        // what the host answered when the pool file needed space of it
+		Stuck        string    `json:"extend_failed,omitempty"`     // why it could not grow by itself, the last time that it wanted to
+		Asked        time.Time `json:"asked"`                       // when the daemon said so
 		Late         Late      `json:"deadlines"`
 		EraseTrouble string    `json:"erase_trouble,omitempty"` // why the eraser hands out or reports nothing, the last time
 		Lost         []string  `json:"superblocks_lost,omitempty"`

@@ -35,6 +35,7 @@ type Daemon struct {
 	slots   *slots
 
 	recorder *recorder
+	signer   *Signer
 	live     host.Live
 
 	helpMu  sync.Mutex
@@ -66,6 +67,11 @@ func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 		return d, err
 	}
 	d.watch = newWatcher(d.pool, own, d.live.Dir, d.log)
+	d.signer = NewSigner(d.host, d.pool, own, log, d.now)
+	s.Signer = d.signer
+	if err := d.signer.glance(); err != nil {
+		d.warn("the erase log is not what this host has seen of it: certificates are not complete", err)
+	}
 	d.recorder = &recorder{pool: d.pool, log: log, send: journalSend()}
 	s.View, s.Dir = mountView{d.srv.FS(), d.srv}, d.srv.Dir()
 	d.grower = NewGrower(dev, d.pool, d.log)
@@ -129,6 +135,7 @@ func (d *Daemon) parts() []part {
 		d.helper("watcher", d.watch.run),
 		d.helper("grower", d.grower.run),
 		d.helper("superblocks", d.slots.run),
+		d.helper("signer", d.signer.run),
 		mount,
 		control,
 	}

@@ -29,6 +29,7 @@ type Service struct {
 	grower *Grower // nil: the pool does not grow
 	Dev    eraseDevice
 	Own    *host.Settings   // what this host does for the pool
+	Signer *Signer          // nil: there are no certificates
 	verify *blockdev.Verify // the mount option, which goes before the property; nil: not given
 
 	setting  sync.Mutex // one change of properties at a time
@@ -69,9 +70,9 @@ func (s *Service) HandleAll(c *control.Server) {
 	control.Handle(c, control.Jobs, s.jobs)
 	control.Handle(c, control.Drain, s.drain)
 	control.Handle(c, control.First, s.first)
-	control.Handle(c, control.EraseLog, s.eraseLog)
 	control.Handle(c, control.Prove, s.evidence)
 	control.HandleStream(c, control.EraseRecs, s.eraseRecords)
+	control.Handle(c, control.Certify, s.certify)
 	control.Handle(c, control.Check, s.check)
 	control.Handle(c, control.Dump, s.dump)
 	control.HandleStream(c, control.Audit, s.audit)

@@ -21,6 +21,9 @@ func (s *Service) Info() control.PoolInfo {
 			i.EraseTrouble = e.Trouble.Error()
 		}
 	}
+	if s.Signer != nil {
+		i.LogTrouble = s.Signer.Trouble()
+	}
 	if u.HostShort != nil {
 		i.HostShort = fmt.Sprintf("writes that need new blocks are refused since %s: %v", show.FormatTime(u.HostSince), u.HostShort)
 	}

@@ -41,16 +41,6 @@ func logInfoOf(p *chain.Pool) control.LogInfo {
 	return i
 }
 
-// eraseLog lists the erase log.
-func (s *Service) eraseLog(context.Context, control.Peer, control.None) ([]control.EraseRecord, error) {
-	recs, err := s.Pool.EraseLog()
-	out := make([]control.EraseRecord, len(recs))
-	for i, r := range recs {
-		out[i] = eraseRecordOf(r)
-	}
-	return out, err
-}
-
 // first puts an erase job before all others.
 func (s *Service) first(_ context.Context, who control.Peer, args control.FirstArgs) (control.None, error) {
 	err := s.Pool.EraseFirst(reqOf(who), args.ID)

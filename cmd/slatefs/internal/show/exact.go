@@ -66,6 +66,18 @@ func Escaped[T any](v T) T {
 	return v
 }
 
+// Unescaped is what Escaped was given. A string that Escape does not make stays as it is.
+func Unescaped[T any](v T) T {
+	out := reflect.ValueOf(&v).Elem()
+	out.Set(reflect.ValueOf(mapStrings(out, func(s string) string {
+		if raw, err := Unescape(s); err == nil {
+			return raw
+		}
+		return s
+	})))
+	return v
+}
+
 // EachString calls fn for every string in v.
 func EachString(v any, fn func(string)) {
 	mapStrings(reflect.ValueOf(v), func(s string) string {

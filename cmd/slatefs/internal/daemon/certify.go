@@ -1,0 +1,262 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"slatefs/chain"
+	"slatefs/chain/evidence"
+	"slatefs/cmd/slatefs/internal/certificate"
+	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/host"
+	"slatefs/cmd/slatefs/internal/show"
+)
+
+// certify makes and signs a certificate.
+func (s *Service) certify(ctx context.Context, who control.Peer, args control.CertifyArgs) (out control.Certified, err error) {
+	if s.Signer == nil {
+		return out, fmt.Errorf("pool %s: nothing signs here: %w", s.Pool.Name(), control.ErrUnsupported)
+	}
+	d := certificate.Document{ID: uuid.New(), Made: s.Now(), Asked: args.Asked, Host: HostName(), Media: s.media()}
+	for _, f := range args.Fields {
+		if err := d.Fields.Set(f); err != nil {
+			return out, err
+		}
+	}
+	head, err := s.fill(&d)
+	if err != nil {
+		return out, err
+	}
+	sig, err := s.Signer.Sign(ctx, head)
+	if err != nil {
+		return out, err
+	}
+	key, err := s.Signer.Key()
+	if err != nil {
+		return out, err
+	}
+	d.Log.Head = certificate.HeadOf(sig)
+	signed, err := certificate.Seal(d, key)
+	if err != nil {
+		return out, err
+	}
+	s.did(who, "certificate", d.ID, "of", several(args.Asked), "complete", signed.Document.Complete)
+	return control.Certified{Signed: signed.JSON()}, nil
+}
+
+// fill fills in what the accounts, the jobs and the log say of what was asked for. It returns the log's head. The accounts come first: what
+// ends meanwhile is in the log.
+func (s *Service) fill(d *certificate.Document) (evidence.Head, error) {
+	info := eraseInfoOf(s.Pool, s.Eraser.Stats(), s.Now())
+	proofs, jobs, err := s.proofs(d.Asked)
+	if err != nil {
+		return evidence.Head{}, err
+	}
+	c, watch, err := s.collect(d, proofs)
+	if err != nil {
+		return c.Head(), err
+	}
+	for _, e := range proofs {
+		c.Found[e.Asked] = true
+		account(d, e)
+	}
+	s.ofJobs(d, c, jobs, info)
+	for _, q := range d.Asked {
+		if !c.Found[q] {
+			return c.Head(), show.Hinted(fmt.Errorf("%s: neither the erase log nor a job knows it", q),
+				"slatefs erase log -j %s shows IDs and UUIDs; what is older was exported, if erase_log_export is set", d.Pool.Name)
+		}
+	}
+	s.compared(d, watch, c.Head())
+	return c.Head(), nil
+}
+
+// ownerPrefix begins what is asked for of all volumes of a user.
+const ownerPrefix = "uid:"
+
+// proofs asks the accounts of all that is no ID of a job.
+func (s *Service) proofs(asked []string) (proofs []control.Evidence, jobs []string, err error) {
+	for _, q := range asked {
+		if _, err := strconv.ParseUint(q, 10, 64); err == nil {
+			jobs = append(jobs, q)
+			continue
+		}
+		e, err := s.proofOf(q)
+		if err != nil {
+			return nil, nil, err
+		}
+		e.Asked = q
+		proofs = append(proofs, e)
+	}
+	return proofs, jobs, nil
+}
+
+func (s *Service) proofOf(q string) (control.Evidence, error) {
+	uid, ok := strings.CutPrefix(q, ownerPrefix)
+	if !ok {
+		return s.evidenceOf(q)
+	}
+	n, err := strconv.ParseUint(uid, 10, 32)
+	if err != nil {
+		return control.Evidence{}, fmt.Errorf("%s: want a number behind %s: %w", q, ownerPrefix, control.ErrInvalid)
+	}
+	return s.ownerEvidence(uint32(n))
+}
+
+// account adds what is proved of one thing.
+func account(d *certificate.Document, e control.Evidence) {
+	t := certificate.Thing{Kind: e.Kind, Name: e.Name}
+	if len(e.UUIDs) == 1 {
+		t.UUID = e.UUIDs[0]
+	}
+	d.Of = append(d.Of, t)
+	if d.Account == nil {
+		d.Account = &certificate.Account{}
+	}
+	a := d.Account
+	a.Written, a.Zeroed, a.Released, a.Left = a.Written+e.Written, a.Zeroed+e.Zeroed, a.Released+e.Released, a.Left+e.Left
+	for _, r := range e.Remains {
+		if r.Bytes == 0 || r.More > 0 || !certificate.IsState(r.State) {
+			d.Reasons = append(d.Reasons, r.Words())
+			continue
+		}
+		d.Leave(certificate.Part{Bytes: r.Bytes, State: r.State, By: r.By, ID: r.ID, UpTo: r.UpTo})
+	}
+	if !e.Complete && len(e.Remains) == 0 {
+		d.Reasons = append(d.Reasons, fmt.Sprintf("%s of %s are left, and where is not known", show.FormatSize(e.Left), e.Name))
+	}
+}
+
+// collect goes along the log, and compares it with the host's anchors on the way.
+func (s *Service) collect(d *certificate.Document, proofs []control.Evidence) (*certificate.Collector, *anchorWatch, error) {
+	d.Pool = certificate.Pool{Name: s.Pool.Name(), UUID: s.Pool.UUID(), Device: s.device(), Size: s.Pool.Size()}
+	watch, err := s.Signer.watch()
+	if err != nil {
+		d.Reasons = append(d.Reasons, "the anchors of this host cannot be read: "+err.Error())
+	}
+	c, err := collectLog(s.Pool, d, watch, func(c *certificate.Collector) {
+		for _, e := range proofs {
+			c.Take(e.Asked, e.UUIDs...)
+			if e.Kind == kindPool {
+				c.Take(e.Asked, d.Pool.UUID.String())
+			}
+		}
+	})
+	return c, watch, err
+}
+
+// collectLog goes along a pool's log for a document that has its pool and what was asked for; also may ask for more. watch sees it too; nil: nobody
+// does.
+func collectLog(p *chain.Pool, d *certificate.Document, watch *anchorWatch, also func(*certificate.Collector)) (*certificate.Collector, error) {
+	l := p.Log().State()
+	var cut *evidence.Summary
+	if l.Cut.Records() > 0 {
+		cut = &l.Cut
+	}
+	c := certificate.NewCollector(d.Pool, cut, d.Asked)
+	also(c)
+	if watch != nil && cut != nil {
+		watch.see(cut.At)
+	}
+	err := p.Log().Each(0, func(recs []chain.EraseRecord) error {
+		for _, r := range recs {
+			shown := eraseRecordOf(r)
+			if err := c.Add(r.Entry, shown); err != nil {
+				return err
+			}
+			if watch != nil && r.Seq > 0 {
+				watch.see(c.Head())
+			}
+		}
+		return nil
+	})
+	c.Fill(d)
+	return c, err
+}
+
+// ofJobs adds what is not done of jobs that were asked for by their IDs, and what their records do not claim.
+func (s *Service) ofJobs(d *certificate.Document, c *certificate.Collector, jobs []string, info control.EraseInfo) {
+	for _, j := range info.Jobs {
+		if !slices.Contains(jobs, strconv.FormatUint(j.ID, 10)) || !c.Wanted(j.ID) {
+			continue
+		}
+		part := certificate.Part{Bytes: j.Dirty, State: certificate.Queued, By: control.Subject(j.Volume, j.Layer) + ", " + j.Reason, ID: j.ID}
+		if j.Policy == control.EraseNone {
+			part.State = certificate.Unscheduled
+		}
+		d.Leave(part)
+		part.Bytes, part.State = j.Failed, certificate.Failed
+		d.Leave(part)
+		if j.Dirty+j.Failed == 0 {
+			d.Reasons = append(d.Reasons, fmt.Sprintf("job %d is not over", j.ID))
+		}
+	}
+	for _, r := range d.Records {
+		e := r.Shown
+		if e.Claimed() || !slices.Contains(jobs, strconv.FormatUint(e.ID, 10)) {
+			continue
+		}
+		d.Leave(certificate.Part{Bytes: e.Released, State: certificate.Released, By: control.Subject(e.Volume, e.Snapshot)})
+		if e.Policy == control.EraseNone {
+			d.Reasons = append(d.Reasons, fmt.Sprintf("%s of %s were zeroed for reuse (erase=none): nothing is claimed of them",
+				show.FormatSize(e.Erased), control.Subject(e.Volume, e.Snapshot)))
+		}
+	}
+	if len(jobs) > 0 {
+		d.Of = append(d.Of, certificate.ThingsIn(d.Records)...)
+	}
+}
+
+// compared says what the host's anchors say of the log.
+func (s *Service) compared(d *certificate.Document, watch *anchorWatch, head evidence.Head) {
+	if watch == nil {
+		d.Log.Notes = append(d.Log.Notes, "this host keeps none from before this")
+		return
+	}
+	if text := watch.verdict(head); text != "" {
+		d.Reasons = append(d.Reasons, text)
+		return
+	}
+	d.Log.Notes = append(d.Log.Notes, fmt.Sprintf("agrees with %d of %d heads that this host keeps, the newest of %s; the others were cut",
+		watch.seen, len(watch.all), watch.newest.UTC().Format("2006-01-02 15:04:05 UTC")))
+}
+
+// media are the devices below the pool. What cannot be found out is said in the list.
+func (s *Service) media() []host.Media {
+	path := s.device()
+	if dev, ok := s.Dev.(identified); ok {
+		path = dev.Path()
+	}
+	if !filepath.IsAbs(path) {
+		return []host.Media{{Type: "not known", Device: path}}
+	}
+	list, err := host.MediaBelow(path)
+	if err != nil {
+		s.Log.Warn("what lies below the pool is not known in full", "pool", s.Pool.Name(), "error", err)
+	}
+	return list
+}
+
+// device is what the pool lies on, by a name that lasts.
+func (s *Service) device() string {
+	if dev, ok := s.Dev.(identified); ok {
+		return DeviceName(dev)
+	}
+	return "not known"
+}
+
+// HostName is what this host calls itself.
+func HostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "not known"
+	}
+	return name
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/google/uuid"
+
+	"slatefs/chain"
+	"slatefs/chain/blockdev"
+	"slatefs/chain/evidence"
+	"slatefs/chain/super"
+	"slatefs/cmd/slatefs/internal/certificate"
+	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/daemon"
+	"slatefs/cmd/slatefs/internal/host"
+	"slatefs/cmd/slatefs/internal/show"
+)
+
+// endPaper is the certificate of a pool's end, while it is made. What the pool's log says is collected before anything is erased, and kept on the
+// host, signed: an end that was interrupted is gone on with, and then there is no log any more.
+type endPaper struct {
+	doc  certificate.Document
+	head *evidence.Head // nil: doc has it, signed
+	key  ed25519.PrivateKey
+	file string // where it goes; it does not exist
+}
+
+// paperOf begins the certificate of the end of the pool on a device. p is nil where the pool cannot be opened: then what was begun earlier is
+// gone on with, and where nothing was, the certificate is of the device only.
+func (a *app) paperOf(ctx context.Context, p *chain.Pool, dev *blockdev.File, ref host.PoolRef, flags poolDestroyFlags) (*endPaper, error) {
+	if flags.certificate == "" || flags.dry {
+		return nil, nil // none is wanted
+	}
+	if _, err := os.Lstat(flags.certificate); !errors.Is(err, os.ErrNotExist) {
+		return nil, errors.Join(err, fmt.Errorf("%s: %w", flags.certificate, os.ErrExist))
+	}
+	if ref.UUID == uuid.Nil {
+		return nil, fmt.Errorf("%s: which pool it was cannot be told any more: there is nothing to certify", ref.Device)
+	}
+	e := &endPaper{file: flags.certificate}
+	if err := a.endKey(e, ref.UUID); err != nil {
+		return nil, err
+	}
+	begun, err := a.begunEnd(ref.UUID)
+	switch {
+	case err != nil:
+		return nil, err
+	case p != nil:
+		var head evidence.Head
+		if e.doc, head, err = daemon.EndEvidence(ctx, p, dev); err != nil {
+			return nil, err
+		}
+		e.head = &head
+	case begun != nil:
+		e.doc = begun.Draft()
+	default:
+		e.doc.Pool = certificate.Pool{Name: ref.Name, UUID: ref.UUID, Device: daemon.DeviceName(dev), Size: dev.Size()}
+		e.doc.Asked, e.doc.Of = []string{ref.UUID.String()}, []certificate.Thing{{Kind: "pool", Name: ref.Name, UUID: ref.UUID.String()}}
+	}
+	fields, err := certificateFlags{template: flags.template, fields: flags.fields}.allFields()
+	if err != nil {
+		return nil, err
+	}
+	e.doc.ID, e.doc.Fields, e.doc.Host, e.doc.Made = uuid.New(), fields, daemon.HostName(), a.now()
+	if e.doc.Media, err = host.MediaBelow(dev.Path()); err != nil {
+		a.warnOnce("what lies below the pool is not known in full: %v", err)
+	}
+	return e, nil
+}
+
+// endKey finds what signs: as the daemon does, by what this host's settings say.
+func (a *app) endKey(e *endPaper, id uuid.UUID) error {
+	own, err := daemon.ReadSettings(a.host, id)
+	if err != nil {
+		return err
+	}
+	file, _ := own.Get(control.PropEraseKey)
+	if file == "none" {
+		file = ""
+	}
+	key, err := a.host.PoolKey(id, file, nil)
+	e.key = key.Private
+	return err
+}
+
+// begunEnd is the certificate of an end that was begun, and is not over; nil: none was.
+func (a *app) begunEnd(id uuid.UUID) (*certificate.Signed, error) {
+	b, err := os.ReadFile(a.host.EndPath(id))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	s, err := certificate.Read(b)
+	if err == nil && s.Document.Pool.UUID != id {
+		err = fmt.Errorf("is of pool %v: %w", s.Document.Pool.UUID, certificate.ErrNone)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", a.host.EndPath(id), err)
+	}
+	return s, nil
+}
+
+// begin keeps what is known on the host before anything is erased.
+func (a *app) begin(e *endPaper) error {
+	if e.head != nil {
+		e.doc.Log.Head = certificate.HeadOf(evidence.SignHead(e.key, e.doc.Pool.UUID, *e.head, e.doc.Made))
+	}
+	d := e.doc
+	d.Reasons = []string{"the pool's end has begun, and is not over"}
+	s, err := certificate.Seal(d, e.key)
+	if err != nil {
+		return err
+	}
+	return a.host.KeepEnd(d.Pool.UUID, s.JSON())
+}
+
+// finish reads the whole device back, and writes the certificate: on the host, and to its file. The superblocks are there still; all else is zero.
+func (a *app) finish(ctx context.Context, e *endPaper, dev *blockdev.File, end poolEnd) error {
+	read, err := a.readBack(ctx, dev)
+	if err != nil {
+		return show.Hinted(err, "not all is erased, and the pool is still called one: see to the device, and do it again")
+	}
+	method := end.left.method.String()
+	e.doc.Reasons, e.doc.Left, e.doc.Made = nil, nil, a.now()
+	e.doc.End = &certificate.PoolEnd{
+		Whole: end.usage == nil, Zeroed: end.left.bytes(), ReadBack: read, Super: super.Bytes, Method: method, Volumes: len(e.doc.Of) - 1,
+	}
+	e.doc.Method = certificate.Method{
+		Type: "Clear", Used: "Overwrite", Details: certificate.MethodWords(method) + "; what was clean already is zero by the records",
+		Tool: "slatefs " + control.Version(), Verify: "Full",
+		Verified: "every block of the device but the superblocks was read back as zeros after the sync, by the tool",
+	}
+	s, err := certificate.Seal(e.doc, e.key)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(a.host.KeepEnd(e.doc.Pool.UUID, s.JSON()), a.anchorEnd(s)); err != nil {
+		return fmt.Errorf("the certificate is not kept on this host, and the pool is still called one: %w", err)
+	}
+	form := s.Text()
+	switch filepath.Ext(e.file) {
+	case ".json":
+		form = s.JSON()
+	case ".html":
+		form = s.HTML()
+	}
+	if err := a.put(e.file, form); err != nil {
+		return err
+	}
+	return host.SyncDir(filepath.Dir(e.file))
+}
+
+// anchorEnd keeps the last signed head of a pool's log beside the others.
+func (a *app) anchorEnd(s *certificate.Signed) error {
+	h := s.Document.Log.Head
+	if h == nil {
+		return nil
+	}
+	line, err := certificate.Anchor{Pool: s.Document.Pool.UUID, Signature: h.Signature()}.Line()
+	if err != nil {
+		return err
+	}
+	return a.host.AddAnchor(s.Document.Pool.UUID, line)
+}
+
+// sizedDevice is a device whose end is known.
+type sizedDevice interface {
+	endDevice
+	Size() int64
+}
+
+// readBack reads all of a device but the superblocks: an error names the first block that is not zero.
+func (a *app) readBack(ctx context.Context, dev sizedDevice) (int64, error) {
+	var at progressMark
+	end := dev.Size()
+	at.set(0, end)
+	return slowly(ctx, a, "read back", at.get, func(ctx context.Context) (int64, error) {
+		buf := blockdev.Aligned(1 << 20)
+		for off := int64(super.Bytes); off < end; off += int64(len(buf)) {
+			b := buf[:min(int64(len(buf)), end-off)]
+			if _, err := dev.ReadAt(b, off); err != nil {
+				return 0, err
+			}
+			for i, v := range b {
+				if v != 0 {
+					return 0, fmt.Errorf("%s: byte %d is not zero", dev.Path(), off+int64(i))
+				}
+			}
+			if at.set(off, end); ctx.Err() != nil {
+				return 0, ctx.Err()
+			}
+		}
+		return end - super.Bytes, nil
+	})
+}
