@@ -152,3 +152,23 @@ func TestEvidenceStates(t *testing.T) {
 	drained(t, p)
 	wantComplete(t, p, writing)
 }
+
+// Of a pool that an older program made not all is known of what was there before, and all of what came since.
+func TestEvidenceOfOldPool(t *testing.T) {
+	d := readGolden(t)
+	p := openPool(t, d)
+	drained(t, p) // what the process left that made it
+	old := existing(t, p, "disk.raw")
+	wantLeft(t, p, Subject{Volumes: []Ino{old.ino}}, Remain{State: RemainUnknown})
+	v := mustVolume(t, p, "new.raw", 64<<10)
+	of := Subject{Volumes: []Ino{v.ino}}
+	write(t, v, fill('n', 8<<10), 0)
+	wantLeft(t, p, of, Remain{State: RemainShown, Bytes: 8 << 10, By: "new.raw"})
+	ok(t, p.Checkpoint())
+	p, _ = reopen(t, d, 1)
+	ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{}))
+	drained(t, p)
+	wantComplete(t, p, of)
+	wantLeft(t, p, Subject{Volumes: []Ino{old.ino}}, Remain{State: RemainUnknown})
+	mustCheck(t, p)
+}

@@ -151,7 +151,7 @@ func (q *inquiry) scan(from meta.Key, fn func(meta.Key, []byte) error) error {
 			ok = false
 		}
 		switch {
-		case err == errStop:
+		case errors.Is(err, errStop):
 			return nil
 		case err != nil || !ok:
 			return err

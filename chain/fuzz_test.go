@@ -144,6 +144,18 @@ func FuzzRows(f *testing.F) {
 			if err = p.persist.loadWalk(8, in); err == nil && (p.tree.walks[8].next < 0 || p.tree.walks[8].pages < 0) {
 				t.Fatalf("walk %+v", p.tree.walks[8])
 			}
+		case catalog.Account:
+			var a account
+			if err = a.unmarshal(in); err == nil && (a.left() < 0 || a.written < 0) {
+				t.Fatalf("account %+v", a)
+			}
+		case catalog.OfVolume:
+			err = new(volumeAccount).unmarshal(in)
+		case catalog.Elsewhere:
+			var s span
+			if s, err = parseElsewhere(elsewhereKey(2, 5), in); err == nil && s.to < s.from {
+				t.Fatalf("span %+v", s)
+			}
 		case catalog.Window:
 			err = wrapCorrupt(p.blocks.loadWindow(0, in))
 		case catalog.Answer:
@@ -155,6 +167,8 @@ func FuzzRows(f *testing.F) {
 			if err = perr; a.Reservation < 0 || a.Quota < 0 || a.Refquota < 0 || a.Refreservation < 0 {
 				t.Fatalf("%s=%s: %+v", name, val, a)
 			}
+		case catalog.Closing:
+			return
 		case catalog.Log, catalog.Daily:
 			var l *evidence.Row
 			if l, err = evidence.UnmarshalLine(evidence.Day, 7, in); err == nil && RecordOf("", p.uuid, l).Freed < 0 {

@@ -49,19 +49,6 @@ func (lt *layerTree) indexLine(l *layer) {
 	}
 }
 
-// has: the layer with that number, of that volume, is in the line.
-func (s span) has(vol Ino, id LayerID) bool { return s.vol == vol && s.from <= id && id <= s.to }
-
-// spanOf finds the span of a line with a layer of a volume.
-func spanOf(line []span, vol Ino, id LayerID) (span, bool) {
-	for _, s := range line {
-		if s.has(vol, id) {
-			return s, true
-		}
-	}
-	return span{}, false
-}
-
 func marshalLine(line []span) []byte {
 	var e codec.Encoder
 	e.Uint(uint64(len(line)))

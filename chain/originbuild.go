@@ -78,7 +78,7 @@ func (b *builder) accountRow(birth LayerID, change *account) error {
 			b.rows.Put(k, nil)
 		}
 	}
-	there := !a.empty() && !(a.closed && a.written == 0)
+	there := !a.empty() && (!a.closed || a.written != 0)
 	put(accountKey(birth), a.marshal(), there, had)
 	if birth != 0 && there != had {
 		put(ofVolumeKey(a.vol, birth), []byte{1}, there, had)

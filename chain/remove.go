@@ -85,8 +85,10 @@ func (rm *remover) dropInode(r Req, ino Ino, n *inode, b *burden, now time.Time)
 		a := rm.space.account(ino)
 		if h := rm.tree.heads[ino]; h != nil && h.wrote {
 			path := rm.names.pathOf(ino)
-			ended := &recEnded{vol: ino, uid: n.uid, dir: Ino(a.Up().ID()), path: path[max(0, len(path)-maxLogPath):], who: r.who(), when: now,
-				late: rm.plans.inFlight(ino) > 0}
+			ended := &recEnded{
+				vol: ino, uid: n.uid, dir: Ino(a.Up().ID()), path: path[max(0, len(path)-maxLogPath):], who: r.who(), when: now,
+				late: rm.plans.inFlight(ino) > 0,
+			}
 			if err := rm.commits.do(ended); err != nil {
 				return err
 			}
