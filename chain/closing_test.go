@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"slatefs/chain/catalog"
+	"slatefs/chain/evidence"
 	"slatefs/chain/meta"
 )
 
@@ -78,6 +79,17 @@ func TestAccountsClose(t *testing.T) {
 	p, _ = reopen(t, d, 2)
 	if e := ofVolume(t, p, v.ino); e.Written != 32<<10 {
 		t.Errorf("after a crash: %+v", e)
+	}
+	log, err := p.EraseLog()
+	ok(t, err)
+	gone := map[string]int64{}
+	for _, r := range log {
+		if r.Kind == evidence.Closed && r.Reason == reasonGone {
+			gone[r.Volume] += r.Row.Written * BlockSize
+		}
+	}
+	if len(gone) != 2 || gone["vm.raw"] == 0 || gone["c.raw"] == 0 {
+		t.Errorf("the log says of these that all of them is gone: %v", gone)
 	}
 	var names []string
 	ok(t, EachVolumeEver(p, func(v VolumeEver) error {
