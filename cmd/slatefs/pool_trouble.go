@@ -62,6 +62,7 @@ var infoTroubles = []struct {
 	{"deadline-at-risk", func(i *control.PoolInfo, _ *control.Usage) string {
 		return only(i.Late.Broken == 0, lateText(i.Late, i.Asked))
 	}},
+	{"log-cut", func(i *control.PoolInfo, _ *control.Usage) string { return i.LogCut }},
 	{"erase-stuck", func(i *control.PoolInfo, _ *control.Usage) string {
 		return only(i.EraseTrouble != "", "erasing does not go on: "+i.EraseTrouble)
 	}},

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -103,6 +104,20 @@ func TestTroubles(t *testing.T) {
 				l.t.Fatal(err)
 			}
 		}, func(l *lab) { l.ok("destroy /lab/v.raw"); l.clock.skip(time.Minute); l.ok("erase wait lab") }},
+		{"log-cut", func(l *lab) { // it keeps 512 records
+			for i := range 600 {
+				name := fmt.Sprint("v", i)
+				a, err := l.pool.Create(chain.Req{}, chain.RootIno, name, 0o600)
+				if err == nil {
+					l.write(name, 0, 1, 'v')
+					err = l.pool.Unlink(chain.Req{}, a.Parent, name)
+				}
+				if err != nil {
+					l.t.Fatal(err)
+				}
+			}
+			l.ok("erase wait lab")
+		}, nil},
 		{"promises-short", func(l *lab) { // what is dirty counts as available, until it fails
 			l.ok("erase pause lab")
 			l.destroyed("v.raw", 9<<20/chain.BlockSize, 'v')

@@ -60,6 +60,8 @@ func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 	own := d.readSettings()
 	s := &Service{Pool: d.pool, Own: own, Log: log, Now: d.now, verify: c.Verify}
 	d.service = s
+	cut := d.pool.Log().State().Cut
+	s.cutBefore = cut.Records() - cut.Exported
 	if err := d.startEraser(dev, s); err != nil {
 		return d, err
 	}

@@ -34,6 +34,8 @@ type Service struct {
 
 	setting  sync.Mutex // one change of properties at a time
 	auditing sync.Mutex
+
+	cutBefore int64 // const: records that had left the erase log at the mount, and were not exported
 }
 
 // view is what the service needs of the mount: it is told what was changed beside it, and asked who has files open.

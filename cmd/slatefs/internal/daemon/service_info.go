@@ -24,10 +24,22 @@ func (s *Service) Info() control.PoolInfo {
 	if s.Signer != nil {
 		i.LogTrouble = s.Signer.Trouble()
 	}
+	i.LogCut = s.cutText()
 	if u.HostShort != nil {
 		i.HostShort = fmt.Sprintf("writes that need new blocks are refused since %s: %v", show.FormatTime(u.HostSince), u.HostShort)
 	}
 	return i
+}
+
+// cutText tells of records that left the erase log and were not exported: since the mount, or ever where none are exported still.
+func (s *Service) cutText() string {
+	cut := s.Pool.Log().State().Cut
+	lost := cut.Records() - cut.Exported
+	if lost <= s.cutBefore && (lost == 0 || hostWord(s.Own, chain.PropLogExport) != "none") {
+		return ""
+	}
+	return fmt.Sprintf("%d records left the erase log and were not exported, of what was freed or zeroed from %s to %s: only sums of them are known",
+		lost, show.FormatTime(cut.From), show.FormatTime(cut.To))
 }
 
 // LostOf tells what superblocks the device of a pool has lost that is open, and not mounted.
