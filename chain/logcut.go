@@ -67,15 +67,14 @@ func (hk *keeper) takeOldest(cut *recCut, most int64) (recs []EraseRecord, err e
 			return nil, err
 		}
 		for _, o := range some[:min(int64(len(some)), most-int64(len(recs)))] {
-			switch catalog.KindOf(o.key) {
-			case catalog.Log:
-				cut.old, cut.sum.Before = catalog.NumberOf(o.key), cut.sum.Before+1
-			case catalog.Chain:
-				if cut.sum.At, err = cut.sum.At.Follow(o.entry); err != nil {
-					return nil, o.wrap(err)
-				}
-			default: // the lines are not for it
+			kind := catalog.KindOf(o.key)
+			if kind == catalog.Daily { // the lines are not for it
 				return recs, nil
+			}
+			if kind == catalog.Log {
+				cut.old, cut.sum.Before = catalog.NumberOf(o.key), cut.sum.Before+1
+			} else if cut.sum.At, err = cut.sum.At.Follow(o.entry); err != nil {
+				return nil, o.wrap(err)
 			}
 			cut.sum.Add(o.row)
 			recs = append(recs, hk.jobs.record(o))

@@ -83,15 +83,14 @@ func (jq *jobQueue) logFrom(pos *logPos, rows int) (out []logged, err error) {
 // skipGone passes over what has left the log and is still in the catalog.
 func (jq *jobQueue) skipGone(pos *logPos) error {
 	n := catalog.NumberOf(pos.at)
-	switch catalog.KindOf(pos.at) {
-	case catalog.Log:
+	if catalog.KindOf(pos.at) == catalog.Log {
 		pos.at = catalog.Key(catalog.Log, max(n, jq.chain.old+1))
-	default:
-		if pos.seen && n <= jq.chain.cut.At.Seq {
-			return fmt.Errorf("erase log: record %d has left while it was read: %w", n, ErrBusy)
-		}
-		pos.at = catalog.Key(catalog.Chain, max(n, jq.chain.cut.At.Seq+1))
+		return nil
 	}
+	if pos.seen && n <= jq.chain.cut.At.Seq {
+		return fmt.Errorf("erase log: record %d has left while it was read: %w", n, ErrBusy)
+	}
+	pos.at = catalog.Key(catalog.Chain, max(n, jq.chain.cut.At.Seq+1))
 	return nil
 }
 

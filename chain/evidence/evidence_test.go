@@ -25,13 +25,17 @@ var (
 func rows() []*Row {
 	how := How{"zeroout", "full", "slatefs 1", "/dev/sda (wwn-1)", true}
 	return []*Row{
-		{Kind: Job, Number: 7, Volume: 2, Path: "vm", Name: "one", Layers: []meta.Birth{3, 4}, Reason: "snapshot destroyed", Who: "uid 7, me",
-			Freed: 9, Erased: 5, Released: 2, Kept: 4, KeptBy: "vm, clone", How: how, Since: day, First: day.Add(1), Last: day.Add(2)},
+		{
+			Kind: Job, Number: 7, Volume: 2, Path: "vm", Name: "one", Layers: []meta.Birth{3, 4}, Reason: "snapshot destroyed", Who: "uid 7, me",
+			Freed: 9, Erased: 5, Released: 2, Kept: 4, KeptBy: "vm, clone", How: how, Since: day, First: day.Add(1), Last: day.Add(2),
+		},
 		{Kind: Job, Number: 8, Freed: 3, Erased: 3, Since: day, Deadline: Deadline{4 * time.Hour, 3, 5 * time.Hour}},
 		{Kind: Day, Number: 20786, Volume: 2, Path: "vm", Reason: "overwritten or discarded", None: true, Freed: 3, Erased: 3, How: how, Since: day, First: day, Last: day},
 		{Kind: Nothing, Number: 20786, Volume: 2, Path: "caf\xe9", Layers: []meta.Birth{5}, Since: day},
-		{Kind: Cut, Cut: &Summary{At: Head{3, Digest(nil)}, Before: 2, Exported: 4, From: day, To: day.Add(3), Freed: 9, Erased: 8, Released: 1, Unclaimed: 8, Kept: 1},
-			Extra: []codec.Attr{{Name: "a", Val: []byte{1}}, {Name: "d", Val: []byte{}}}},
+		{
+			Kind: Cut, Cut: &Summary{At: Head{3, Digest(nil)}, Before: 2, Exported: 4, From: day, To: day.Add(3), Freed: 9, Erased: 8, Released: 1, Unclaimed: 8, Kept: 1},
+			Extra: []codec.Attr{{Name: "a", Val: []byte{1}}, {Name: "d", Val: []byte{}}},
+		},
 		{Kind: Closed, Volume: 2, Layers: []meta.Birth{3}, Written: 4, Since: day, Last: day},
 	}
 }

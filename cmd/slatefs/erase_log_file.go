@@ -109,15 +109,15 @@ func (a *app) eraseLogFrom(f eraseLogFlags) error {
 			return err
 		}
 	}
+	if len(log.Gaps) > 0 {
+		return fmt.Errorf("%s: %s", f.from, log.Gaps[0])
+	}
 	said := "%s: records %d to %d of pool %s hold; the last has the hash %s"
 	if log.End == nil {
 		said += "; whether more followed it does not say"
 	}
 	if _, err := a.stderr.Write([]byte(show.Printable(said+"\n", f.from, log.From.Seq+1, log.Head.Seq, log.PoolUUID, log.Head.Hash))); err != nil {
 		return err
-	}
-	if len(log.Gaps) > 0 {
-		return fmt.Errorf("%s: %s", f.from, log.Gaps[0])
 	}
 	return nil
 }

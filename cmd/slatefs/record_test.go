@@ -15,7 +15,7 @@ import (
 	"slatefs/cmd/slatefs/internal/show"
 )
 
-// records is erase log -j.
+// records is erase log -j, without what the housekeeping closes in its own time.
 func (l *lab) records(flags string) []control.EraseRecord {
 	l.t.Helper()
 	var out struct {
@@ -24,7 +24,7 @@ func (l *lab) records(flags string) []control.EraseRecord {
 	if err := json.Unmarshal([]byte(l.ok(strings.TrimSpace("erase log -j "+flags)+" lab")), &out); err != nil {
 		l.t.Fatal(err)
 	}
-	return out.Log
+	return slices.DeleteFunc(out.Log, func(r control.EraseRecord) bool { return r.Kind == "closed" })
 }
 
 // What was destroyed is in the log, with who did it, and a certificate says what is claimed.
@@ -132,4 +132,50 @@ func TestEraseLogFilters(t *testing.T) {
 	}
 	l.refused(show.ExitUsage, "want a date", "erase log --since yesterday lab")
 	l.refused(show.ExitUsage, "want an absolute path", "set erase_log_export=x lab")
+}
+
+// The log is exported whole, to a new file only, and shown without its pool; an altered one is not.
+func TestEraseLogExport(t *testing.T) {
+	l := newLab(t)
+	for _, name := range []string{"a", "b", "c"} {
+		l.ok("create --size 1M /lab/" + name)
+		l.write(name, 0, 4, 1)
+		l.ok("destroy --wait /lab/" + name)
+	}
+	file := filepath.Join(t.TempDir(), "log.jsonl")
+	l.ok("erase log --export " + file + " lab")
+	if st, err := os.Stat(file); err != nil || st.Mode() != 0o600 {
+		t.Fatalf("%v, %v", st, err)
+	}
+	l.refused(show.ExitFailed, "file exists", "erase log --export "+file+" lab")
+	l.refused(show.ExitUsage, "--from FILE and no pool", "erase log --from "+file+" lab")
+	l.refused(show.ExitUsage, "--from FILE and no pool", "erase log")
+	out, said, code := l.run("erase log -Hp --from " + file)
+	if online := l.ok("erase log -Hp lab"); code != 0 || strings.Count(out, "\n") < 3 || !strings.HasPrefix(online, out) || !strings.Contains(said, "records 1 to ") {
+		t.Errorf("exit code %d\n%s%s, want\n%s", code, out, said, online)
+	}
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(whole), "\n")
+	for name, c := range map[string]struct{ text, want string }{
+		"changed": {strings.Replace(string(whole), `"freed":16384`, `"freed":12288`, 1), "line 1: record 1"},
+		"swapped": {lines[1] + lines[0] + lines[2], "line 2: record 1 follows record 2"},
+		"short":   {strings.Join(lines[1:], ""), "it has 2 to "},
+		"empty":   {"", "nothing is in it"},
+	} {
+		other := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(other, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l.refused(show.ExitFailed, c.want, "erase log --from "+other)
+	}
+	gap := filepath.Join(t.TempDir(), "gap")
+	if err := os.WriteFile(gap, []byte(lines[0]+lines[2]), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, said, code = l.run("erase log -Hp --from " + gap); code != show.ExitFailed || strings.Count(out, "\n") != 2 || !strings.Contains(said, "records 2 to 2 are missing") {
+		t.Errorf("exit code %d\n%s%s", code, out, said)
+	}
 }
