@@ -231,6 +231,9 @@ func TestVerifyRefuses(t *testing.T) {
 		"another pool's log": {change: func(d *Document) {
 			d.Log.Links, d.Log.Head = LinksOf(foreign, 1), HeadOf(evidence.SignHead(key, pool, foreignHead, morning))
 		}, want: ErrChain},
+		"a log that began as another pool's": {change: func(d *Document) {
+			d.Log.Links, d.Log.Head, d.Log.Renamed = LinksOf(foreign, 1), HeadOf(evidence.SignHead(key, pool, foreignHead, morning)), true
+		}, want: nil}, // which the proof says
 		"a record from before the log":      {change: func(d *Document) { d.Log.First = 3 }, want: ErrChain},
 		"an export with another record":     {trust: Trust{Export: foreign}, want: ErrChain},
 		"an export that ends before":        {trust: Trust{Export: short}, want: nil},

@@ -22,22 +22,21 @@ type Collector struct {
 	pool    Pool
 	cut     *evidence.Summary
 	first   uint64
+	renamed bool
 	since   *time.Time // of the first record that has a time
 	at      evidence.Head
 	links   *Links
 	tooMany bool
 }
 
-// NewCollector begins with a pool's log, for IDs of jobs, and UUIDs of volumes, layers or the pool. cut is what is not in it any more; nil: nothing.
-func NewCollector(p Pool, cut *evidence.Summary, asked []string) *Collector {
-	c := &Collector{Found: map[string]bool{}, want: map[string][]string{}, pool: p, cut: cut, at: evidence.Genesis(p.UUID)}
+// NewCollector begins with a pool's log, behind a record, for IDs of jobs, and UUIDs of volumes, layers or the pool. cut is what is not in it any
+// more; nil: nothing.
+func NewCollector(p Pool, begin evidence.Head, cut *evidence.Summary, asked []string) *Collector {
+	c := &Collector{Found: map[string]bool{}, want: map[string][]string{}, pool: p, cut: cut, at: begin, first: begin.Seq + 1}
+	c.renamed = begin.Seq == 0 && begin != evidence.Genesis(p.UUID)
 	for _, q := range asked {
 		c.Take(q, q)
 	}
-	if cut != nil {
-		c.at = cut.At
-	}
-	c.first = c.at.Seq + 1
 	return c
 }
 
@@ -104,7 +103,7 @@ func (c *Collector) Wanted(job uint64, uuids ...string) (yes bool) {
 
 // Fill puts what was collected into a document: the records and what follows from them, and the log, but for the signature of its head.
 func (c *Collector) Fill(d *Document) {
-	d.Records, d.Log = c.Records, Log{First: c.first, Since: c.since, Cut: c.cut, Links: c.links}
+	d.Records, d.Log = c.Records, Log{First: c.first, Renamed: c.renamed, Since: c.since, Cut: c.cut, Links: c.links}
 	if c.links == nil && !c.tooMany {
 		d.Log.Links = &Links{After: c.at}
 	}

@@ -21,8 +21,7 @@ func OfExport(x *control.LogFile, asked []string) (d Document, head evidence.Hea
 		return d, head, fmt.Errorf("all of the chain (%s): %w", strings.Join(x.Gaps, "; "), ErrExport)
 	}
 	d.Asked, d.Pool = asked, Pool{Name: x.Pool, UUID: x.PoolUUID, Device: x.Records[0].Device}
-	c := NewCollector(d.Pool, nil, asked)
-	c.at, c.first = x.From, x.From.Seq+1
+	c := NewCollector(d.Pool, x.From, nil, asked)
 	for _, r := range x.Records {
 		if r.Seq == 0 {
 			if err := c.Add(evidence.Entry{}, r); err != nil {

@@ -220,6 +220,9 @@ func (s *Signed) evidence() section {
 	if h := l.Head; h != nil {
 		add("Head, signed", "record %d, %s, %v", h.Seq, when(&h.Time), h.Hash)
 	}
+	if l.Renamed {
+		add("Begun", "under another UUID of the pool")
+	}
 	for _, note := range l.Notes {
 		add("Anchors", "%s", note)
 	}

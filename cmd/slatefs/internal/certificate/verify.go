@@ -166,7 +166,7 @@ func (s *Signed) checkLinks(t Trust) (string, error) {
 	case l == nil:
 		return "", nil
 	}
-	if l.After.Seq == 0 && l.After != evidence.Genesis(d.Pool.UUID) || d.Log.Cut != nil && l.After.Seq == d.Log.Cut.At.Seq && l.After != d.Log.Cut.At {
+	if l.After.Seq == 0 && !d.Log.Renamed && l.After != evidence.Genesis(d.Pool.UUID) || d.Log.Cut != nil && l.After.Seq == d.Log.Cut.At.Seq && l.After != d.Log.Cut.At {
 		return "", fmt.Errorf("its chain does not begin at record %d of this pool: %w", l.After.Seq, ErrChain)
 	}
 	at, records := l.After, d.chained()
@@ -195,6 +195,9 @@ func (s *Signed) checkLinks(t Trust) (string, error) {
 		return "", fmt.Errorf("record %d is not in the chain of records %d to %d: %w", records[0].Seq, l.After.Seq+1, at.Seq, ErrChain)
 	case at != d.Log.Head.Head:
 		return "", fmt.Errorf("its chain ends at record %d with %v, the head is record %d, %v: %w", at.Seq, at.Hash, d.Log.Head.Seq, d.Log.Head.Hash, ErrChain)
+	}
+	if d.Log.Renamed {
+		return fmt.Sprintf("records %d to %d are one chain; NOT PROVED: that it began with this pool, which had another UUID then", l.After.Seq+1, at.Seq), nil
 	}
 	return fmt.Sprintf("records %d to %d are one chain, and all records of this are in it", l.After.Seq+1, at.Seq), nil
 }

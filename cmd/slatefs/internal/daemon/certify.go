@@ -160,7 +160,7 @@ func collectLog(p *chain.Pool, d *certificate.Document, watch *anchorWatch, also
 	if l.Cut.Records() > 0 {
 		cut = &l.Cut
 	}
-	c := certificate.NewCollector(d.Pool, cut, d.Asked)
+	c := certificate.NewCollector(d.Pool, l.Cut.At, cut, d.Asked)
 	also(c)
 	if watch != nil && cut != nil {
 		watch.see(cut.At)

@@ -78,12 +78,21 @@ func (s *Signer) run(ctx context.Context) error {
 
 // due tells whether the head has records that no signature of the last day covers. The first signature says which key is the pool's.
 func (s *Signer) due() bool {
-	l := s.pool.Log().State()
-	if len(l.Signed) == 0 {
+	last, ok := s.last()
+	if !ok {
 		return true
 	}
-	last := l.Signed[len(l.Signed)-1]
-	return last.Head.Seq < l.Head.Seq && s.now().Sub(last.Time) >= signTime
+	return last.Head.Seq < s.pool.Log().State().Head.Seq && s.now().Sub(last.Time) >= signTime
+}
+
+// last is the newest signature in the pool; none of a UUID that it had before.
+func (s *Signer) last() (sig evidence.Signature, ok bool) {
+	signed := s.pool.Log().State().Signed
+	if len(signed) == 0 {
+		return sig, false
+	}
+	sig = signed[len(signed)-1]
+	return sig, sig.Verify(s.pool.UUID()) == nil
 }
 
 // Sign signs a head of the pool's log, unless it is signed: first in the pool, durably, then outside. That it cannot be kept everywhere is told
@@ -104,8 +113,8 @@ func (s *Signer) signed(h evidence.Head) (sig evidence.Signature, fresh bool, er
 	if err != nil {
 		return sig, false, err
 	}
-	if signed := s.pool.Log().State().Signed; len(signed) > 0 {
-		if last := signed[len(signed)-1]; last.Head == h && key.Public().Equal(ed25519.PublicKey(last.Key[:])) {
+	if last, ok := s.last(); ok {
+		if last.Head == h && key.Public().Equal(ed25519.PublicKey(last.Key[:])) {
 			return last, false, nil
 		}
 	}
@@ -150,8 +159,8 @@ func (s *Signer) keyOf() (*host.SigningKey, error) {
 		return s.key, nil
 	}
 	var have ed25519.PublicKey
-	if signed := s.pool.Log().State().Signed; len(signed) > 0 {
-		have = signed[len(signed)-1].Key[:]
+	if last, ok := s.last(); ok {
+		have = last.Key[:]
 	}
 	k, err := s.host.PoolKey(s.pool.UUID(), file, have)
 	if err != nil {
