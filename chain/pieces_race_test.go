@@ -86,9 +86,9 @@ func TestListsInPieces(t *testing.T) {
 		ok(t, look())
 	}
 	mine := map[string]bool{
-		"Pool.snapsAfter": true, "Pool.SnapDirAttr": true, "Pool.SnapLookup": true, "Pool.namesAfter": true, "snapWalk.piece": true,
-		"descent.rest": true, "Pool.fromRoot": true, "Pool.volumeInfo": true, "Pool.shownOf": true, "Pool.DirInfo": true,
-		"Pool.Usage": true, "jobQueue.eachJob": true, "Pool.Erasing": false, "openVolumes.seek": true, "Volume.counted": true, "Volume.unmap": true,
+		"Pool.ReadSnaps": true, "Pool.SnapDirAttr": true, "Pool.SnapLookup": true, "Pool.ReadDir": true, "snapWalk.piece": true,
+		"descent.rest": true, "Pool.fromRoot": true, "Pool.VolumeInfo": true, "Pool.shownOf": true, "Pool.DirInfo": true,
+		"Pool.Usage": true, "jobQueue.eachJobWhile": true, "Pool.Erasing": false, "openVolumes.seek": true, "Volume.counted": true, "Volume.unmap": true,
 		"Pool.measureDepth": false,
 	}
 	for _, h := range holdsByPlace() {

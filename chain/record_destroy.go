@@ -128,7 +128,11 @@ func (r *recSweep) decode(d *codec.Decoder) {
 
 func (*recSweep) cuts() bool { return true }
 
-func (r *recSweep) warm(p *Pool) { p.jobs.warmFor(p.tree.layers[r.layer]) }
+func (r *recSweep) warm(p *Pool) {
+	if l := p.tree.layers[r.layer]; l != nil {
+		p.names.warm(cmp.Or(l.vol, l.was.vol))
+	}
+}
 
 func (r *recSweep) apply(p *Pool) error {
 	l, err := p.tree.layer(r.layer)

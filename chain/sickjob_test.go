@@ -253,10 +253,16 @@ func TestJobThatContradictsIsFailed(t *testing.T) {
 			ok(t, p.blocks.alloc.Set(run, alloc.InUse, alloc.Clean))
 			return func() { ok(t, p.blocks.alloc.Set(run, alloc.Clean, alloc.InUse)) }
 		},
-		"its list is empty": func(_ *Pool, j *job) func() {
+		"its list is empty": func(p *Pool, j *job) func() {
+			touched := func() {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				p.jobs.touchJob(j)
+			}
+			touched()
 			was := j.fresh
 			j.fresh = runs.List{}
-			return func() { j.ready = was }
+			return func() { touched(); j.ready = was }
 		},
 	} {
 		p, _, _ := dirtied(t)
