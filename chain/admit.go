@@ -228,7 +228,7 @@ func (sp *admission) boundsAgree(what string, a *ledger.Account, to ledger.Props
 // blocks only until what it replaces is freed, or writes in place once the records of its layer are durable. What the
 // next checkpoint may need is an estimate from above, so taking it gives some back.
 func (sp *admission) moreSpace(transient bool) bool {
-	return sp.tree.fallsStale() || sp.blocks.needN > 0 || sp.tree.walkWaits() ||
+	return sp.goes() || sp.tree.fallsStale() || sp.blocks.needN > 0 || sp.tree.walkWaits() ||
 		sp.tree.walkReady(true) != nil || sp.tree.sweepable(true) != nil ||
 		transient && (sp.commits.durable < sp.commits.lsn || len(sp.plans.epochs.open) > 0)
 }

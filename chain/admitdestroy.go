@@ -12,6 +12,12 @@ import (
 // go. It changes nothing. The structure lock is held, and not the plan lock. What is made on a snapshot afterwards is found
 // when the snapshot goes: its layer stays for it.
 func (rm *remover) admitDestroy(ino Ino, names []string, o DestroyOptions) (layers []*layer, clones []Ino, err error) {
+	rm.mu.Lock()
+	err = rm.names.notGoing(ino)
+	rm.mu.Unlock()
+	if err != nil {
+		return nil, nil, err
+	}
 	k, twice := rm.kinOf(ino), map[*layer]bool{}
 	for _, name := range names {
 		l := k.named[name]
@@ -105,10 +111,10 @@ func (rm *remover) kinOf(ino Ino) *kin {
 	return k
 }
 
-// foreign: the layer is of another volume than ino, one that is not destroyed. The plan lock is held.
+// foreign: the layer is of another volume than ino, one that is not destroyed, nor going. The plan lock is held.
 func (rm *remover) foreign(l *layer, ino Ino) bool {
 	rm.mu.assertHeld()
-	return l.vol != ino && l.vol != 0 && rm.destroyed.vols[l.vol] == 0
+	return l.vol != ino && l.vol != 0 && rm.destroyed.vols[l.vol] == 0 && rm.names.notGoing(l.vol) == nil
 }
 
 // clonesOn are the other volumes whose line of history goes through layers of a volume.

@@ -20,6 +20,7 @@ type works struct {
 	zeroNow   func(ctx context.Context, bytes int64) (int64, error) // mu
 	grower    func(ctx context.Context, lack int64) error           // mu: nil: the pool does not grow by itself
 	resizeMu  workLock                                              // self: one change of the pool's size at a time; taken before all others
+	endGoing  func() error                                          // const: of what is removed in steps all that may be tried
 	giveUpOne func() (bool, error)                                  // const: of what was destroyed and is kept, before its time, when space is short
 }
 

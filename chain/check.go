@@ -384,10 +384,29 @@ func (c *checker) jobs() {
 				j.freshN, j.readyN, j.badN, j.lent.out)
 		}
 	}
+	c.growing()
 	c.sums()
 	c.stranded()
 	if dirty != c.p.jobs.dirtyN || failed != c.p.jobs.failedN {
 		c.r.bad("%d blocks are dirty and %d failed, counted %d and %d", dirty, failed, c.p.jobs.dirtyN, c.p.jobs.failedN)
+	}
+}
+
+// growing checks that a job which gets the layers of a volume, some at a time, is found, and that the volume is going: else nobody
+// ends it.
+func (c *checker) growing() {
+	n := 0
+	for _, j := range c.p.jobs.all {
+		if !j.more {
+			continue
+		}
+		n++
+		if at, ok := c.p.names.lostPlace(j.vol); !ok || !at.going() || c.p.tree.heads[j.vol] != nil || c.p.jobs.growing[j.vol] != j {
+			c.r.bad("erase job %d gets the layers of volume %d, which is not going", j.id, j.vol)
+		}
+	}
+	if n != len(c.p.jobs.growing) {
+		c.r.bad("%d erase jobs get the layers of volumes, counted %d", n, len(c.p.jobs.growing))
 	}
 }
 

@@ -39,6 +39,9 @@ func openWorld(d *devtest.Disk, m *model, seed uint64) (*world, error) {
 	}
 	w := &world{p: p, m: m, before: m.clone(), rng: rand.New(rand.NewPCG(seed, 7)), full: true, logging: true}
 	p.SetZeroNow(w.zeroNow)
+	if seed%2 == 0 {
+		p.removal.whole = 1 // volumes go in steps
+	}
 	return w, nil
 }
 

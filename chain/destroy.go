@@ -164,6 +164,9 @@ func (rm *remover) destroyAll(r Req, vols []Ino) error {
 			if err != nil {
 				return err
 			}
+			if rm.names.notGoing(ino) != nil { // somebody else destroys it
+				return nil
+			}
 			if n.parent == 0 { // unlinked, closed and not forgotten yet
 				if at, known := rm.names.lostPlace(ino); known && !r.purge && rm.delay() > 0 {
 					return rm.keepVolume(ino, n, at, r.who(), now)

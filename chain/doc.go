@@ -32,7 +32,7 @@
 //   - Promises are covered (8): the ledger counts them, admit.go tries every change on it before it is made.
 //   - What a device gains is dirty, what is given up is clean and named by nobody: grow.go.
 //   - Records fit in the journal, and rows in the store, before they are made: room.go. What one batch cannot take away goes
-//     in steps: going.go.
+//     in steps: going.go; of a volume with many layers some at a time: record_shed.go.
 //   - One host holds a pool, and looks again before each batch and superblock: hosthold.go.
 //   - A write past the size that is on the device is never in place: Plan.splitAtEnd.
 //   - A hole in the journal does not open: journal.Open. A superblock that was lost does not: checkpointer.replay.

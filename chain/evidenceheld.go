@@ -55,7 +55,7 @@ func (q *inquiry) held() error {
 // owners are the layers that own births of a volume.
 func (q *inquiry) owners(vol Ino, births []LayerID, other bool) (out []*owned) {
 	lt, at, left := q.p.tree, omap.Key{Hi: uint64(vol)}, len(births)
-	lt.inPieces(func() bool {
+	lt.inPiecesOf(pieceLen/4, func() bool {
 		k, l, ok := lt.lines.Ceil(at)
 		if !ok || k.Hi != uint64(vol) || left == 0 {
 			return false

@@ -14,15 +14,16 @@ import (
 
 // What has more than one batch of records can take away goes in steps. First it loses its name and becomes an orphan whose
 // row says that it is going: the name in it is empty, so nothing brings it back. Then its attributes go, some at a time,
-// and what else hangs on it; the last step takes the inode. Each step is a batch of its own, and a crash between two is
+// what else hangs on it, and of a volume its layers, the youngest first (recShed); the last step takes the inode. Each step is a batch of its own, and a crash between two is
 // gone on with at the next mount, as all orphans are. Nobody can reach it meanwhile.
 
 // What one batch takes away, beside the inode.
 const (
 	xattrsAtOnce  = 10 // rows of attributes
 	keptAtOnce    = 10 // kept snapshots
-	heldAtOnce    = 6  // open snapshots
+	heldAtOnce    = 6  // open snapshots; of many layers those that are in one record
 	orphansAtOnce = 2  // orphans that a directory is charged for
+	wholeAtOnce   = 12 // layers of a volume that has not lost any yet; else layersAtOnce
 )
 
 // burden is what hangs on an inode: some of each kind, one more than a batch takes if there are more.
@@ -30,6 +31,8 @@ type burden struct {
 	xattrs  []meta.Key
 	kept    []uint64          // IDs of kept snapshots
 	held    []*layer          // open snapshots, which stay until they are closed
+	layers  int               // of a volume: all
+	many    bool              // more than a batch takes
 	orphans []*ledger.Account // of a directory
 	rows    []meta.Key        // its own, that go with it: there are few
 }
@@ -50,6 +53,10 @@ func (rm *remover) burdenOf(ino Ino, n *inode) (b burden, err error) {
 	}
 	switch n.typ {
 	case TypeFile:
+		b.layers = len(rm.tree.byVol[ino])
+		if b.many = b.layers > rm.whole; rm.tree.jobs.growing[ino] != nil {
+			b.many = b.layers > layersAtOnce
+		}
 		of := omap.Key{Hi: uint64(ino)}
 		rm.destroyed.snaps.Ascend(of, func(k omap.Key, id uint64) bool {
 			rm.mu.step(1)
@@ -77,7 +84,8 @@ func (rm *remover) burdenOf(ino Ino, n *inode) (b burden, err error) {
 
 // light: one batch takes it all.
 func (b *burden) light() bool {
-	return len(b.xattrs) <= xattrsAtOnce && len(b.kept) <= keptAtOnce && len(b.held) <= heldAtOnce && len(b.orphans) <= orphansAtOnce
+	return len(b.xattrs) <= xattrsAtOnce && len(b.kept) <= keptAtOnce && len(b.held) <= heldAtOnce && len(b.orphans) <= orphansAtOnce &&
+		!b.many
 }
 
 // someRows lists the keys of up to most rows of an inode.
@@ -224,6 +232,10 @@ func (rm *remover) goStep(ino Ino, now time.Time) error {
 		return rm.dropAttrs(ino, b.xattrs[:xattrsAtOnce])
 	case len(b.kept) > keptAtOnce:
 		return rm.dropKept(b.kept[:keptAtOnce])
+	case b.many && len(b.kept) > 0:
+		return rm.dropKept(b.kept)
+	case b.many:
+		return rm.shed(Req{said: at.who}, ino, n, min(layersAtOnce, b.layers-1), now)
 	case len(b.held) > heldAtOnce:
 		for _, l := range b.held[:heldAtOnce] {
 			if err := rm.commits.do(&recUnname{l.id, true, now, at.who}); err != nil {
@@ -233,6 +245,24 @@ func (rm *remover) goStep(ino Ino, now time.Time) error {
 		return nil
 	}
 	return rm.rehomeOrphans(b.orphans[:orphansAtOnce], at.dir)
+}
+
+// shed takes the youngest layers of a volume away.
+func (rm *remover) shed(r Req, ino Ino, n *inode, some int, now time.Time) error {
+	if err := rm.noteEnded(r, ino, n, now); err != nil {
+		return err
+	}
+	rec := &recShed{vol: ino, n: uint64(some), dir: Ino(rm.space.account(ino).Up().ID()), when: now, who: r.who()}
+	if all := rm.tree.byVol[ino]; some > 0 {
+		from := omap.Key{Hi: uint64(ino), Lo: uint64(all[len(all)-some].id)}
+		rm.tree.openSnaps.Ascend(from, func(k omap.Key, l *layer) bool {
+			if rm.mu.step(1); k.Hi == from.Hi {
+				rec.held = append(rec.held, l.id)
+			}
+			return k.Hi == from.Hi
+		})
+	}
+	return rm.commits.do(rec)
 }
 
 // dropAttrs takes rows of attributes away, and what their inode is charged for them.

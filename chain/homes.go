@@ -36,6 +36,53 @@ func (lt *layerTree) joinVolume(l *layer) {
 	lt.byVol[l.vol] = slices.Insert(all, at, l)
 }
 
+// letGo: a layer is head or snapshot of its volume no more, which is being destroyed; held: its file is open, and it is not reaped
+// before its recReap. It tells whether the layer was anybody's: a nameless one was destroyed before, or never was.
+func (lt *layerTree) letGo(l *layer, held bool, who string) (mine bool) {
+	lt.mu.step(1)
+	mine = l.head || l.named || l.kept
+	lt.snaps.remove(l)
+	if l.head {
+		lt.origins.seal(l.id, l.vol, l.created)
+	}
+	lt.touch(l)
+	l.head, l.named, l.who = false, false, who
+	l.kept = l.kept || held
+	lt.noteOpen(l)
+	lt.unheld(l)
+	return mine
+}
+
+// leaveTo leaves a layer of a volume that is being destroyed, by a job, to the clones that hold it, and charges it to a directory.
+// It goes as far as they let it in a reap record of its own, if it was anybody's, whose job says what they keep.
+func (lt *layerTree) leaveTo(l *layer, dir Ino, j *job, mine bool) {
+	lt.touch(l)
+	l.kept, l.was = mine, origin{l.vol, j.volume, j.none, j.within}
+	lt.accounts.charge(l, -l.own)
+	lt.leaveVolume(l)
+	l.vol, l.dir = 0, dir
+	lt.accounts.charge(l, l.own)
+	lt.joinVolume(l)
+}
+
+// buryOne is reap of one layer, without a merge: that above it is looked at when its turn comes.
+func (lt *layerTree) buryOne(l *layer, j *job) {
+	if !l.nameless() {
+		return
+	}
+	lt.mu.step(1)
+	if len(l.children) == 0 && !l.behindSwept() {
+		up := l.parent
+		lt.bury(l, j)
+		if l = up; l == nil || !l.nameless() {
+			return
+		}
+	}
+	lt.touch(l)
+	lt.unheld(l)
+	lt.recountAround(l)
+}
+
 // homeKey is the place of a layer of no volume.
 func (l *layer) homeKey() omap.Key { return omap.Key{Hi: uint64(l.dir), Lo: uint64(l.id)} }
 

@@ -91,7 +91,7 @@ func (w *snapWalk) piece() (more bool, err error) {
 
 // see notes the clone that a layer belongs to.
 func (w *snapWalk) see(l *layer, of int) {
-	if l.vol == w.vol || l.vol == 0 || w.pool.destroyed.vols[l.vol] != 0 {
+	if l.vol == w.vol || l.vol == 0 || w.pool.destroyed.vols[l.vol] != 0 || w.pool.names.notGoing(l.vol) != nil {
 		return
 	}
 	w.layers[of].add(l.vol)

@@ -35,6 +35,7 @@ type jobQueue struct {
 	handouts  map[blockdev.Token]*handout // mu
 	lastToken blockdev.Token              // mu
 	byVol     map[Ino]*job                // mu: the one that collects what a volume overwrites
+	growing   map[Ino]*job                // mu: the one that gets the layers of a volume which loses some at a time
 	spent     []*runs.List                // mu: worked off since the last checkpoint
 	chain     logChain                    // mu
 	logN      int64                       // mu: rows of lines, and of records from before the chain
@@ -219,7 +220,7 @@ func (jq *jobQueue) well(j *job) {
 
 // workedOff: nothing is left of a job's blocks, and it gets no more. Pages in its lists do not count: what a checkpoint brought
 // there replay does not know.
-func (j *job) workedOff() bool { return j.freshN+j.readyN+j.badN == 0 && j.sorting == 0 }
+func (j *job) workedOff() bool { return j.freshN+j.readyN+j.badN == 0 && j.sorting == 0 && !j.more }
 
 // logEnded writes the record of a job when nothing is left of its blocks, once. It does not wait for walks that just give back
 // pages: after a crash these do it again, and records of the log must come in the order in which they came.

@@ -160,7 +160,7 @@ func (lt *layerTree) private(l *layer, birth LayerID) bool {
 type accountant interface {
 	// charge: who pays for a layer pays for so many blocks more, by a change of what it owns, or of who pays.
 	charge(l *layer, blocks int64)
-	// headChanged: a volume has a new head, or its head another size.
+	// headChanged: a volume has a new head, or none, or its head another size.
 	headChanged(vol Ino)
 	// ended: a volume is being destroyed, and its layers are not charged to it any more when that is done.
 	ended(vol Ino)
@@ -469,6 +469,9 @@ func (lt *layerTree) noteDestroyed(id uint64, v []byte) error {
 }
 
 func (lt *layerTree) snapshot(ino Ino, name string) (*layer, error) {
+	if err := lt.names.notGoing(ino); err != nil {
+		return nil, err
+	}
 	if l := lt.snaps.names[snapName{ino, name}]; l != nil {
 		return l, nil
 	}

@@ -23,7 +23,11 @@ func (t treeAccounts) headChanged(vol Ino) {
 	if t.p.ledger == nil {
 		return
 	}
-	if a, h := t.p.account(vol), t.p.tree.heads[vol]; a != nil && h != nil {
+	switch a, h := t.p.account(vol), t.p.tree.heads[vol]; {
+	case a == nil:
+	case h == nil:
+		t.p.ledger.NewHead(a, 0, 0)
+	default:
 		t.p.ledger.NewHead(a, h.own, t.p.sizeWithPlans(vol, a))
 	}
 }

@@ -202,6 +202,12 @@ func (cp *checkpointer) loadJob(id uint64, b []byte) error {
 	if j.reason == reasonOverwritten {
 		cp.jobs.byVol[j.vol] = j
 	}
+	if j.more {
+		if o := cp.jobs.growing[j.vol]; o != nil {
+			return fmt.Errorf("erase jobs %d and %d get the layers of volume %d: %w", o.id, id, j.vol, ErrCorrupt)
+		}
+		cp.jobs.growing[j.vol] = j
+	}
 	return nil
 }
 

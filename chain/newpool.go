@@ -46,7 +46,7 @@ func (p *Pool) newObjects(s super.Block) {
 	}
 	p.origins = &originTable{core: c, commits: p.commits, names: p.names}
 	p.jobs = &jobQueue{
-		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, origins: p.origins, memory: p.memory, all: map[uint64]*job{}, byVol: map[Ino]*job{},
+		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, origins: p.origins, memory: p.memory, all: map[uint64]*job{}, byVol: map[Ino]*job{}, growing: map[Ino]*job{},
 		handouts: map[blockdev.Token]*handout{}, chain: newLogChain(s.UUID),
 	}
 	p.tree = &layerTree{
@@ -74,7 +74,8 @@ func (p *Pool) newWorks() {
 		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, origins: p.origins, jobs: p.jobs, tree: p.tree, space: p.space, works: p.works,
 	}
 	p.removal = &remover{
-		core: c, health: p.health, commits: p.commits, plans: p.plans, destroyed: p.destroyed, names: p.names, tree: p.tree, space: p.space, works: p.works, volumes: p.volumes,
+		whole: wholeAtOnce,
+		core:  c, health: p.health, commits: p.commits, plans: p.plans, destroyed: p.destroyed, names: p.names, tree: p.tree, space: p.space, works: p.works, volumes: p.volumes,
 	}
 	p.namespace = &namespaces{
 		core: c, commits: p.commits, names: p.names, space: p.space, works: p.works, volumes: p.volumes, removal: p.removal,
@@ -94,6 +95,7 @@ func (p *Pool) newWorks() {
 	p.keeper.chores = p.keeper.newChores()
 	orderLocks(p.lockOrder(), &p.mu)
 	p.commits.takeCheckpoint, p.works.giveUpOne, c.onFail = p.persist.checkpointInTurn, p.removal.sacrifice, p.commits.wakeWaiting
+	p.works.endGoing, p.space.goes = p.removal.finishGoing, func() bool { return p.removal.firstGoing() != 0 }
 }
 
 // newPool makes a pool of a device and a superblock of it, with its rooms: each knows those below it, and what it needs of one

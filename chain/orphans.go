@@ -21,6 +21,7 @@ type remover struct {
 	volumes   *openVolumes
 
 	turns goingTurns // mu
+	whole int        // const: wholeAtOnce; tests have less
 	left  int        // mu: merges that nobody waited for; about
 }
 

@@ -29,7 +29,7 @@ var longHolds = map[string]longHold{
 	"TestLossClimbsInPieces": {math.MaxInt, "itself"},
 
 	"Pool.freezeHeads": {1024, "volumes that a snapshot is taken of at one instant"},
-	"works.changeWith": {1024, "layers of a volume that is destroyed; who still shows a layer that goes, by name"},
+	"works.changeWith": {1024, "who still shows a layer that goes, by name"},
 }
 
 type longHold struct {

@@ -123,3 +123,30 @@ func TestSweepsInPieces(t *testing.T) {
 		})
 	}
 }
+
+// A volume with many layers is destroyed some at a time: no hold of the plan lock grows with them.
+func TestDestroyInPieces(t *testing.T) {
+	for _, n := range []int{16, 1024} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			p := linePool(t, int64(n)*8+(1<<15))
+			v, names := lineOf(t, p, "vm", n)
+			clone := mustClone(t, v, names[n/2], "clone")
+			ok(t, p.Checkpoint())
+			defer holds.apart()()
+			ok(t, p.removal.destroyAll(Req{}, []Ino{v.ino}))
+			for _, place := range []string{"works.changeWith"} {
+				if most := mostOf(place); most == 0 || most > mostSteps {
+					t.Errorf("%s: %d steps under one hold", place, most)
+				}
+			}
+			if h := holdsByPlace()[0]; h.most > mostSteps {
+				t.Errorf("%s: %d steps under one hold", h.place, h.most)
+			}
+			if len(p.tree.byVol[v.ino])+len(p.jobs.growing) > 0 {
+				t.Errorf("%d layers are left", len(p.tree.byVol[v.ino]))
+			}
+			_ = clone
+			mustCheck(t, p)
+		})
+	}
+}

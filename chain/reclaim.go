@@ -122,15 +122,17 @@ func (wk *works) waitForDirty(ctx context.Context, since moment, erases bool, lo
 	}
 }
 
-// findSpace takes one step that may make something available: what was destroyed is counted, a walk, a sweep, a checkpoint, a flush, or the end of
+// findSpace takes one step that may make something available: what is going goes, what was destroyed is counted, a walk, a sweep, a checkpoint, a flush, or the end of
 // another plan.
 func (wk *works) findSpace(ctx context.Context) error {
 	wk.mu.Lock()
 	waits, walk, sweep := wk.tree.walkWaits() || wk.blocks.needN > 0, wk.tree.walkReady(true), wk.tree.sweepable(true) != nil
 	flush, moved := wk.commits.durable < wk.commits.lsn, wk.plans.movedLocked()
-	plans, stale := len(wk.plans.epochs.open) > 0, wk.tree.fallsStale()
+	plans, stale, goes := len(wk.plans.epochs.open) > 0, wk.tree.fallsStale(), wk.space.goes()
 	wk.mu.Unlock()
 	switch {
+	case goes:
+		return wk.endGoing()
 	case stale:
 		wk.tree.settleFalls()
 	case walk != nil:

@@ -79,6 +79,7 @@ var kinds = [...]struct {
 	38: {"cut", empty[recCut]},
 	39: {"gone", empty[recGone]},
 	44: {"signed", empty[recSigned]},
+	45: {"shed", empty[recShed]},
 }
 
 func empty[T any, R interface {

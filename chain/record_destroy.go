@@ -152,7 +152,7 @@ func (r *recSweep) apply(p *Pool) error {
 	return nil
 }
 
-// recDestroy: a volume goes with all its snapshots.
+// recDestroy: a volume goes with all its snapshots. Of one that has many recShed takes them.
 type recDestroy struct {
 	vol  Ino
 	held []LayerID // open .snap files
@@ -189,19 +189,9 @@ func (r *recDestroy) apply(p *Pool) error {
 	p.tree.accounts.ended(r.vol)
 	all := slices.Clone(p.tree.byVol[r.vol])
 	slices.SortFunc(all, func(a, b *layer) int { return cmp.Compare(a.id, b.id) }) // walks are numbered in this order
-	mine := map[*layer]bool{}                                                      // a nameless layer was destroyed before, or never anybody's
+	mine := map[*layer]bool{}
 	for _, l := range all {
-		p.mu.step(1)
-		mine[l] = l.head || l.named || l.kept
-		p.tree.snaps.remove(l)
-		if l.head {
-			p.origins.seal(l.id, r.vol, l.created)
-		}
-		p.tree.touch(l)
-		l.head, l.named, l.who = false, false, r.who
-		l.kept = l.kept || slices.Contains(r.held, l.id)
-		p.tree.noteOpen(l)
-		p.tree.unheld(l)
+		mine[l] = p.tree.letGo(l, slices.Contains(r.held, l.id), r.who)
 	}
 	delete(p.tree.heads, r.vol)
 	if len(all) > 0 {
@@ -215,13 +205,7 @@ func (r *recDestroy) apply(p *Pool) error {
 	}
 	for _, l := range all {
 		if p.tree.layers[l.id] == l && !l.dead {
-			p.tree.touch(l)
-			// Clones hold it: it goes as far as they let it in a reap record of its own, whose job says what they keep.
-			l.kept, l.was = mine[l], origin{r.vol, j.volume, j.none, j.within}
-			p.tree.accounts.charge(l, -l.own)
-			l.vol, l.dir = 0, r.dir
-			p.tree.accounts.charge(l, l.own)
-			p.tree.joinVolume(l)
+			p.tree.leaveTo(l, r.dir, j, mine[l])
 		}
 	}
 	delete(p.tree.byVol, r.vol)

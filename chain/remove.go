@@ -78,22 +78,7 @@ func (rm *remover) dropInode(r Req, ino Ino, n *inode, b *burden, now time.Time)
 		if err := rm.dropKept(b.kept); err != nil { // snapshots of it that are kept go with it
 			return err
 		}
-		var held []LayerID
-		for _, l := range b.held {
-			held = append(held, l.id)
-		}
-		a := rm.space.account(ino)
-		if h := rm.tree.heads[ino]; h != nil && h.wrote {
-			path := rm.names.pathOf(ino)
-			ended := &recEnded{
-				vol: ino, uid: n.uid, dir: Ino(a.Up().ID()), path: path[max(0, len(path)-maxLogPath):], who: r.who(), when: now,
-				late: rm.plans.inFlight(ino) > 0,
-			}
-			if err := rm.commits.do(ended); err != nil {
-				return err
-			}
-		}
-		if err := rm.commits.do(&recDestroy{vol: ino, held: held, dir: Ino(a.Up().ID()), when: now, who: r.who()}); err != nil {
+		if err := rm.dropLayers(r, ino, n, b, now); err != nil {
 			return err
 		}
 		if v := rm.plans.vols[ino]; v != nil {
@@ -109,6 +94,34 @@ func (rm *remover) dropInode(r Req, ino Ino, n *inode, b *burden, now time.Time)
 		return err
 	}
 	return rm.dropRows(append(b.xattrs, b.rows...))
+}
+
+// dropLayers takes all layers of a volume away, or those that it has still.
+func (rm *remover) dropLayers(r Req, ino Ino, n *inode, b *burden, now time.Time) error {
+	if rm.tree.jobs.growing[ino] != nil {
+		return rm.shed(r, ino, n, b.layers, now)
+	}
+	if err := rm.noteEnded(r, ino, n, now); err != nil {
+		return err
+	}
+	var held []LayerID
+	for _, l := range b.held {
+		held = append(held, l.id)
+	}
+	return rm.commits.do(&recDestroy{vol: ino, held: held, dir: Ino(rm.space.account(ino).Up().ID()), when: now, who: r.who()})
+}
+
+// noteEnded notes where a volume was, and whose, that is about to lose its head.
+func (rm *remover) noteEnded(r Req, ino Ino, n *inode, now time.Time) error {
+	h := rm.tree.heads[ino]
+	if h == nil || !h.wrote {
+		return nil
+	}
+	path := rm.names.pathOf(ino)
+	return rm.commits.do(&recEnded{
+		vol: ino, uid: n.uid, dir: Ino(rm.space.account(ino).Up().ID()), path: path[max(0, len(path)-maxLogPath):], who: r.who(), when: now,
+		late: rm.plans.inFlight(ino) > 0,
+	})
 }
 
 // putOrphan notes that an inode has no name any more and is still open: where it was, which is charged for it.

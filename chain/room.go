@@ -62,6 +62,7 @@ import (
 //	properties set                            maxProp for each, of which there are as many as properties
 //	removal of what has more attributes       an orphan first, then xattrsAtOnce a batch, then the inode (going.go)
 //	removal of a volume: kept, open snapshots keptAtOnce, heldAtOnce a batch, before (going.go)
+//	removal of one with many layers           layersAtOnce a batch, one record
 //	removal of a directory: orphans of it     orphansAtOnce a batch, before (going.go)
 //	destroy -r, -R, of snapshots              one volume a batch; snapshotsAtOnce snapshots; one merge
 //	snapshot of several volumes at one        one record, 10 for each: ErrTooBig where the ring has no room for it

@@ -18,6 +18,7 @@ type story struct {
 	kept     int64     // blocks that they owned and others still showed then; part of freed
 	keptBy   string
 	logged   bool   // its record is in the log
+	more     bool   // its volume has layers yet, and loses some at a time
 	none     bool   // erase=none: the background passes it by
 	rank     uint64 // above 0: it was put first; the highest goes first
 	upTo     Ino    // of what a crash left: the last inode that there was
@@ -56,6 +57,7 @@ const (
 	attrKept   = "kept"
 	attrLayers = "layers"
 	attrLogged = "logged"
+	attrMore   = "more"
 	attrNone   = "none"
 	attrRank   = "rank"
 	attrUpTo   = "upto"
@@ -80,6 +82,7 @@ func (s *story) attrs() (out []codec.Attr) {
 	add(s.kept > 0, attrKept, func(e *codec.Encoder) { e.Int(s.kept); e.Str(s.keptBy) })
 	add(len(s.layers) > 0, attrLayers, func(e *codec.Encoder) { e.Births(s.layers) })
 	add(s.logged, attrLogged, func(*codec.Encoder) {})
+	add(s.more, attrMore, func(*codec.Encoder) {})
 	add(s.none, attrNone, func(*codec.Encoder) {})
 	add(s.rank > 0, attrRank, func(e *codec.Encoder) { e.Uint(s.rank) })
 	add(s.upTo > 0, attrUpTo, func(e *codec.Encoder) { e.Uint(uint64(s.upTo)) })
@@ -95,6 +98,7 @@ func (s *story) loads() map[string]func(*codec.Decoder) {
 		attrKept:     func(d *codec.Decoder) { s.kept, s.keptBy = d.Int(), d.Str() },
 		attrLayers:   func(d *codec.Decoder) { s.layers = d.Births() },
 		attrLogged:   func(*codec.Decoder) { s.logged = true },
+		attrMore:     func(*codec.Decoder) { s.more = true },
 		attrNone:     func(*codec.Decoder) { s.none = true },
 		attrRank:     func(d *codec.Decoder) { s.rank = d.Uint() },
 		attrUpTo:     func(d *codec.Decoder) { s.upTo = Ino(d.Uint()) },

@@ -164,6 +164,9 @@ func (rm *remover) reviveSnapshot(id uint64, d *destroyed, name string, frees in
 	if other, v := rm.destroyed.destroyedVolume(d.vol); v != nil {
 		return fmt.Errorf("undestroy %s: its volume was destroyed too, undestroy %d first: %w", d.what(), other, ErrNotFound)
 	}
+	if rm.names.notGoing(d.vol) != nil {
+		return fmt.Errorf("undestroy %s: its volume is gone: %w", d.what(), ErrNotFound)
+	}
 	if name == "" {
 		name = d.name
 	}
