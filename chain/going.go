@@ -32,6 +32,7 @@ type burden struct {
 	kept    []uint64          // IDs of kept snapshots
 	held    []*layer          // open snapshots, which stay until they are closed
 	layers  int               // of a volume: all
+	homes   int               // layers that a directory is charged for, at most one more than a record takes
 	many    bool              // more than a batch takes
 	orphans []*ledger.Account // of a directory
 	rows    []meta.Key        // its own, that go with it: there are few
@@ -73,6 +74,7 @@ func (rm *remover) burdenOf(ino Ino, n *inode) (b burden, err error) {
 			return k.Hi == of.Hi && len(b.held) <= heldAtOnce
 		})
 	case TypeDir:
+		b.homes = len(rm.tree.homeless(ino, homesAtOnce+1))
 		b.orphans = rm.space.ledger.Below(rm.space.account(ino), orphansAtOnce+1)
 		for _, o := range b.orphans {
 			rm.names.lostPlace(Ino(o.ID())) // rehomeOrphans needs it
@@ -85,7 +87,7 @@ func (rm *remover) burdenOf(ino Ino, n *inode) (b burden, err error) {
 // light: one batch takes it all.
 func (b *burden) light() bool {
 	return len(b.xattrs) <= xattrsAtOnce && len(b.kept) <= keptAtOnce && len(b.held) <= heldAtOnce && len(b.orphans) <= orphansAtOnce &&
-		!b.many
+		b.homes <= homesAtOnce && !b.many
 }
 
 // someRows lists the keys of up to most rows of an inode.
@@ -228,6 +230,8 @@ func (rm *remover) goStep(ino Ino, now time.Time) error {
 		rm.end(ino)
 		n.parent = at.dir // what a directory is still charged for goes where it was
 		return rm.dropInode(Req{said: at.who}, ino, n, &b, now)
+	case b.homes > homesAtOnce:
+		return rm.commits.do(&recHomeSome{ino, at.dir})
 	case len(b.xattrs) > xattrsAtOnce:
 		return rm.dropAttrs(ino, b.xattrs[:xattrsAtOnce])
 	case len(b.kept) > keptAtOnce:

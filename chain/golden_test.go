@@ -116,6 +116,7 @@ func goldenRecords() []goldenRecord {
 		{"gone", &recGone{[]goneRow{{meta.Key{Hi: 16<<56 | 300}, 2}, {meta.Key{Hi: 13<<56 | 7}, 1}}}},
 		{"signed", &recSigned{goldenSigned()}},
 		{"shed", &recShed{2, 8, []LayerID{5, 6}, RootIno, goldenTime, "uid 0"}},
+		{"home-some", &recHomeSome{300, RootIno}},
 	}
 }
 

@@ -86,15 +86,30 @@ func (lt *layerTree) buryOne(l *layer, j *job) {
 // homeKey is the place of a layer of no volume.
 func (l *layer) homeKey() omap.Key { return omap.Key{Hi: uint64(l.dir), Lo: uint64(l.id)} }
 
-// homeless are the layers of no volume that are charged to a directory.
-func (lt *layerTree) homeless(dir Ino) (out []*layer) {
+// homeless are the layers of no volume that are charged to a directory, the oldest first, up to most.
+func (lt *layerTree) homeless(dir Ino, most int) (out []*layer) {
 	lt.byDir.Ascend(omap.Key{Hi: uint64(dir)}, func(k omap.Key, l *layer) bool {
-		if k.Hi == uint64(dir) {
+		if lt.mu.step(1); k.Hi == uint64(dir) {
 			out = append(out, l)
 		}
-		return k.Hi == uint64(dir)
+		return k.Hi == uint64(dir) && len(out) < most
 	})
 	return out
+}
+
+// rehome charges those to another directory, and tells how many there were.
+func (lt *layerTree) rehome(dir, to Ino, most int) int {
+	all := lt.homeless(dir, most)
+	for _, l := range all {
+		lt.mu.step(1)
+		lt.accounts.charge(l, -l.own)
+		lt.leaveVolume(l)
+		lt.touch(l)
+		l.dir = to
+		lt.joinVolume(l)
+		lt.accounts.charge(l, l.own)
+	}
+	return len(all)
 }
 
 // noteOpen follows whether a snapshot is in use and not destroyed.

@@ -65,6 +65,7 @@ func TestHostileRecords(t *testing.T) {
 		"destroy, the name left": func(h *victim) record { return &recDestroy{vol: h.v.ino} },
 		"shed, the name left":    func(h *victim) record { return &recShed{vol: h.v.ino, n: 1} },
 		"shed of too many":       func(h *victim) record { return &recShed{vol: h.v.ino, n: layersAtOnce} },
+		"home of too few":        func(h *victim) record { return &recHomeSome{h.dir, RootIno} },
 		"shed of nothing":        func(h *victim) record { return &recShed{vol: h.v.ino} },
 		"detach of a snapshot":   func(h *victim) record { return &recDetach{layer: h.head().parent.id, hi: 9} },
 		"detach beyond":          func(h *victim) record { return &recDetach{layer: h.head().id, lo: 1, hi: 1 << 61, mapped: 1} },

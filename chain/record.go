@@ -80,6 +80,7 @@ var kinds = [...]struct {
 	39: {"gone", empty[recGone]},
 	44: {"signed", empty[recSigned]},
 	45: {"shed", empty[recShed]},
+	46: {"home, some", empty[recHomeSome]},
 }
 
 func empty[T any, R interface {

@@ -3,6 +3,7 @@ package chain
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -213,8 +214,8 @@ func (r *recDestroy) apply(p *Pool) error {
 	return nil
 }
 
-// recHome: nameless layers that are charged to a directory are charged to another, all of them: a hold of the plan lock is as
-// long as there are. No other layer is looked at.
+// recHome: nameless layers that are charged to a directory are charged to another, all of them, of which there are few: others
+// went by recHomeSome. No other layer is looked at.
 type recHome struct{ dir, to Ino }
 
 func (r *recHome) encode(e *codec.Encoder) { e.Uint(uint64(r.dir)); e.Uint(uint64(r.to)) }
@@ -222,14 +223,23 @@ func (r *recHome) encode(e *codec.Encoder) { e.Uint(uint64(r.dir)); e.Uint(uint6
 func (r *recHome) decode(d *codec.Decoder) { r.dir, r.to = Ino(d.Uint()), Ino(d.Uint()) }
 
 func (r *recHome) apply(p *Pool) error {
-	for _, l := range p.tree.homeless(r.dir) {
-		p.mu.step(1)
-		p.tree.accounts.charge(l, -l.own)
-		p.tree.leaveVolume(l)
-		p.tree.touch(l)
-		l.dir = r.to
-		p.tree.joinVolume(l)
-		p.tree.accounts.charge(l, l.own)
+	p.tree.rehome(r.dir, r.to, math.MaxInt)
+	return nil
+}
+
+// homesAtOnce bounds the layers of one recHomeSome.
+const homesAtOnce = 8
+
+// recHomeSome: the same of the oldest ones, homesAtOnce of them.
+type recHomeSome struct{ dir, to Ino }
+
+func (r *recHomeSome) encode(e *codec.Encoder) { e.Uint(uint64(r.dir)); e.Uint(uint64(r.to)) }
+
+func (r *recHomeSome) decode(d *codec.Decoder) { r.dir, r.to = Ino(d.Uint()), Ino(d.Uint()) }
+
+func (r *recHomeSome) apply(p *Pool) error {
+	if n := p.tree.rehome(r.dir, r.to, homesAtOnce); n < homesAtOnce || r.dir == r.to {
+		return fmt.Errorf("directory %d is charged for %d layers, %d are to be charged to %d: %w", r.dir, n, homesAtOnce, r.to, ErrCorrupt)
 	}
 	return nil
 }

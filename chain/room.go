@@ -64,6 +64,7 @@ import (
 //	removal of a volume: kept, open snapshots keptAtOnce, heldAtOnce a batch, before (going.go)
 //	removal of one with many layers           layersAtOnce a batch, one record
 //	removal of a directory: orphans of it     orphansAtOnce a batch, before (going.go)
+//	and layers that it is charged for         homesAtOnce a batch, one record
 //	destroy -r, -R, of snapshots              one volume a batch; snapshotsAtOnce snapshots; one merge
 //	snapshot of several volumes at one        one record, 10 for each: ErrTooBig where the ring has no room for it
 //	instant

@@ -101,11 +101,9 @@ func TestDestroyInSteps(t *testing.T) {
 				if err != nil || e.Complete {
 					t.Fatalf("step %d: %+v, %v", steps, e, err)
 				}
-				for i := 0; checkpoints && i < 3; i++ { // the eraser and the walks do not end the job
-					ok(t, p.Checkpoint())
-					_, err := p.works.walkOne(t.Context())
-					ok(t, err)
-					_, err = eraseSome(p, 8<<10)
+				if checkpoints { // the eraser and the walks do not end the job
+					ok(t, p.EraseDrain(t.Context()))
+					_, err := eraseSome(p, 1<<40)
 					ok(t, err)
 				}
 			}))
