@@ -130,7 +130,7 @@ func (c *crowder) leave() error {
 			err = c.p.Rmdir(Req{}, c.dir, e.Name)
 		case TypeSymlink:
 			err = c.p.Unlink(Req{}, c.dir, e.Name)
-		default:
+		case TypeFile:
 			err = c.p.DestroyVolume(Req{}, e.Ino, DestroyOptions{Snapshots: true, Defer: true})
 		}
 		if err != nil {

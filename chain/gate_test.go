@@ -166,7 +166,7 @@ func portrait(t *testing.T, p *Pool, vs ...Ino) string {
 		ok(t, err)
 		s, err := p.Snapshots(ino)
 		ok(t, err)
-		i.Space.Avail = 0
+		i.Avail = 0
 		var shown []runs.Run
 		for lb := int64(0); lb < 512; {
 			p.mu.Lock()

@@ -38,7 +38,7 @@ func (lt *layerTree) sweepOut(n *layer, rs []runs.Run, do func(record) error) er
 	})
 	for _, c := range below {
 		if err := lt.gatherIn(c, rs); err != nil {
-			return preparedError(lt.core.name, err)
+			return preparedError(lt.name, err)
 		}
 	}
 	rec := &recSweep{layer: n.id, when: lt.opt.Now(), runs: rs, inPieces: true}
