@@ -94,6 +94,9 @@ func (w *world) extent(limit int64) (off, n int64) {
 func (w *world) step() error {
 	w.n++
 	w.before = w.m.clone()
+	if err := w.letErase(); err != nil {
+		return err
+	}
 	name, d := w.pick()
 	k := w.rng.IntN(100)
 	if d == nil {
@@ -308,6 +311,18 @@ func (w *world) finish(h heldWrite) error {
 		return err
 	}
 	return h.pl.Commit(h.pl.Len)
+}
+
+// letErase ends all plans when little is clean: a writer would wait for the end of those that keep what is dirty from being
+// erased, and nobody else would end them.
+func (w *world) letErase() error {
+	for len(w.held)+len(w.reads) > 0 && w.p.Usage().Clean < 2*maxDisk {
+		if err := w.release(); err != nil {
+			return err
+		}
+		w.before = w.m.clone()
+	}
+	return nil
 }
 
 // releaseAll ends all held writes of a disk: what is to come would wait for them.
