@@ -3,6 +3,7 @@ package chain
 import (
 	"errors"
 	"math"
+	"runtime"
 	"time"
 
 	"slatefs/chain/catalog"
@@ -142,6 +143,7 @@ func (rm *remover) finishGoing() error {
 		if err := rm.works.change(func(now time.Time) error { return rm.noteGoing(first, rm.goStep(first, now)) }); err != nil {
 			return err
 		}
+		runtime.Gosched() // who waits for the lock has it next
 	}
 }
 
