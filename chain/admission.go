@@ -18,6 +18,7 @@ type admission struct {
 
 	namedN   int64          // mu: claimed blocks in open plans
 	ledger   *ledger.Ledger // mu: nil until the journal has been replayed
+	ahead    *ahead         // mu: promises of a freeze that comes, or does not; nil: none does
 	growable bool           // mu: the grower may be asked
 	goes     func() bool    // const: something is removed in steps, and the next one may be tried; mu is held
 	refusals Refusals       // mu

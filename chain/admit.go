@@ -69,17 +69,23 @@ func (sp *admission) try(t trial) Forecast {
 	s.Blocks += t.frees
 	e, r := sp.ledger.Try(s, t.Change)
 	f := Forecast{What: t.what, Need: e.Need * BlockSize, Meta: e.Meta * BlockSize, Avail: e.Avail * BlockSize, Why: t.why}
+	f.Err = sp.tellRefusal(&f, r)
+	return f
+}
+
+// tellRefusal tells why a trial is refused; nil: it is not.
+func (sp *admission) tellRefusal(f *Forecast, r ledger.Refusal) error {
 	switch r.Lacks {
 	case ledger.LackNothing:
 	case ledger.LackQuota:
-		f.Err = fmt.Errorf("cannot %s: needs %s%s, the quota of %s leaves %s of %s: %w", t.what, size.Exact(r.Need*BlockSize),
-			parens(t.why), sp.names.nameOf(Ino(r.At.ID())), size.Exact(max(0, r.Bound-r.Used)*BlockSize), size.Exact(r.Bound*BlockSize), ErrQuota)
+		return fmt.Errorf("cannot %s: needs %s%s, the quota of %s leaves %s of %s: %w", f.What, size.Exact(r.Need*BlockSize),
+			parens(f.Why), sp.names.nameOf(Ino(r.At.ID())), size.Exact(max(0, r.Bound-r.Used)*BlockSize), size.Exact(r.Bound*BlockSize), ErrQuota)
 	case ledger.LackSpace:
-		f.Err = f.refuse()
+		return f.refuse()
 	case ledger.LackRefquota, ledger.LackWords, ledger.LackSense: // no trial lacks them
-		f.Err = fmt.Errorf("cannot %s: %w", t.what, ErrQuota)
+		return fmt.Errorf("cannot %s: %w", f.What, ErrQuota)
 	}
-	return f
+	return nil
 }
 
 func (f *Forecast) refuse() error {
@@ -126,39 +132,24 @@ func promise(n ledger.Numbers) string {
 	return size.Exact(n.Refres*BlockSize) + " refreservation"
 }
 
-// trySnapshot: what is written now is promised once more, up to the refreservation (dsl_dataset_snapshot_reserve_space:
-// min(written, refreservation)).
-func (sp *admission) trySnapshot(vols []Ino, name string) Forecast {
-	t := trial{what: fmt.Sprintf("snapshot %s@%s", sp.names.pathOf(vols[0]), name)}
-	if name == "" {
-		t.what = "clone " + sp.names.pathOf(vols[0])
+// tryFreeze tries a new head of one volume: what is written now is promised once more, up to the refreservation
+// (dsl_dataset_snapshot_reserve_space: min(written, refreservation)). For many volumes see ahead.
+func (sp *admission) tryFreeze(what string, a *ledger.Account) Forecast {
+	return sp.try(trial{what: what, why: whyFreeze(a.Numbers()), Change: ledger.Change{Do: func() { sp.ledger.Freeze(a) }}})
+}
+
+// whyFreeze tells where the need of a new head comes from.
+func whyFreeze(n ledger.Numbers) string {
+	if n.Refres > 0 {
+		return fmt.Sprintf("min of %s written, %s", size.Exact(n.Head*BlockSize), promise(n))
 	}
-	var written int64
-	for _, ino := range vols {
-		n := sp.account(ino).Numbers()
-		written += n.Head
-		t.why = promise(n)
-		if n.Refres > 0 {
-			t.why = fmt.Sprintf("min of %s written, %s", size.Exact(n.Head*BlockSize), promise(n))
-		}
-	}
-	if len(vols) > 1 {
-		t.what = fmt.Sprintf("snapshot %d volumes at @%s", len(vols), name)
-		t.why = fmt.Sprintf("of each the smaller one of what is written, %s in all, and its refreservation",
-			size.Exact(written*BlockSize))
-	}
-	t.Do = func() {
-		for _, ino := range vols {
-			sp.ledger.Freeze(sp.account(ino))
-		}
-	}
-	return sp.try(t)
+	return promise(n)
 }
 
 // tryRollback: what the old head owned pays for the promise to the new one, which has written nothing. Only a snapshot
 // of another size, under refreservation=auto, can need more.
 func (sp *admission) tryRollback(v *Volume, snap *layer) Forecast {
-	head := sp.tree.heads[v.ino]
+	head := sp.tree.head(v.ino)
 	a, frees, size := v.account, head.own, blocksOf(snap.size)
 	if head.behindSwept() { // it goes later
 		frees = 0
@@ -203,7 +194,7 @@ func (sp *admission) tryProps(what string, a *ledger.Account, to ledger.Props) F
 // boundsAgree refuses bounds below what is used or promised already.
 func (sp *admission) boundsAgree(what string, a *ledger.Account, to ledger.Props) error {
 	var refer int64
-	if h := sp.tree.heads[Ino(a.ID())]; h != nil {
+	if h := sp.tree.head(Ino(a.ID())); h != nil {
 		refer = h.refer
 	}
 	r := sp.ledger.Agree(a, to, refer)
@@ -243,6 +234,8 @@ func (sp *admission) admitted(f Forecast) (Need, error) {
 func (sp *admission) orMore(err error, transient bool, lack int64) (Need, error) {
 	switch {
 	case err == nil:
+	case sp.ahead != nil: // what lacks may be promised to a snapshot that does not come
+		return Need{kind: needPlan, wait: sp.ahead.over}, nil
 	case sp.moreSpace(transient):
 		return Need{kind: needSpace}, nil
 	case sp.growable && errors.Is(err, ErrNoSpace):

@@ -15,7 +15,7 @@ func planBytes(runs, blocks int64) int64 { return 128 + 64*runs + 22*blocks }
 // admit refuses a write for which there is no space, and finds out what it must wait for. When it needs nothing, the
 // plan's blocks are held in the ledger and taken from what is available.
 func (sp *admission) admit(v *Volume, pl *Plan, want int64) (Need, error) {
-	h := sp.tree.heads[v.ino]
+	h := sp.tree.head(v.ino)
 	if want == 0 && pl.end <= h.size {
 		return Need{}, nil
 	}
@@ -38,7 +38,7 @@ func (sp *admission) admit(v *Volume, pl *Plan, want int64) (Need, error) {
 
 // admitSize is admit for a write that has room for its records.
 func (sp *admission) admitSize(v *Volume, pl *Plan, want int64) (Need, error) {
-	h := sp.tree.heads[v.ino]
+	h := sp.tree.head(v.ino)
 	if a := v.account; pl.end > h.size && a.Grows() { // its promise grows with it, or the write is refused
 		if _, r := sp.ledger.Try(sp.supply(), sp.resizing(a, pl.end)); !r.OK() {
 			if need, err := sp.admitted(sp.tryResize(v, pl.end)); err != nil || !need.None() {
@@ -62,7 +62,7 @@ func (sp *admission) admitBlocks(v *Volume, pl *Plan, want int64) (Need, error) 
 	if want > sp.format.Window {
 		return Need{}, fmt.Errorf("write of %d bytes, the window has %d: %w", pl.Len, sp.format.Window*BlockSize, ErrTooBig)
 	}
-	delta, refer := pl.adds(sp.tree.heads[v.ino])
+	delta, refer := pl.adds(sp.tree.head(v.ino))
 	if need, err := sp.hold(v, pl, want, delta, refer); err != nil || !need.None() {
 		return need, err
 	}
@@ -99,7 +99,7 @@ func (pl *Plan) adds(h *layer) (delta, refer int64) {
 
 // hold charges a write to the ledger, or finds out why it cannot be: a promise that covers it always can.
 func (sp *admission) hold(v *Volume, pl *Plan, want, delta, refer int64) (Need, error) {
-	r := sp.ledger.Admit(v.account, sp.supply(), ledger.Write{Blocks: want, Adds: delta, Refers: refer, Refer: sp.tree.heads[v.ino].refer})
+	r := sp.ledger.Admit(v.account, sp.supply(), ledger.Write{Blocks: want, Adds: delta, Refers: refer, Refer: sp.tree.head(v.ino).refer})
 	if !r.OK() {
 		return sp.orMore(sp.writeRefused(v, pl, r), delta < want, want+max(0, -sp.free()))
 	}

@@ -1,6 +1,10 @@
 package chain
 
-import "slatefs/chain/fault"
+import (
+	"math"
+
+	"slatefs/chain/fault"
+)
 
 // The block lock. A write that reads first has its block alone, a fence has all of its blocks alone, all others share.
 // Whoever may not begin waits in the queue of the volume, and what comes later and would share a block with it waits
@@ -19,12 +23,34 @@ func (v *Volume) blocked(pl *Plan) Need {
 			pl.queued = true
 			v.waiting = append(v.waiting, pl)
 		}
-		if o.done == nil {
-			o.done = make(chan struct{})
-		}
-		return Need{kind: needPlan, wait: o.done}
+		return Need{kind: needPlan, wait: o.ends()}
 	}
 	return Need{}
+}
+
+// older lists what ends those plans of a volume that are older than a freeze. It takes the plan lock, in pieces, and goes from the
+// youngest to the oldest: the place of what ends meanwhile is taken by one that was looked at.
+func (vs *openVolumes) older(vol Ino, freeze uint64) (older []<-chan struct{}) {
+	at := math.MaxInt
+	vs.tree.inPieces(func() bool {
+		v := vs.plans.vols[vol]
+		if v == nil {
+			return false
+		}
+		if at = min(at, len(v.active)) - 1; at >= 0 && v.active[at].frozen < freeze {
+			older = append(older, v.active[at].ends())
+		}
+		return at > 0
+	})
+	return older
+}
+
+// ends is closed when the plan ends. The plan lock is held.
+func (pl *Plan) ends() <-chan struct{} {
+	if pl.done == nil {
+		pl.done = make(chan struct{})
+	}
+	return pl.done
 }
 
 // before is a plan that goes first: the nearest in the queue, else one that is under way; nil if it is pl's turn.
@@ -70,6 +96,7 @@ func (pl *Plan) meets(o *Plan) bool {
 func (v *Volume) enter(pl *Plan) {
 	v.p.mu.assertHeld()
 	pl.leave()
+	pl.frozen = v.p.plans.frozen
 	v.active = append(v.active, pl)
 }
 

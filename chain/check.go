@@ -284,7 +284,7 @@ func (c *checker) layers() {
 }
 
 func (c *checker) structure(l *layer, who string) {
-	if l.head && c.p.tree.heads[l.vol] != l {
+	if l.head && c.p.tree.head(l.vol) != l {
 		c.r.bad("%s: is a head that volume %d does not know", who, l.vol)
 	}
 	if l.swept && len(l.children) == 0 {
@@ -401,7 +401,7 @@ func (c *checker) growing() {
 			continue
 		}
 		n++
-		if at, ok := c.p.names.lostPlace(j.vol); !ok || !at.going() || c.p.tree.heads[j.vol] != nil || c.p.jobs.growing[j.vol] != j {
+		if at, ok := c.p.names.lostPlace(j.vol); !ok || !at.going() || c.p.tree.head(j.vol) != nil || c.p.jobs.growing[j.vol] != j {
 			c.r.bad("erase job %d gets the layers of volume %d, which is not going", j.id, j.vol)
 		}
 	}

@@ -298,7 +298,7 @@ func (c *checker) names() {
 		if n.typ != TypeDir && count[ino] > 0 {
 			c.r.bad("inode %d: %d names lie in it, and it is no directory", ino, count[ino])
 		}
-		if n.typ == TypeFile && p.tree.heads[ino] == nil && p.jobs.growing[ino] == nil {
+		if n.typ == TypeFile && p.tree.head(ino) == nil && p.jobs.growing[ino] == nil {
 			c.r.bad("inode %d: volume without a head", ino)
 		}
 		return nil

@@ -238,8 +238,8 @@ func (cp *checkpointer) freeze() *cut {
 }
 
 // takeRows takes the rows that the cut waits for, but for those that were taken at the gate, as they are by that. It takes the
-// plan lock, for some at a time. The structure lock is held since the instant of the cut: meanwhile somebody may write, discard
-// and snapshot, and nobody merges, destroys, walks, or takes an erase report.
+// plan lock, for some at a time. The structure lock is held since the instant of the cut: meanwhile somebody may write and
+// discard, and nobody snapshots, merges, destroys, walks, or takes an erase report.
 func (cp *checkpointer) takeRows(c *cut) {
 	cp.structure.assertHeld()
 	cp.tree.inPiecesOf(pieceLen/4, cp.tree.gate.next)

@@ -21,7 +21,7 @@ func (c *checker) destroyedRows() {
 	}
 	for id, d := range p.destroyed.rows {
 		switch l := p.tree.layers[d.layer]; {
-		case d.layer == 0 && p.tree.heads[d.vol] == nil:
+		case d.layer == 0 && p.tree.head(d.vol) == nil:
 			c.r.bad("destroyed thing %d: volume %d is gone", id, d.vol)
 		case d.layer != 0 && (l == nil || l.vol != d.vol || !l.kept || l.named):
 			c.r.bad("destroyed thing %d: layer %v of volume %d is gone", id, d.layer, d.vol)

@@ -14,8 +14,8 @@ import (
 )
 
 // core is what every room has: the device, the clock and the log, the two locks that order everything, and whether the pool
-// has failed. The structure lock serialises what cuts trees: destroys, rollbacks, walk steps, sweep steps and the cut of a
-// checkpoint. The plan lock, taken after all others, guards all state in memory (planlock.go).
+// has failed. The structure lock serialises what cuts trees: destroys, rollbacks, walk steps, sweep steps; and freezes, and the
+// cut of a checkpoint. The plan lock, taken after all others, guards all state in memory (planlock.go).
 type core struct {
 	dev       blockdev.Device // const
 	opt       Options         // const

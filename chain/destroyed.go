@@ -37,7 +37,7 @@ func (rm *remover) keep(d *destroyed) error {
 // keepVolume keeps a volume, which is named or an orphan, without its name.
 func (rm *remover) keepVolume(ino Ino, n *inode, at spot, who string, now time.Time) error {
 	d := &destroyed{
-		vol: ino, dir: at.dir, name: at.name, path: at.path, size: rm.tree.heads[ino].size,
+		vol: ino, dir: at.dir, name: at.name, path: at.path, size: rm.tree.head(ino).size,
 		when: now, until: now.Add(rm.delay()), who: who,
 	}
 	n.parent, n.name, n.ctime = 0, "", now

@@ -27,9 +27,9 @@
 //   - Free, erase, reuse in that order (5, 11): Pool.Next seals a job, and hands it out when every plan from before is
 //     closed and the seal is durable; Pool.Report applies the erase record, and only a later claim, whose record
 //     follows it, may hand the blocks out.
-//   - Snapshots are atomic (9): Pool.Snapshot; nothing is private because of a destroy before its record is durable,
+//   - Snapshots are atomic (9): Pool.Snapshot, layerTree.head; nothing is private because of a destroy before its record is durable,
 //     and the plans from before it are closed: layerTree.private.
-//   - Promises are covered (8): the ledger counts them, admit.go tries every change on it before it is made.
+//   - Promises are covered (8): the ledger counts them, admit.go tries every change on it before it is made (ahead.go: many in pieces).
 //   - What a device gains is dirty, what is given up is clean and named by nobody: grow.go.
 //   - Records fit in the journal, and rows in the store, before they are made: room.go. What one batch cannot take away goes
 //     in steps: going.go; of a volume with many layers some at a time: record_shed.go.

@@ -60,7 +60,7 @@ func nextVolume(p *Pool, at omap.Key) (v VolumeEver, next omap.Key, ok bool, err
 		}
 		vol := Ino(k.Hi)
 		next, v = omap.Key{Hi: k.Hi + 1}, VolumeEver{}
-		if p.tree.heads[vol] == nil {
+		if p.tree.head(vol) == nil {
 			return nil
 		}
 		n, err := p.names.inode(vol)

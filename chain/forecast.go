@@ -24,12 +24,19 @@ func (p *Pool) ForecastSnapshot(vols []Ino, name string) Forecast {
 	for _, ino := range vols {
 		p.measureDepth(ino)
 	}
-	return forecast(p.commits, func() Forecast {
-		if err := checkSnapName(name); err != nil {
-			return Forecast{Err: err}
-		}
-		return p.admitFreeze(vols, name)
-	})
+	if err := checkSnapName(name); err != nil {
+		return Forecast{Err: err}
+	}
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	f, err := p.prepareFreeze(vols, name)
+	if err != nil {
+		all := f.ahead.forecast
+		all.Err = err
+		return all
+	}
+	defer f.ahead.takeBack()
+	return forecast(p.commits, f.ahead.judge)
 }
 
 // ForecastRollback is for Rollback.

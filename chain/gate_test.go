@@ -123,13 +123,12 @@ var lateChanges = map[string]struct{ by, beside func(late) error }{
 		return nil
 	}},
 	"a discard": {beside: func(x late) error { return x.v.Punch(2*BlockSize, 3*BlockSize) }},
-	"a snapshot": {beside: func(x late) error {
-		_, err := x.p.freezeHeads(Req{}, []Ino{x.v.ino, x.w.ino}, "late")
-		return err
+	"a freeze": {by: func(x late) error {
+		return x.do(&recFreeze{vols: []Ino{x.v.ino, x.w.ino}, name: "late", when: x.p.opt.Now()})
 	}},
-	"a snapshot between writes": {beside: func(x late) error {
+	"a freeze between writes": {by: func(x late) error {
 		before := planOne(x.v, 2)
-		_, err := x.p.freezeHeads(Req{}, []Ino{x.v.ino}, "late")
+		err := x.do(&recFreeze{vols: []Ino{x.v.ino}, name: "late", when: x.p.opt.Now()})
 		return errors.Join(before, err, planOne(x.v, 0), planOne(x.v, 7))
 	}},
 	"a discard in one piece": {by: func(x late) error {

@@ -39,7 +39,7 @@ func (p *Pool) Snapshots(ino Ino) ([]SnapInfo, error) {
 func (p *Pool) HasSnapshot(ino Ino, name string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.tree.snaps.names[snapName{ino, name}] != nil
+	return p.tree.named(ino, name) != nil
 }
 
 // snapWalk collects the snapshots of a volume, with the clones that hang on each.
@@ -68,7 +68,7 @@ func (w *snapWalk) piece() (more bool, err error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all := p.tree.byVol[w.vol]
+	all := p.tree.ofVolume(w.vol)
 	at, found := findLayer(all, w.last)
 	if found {
 		at++
@@ -174,7 +174,7 @@ func (p *Pool) shownOf(ino Ino, head, origin LayerID) (n int64, err error) {
 		more, err = lookUp(p.commits, func() (bool, error) {
 			n, at, head, anew = n0, at0, head0, anew0
 			if at == head || p.tree.layers[at] == nil || p.tree.layers[at].dead {
-				h := p.tree.heads[ino]
+				h := p.tree.head(ino)
 				if anew++; h == nil || anew > tries {
 					return false, nil
 				}

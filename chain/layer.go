@@ -35,7 +35,8 @@ type layerTree struct {
 	byDir          omap.Map[*layer]       // mu: those of no volume, which clones hold, by directory and number
 	lines          omap.Map[*layer]       // mu: by each volume whose births it may own, and number; dead ones too
 	openSnaps      omap.Map[*layer]       // mu: snapshots in use and not destroyed, by volume and number
-	heads          map[Ino]*layer         // mu
+	heads          map[Ino]*layer         // mu: reached by head
+	switching      *switching             // mu: heads that are switched when they are reached; nil: all are
 	snaps          snapIndex              // mu
 	walks          map[uint64]*walk       // mu
 	walkTurns      walkTurns              // mu
@@ -162,6 +163,8 @@ type accountant interface {
 	charge(l *layer, blocks int64)
 	// headChanged: a volume has a new head, or none, or its head another size.
 	headChanged(vol Ino)
+	// late: what fn does is part of a record that was made before.
+	late(fn func())
 	// ended: a volume is being destroyed, and its layers are not charged to it any more when that is done.
 	ended(vol Ino)
 }
@@ -185,10 +188,21 @@ func (lt *layerTree) layer(id LayerID) (*layer, error) {
 }
 
 // newLayer makes the next layer, a head above parent, or a first one.
-func (lt *layerTree) newLayer(parent *layer, vol Ino, size int64, when time.Time) *layer {
+func (lt *layerTree) newLayer(parent *layer, vol Ino, size int64, when time.Time) {
+	lt.addLayer(lt.numbers(1), parent, vol, size, when)
+}
+
+// numbers takes the numbers of the next n layers, and returns the first.
+func (lt *layerTree) numbers(n int) LayerID {
 	lt.mu.assertHeld()
-	lt.nextLayer++
-	l := &layer{id: lt.nextLayer, parent: parent, vol: vol, head: true, size: size, created: when}
+	first := lt.nextLayer + 1
+	lt.nextLayer += LayerID(n)
+	return first
+}
+
+// addLayer makes a layer of a number that was taken for it.
+func (lt *layerTree) addLayer(id LayerID, parent *layer, vol Ino, size int64, when time.Time) {
+	l := &layer{id: id, parent: parent, vol: vol, head: true, size: size, created: when}
 	under := overlay.Settled(meta.Map{})
 	if parent != nil {
 		under = parent.top
@@ -207,7 +221,6 @@ func (lt *layerTree) newLayer(parent *layer, vol Ino, size int64, when time.Time
 	lt.heads[vol] = l
 	lt.accounts.headChanged(vol)
 	lt.touch(l)
-	return l
 }
 
 // setSize changes the size by the record that is being applied.
@@ -472,7 +485,7 @@ func (lt *layerTree) snapshot(ino Ino, name string) (*layer, error) {
 	if err := lt.names.notGoing(ino); err != nil {
 		return nil, err
 	}
-	if l := lt.snaps.names[snapName{ino, name}]; l != nil {
+	if l := lt.named(ino, name); l != nil {
 		return l, nil
 	}
 	return nil, fmt.Errorf("%s@%s: %w", lt.names.pathOf(ino), name, ErrNotFound)

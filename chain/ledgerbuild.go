@@ -125,7 +125,7 @@ func (sp *admission) drift() ([]string, error) {
 		if w := want.Of(a.ID()); w != nil {
 			n, vol := a.Numbers(), Ino(a.ID())
 			want.Hold(w, n.Open, n.OpenRefer)
-			if sp.tree.heads[vol] != nil {
+			if sp.tree.head(vol) != nil {
 				want.Resize(w, sp.sizeWithPlans(vol, a))
 			}
 		}

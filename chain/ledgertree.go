@@ -23,13 +23,21 @@ func (t treeAccounts) headChanged(vol Ino) {
 	if t.p.ledger == nil {
 		return
 	}
-	switch a, h := t.p.account(vol), t.p.tree.heads[vol]; {
+	switch a, h := t.p.account(vol), t.p.tree.head(vol); {
 	case a == nil:
 	case h == nil:
 		t.p.ledger.NewHead(a, 0, 0)
 	default:
 		t.p.ledger.NewHead(a, h.own, t.p.sizeWithPlans(vol, a))
 	}
+}
+
+func (t treeAccounts) late(fn func()) {
+	if g := t.p.ledger; invariants && g != nil {
+		was := g.Seal(false)
+		defer g.Seal(was)
+	}
+	fn()
 }
 
 func (t treeAccounts) ended(vol Ino) {
@@ -54,14 +62,14 @@ func payer(g *ledger.Ledger, l *layer) *ledger.Account {
 
 // reachChanged follows the end of a write that was to extend a volume.
 func (sp *admission) reachChanged(vol Ino) {
-	if a := sp.account(vol); a != nil && sp.tree.heads[vol] != nil {
+	if a := sp.account(vol); a != nil && sp.tree.head(vol) != nil {
 		sp.ledger.Reach(a, sp.sizeWithPlans(vol, a))
 	}
 }
 
 // sizeWithPlans is the size of a volume, in blocks; of one whose promise moves with it, when its open writes have ended.
 func (sp *admission) sizeWithPlans(vol Ino, a *ledger.Account) int64 {
-	size := sp.tree.heads[vol].size
+	size := sp.tree.head(vol).size
 	if v := sp.plans.vols[vol]; v != nil && a.Grows() {
 		for _, pl := range v.active {
 			size = max(size, pl.end)

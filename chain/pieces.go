@@ -81,7 +81,7 @@ func (lt *layerTree) eachRow(n int, fn func(i int)) {
 func (lt *layerTree) layersOf(vol Ino) []*layer {
 	lt.mu.Lock()
 	defer lt.mu.Unlock()
-	return slices.Clone(lt.byVol[vol])
+	return slices.Clone(lt.ofVolume(vol))
 }
 
 // descend calls see for layers and all below them, each once and parents first, in pieces. below tells whether to go

@@ -34,6 +34,7 @@ type Plan struct {
 	pinned    bool
 	write     bool
 	epoch     uint64
+	frozen    uint64 // planTable.frozen when it was made
 	rollbacks uint64
 	born      LayerID // the head that it was made for: what is written and not mapped is of that layer
 	from, end int64   // what was asked, bytes; the volume's size is at least end afterwards

@@ -28,7 +28,6 @@ var longHolds = map[string]longHold{
 	"TestTallyInPieces":      {math.MaxInt, "itself"},
 	"TestLossClimbsInPieces": {math.MaxInt, "itself"},
 
-	"Pool.freezeHeads": {1024, "volumes that a snapshot is taken of at one instant"},
 	"works.changeWith": {1024, "who still shows a layer that goes, by name"},
 }
 
@@ -229,6 +228,4 @@ var mayRead = map[string]string{
 	"reclaimer.find":      "check of an image, alone",
 	"bruteForce":          "a test that looks at all maps, alone",
 	"TestDamagedGroup":    "itself",
-
-	"Pool.freezeHeads": "pages of the catalog that are gone from the cache",
 }

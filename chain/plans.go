@@ -9,6 +9,7 @@ type planTable struct {
 	left   map[Ino]*Volume // mu: those that are gone, while writes have not ended
 	wrote  bool            // mu: somebody has planned a write
 	epochs epochs          // mu
+	frozen uint64          // mu: freezes so far
 	moved  chan struct{}   // mu: closed when a plan ends; nil while nobody waits
 }
 
@@ -72,6 +73,13 @@ func (e *epochs) over(at uint64) bool {
 		}
 	}
 	return true
+}
+
+// freeze is the instant of a freeze: what is under way belongs to before it. It returns the number of it.
+func (pt *planTable) freeze() uint64 {
+	pt.mu.assertHeld()
+	pt.frozen++
+	return pt.frozen
 }
 
 // movedLocked is closed when a plan ends next.

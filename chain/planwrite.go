@@ -367,7 +367,7 @@ func (l *layer) frees(old []runs.Run) (n int64) {
 func (vs *openVolumes) oldRuns(ino Ino, lo, hi int64) (out []runs.Run, end int64, pieces int, err error) {
 	var last Need
 	for {
-		h := vs.tree.heads[ino]
+		h := vs.tree.head(ino)
 		if h == nil {
 			return nil, lo, 0, fmt.Errorf("volume %d: %w", ino, ErrGone)
 		}

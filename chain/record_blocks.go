@@ -99,7 +99,7 @@ func (r *recDirty) apply(p *Pool) error {
 		p.jobs.addToJob(j, runs.Run{Dev: run.Start, Len: run.Len, Birth: r.birth})
 		p.origins.wrote(r.birth, r.vol, run.Len)
 	}
-	if h := p.tree.heads[r.vol]; h != nil && !h.wrote {
+	if h := p.tree.head(r.vol); h != nil && !h.wrote {
 		p.tree.touch(h)
 		h.wrote = true
 	}

@@ -34,7 +34,7 @@ func (r *recHead) apply(p *Pool) error {
 			return err
 		}
 	}
-	if r.size > MaxSize || p.tree.heads[r.vol] != nil || parent != nil && (parent.head || parent.dead) {
+	if r.size > MaxSize || p.tree.head(r.vol) != nil || parent != nil && (parent.head || parent.dead) {
 		return fmt.Errorf("head of volume %d, %d bytes, parent %v: %w", r.vol, r.size, r.parent, ErrCorrupt)
 	}
 	p.tree.newLayer(parent, r.vol, r.size, r.when)
@@ -48,14 +48,17 @@ type recFreeze struct {
 	when time.Time
 	who  string
 
-	homes map[Ino]snapHome // of those that get their first snapshot, found before it is made
+	list  []byte           // vols, encoded: nil: not yet
+	homes map[Ino]snapHome // of those that get their first snapshot, found before it is made, unless it is later
+	later *switching       // of heads that are there, by who sees to the rest of it; nil: all at once
 }
 
 func (r *recFreeze) encode(e *codec.Encoder) {
-	e.Uint(uint64(len(r.vols)))
-	for _, v := range r.vols {
-		e.Uint(uint64(v))
+	list := r.list
+	if list == nil {
+		list = volumeList(r.vols)
 	}
+	e.B = append(e.B, list...)
 	e.Str(r.name)
 	e.Time(r.when)
 	e.Str(r.who)
@@ -69,7 +72,7 @@ func (r *recFreeze) decode(d *codec.Decoder) {
 }
 
 func (r *recFreeze) prepare(p *Pool) (err error) {
-	if r.name != "" {
+	if r.name != "" && r.later == nil {
 		r.homes, err = p.tree.snapHomes(r.vols)
 	}
 	return err
@@ -79,22 +82,21 @@ func (r *recFreeze) apply(p *Pool) error {
 	if err := checkSnapName(r.name); r.name != "" && err != nil {
 		return fmt.Errorf("%w: %w", err, ErrCorrupt)
 	}
-	for _, v := range r.vols {
-		p.mu.step(1)
-		old := p.tree.heads[v]
-		if old == nil {
+	s := r.later
+	if s == nil {
+		s = &switching{homes: r.homes}
+	}
+	s.name, s.who, s.when = r.name, r.who, r.when
+	s.first, s.freeze = p.tree.numbers(len(r.vols)), p.plans.freeze()
+	if r.later != nil {
+		p.tree.switching = s
+		return nil
+	}
+	for i, v := range r.vols {
+		if p.tree.heads[v] == nil {
 			return fmt.Errorf("freeze of volume %d: %w", v, ErrCorrupt)
 		}
-		p.origins.seal(old.id, v, old.created)
-		p.tree.touch(old)
-		old.head, old.named, old.name, old.created, old.who = false, r.name != "", r.name, r.when, r.who
-		p.tree.newLayer(old, v, old.size, r.when)
-		if old.named {
-			p.tree.snaps.add(old, r.homes[v])
-		}
-		if old.nameless() {
-			p.tree.unheld(old)
-		}
+		p.tree.switchHead(s, v, s.first+LayerID(i))
 	}
 	return nil
 }
@@ -127,7 +129,7 @@ func (r *recRollback) apply(p *Pool) error {
 	if err != nil {
 		return err
 	}
-	old := p.tree.heads[r.vol]
+	old := p.tree.head(r.vol)
 	if old == nil || snap.head || snap.dead {
 		return fmt.Errorf("rollback of volume %d: %w", r.vol, ErrCorrupt)
 	}

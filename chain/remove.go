@@ -113,7 +113,7 @@ func (rm *remover) dropLayers(r Req, ino Ino, n *inode, b *burden, now time.Time
 
 // noteEnded notes where a volume was, and whose, that is about to lose its head.
 func (rm *remover) noteEnded(r Req, ino Ino, n *inode, now time.Time) error {
-	h := rm.tree.heads[ino]
+	h := rm.tree.head(ino)
 	if h == nil || !h.wrote {
 		return nil
 	}

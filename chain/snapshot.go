@@ -19,9 +19,8 @@ type DestroyOptions struct {
 // Snapshot freezes the heads of volumes under a name, all at one instant. Writers go on: what they were writing when
 // it was called may be in it or not, what was acknowledged before is. It is durable when it returns.
 //
-// The heads are switched and the record made under one hold of the plan lock, so that it comes before every record of
-// a new head. Writes in place that were planned before are waited for, since they go to the snapshot; then one commit
-// makes their data and the record durable.
+// The instant is one record, which comes before every record of a new head (freeze). Writes in place that were planned before
+// are waited for, since they go to the snapshot; then one commit makes their data and the record durable.
 func (p *Pool) Snapshot(r Req, vols []Ino, name string) error {
 	if err := checkSnapName(name); err != nil {
 		return err
@@ -43,61 +42,46 @@ func (p *Pool) freezeHeads(r Req, vols []Ino, name string) (older []<-chan struc
 	if err != nil {
 		return nil, fmt.Errorf("snapshot of %d volumes at one instant: %w", len(vols), err)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	defer p.commits.within(got)()
-	if err := p.writable(); err != nil {
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	f, err := p.prepareFreeze(vols, name)
+	if err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.commits.giveBack(got, 0)
 		return nil, err
 	}
-	return p.freezeLocked(r, vols, name)
+	if err := f.instant(&recFreeze{vols: vols, name: name, who: r.who(), list: volumeList(vols), later: f.later}, got); err != nil {
+		f.ahead.takeBack()
+		return nil, err
+	}
+	p.tree.switchRest(vols)
+	for _, ino := range vols {
+		older = append(older, p.volumes.older(ino, f.later.freeze)...)
+	}
+	return older, nil
 }
 
 // freezeBytes bounds the record that freezes so many volumes.
 func freezeBytes(vols int) int64 { return changeBytes + 10*int64(vols) }
 
-func (p *Pool) freezeLocked(r Req, vols []Ino, name string) (older []<-chan struct{}, err error) {
-	if f := p.admitFreeze(vols, name); f.Err != nil {
-		return nil, f.Err
+// freezeOne gives a volume a new head above a nameless layer, which it returns. The plan lock is held, and the structure lock.
+func (p *Pool) freezeOne(r Req, ino Ino) (*layer, error) {
+	v, err := p.volumes.volume(ino)
+	if err == nil {
+		err = p.admitDepth(v)
 	}
-	for _, ino := range vols {
-		p.mu.step(1)
-		for _, pl := range p.plans.vols[ino].active {
-			if pl.done == nil {
-				pl.done = make(chan struct{})
-			}
-			older = append(older, pl.done)
-		}
+	if err == nil {
+		err = p.space.tryFreeze("clone "+p.names.pathOf(ino), v.account).Err
+	}
+	if err == nil {
+		err = p.commits.do(&recFreeze{vols: []Ino{ino}, when: p.opt.Now(), who: r.who()})
+	}
+	if err != nil {
+		return nil, err
 	}
 	p.poke()
-	return older, p.commits.do(&recFreeze{vols: vols, name: name, when: p.opt.Now(), who: r.who()})
-}
-
-// admitFreeze finds out whether volumes may be frozen under a name, or none.
-func (p *Pool) admitFreeze(vols []Ino, name string) (f Forecast) {
-	if len(vols) == 0 {
-		return Forecast{Err: fmt.Errorf("snapshot of nothing: %w", ErrInvalid)}
-	}
-	twice := make(map[Ino]bool, len(vols))
-	for _, ino := range vols {
-		p.mu.step(1)
-		v, err := p.volumes.volume(ino)
-		if err == nil {
-			err = p.admitDepth(v)
-		}
-		if err == nil && twice[ino] {
-			err = fmt.Errorf("%s: named twice: %w", p.names.pathOf(ino), ErrInvalid)
-		}
-		twice[ino] = true
-		if err == nil && name != "" {
-			if _, found := p.tree.snapshot(ino, name); found == nil {
-				err = fmt.Errorf("%s@%s: %w", p.names.pathOf(ino), name, ErrExist)
-			}
-		}
-		if err != nil {
-			return Forecast{Err: err}
-		}
-	}
-	return p.space.trySnapshot(vols, name)
+	return v.head().parent, nil
 }
 
 // admitDepth bounds the line of history, by what is known of its length.
@@ -117,7 +101,7 @@ func (p *Pool) measureDepth(ino Ino) {
 		more = func() bool {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			h := p.tree.heads[ino]
+			h := p.tree.head(ino)
 			if h == nil || h.depth <= MaxLayers {
 				return false
 			}
@@ -193,7 +177,7 @@ func (p *Pool) Clone(r Req, ino Ino, snap string, dir Ino, name string) (Attr, e
 		p.measureDepth(ino)
 	}
 	var out Attr
-	var older []<-chan struct{}
+	var frozen uint64 // the freeze of it
 	err := p.works.grow(func(now time.Time) error {
 		from, err := p.names.inode(ino)
 		if err != nil {
@@ -205,8 +189,8 @@ func (p *Pool) Clone(r Req, ino Ino, snap string, dir Ino, name string) (Attr, e
 		var l *layer
 		if snap != "" {
 			l, err = p.tree.snapshot(ino, snap)
-		} else if older, err = p.freezeLocked(r, []Ino{ino}, ""); err == nil {
-			l = p.tree.heads[ino].parent
+		} else if l, err = p.freezeOne(r, ino); err == nil {
+			frozen = p.plans.frozen
 		}
 		if err != nil {
 			return err
@@ -225,7 +209,7 @@ func (p *Pool) Clone(r Req, ino Ino, snap string, dir Ino, name string) (Attr, e
 	if err != nil {
 		return Attr{}, err
 	}
-	p.plans.settlePlans(older)
+	p.plans.settlePlans(p.volumes.older(ino, frozen))
 	return out, p.Flush()
 }
 

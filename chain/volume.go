@@ -66,7 +66,7 @@ func (vs *openVolumes) volume(ino Ino) (*Volume, error) {
 	if _, d := vs.destroyed.destroyedVolume(ino); d != nil {
 		return nil, fmt.Errorf("%s: was destroyed: %w", d.path, ErrGone)
 	}
-	if n.typ != TypeFile || vs.tree.heads[ino] == nil {
+	if n.typ != TypeFile || vs.tree.head(ino) == nil {
 		return nil, fmt.Errorf("%s: not a volume: %w", vs.names.pathOf(ino), ErrInvalid)
 	}
 	v := &Volume{p: vs, ino: ino, account: vs.space.account(ino)}
@@ -87,7 +87,7 @@ func (v *Volume) Size() int64 {
 	return 0
 }
 
-func (v *Volume) head() *layer { return v.p.tree.heads[v.ino] }
+func (v *Volume) head() *layer { return v.p.tree.head(v.ino) }
 
 // usable is the head, or why there is none to change.
 func (v *Volume) usable() (*layer, error) {
@@ -166,7 +166,7 @@ func (vs *openVolumes) attr(ino Ino, n *inode) Attr {
 		if n.parent == 0 {
 			a.Nlink = 0
 		}
-		h := vs.tree.heads[ino]
+		h := vs.tree.head(ino)
 		if h == nil {
 			break
 		}

@@ -57,6 +57,7 @@ type Numbers struct {
 	OwnWords, Words, Attrs int64
 	// What open plans have been admitted for. It is in Held and Head already.
 	Open, OpenRefer int64
+	Ahead           bool // its head is about to be frozen, and its refreservation is the next one's
 
 	Props        // that hold
 	Refres int64 // effective refreservation: a number, or the size for Auto and for Kept ones
@@ -165,7 +166,7 @@ func (g *Ledger) derive(a *Account) bool {
 	n, short := &a.n, int64(0)
 	if !a.dir {
 		n.Refres = n.refres(n.Size)
-		short = max(0, n.Refres-n.Head)
+		short = n.lacks()
 	}
 	was := n.Charged
 	n.Used = n.Held + n.Below + short
@@ -184,6 +185,22 @@ func (g *Ledger) derive(a *Account) bool {
 		a.up.n.Below += n.Charged - was
 	}
 	return true
+}
+
+// lacks is what the refreservation lacks of what the head owns, or of nothing, if the head is about to be another.
+func (n *Numbers) lacks() int64 {
+	if n.Ahead {
+		return n.Refres
+	}
+	return max(0, n.Refres-n.Head)
+}
+
+// covers is what a write may take of the refreservation.
+func (n *Numbers) covers() int64 {
+	if n.Ahead { // it is the next head's
+		return 0
+	}
+	return n.lacks()
 }
 
 // refres is the effective refreservation of a volume of size blocks.

@@ -184,7 +184,7 @@ func (g *Ledger) Available(a *Account, s Supply, refer int64) int64 {
 	if a.n.Quota > 0 {
 		n = min(n, a.n.Quota-g.Bounded(a))
 	}
-	n += max(0, a.n.Refres-a.n.Head)
+	n += a.n.covers()
 	if a.n.Refquota > 0 {
 		n = min(n, a.n.Refquota-refer)
 	}
@@ -221,7 +221,7 @@ func (g *Ledger) underQuota(a *Account, w Write) Refusal {
 	if bound, shows := a.n.Refquota, w.Refer+a.n.OpenRefer; w.Refers > 0 && bound > 0 && shows+w.Refers > bound {
 		return Refusal{Lacks: LackRefquota, At: a, Need: w.Refers, Used: shows, Bound: bound}
 	}
-	grows := w.Adds - max(0, a.n.Refres-a.n.Head) // of used, at most; at each level a promise may cover a part
+	grows := w.Adds - a.n.covers() // of used, at most; at each level a promise may cover a part
 	for ; a != nil && grows > 0; a = a.up {
 		if a.n.Quota > 0 && g.Bounded(a)+grows > a.n.Quota {
 			return Refusal{Lacks: LackQuota, At: a, Need: grows, Used: g.Bounded(a), Bound: a.n.Quota}

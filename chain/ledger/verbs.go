@@ -3,8 +3,11 @@ package ledger
 // What may happen to an account. Each verb leaves the ledger derived. But for Hold and Reach they are for records.
 
 // Seal says whether a verb other than Hold and Reach, outside a trial, is a bug: who keeps a pool lets records change its
-// accounts only, and seals the ledger beside them where that is to be asserted. Such a verb panics.
-func (g *Ledger) Seal(on bool) { g.sealed = on }
+// accounts only, and seals the ledger beside them where that is to be asserted. Such a verb panics. It returns what held before.
+func (g *Ledger) Seal(on bool) (was bool) {
+	was, g.sealed = g.sealed, on
+	return was
+}
 
 func (g *Ledger) byRecord() {
 	if g.sealed && g.trial.number == 0 {
@@ -163,9 +166,19 @@ func (g *Ledger) own(a *Account, blocks int64, head bool) {
 func (g *Ledger) NewHead(a *Account, owns, size int64) {
 	g.byRecord()
 	g.note(a)
-	a.n.Head = owns + a.n.Open
+	a.n.Head, a.n.Ahead = owns+a.n.Open, false
 	g.Resize(a, size)
 	g.settle(a)
+}
+
+// Ahead promises a volume what Freeze will, before it, whatever is written until then: its refreservation is the next head's, and
+// covers no write. Off, or a new head, ends that. It is of this process only, as what plans hold.
+func (g *Ledger) Ahead(a *Account, on bool) {
+	if !g.Closed(a) && a.n.Ahead != on {
+		g.note(a)
+		a.n.Ahead = on
+		g.settle(a)
+	}
 }
 
 // Freeze makes what is written now a snapshot's: the head owns nothing but what open plans will write.
