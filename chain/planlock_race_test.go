@@ -28,7 +28,8 @@ var longHolds = map[string]longHold{
 	"TestTallyInPieces":      {math.MaxInt, "itself"},
 	"TestLossClimbsInPieces": {math.MaxInt, "itself"},
 
-	"works.changeWith": {1024, "who still shows a layer that goes, by name"},
+	"works.changeWith":     {1024, "who still shows a layer that goes, by name"},
+	"blockSpace.cleanRuns": {1 << 15, "the runs of one group, for an audit"},
 }
 
 type longHold struct {
@@ -228,4 +229,6 @@ var mayRead = map[string]string{
 	"reclaimer.find":      "check of an image, alone",
 	"bruteForce":          "a test that looks at all maps, alone",
 	"TestDamagedGroup":    "itself",
+
+	"works.changeWith": "after its first record, what it did not look up before, and is gone from the cache: now and then",
 }
