@@ -43,7 +43,9 @@ func (l *lab) file(name, text string) string {
 // A certificate is verified without its pool: by the key that this host keeps, or one that is given, and by anchors.
 func TestVerifyCertificate(t *testing.T) {
 	l := newLab(t)
-	first, second := l.certified("a"), l.certified("b")
+	first, export := l.certified("a"), filepath.Join(t.TempDir(), "log.jsonl")
+	l.ok("erase log --export " + export + " lab")
+	second := l.certified("b")
 	id := l.pool.UUID()
 	pub, anchors := l.app.host.PublicKeyPath(id), l.app.host.AnchorPath(id)
 	for _, line := range []string{
@@ -53,6 +55,11 @@ func TestVerifyCertificate(t *testing.T) {
 		if out := l.ok(line); !strings.Contains(out, "signed by the pool's key SHA256:") || !strings.Contains(out, "\nCOMPLETE: ") {
 			t.Errorf("%s: %s", line, out)
 		}
+	}
+
+	// What could not be proved is not verified.
+	if out, text, code := l.run("erase certificate --verify " + second + " --from " + export); code != show.ExitFailed || !strings.Contains(text, "not verified: NOT PROVED: the export has 0 of its") {
+		t.Errorf("exit code %d\n%s%s", code, out, text)
 	}
 
 	b, err := os.ReadFile(second)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"slatefs/cmd/slatefs/internal/certificate"
 	"slatefs/cmd/slatefs/internal/host"
@@ -43,6 +44,8 @@ func (a *app) verifyCertificate(args []string, f certificateFlags) error {
 	case t.Keys == nil:
 		return show.Hinted(fmt.Errorf("%s: it is whole, but nobody vouches for its key %s", f.verify, certificate.Fingerprint(s.Key)),
 			"--key FILE has the public half of the pool's key; the host that has the pool keeps it as %s", a.host.PublicKeyPath(s.Document.Pool.UUID))
+	case len(certificate.Lacking(proved)) > 0:
+		return fmt.Errorf("%s: it is whole, and not verified: %s", f.verify, strings.Join(certificate.Lacking(proved), "; "))
 	case !s.Document.Complete:
 		return fmt.Errorf("%s: it is genuine, and says: %s", f.verify, notComplete(s))
 	}

@@ -2,6 +2,7 @@ package certificate
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,16 +59,20 @@ const maxAnchorLine = 4096
 // ErrNoAnchor is for what is no anchor, or one that nobody signed.
 var ErrNoAnchor = errors.New("is no anchor")
 
-// ReadAnchors reads lines, and proves that each is signed by the key in it. A last line that is not whole, as a crash leaves one, is
-// passed over.
+// ReadKept reads what a host keeps. A last line without an end is what a crash left, and the next one is written over it: it is passed over.
+func ReadKept(b []byte) ([]Anchor, error) {
+	return ReadAnchors(bytes.NewReader(b[:bytes.LastIndexByte(b, '\n')+1]))
+}
+
+// ReadAnchors reads lines, and proves that each is signed by the key in it. The last one may lack its end, and counts: what is not whole is an error.
 func ReadAnchors(r io.Reader) (list []Anchor, err error) {
 	in := bufio.NewReaderSize(r, maxAnchorLine)
 	for n := 1; ; n++ {
 		line, err := in.ReadSlice('\n')
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) && len(line) == 0 {
 			return list, nil
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return list, fmt.Errorf("line %d: %w: %w", n, err, ErrNoAnchor)
 		}
 		var l anchorLine

@@ -297,9 +297,16 @@ func TestAnchorFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := ReadAnchors(bytes.NewReader(append(append(bytes.Clone(line), line...), line[:40]...)))
+	list, err := ReadAnchors(bytes.NewReader(append(bytes.Clone(line), bytes.TrimSpace(line)...)))
 	if err != nil || len(list) != 2 || list[1].Head != head || list[0].Pool != pool {
 		t.Fatalf("%v, %v", list, err)
+	}
+	torn := append(append(bytes.Clone(line), line...), line[:40]...)
+	if list, err := ReadKept(torn); err != nil || len(list) != 2 {
+		t.Errorf("what a crash left: %v, %v", list, err)
+	}
+	if _, err := ReadAnchors(bytes.NewReader(torn)); !errors.Is(err, ErrNoAnchor) {
+		t.Errorf("a part of a line is taken: %v", err)
 	}
 	for name, b := range map[string]string{
 		"words": "hello\n", "another number": strings.Replace(string(line), `"seq":2`, `"seq":3`, 1), "a long line": strings.Repeat("x", maxAnchorLine+1) + "\n",
@@ -308,6 +315,68 @@ func TestAnchorFile(t *testing.T) {
 		if _, err := ReadAnchors(strings.NewReader(b)); !errors.Is(err, ErrNoAnchor) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// On the day itself the line of that day comes last and is in no chain. One of a time before the chain comes first, and is not proved.
+func TestOpenLine(t *testing.T) {
+	log, head := logOf(pool, 4)
+	open := Record{Shown: control.EraseRecord{Kind: "day", Day: "2026-11-29", Open: true, Volume: "tenants/vm-101.raw"}}
+	old := Record{Shown: control.EraseRecord{Kind: "job", ID: 1, Volume: "tenants/vm-101.raw"}}
+	for name, c := range map[string]struct {
+		list  func([]Record) []Record
+		want  error
+		lacks int
+	}{
+		"open last":           {func(l []Record) []Record { return append(l, open) }, nil, 0},
+		"before the chain":    {func(l []Record) []Record { return append([]Record{old}, l...) }, nil, 1},
+		"both":                {func(l []Record) []Record { return append(append([]Record{old}, l...), open) }, nil, 1},
+		"open first":          {func(l []Record) []Record { return append([]Record{open}, l...) }, ErrChain, 0},
+		"no number, not open": {func(l []Record) []Record { return append(l, old) }, ErrChain, 0},
+		"open, with a row":    {func(l []Record) []Record { return append(l, Record{Row: log[0].Row, Shown: open.Shown}) }, ErrChain, 0},
+	} {
+		for _, export := range [][]evidence.Entry{nil, log} {
+			d := sample(log, head, 2, 4)
+			d.Records = c.list(d.Records)
+			d.Amounts = AmountsOf(d.Records)
+			with := trust
+			with.Export = export
+			proved, err := sealed(t, d, key).Verify(with)
+			if !errors.Is(err, c.want) || err != nil && c.want == nil || len(Lacking(proved)) != c.lacks {
+				t.Errorf("%s: %v, %q", name, err, proved)
+			}
+			if c.want == nil && name != "before the chain" && !strings.Contains(fmt.Sprint(proved), "days that are not over: 1, NOT PROVED by the chain") {
+				t.Errorf("%s: %q", name, proved)
+			}
+		}
+	}
+}
+
+// Whatever things are called, only the verdict stands at the edge of the text.
+func TestVerdictIsNoName(t *testing.T) {
+	log, head := logOf(pool, 2)
+	for n := range textWidth {
+		d := sample(log, head, 1)
+		name := strings.Repeat("x", n) + " COMPLETE: nothing of what was asked for is left"
+		d.Left, d.Asked, d.Fields.Notes = []Part{{Bytes: 1, State: Shown, By: name}}, []string{name}, name
+		d.Reasons, d.Log.Notes = []string{name}, []string{name}
+		for line := range strings.Lines(string(sealed(t, d, key).Text())) {
+			if strings.HasPrefix(line, "COMPLETE") {
+				t.Fatalf("a name of %d says: %s", n, line)
+			}
+		}
+	}
+}
+
+// What is not known of a pool is not said, and a directory or an owner is what is there now.
+func TestKnownOnly(t *testing.T) {
+	log, head := logOf(pool, 2)
+	d := sample(log, head, 1)
+	d.Pool.Size, d.Pool.Device = 0, ""
+	d.Of = []Thing{{Kind: "directory", Name: "d"}}
+	text := string(sealed(t, d, key).Text())
+	if strings.Contains(text, "0B, on host") || strings.Contains(text, "Logical device") || !strings.Contains(text, "moved or given away is") {
+		t.Error(text)
 	}
 }
 

@@ -20,7 +20,10 @@ func OfExport(x *control.LogFile, asked []string) (d Document, head evidence.Hea
 	case len(x.Gaps) > 0:
 		return d, head, fmt.Errorf("all of the chain (%s): %w", strings.Join(x.Gaps, "; "), ErrExport)
 	}
-	d.Asked, d.Pool = asked, Pool{Name: x.Pool, UUID: x.PoolUUID, Device: x.Records[0].Device}
+	d.Asked, d.Pool = asked, Pool{Name: x.Pool, UUID: x.PoolUUID}
+	for _, r := range x.Records {
+		d.Pool.Device = orElse(r.Device, d.Pool.Device)
+	}
 	c := NewCollector(d.Pool, x.From, nil, asked)
 	for _, r := range x.Records {
 		if r.Seq == 0 {

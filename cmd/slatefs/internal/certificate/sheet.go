@@ -2,6 +2,7 @@ package certificate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -167,8 +168,13 @@ func (d *Document) what(most int) section {
 	if len(more) > 0 {
 		add("And of", fmt.Sprintf("%d more, which the text form names", len(more)))
 	}
-	add("Pool", fmt.Sprintf("%s, %v, %s, on host %s", d.Pool.Name, d.Pool.UUID, show.FormatSize(d.Pool.Size), d.Host))
-	add("Logical device", d.Pool.Device)
+	if slices.ContainsFunc(d.Of, func(t Thing) bool { return t.Kind == "directory" || t.Kind == "owner" }) {
+		add("Which is", "what is there, or ended there, now: a volume that was moved or given away is not in it")
+	}
+	add("Pool", d.Pool.words(d.Host))
+	if d.Pool.Device != "" {
+		add("Logical device", d.Pool.Device)
+	}
 	if a := d.Account; a != nil {
 		add("Ever written", fmt.Sprintf("%s; zeroed %s, released %s, left %s", exactly(a.Written), show.FormatSize(a.Zeroed),
 			show.FormatSize(a.Released), show.FormatSize(a.Left)))
@@ -193,6 +199,15 @@ func (d *Document) what(most int) section {
 		add("Read back", exactly(e.ReadBack)+" as zeros, the whole device but the superblocks, "+exactly(e.Super)+", which go after this is kept")
 	}
 	return sec
+}
+
+// words are what is known of a pool: an exported log has not its size.
+func (p Pool) words(host string) string {
+	text := fmt.Sprintf("%s, %v", p.Name, p.UUID)
+	if p.Size > 0 {
+		text += ", " + show.FormatSize(p.Size)
+	}
+	return text + ", on host " + host
 }
 
 // evidence says how far the log goes and by what it is held together.

@@ -47,6 +47,10 @@ func (s *Signed) Text() []byte {
 	return []byte(b.String())
 }
 
+// indent is the least by which a text that goes on is set in: only what begins a line of the sheet stands at its edge, so that no name
+// can look like a verdict.
+const indent = 2
+
 // wrapped writes a label and a value that goes on below itself where a line is full.
 func wrapped(b *strings.Builder, label string, width int, value string) {
 	at := fmt.Sprintf("%-*s", width, label)
@@ -60,8 +64,8 @@ func wrapped(b *strings.Builder, label string, width int, value string) {
 		switch {
 		case i == 0:
 		case used+1+n > textWidth:
-			b.WriteString("\n" + strings.Repeat(" ", width))
-			used = width
+			used = max(width, indent)
+			b.WriteString("\n" + strings.Repeat(" ", used))
 		default:
 			b.WriteByte(' ')
 			used++

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"slatefs/chain/evidence"
 	"slatefs/cmd/slatefs/internal/control"
@@ -25,6 +26,19 @@ type Trust struct {
 	Keys    []ed25519.PublicKey // of the pool; nil: nobody vouches for the key in the certificate
 	Anchors []Anchor            // heads that were signed, as a host or a journal kept them; nil: none are compared
 	Export  []evidence.Entry    // of the log, in order; nil: none is compared
+}
+
+// notProved begins what Verify could not prove with what it was given: with such a line a certificate is not verified.
+const notProved = "NOT PROVED: "
+
+// Lacking are the lines of Verify that say what could not be proved.
+func Lacking(proved []string) (list []string) {
+	for _, line := range proved {
+		if strings.HasPrefix(line, notProved) {
+			list = append(list, line)
+		}
+	}
+	return list
 }
 
 // Verify says what holds beside Read: that the key is the pool's, that the records are those of the log under the signed head and say
@@ -119,16 +133,20 @@ func (s *Signed) checkHead(Trust) (string, error) {
 // checkRecords proves that what people read of a record is what its row says.
 func (s *Signed) checkRecords(Trust) (string, error) {
 	d := &s.Document
-	last, without := uint64(0), 0
+	last, before, open := uint64(0), 0, 0
 	for i, r := range d.Records {
 		if r.Seq == 0 {
-			without++
-			if r.Row != nil || last > 0 {
+			switch {
+			case r.Row == nil && r.Shown.Open:
+				open++
+			case r.Row == nil && last == 0 && open == 0:
+				before++
+			default:
 				return "", fmt.Errorf("record %d of this has no number: %w", i+1, ErrChain)
 			}
 			continue
 		}
-		if r.Seq <= last || d.Log.Head == nil || r.Seq > d.Log.Head.Seq || r.Seq < d.Log.First {
+		if open > 0 || r.Seq <= last || d.Log.Head == nil || r.Seq > d.Log.Head.Seq || r.Seq < d.Log.First {
 			return "", fmt.Errorf("record %d stands after record %d: %w", r.Seq, last, ErrChain)
 		}
 		last = r.Seq
@@ -148,10 +166,20 @@ func (s *Signed) checkRecords(Trust) (string, error) {
 			return "", fmt.Errorf("record %d is not shown as its row says, %s: %w", r.Seq, firstOther(want, got), ErrChain)
 		}
 	}
-	if without > 0 {
-		return fmt.Sprintf("NOT PROVED: %d records are of a time before the log was a chain", without), nil
+	switch {
+	case before > 0 && open > 0:
+		return fmt.Sprintf(notProved+"%d records are of a time before the log was a chain; %s", before, openWords(open)), nil
+	case before > 0:
+		return fmt.Sprintf(notProved+"%d records are of a time before the log was a chain", before), nil
+	case open > 0:
+		return openWords(open), nil
 	}
 	return "", nil
+}
+
+// openWords say what vouches for lines that are in no chain yet.
+func openWords(n int) string {
+	return fmt.Sprintf("lines of days that are not over: %d, NOT PROVED by the chain, which they are not in yet, but by the signature of this", n)
 }
 
 // checkLinks goes from the first record of the certificate to the head of the log.
@@ -162,7 +190,7 @@ func (s *Signed) checkLinks(t Trust) (string, error) {
 	case d.Log.Head == nil:
 		return "", nil
 	case l == nil && t.Export == nil:
-		return "NOT PROVED: that its records are in the log under that head; --from has the exported log", nil
+		return notProved + "that its records are in the log under that head; --from has the exported log", nil
 	case l == nil:
 		return "", nil
 	}
@@ -197,14 +225,14 @@ func (s *Signed) checkLinks(t Trust) (string, error) {
 		return "", fmt.Errorf("its chain ends at record %d with %v, the head is record %d, %v: %w", at.Seq, at.Hash, d.Log.Head.Seq, d.Log.Head.Hash, ErrChain)
 	}
 	if d.Log.Renamed {
-		return fmt.Sprintf("records %d to %d are one chain; NOT PROVED: that it began with this pool, which had another UUID then", l.After.Seq+1, at.Seq), nil
+		return fmt.Sprintf("records %d to %d are one chain, and all records of this are in it; it began under another UUID of the pool, as its key says", l.After.Seq+1, at.Seq), nil
 	}
 	return fmt.Sprintf("records %d to %d are one chain, and all records of this are in it", l.After.Seq+1, at.Seq), nil
 }
 
 // chained are the records with a number.
 func (d *Document) chained() []Record {
-	return d.Records[slices.IndexFunc(append(slices.Clone(d.Records), Record{Seq: 1}), func(r Record) bool { return r.Seq > 0 }):]
+	return slices.DeleteFunc(slices.Clone(d.Records), func(r Record) bool { return r.Seq == 0 })
 }
 
 // checkExport compares with the log as somebody exported it. The export is of another time: what both have must be the same.
@@ -234,7 +262,7 @@ func (s *Signed) checkExport(t Trust) (string, error) {
 	}
 	of := len(d.chained())
 	if seen < of || !headSeen {
-		return fmt.Sprintf("NOT PROVED: the export has %d of its %d records, and its head: %v", seen, of, headSeen), nil
+		return fmt.Sprintf(notProved+"the export has %d of its %d records, and its head: %v", seen, of, headSeen), nil
 	}
 	return fmt.Sprintf("its %d records and its head are in the export", of), nil
 }

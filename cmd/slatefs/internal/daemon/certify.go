@@ -113,7 +113,7 @@ func (s *Service) proofOf(q string) (control.Evidence, error) {
 // account adds what is proved of one thing.
 func account(d *certificate.Document, e control.Evidence) {
 	t := certificate.Thing{Kind: e.Kind, Name: e.Name}
-	if len(e.UUIDs) == 1 {
+	if len(e.UUIDs) == 1 && e.Kind != kindPool && e.Kind != kindDirectory && e.Kind != kindOwner { // which are no volume, if they have just one
 		t.UUID = e.UUIDs[0]
 	}
 	d.Of = append(d.Of, t)
@@ -162,8 +162,8 @@ func collectLog(p *chain.Pool, d *certificate.Document, watch *anchorWatch, also
 	}
 	c := certificate.NewCollector(d.Pool, l.Cut.At, cut, d.Asked)
 	also(c)
-	if watch != nil && cut != nil {
-		watch.see(cut.At)
+	if watch != nil {
+		watch.see(l.Cut.At)
 	}
 	err := p.Log().Each(0, func(recs []chain.EraseRecord) error {
 		for _, r := range recs {
@@ -224,8 +224,12 @@ func (s *Service) compared(d *certificate.Document, watch *anchorWatch, head evi
 		d.Reasons = append(d.Reasons, text)
 		return
 	}
-	d.Log.Notes = append(d.Log.Notes, fmt.Sprintf("agrees with %d of %d heads that this host keeps, the newest of %s; the others were cut",
-		watch.seen, len(watch.all), watch.newest.UTC().Format("2006-01-02 15:04:05 UTC")))
+	note := fmt.Sprintf("agrees with %d of %d heads that this host keeps, the newest of %s",
+		watch.seen, len(watch.all), watch.newest.UTC().Format("2006-01-02 15:04:05 UTC"))
+	if watch.seen < len(watch.all) {
+		note += "; the others were cut"
+	}
+	d.Log.Notes = append(d.Log.Notes, note)
 }
 
 // media are the devices below the pool. What cannot be found out is said in the list.

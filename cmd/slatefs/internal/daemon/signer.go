@@ -290,7 +290,7 @@ func (s *Signer) watch() (*anchorWatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := certificate.ReadAnchors(bytes.NewReader(b))
+	list, err := certificate.ReadKept(b)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.host.AnchorPath(s.pool.UUID()), err)
 	}
