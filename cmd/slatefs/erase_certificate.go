@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -31,7 +32,7 @@ type certificateFlags struct {
 
 const certificateHelp = `Writes a certificate in the form of the sample in NIST SP 800-88 Rev. 1, of what was ever written
 to volumes, directories, snapshots, all volumes of a user (uid:N) or the pool, whether they are there or gone: by paths, names, or UUIDs as erase log -j has them;
-or of erase jobs, by their IDs. It says what was freed, what was zeroed by what means, on which media, and each part that is
+or of erase jobs, by their IDs. A path with a slash is never an ID: ./3 is what is called 3. It says what was freed, what was zeroed by what means, on which media, and each part that is
 left, with who shows it. While anything is left, or it cannot be known, the certificate says NOT COMPLETE, and the exit code is 1.
 Blocks of erase=none, and those that were only released, are never called erased.
 
@@ -169,15 +170,26 @@ func (a *app) certifyPool(ctx context.Context, asked []string, pool string, fiel
 	return certificate.Read(res.Signed)
 }
 
-// fromRoot makes paths below the mount ones from the root of the pool, as what is gone has them.
+// fromRoot makes paths ones from the root of the pool, with a slash before them, as what is gone has them: a path is never an ID. A word without a
+// slash is a path where it is said below the mount, unless it may be an ID, a UUID or a user: the daemon refuses it if it is both.
 func fromRoot(l host.Live, asked []string) (out []string) {
 	for _, q := range asked {
-		if abs, err := filepath.Abs(q); err == nil && mounts.Below(abs, l.Dir) && abs != l.Dir {
-			q = strings.TrimPrefix(abs, l.Dir+"/")
+		abs, err := filepath.Abs(q)
+		switch {
+		case !strings.Contains(q, "/") && mayBeID(q):
+		case err == nil && mounts.Below(abs, l.Dir) && abs != l.Dir:
+			q = strings.TrimPrefix(abs, strings.TrimSuffix(l.Dir, "/"))
+		case strings.Contains(q, "/"):
+			q = filepath.Clean("/" + q)
 		}
 		out = append(out, q)
 	}
 	return out
+}
+
+func mayBeID(q string) bool {
+	_, err := strconv.ParseUint(q, 10, 64)
+	return err == nil || uuid.Validate(q) == nil || strings.HasPrefix(q, ownerPrefix)
 }
 
 // certifyExport makes a certificate of an exported log, and signs it with a key that is there.

@@ -61,6 +61,7 @@ type Part struct {
 // States of what is left.
 const (
 	Shown       = "shown"
+	Kept        = "kept"
 	Destroyed   = "destroyed"
 	Queued      = "queued"
 	Failed      = "failed"
@@ -71,6 +72,7 @@ const (
 // states says in words what a part is, with who has it, and of which ID.
 var states = map[string]struct{ words, by, id string }{
 	Shown:       {"still shown", " by ", ""},
+	Kept:        {"shown by others when it was destroyed", ": ", ", job "},
 	Destroyed:   {"destroyed, and can be brought back", ": ", ", undestroy "},
 	"open":      {"of a destroyed snapshot whose file is open", ": ", ""},
 	"freeing":   {"freed, and on its way to an erase job", ": ", ""},

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -85,6 +86,9 @@ const ownerPrefix = "uid:"
 func (s *Service) proofs(asked []string) (proofs []control.Evidence, jobs []string, err error) {
 	for _, q := range asked {
 		if _, err := strconv.ParseUint(q, 10, 64); err == nil {
+			if err := s.oneMeaning(q); err != nil {
+				return nil, nil, err
+			}
 			jobs = append(jobs, q)
 			continue
 		}
@@ -103,11 +107,32 @@ func (s *Service) proofOf(q string) (control.Evidence, error) {
 	if !ok {
 		return s.evidenceOf(q)
 	}
+	if err := s.oneMeaning(q); err != nil {
+		return control.Evidence{}, err
+	}
 	n, err := strconv.ParseUint(uid, 10, 32)
 	if err != nil {
 		return control.Evidence{}, fmt.Errorf("%s: want a number behind %s: %w", q, ownerPrefix, control.ErrInvalid)
 	}
 	return s.ownerEvidence(uint32(n))
+}
+
+// oneMeaning refuses an ID, a UUID or a user that is the name of something in the pool, too, or was. A path begins with a slash, and is nothing else.
+func (s *Service) oneMeaning(q string) error {
+	a, _, err := s.find(control.Object{Arg: q, Path: q}, either)
+	known := err == nil
+	if err != nil && !errors.Is(err, chain.ErrNotFound) {
+		return err
+	}
+	err = chain.EachVolumeEver(s.Pool, func(v chain.VolumeEver) error {
+		known = known || v.Path == q || strings.HasPrefix(v.Path, q+"/")
+		return nil
+	})
+	if err == nil && known && a.Ino != chain.RootIno {
+		err = show.Hinted(fmt.Errorf("%s: is ambiguous: something in the pool has, or had, that name: %w", q, control.ErrInvalid),
+			"./%s means the name, from the root of the pool; of a job, ask by the UUIDs that slatefs erase log -j shows", q)
+	}
+	return err
 }
 
 // account adds what is proved of one thing.
@@ -200,7 +225,13 @@ func (s *Service) ofJobs(d *certificate.Document, c *certificate.Collector, jobs
 	}
 	for _, r := range d.Records {
 		e := r.Shown
-		if e.Claimed() || !slices.Contains(jobs, strconv.FormatUint(e.ID, 10)) {
+		if !slices.Contains(jobs, strconv.FormatUint(e.ID, 10)) {
+			continue
+		}
+		if e.Kept > 0 && !s.nothingLeft() {
+			d.Leave(certificate.Part{Bytes: e.Kept, State: certificate.Kept, By: e.KeptBy, ID: e.ID, UpTo: true})
+		}
+		if e.Claimed() {
 			continue
 		}
 		d.Leave(certificate.Part{Bytes: e.Released, State: certificate.Released, By: control.Subject(e.Volume, e.Snapshot)})
@@ -212,6 +243,13 @@ func (s *Service) ofJobs(d *certificate.Document, c *certificate.Collector, jobs
 	if len(jobs) > 0 {
 		d.Of = append(d.Of, certificate.ThingsIn(d.Records)...)
 	}
+}
+
+// nothingLeft tells whether the accounts prove that the pool shows and queues nothing at all. What a job found kept may have been written to any
+// layer above its own, of another volume too, whose blocks came down to it: the accounts of its own layers do not prove its end.
+func (s *Service) nothingLeft() bool {
+	e, err := s.prove(chain.Subject{Pool: true}, control.Evidence{})
+	return err == nil && e.Complete
 }
 
 // compared says what the host's anchors say of the log.

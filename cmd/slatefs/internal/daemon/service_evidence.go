@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -28,6 +29,11 @@ const (
 func (s *Service) evidence(_ context.Context, _ control.Peer, args control.EvidenceArgs) ([]control.Evidence, error) {
 	var out []control.Evidence
 	for _, asked := range args.Asked {
+		if _, err := strconv.ParseUint(asked, 10, 64); err == nil {
+			if err := s.oneMeaning(asked); err != nil {
+				return nil, err
+			}
+		}
 		e, err := s.evidenceOf(asked)
 		if err != nil {
 			return nil, err
@@ -35,6 +41,9 @@ func (s *Service) evidence(_ context.Context, _ control.Peer, args control.Evide
 		out = append(out, e)
 	}
 	for _, uid := range args.Owners {
+		if err := s.oneMeaning(fmt.Sprintf("%s%d", ownerPrefix, uid)); err != nil {
+			return nil, err
+		}
 		e, err := s.ownerEvidence(uid)
 		if err != nil {
 			return nil, err
@@ -77,8 +86,11 @@ func (s *Service) prove(subject chain.Subject, e control.Evidence) (control.Evid
 // subjectOf resolves what somebody asks evidence of: a UUID, the pool's name, FILE, FILE@NAME or a directory, from the root of the
 // pool. What is not there any more is found by the path that it had last.
 func (s *Service) subjectOf(asked string) (chain.Subject, control.Evidence, error) {
-	e := control.Evidence{Asked: asked, Name: asked}
-	if id, err := uuid.Parse(asked); err == nil {
+	e := control.Evidence{Asked: asked, Name: strings.Trim(asked, "/")}
+	if id, err := uuid.Parse(asked); err == nil && !strings.Contains(asked, "/") {
+		if err := s.oneMeaning(asked); err != nil {
+			return chain.Subject{}, e, err
+		}
 		return s.subjectOfUUID(id, e)
 	}
 	o := control.Object{Arg: asked, Path: strings.Trim(asked, "/")}
