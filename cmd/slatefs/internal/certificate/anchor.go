@@ -90,44 +90,95 @@ func ReadAnchors(r io.Reader) (list []Anchor, err error) {
 	}
 }
 
-// known compares a place in a pool's chain with the anchors.
-func (t Trust) known(pool uuid.UUID, at evidence.Head) error {
-	for _, a := range t.Anchors {
-		if a.Pool == pool && a.Head.Seq == at.Seq && a.Head != at {
-			return fmt.Errorf("record %d is another one in the anchor of %s: %w", at.Seq, when(&a.Time), ErrAnchor)
+// places are the records whose hashes are known of the certificate's log: from its links, and from an export that leads to its head.
+func (s *Signed) places(t Trust) map[uint64]evidence.Hash {
+	l, at := &s.Document.Log, map[uint64]evidence.Hash{}
+	if l.Links != nil {
+		place, rest := l.Links.After, l.Links.Digests
+		for at[place.Seq] = place.Hash; len(rest) > 0; rest = rest[len(evidence.Hash{}):] {
+			place = place.Next(evidence.Hash(rest[:len(evidence.Hash{})]))
+			at[place.Seq] = place.Hash
 		}
 	}
-	return nil
+	for i, e := range t.run(l.Head.Head) {
+		if i == 0 {
+			at[e.Seq-1] = e.Prev
+		}
+		at[e.Seq] = e.Head().Hash
+	}
+	at[l.Head.Seq] = l.Head.Hash
+	return at
 }
 
-// checkAnchors proves that nobody knows a longer log of a time before the certificate, or another one.
+// comparison is what became of anchors.
+type comparison struct {
+	same, before, later int
+	implied             bool      // one of a record before the head was compared: those before it hang on it
+	newest              time.Time // that was compared
+	missing             *Anchor   // the newest of those before
+}
+
+// checkAnchors proves that nobody knows a longer log of a time before the certificate, or another one. Each anchor is compared, or hangs on one
+// that is, or is said not to be.
 func (s *Signed) checkAnchors(t Trust) (string, error) {
 	d := &s.Document
 	if t.Anchors == nil {
 		return "", nil
 	}
-	h := d.Log.Head
-	if h == nil {
+	if d.Log.Head == nil {
 		return "", fmt.Errorf("there are anchors, and the certificate has no head: %w", ErrAnchor)
 	}
-	n, newest := 0, time.Time{}
+	c, err := s.compare(t)
+	if err != nil {
+		return "", err
+	}
+	n := c.same + c.before + c.later
+	switch {
+	case n == 0:
+		return "", fmt.Errorf("none of %d anchors is of pool %v: %w", len(t.Anchors), d.Pool.UUID, ErrAnchor)
+	case c.before > 0 && !c.implied:
+		return "", fmt.Errorf("record %d, the anchor of %s, is not compared; a certificate that is made while the host knows that anchor does, "+
+			"or --from EXPORT: %w", c.missing.Head.Seq, when(&c.missing.Time), ErrReach)
+	case c.same == 0:
+		return fmt.Sprintf(notProved+"all %d anchors of the pool are newer than the certificate, and not compared; --from has the exported log", n), nil
+	}
+	text := fmt.Sprintf("%d of %d anchors of the pool were compared, the newest of %s: none knows another log", c.same, n, when(&c.newest))
+	if c.before > 0 {
+		text += fmt.Sprintf("; %d older ones were not, and hang on those if they are of one log: --from compares them", c.before)
+	}
+	if c.later > 0 {
+		text += fmt.Sprintf("; %d newer than the certificate were not", c.later)
+	}
+	return text, nil
+}
+
+func (s *Signed) compare(t Trust) (c comparison, err error) {
+	d := &s.Document
+	h, at := d.Log.Head, s.places(t)
 	for _, a := range t.Anchors {
 		if a.Pool != d.Pool.UUID {
 			continue
 		}
-		if n++; a.Time.After(newest) {
-			newest = a.Time
-		}
-		if a.Head.Seq > h.Seq && !a.Time.After(d.Made) {
-			return "", fmt.Errorf("the log was rolled back: it ends at record %d at %s, an anchor of %s has record %d: %w",
+		hash, there := at[a.Head.Seq]
+		switch {
+		case a.Head.Seq > h.Seq && !a.Time.After(d.Made):
+			return c, fmt.Errorf("the log was rolled back: it ends at record %d at %s, an anchor of %s has record %d: %w",
 				h.Seq, when(&d.Made), when(&a.Time), a.Head.Seq, ErrAnchor)
+		case there && hash != a.Head.Hash:
+			return c, fmt.Errorf("record %d is another one in the anchor of %s: %w", a.Head.Seq, when(&a.Time), ErrAnchor)
+		case there:
+			c.same++
+			c.implied = c.implied || a.Head.Seq < h.Seq
+			if a.Time.After(c.newest) {
+				c.newest = a.Time
+			}
+		case a.Head.Seq > h.Seq:
+			c.later++
+		default:
+			if c.before++; c.missing == nil || a.Head.Seq > c.missing.Head.Seq {
+				c.missing = &a
+			}
 		}
 	}
-	if n == 0 {
-		return "", fmt.Errorf("none of %d anchors is of pool %v: %w", len(t.Anchors), d.Pool.UUID, ErrAnchor)
-	}
-	if err := t.known(d.Pool.UUID, h.Head); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("none of %d anchors of the pool, the newest of %s, knows another log", n, when(&newest)), nil
+	return c, nil
 }

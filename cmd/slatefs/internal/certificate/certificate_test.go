@@ -192,6 +192,7 @@ func TestVerifyRefuses(t *testing.T) {
 	log, head := logOf(pool, 6)
 	foreign, foreignHead := logOf(uuid.UUID{8}, 6)
 	short, shortHead := logOf(pool, 4)
+	longer, _ := logOf(pool, 8)
 	anchorOf := func(id uuid.UUID, h evidence.Head, at time.Time) Anchor {
 		return Anchor{id, evidence.SignHead(key, id, h, at)}
 	}
@@ -234,19 +235,25 @@ func TestVerifyRefuses(t *testing.T) {
 		"a log that began as another pool's": {change: func(d *Document) {
 			d.Log.Links, d.Log.Head, d.Log.Renamed = LinksOf(foreign, 1), HeadOf(evidence.SignHead(key, pool, foreignHead, morning)), true
 		}, want: nil}, // which the proof says
-		"a record from before the log":      {change: func(d *Document) { d.Log.First = 3 }, want: ErrChain},
-		"an export with another record":     {trust: Trust{Export: foreign}, want: ErrChain},
-		"an export that ends before":        {trust: Trust{Export: short}, want: nil},
-		"the whole export":                  {trust: Trust{Export: log}, want: nil},
-		"an anchor of the same head":        {trust: Trust{Anchors: []Anchor{anchorOf(pool, head, morning)}}, want: nil},
-		"an anchor of before":               {trust: Trust{Anchors: []Anchor{anchorOf(pool, shortHead, morning)}}, want: nil},
-		"an anchor of later":                {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 9}, morning.Add(9*time.Hour))}}, want: nil},
-		"a rolled-back log":                 {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 9}, morning)}}, want: ErrAnchor},
-		"an anchor with another hash":       {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 6}, morning)}}, want: ErrAnchor},
-		"an anchor with another one before": {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 3}, morning)}}, want: ErrAnchor},
-		"an anchor of what it begins after": {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 1}, morning)}}, want: ErrAnchor},
-		"anchors of another pool":           {trust: Trust{Anchors: []Anchor{anchorOf(uuid.UUID{8}, foreignHead, morning)}}, want: ErrAnchor},
-		"no anchors":                        {trust: Trust{Anchors: []Anchor{}}, want: ErrAnchor},
+		"a record from before the log":              {change: func(d *Document) { d.Log.First = 3 }, want: ErrChain},
+		"an export with another record":             {trust: Trust{Export: foreign}, want: ErrChain},
+		"an export that ends before":                {trust: Trust{Export: short}, want: nil},
+		"the whole export":                          {trust: Trust{Export: log}, want: nil},
+		"an anchor of the same head":                {trust: Trust{Anchors: []Anchor{anchorOf(pool, head, morning)}}, want: nil},
+		"an anchor of before":                       {trust: Trust{Anchors: []Anchor{anchorOf(pool, shortHead, morning)}}, want: nil},
+		"an anchor of later":                        {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 9}, morning.Add(9*time.Hour))}}, want: nil},
+		"a rolled-back log":                         {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 9}, morning)}}, want: ErrAnchor},
+		"an anchor with another hash":               {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 6}, morning)}}, want: ErrAnchor},
+		"an anchor with another one before":         {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 3}, morning)}}, want: ErrAnchor},
+		"an anchor of what it begins after":         {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 1}, morning)}}, want: ErrAnchor},
+		"a newer one of another log, in the export": {trust: Trust{Export: longer, Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 7}, morning.Add(9*time.Hour))}}, want: ErrAnchor},
+		"an anchor that it does not reach":          {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{}, morning)}}, want: ErrReach},
+		"one that the certificate made itself":      {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{}, morning), anchorOf(pool, head, morning)}}, want: ErrReach},
+		"one that hangs on a newer one":             {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Genesis(pool), morning), anchorOf(pool, shortHead, morning)}}, want: nil},
+		"another one that the export reaches":       {trust: Trust{Export: log, Anchors: []Anchor{anchorOf(pool, evidence.Head{}, morning)}}, want: ErrAnchor},
+		"one that the export reaches":               {trust: Trust{Export: log, Anchors: []Anchor{anchorOf(pool, evidence.Genesis(pool), morning)}}, want: nil},
+		"anchors of another pool":                   {trust: Trust{Anchors: []Anchor{anchorOf(uuid.UUID{8}, foreignHead, morning)}}, want: ErrAnchor},
+		"no anchors":                                {trust: Trust{Anchors: []Anchor{}}, want: ErrAnchor},
 	} {
 		d := good()
 		if c.change != nil {
@@ -365,6 +372,47 @@ func TestVerdictIsNoName(t *testing.T) {
 				t.Fatalf("a name of %d says: %s", n, line)
 			}
 		}
+	}
+}
+
+// A log that forked before the first record of a certificate is not taken on the word of anchors of before: links go back to the newest one.
+func TestFork(t *testing.T) {
+	log, head := logOf(pool, 8)
+	fork, forked := log[:2:2], log[1].Head()
+	for range 6 { // from record 3 on
+		e := evidence.NewEntry(forked, log[4].Row)
+		fork, forked = append(fork, e), e.Head()
+	}
+	kept := []Anchor{{pool, evidence.SignHead(key, pool, log[0].Head(), morning)}, {pool, evidence.SignHead(key, pool, log[4].Head(), morning)}}
+	for name, c := range map[string]struct {
+		log   []evidence.Entry
+		reach *Links
+		want  error
+	}{
+		"forked, links of its own":       {fork, LinksOf(fork, 8), ErrReach},
+		"forked, links from the anchor":  {fork, LinksOf(fork, 6), ErrAnchor},
+		"genuine, links from the anchor": {log, LinksOf(log, 6), nil},
+	} {
+		end := c.log[7].Head()
+		d := sample(c.log, end, 8)
+		d.Log.Links = c.reach
+		with := trust
+		with.Anchors = kept
+		proved, err := sealed(t, d, key).Verify(with)
+		if !errors.Is(err, c.want) || c.want == nil && (err != nil || !strings.Contains(fmt.Sprint(proved), "1 of 2 anchors of the pool were compared")) {
+			t.Errorf("%s: %v, %q", name, err, proved)
+		}
+	}
+	c := NewCollector(Pool{UUID: pool}, evidence.Genesis(pool), nil, []string{"8"})
+	c.Reach(5)
+	for i, e := range log {
+		if err := c.Add(e, control.EraseRecord{ID: uint64(i + 1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var d Document
+	if c.Fill(&d); d.Log.Links.After != log[4].Head() || len(d.Records) != 1 || c.Head() != head {
+		t.Errorf("links after %v, %d records", d.Log.Links.After, len(d.Records))
 	}
 }
 

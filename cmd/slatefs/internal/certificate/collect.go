@@ -25,8 +25,10 @@ type Collector struct {
 	renamed bool
 	since   *time.Time // of the first record that has a time
 	at      evidence.Head
-	links   *Links
+	links   *Links // from the first record that is taken on
 	tooMany bool
+	reach   *uint64 // the record that links shall go back to
+	reached *Links  // from there on
 }
 
 // NewCollector begins with a pool's log, behind a record, for IDs of jobs, and UUIDs of volumes, layers or the pool. cut is what is not in it any
@@ -42,6 +44,10 @@ func NewCollector(p Pool, begin evidence.Head, cut *evidence.Summary, asked []st
 
 // Head is the last record that was added.
 func (c *Collector) Head() evidence.Head { return c.at }
+
+// Reach has the links go back to a record, an anchor's, so that who has that anchor can compare it. If these are too many, they begin with the first
+// record that is taken, as without.
+func (c *Collector) Reach(seq uint64) { c.reach = &seq }
 
 // Add takes the next record. e has its row; a record that is in no chain has just a Shown.
 func (c *Collector) Add(e evidence.Entry, shown control.EraseRecord) error {
@@ -69,11 +75,14 @@ func (c *Collector) Add(e evidence.Entry, shown control.EraseRecord) error {
 			c.links = &Links{After: c.at}
 		}
 	}
-	if c.links != nil {
-		c.links.Digests = append(c.links.Digests, e.Digest[:]...)
-		if len(c.links.Digests) > MaxLinks*len(e.Digest) {
-			c.links, c.tooMany = nil, true
-		}
+	if c.reach != nil && *c.reach == c.at.Seq {
+		c.reached = &Links{After: c.at}
+	}
+	if c.links != nil && !c.links.add(e.Digest) {
+		c.links, c.tooMany = nil, true
+	}
+	if c.reached != nil && !c.reached.add(e.Digest) {
+		c.reached, c.reach = nil, nil
 	}
 	c.at = next
 	return nil
@@ -106,6 +115,9 @@ func (c *Collector) Fill(d *Document) {
 	d.Records, d.Log = c.Records, Log{First: c.first, Renamed: c.renamed, Since: c.since, Cut: c.cut, Links: c.links}
 	if c.links == nil && !c.tooMany {
 		d.Log.Links = &Links{After: c.at}
+	}
+	if l := d.Log.Links; l != nil && c.reached != nil && c.reached.After.Seq < l.After.Seq {
+		d.Log.Links = c.reached
 	}
 	d.Amounts, d.Method, d.Deadline = AmountsOf(d.Records), MethodOf(d.Records), DeadlineOf(d.Records)
 }

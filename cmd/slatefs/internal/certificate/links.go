@@ -6,6 +6,12 @@ import "slatefs/chain/evidence"
 // Who verifies one with more asks for the exported log.
 const MaxLinks = 1 << 13
 
+// add takes one more; false: that is too many.
+func (l *Links) add(digest evidence.Hash) bool {
+	l.Digests = append(l.Digests, digest[:]...)
+	return len(l.Digests) <= MaxLinks*len(digest)
+}
+
 // LinksOf are the digests from a record of a log to its end; nil if there are too many, or the log has no such record.
 func LinksOf(log []evidence.Entry, from uint64) *Links {
 	for i, e := range log {

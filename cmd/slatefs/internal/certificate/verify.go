@@ -19,6 +19,7 @@ var (
 	ErrChain  = errors.New("its records do not hold together")
 	ErrClaims = errors.New("claims what does not follow from it")
 	ErrAnchor = errors.New("contradicts an anchor")
+	ErrReach  = errors.New("does not reach back to an anchor")
 )
 
 // Trust is what who verifies has from elsewhere.
@@ -198,9 +199,6 @@ func (s *Signed) checkLinks(t Trust) (string, error) {
 		return "", fmt.Errorf("its chain does not begin at record %d of this pool: %w", l.After.Seq, ErrChain)
 	}
 	at, records := l.After, d.chained()
-	if err := t.known(d.Pool.UUID, at); err != nil {
-		return "", err
-	}
 	for rest := l.Digests; len(rest) > 0; {
 		var digest evidence.Hash
 		if n := copy(digest[:], rest); n < len(digest) {
@@ -213,9 +211,6 @@ func (s *Signed) checkLinks(t Trust) (string, error) {
 				return "", fmt.Errorf("record %d is another one in the log: %w", at.Seq, ErrChain)
 			}
 			records = records[1:]
-		}
-		if err := t.known(d.Pool.UUID, at); err != nil {
-			return "", err
 		}
 	}
 	switch {
@@ -241,7 +236,7 @@ func (s *Signed) checkExport(t Trust) (string, error) {
 	if t.Export == nil || d.Log.Head == nil {
 		return "", nil
 	}
-	seen, headSeen := 0, false
+	seen, run := 0, t.run(d.Log.Head.Head)
 	records := d.chained()
 	for _, e := range t.Export {
 		for len(records) > 0 && records[0].Seq < e.Seq {
@@ -251,18 +246,37 @@ func (s *Signed) checkExport(t Trust) (string, error) {
 			if evidence.Digest(records[0].Row) != e.Digest {
 				return "", fmt.Errorf("record %d is another one in the export: %w", e.Seq, ErrChain)
 			}
-			seen++
-		}
-		if e.Seq == d.Log.Head.Seq {
-			if e.Head() != d.Log.Head.Head {
-				return "", fmt.Errorf("the head, record %d, is another one in the export: %w", e.Seq, ErrChain)
+			if len(run) > 0 && e.Seq >= run[0].Seq {
+				seen++
 			}
-			headSeen = true
+		}
+		if e.Seq == d.Log.Head.Seq && e.Head() != d.Log.Head.Head {
+			return "", fmt.Errorf("the head, record %d, is another one in the export: %w", e.Seq, ErrChain)
 		}
 	}
 	of := len(d.chained())
-	if seen < of || !headSeen {
-		return fmt.Sprintf(notProved+"the export has %d of its %d records, and its head: %v", seen, of, headSeen), nil
+	if seen < of || run == nil {
+		return fmt.Sprintf(notProved+"the export has %d of its %d records in one piece with its head, and its head: %v", seen, of, run != nil), nil
 	}
 	return fmt.Sprintf("its %d records and its head are in the export", of), nil
+}
+
+// run are the entries of the export that hang together with a head; nil: it has no such head.
+func (t Trust) run(head evidence.Head) []evidence.Entry {
+	from, found := 0, false
+	for i, e := range t.Export {
+		if i > 0 {
+			if _, err := t.Export[i-1].Head().Follow(e); err != nil {
+				if found {
+					return t.Export[from:i]
+				}
+				from = i
+			}
+		}
+		found = found || e.Head() == head
+	}
+	if !found {
+		return nil
+	}
+	return t.Export[from:]
 }

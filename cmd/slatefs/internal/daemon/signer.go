@@ -305,6 +305,16 @@ func (w *anchorWatch) least() uint64 {
 	return w.all[0].Head.Seq
 }
 
+// before is the newest anchor of a record before one.
+func (w *anchorWatch) before(seq uint64) (newest uint64, ok bool) {
+	for i := range w.all {
+		if at := w.all[i].Head.Seq; at < seq {
+			newest, ok = at, true
+		}
+	}
+	return newest, ok
+}
+
 // see takes the next place of the log.
 func (w *anchorWatch) see(at evidence.Head) {
 	for w.next < len(w.all) && w.all[w.next].Head.Seq <= at.Seq {
