@@ -136,6 +136,29 @@ func TestEvidenceOnly(t *testing.T) {
 	l.refused(show.ExitFailed, "not found", "erase certificate nobody.raw lab")
 }
 
+// An owner with one volume is not that volume, and what was compared was not cut.
+func TestSheetOfOwner(t *testing.T) {
+	l := newLab(t)
+	l.run("erase certificate lab lab") // which anchors record 0
+	l.certified("gone")
+	owner := "uid:" + strconv.Itoa(os.Geteuid())
+	out, _, _ := l.run("erase certificate -j " + owner + " lab")
+	s, err := certificate.Read([]byte(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := s.Document
+	if len(d.Of) != 1 || d.Of[0].Kind != "owner" || d.Of[0].UUID != "" || !strings.Contains(string(s.Text()), "moved or given away is") {
+		t.Errorf("%+v", d.Of)
+	}
+	if notes := strings.Join(d.Log.Notes, ""); !strings.Contains(notes, "agrees with ") || strings.Contains(notes, "cut") {
+		t.Error(notes)
+	}
+	if after := d.Log.Links.After.Seq; after >= d.Log.Head.Seq {
+		t.Errorf("links after record %d, the head is %d", after, d.Log.Head.Seq)
+	}
+}
+
 // A log that this host has seen longer, or otherwise, is told of, and nothing is called complete by it.
 func TestRolledBackLog(t *testing.T) {
 	l := newLab(t)

@@ -166,7 +166,7 @@ type Log struct {
 	Notes   []string          `json:"anchors"`         // what was compared with the head when this was made
 }
 
-// Links are the digests of all rows from a record to the head: they tie the records of a certificate to it, and say nothing of
+// Links are the digests of all rows from a record to the head, the first of the certificate's or one of an anchor: they tie the records of a certificate to it, and say nothing of
 // other people's.
 type Links struct {
 	After   evidence.Head `json:"after"` // the record before the first of them
