@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
+	"slatefs/cmd/slatefs/internal/certificate"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -67,5 +72,85 @@ func TestPathIsNoID(t *testing.T) {
 		}
 		l.refused(show.ExitFailed, "is ambiguous", "erase certificate "+name+" lab")
 		l.refused(show.ExitFailed, "is ambiguous", "erase certificate -n "+name+" lab")
+	}
+}
+
+// onFile is the lab's pool as a file, and an app of another state that destroys it.
+func (l *lab) onFile() (end *lab, device string) {
+	l.t.Helper()
+	if err := l.pool.Flush(); err != nil {
+		l.t.Fatal(err)
+	}
+	disk := l.disk.Clone()
+	whole := make([]byte, disk.Size())
+	if _, err := disk.ReadAt(whole, 0); err != nil {
+		l.t.Fatal(err)
+	}
+	end = &lab{t: l.t}
+	end.app = &app{stdout: &end.out, stderr: &end.text, host: testHost(l.t), now: l.app.now, mounts: l.app.mounts}
+	end.app.host.OnNote, end.app.host.OnWarning = end.app.note, end.app.warnOnce
+	return end, l.file("lab.pool", string(whole))
+}
+
+// copyKey gives a host the key that another one has of the pool.
+func (l *lab) copyKey(from *lab) {
+	l.t.Helper()
+	id := from.pool.UUID()
+	key := must(os.ReadFile(from.app.host.KeyPath(id)))
+	if err := errors.Join(os.MkdirAll(filepath.Dir(l.app.host.KeyPath(id)), 0o755), os.WriteFile(l.app.host.KeyPath(id), key, 0o600)); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// What refuses the certificate of a pool's end does so before anything is erased, and leaves no file.
+func TestEndIsRefusedBefore(t *testing.T) {
+	l, stranger := newLab(t), newLab(t)
+	l.certified("a")
+	stranger.certified("a")
+	end, device := l.onFile()
+	before := must(os.ReadFile(device))
+	dir := t.TempDir()
+	file := filepath.Join(dir, "x.json")
+	end.copyKey(stranger)
+	for path, want := range map[string]string{file: "is not the pool's key", filepath.Join(dir, "none", "x.html"): "no such file or directory"} {
+		if _, text, code := end.run("pool destroy --erase --certificate " + path + " " + device); code != show.ExitFailed || !strings.Contains(text, want) {
+			t.Errorf("%s: exit code %d: %s", path, code, text)
+		}
+		if !bytes.Equal(before, must(os.ReadFile(device))) {
+			t.Fatalf("%s: the pool was changed", path)
+		}
+		if list, err := os.ReadDir(dir); err != nil || len(list) != 0 {
+			t.Errorf("%s: left %v, %v", path, list, err)
+		}
+	}
+	end.copyKey(l)
+	end.ok("pool destroy --erase --certificate " + file + " " + device)
+	s, err := certificate.Read(must(os.ReadFile(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := s.Document; !d.Complete || d.End.Method != "overwrite" || !strings.Contains(d.Method.Details, "zeros were written over it") {
+		t.Errorf("%v, %q: %+v", s.Verdict(), d.Method.Details, d.End)
+	}
+}
+
+// The end of a pool zeroes what is there; what was only released before is not, and a log that was rolled back says nothing.
+func TestEndKeepsReasons(t *testing.T) {
+	l, ahead := newLab(t), newLab(t)
+	for _, name := range []string{"a", "b", "c"} {
+		ahead.certified(name)
+	}
+	l.certified("a")
+	end, device := l.onFile()
+	end.copyKey(l)
+	lines := bytes.SplitAfter(must(os.ReadFile(ahead.app.host.AnchorPath(l.pool.UUID()))), []byte("\n"))
+	if err := end.app.host.AddAnchor(l.pool.UUID(), lines[len(lines)-2]); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "x.json")
+	end.ok("pool destroy --erase --certificate " + file + " " + device)
+	s, err := certificate.Read(must(os.ReadFile(file)))
+	if err != nil || s.Document.Complete || !strings.Contains(strings.Join(s.Verdict(), "\n"), "the log was rolled back, or written anew") {
+		t.Errorf("%v, %v", s.Verdict(), err)
 	}
 }

@@ -246,7 +246,8 @@ func TestEndInTheMiddle(t *testing.T) {
 	if err != nil || begun.Document.Complete || !strings.Contains(begun.Verdict()[0], "the pool's end has begun, and is not over") {
 		t.Errorf("%+v, %v", begun, err)
 	}
-	if err := errors.Join(end.app.eraseAll(ctx, dev, left), release()); err != nil { // and then the power went
+	_, err = end.app.eraseAll(ctx, dev, left)
+	if err := errors.Join(err, paper.drop(), release()); err != nil { // and then the power went
 		t.Fatal(err)
 	}
 

@@ -329,7 +329,7 @@ func TestPoolEnd(t *testing.T) {
 		return len(bytes.Trim(b, "\x00")) == 0
 	}
 	disk, left := open()
-	if err := l.app.eraseAll(t.Context(), disk, left); err != nil || !isZero(disk) {
+	if _, err := l.app.eraseAll(t.Context(), disk, left); err != nil || !isZero(disk) {
 		t.Errorf("%v, or not all is zero", err)
 	}
 	if _, err := chain.Identify(disk); err != nil {
@@ -344,7 +344,7 @@ func TestPoolEnd(t *testing.T) {
 		return nil
 	}
 	disk.Fail(bad)
-	if err := l.app.eraseAll(t.Context(), disk, left); err == nil || !strings.Contains(err.Error(), "4K on /dev/disk could not be zeroed") {
+	if _, err := l.app.eraseAll(t.Context(), disk, left); err == nil || !strings.Contains(err.Error(), "4K on /dev/disk could not be zeroed") {
 		t.Errorf("a block that cannot be zeroed: %v", err)
 	}
 	disk.Fail(nil)
@@ -353,13 +353,15 @@ func TestPoolEnd(t *testing.T) {
 	}
 	if p, err := chain.Open(disk, chain.Options{Properties: control.Served, Now: time.Now, ReadOnly: true}); err != nil { // metadata is still there: once more
 		t.Error(err)
-	} else if left, err = leftBy(p); errors.Join(err, p.Close(), l.app.eraseAll(t.Context(), disk, left)) != nil || !isZero(disk) {
+	} else if left, err = leftBy(p); errors.Join(err, p.Close()) != nil {
+		t.Error(err)
+	} else if _, err := l.app.eraseAll(t.Context(), disk, left); err != nil || !isZero(disk) {
 		t.Errorf("done again: %v, or not all is zero", err)
 	}
 	disk, left = open()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := l.app.eraseAll(ctx, disk, left); !errors.Is(err, context.Canceled) {
+	if _, err := l.app.eraseAll(ctx, disk, left); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
 	}
 }

@@ -5,8 +5,11 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -27,40 +30,65 @@ type endPaper struct {
 	doc  certificate.Document
 	head *evidence.Head // nil: doc has it, signed
 	key  ed25519.PrivateKey
-	file string // where it goes; it does not exist
+	file string   // where it goes
+	out  *os.File // that, new and empty
 }
+
+// drop takes the file away again, if nothing was written to it.
+func (e *endPaper) drop() error {
+	if e == nil || e.out == nil {
+		return nil
+	}
+	err := errors.Join(e.out.Close(), os.Remove(e.file))
+	e.out = nil
+	return err
+}
+
+// Of what is not over, and of what is over and not known.
+const (
+	endBegun = "the pool's end has begun, and is not over"
+	endBlind = "the pool could not be read when it ended: what its log says, and what was only released before, is not known"
+)
 
 // paperOf begins the certificate of the end of the pool on a device. p is nil where the pool cannot be opened: then what was begun earlier is
 // gone on with, and where nothing was, the certificate is of the device only.
-func (a *app) paperOf(ctx context.Context, p *chain.Pool, dev *blockdev.File, ref host.PoolRef, flags poolDestroyFlags) (*endPaper, error) {
+func (a *app) paperOf(ctx context.Context, p *chain.Pool, dev *blockdev.File, ref host.PoolRef, flags poolDestroyFlags) (_ *endPaper, err error) {
 	if flags.certificate == "" || flags.dry {
 		return nil, nil // none is wanted
-	}
-	if _, err := os.Lstat(flags.certificate); !errors.Is(err, os.ErrNotExist) {
-		return nil, errors.Join(err, fmt.Errorf("%s: %w", flags.certificate, os.ErrExist))
 	}
 	if ref.UUID == uuid.Nil {
 		return nil, fmt.Errorf("%s: which pool it was cannot be told any more: there is nothing to certify", ref.Device)
 	}
 	e := &endPaper{file: flags.certificate}
-	if err := a.endKey(e, ref.UUID); err != nil {
+	if e.out, err = os.OpenFile(e.file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.drop())
+		}
+	}()
 	begun, err := a.begunEnd(ref.UUID)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
+	}
+	if err := a.endKey(e, p, begun, ref.UUID); err != nil {
+		return nil, err
+	}
+	switch {
 	case p != nil:
 		var head evidence.Head
-		if e.doc, head, err = daemon.EndEvidence(ctx, p, dev); err != nil {
+		if e.doc, head, err = daemon.EndEvidence(ctx, a.host, p, dev); err != nil {
 			return nil, err
 		}
 		e.head = &head
 	case begun != nil:
 		e.doc = begun.Draft()
+		e.doc.Reasons = slices.DeleteFunc(e.doc.Reasons, func(why string) bool { return why == endBegun })
 	default:
 		e.doc.Pool = certificate.Pool{Name: ref.Name, UUID: ref.UUID, Device: daemon.DeviceName(dev), Size: dev.Size()}
 		e.doc.Asked, e.doc.Of = []string{ref.UUID.String()}, []certificate.Thing{{Kind: "pool", Name: ref.Name, UUID: ref.UUID.String()}}
+		e.doc.Reasons = []string{endBlind}
 	}
 	fields, err := certificateFlags{template: flags.template, fields: flags.fields}.allFields()
 	if err != nil {
@@ -73,8 +101,17 @@ func (a *app) paperOf(ctx context.Context, p *chain.Pool, dev *blockdev.File, re
 	return e, nil
 }
 
-// endKey finds what signs: as the daemon does, by what this host's settings say.
-func (a *app) endKey(e *endPaper, id uuid.UUID) error {
+// endKey finds what signs: as the daemon does, by what this host's settings say, and no other key than the one that signed last.
+func (a *app) endKey(e *endPaper, p *chain.Pool, begun *certificate.Signed, id uuid.UUID) error {
+	var have ed25519.PublicKey
+	if begun != nil {
+		have = begun.Key
+	}
+	if p != nil {
+		if last, ok := daemon.LastSigned(p); ok {
+			have = last.Key[:]
+		}
+	}
 	own, err := daemon.ReadSettings(a.host, id)
 	if err != nil {
 		return err
@@ -83,7 +120,7 @@ func (a *app) endKey(e *endPaper, id uuid.UUID) error {
 	if file == "none" {
 		file = ""
 	}
-	key, err := a.host.PoolKey(id, file, nil)
+	key, err := a.host.PoolKey(id, file, have)
 	e.key = key.Private
 	return err
 }
@@ -113,7 +150,7 @@ func (a *app) begin(e *endPaper) error {
 		e.doc.Log.Head = certificate.HeadOf(evidence.SignHead(e.key, e.doc.Pool.UUID, *e.head, e.doc.Made))
 	}
 	d := e.doc
-	d.Reasons = []string{"the pool's end has begun, and is not over"}
+	d.Reasons = append(slices.Clone(d.Reasons), endBegun)
 	s, err := certificate.Seal(d, e.key)
 	if err != nil {
 		return err
@@ -127,13 +164,13 @@ func (a *app) finish(ctx context.Context, e *endPaper, dev *blockdev.File, end p
 	if err != nil {
 		return show.Hinted(err, "not all is erased, and the pool is still called one: see to the device, and do it again")
 	}
-	method := end.left.method.String()
-	e.doc.Reasons, e.doc.Left, e.doc.Made = nil, nil, a.now()
+	method := endMethod(end.did)
+	e.doc.Made = a.now()
 	e.doc.End = &certificate.PoolEnd{
 		Whole: end.usage == nil, Zeroed: end.left.bytes(), ReadBack: read, Super: super.Bytes, Method: method, Volumes: len(e.doc.Of) - 1,
 	}
 	e.doc.Method = certificate.Method{
-		Type: "Clear", Used: "Overwrite", Details: certificate.MethodWords(method) + "; what was clean already is zero by the records",
+		Type: "Clear", Used: "Overwrite", Details: certificate.MethodsWords(method) + "; what was clean already is zero by the records",
 		Tool: "slatefs " + control.Version(), Verify: "Full",
 		Verified: "every block of the device but the superblocks was read back as zeros after the sync, by the tool",
 	}
@@ -151,10 +188,27 @@ func (a *app) finish(ctx context.Context, e *endPaper, dev *blockdev.File, end p
 	case ".html":
 		form = s.HTML()
 	}
-	if err := a.put(e.file, form); err != nil {
+	_, err = e.out.Write(form)
+	if err := errors.Join(err, e.out.Sync(), e.out.Close()); err != nil {
 		return err
 	}
-	return host.SyncDir(filepath.Dir(e.file))
+	e.out = nil
+	if err := host.SyncDir(filepath.Dir(e.file)); err != nil || s.Document.Complete {
+		return err
+	}
+	return a.note("the certificate is %s", notComplete(s))
+}
+
+// endMethod names what zeroed, in the order of the methods.
+func endMethod(did map[blockdev.Method]bool) string {
+	var words []string
+	for _, m := range slices.Sorted(maps.Keys(did)) {
+		words = append(words, m.String())
+	}
+	if len(words) == 0 {
+		return "nothing, as all was zero"
+	}
+	return strings.Join(words, ", ")
 }
 
 // anchorEnd keeps the last signed head of a pool's log beside the others.

@@ -83,7 +83,7 @@ func (a *app) poolDestroy(ctx context.Context, arg string, flags poolDestroyFlag
 }
 
 // destroyOn destroys the pool on an open device, which holds its lock.
-func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref host.PoolRef, flags poolDestroyFlags) error {
+func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref host.PoolRef, flags poolDestroyFlags) (err error) {
 	if i, err := chain.Identify(dev); err == nil {
 		if err := a.host.HeldElsewhere(i.Name, i.Host); err != nil {
 			return err
@@ -91,12 +91,13 @@ func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref host.PoolRe
 	}
 	p, err := chain.Open(dev, chain.Options{Properties: control.Served, Now: a.now, ReadOnly: true})
 	end := poolEnd{PoolRef: ref, left: leftAnywhere(dev)}
+	defer func() { err = errors.Join(err, end.paper.drop()) }()
 	switch {
 	case errors.Is(err, chain.ErrNotPool):
 		return fmt.Errorf("%s: %w", ref.Device, err)
 	case err != nil && !flags.force:
 		return show.Hinted(fmt.Errorf("%s: %w", ref.Device, err),
-			"--force destroys what is left of it, --erase --force zeroes the whole device")
+			"--force destroys what is left of it, --erase --force zeroes the whole device, and with --certificate goes on with one that was begun")
 	case err == nil:
 		end.Name, end.UUID = p.Name(), p.UUID()
 		unlock, err := a.lockCopy(end.UUID, dev) // against the same pool through a loop device
@@ -128,14 +129,14 @@ func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref host.PoolRe
 }
 
 // endPool does it.
-func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flags poolDestroyFlags) error {
+func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flags poolDestroyFlags) (err error) {
 	if end.paper != nil {
 		if err := a.begin(end.paper); err != nil {
 			return err
 		}
 	}
 	if flags.erase {
-		if err := a.eraseAll(ctx, dev, end.left); err != nil {
+		if end.did, err = a.eraseAll(ctx, dev, end.left); err != nil {
 			return err
 		}
 	}
@@ -175,7 +176,8 @@ type poolEnd struct {
 	host.PoolRef
 	usage *chain.Usage // nil: it cannot be opened
 	left  leftovers
-	paper *endPaper // nil: none is wanted
+	paper *endPaper                // nil: none is wanted
+	did   map[blockdev.Method]bool // what zeroed
 }
 
 // leaves says what of volumes is on the device; empty: nothing.

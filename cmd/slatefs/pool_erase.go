@@ -22,6 +22,7 @@ type endQueue struct {
 	failed int64
 	at     *progressMark
 	done   int64
+	did    map[blockdev.Method]bool // what zeroed
 }
 
 // Next hands out runs in order.
@@ -42,7 +43,10 @@ func (q *endQueue) Next(limit int64) (blockdev.Handout, error) {
 }
 
 // Report counts.
-func (q *endQueue) Report(d blockdev.Done, _ blockdev.How) (left blockdev.Done, err error) {
+func (q *endQueue) Report(d blockdev.Done, how blockdev.How) (left blockdev.Done, err error) {
+	if len(d.Zeroed) > 0 {
+		q.did[how.Method] = true
+	}
 	q.done += extentBytes(d.Zeroed)
 	q.failed += extentBytes(d.Failed)
 	q.at.set(q.done, q.total)
@@ -121,13 +125,13 @@ func without(list []blockdev.Extent, n int64) (out []blockdev.Extent) {
 func (l leftovers) bytes() int64 { return extentBytes(l.guest) + extentBytes(l.meta) }
 
 // eraseAll zeroes what a pool leaves, and reads it back: guest blocks, then metadata. The superblocks are left, so that
-// it can be done again. An error: not all of it is zero.
-func (a *app) eraseAll(ctx context.Context, dev endDevice, l leftovers) error {
+// it can be done again. It returns by what it was zeroed. An error: not all of it is zero.
+func (a *app) eraseAll(ctx context.Context, dev endDevice, l leftovers) (map[blockdev.Method]bool, error) {
 	var at progressMark
 	total := l.bytes()
 	at.set(0, total)
-	_, err := slowly(ctx, a, "erase", at.get, func(ctx context.Context) (_ struct{}, err error) {
-		q := &endQueue{total: total, at: &at}
+	did, err := slowly(ctx, a, "erase", at.get, func(ctx context.Context) (_ map[blockdev.Method]bool, err error) {
+		q := &endQueue{total: total, at: &at, did: map[blockdev.Method]bool{}}
 		e, err := erase.New(dev, q, erase.Config{
 			Method: blockdev.Auto, Verify: blockdev.VerifyFull, Clock: erase.NewClock(a.now),
 			Logger: slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
@@ -144,11 +148,11 @@ func (a *app) eraseAll(ctx context.Context, dev endDevice, l leftovers) error {
 				err = fmt.Errorf("%s on %s could not be zeroed, or do not read as zeros", show.FormatSize(q.failed), dev.Path())
 			}
 		}
-		return struct{}{}, err
+		return q.did, err
 	})
 	if err != nil {
-		return show.Hinted(errors.Join(err, ctx.Err()),
-			"not all is erased, and the pool is still called one: see to the device, and do it again")
+		return did, show.Hinted(errors.Join(err, ctx.Err()),
+			"not all is erased, and the pool is still called one: see to the device, and do it again, with --certificate if one is wanted")
 	}
-	return nil
+	return did, nil
 }

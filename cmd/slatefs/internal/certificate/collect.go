@@ -150,7 +150,7 @@ func ThingsIn(list []Record) (things []Thing) {
 func MethodOf(list []Record) Method {
 	methods, verifies, tools := words{}, words{}, words{}
 	for _, r := range list {
-		if r.Shown.Erased > 0 && r.Shown.Claimed() && counts(r) {
+		if r.Shown.Erased > 0 && r.Shown.Claimed() && r.Counts() {
 			methods.add(r.Shown.Method)
 			verifies.add(r.Shown.Verify)
 			tools.add(r.Shown.Program)
@@ -205,11 +205,15 @@ func DeadlineOf(list []Record) string {
 	return fmt.Sprintf("NOT kept in %d of %d records: %s were late; the longest took %s", late, promised, show.FormatSize(lateBytes), took)
 }
 
-// MethodWords says what a method does.
-func MethodWords(method string) string { return orElse(methodWords[method], method) }
+// MethodsWords says what methods do: METHOD, METHOD.
+func MethodsWords(methods string) string {
+	var w words
+	w.add(methods)
+	return w.text(methodWords)
+}
 
-// counts tells whether a record is of bytes that no other one has: what closes an account adds up what others say.
-func counts(r Record) bool { return r.Shown.Kind != "closed" && r.Shown.Kind != "cut" }
+// Counts tells whether a record is of bytes that no other one has: what closes an account adds up what others say.
+func (r Record) Counts() bool { return r.Shown.Kind != "closed" && r.Shown.Kind != "cut" }
 
 // words is a list without doubles, in the order of their coming.
 type words []string

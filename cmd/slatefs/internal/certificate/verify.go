@@ -96,7 +96,7 @@ func (s *Signed) checkClaims(Trust) (string, error) {
 func AmountsOf(list []Record) (a Amounts) {
 	for _, r := range list {
 		e := r.Shown
-		if !counts(r) {
+		if !r.Counts() {
 			continue
 		}
 		a.Freed, a.Kept = a.Freed+e.Freed, a.Kept+e.Kept

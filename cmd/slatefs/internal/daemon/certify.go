@@ -75,7 +75,7 @@ func (s *Service) fill(d *certificate.Document) (evidence.Head, error) {
 				"slatefs erase log -j %s shows IDs and UUIDs; what is older was exported, if erase_log_export is set", d.Pool.Name)
 		}
 	}
-	s.compared(d, watch, c.Head())
+	compared(d, watch, c.Head())
 	return c.Head(), nil
 }
 
@@ -256,7 +256,7 @@ func (s *Service) nothingLeft() bool {
 }
 
 // compared says what the host's anchors say of the log.
-func (s *Service) compared(d *certificate.Document, watch *anchorWatch, head evidence.Head) {
+func compared(d *certificate.Document, watch *anchorWatch, head evidence.Head) {
 	if watch == nil {
 		d.Log.Notes = append(d.Log.Notes, "this host keeps none from before this")
 		return

@@ -86,13 +86,16 @@ func (s *Signer) due() bool {
 }
 
 // last is the newest signature in the pool; none of a UUID that it had before.
-func (s *Signer) last() (sig evidence.Signature, ok bool) {
-	signed := s.pool.Log().State().Signed
+func (s *Signer) last() (sig evidence.Signature, ok bool) { return LastSigned(s.pool) }
+
+// LastSigned is the last signature that a pool has of its log, if it is a good one.
+func LastSigned(p *chain.Pool) (sig evidence.Signature, ok bool) {
+	signed := p.Log().State().Signed
 	if len(signed) == 0 {
 		return sig, false
 	}
 	sig = signed[len(signed)-1]
-	return sig, sig.Verify(s.pool.UUID()) == nil
+	return sig, sig.Verify(p.UUID()) == nil
 }
 
 // Sign signs a head of the pool's log, unless it is signed: first in the pool, durably, then outside. That it cannot be kept everywhere is told
@@ -285,16 +288,18 @@ type anchorWatch struct {
 }
 
 // watch reads the host's anchors of the pool; nil: there are none.
-func (s *Signer) watch() (*anchorWatch, error) {
-	b, err := s.host.Anchors(s.pool.UUID())
+func (s *Signer) watch() (*anchorWatch, error) { return watchOf(s.host, s.pool.UUID()) }
+
+func watchOf(h host.Host, id uuid.UUID) (*anchorWatch, error) {
+	b, err := h.Anchors(id)
 	if err != nil {
 		return nil, err
 	}
 	list, err := certificate.ReadKept(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.host.AnchorPath(s.pool.UUID()), err)
+		return nil, fmt.Errorf("%s: %w", h.AnchorPath(id), err)
 	}
-	return newWatch(list, s.pool.UUID()), nil
+	return newWatch(list, id), nil
 }
 
 // least is the number from which on the log has to be seen.
