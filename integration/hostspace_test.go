@@ -101,8 +101,8 @@ func hostWithoutSpace(t *testing.T, h hostLimit, tr string) {
 	if u := p.info().Info.Usage; u.Clean != before.Clean || u.Claimed != before.Claimed || u.Dirty != before.Dirty {
 		t.Errorf("150 tries changed the pool: %+v, before %+v", u, before)
 	}
-	if st := p.slatefs("pool", "status", "-x", p.name); !strings.Contains(st, "no space left on the host") {
-		t.Errorf("the reason is not told: %s", st)
+	if st := p.try("pool", "status", "-x", p.name); st.code != 1 || !strings.Contains(st.stdout, "no space left on the host") {
+		t.Errorf("the reason is not told: %v", st)
 	}
 	_, err = unix.Pwrite(a, stamped(4<<20, 0, 0, 4), 0)
 	must(t, err)
@@ -122,7 +122,7 @@ func hostWithoutSpace(t *testing.T, h hostLimit, tr string) {
 	_, err = unix.Pwrite(a, stamped(1<<20, 0, end, 7), end)
 	must(t, err)
 	eventually(t, "the reason is gone", patience, func() bool {
-		return strings.Contains(p.slatefs("pool", "status", "-x", p.name), "all pools are healthy")
+		return strings.Contains(p.try("pool", "status", "-x", p.name).stdout, "all pools are healthy")
 	})
 	if now := p.pid(); now != pid {
 		t.Errorf("process %d serves the pool, not %d", now, pid)
