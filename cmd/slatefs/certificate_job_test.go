@@ -154,3 +154,19 @@ func TestEndKeepsReasons(t *testing.T) {
 		t.Errorf("%v, %v", s.Verdict(), err)
 	}
 }
+
+// A key that was missing is replaced, and what it signed is verified still.
+func TestReplacedKey(t *testing.T) {
+	l := newLab(t)
+	first := l.certified("a")
+	if err := os.Remove(l.app.host.KeyPath(l.pool.UUID())); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.app.host.MakeKey(l.pool.UUID()); err != nil {
+		t.Fatal(err)
+	}
+	l.ok("erase certificate --verify " + first)
+	if out := l.ok("erase certificate a lab"); !strings.Contains(out, "of 1 other keys: the pool's key was missing") {
+		t.Error(out)
+	}
+}

@@ -62,6 +62,15 @@ func (a *app) trustIn(s *certificate.Signed, f certificateFlags) (t certificate.
 	if err != nil && (f.key != "" || !errors.Is(err, os.ErrNotExist)) {
 		return t, err
 	}
+	if f.key == "" {
+		for _, old := range a.host.OldPublicKeyPaths(s.Document.Pool.UUID) {
+			keys, err := host.ReadPublicKeys(old)
+			if err != nil {
+				return t, err
+			}
+			t.Keys = append(t.Keys, keys...)
+		}
+	}
 	if f.anchors != "" {
 		file, err := os.Open(f.anchors)
 		if err != nil {

@@ -76,6 +76,9 @@ func (s *Service) fill(d *certificate.Document) (evidence.Head, error) {
 		}
 	}
 	compared(d, watch, c.Head())
+	if n := len(s.Signer.host.OldPublicKeyPaths(s.Pool.UUID())); n > 0 {
+		d.Log.Notes = append(d.Log.Notes, fmt.Sprintf("of %d other keys: the pool's key was missing on this host, and replaced so often", n))
+	}
 	return c.Head(), nil
 }
 

@@ -48,6 +48,27 @@ func (h Host) PublicKeyPath(id uuid.UUID) string {
 	return filepath.Join(h.Conf, "keys", id.String()+".pub")
 }
 
+// OldPublicKeyPaths are the public halves of keys that were missing and replaced, the oldest first: UUID.pub.1, and so on.
+func (h Host) OldPublicKeyPaths(id uuid.UUID) (old []string) {
+	for n := 1; ; n++ {
+		path := fmt.Sprintf("%s.%d", h.PublicKeyPath(id), n)
+		if _, err := os.Lstat(path); err != nil {
+			return old
+		}
+		old = append(old, path)
+	}
+}
+
+// keepPublic moves the public half of a key that is missing to where it is kept: what it signed is verified by it.
+func (h Host) keepPublic(id uuid.UUID) error {
+	path := h.PublicKeyPath(id)
+	err := os.Link(path, fmt.Sprintf("%s.%d", path, len(h.OldPublicKeyPaths(id))+1))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // PoolKey is the key that signs for a pool: that of file, if one is named, or the credential UUID.key or slatefs.key, or this host's own,
 // which is made if there is none. have is the public half that the pool names; nil: none. ErrOtherKey: the key is another one; nothing is
 // made in its place.
@@ -128,6 +149,9 @@ func (h Host) MakeKey(id uuid.UUID) (k SigningKey, err error) {
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
+		return k, err
+	}
+	if err := h.keepPublic(id); err != nil {
 		return k, err
 	}
 	if err := WriteWhole(h.PublicKeyPath(id), PublicKeyPEM(id, public), 0o644); err != nil {

@@ -50,6 +50,13 @@ func TestPoolKey(t *testing.T) {
 	if lost, err := h.PoolKey(a, "", k.Public()); err != nil || !lost.Made || lost.Private.Equal(k.Private) {
 		t.Errorf("a lost key: %+v, %v", lost, err)
 	}
+	old := h.OldPublicKeyPaths(a)
+	if len(old) != 1 {
+		t.Fatalf("kept %v", old)
+	}
+	if keys, err := ReadPublicKeys(old[0]); err != nil || len(keys) != 1 || !keys[0].Equal(k.Public()) {
+		t.Errorf("the public half of a lost key: %v, %v", keys, err)
+	}
 	if err := (Host{Conf: filepath.Join(h.Conf, "nowhere")}).DropKey(a); err != nil {
 		t.Errorf("no key to drop: %v", err)
 	}
