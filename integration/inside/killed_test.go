@@ -31,7 +31,7 @@ func TestKilledCreateOnLV(t *testing.T) {
 					t.Fatalf("after a kill at %d/3: %v", i, r)
 				}
 			}
-			if out := slatefs(t, "pool list -H"); strings.Count(out, "vms\t") != 1 || strings.Contains(out, "unfinished") {
+			if out := slatefs(t, "pool list -H"); strings.Count("\n"+out, "\nvms\t") != 1 || strings.Contains(out, "unfinished") {
 				t.Errorf("after a kill at %d/3:\n%s", i, out)
 			}
 			slatefs(t, "pool check "+strings.Fields(args)[len(strings.Fields(args))-1])
