@@ -56,7 +56,7 @@ type EraseRecord struct {
 	Late     int64   `json:"zeroed_late,omitempty"`      // part of zeroed and released: only after that
 	Longest  float64 `json:"longest_seconds,omitempty"`  // that a block took
 
-	Written int64 `json:"written,omitempty"` // of what is closed: so much was ever written to the layers, and each block is in the record of what zeroed it
+	Written int64 `json:"written,omitempty"` // of what is closed: ever written to the layers; each block is in the record of what zeroed it
 
 	Cut *LogCut `json:"cut,omitempty"` // of a record that says that the log was cut
 }
@@ -86,7 +86,8 @@ func LogCutOf(s *evidence.Summary) *LogCut {
 	const unit = evidence.BlockSize
 	return &LogCut{
 		Seq: s.At.Seq, Hash: s.At.Hash, Records: s.Records(), Before: s.Before, Exported: s.Exported, From: momentOf(s.From), To: momentOf(s.To),
-		Freed: s.Freed * unit, Erased: (s.Erased - s.Released) * unit, Released: s.Released * unit, Unclaimed: s.Unclaimed * unit, Kept: s.Kept * unit,
+		Freed: s.Freed * unit, Erased: (s.Erased - s.Released) * unit, Released: s.Released * unit,
+		Unclaimed: s.Unclaimed * unit, Kept: s.Kept * unit,
 	}
 }
 
@@ -103,7 +104,8 @@ func RecordOf(pool string, id uuid.UUID, r *evidence.Row) EraseRecord {
 		Policy: EraseZero, Freed: r.Freed * unit, Erased: (r.Erased - r.Released) * unit, Released: r.Released * unit, Kept: r.Kept * unit,
 		KeptBy: r.KeptBy, Method: r.How.Method, Verify: r.How.Verify, Program: r.How.Program,
 		Since: momentOf(r.Since), First: momentOf(r.First), Last: momentOf(r.Last),
-		Deadline: r.Deadline.Within.Seconds(), Late: r.Deadline.Late * unit, Longest: r.Deadline.Longest.Seconds(), Written: r.Written * unit, Cut: LogCutOf(r.Cut),
+		Deadline: r.Deadline.Within.Seconds(), Late: r.Deadline.Late * unit, Longest: r.Deadline.Longest.Seconds(),
+		Written: r.Written * unit, Cut: LogCutOf(r.Cut),
 	}
 	switch r.Kind {
 	case evidence.Job:

@@ -64,7 +64,8 @@ func (l *lister) destroyed(dir string) {
 			continue
 		}
 		l.rows = append(l.rows, control.Row{
-			Name: path.Join(l.Dir, control.Subject(d.Volume, d.Snapshot)), Type: control.TypeDestroyed, ID: new(int64(d.ID)), Size: &d.Size, Used: &d.Frees,
+			Name: path.Join(l.Dir, control.Subject(d.Volume, d.Snapshot)), Type: control.TypeDestroyed,
+			ID: new(int64(d.ID)), Size: &d.Size, Used: &d.Frees,
 			Destroyed: &d.When, Goes: &d.Until, Who: d.Who,
 		})
 	}
