@@ -15,6 +15,9 @@ SIZE ?= 1G
 METHOD ?= overwrite
 SOAK_SEEDS ?= 300
 SOAK_CHECKS ?= 50000
+# VERSION: what the binary says of itself.
+VERSION = $(shell packaging/version)
+STAMP = -X slatefs/cmd/slatefs/internal/control.stamp=$(VERSION)
 LINT := go tool -modfile=.ci/tools.mod golangci-lint
 
 .PHONY: all build test mutants test-deps lint demo soak bench bench-erase experiment cover fuzz clean help
@@ -22,7 +25,7 @@ LINT := go tool -modfile=.ci/tools.mod golangci-lint
 all: build ## the same as build
 
 build: ## build bin/slatefs
-	CGO_ENABLED=0 go build -buildvcs=false -trimpath -o bin/slatefs ./cmd/slatefs
+	CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(STAMP)' -o bin/slatefs ./cmd/slatefs
 
 test: ## run the test suites: all, or SUITES="unit race"
 	@.ci/deps || true
