@@ -445,7 +445,8 @@ func (b *builder) install() {
 	defer p.mu.Unlock()
 	p.mu.step(len(b.damages))
 	p.names.cat.Install(c.super.Catalog)
-	p.origins.frozen, p.origins.closing = nil, append(p.origins.closing, b.closing...)
+	p.origins.frozen = nil
+	p.origins.mayClose(b.closing)
 	for _, d := range b.damages {
 		p.health.noteDamage(d)
 	}

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 )
@@ -9,7 +10,7 @@ import (
 // Accounts that have nothing left are closed, without anybody asking: a record adds them to what is known of their volume, takes
 // their rows away, and is in the erase log. The last one of a volume that is gone says that all of it is zero.
 
-// closeAtOnce bounds the accounts of one record.
+// closeAtOnce bounds the accounts of one record, and those that a checkpoint has looked at again.
 const closeAtOnce = 32
 
 // closeSome closes accounts that a checkpoint found to have nothing left, of one volume. did: there may be more.
@@ -20,52 +21,63 @@ func (hk *keeper) closeSome(context.Context) (did bool, err error) {
 	if len(births) == 0 {
 		return false, nil
 	}
-	r, left, err := hk.closable(births)
+	c, err := hk.closable(births)
 	if err != nil {
 		return false, err
 	}
-	if len(r.layers) > 0 {
+	if len(c.layers) > 0 {
 		credit := credit{bytes: 64 + maxLogPath + closeAtOnce*24, frees: true}
-		if err := hk.works.changeIn(credit, func(time.Time) error { return hk.commits.do(r) }); err != nil {
+		if err := hk.works.changeIn(credit, func(time.Time) error { return hk.commits.do(&c.recClosed) }); err != nil {
 			return false, err
 		}
 	}
 	hk.mu.Lock()
 	defer hk.mu.Unlock()
-	hk.origins.closing = append(left, hk.origins.closing[len(births):]...)
-	return len(hk.origins.closing) > 0 || r.all, nil
+	hk.origins.closing = append(c.others, hk.origins.closing[len(births):]...)
+	hk.origins.unclosed = append(hk.origins.unclosed, c.later...)
+	return len(hk.origins.closing) > 0 || len(c.layers) > 0, nil
 }
 
-// closable is the record of those that can be closed now, of the volume of the first. left are of other volumes. What cannot be
-// closed is found again when it changes.
-func (hk *keeper) closable(births []LayerID) (r *recClosed, left []LayerID, err error) {
+// closable is the record of accounts that can be closed now, of one volume, and what becomes of the rest.
+type closable struct {
+	recClosed
+	later  []LayerID // of that volume: they cannot be closed yet
+	others []LayerID // of other volumes: they are the next
+}
+
+// closable finds the record of those that can be closed now, of the volume of the first. One that is not there any more was closed.
+func (hk *keeper) closable(births []LayerID) (c closable, err error) {
 	hk.structure.Lock()
 	defer hk.structure.Unlock()
-	q := hk.inquire(Subject{})
-	r = &recClosed{}
+	q, seen := hk.inquire(Subject{}), map[LayerID]bool{}
 	for _, birth := range births {
-		a, _, err := q.account(birth)
+		a, there, err := q.account(birth)
 		switch {
 		case err != nil:
-			return r, nil, err
-		case r.vol != 0 && a.vol != r.vol:
-			left = append(left, birth)
+			return c, err
+		case !there || a.closed || seen[birth]:
 			continue
-		case !a.idle():
-			continue
-		}
-		if r.vol = a.vol; !a.closes() {
+		case c.vol != 0 && a.vol != c.vol:
+			c.others = append(c.others, birth)
 			continue
 		}
-		r.add(birth, a)
+		seen[birth], c.vol = true, a.vol
+		if a.closes() {
+			c.add(birth, a)
+		}
 	}
-	if r.vol == 0 {
-		return r, left, nil
+	if c.vol == 0 {
+		return c, nil
 	}
-	if err := hk.closeAll(r); err != nil {
-		return r, nil, err
+	if err := hk.closeAll(&c.recClosed); err != nil {
+		return c, err
 	}
-	return r, left, nil
+	closed := map[LayerID]bool{}
+	for _, l := range c.layers {
+		closed[l.id] = true
+	}
+	c.later = slices.DeleteFunc(slices.Sorted(maps.Keys(seen)), func(birth LayerID) bool { return closed[birth] })
+	return c, nil
 }
 
 func (r *recClosed) add(birth LayerID, a account) {
@@ -74,7 +86,7 @@ func (r *recClosed) add(birth LayerID, a account) {
 }
 
 // closeAll closes all accounts of a volume that is gone, if all that was written to it is zero; and says in the record where it is, or
-// was. Nothing is closed that a write may still come to.
+// was. Nothing is closed that a write may still come to. Of more accounts than one record closes some are closed first.
 func (hk *keeper) closeAll(r *recClosed) error {
 	q := hk.inquire(Subject{Volumes: []Ino{r.vol}})
 	v, err := q.volume(r.vol)
@@ -99,17 +111,23 @@ func (hk *keeper) closeAll(r *recClosed) error {
 		return err
 	}
 	rows := map[LayerID]account{}
-	if err := q.gatherVolume(r.vol, rows); err != nil || len(rows) > closeAtOnce {
-		return err // some are closed now, and the others the next time
+	if err := q.gatherVolume(r.vol, rows); err != nil {
+		return err
 	}
-	r.layers, r.all = nil, true
-	for birth := range rows {
-		a, _, err := q.account(birth)
+	q.addChanged(rows)
+	r.layers = nil
+	for _, birth := range slices.Sorted(maps.Keys(rows)) {
+		a, there, err := q.account(birth)
 		if err != nil {
 			return err
 		}
-		r.add(birth, a)
+		if there && !a.closed {
+			if len(r.layers) == closeAtOnce {
+				return nil
+			}
+			r.add(birth, a)
+		}
 	}
-	slices.SortFunc(r.layers, func(a, b closedAccount) int { return int(a.id) - int(b.id) })
+	r.all = true
 	return nil
 }

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"slatefs/chain/catalog"
@@ -99,4 +100,90 @@ func TestAccountsClose(t *testing.T) {
 	if len(names) != 2 || names[0] != "vm.raw" || names[1] != "c.raw" {
 		t.Errorf("volumes that ever were: %v", names)
 	}
+}
+
+// What an account had when it was closed counts at once in what the pool ever wrote, not from the next checkpoint on.
+func TestPoolEvidenceOfClosed(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	v := mustVolume(t, p, "vm.raw", 64<<10)
+	write(t, v, fill('a', 32<<10), 0)
+	ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{Now: true}))
+	drained(t, p)
+	ok(t, p.Checkpoint())
+	if more, err := p.keeper.closeSome(context.Background()); err != nil || !more {
+		t.Fatalf("nothing was closed: %v, %v", more, err)
+	}
+	for range 2 {
+		if e, err := EvidenceOf(p, Subject{Pool: true}); err != nil || !e.Complete || e.Written != 32<<10 || e.Zeroed != 32<<10 {
+			t.Errorf("%+v, %v", e, err)
+		}
+		ok(t, p.Checkpoint())
+	}
+}
+
+// logClosedAll is how often the log says of a volume that all of it is gone.
+func logClosedAll(t testing.TB, p *Pool, path string) (n int) {
+	t.Helper()
+	log, err := p.EraseLog()
+	ok(t, err)
+	for _, r := range log {
+		if r.Kind == evidence.Closed && r.Reason == reasonGone && r.Volume == path {
+			n++
+		}
+	}
+	return n
+}
+
+// An account that cannot be closed when that is found is closed later: here a clone has bytes of the volume in a block of its own.
+func TestAccountsCloseLater(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	v := mustVolume(t, p, "v.raw", 64<<10)
+	write(t, v, fill('a', 8<<10), 0)
+	c, err := p.Clone(Req{}, v.ino, "", RootIno, "c.raw")
+	ok(t, err)
+	write(t, existing(t, p, "c.raw"), fill('b', 512), 0)
+	write(t, existing(t, p, "c.raw"), fill('b', 4<<10), 4<<10)
+	ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{Snapshots: true, Defer: true}))
+	drained(t, p)
+	settleAccounts(t, p)
+	if n := logClosedAll(t, p, "v.raw"); n != 0 {
+		t.Fatalf("the clone has bytes of it, and the log says %d times that it is gone", n)
+	}
+	ok(t, p.DestroyVolume(Req{}, c.Ino, DestroyOptions{}))
+	drained(t, p)
+	settleAccounts(t, p)
+	for _, path := range []string{"v.raw", "c.raw"} {
+		if n := logClosedAll(t, p, path); n != 1 {
+			t.Errorf("the log says %d times that %s is gone", n, path)
+		}
+	}
+	if ids := openAccounts(t, p); len(ids) > 0 {
+		t.Errorf("accounts of layers %v are open", ids)
+	}
+	mustCheck(t, p)
+}
+
+// A volume that is gone may have more accounts than one record closes, none of which can be closed before the volume is.
+func TestManyAccountsClose(t *testing.T) {
+	p := openPool(t, newDisk(t, 16<<20))
+	v := mustVolume(t, p, "v.raw", 64<<10)
+	const layers = 2*closeAtOnce + 3
+	write(t, v, fill('a', 8<<10), 0)
+	for i := range layers {
+		ok(t, p.Snapshot(Req{}, []Ino{v.ino}, fmt.Sprint("s", i)))
+		write(t, v, fill(byte(i), 512), 0) // and the rest of the block along
+	}
+	ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{Snapshots: true}))
+	drained(t, p)
+	settleAccounts(t, p)
+	if ids := openAccounts(t, p); len(ids) > 0 {
+		t.Errorf("%d accounts are open", len(ids))
+	}
+	if n := logClosedAll(t, p, "v.raw"); n != 1 {
+		t.Errorf("the log says %d times that it is gone", n)
+	}
+	if e := ofVolume(t, p, v.ino); !e.Complete || e.Written != 8<<10+layers*BlockSize || e.Zeroed != e.Written {
+		t.Errorf("%+v", e)
+	}
+	mustCheck(t, p)
 }

@@ -42,6 +42,7 @@ func (q *inquiry) gather() error {
 		}); err != nil {
 			return err
 		}
+		q.closeChanged()
 	case q.s.Layer != 0:
 		rows[q.s.Layer] = account{}
 	}
@@ -116,6 +117,25 @@ func (q *inquiry) gatherVolume(vol Ino, rows map[LayerID]account) error {
 // close adds the accounts that were closed.
 func (q *inquiry) close(v *volumeAccount) {
 	q.sum.add(&account{written: v.written, zeroed: v.written, from: v.from, last: v.last})
+}
+
+// closeChanged adds, of the pool, the accounts whose closing is in no row yet.
+func (q *inquiry) closeChanged() {
+	ot := q.p.origins
+	for _, c := range []*originChanges{ot.frozen, &ot.since} {
+		if c == nil {
+			continue
+		}
+		at := omap.Key{}
+		q.p.tree.inPieces(func() bool {
+			k, v, ok := c.vols.Ceil(at)
+			if ok {
+				q.close(v)
+			}
+			at = k.Next()
+			return ok
+		})
+	}
 }
 
 // addChanged adds the births of the subject that are in no row yet.

@@ -25,12 +25,14 @@ type originTable struct {
 	commits *commitLog
 	names   *nameTable
 
-	begun   bool           // mu: there are accounts; a pool of an older program has none before its first mount
-	first   LayerID        // mu: births from it on have one
-	before  Ino            // mu: volumes up to it may have had others before
-	since   originChanges  // mu: what changed since the last cut
-	frozen  *originChanges // mu: what a checkpoint adds to the rows; nil otherwise
-	closing []LayerID      // mu: accounts that a checkpoint found to have nothing left
+	begun  bool           // mu: there are accounts; a pool of an older program has none before its first mount
+	first  LayerID        // mu: births from it on have one
+	before Ino            // mu: volumes up to it may have had others before
+	since  originChanges  // mu: what changed since the last cut
+	frozen *originChanges // mu: what a checkpoint adds to the rows; nil otherwise
+
+	closing  []LayerID // mu: accounts that a checkpoint found to have nothing left
+	unclosed []LayerID // mu: those of them that could not be closed then
 }
 
 // originChanges are changes of accounts: sums, to be added to rows.
@@ -260,4 +262,13 @@ func (ot *originTable) addVolumeChanges(vol Ino, v *volumeAccount) {
 			v.add(o)
 		}
 	}
+}
+
+// mayClose notes accounts that a checkpoint found to have nothing left, and some of those that could not be closed when they
+// were looked at: what kept them changes in accounts of others. So each is looked at again by and by, for as long as it is there.
+func (ot *originTable) mayClose(found []LayerID) {
+	ot.mu.assertHeld()
+	n := min(len(ot.unclosed), closeAtOnce)
+	ot.closing = append(append(ot.closing, found...), ot.unclosed[:n]...)
+	ot.unclosed = ot.unclosed[n:]
 }
