@@ -148,7 +148,10 @@ func TestEndKeepsReasons(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "x.json")
-	end.ok("pool destroy --erase --certificate " + file + " " + device)
+	_, text, code := end.run("pool destroy --erase --certificate " + file + " " + device)
+	if want := "is destroyed, and its certificate is not complete: the log was rolled back"; code != show.ExitFailed || !strings.Contains(text, want) {
+		t.Errorf("exit code %d: %s", code, text)
+	}
 	s, err := certificate.Read(must(os.ReadFile(file)))
 	if err != nil || s.Document.Complete || !strings.Contains(strings.Join(s.Verdict(), "\n"), "the log was rolled back, or written anew") {
 		t.Errorf("%v, %v", s.Verdict(), err)

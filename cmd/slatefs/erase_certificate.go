@@ -237,10 +237,12 @@ func (a *app) put(file string, b []byte) error {
 		_, err := a.stdout.Write(b)
 		return err
 	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := host.CreateNew(file)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b)
-	return errors.Join(err, f.Sync(), f.Close())
+	if _, err := f.Write(b); err != nil {
+		return errors.Join(err, f.Drop())
+	}
+	return f.Keep()
 }

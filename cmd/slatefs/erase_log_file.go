@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"slatefs/chain/evidence"
 	"slatefs/cmd/slatefs/internal/control"
@@ -17,17 +16,11 @@ import (
 
 // exportLog writes the whole erase log of a pool to a new file: durable, or not there.
 func (a *app) exportLog(ctx context.Context, l host.Live, file string) (err error) {
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := host.CreateNew(file)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err = errors.Join(err, f.Close()); err != nil {
-			err = errors.Join(err, os.Remove(file))
-			return
-		}
-		err = syncDir(filepath.Dir(file))
-	}()
+	defer func() { err = errors.Join(err, f.Drop()) }()
 	w := bufio.NewWriter(f)
 	var first, last *control.EraseRecord
 	var wrote error
@@ -48,7 +41,10 @@ func (a *app) exportLog(ctx context.Context, l host.Live, file string) (err erro
 	if err := control.WriteLog(w, nil, &info); err != nil {
 		return err
 	}
-	return errors.Join(w.Flush(), f.Sync())
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return f.Keep()
 }
 
 // isOf makes what is told of a log that of what was read of it: meanwhile more may have come, or left.
@@ -68,14 +64,6 @@ func isOf(i *control.LogInfo, first, last *control.EraseRecord) {
 		}
 	}
 	i.Signed = signed
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // readLog reads an exported log, which holds.

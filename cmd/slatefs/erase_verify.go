@@ -34,7 +34,14 @@ func (a *app) verifyCertificate(args []string, f certificateFlags) error {
 		return fmt.Errorf("%s: %w", f.verify, err)
 	}
 	text := show.Printable("%s: certificate %v of pool %s, as it was signed\n", f.verify, s.Document.ID, s.Document.Pool.UUID)
-	for _, line := range append(proved, s.Verdict()...) { // which are escaped
+	lacking := certificate.Lacking(proved)
+	for _, line := range proved { // which are escaped
+		text += line + "\n"
+	}
+	for _, line := range s.Verdict() {
+		if s.Document.Complete && (t.Keys == nil || len(lacking) > 0) {
+			line = "NOT VERIFIED: it says " + line
+		}
 		text += line + "\n"
 	}
 	if _, err := io.WriteString(a.stdout, text); err != nil {
@@ -44,8 +51,8 @@ func (a *app) verifyCertificate(args []string, f certificateFlags) error {
 	case t.Keys == nil:
 		return show.Hinted(fmt.Errorf("%s: it is whole, but nobody vouches for its key %s", f.verify, certificate.Fingerprint(s.Key)),
 			"--key FILE has the public half of the pool's key; the host that has the pool keeps it as %s", a.host.PublicKeyPath(s.Document.Pool.UUID))
-	case len(certificate.Lacking(proved)) > 0:
-		return fmt.Errorf("%s: it is whole, and not verified: %s", f.verify, strings.Join(certificate.Lacking(proved), "; "))
+	case len(lacking) > 0:
+		return fmt.Errorf("%s: it is whole, and not verified: %s", f.verify, strings.Join(lacking, "; "))
 	case !s.Document.Complete:
 		return fmt.Errorf("%s: it is genuine, and says: %s", f.verify, notComplete(s))
 	}

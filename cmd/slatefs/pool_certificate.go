@@ -30,18 +30,17 @@ type endPaper struct {
 	doc  certificate.Document
 	head *evidence.Head // nil: doc has it, signed
 	key  ed25519.PrivateKey
-	file string   // where it goes
-	out  *os.File // that, new and empty
+	file string        // where it goes
+	out  *host.NewFile // that, which is not there before it is whole
+	lack string        // why it is not complete, when it was made; empty: it is
 }
 
-// drop takes the file away again, if nothing was written to it.
+// drop takes the file away again, if it was not made.
 func (e *endPaper) drop() error {
-	if e == nil || e.out == nil {
+	if e == nil {
 		return nil
 	}
-	err := errors.Join(e.out.Close(), os.Remove(e.file))
-	e.out = nil
-	return err
+	return e.out.Drop()
 }
 
 // Of what is not over, and of what is over and not known.
@@ -60,7 +59,7 @@ func (a *app) paperOf(ctx context.Context, p *chain.Pool, dev *blockdev.File, re
 		return nil, fmt.Errorf("%s: which pool it was cannot be told any more: there is nothing to certify", ref.Device)
 	}
 	e := &endPaper{file: flags.certificate}
-	if e.out, err = os.OpenFile(e.file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
+	if e.out, err = host.CreateNew(e.file); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -188,15 +187,13 @@ func (a *app) finish(ctx context.Context, e *endPaper, dev *blockdev.File, end p
 	case ".html":
 		form = s.HTML()
 	}
-	_, err = e.out.Write(form)
-	if err := errors.Join(err, e.out.Sync(), e.out.Close()); err != nil {
+	if _, err := e.out.Write(form); err != nil {
 		return err
 	}
-	e.out = nil
-	if err := host.SyncDir(filepath.Dir(e.file)); err != nil || s.Document.Complete {
-		return err
+	if !s.Document.Complete {
+		e.lack = notComplete(s)
 	}
-	return a.note("the certificate is %s", notComplete(s))
+	return e.out.Keep()
 }
 
 // endMethod names what zeroed, in the order of the methods.

@@ -26,7 +26,9 @@ progress, and can be started again if it was interrupted. --force erases nothing
 they erase the whole device of a pool that cannot be opened any more.
 
 --certificate reads the whole device back besides, and certifies all volumes that ever were in the pool, as slatefs erase certificate does:
-to FILE, as a page if that ends in .html, as JSON if in .json, else as text, and in a file of the host. Only then it is no pool any more.`
+to FILE, as a page if that ends in .html, as JSON if in .json, else as text, and in a file of the host. Only then it is no pool any more.
+FILE is there when it is whole. Where the certificate is not complete, as something was only released or the log is not what this host has
+seen of it, the pool is destroyed nonetheless; the exit code is 1 then, and the error says why.`
 
 // poolDestroyFlags are the flags of pool destroy.
 type poolDestroyFlags struct {
@@ -75,28 +77,41 @@ func (a *app) poolDestroy(ctx context.Context, arg string, flags poolDestroyFlag
 		return err
 	}
 	lv, onLV := host.LVArgument(ref.Device)
-	err = errors.Join(a.destroyOn(ctx, dev, ref, flags), release())
-	if err != nil || flags.dry || !onLV {
-		return err
+	lack, err := a.destroyOn(ctx, dev, ref, flags)
+	err = errors.Join(err, release())
+	if err == nil && onLV && !flags.dry {
+		err = a.host.EndLV(ctx, lv)
 	}
-	return a.host.EndLV(ctx, lv)
+	if err == nil && lack != "" {
+		err = fmt.Errorf("the pool on %s is destroyed, and its certificate is %s", ref.Device, lack)
+	}
+	return err
 }
 
-// destroyOn destroys the pool on an open device, which holds its lock.
-func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref host.PoolRef, flags poolDestroyFlags) (err error) {
+// destroyOn destroys the pool on an open device, which holds its lock. lack is why its certificate is not complete; empty: it is, or none was
+// wanted.
+func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref host.PoolRef, flags poolDestroyFlags) (lack string, err error) {
+	end := poolEnd{PoolRef: ref, left: leftAnywhere(dev)}
+	defer func() { err = errors.Join(err, end.paper.drop()) }()
+	if err := a.destroyIt(ctx, dev, &end, flags); err != nil || end.paper == nil {
+		return "", err
+	}
+	return end.paper.lack, nil
+}
+
+// destroyIt finds out what ends, and ends it.
+func (a *app) destroyIt(ctx context.Context, dev *blockdev.File, end *poolEnd, flags poolDestroyFlags) error {
 	if i, err := chain.Identify(dev); err == nil {
 		if err := a.host.HeldElsewhere(i.Name, i.Host); err != nil {
 			return err
 		}
 	}
 	p, err := chain.Open(dev, chain.Options{Properties: control.Served, Now: a.now, ReadOnly: true})
-	end := poolEnd{PoolRef: ref, left: leftAnywhere(dev)}
-	defer func() { err = errors.Join(err, end.paper.drop()) }()
 	switch {
 	case errors.Is(err, chain.ErrNotPool):
-		return fmt.Errorf("%s: %w", ref.Device, err)
+		return fmt.Errorf("%s: %w", end.Device, err)
 	case err != nil && !flags.force:
-		return show.Hinted(fmt.Errorf("%s: %w", ref.Device, err),
+		return show.Hinted(fmt.Errorf("%s: %w", end.Device, err),
 			"--force destroys what is left of it, --erase --force zeroes the whole device, and with --certificate goes on with one that was begun")
 	case err == nil:
 		end.Name, end.UUID = p.Name(), p.UUID()
@@ -129,7 +144,7 @@ func (a *app) destroyOn(ctx context.Context, dev *blockdev.File, ref host.PoolRe
 }
 
 // endPool does it.
-func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flags poolDestroyFlags) (err error) {
+func (a *app) endPool(ctx context.Context, dev *blockdev.File, end *poolEnd, flags poolDestroyFlags) (err error) {
 	if end.paper != nil {
 		if err := a.begin(end.paper); err != nil {
 			return err
@@ -141,7 +156,7 @@ func (a *app) endPool(ctx context.Context, dev *blockdev.File, end poolEnd, flag
 		}
 	}
 	if end.paper != nil {
-		if err := a.finish(ctx, end.paper, dev, end); err != nil {
+		if err := a.finish(ctx, end.paper, dev, *end); err != nil {
 			return err
 		}
 	}
