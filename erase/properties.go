@@ -41,7 +41,7 @@ more than erase_throughput; 0, the default, is unlimited`,
 		Name: PropMethod, On: property.OnPool, Default: blockdev.Auto.String(),
 		Parse: func(v string, _ property.Scope) (string, error) {
 			m, err := blockdev.ParseMethod(v)
-			return m.String(), invalid(err)
+			return m.String(), invalid(err, blockdev.MethodWords()...)
 		},
 		Help: `auto (the default: zeroout if the device is proved to do it, else overwrite), zeroout, unmap or
 overwrite; on a pool file also release, which gives space back and erases nothing`,
@@ -50,7 +50,7 @@ overwrite; on a pool file also release, which gives space back and erases nothin
 		Name: PropVerify, On: property.OnPool, Default: blockdev.VerifyOff.String(),
 		Parse: func(v string, _ property.Scope) (string, error) {
 			d, err := blockdev.ParseVerify(v)
-			return d.String(), invalid(err)
+			return d.String(), invalid(err, blockdev.VerifyWords()...)
 		},
 		Help: `how much of what was erased is read back: off (the default), sample or full`,
 	},
@@ -64,9 +64,9 @@ overwrite; on a pool file also release, which gives space back and erases nothin
 	},
 }
 
-func invalid(err error) error {
+func invalid(err error, words ...string) error {
 	if err != nil {
-		return fmt.Errorf("%w: %w", err, property.ErrInvalid)
+		return property.Wanting(fmt.Errorf("%w: %w", err, property.ErrInvalid), words...)
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func canonicalWindow(v string, _ property.Scope) (string, error) {
 	}
 	m := windowText.FindStringSubmatch(v)
 	if m == nil {
-		return "", fmt.Errorf("%q: want a time of the day as 01:00-05:00, or none: %w", v, property.ErrInvalid)
+		return "", property.Wanting(fmt.Errorf("%q: want a time of the day as 01:00-05:00, or none: %w", v, property.ErrInvalid), "none")
 	}
 	from, to := m[1], strings.Replace(m[3], "24:", "00:", 1)
 	if from == to {

@@ -45,9 +45,20 @@ func (m Method) Erases() bool { return m == Overwrite || m == Zeroout || m == Un
 // ErrNoMethod is for a text that names no Method, or no Verify.
 var ErrNoMethod = errors.New("no such word")
 
+// methods are those that have a word.
+var methods = []Method{Auto, Zeroout, Unmap, Overwrite, Release}
+
+// MethodWords are what ParseMethod takes.
+func MethodWords() (words []string) {
+	for _, m := range methods {
+		words = append(words, m.String())
+	}
+	return words
+}
+
 // ParseMethod is the Method that a word names, as String prints it; auto is the zero Method.
 func ParseMethod(s string) (Method, error) {
-	for _, m := range []Method{Auto, Zeroout, Unmap, Overwrite, Release} {
+	for _, m := range methods {
 		if m.String() == s {
 			return m, nil
 		}
@@ -79,6 +90,9 @@ func (v Verify) String() string {
 	}
 	return fmt.Sprintf("verify(%d)", uint8(v))
 }
+
+// VerifyWords are what ParseVerify takes.
+func VerifyWords() []string { return slices.Clone(verifyWords) }
 
 // ParseVerify is the Verify that a word names.
 func ParseVerify(s string) (Verify, error) {

@@ -11,6 +11,17 @@ import (
 	"slatefs/chain/size"
 )
 
+// wanting is a refusal that names the values that are words.
+type wanting struct {
+	error
+	words []string
+}
+
+func (w wanting) Unwrap() error { return w.error }
+
+// Wanting makes a parser's refusal one that names the words there are to choose from. Its text stays as it is.
+func Wanting(err error, words ...string) error { return wanting{err, words} }
+
 // orElse makes the refusal of a size one of this package, and adds to it what else there may be.
 func orElse(err error, what string) error {
 	return fmt.Errorf("%s, or %s: %w", strings.TrimSuffix(err.Error(), ": "+size.ErrInvalid.Error()), what, ErrInvalid)
@@ -25,7 +36,7 @@ func OneOf(words ...string) Parser {
 		if slices.Contains(words, v) {
 			return v, nil
 		}
-		return "", fmt.Errorf("%q: want %s: %w", v, strings.Join(words, " or "), ErrInvalid)
+		return "", Wanting(fmt.Errorf("%q: want %s: %w", v, strings.Join(words, " or "), ErrInvalid), words...)
 	}
 }
 
@@ -37,7 +48,7 @@ func SizeOr(words ...string) Parser {
 		}
 		n, err := size.Parse(v)
 		if err != nil {
-			return "", orElse(err, strings.Join(words, " or "))
+			return "", Wanting(orElse(err, strings.Join(words, " or ")), words...)
 		}
 		if n == 0 {
 			return "none", nil
@@ -53,7 +64,7 @@ func Rate(v string, _ Scope) (string, error) {
 	}
 	n, err := size.Parse(strings.TrimPrefix(v, "-"))
 	if err != nil {
-		return "", orElse(err, "0 for unlimited (per second, as 50M)")
+		return "", Wanting(orElse(err, "0 for unlimited (per second, as 50M)"), "0")
 	}
 	return strconv.FormatInt(n, 10), nil
 }
@@ -100,7 +111,7 @@ func Delay(v string, _ Scope) (string, error) {
 	d, err := ParseDelay(v)
 	switch {
 	case err != nil:
-		return "", err
+		return "", Wanting(err, "0")
 	case d == 0:
 		return "0", nil
 	}
@@ -112,7 +123,7 @@ func Term(v string, _ Scope) (string, error) {
 	d, err := ParseDelay(v)
 	switch {
 	case err != nil:
-		return "", err
+		return "", Wanting(err, "none")
 	case d == 0:
 		return "none", nil
 	}
@@ -142,7 +153,7 @@ func AbsPath(v string, _ Scope) (string, error) {
 		return v, nil
 	}
 	if !filepath.IsAbs(v) {
-		return "", fmt.Errorf("%q: want an absolute path, or none: %w", v, ErrInvalid)
+		return "", Wanting(fmt.Errorf("%q: want an absolute path, or none: %w", v, ErrInvalid), "none")
 	}
 	return filepath.Clean(v), nil
 }

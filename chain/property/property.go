@@ -55,6 +55,23 @@ type Property struct {
 	Help  string // what it does, for help texts, in lines of at most 95 characters
 }
 
+// Words are the values that are words, on any of some scopes, as the parser names them when it refuses a value that is none: so
+// they are written once.
+func (p Property) Words(on Scope) (words []string) {
+	for s := OnPool; s <= OnVolume; s <<= 1 {
+		var w wanting
+		if _, err := p.Parse("\x00", s); p.On&on&s == 0 || !errors.As(err, &w) {
+			continue
+		}
+		for _, word := range w.words {
+			if !slices.Contains(words, word) {
+				words = append(words, word)
+			}
+		}
+	}
+	return words
+}
+
 // Parser is what checks a value.
 type Parser = func(val string, on Scope) (string, error)
 

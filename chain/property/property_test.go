@@ -98,6 +98,42 @@ func TestScope(t *testing.T) {
 	}
 }
 
+// The words that a shell offers are those that the parser takes, on the scopes that are asked for.
+func TestWords(t *testing.T) {
+	parse := func(v string, on Scope) (string, error) {
+		if on == OnVolume {
+			return SizeOr("auto", "none")(v, on)
+		}
+		return OneOf("auto", "off")(v, on)
+	}
+	for _, c := range []struct {
+		p    Property
+		on   Scope
+		want string
+	}{
+		{Property{On: OnPool, Parse: OneOf("on", "off")}, OnPool, "on off"},
+		{Property{On: OnPool, Parse: OneOf("on", "off")}, OnVolume, ""},
+		{Property{On: OnPool | OnVolume, Parse: parse}, OnPool | OnVolume, "auto off none"},
+		{Property{On: OnPool | OnVolume, Parse: parse}, OnVolume, "auto none"},
+		{Property{On: OnPool, Parse: Rate}, OnPool, "0"},
+		{Property{On: OnPool, Parse: Term}, OnPool, "none"},
+		{Property{On: OnPool, Parse: Delay}, OnPool, "0"},
+		{Property{On: OnPool, Parse: AbsPath}, OnPool, "none"},
+		{Property{On: OnPool, Parse: Any}, OnPool, ""},
+	} {
+		words := c.p.Words(c.on)
+		if got := strings.Join(words, " "); got != c.want {
+			t.Errorf("words of %v on %v: %q, want %q", c.p.On, c.on, got, c.want)
+		}
+		for _, word := range words {
+			_, onPool := c.p.Parse(word, OnPool)
+			if _, onVolume := c.p.Parse(word, OnVolume); onPool != nil && onVolume != nil {
+				t.Errorf("the word %s is refused: %v, %v", word, onPool, onVolume)
+			}
+		}
+	}
+}
+
 func TestShareOf(t *testing.T) {
 	if a, b := ShareOf("10%", 1000), ShareOf("4096", 1000); a != 100 || b != 4096 {
 		t.Error(a, b)

@@ -29,9 +29,8 @@ pool stays in use, though writers may wait while its maps are read; one that is 
 goes to stderr if it takes longer than two seconds.`,
 		Example: `  slatefs erase audit lab
   slatefs erase audit /dev/vg0/lab                  # not mounted`,
-		Args:              arguments(1, 1),
-		ValidArgsFunction: a.completePools(0),
-		RunE:              plain(func(ctx context.Context, args []string) error { return a.audit(ctx, args[0], f) }),
+		Args: arguments(1, 1),
+		RunE: plain(func(ctx context.Context, args []string) error { return a.audit(ctx, args[0], f) }),
 	}
 	f.Flags(cmd, "pj")
 	return cmd

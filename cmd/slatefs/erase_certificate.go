@@ -55,8 +55,7 @@ func (a *app) eraseCertificateCmd() *cobra.Command {
   slatefs erase certificate --html -o vm-100.html --template dc2.conf 5c0d6ac6-2a0c-8a0e-9a44-3d2f5bd2a1c0 lab
   slatefs erase certificate -j 17 18 lab | jq .certificate.complete
   slatefs erase certificate --verify vm-100.html --key lab.pub --anchors kept-elsewhere.jsonl`,
-		Args:              cobra.ArbitraryArgs,
-		ValidArgsFunction: a.completePools(-1),
+		Args: cobra.ArbitraryArgs,
 		RunE: plain(func(ctx context.Context, args []string) error {
 			if f.dry && len(args) > 1 {
 				return a.evidence(ctx, args[:len(args)-1], args[len(args)-1], f.Format)

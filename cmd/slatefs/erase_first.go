@@ -16,9 +16,8 @@ func (a *app) eraseFirstCmd() *cobra.Command {
 		Short: "Put an erase job before all others",
 		Long: `Puts an erase job before all others: it is worked off first, after a restart too. Else the oldest goes first. The IDs
 are those of erase status.`,
-		Example:           `  slatefs erase first 17 lab`,
-		Args:              arguments(2, 2),
-		ValidArgsFunction: a.completePools(1),
+		Example: `  slatefs erase first 17 lab`,
+		Args:    arguments(2, 2),
 		RunE: plain(func(ctx context.Context, args []string) error {
 			id, err := strconv.ParseUint(args[0], 10, 64)
 			if err != nil {

@@ -39,8 +39,7 @@ and proves that no record in it was changed, taken out, put in or moved; the exi
   slatefs erase log -j --since 7d lab | jq '.log[].layer_uuids'
   slatefs erase log --export /srv/evidence/lab-2026.jsonl lab
   slatefs erase log --from /srv/evidence/lab-2026.jsonl`,
-		Args:              arguments(0, 1),
-		ValidArgsFunction: a.completePools(0),
+		Args: arguments(0, 1),
 		RunE: plain(func(ctx context.Context, args []string) error {
 			if (f.from != "") == (len(args) > 0) || f.from != "" && f.export != "" {
 				return show.Usagef("erase log wants a POOL, or --from FILE and no pool")

@@ -25,7 +25,6 @@ one zeroed: nothing is handed out that is not zero.`,
 		cmd.Example = "  slatefs erase resume lab"
 	}
 	cmd.Args = arguments(1, 1)
-	cmd.ValidArgsFunction = a.completePools(0)
 	cmd.RunE = plain(func(ctx context.Context, args []string) error {
 		l, err := a.mountedPool(args[0])
 		if err != nil {

@@ -25,8 +25,7 @@ with an erase_deadline go first, the one that is due first before the others; wh
 now, is named above the table, and each such job below it. -j has counters as well: bytes by method and by what made somebody zero them, errors by kind, the queue, its oldest job's age, and times of steps.`,
 		Example: `  slatefs erase status lab
   slatefs erase status -Hp /mnt/lab                 # only the jobs, for scripts`,
-		Args:              arguments(1, 1),
-		ValidArgsFunction: a.completePools(0),
+		Args: arguments(1, 1),
 		RunE: plain(func(ctx context.Context, args []string) error {
 			l, err := a.mountedPool(args[0])
 			if err != nil {

@@ -26,8 +26,7 @@ stderr: a bar on a terminal, elsewhere lines as Proxmox's task log has them. It 
 could not be erased.`,
 		Example: `  slatefs erase wait lab
   slatefs erase wait --timeout 10m 17 18 /mnt/lab`,
-		Args:              arguments(1, -1),
-		ValidArgsFunction: a.completePools(-1),
+		Args: arguments(1, -1),
 		RunE: plain(func(ctx context.Context, args []string) error {
 			var ids []uint64
 			for _, arg := range args[:len(args)-1] {

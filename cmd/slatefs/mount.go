@@ -67,8 +67,7 @@ func (a *app) mountCmd() *cobra.Command {
   slatefs mount vg0/lab /mnt/lab                   # by its logical volume
   slatefs mount -o cache=128M,verify=sample lab /mnt/lab
   slatefs mount --foreground lab /mnt/lab          # for systemd: logs to stderr`,
-		Args:              arguments(2, 2),
-		ValidArgsFunction: a.completePools(0),
+		Args: arguments(2, 2),
 		RunE: plain(func(ctx context.Context, args []string) error {
 			a.host.Child = ready != 0
 			c, err := a.mountConfig(ctx, args[0], args[1], opts)

@@ -29,9 +29,8 @@ pool writes it anew, but there is no third. Exit code 1: something is wrong, or 
   slatefs pool check ./lab.pool
   slatefs pool check --online /mnt/lab
   slatefs pool check --reclaim lab`,
-		Args:              arguments(1, 1),
-		ValidArgsFunction: a.completePools(0),
-		RunE:              plain(func(ctx context.Context, args []string) error { return a.poolCheck(ctx, args[0], online, reclaim) }),
+		Args: arguments(1, 1),
+		RunE: plain(func(ctx context.Context, args []string) error { return a.poolCheck(ctx, args[0], online, reclaim) }),
 	}
 	cmd.Flags().BoolVar(&online, "online", false, "check a mounted pool")
 	cmd.Flags().BoolVar(&reclaim, "reclaim", false, "prove as well that what counts as available can be had")

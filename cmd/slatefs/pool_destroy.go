@@ -48,9 +48,8 @@ func (a *app) poolDestroyCmd() *cobra.Command {
   slatefs pool destroy --erase lab                  # with all volumes, everything zeroed
   slatefs pool destroy --erase --certificate lab.html --template dc2.conf lab
   slatefs pool destroy --force ./lab.pool           # with all volumes, nothing erased`,
-		Args:              arguments(1, 1),
-		ValidArgsFunction: a.completePools(0),
-		RunE:              plain(func(ctx context.Context, args []string) error { return a.poolDestroy(ctx, args[0], f) }),
+		Args: arguments(1, 1),
+		RunE: plain(func(ctx context.Context, args []string) error { return a.poolDestroy(ctx, args[0], f) }),
 	}
 	cmd.Flags().BoolVarP(&f.dry, "dry-run", "n", false, "only say what would be done")
 	cmd.Flags().BoolVar(&f.erase, "erase", false, "zero all that was ever used first")

@@ -19,8 +19,7 @@ func (a *app) poolDumpCmd() *cobra.Command {
 use the -j of other commands. A pool that is not mounted is opened read-only.`,
 		Example: `  slatefs pool dump lab
   slatefs pool dump ./lab.pool`,
-		Args:              arguments(1, 1),
-		ValidArgsFunction: a.completePools(0),
+		Args: arguments(1, 1),
 		RunE: plain(func(ctx context.Context, args []string) error {
 			f, err := a.finder()
 			if err != nil {

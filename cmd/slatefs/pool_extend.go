@@ -26,8 +26,7 @@ func (a *app) poolExtendCmd() *cobra.Command {
 		Example: `  slatefs pool extend vms +20G
   slatefs pool extend /dev/sdb                      # after the LUN was made larger
   slatefs set autoextend_threshold=80 autoextend_max=2T vms`,
-		Args:              arguments(1, 2),
-		ValidArgsFunction: a.completePools(0),
+		Args: arguments(1, 2),
 		RunE: plain(func(ctx context.Context, args []string) error {
 			var e control.ExtendArgs
 			if len(args) == 2 {
@@ -59,8 +58,7 @@ func (a *app) poolReduceCmd() *cobra.Command {
 to S, or as far as it goes. Nothing is moved for that; what is promised to volumes stays. It works on a mounted pool.`,
 		Example: `  slatefs pool reduce --min vms
   slatefs pool reduce --size 100G vms`,
-		Args:              arguments(1, 1),
-		ValidArgsFunction: a.completePools(0),
+		Args: arguments(1, 1),
 		RunE: plain(func(ctx context.Context, args []string) error {
 			if most == least.Given {
 				return show.Usagef("pool reduce: give --min or --size")

@@ -25,8 +25,7 @@ func (a *app) poolRenameCmd() *cobra.Command {
 stays.`,
 		Example: `  slatefs pool rename lab old-lab
   slatefs pool rename ./copy.pool lab2              # by its device`,
-		Args:              arguments(2, 2),
-		ValidArgsFunction: a.completePools(0),
+		Args: arguments(2, 2),
 		RunE: plain(func(ctx context.Context, args []string) error {
 			if err := chain.CheckPoolName(args[1]); err != nil || !poolName.MatchString(args[1]) {
 				return show.Usagef("pool name %q: want letters, digits, and - _ . : inside, at most 100", args[1])
@@ -171,9 +170,8 @@ func (a *app) poolForgetCmd() *cobra.Command {
 		Short: "Make this host forget a pool",
 		Long: `Takes a pool out of those that this host knows. Nothing is changed on its device, which may be gone; pool import makes it
 known again. A pool on a logical volume is still found by its tags. Settings that this host keeps for the pool stay.`,
-		Example:           `  slatefs pool forget lab`,
-		Args:              arguments(1, 1),
-		ValidArgsFunction: a.completePools(0),
+		Example: `  slatefs pool forget lab`,
+		Args:    arguments(1, 1),
 		RunE: plain(func(_ context.Context, args []string) error {
 			k, err := a.knownOne(args[0])
 			if err != nil {

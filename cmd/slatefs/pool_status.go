@@ -30,8 +30,7 @@ A pool that is not mounted is opened read-only. Each trouble has a line. -x show
 		Example: `  slatefs pool status lab
   slatefs pool status -x                            # only those in trouble
   slatefs pool status -j /dev/vg0/lab`,
-		ValidArgsFunction: a.completePools(-1),
-		RunE:              plain(func(ctx context.Context, args []string) error { return a.poolStatus(ctx, args, troubled, f) }),
+		RunE: plain(func(ctx context.Context, args []string) error { return a.poolStatus(ctx, args, troubled, f) }),
 	}
 	cmd.Flags().BoolVarP(&troubled, "trouble", "x", false, "only pools with troubles; exit code 1 if there are any")
 	f.Flags(cmd, "j")

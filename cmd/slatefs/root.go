@@ -100,6 +100,8 @@ func (a *app) root() *cobra.Command {
 	for _, cmd := range root.Commands() {
 		plainUse(cmd)
 	}
+	a.completionCmd(root)
+	a.completable(root)
 	return root
 }
 
@@ -138,21 +140,6 @@ func arguments(least, most int) cobra.PositionalArgs {
 			return show.Usagef("usage: %s", cmd.UseLine())
 		}
 		return nil
-	}
-}
-
-// completePools completes the names of known pools, as the argument number at.
-func (a *app) completePools(at int) cobra.CompletionFunc {
-	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) != at && at >= 0 {
-			return nil, cobra.ShellCompDirectiveDefault
-		}
-		pools, _ := a.host.Pools() // what can't be read has no name
-		var names []cobra.Completion
-		for _, k := range pools {
-			names = append(names, cobra.CompletionWithDesc(k.Name, show.Escape(k.Device)))
-		}
-		return names, cobra.ShellCompDirectiveDefault
 	}
 }
 

@@ -24,8 +24,7 @@ is kept. If the name is taken it is refused; NEWNAME is another one, or for a vo
   slatefs undestroy 17 lab
   slatefs undestroy 17 lab vm-old.raw               # in the directory where it was
   slatefs undestroy 17 lab /mnt/lab/other/vm.raw`,
-		Args:              arguments(2, 3),
-		ValidArgsFunction: a.completePools(1),
+		Args: arguments(2, 3),
 		RunE: plain(func(ctx context.Context, args []string) error {
 			id, err := strconv.ParseUint(args[0], 10, 64)
 			if err != nil {
