@@ -165,6 +165,7 @@ func refused(t testing.TB, name string, d *devtest.Disk) {
 		t.Errorf("%s: opened, and check finds nothing", name)
 	}
 	within(t, name+", for writing", func() { useIt(d.Clone()) })
+	within(t, name+", as a wreck", func() { anyWreck(t, d) })
 }
 
 // bottomOf is the settled map of a layer.

@@ -130,10 +130,10 @@ func (cp *checkpointer) replay() error {
 	return cp.blocks.settleGroups()
 }
 
-// loadLayer reads a row. The parent is given as a number: layers are linked when all are read.
-func (cp *checkpointer) loadLayer(id LayerID, b []byte) (parent LayerID, err error) {
+// parseLayer reads the row of a layer, by itself: what it says of others is for who links them. The parent is a number.
+func parseLayer(id LayerID, b []byte) (l *layer, parent LayerID, err error) {
 	d := codec.Decoder{B: b}
-	l := &layer{id: id}
+	l = &layer{id: id}
 	parent = LayerID(d.Uint())
 	l.vol, l.name = Ino(d.Uint()), d.Str()
 	flags := d.Uint()
@@ -157,22 +157,35 @@ func (cp *checkpointer) loadLayer(id LayerID, b []byte) (parent LayerID, err err
 		l.line = firstLine(id, row.owner(), false)
 	}
 	if err := wrapCorrupt(d.Done()); err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	switch {
-	case parent >= id, l.head && l.dead, l.head && l.named, l.size > MaxSize, id > cp.tree.nextLayer:
-		return 0, fmt.Errorf("layer %v: parent %v, size %d, flags %x: %w", id, parent, l.size, flags, ErrCorrupt)
+	case parent >= id, l.head && l.dead, l.head && l.named, l.size > MaxSize:
+		return nil, 0, fmt.Errorf("layer %v: parent %v, size %d, flags %x: %w", id, parent, l.size, flags, ErrCorrupt)
 	case flags&^(flagHead|flagNamed|flagDead|flagSwept|flagLayerKept) != 0:
-		return 0, fmt.Errorf("layer %v: flags %#x: %w", id, flags, ErrCorrupt)
-	case l.own > cp.blocks.alloc.Total(), l.refer > mapEnd, l.lostHere > cp.blocks.alloc.Total():
-		return 0, fmt.Errorf("layer %v: owns %d blocks, refers to %d, lost %d: %w", id, l.own, l.refer, l.lostHere, ErrCorrupt)
+		return nil, 0, fmt.Errorf("layer %v: flags %#x: %w", id, flags, ErrCorrupt)
 	case l.named:
 		if err := checkSnapName(l.name); err != nil {
-			return 0, fmt.Errorf("layer %v: %w: %w", id, err, ErrCorrupt)
+			return nil, 0, fmt.Errorf("layer %v: %w: %w", id, err, ErrCorrupt)
 		}
 	}
 	if l.head { // what is written goes over the settled map
 		l.top = overlay.New(l.top, l)
+	}
+	return l, parent, nil
+}
+
+// loadLayer reads a row. The parent is given as a number: layers are linked when all are read.
+func (cp *checkpointer) loadLayer(id LayerID, b []byte) (parent LayerID, err error) {
+	l, parent, err := parseLayer(id, b)
+	if err != nil {
+		return 0, err
+	}
+	if id > cp.tree.nextLayer {
+		return 0, fmt.Errorf("layer %v: above the last number given, %v: %w", id, cp.tree.nextLayer, ErrCorrupt)
+	}
+	if l.own > cp.blocks.alloc.Total() || l.refer > mapEnd || l.lostHere > cp.blocks.alloc.Total() {
+		return 0, fmt.Errorf("layer %v: owns %d blocks, refers to %d, lost %d: %w", id, l.own, l.refer, l.lostHere, ErrCorrupt)
 	}
 	cp.tree.layers[id] = l
 	return parent, nil

@@ -136,3 +136,53 @@ func (o *Storey) countEntries(maps *meta.Maps, lo, hi int64, steps *int) (n, end
 	}
 	return n, pos, miss
 }
+
+// Pieces calls piece for what the storeys over the settled map have in [lo, hi), in order of where it begins, and base for the
+// ranges in between that the settled map has. Holes of storeys are not told. An error of either ends it and is returned as it is.
+func (o *Storey) Pieces(lo, hi int64, piece func(lb int64, p Piece) error, base func(m meta.Map, lo, hi int64) error) error {
+	switch {
+	case lo >= hi:
+		return nil
+	case o.settled:
+		return base(o.base, lo, hi)
+	case o.kind == rest:
+		if err := o.under.Pieces(lo, min(hi, o.lo), piece, base); err != nil {
+			return err
+		}
+		return o.under.Pieces(max(lo, o.hi), hi, piece, base)
+	case o.kind == window:
+		return o.under.Pieces(max(lo, o.lo), min(hi, o.hi), piece, base)
+	}
+	pos := lo
+	if k, q, ok := o.entries.Floor(at(lo)); ok {
+		if end := min(start(k)+q.Len, hi); end > lo {
+			if err := tell(piece, lo, q.Tail(lo-start(k)).Head(end-lo)); err != nil {
+				return err
+			}
+			pos = end
+		}
+	}
+	var err error
+	o.entries.Ascend(at(pos), func(k omap.Key, q Piece) bool {
+		s := start(k)
+		if s >= hi {
+			return false
+		}
+		if err = o.under.Pieces(pos, s, piece, base); err == nil {
+			pos = min(s+q.Len, hi)
+			err = tell(piece, s, q.Head(pos-s))
+		}
+		return err == nil
+	})
+	if err != nil {
+		return err
+	}
+	return o.under.Pieces(pos, hi, piece, base)
+}
+
+func tell(piece func(int64, Piece) error, lb int64, p Piece) error {
+	if p.Dev == 0 {
+		return nil
+	}
+	return piece(lb, p)
+}

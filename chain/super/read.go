@@ -25,16 +25,12 @@ func Read(dev Reader) (s Block, slot int, err error) {
 	if dev.Size() < Slots*alloc.BlockSize {
 		return s, 0, fmt.Errorf("device of %d bytes: %w", dev.Size(), ErrNotPool)
 	}
-	b := blockdev.Aligned(alloc.BlockSize)
 	var errs [Slots]error
 	var unknown uint64 // generation of a whole one of a later program
 	found := false
 	for i := range Slots {
-		if _, errs[i] = dev.ReadAt(b, int64(i)*alloc.BlockSize); errs[i] != nil {
-			continue
-		}
 		var one Block
-		if errs[i] = one.Unmarshal(b); errs[i] != nil {
+		if one, errs[i] = ReadSlot(dev, i); errs[i] != nil {
 			if errors.Is(errs[i], ErrVersion) || errors.Is(errs[i], ErrFeature) {
 				unknown = max(unknown, one.Generation)
 			}
@@ -55,16 +51,20 @@ func Read(dev Reader) (s Block, slot int, err error) {
 	return Block{}, 0, errs[0]
 }
 
+// ReadSlot returns the superblock in one slot, from 0 on. Errors are the device's, or those of Unmarshal, with what it has read.
+func ReadSlot(dev io.ReaderAt, slot int) (s Block, err error) {
+	b := blockdev.Aligned(alloc.BlockSize)
+	if _, err := dev.ReadAt(b, int64(slot)*alloc.BlockSize); err != nil {
+		return s, err
+	}
+	return s, s.Unmarshal(b)
+}
+
 // Lost tells of each slot on dev that has not, whole, a superblock of the pool why that is: by a name for people, as
 // "superblock 1 of 2: …". A pool opens by the other one; but what it says may be older, and there is no third.
 func Lost(dev Reader, pool uuid.UUID) (lost []string) {
-	b := blockdev.Aligned(alloc.BlockSize)
 	for i := range Slots {
-		var s Block
-		_, err := dev.ReadAt(b, int64(i)*alloc.BlockSize)
-		if err == nil {
-			err = s.Unmarshal(b)
-		}
+		s, err := ReadSlot(dev, i)
 		if err == nil && s.UUID != pool {
 			err = fmt.Errorf("it is of another pool, %v", s.UUID)
 		}
