@@ -23,11 +23,18 @@ func (a *app) exportLog(ctx context.Context, l host.Live, file string) (err erro
 	defer func() { err = errors.Join(err, f.Drop()) }()
 	w := bufio.NewWriter(f)
 	var first, last *control.EraseRecord
+	var n, open, before int64
 	var wrote error
 	info, err := control.EraseRecs.Call(ctx, l, control.None{}, func(recs []control.EraseRecord) {
+		n += int64(len(recs))
 		for i := range recs {
-			if recs[i].Seq != 0 {
+			switch {
+			case recs[i].Seq != 0:
 				first, last = cmp.Or(first, &recs[i]), &recs[i]
+			case recs[i].Open:
+				open++
+			default:
+				before++
 			}
 		}
 		if wrote == nil {
@@ -38,6 +45,7 @@ func (a *app) exportLog(ctx context.Context, l host.Live, file string) (err erro
 		return err
 	}
 	isOf(&info, first, last)
+	info.Records, info.Open, info.Before = n, open, before
 	if err := control.WriteLog(w, nil, &info); err != nil {
 		return err
 	}

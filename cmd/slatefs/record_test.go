@@ -179,3 +179,38 @@ func TestEraseLogExport(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", code, out, said)
 	}
 }
+
+// A line of a day that is not over is missed in an export that it was cut out of, and no certificate is made of that.
+func TestEraseLogExportLacksOpenLine(t *testing.T) {
+	l := newLab(t)
+	l.certified("a")
+	l.ok("create --size 1M /lab/b")
+	l.write("b", 0, 16, 1)
+	a, err := l.pool.Resolve("b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := l.pool.Volume(a.Ino)
+	if err == nil {
+		err = v.Punch(0, 8*chain.BlockSize)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.ok("erase wait lab")
+	file := filepath.Join(t.TempDir(), "log.jsonl")
+	l.ok("erase log --export " + file + " lab")
+	l.ok("erase log --from " + file)
+	var kept []string
+	for line := range strings.Lines(string(must(os.ReadFile(file)))) {
+		if !strings.Contains(line, `"open":true`) {
+			kept = append(kept, line)
+		}
+	}
+	other := l.file("cut.jsonl", strings.Join(kept, ""))
+	want := "it has 1 lines of days that are not over, and 0 records from before there was a chain, and it has 0 and 0"
+	if out, text, code := l.run("erase log --from " + other); code != show.ExitFailed || !strings.Contains(text, want) {
+		t.Errorf("exit code %d\n%s%s", code, out, text)
+	}
+	l.refused(show.ExitFailed, want, "erase certificate --from "+other+" "+l.records("")[0].VolumeUUID)
+}

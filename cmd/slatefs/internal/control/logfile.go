@@ -93,6 +93,9 @@ type LogFile struct {
 	Head     evidence.Head    // and ends
 	End      *LogInfo         // of an export that is whole; else it may end too early, and nothing in it says so
 	Gaps     []string         // what is missing in the middle
+
+	before map[string]bool              // lines of records from before the chain
+	piece  struct{ before, open int64 } // records that are in no chain, since the last end of an export
 }
 
 // maxLogLine bounds a line of an exported log: a record of a million layers.
@@ -102,7 +105,7 @@ const maxLogLine = 64 << 20
 // of the chain must follow the one before it, and say what its row says; lines of records that are in no chain are taken as they
 // are. The error names the line. Records that are missing are named in Gaps.
 func ReadLog(r io.Reader) (*LogFile, error) {
-	f := &LogFile{}
+	f := &LogFile{before: map[string]bool{}}
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, maxLogLine)
 	n := 0
@@ -139,11 +142,35 @@ func (f *LogFile) line(b []byte) error {
 	if e.PoolUUID != f.PoolUUID || e.PoolUUID == (uuid.UUID{}) {
 		return fmt.Errorf("a record of pool %v in the log of pool %v: %w", e.PoolUUID, f.PoolUUID, evidence.ErrBroken)
 	}
+	f.begin()
 	if e.Seq == 0 {
-		f.Records = append(f.Records, e)
+		f.unchained(b, e)
 		return nil
 	}
 	return f.chained(b, e)
+}
+
+// begin: another export follows one that is whole. Lines of days that were not over then are in it as they are now.
+func (f *LogFile) begin() {
+	if f.End == nil {
+		return
+	}
+	f.End, f.piece.before, f.piece.open = nil, 0, 0
+	f.Records = slices.DeleteFunc(f.Records, func(r EraseRecord) bool { return r.Open })
+}
+
+// unchained takes a record that is in no chain: of a day that is not over, or from before there was a chain.
+func (f *LogFile) unchained(b []byte, e EraseRecord) {
+	if e.Open {
+		f.piece.open++
+		f.Records = append(f.Records, e)
+		return
+	}
+	f.piece.before++
+	if !f.before[string(b)] {
+		f.Records = append(f.Records, e)
+		f.before[string(b)] = true
+	}
 }
 
 // chained takes a record of the chain.
@@ -207,6 +234,10 @@ func (f *LogFile) end(i *LogInfo) error {
 	}
 	if c := i.Cut; c != nil && f.From.Seq == c.Seq && f.From.Hash != c.Hash {
 		return fmt.Errorf("the log was cut at record %d with the hash %v, and goes on behind %v: %w", c.Seq, c.Hash, f.From.Hash, evidence.ErrBroken)
+	}
+	if i.Open != f.piece.open || i.Before != f.piece.before {
+		f.Gaps = append(f.Gaps, fmt.Sprintf("the export says that it has %d lines of days that are not over, and %d records from before there was a chain, "+
+			"and it has %d and %d", i.Open, i.Before, f.piece.open, f.piece.before))
 	}
 	hashes := map[uint64]evidence.Hash{f.From.Seq: f.From.Hash}
 	for _, e := range f.Entries {

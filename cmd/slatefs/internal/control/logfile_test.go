@@ -77,8 +77,41 @@ func TestLogFile(t *testing.T) {
 		t.Errorf("with a gap: %+v, %v", f, err)
 	}
 	old := EraseRecord{Kind: "job", ID: 3, Pool: "lab", PoolUUID: logPool, Before: true}
+	info.Before = 1
 	if f, err = ReadLog(bytes.NewReader(exported(t, append([]EraseRecord{old}, recs...), info))); err != nil || len(f.Records) != 7 || len(f.Entries) != 6 {
 		t.Errorf("from before the chain: %+v, %v", f, err)
+	}
+}
+
+// Records that are in no chain, as lines of days that are not over, are missed by their number. A line that is in two exports of one file counts
+// once, and one of a day that was not over then not at all.
+func TestLogFileOfNoChain(t *testing.T) {
+	recs, h := logRecords(3)
+	old := EraseRecord{Kind: "job", ID: 3, Pool: "lab", PoolUUID: logPool, Before: true}
+	open := func(day string) EraseRecord {
+		return EraseRecord{Kind: "day", Day: day, Pool: "lab", PoolUUID: logPool, Open: true, Freed: 4096}
+	}
+	info := &LogInfo{Pool: "lab", PoolUUID: logPool, Head: h, Begins: 1, Records: 6, Before: 1, Open: 2}
+	whole := append(append([]EraseRecord{old}, recs...), open("2026-11-27"), open("2026-11-28"))
+	if f, err := ReadLog(bytes.NewReader(exported(t, whole, info))); err != nil || len(f.Gaps) > 0 || len(f.Records) != 6 {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	for _, i := range []int{0, 4, 5} {
+		f, err := ReadLog(bytes.NewReader(exported(t, slices.Delete(slices.Clone(whole), i, i+1), info)))
+		if err != nil || len(f.Gaps) != 1 || !strings.Contains(f.Gaps[0], "and it has ") {
+			t.Errorf("without record %d: %+v, %v", i, f, err)
+		}
+	}
+	if f, err := ReadLog(bytes.NewReader(exported(t, append(whole, open("2026-11-29")), info))); err != nil || len(f.Gaps) != 1 {
+		t.Errorf("with a line more: %+v, %v", f, err)
+	}
+	twice := slices.Concat(exported(t, whole, info), exported(t, whole, info))
+	if f, err := ReadLog(bytes.NewReader(twice)); err != nil || len(f.Gaps) > 0 || len(f.Records) != 6 || f.End == nil {
+		t.Errorf("twice: %+v, %v", f, err)
+	}
+	cut := slices.Concat(exported(t, whole, info), exported(t, recs, nil))
+	if f, err := ReadLog(bytes.NewReader(cut)); err != nil || f.End != nil || len(f.Records) != 4 {
+		t.Errorf("it may end too early, and says that it does not: %+v, %v", f, err)
 	}
 }
 
