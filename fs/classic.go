@@ -36,8 +36,13 @@ func fuseOptions(o MountOptions) *fuse.MountOptions {
 	if os.Geteuid() == 0 {
 		m.DirectMountStrict, m.AllowOther = true, true
 		m.DirectMountFlags = mountFlags(o)
-	} else if o.ReadOnly {
+		return m
+	}
+	if o.ReadOnly {
 		m.Options = append(m.Options, "ro")
+	}
+	if o.NoExec {
+		m.Options = append(m.Options, "noexec")
 	}
 	return m
 }
@@ -47,6 +52,9 @@ func mountFlags(o MountOptions) uintptr {
 	flags := uintptr(unix.MS_NOSUID | unix.MS_NODEV)
 	if o.ReadOnly {
 		flags |= unix.MS_RDONLY
+	}
+	if o.NoExec {
+		flags |= unix.MS_NOEXEC
 	}
 	return flags
 }

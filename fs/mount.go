@@ -28,6 +28,7 @@ type MountOptions struct {
 	Debug      bool         // log every request at level debug
 	Logger     *slog.Logger // nil discards
 	ReadOnly   bool         // mount -o ro; a pool that was opened for reading is always mounted so
+	NoExec     bool         // mount -o noexec
 	NonEmpty   bool         // also over a directory that holds something
 	EventLoop  bool         // READ, WRITE and FSYNC by an event loop over io_uring; ErrUnsupported unless root mounts
 }

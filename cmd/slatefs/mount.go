@@ -43,6 +43,7 @@ other is there: slatefs pool reguid makes it a pool of its own, --adopt makes it
 
 Options for -o:
   ro                     for reading: nothing is written to the device, which may be read-only
+  noexec                 no file in it is run as a program; nosuid and nodev hold always
   nonempty               also on a directory that holds something
   allow_other            other users may use the mount (always so for root's)
   cache=SIZE             memory for metadata, 128M by default
@@ -149,9 +150,15 @@ func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) 
 	return c, err
 }
 
-// ignoredOptions mean nothing to a mount: they are for fstab, or what we do anyway.
+// ignoredOptions mean nothing to a mount: they are for mount(8) and fstab, or what we do anyway.
 var ignoredOptions = []string{
-	"defaults", "auto", "noauto", "nofail", "_netdev", "user", "nouser", "nosuid", "nodev", "dev", "suid", "exec",
+	"defaults", "auto", "noauto", "nofail", "_netdev", "users", "owner", "group", "nouser", "nosuid", "nodev", "dev", "suid",
+	"async", "noatime", "nodiratime", "relatime",
+}
+
+// splitOptions divides OPT,OPT. Empty ones are none.
+func splitOptions(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
 }
 
 func parseMountOptions(opts []string) (o daemon.Options, err error) {
@@ -165,6 +172,8 @@ func parseMountOptions(opts []string) (o daemon.Options, err error) {
 			o.Debug = true
 		case opt == "ro", opt == "rw": // the last one counts
 			o.ReadOnly = opt == "ro"
+		case opt == "noexec", opt == "exec":
+			o.NoExec = opt == "noexec"
 		case opt == "nonempty":
 			o.NonEmpty = true
 		case key == "cache":
@@ -177,7 +186,7 @@ func parseMountOptions(opts []string) (o daemon.Options, err error) {
 			if o.Verify, err = daemon.ParseVerify(val); err != nil {
 				err = show.Usagef("mount option verify: %v", err)
 			}
-		case slices.Contains(ignoredOptions, opt), strings.HasPrefix(opt, "x-"):
+		case slices.Contains(ignoredOptions, opt), strings.HasPrefix(opt, "x-"), key == "user", key == "comment":
 		default:
 			err = show.Hinted(show.Usagef("mount option %q is unknown", opt), "slatefs mount --help lists them")
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,14 +26,18 @@ type app struct {
 	warned         []string // by warnOnce
 }
 
-// run executes one command line.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+// run executes one command line; its first word is the name that the program was called by.
+func run(ctx context.Context, argv []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	h, err := host.New(os.Getenv, os.Geteuid())
 	if err != nil {
 		return err
 	}
 	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, host: h, now: time.Now, mounts: mounts.Own}
 	a.host.OnWarning, a.host.OnNote = a.warnOnce, a.note
+	name, args := filepath.Base(argv[0]), argv[1:]
+	if helper := helpers[name]; helper != nil {
+		return helper(a, ctx, args)
+	}
 	return a.execute(ctx, args)
 }
 

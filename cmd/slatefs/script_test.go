@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,18 +15,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/cmd/slatefs/internal/host"
-	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs/mounts"
 )
 
-// TestMain makes this binary the command `slatefs` of scripts, and its daemons, as well.
+// TestMain makes this binary the command `slatefs` of scripts, its daemons, and what mount(8) calls, as well.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"slatefs": func() {
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
-		stop()
-		os.Exit(show.Report(os.Stderr, err))
-	}})
+	programs := map[string]func(){"slatefs": main}
+	for name := range helpers {
+		programs[name] = main
+	}
+	testscript.Main(m, programs)
 }
 
 // TestScripts runs testdata/*.txtar; UPDATE_SCRIPTS=1 corrects what they expect. Like the scripts on mounts it is left to

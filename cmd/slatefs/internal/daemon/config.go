@@ -12,6 +12,7 @@ type Options struct {
 	AllowOther bool
 	Debug      bool
 	ReadOnly   bool
+	NoExec     bool
 	NonEmpty   bool
 	Loop       bool             // an event loop serves requests, not a goroutine each
 	Cache      int64            // of metadata pages, in bytes

@@ -16,7 +16,7 @@ import (
 // mount mounts the pool.
 func (d *Daemon) mount(c Config) (err error) {
 	o := fs.MountOptions{AllowOther: c.AllowOther, FsName: d.live.Name, Debug: c.Debug, Logger: d.log}
-	o.EventLoop, o.ReadOnly, o.NonEmpty = c.Loop, c.ReadOnly, c.NonEmpty
+	o.EventLoop, o.ReadOnly, o.NoExec, o.NonEmpty = c.Loop, c.ReadOnly, c.NoExec, c.NonEmpty
 	d.srv, err = fs.Mount(d.pool, c.Dir, o)
 	if errors.Is(err, chain.ErrNotEmpty) {
 		return show.Hinted(err, "-o nonempty mounts all the same")
