@@ -113,13 +113,12 @@ func (s *Signed) places(t Trust) map[uint64]evidence.Hash {
 // comparison is what became of anchors.
 type comparison struct {
 	same, before, later int
-	implied             bool      // one of a record before the head was compared: those before it hang on it
 	newest              time.Time // that was compared
 	missing             *Anchor   // the newest of those before
 }
 
-// checkAnchors proves that nobody knows a longer log of a time before the certificate, or another one. Each anchor is compared, or hangs on one
-// that is, or is said not to be.
+// checkAnchors proves that nobody knows a longer log of a time before the certificate, or another one. An anchor of a record before its links is not
+// compared, and then nothing is proved: a log that forked behind it has anchors of its own that agree.
 func (s *Signed) checkAnchors(t Trust) (string, error) {
 	d := &s.Document
 	if t.Anchors == nil {
@@ -136,20 +135,25 @@ func (s *Signed) checkAnchors(t Trust) (string, error) {
 	switch {
 	case n == 0:
 		return "", fmt.Errorf("none of %d anchors is of pool %v: %w", len(t.Anchors), d.Pool.UUID, ErrAnchor)
-	case c.before > 0 && !c.implied:
-		return "", fmt.Errorf("record %d, the anchor of %s, is not compared; a certificate that is made while the host knows that anchor does, "+
-			"or --from EXPORT: %w", c.missing.Head.Seq, when(&c.missing.Time), ErrReach)
+	case c.before > 0:
+		return fmt.Sprintf(notProved+"that %d of %d anchors of the pool are of its log, the newest of record %d, %s: its links begin behind record %d. "+
+			"--from has the exported log, and compares them; %d were compared", c.before, n, c.missing.Head.Seq, when(&c.missing.Time), d.begins(), c.same), nil
 	case c.same == 0:
 		return fmt.Sprintf(notProved+"all %d anchors of the pool are newer than the certificate, and not compared; --from has the exported log", n), nil
 	}
 	text := fmt.Sprintf("%d of %d anchors of the pool were compared, the newest of %s: none knows another log", c.same, n, when(&c.newest))
-	if c.before > 0 {
-		text += fmt.Sprintf("; %d older ones were not, and hang on those if they are of one log: --from compares them", c.before)
-	}
 	if c.later > 0 {
 		text += fmt.Sprintf("; %d newer than the certificate were not", c.later)
 	}
 	return text, nil
+}
+
+// begins is the record behind which the links of a certificate begin, which has a head.
+func (d *Document) begins() uint64 {
+	if d.Log.Links == nil {
+		return d.Log.Head.Seq
+	}
+	return d.Log.Links.After.Seq
 }
 
 func (s *Signed) compare(t Trust) (c comparison, err error) {
@@ -168,7 +172,6 @@ func (s *Signed) compare(t Trust) (c comparison, err error) {
 			return c, fmt.Errorf("record %d is another one in the anchor of %s: %w", a.Head.Seq, when(&a.Time), ErrAnchor)
 		case there:
 			c.same++
-			c.implied = c.implied || a.Head.Seq < h.Seq
 			if a.Time.After(c.newest) {
 				c.newest = a.Time
 			}

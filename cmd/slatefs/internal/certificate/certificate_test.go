@@ -201,6 +201,7 @@ func TestVerifyRefuses(t *testing.T) {
 		change func(*Document)
 		trust  Trust
 		want   error
+		lacks  string // of what is not proved
 	}{
 		"nothing is wrong":       {want: nil},
 		"another pool's key":     {trust: Trust{Keys: []ed25519.PublicKey{other.Public().(ed25519.PublicKey)}}, want: ErrKey},
@@ -237,19 +238,19 @@ func TestVerifyRefuses(t *testing.T) {
 		}, want: nil}, // which the proof says
 		"a record from before the log":              {change: func(d *Document) { d.Log.First = 3 }, want: ErrChain},
 		"an export with another record":             {trust: Trust{Export: foreign}, want: ErrChain},
-		"an export that ends before":                {trust: Trust{Export: short}, want: nil},
+		"an export that ends before":                {trust: Trust{Export: short}, lacks: "the export has 0 of"},
 		"the whole export":                          {trust: Trust{Export: log}, want: nil},
 		"an anchor of the same head":                {trust: Trust{Anchors: []Anchor{anchorOf(pool, head, morning)}}, want: nil},
 		"an anchor of before":                       {trust: Trust{Anchors: []Anchor{anchorOf(pool, shortHead, morning)}}, want: nil},
-		"an anchor of later":                        {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 9}, morning.Add(9*time.Hour))}}, want: nil},
+		"an anchor of later":                        {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 9}, morning.Add(9*time.Hour))}}, lacks: "all 1 anchors of the pool are newer"},
 		"a rolled-back log":                         {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 9}, morning)}}, want: ErrAnchor},
 		"an anchor with another hash":               {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 6}, morning)}}, want: ErrAnchor},
 		"an anchor with another one before":         {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 3}, morning)}}, want: ErrAnchor},
 		"an anchor of what it begins after":         {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 1}, morning)}}, want: ErrAnchor},
 		"a newer one of another log, in the export": {trust: Trust{Export: longer, Anchors: []Anchor{anchorOf(pool, evidence.Head{Seq: 7}, morning.Add(9*time.Hour))}}, want: ErrAnchor},
-		"an anchor that it does not reach":          {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{}, morning)}}, want: ErrReach},
-		"one that the certificate made itself":      {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{}, morning), anchorOf(pool, head, morning)}}, want: ErrReach},
-		"one that hangs on a newer one":             {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Genesis(pool), morning), anchorOf(pool, shortHead, morning)}}, want: nil},
+		"an anchor that it does not reach":          {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{}, morning)}}, lacks: "that 1 of 1 anchors"},
+		"one that the certificate made itself":      {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Head{}, morning), anchorOf(pool, head, morning)}}, lacks: "that 1 of 2 anchors of the pool are of its log, the newest of record 0, "},
+		"one before its links, and a newer one":     {trust: Trust{Anchors: []Anchor{anchorOf(pool, evidence.Genesis(pool), morning), anchorOf(pool, shortHead, morning)}}, lacks: "that 1 of 2"},
 		"another one that the export reaches":       {trust: Trust{Export: log, Anchors: []Anchor{anchorOf(pool, evidence.Head{}, morning)}}, want: ErrAnchor},
 		"one that the export reaches":               {trust: Trust{Export: log, Anchors: []Anchor{anchorOf(pool, evidence.Genesis(pool), morning)}}, want: nil},
 		"anchors of another pool":                   {trust: Trust{Anchors: []Anchor{anchorOf(uuid.UUID{8}, foreignHead, morning)}}, want: ErrAnchor},
@@ -268,6 +269,8 @@ func TestVerifyRefuses(t *testing.T) {
 		}
 		if proved, err := s.Verify(c.trust); !errors.Is(err, c.want) || err != nil && c.want == nil {
 			t.Errorf("%s: %v, want %v (%q)", name, err, c.want, proved)
+		} else if lacks := Lacking(proved); len(lacks) > 1 || (len(lacks) == 1) != (c.lacks != "") || c.lacks != "" && !strings.HasPrefix(lacks[0], notProved+c.lacks) {
+			t.Errorf("%s: lacks %q, want %q", name, lacks, c.lacks)
 		}
 	}
 }
@@ -375,7 +378,7 @@ func TestVerdictIsNoName(t *testing.T) {
 	}
 }
 
-// A log that forked before the first record of a certificate is not taken on the word of anchors of before: links go back to the newest one.
+// A log that forked is not taken on the word of anchors that are not compared, and not on the word of its own.
 func TestFork(t *testing.T) {
 	log, head := logOf(pool, 8)
 	fork, forked := log[:2:2], log[1].Head()
@@ -383,23 +386,28 @@ func TestFork(t *testing.T) {
 		e := evidence.NewEntry(forked, log[4].Row)
 		fork, forked = append(fork, e), e.Head()
 	}
-	kept := []Anchor{{pool, evidence.SignHead(key, pool, log[0].Head(), morning)}, {pool, evidence.SignHead(key, pool, log[4].Head(), morning)}}
+	signed := func(e evidence.Entry) Anchor { return Anchor{pool, evidence.SignHead(key, pool, e.Head(), morning)} }
+	kept := []Anchor{signed(log[0]), signed(log[4])}
 	for name, c := range map[string]struct {
-		log   []evidence.Entry
-		reach *Links
-		want  error
+		log    []evidence.Entry
+		from   uint64 // of its links
+		more   []Anchor
+		export []evidence.Entry
+		want   error
+		proved string
 	}{
-		"forked, links of its own":       {fork, LinksOf(fork, 8), ErrReach},
-		"forked, links from the anchor":  {fork, LinksOf(fork, 6), ErrAnchor},
-		"genuine, links from the anchor": {log, LinksOf(log, 6), nil},
+		"forked, links behind all":            {log: fork, from: 8, proved: "NOT PROVED: that 2 of 2 anchors of the pool are of its log, the newest of record 5, "},
+		"forked, an anchor of its own agrees": {log: fork, from: 7, more: []Anchor{signed(fork[5])}, proved: "NOT PROVED: that 2 of 3 anchors of the pool are of its log"},
+		"the same, and the exported log":      {log: fork, from: 7, more: []Anchor{signed(fork[5])}, export: fork, want: ErrAnchor},
+		"forked, links from the anchor":       {log: fork, from: 6, want: ErrAnchor},
+		"genuine, links from the newest":      {log: log, from: 6, proved: "NOT PROVED: that 1 of 2 anchors of the pool are of its log, the newest of record 1, "},
+		"the same, and the exported log ":     {log: log, from: 6, export: log, proved: "2 of 2 anchors of the pool were compared, "},
+		"genuine, links from the oldest":      {log: log, from: 2, proved: "2 of 2 anchors of the pool were compared, "},
 	} {
-		end := c.log[7].Head()
-		d := sample(c.log, end, 8)
-		d.Log.Links = c.reach
-		with := trust
-		with.Anchors = kept
-		proved, err := sealed(t, d, key).Verify(with)
-		if !errors.Is(err, c.want) || c.want == nil && (err != nil || !strings.Contains(fmt.Sprint(proved), "1 of 2 anchors of the pool were compared")) {
+		d := sample(c.log, c.log[7].Head(), 8)
+		d.Log.Links = LinksOf(c.log, c.from)
+		proved, err := sealed(t, d, key).Verify(Trust{Keys: trust.Keys, Anchors: append(c.more, kept...), Export: c.export})
+		if !errors.Is(err, c.want) || c.want == nil && (err != nil || !strings.HasPrefix(proved[len(proved)-1], c.proved)) {
 			t.Errorf("%s: %v, %q", name, err, proved)
 		}
 	}

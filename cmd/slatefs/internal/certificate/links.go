@@ -6,6 +6,9 @@ import "slatefs/chain/evidence"
 // Who verifies one with more asks for the exported log.
 const MaxLinks = 1 << 13
 
+// ReachLinks is how far links go back for the sake of anchors: as far as a page is no larger than the text of a few thousand records.
+const ReachLinks = MaxLinks / 2
+
 // add takes one more; false: that is too many.
 func (l *Links) add(digest evidence.Hash) bool {
 	l.Digests = append(l.Digests, digest[:]...)

@@ -19,7 +19,6 @@ var (
 	ErrChain  = errors.New("its records do not hold together")
 	ErrClaims = errors.New("claims what does not follow from it")
 	ErrAnchor = errors.New("contradicts an anchor")
-	ErrReach  = errors.New("does not reach back to an anchor")
 )
 
 // Trust is what who verifies has from elsewhere.

@@ -191,7 +191,7 @@ func collectLog(p *chain.Pool, d *certificate.Document, watch *anchorWatch, also
 	c := certificate.NewCollector(d.Pool, l.Cut.At, cut, d.Asked)
 	also(c)
 	if watch != nil {
-		if seq, ok := watch.before(l.Head.Seq); ok {
+		if seq, ok := watch.reach(l.Head.Seq); ok {
 			c.Reach(seq)
 		}
 		watch.see(l.Cut.At)

@@ -310,14 +310,20 @@ func (w *anchorWatch) least() uint64 {
 	return w.all[0].Head.Seq
 }
 
-// before is the newest anchor of a record before one.
-func (w *anchorWatch) before(seq uint64) (newest uint64, ok bool) {
+// reach is the record that the links of a certificate shall go back to, so that whoever keeps anchors can compare them: that of the oldest anchor
+// that they come to, or else of the newest before the head.
+func (w *anchorWatch) reach(head uint64) (seq uint64, ok bool) {
 	for i := range w.all {
-		if at := w.all[i].Head.Seq; at < seq {
-			newest, ok = at, true
+		switch at := w.all[i].Head.Seq; {
+		case at >= head:
+			return seq, ok
+		case at+certificate.ReachLinks >= head:
+			return at, true
+		default:
+			seq, ok = at, true
 		}
 	}
-	return newest, ok
+	return seq, ok
 }
 
 // see takes the next place of the log.

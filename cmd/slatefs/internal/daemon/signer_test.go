@@ -140,6 +140,22 @@ func TestNoRoomForAnchors(t *testing.T) {
 	}
 }
 
+// Links go back to the oldest anchor that they come to; else to the newest.
+func TestReachOfLinks(t *testing.T) {
+	w := &anchorWatch{}
+	for _, seq := range []uint64{0, 10, 5000, 9000} {
+		w.all = append(w.all, certificate.Anchor{Signature: evidence.Signature{Head: evidence.Head{Seq: seq}}})
+	}
+	for head, want := range map[uint64]uint64{5: 0, 4096: 0, 4097: 10, 9000: 5000, 9050: 5000, 9097: 9000, 20000: 9000} {
+		if got, ok := w.reach(head); !ok || got != want {
+			t.Errorf("head %d: back to %d, %v, want %d", head, got, ok, want)
+		}
+	}
+	if seq, ok := w.reach(0); ok {
+		t.Errorf("behind the head: %d", seq)
+	}
+}
+
 // A log that does not lead to what this host has seen is told of at the mount, where the newest anchor says it, or soon after.
 func TestAnchorsAgainstTheLog(t *testing.T) {
 	s := newSigning(t)
