@@ -100,7 +100,7 @@ func (a *app) root() *cobra.Command {
 		a.poolCmd(), a.mountCmd(), a.umountCmd(),
 		a.createCmd(), a.snapshotCmd(), a.rollbackCmd(), a.cloneCmd(), a.destroyCmd(), a.undestroyCmd(), a.renameCmd(), a.resizeCmd(),
 		a.listCmd(), a.treeCmd(), a.getCmd(), a.setCmd(), a.inheritCmd(),
-		a.eraseCmd(),
+		a.eraseCmd(), a.manCmd(),
 	)
 	for _, cmd := range root.Commands() {
 		plainUse(cmd)
