@@ -90,6 +90,7 @@ type faller struct {
 	kids  []*layer
 	left  []*layer // those of them under which something stays
 	line  *fallLine
+	parts int // of the line, down to this one
 }
 
 // fallClass tells falls apart that are reported apart.
@@ -261,45 +262,55 @@ func (x *fall) join(f *faller) {
 	} else {
 		f.line.parts = append(f.line.parts, fallPart{f.l.id, f.class})
 	}
+	f.parts = len(f.line.parts)
 }
 
 // add adds what falls because one goer goes too: if nothing stays below it all that it owns, else what is in the dead lists
 // below of its line.
 func (x *fall) add(f *faller, sum *falls) error {
-	n := len(f.line.parts)
 	switch {
 	case len(f.left) == 0:
 		sum[f.class] += f.own
 		return nil
 	case len(f.left) == 1:
-		return x.weigh(f.left[0], f.line.from, f.line.parts, sum)
+		return x.weigh(f, x.lostOf(f.left[0]), sum)
 	case x.lower:
 		return nil
 	}
 	i := 0
 	return x.common(f.left, f.line.from, f.l.id, func(r runs.Run) {
-		for i < n-1 && r.Birth > f.line.parts[i].to {
+		for i < f.parts-1 && r.Birth > f.line.parts[i].to {
 			i++
 		}
 		sum[f.line.parts[i].class] += r.Len
 	})
 }
 
-// weigh adds what a layer has lost of the births above from, by parts: halves of them as long as there is something.
-func (x *fall) weigh(l *layer, from LayerID, parts []fallPart, sum *falls) error {
-	n, err := x.p.weighLost(l, from, parts[len(parts)-1].to)
-	switch {
-	case err != nil || n == 0:
-		return err
-	case len(parts) == 1:
-		sum[parts[0].class] += n
-		return nil
+// weigh adds what the one child of a goer under which something stays has lost of the line, by parts: halves of them as long
+// as there is something. lost tells how much of the births in (from, to] it has lost.
+func (x *fall) weigh(f *faller, lost func(from, to LayerID) (int64, error), sum *falls) error {
+	var add func(from, to LayerID, parts []fallPart) error
+	add = func(from, to LayerID, parts []fallPart) error {
+		n, err := lost(from, to)
+		switch {
+		case err != nil || n == 0:
+			return err
+		case len(parts) == 1:
+			sum[parts[0].class] += n
+			return nil
+		}
+		half := len(parts) / 2
+		if err := add(from, parts[half-1].to, parts[:half]); err != nil {
+			return err
+		}
+		return add(parts[half-1].to, to, parts[half:])
 	}
-	half := len(parts) / 2
-	if err := x.weigh(l, from, parts[:half], sum); err != nil {
-		return err
-	}
-	return x.weigh(l, parts[half-1].to, parts[half:], sum)
+	return add(f.line.from, f.l.id, f.line.parts[:f.parts]) // others of the line may reach further by now
+}
+
+// lostOf tells what a layer has lost.
+func (x *fall) lostOf(l *layer) func(from, to LayerID) (int64, error) {
+	return func(from, to LayerID) (int64, error) { return x.p.weighLost(l, from, to) }
 }
 
 // common calls fn for the blocks with births in (lo, hi] that are lost under all of some layers, in key order.

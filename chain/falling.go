@@ -6,15 +6,36 @@ import (
 )
 
 // What the end of all that was destroyed and is kept would free is counted for each part of the tree by itself: layers that
-// go and hang together. When something of a part changes only that part is counted anew, by settleFalls, which holds the plan
-// lock for pieces only. What lists grow by meanwhile is missed, and where a thing stays again its part is worth nothing
-// until it is counted: so the sum is a lower bound at any time.
+// go and hang together. When the tree changes only the parts that it concerns are counted anew, by settleFalls, which holds
+// the plan lock for pieces only. What layers come to own or to lose meanwhile is followed (share). Where a thing stays again
+// its part is worth nothing until it is counted: so the sum is a lower bound at any time.
 
 // falling is such a part. The plan lock guards it.
 type falling struct {
-	n      int64 // blocks
-	layers []*layer
-	stale  bool // to be counted anew, when the structure lock can be had
+	n       int64 // blocks
+	counted bool  // they are in destroyedIndex.blocks
+	layers  []*layer
+	stale   int // the settling that counts it anew, when the structure lock can be had: layerTree.settling; 0: none did or will
+}
+
+// add follows what one of its layers came to own, or to lose.
+func (lt *layerTree) add(f *falling, blocks int64) {
+	if f.n += blocks; f.counted {
+		lt.destroyed.blocks += blocks
+	}
+}
+
+// count puts a part into the sum, and discount takes it out: it is worth nothing until it is counted anew.
+func (lt *layerTree) count(f *falling) {
+	f.counted = true
+	lt.destroyed.blocks += f.n
+}
+
+func (lt *layerTree) discount(f *falling) {
+	if f.counted {
+		lt.destroyed.blocks -= f.n
+	}
+	f.n, f.counted = 0, false
 }
 
 // counted: the layer goes with what was destroyed and is kept, if all of that is ended, and may be counted on: it is not
@@ -39,23 +60,20 @@ func (lt *layerTree) recount(l *layer) {
 	if l == nil {
 		return
 	}
-	if f := l.falls; f != nil {
-		if !f.stale {
-			f.stale = true
-			lt.staleFalls = append(lt.staleFalls, f)
-		}
-		return
+	if l.falls == nil {
+		l.falls = &falling{layers: []*layer{l}}
 	}
-	l.falls = &falling{layers: []*layer{l}, stale: true}
-	lt.staleFalls = append(lt.staleFalls, l.falls)
+	if f := l.falls; f.stale <= lt.settled {
+		f.stale = lt.settled + 1
+		lt.staleFalls = append(lt.staleFalls, f)
+	}
 }
 
 // uncount is recount where the part may be worth less. The plan lock is held.
 func (lt *layerTree) uncount(l *layer) {
 	lt.mu.assertHeld()
 	if f := l.falls; f != nil {
-		lt.destroyed.blocks -= f.n
-		f.n = 0
+		lt.discount(f)
 		lt.recount(l)
 	}
 }
@@ -101,6 +119,7 @@ func (lt *layerTree) settleFallsLocked() {
 	lt.mu.Lock()
 	parts, ids := lt.staleFalls, lt.staleDestroyed
 	lt.staleFalls, lt.staleDestroyed = nil, nil
+	lt.settled++
 	lt.mu.Unlock()
 	if len(parts)+len(ids) == 0 {
 		return
@@ -108,13 +127,13 @@ func (lt *layerTree) settleFallsLocked() {
 	x := &fall{p: lt, lower: true, goes: func(l *layer) bool { return l.nameless() || lt.counted(l) }}
 	all := lt.staleLayers(parts, ids)
 	x.find(slices.Clone(all))
-	sums := x.countApart()
+	worth := x.share()
 	lt.eachLayer(all, func(l *layer) {
 		if x.at[l] == nil {
 			l.falls = nil // it stays
 		}
 	})
-	lt.replaceFalls(x, sums)
+	lt.replaceFalls(x, worth)
 }
 
 // staleLayers are the layers of parts and things that are still there.
@@ -152,8 +171,7 @@ func (lt *layerTree) staleLayers(parts []*falling, ids []uint64) []*layer {
 
 // replaceFalls puts what was counted in the place of the parts that it was counted for. A part that has changed meanwhile
 // is worth nothing, and is counted again.
-func (lt *layerTree) replaceFalls(x *fall, sums map[*faller]int64) {
-	parts := map[*faller]*falling{}
+func (lt *layerTree) replaceFalls(x *fall, parts map[*faller]*falling) {
 	i := 0
 	lt.inPieces(func() bool {
 		if i == len(x.fallers) {
@@ -161,17 +179,12 @@ func (lt *layerTree) replaceFalls(x *fall, sums map[*faller]int64) {
 		}
 		o := x.fallers[i]
 		i++
-		l, f := o.l, parts[o.top]
-		if f == nil {
-			f = &falling{}
-			parts[o.top] = f
-		}
-		was := l.falls
-		if was != nil && was != f {
-			lt.destroyed.blocks -= was.n
-			was.n = 0
+		l, f, was := o.l, parts[o.top], o.l.falls
+		if was != nil {
+			lt.discount(was)
 		}
 		l.falls, f.layers = f, append(f.layers, l)
+		lt.shareOwn(o, f)
 		if d := lt.destroyed.rows[lt.destroyed.vols[l.vol]]; d != nil {
 			if d.falls == nil {
 				d.falls = map[*falling]bool{}
@@ -190,9 +203,8 @@ func (lt *layerTree) replaceFalls(x *fall, sums map[*faller]int64) {
 		if i == len(tops) {
 			return false
 		}
-		if f := parts[tops[i]]; !f.stale {
-			f.n = sums[tops[i]]
-			lt.destroyed.blocks += f.n
+		if f := parts[tops[i]]; f.stale == 0 {
+			lt.count(f)
 		}
 		i++
 		return true

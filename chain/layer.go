@@ -48,6 +48,7 @@ type layerTree struct {
 	deep           bool                   // mu: a stack of storeys has become too high for lookups
 	staleFalls     []*falling             // mu: parts that are to be counted anew
 	staleDestroyed []uint64               // mu: things that are
+	settled        int                    // mu: times that they were
 	pieced         int64                  // mu: steps, under the plan lock
 	weighs         int64                  // mu: lists weighed
 	nextLayer      LayerID                // mu
@@ -111,6 +112,7 @@ type layer struct {
 	sickWalks int      // of them, those that are failing
 	waitWalks int      // those that wait for a checkpoint, or were not seen to wait no more
 	falls     *falling // counted in it
+	share     *share   // how it adds to that one, or to that of its parent
 	weighed   weighed  // under the structure lock
 
 	going fault.Backoff // to take it away, when nobody holds it
@@ -174,6 +176,7 @@ func (lt *layerTree) owns(l *layer, blocks int64) {
 	lt.mu.assertHeld()
 	lt.touch(l)
 	l.own += blocks
+	lt.owned(l, blocks)
 	lt.accounts.charge(l, blocks)
 }
 
@@ -283,6 +286,7 @@ func (lt *layerTree) replaced(l *layer, r runs.Run, j *job) error {
 		}
 		lt.mu.step(1)
 		l.lost.Add(r.Birth, r.Dev, runs.Entry{Len: r.Len})
+		lt.lose(l, r)
 		lt.memory.fresh, l.mem = lt.memory.fresh+entryMem, l.mem+entryMem
 		lt.lossBelow(l.parent)
 		if r.Birth > l.parent.floor() {

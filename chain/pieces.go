@@ -144,12 +144,8 @@ func (lt *layerTree) weighLost(l *layer, from, to LayerID) (int64, error) {
 }
 
 func (lt *layerTree) weighList(l *layer, head bool, from, to omap.Key) (n int64, err error) {
-	for _, t := range l.lost.Trees {
-		w, err := lt.blocks.lists.Weigh(t, meta.Key(from), meta.Key(to))
-		if err != nil {
-			return 0, err
-		}
-		n += int64(w)
+	if n, err = lt.weighTrees(l, from, to); err != nil {
+		return 0, err
 	}
 	add := func(k omap.Key, e runs.Entry) bool {
 		if k.Less(to) {
@@ -164,6 +160,18 @@ func (lt *layerTree) weighList(l *layer, head bool, from, to omap.Key) (n int64,
 	lt.eachFresh(l, from, add)
 	if z := l.lost.Frozen; z != nil {
 		z.Ascend(from, add)
+	}
+	return n, nil
+}
+
+// weighTrees is how many blocks of the keys [from, to) a layer has lost, of those that are on the device.
+func (lt *layerTree) weighTrees(l *layer, from, to omap.Key) (n int64, err error) {
+	for _, t := range l.lost.Trees {
+		w, err := lt.blocks.lists.Weigh(t, meta.Key(from), meta.Key(to))
+		if err != nil {
+			return 0, err
+		}
+		n += int64(w)
 	}
 	return n, nil
 }

@@ -228,6 +228,7 @@ var mayRead = map[string]string{
 	"Pool.usesHere":       "audit, of what a checkpoint left",
 	"reclaimer.find":      "check of an image, alone",
 	"bruteForce":          "a test that looks at all maps, alone",
+	"keptHolds":           "a test that looks at all lists, alone",
 	"TestDamagedGroup":    "itself",
 
 	"works.changeWith": "after its first record, what it did not look up before, and is gone from the cache: now and then",
