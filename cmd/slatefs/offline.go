@@ -15,9 +15,14 @@ import (
 
 // Pools that no daemon has, opened in this process.
 
+// reachReadOnly opens the device of a pool that is not mounted, and may not open, for reading.
+func (a *app) reachReadOnly(ctx context.Context, ref host.PoolRef) (*blockdev.File, func() error, error) {
+	return a.host.Reach(ctx, ref, blockdev.Options{ReadOnly: true}, false)
+}
+
 // openOffline opens a pool that is not mounted, for reading. close ends both.
 func (a *app) openOffline(ctx context.Context, ref host.PoolRef) (p *chain.Pool, close func() error, err error) {
-	dev, release, err := a.host.Reach(ctx, ref, blockdev.Options{ReadOnly: true}, false)
+	dev, release, err := a.reachReadOnly(ctx, ref)
 	if err != nil {
 		return nil, nil, err
 	}
