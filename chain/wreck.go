@@ -3,6 +3,7 @@ package chain
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"slatefs/chain/blockdev"
 	"slatefs/chain/catalog"
@@ -125,6 +126,11 @@ func (w *Wreck) readCatalog(tree meta.Tree) {
 	take()
 }
 
+// inParts are the kinds of rows that may have several.
+var inParts = []catalog.Kind{
+	catalog.Link, catalog.Xattr, catalog.Layer, catalog.Job, catalog.Walk, catalog.Drop, catalog.Window, catalog.Answer, catalog.Log, catalog.Chain,
+}
+
 // partsOf is a row that may have several parts.
 type partsOf struct {
 	key  meta.Key // of the first
@@ -134,12 +140,7 @@ type partsOf struct {
 
 // more takes the next part, if it is one.
 func (p *partsOf) more(k meta.Key, v []byte) bool {
-	switch catalog.KindOf(k) {
-	case catalog.Layer, catalog.Job, catalog.Walk, catalog.Drop, catalog.Window, catalog.Answer, catalog.Log, catalog.Chain, catalog.Link, catalog.Xattr:
-	default:
-		return false
-	}
-	if p.val == nil || p.key.Hi != k.Hi || k.Lo != p.key.Lo+p.last+1 || uint64(len(p.val)) != (p.last+1)*catalog.PartSize {
+	if p.val == nil || !slices.Contains(inParts, catalog.KindOf(k)) || p.key.Hi != k.Hi || k.Lo != p.key.Lo+p.last+1 || uint64(len(p.val)) != (p.last+1)*catalog.PartSize {
 		return false
 	}
 	p.last++
@@ -150,27 +151,26 @@ func (p *partsOf) more(k meta.Key, v []byte) bool {
 // take takes a row, of the catalog or of the journal; an empty one is gone.
 func (w *Wreck) take(k meta.Key, v []byte) error {
 	n := catalog.NumberOf(k)
-	switch catalog.KindOf(k) {
-	case catalog.Layer:
+	if catalog.KindOf(k) == catalog.Layer {
 		l, _, err := parseLayer(LayerID(n), v)
 		if err != nil || l.dead {
 			return err
 		}
 		w.next = max(w.next, l.id)
 		w.add(l)
-	case catalog.Inode:
-		if len(v) == 0 {
-			delete(w.inodes, Ino(n))
-			return nil
-		}
-		i, err := parseInode(v)
-		if err != nil {
-			return err
-		}
-		w.inodes[Ino(n)] = i
-	default: // is of nobody's content
 	}
-	return nil
+	if catalog.KindOf(k) != catalog.Inode {
+		return nil // it is of nobody's content
+	}
+	if len(v) == 0 {
+		delete(w.inodes, Ino(n))
+		return nil
+	}
+	i, err := parseInode(v)
+	if err == nil {
+		w.inodes[Ino(n)] = i
+	}
+	return err
 }
 
 // readJournal brings what is there to the end of the journal, as far as batch follows batch.

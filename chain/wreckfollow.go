@@ -7,7 +7,7 @@ import (
 
 // follow does what a record does to what volumes show: as its apply does to a whole pool.
 func (w *Wreck) follow(r record) {
-	ok := true
+	var ok bool
 	switch r := r.(type) {
 	case *recPut:
 		ok = w.take(r.key, r.val) == nil

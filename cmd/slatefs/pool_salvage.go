@@ -40,7 +40,7 @@ belong to who makes them, mode 0600. Exit code 1: not all of it could be copied,
   slatefs pool salvage --snapshots /dev/vg0/lab /srv/rescue
   slatefs pool salvage --scan ./lab.pool ./rescue
   slatefs pool salvage --scan --catalog 4711 ./lab.pool ./rescue`,
-		Args:              arguments(2, 2),
+		Args: arguments(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("catalog") && !f.scan {
 				return show.Usagef("--catalog is for what --scan finds")
@@ -51,7 +51,7 @@ belong to who makes them, mode 0600. Exit code 1: not all of it could be copied,
 	cmd.Flags().BoolVar(&f.snapshots, "snapshots", false, "copy snapshots as well")
 	cmd.Flags().BoolVar(&f.scan, "scan", false, "look for the catalog on the whole device: both superblocks are lost")
 	cmd.Flags().Uint64Var(&f.catalog, "catalog", 0, "take the catalog at `BLOCK`, one of those that --scan lists")
-	f.Format.Flags(cmd, "j")
+	f.Flags(cmd, "j")
 	return cmd
 }
 

@@ -24,7 +24,7 @@ func Open(dev blockdev.Device) (*Pool, error) {
 	return &Pool{dev, w}, nil
 }
 
-// ManyError: more than one catalog was found, or none of the one that was asked for.
+// ManyError says that more than one catalog was found, and none of them was asked for.
 type ManyError struct{ Found []chain.FoundCatalog }
 
 func (e *ManyError) Error() string {
