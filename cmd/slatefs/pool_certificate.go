@@ -71,7 +71,8 @@ func (a *app) paperOf(ctx context.Context, p *chain.Pool, dev *blockdev.File, re
 	if err != nil {
 		return nil, err
 	}
-	if err := a.endKey(e, p, begun, ref.UUID); err != nil {
+	others, err := a.endKey(e, p, begun, ref.UUID)
+	if err != nil {
 		return nil, err
 	}
 	switch {
@@ -89,6 +90,7 @@ func (a *app) paperOf(ctx context.Context, p *chain.Pool, dev *blockdev.File, re
 		e.doc.Asked, e.doc.Of = []string{ref.UUID.String()}, []certificate.Thing{{Kind: "pool", Name: ref.Name, UUID: ref.UUID.String()}}
 		e.doc.Reasons = []string{endBlind}
 	}
+	e.doc.Log.Keys = others
 	fields, err := certificateFlags{template: flags.template, fields: flags.fields}.allFields()
 	if err != nil {
 		return nil, err
@@ -100,28 +102,41 @@ func (a *app) paperOf(ctx context.Context, p *chain.Pool, dev *blockdev.File, re
 	return e, nil
 }
 
-// endKey finds what signs: as the daemon does, by what this host's settings say, and no other key than the one that signed last.
-func (a *app) endKey(e *endPaper, p *chain.Pool, begun *certificate.Signed, id uuid.UUID) error {
-	var have ed25519.PublicKey
+// endKey finds what signs: as the daemon does, by what this host's settings say, and no other key than the one that signed last. It returns the
+// names of those that did before.
+func (a *app) endKey(e *endPaper, p *chain.Pool, begun *certificate.Signed, id uuid.UUID) (others []string, err error) {
+	var log []ed25519.PublicKey
 	if begun != nil {
-		have = begun.Key
+		log, others = append(log, begun.Key), begun.Document.Log.Keys
 	}
 	if p != nil {
-		if last, ok := daemon.LastSigned(p); ok {
-			have = last.Key[:]
-		}
+		log, others = append(log, daemon.LogKeys(p)...), nil
+	}
+	var have ed25519.PublicKey
+	if len(log) > 0 {
+		have = log[len(log)-1]
 	}
 	own, err := daemon.ReadSettings(a.host, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	file, _ := own.Get(control.PropEraseKey)
 	if file == "none" {
 		file = ""
 	}
 	key, err := a.host.PoolKey(id, file, have)
-	e.key = key.Private
-	return err
+	if err != nil {
+		return nil, err
+	}
+	if e.key = key.Private; key.Made {
+		a.warnOnce("the key of the pool was missing on this host: %s, %s, was made, and signs its end", key.From, certificate.Fingerprint(key.Public()))
+	}
+	for _, name := range daemon.OtherKeys(a.host, id, log, key.Public()) {
+		if !slices.Contains(others, name) {
+			others = append(others, name)
+		}
+	}
+	return others, nil
 }
 
 // begunEnd is the certificate of an end that was begun, and is not over; nil: none was.

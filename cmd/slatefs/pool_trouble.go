@@ -56,6 +56,7 @@ var infoTroubles = []struct {
 		return only(u.Failed > 0, show.FormatSize(u.Failed)+" could not be erased and are not used again; tried again by and by")
 	}},
 	{"log-altered", func(i *control.PoolInfo, _ *control.Usage) string { return i.LogTrouble }},
+	{"key-replaced", func(i *control.PoolInfo, _ *control.Usage) string { return i.KeyTrouble }},
 	{"deadline-broken", func(i *control.PoolInfo, _ *control.Usage) string {
 		return only(i.Late.Broken > 0, lateText(i.Late, i.Asked))
 	}},

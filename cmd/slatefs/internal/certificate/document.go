@@ -160,10 +160,11 @@ type Log struct {
 	First   uint64            `json:"first_record"`              // that is there
 	Renamed bool              `json:"of_another_uuid,omitempty"` // the pool had another one when its log began
 	Since   *time.Time        `json:"since,omitempty"`
-	Cut     *evidence.Summary `json:"cut,omitempty"`   // what is not there any more, in blocks
-	Links   *Links            `json:"links,omitempty"` // nil: there are too many
-	Head    *Head             `json:"head,omitempty"`  // nil: the log has no chain
-	Notes   []string          `json:"anchors"`         // what was compared with the head when this was made
+	Cut     *evidence.Summary `json:"cut,omitempty"`        // what is not there any more, in blocks
+	Links   *Links            `json:"links,omitempty"`      // nil: there are too many
+	Head    *Head             `json:"head,omitempty"`       // nil: the log has no chain
+	Notes   []string          `json:"anchors"`              // what was compared with the head when this was made
+	Keys    []string          `json:"other_keys,omitempty"` // that signed before: the pool's key was missing, and replaced
 }
 
 // Links are the digests of all rows from a record to the head, the first of the certificate's or one of an anchor: they tie the records of a certificate to it, and say nothing of

@@ -242,6 +242,9 @@ func (s *Signed) evidence() section {
 		add("Anchors", "%s", note)
 	}
 	add("Key", "%s, Ed25519", Fingerprint(s.Key))
+	if len(l.Keys) > 0 {
+		add("Signed before by", "%s: the pool's key was missing, and replaced", strings.Join(l.Keys, ", "))
+	}
 	sec.note = "This sheet carries the signed document. slatefs erase certificate --verify FILE --key PUB proves, without a pool, that nothing on it was changed."
 	return sec
 }

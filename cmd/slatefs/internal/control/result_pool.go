@@ -16,6 +16,7 @@ type (
 		Reading      bool      `json:"mounted_ro,omitempty"`
 		Troubles     string    `json:"troubles,omitempty"`          // what parts of the daemon fail of; they are started again
 		LogTrouble   string    `json:"erase_log_trouble,omitempty"` // what this host has seen of the erase log, and is not in it any more
+		KeyTrouble   string    `json:"erase_key_trouble,omitempty"` // another key signs than did
 		HostShort    string    `json:"host_short,omitempty"`        // what the host answered when the pool file needed space of it
 		Stuck        string    `json:"extend_failed,omitempty"`     // why it could not grow by itself, the last time that it wanted to
 		Asked        time.Time `json:"asked"`                       // when the daemon said so

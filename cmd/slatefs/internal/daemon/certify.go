@@ -44,6 +44,7 @@ func (s *Service) certify(ctx context.Context, who control.Peer, args control.Ce
 		return out, err
 	}
 	d.Log.Head = certificate.HeadOf(sig)
+	d.Log.Keys = OtherKeys(s.Signer.host, s.Pool.UUID(), LogKeys(s.Pool), sig.Key[:])
 	signed, err := certificate.Seal(d, key)
 	if err != nil {
 		return out, err
@@ -76,9 +77,6 @@ func (s *Service) fill(d *certificate.Document) (evidence.Head, error) {
 		}
 	}
 	compared(d, watch, c.Head())
-	if n := len(s.Signer.host.OldPublicKeyPaths(s.Pool.UUID())); n > 0 {
-		d.Log.Notes = append(d.Log.Notes, fmt.Sprintf("of %d other keys: the pool's key was missing on this host, and replaced so often", n))
-	}
 	return c.Head(), nil
 }
 

@@ -22,7 +22,7 @@ func (s *Service) Info() control.PoolInfo {
 		}
 	}
 	if s.Signer != nil {
-		i.LogTrouble = s.Signer.Trouble()
+		i.LogTrouble, i.KeyTrouble = s.Signer.Trouble(), s.Signer.KeyTrouble()
 	}
 	i.LogCut = s.cutText()
 	if u.HostShort != nil {

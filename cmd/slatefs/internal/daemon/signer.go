@@ -86,16 +86,13 @@ func (s *Signer) due() bool {
 }
 
 // last is the newest signature in the pool; none of a UUID that it had before.
-func (s *Signer) last() (sig evidence.Signature, ok bool) { return LastSigned(s.pool) }
-
-// LastSigned is the last signature that a pool has of its log, if it is a good one.
-func LastSigned(p *chain.Pool) (sig evidence.Signature, ok bool) {
-	signed := p.Log().State().Signed
+func (s *Signer) last() (sig evidence.Signature, ok bool) {
+	signed := s.pool.Log().State().Signed
 	if len(signed) == 0 {
 		return sig, false
 	}
 	sig = signed[len(signed)-1]
-	return sig, sig.Verify(p.UUID()) == nil
+	return sig, sig.Verify(s.pool.UUID()) == nil
 }
 
 // Sign signs a head of the pool's log, unless it is signed: first in the pool, durably, then outside. That it cannot be kept everywhere is told
