@@ -1,6 +1,10 @@
 package chain
 
-import "slatefs/chain/codec"
+import (
+	"slices"
+
+	"slatefs/chain/codec"
+)
 
 // answers are the results of the last requests, by FUSE unique, and some older ones. Nothing in the slice changes: so the
 // last ones can be given away.
@@ -36,3 +40,17 @@ const answersKept = 4096
 
 // last are those that are kept, in their order. They are shared, and nobody changes them.
 func (a *answers) last() []recAnswer { return a.all[max(0, len(a.all)-answersKept):] }
+
+// Answered tells whether a request was carried out already, and on which inode, by its Req.Unique. Of those that were carried
+// out by an earlier process as well: one that is sent again is answered by that, and not repeated.
+func (p *Pool) Answered(unique uint64) (Ino, bool) {
+	p.mu.Lock()
+	all := p.names.answers.last()
+	p.mu.Unlock()
+	for _, a := range slices.Backward(all) {
+		if a.unique == unique {
+			return a.ino, true
+		}
+	}
+	return 0, false
+}

@@ -201,8 +201,9 @@ func (cp *checkpointer) cut() (*cut, error) {
 	at, err := cp.commits.makeDurable(gen, batch, true)
 	cp.mu.Lock()
 	if cp.commits.room.cutting = 0; err != nil {
-		cp.commits.pending = append(batch, cp.commits.pending...)
+		cp.commits.cutFailed(batch)
 	} else {
+		cp.mu.tail.Done(cp.commits.journal.Pos())
 		c.at, c.super.At = at, at
 		cp.commits.durable, cp.commits.ended = lsn, number
 	}

@@ -86,9 +86,10 @@ func (cl *commitLog) commit(done, may func() bool) (bool, error) {
 	defer cl.mu.Unlock()
 	cl.room.cutting = 0
 	if err != nil {
-		cl.pending = append(batch, cl.pending...)
+		cl.cutFailed(batch)
 		return false, err
 	}
+	cl.mu.tail.Done(cl.journal.Pos())
 	cl.ended, cl.durable = number, lsn
 	cl.poke()
 	return true, nil
@@ -120,10 +121,21 @@ func (cl *commitLog) cutBatch(empty bool) []byte {
 	cl.mu.assertHeld()
 	batch := cl.pending
 	cl.pending = nil
+	cl.mu.tail.Cut()
 	if len(batch) > 0 || empty {
 		cl.room.cutting = cl.journal.Takes(int64(len(batch)))
 	}
 	return batch
+}
+
+// cutFailed: what was cut waits again, before what was made since. Of a pool that has failed nobody knows whether the batch is
+// on the device, and nothing follows.
+func (cl *commitLog) cutFailed(batch []byte) {
+	cl.mu.assertHeld()
+	cl.pending = append(batch, cl.pending...)
+	if cl.failed == nil {
+		cl.mu.tail.Undo()
+	}
 }
 
 // append writes a batch that was cut. That there is room for it is the invariant of rooms.
@@ -163,6 +175,7 @@ func (cl *commitLog) do(r record) error {
 	e.Byte(kind)
 	r.encode(&e)
 	n := len(e.B) - len(cl.pending)
+	cl.mu.tail.Add(e.B[len(cl.pending):])
 	cl.pending = e.B
 	cl.takeRoom(int64(n), kind)
 	cl.lsn++

@@ -32,8 +32,14 @@ var worldCache int64 = 1 << 20
 
 // newWorld opens the pool and makes the first volume.
 func openWorld(d *devtest.Disk, m *model, seed uint64) (*world, error) {
+	return openWorldAs(d, m, seed, Options{})
+}
+
+// openWorldAs is openWorld with options more.
+func openWorldAs(d *devtest.Disk, m *model, seed uint64, o Options) (*world, error) {
 	d.FillGrowth('G' * byte(seed%2)) // a pool file or a block device
-	p, err := Open(d, Options{Now: newClock().now, CacheBytes: worldCache})
+	o.Now, o.CacheBytes = newClock().now, worldCache
+	p, err := Open(d, o)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +149,7 @@ func crashOnce(t *testing.T, d *devtest.Disk, seed uint64, k int) {
 		sameWreck(t, d)
 		w, err := openWorld(d, newModel(), seed+1)
 		if err != nil {
-			t.Fatalf("%s: open: %v\n%s", at, err, tail(trace))
+			t.Fatalf("%s: open: %v\n%s", at, err, lastSteps(trace))
 		}
 		one, two := before.verify(w.p, false), after.verify(w.p, false)
 		switch {
@@ -152,21 +158,21 @@ func crashOnce(t *testing.T, d *devtest.Disk, seed uint64, k int) {
 		case two == nil:
 			w.m = after.clone()
 		default:
-			t.Fatalf("%s: neither before the last operation: %v\nnor after it: %v\n%s", at, one, two, tail(trace))
+			t.Fatalf("%s: neither before the last operation: %v\nnor after it: %v\n%s", at, one, two, lastSteps(trace))
 		}
 		if err := w.m.adopt(w.p); err != nil {
 			t.Fatalf("%s: %v", at, err)
 		}
-		checkWorld(t, w, at+"\n"+tail(trace), false)
+		checkWorld(t, w, at+"\n"+lastSteps(trace), false)
 		w.trace, w.n = nil, 1000 // names that the first part did not use
 		if err := w.steps(8); err != nil {
-			t.Fatalf("%s: going on: %v\n%s", at, err, tail(w.trace))
+			t.Fatalf("%s: going on: %v\n%s", at, err, lastSteps(w.trace))
 		}
-		checkWorld(t, w, at+", going on\n"+tail(trace)+"\n--\n"+tail(w.trace), true)
+		checkWorld(t, w, at+", going on\n"+lastSteps(trace)+"\n--\n"+lastSteps(w.trace), true)
 	}
 }
 
-func tail(trace []string) string { return strings.Join(trace[max(0, len(trace)-25):], "\n") }
+func lastSteps(trace []string) string { return strings.Join(trace[max(0, len(trace)-25):], "\n") }
 
 // checkWorld checks memory, the checkpoint, and after everything is erased that nothing of it is left.
 func checkWorld(t *testing.T, w *world, at string, end bool) {

@@ -118,7 +118,7 @@ func TestForecastModel(t *testing.T) {
 				}
 			}
 			if t.Failed() {
-				t.Fatalf("seed %d\n%s", seed, tail(w.trace))
+				t.Fatalf("seed %d\n%s", seed, lastSteps(w.trace))
 			}
 		}
 	}

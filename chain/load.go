@@ -1,6 +1,8 @@
 package chain
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +13,7 @@ import (
 	"slatefs/chain/omap"
 	"slatefs/chain/overlay"
 	"slatefs/chain/super"
+	"slatefs/chain/tail"
 )
 
 func (cp *checkpointer) journalConfig() journal.Config {
@@ -106,18 +109,16 @@ func (cp *checkpointer) link(parents map[LayerID]LayerID) error {
 }
 
 func (cp *checkpointer) replay() error {
+	var last []byte // the last batch, for a tail
 	j, err := journal.Open(cp.journalConfig(), cp.supers.super.At, func(b journal.Batch) error {
 		if b.Gen > cp.supers.super.Generation {
 			return fmt.Errorf("journal batch %d follows superblock %d, the newest that can be read is %d: %w",
 				b.Seq, b.Gen, cp.supers.super.Generation, ErrCorrupt)
 		}
-		return decodeRecords(b.Payload, func(r record) error {
-			cp.commits.lsn++
-			if err := cp.commits.owner.prepareRecord(r); err != nil {
-				return err
-			}
-			return cp.commits.owner.applyRecord(r)
-		})
+		if cp.opt.Inherit {
+			last = append(last[:0], b.Payload...)
+		}
+		return cp.applyAll(b.Payload)
 	})
 	if err != nil {
 		return err
@@ -127,7 +128,48 @@ func (cp *checkpointer) replay() error {
 	for _, l := range cp.tree.layers {
 		l.fence, l.fenceLSN, l.fenceEpoch, l.sizeLSN = 0, 0, 0, 0
 	}
+	if err := cp.openTail(last); err != nil {
+		return err
+	}
 	return cp.blocks.settleGroups()
+}
+
+// applyAll applies the records of a batch.
+func (cp *checkpointer) applyAll(batch []byte) error {
+	return decodeRecords(batch, func(r record) error {
+		cp.commits.lsn++
+		if err := cp.commits.owner.prepareRecord(r); err != nil {
+			return err
+		}
+		return cp.commits.owner.applyRecord(r)
+	})
+}
+
+// openTail makes the tail of the pool's records. Of one that was inherited it applies those that are in no batch: they wait for
+// the next commit, as they did in the process that made them.
+func (cp *checkpointer) openTail(last []byte) (err error) {
+	if cp.opt.Tail == nil || cp.opt.ReadOnly {
+		return nil
+	}
+	j, salt := cp.commits.journal, cp.supers.super.Salt()
+	if !cp.opt.Inherit {
+		cp.mu.tail, err = tail.Create(cp.opt.Tail, cp.format.Ring, salt, j.Pos())
+		return err
+	}
+	t, err := tail.Open(cp.opt.Tail, salt)
+	if err != nil {
+		return err
+	}
+	waits, err := t.Join(j.Pos(), last)
+	if err == nil {
+		cp.commits.pending = bytes.Clone(waits)
+		err = cp.applyAll(cp.commits.pending)
+	}
+	if err != nil {
+		return errors.Join(err, t.Close())
+	}
+	cp.mu.tail = t
+	return nil
 }
 
 // parseLayer reads the row of a layer, by itself: what it says of others is for who links them. The parent is a number.

@@ -34,6 +34,7 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 		return nil, fmt.Errorf("pool %s: %w", s.Name, err)
 	}
 	p.tree.settleFalls()
+	resume(p)
 	if o.ReadOnly {
 		return p, nil
 	}
@@ -129,10 +130,8 @@ func (p *Pool) Close() error {
 	}
 	if p.opt.ReadOnly || p.failed != nil {
 		err := p.failed
-		p.closed = true
 		p.mu.Unlock()
-		p.commits.journal.Close()
-		return err
+		return errors.Join(err, p.shut())
 	}
 	p.mu.Unlock()
 	err := p.blocks.unclaimAll()
@@ -144,9 +143,16 @@ func (p *Pool) Close() error {
 			err = p.Checkpoint()
 		}
 	}
+	return errors.Join(err, p.shut())
+}
+
+// shut makes the pool unusable.
+func (p *Pool) shut() error {
 	p.mu.Lock()
 	p.closed = true
+	t := p.mu.tail
+	p.mu.tail = nil
 	p.mu.Unlock()
 	p.commits.journal.Close()
-	return err
+	return t.Close()
 }

@@ -56,7 +56,7 @@ func TestOrderOfWrites(t *testing.T) {
 	ok(t, err)
 	for range 300 {
 		if err := w.step(); err != nil {
-			t.Fatalf("%v\n%s", err, tail(w.trace))
+			t.Fatalf("%v\n%s", err, lastSteps(w.trace))
 		}
 	}
 	checkWorld(t, w, "end", true)

@@ -44,7 +44,7 @@ func (rm *remover) eraseOrphan(ino Ino, now time.Time) error {
 	return rm.remove(Req{Actor: "unlinked", said: at.who}, ino, n, at, now)
 }
 
-// destroyOrphans ends, at a fresh mount, what was unlinked and open when the last process died.
+// destroyOrphans ends what was unlinked and open when the last process ended, but for what is open still (Options.Opened).
 func (rm *remover) destroyOrphans() error {
 	var inos []Ino
 	err := rm.names.cat.Scan(catalog.Key(catalog.Orphan, 0), func(k meta.Key, _ []byte) bool {
@@ -55,6 +55,9 @@ func (rm *remover) destroyOrphans() error {
 		return true
 	})
 	for _, ino := range inos {
+		if v := rm.plans.vols[ino]; v != nil && v.readers+v.writers > 0 {
+			continue // in a life of the daemon before this one, and still
+		}
 		if err == nil {
 			err = rm.works.change(func(now time.Time) error { return rm.eraseOrphan(ino, now) })
 		}

@@ -5,6 +5,8 @@ package chain
 import (
 	"log/slog"
 	"sync"
+
+	"slatefs/chain/tail"
 )
 
 // planLock is the plan lock. It stops every volume, reads included, so what is done under one hold is bounded: no read of
@@ -14,10 +16,12 @@ import (
 type planLock struct {
 	sync.Mutex
 	later laterLog
+	tail  *tail.Tail // of the pool's records; nil: nobody takes over
 }
 
-// Unlock gives the lock up, and then writes to the log what was said under it.
+// Unlock gives the lock up, and then writes to the log what was said under it. Records that were made are published before.
 func (m *planLock) Unlock() {
+	m.tail.Publish()
 	said := m.later.said.Load()
 	m.Mutex.Unlock()
 	if said {

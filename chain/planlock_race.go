@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"slatefs/chain/fault"
+	"slatefs/chain/tail"
 )
 
 // owner is the thread that holds a lock, 0: none. While one is held its goroutine keeps its thread, so no other goroutine
@@ -37,8 +38,9 @@ type planLock struct {
 	sync.Mutex
 	owner
 	later laterLog
-	steps int       // of this hold
-	at    holdPlace // where it began
+	tail  *tail.Tail // of the pool's records; nil: nobody takes over
+	steps int        // of this hold
+	at    holdPlace  // where it began
 }
 
 func (m *planLock) Lock() {
@@ -58,6 +60,7 @@ func (m *planLock) Unlock() {
 		planHolders.remove(m)
 	}
 	m.given("the plan lock")
+	m.tail.Publish()
 	said := m.later.said.Load()
 	m.Mutex.Unlock()
 	if said {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,6 +22,13 @@ type Options struct {
 	Host       *Host            // who holds the pool from now on; nil: nobody, for tools of a device that is nobody else's
 	TakeOver   bool             // even if another host holds it
 	ZeroNow    func(ctx context.Context, bytes int64) (int64, error)
+
+	// Tail is a memory file for the records that are not durable yet, which a successor of this process inherits: then he sets
+	// Inherit, and all that was acknowledged is there, flushed or not. Opened is what users have open all the while. Nil: what was
+	// not flushed ends with the process.
+	Tail    *os.File
+	Inherit bool
+	Opened  []Opened
 
 	// Properties are what the pool keeps for others, besides this package's own: theirs are set and read as those are. A value
 	// whose property is not among them stays as it is, and cannot be asked for.

@@ -50,7 +50,7 @@ func testModel(t *testing.T) {
 				k = 99
 			}
 			if err := w.run(k, name, disk); err != nil && !isNoSpace(err) {
-				rt.Fatalf("%v\n%s", err, tail(w.trace))
+				rt.Fatalf("%v\n%s", err, lastSteps(w.trace))
 			}
 		}
 		for _, h := range w.held {
@@ -63,10 +63,10 @@ func testModel(t *testing.T) {
 		}
 		w.held, w.reads = nil, nil
 		if err := w.m.verify(w.p, true); err != nil {
-			rt.Fatalf("%v\n%s", err, tail(w.trace))
+			rt.Fatalf("%v\n%s", err, lastSteps(w.trace))
 		}
 		if r, err := CheckReclaim(context.Background(), w.p.dev, Options{Now: w.p.opt.Now}); err != nil || len(r.Errors)+len(r.Leaks) > 0 {
-			rt.Fatalf("check of what is available: %v %v %v\n%s", err, r.Errors, r.Leaks, tail(w.trace))
+			rt.Fatalf("check of what is available: %v %v %v\n%s", err, r.Errors, r.Leaks, lastSteps(w.trace))
 		}
 		if err := w.purge(); err != nil {
 			rt.Fatal(err)

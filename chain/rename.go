@@ -47,7 +47,10 @@ func (p *Pool) Rename(r Req, dir Ino, name string, newDir Ino, newName string, f
 		case to.ino == from.ino:
 			return nil
 		case f&RenameExchange != 0:
-			return p.namespace.exchange(dir, from, newDir, to, now)
+			if err := p.namespace.exchange(dir, from, newDir, to, now); err != nil {
+				return err
+			}
+			return p.namespace.answer(r, from.ino)
 		}
 		if err := p.namespace.admitMove(dir, from, newDir, newName, to); err != nil {
 			return err

@@ -147,7 +147,7 @@ func TestResidueFaults(t *testing.T) {
 			w.p.SetZeroNow(zero)
 			for range 40 {
 				if err := w.step(); err != nil && !isNoSpace(err) {
-					t.Fatalf("seed %d: %v\n%s", seed, err, tail(w.trace))
+					t.Fatalf("seed %d: %v\n%s", seed, err, lastSteps(w.trace))
 				}
 				if rng.IntN(4) == 0 {
 					_, err := zero(t.Context(), 64*BlockSize)

@@ -55,7 +55,7 @@ func (p *Pool) GetXattr(ino Ino, name string) ([]byte, error) {
 
 // SetXattr sets a user.* attribute. ErrNoSpace: the inode would have more than MaxXattrs bytes of them, or the pool has no
 // room. ErrQuota: a directory's quota has none.
-func (p *Pool) SetXattr(_ Req, ino Ino, name string, val []byte, f XattrFlag) error {
+func (p *Pool) SetXattr(r Req, ino Ino, name string, val []byte, f XattrFlag) error {
 	if err := checkXattr(name); err != nil {
 		return err
 	}
@@ -89,7 +89,10 @@ func (p *Pool) SetXattr(_ Req, ino Ino, name string, val []byte, f XattrFlag) er
 		if err := p.namespace.putXattr(ino, name, val); err != nil {
 			return err
 		}
-		return p.namespace.changed(ino, now)
+		if err := p.namespace.changed(ino, now); err != nil {
+			return err
+		}
+		return p.namespace.answer(r, ino)
 	})
 }
 
@@ -183,7 +186,7 @@ func (na *namespaces) removeXattr(ino Ino, name string) error {
 }
 
 // RemoveXattr removes a user.* attribute.
-func (p *Pool) RemoveXattr(_ Req, ino Ino, name string) error {
+func (p *Pool) RemoveXattr(r Req, ino Ino, name string) error {
 	if err := checkXattr(name); err != nil {
 		return err
 	}
@@ -194,7 +197,10 @@ func (p *Pool) RemoveXattr(_ Req, ino Ino, name string) error {
 		if err := p.namespace.removeXattr(ino, name); err != nil {
 			return err
 		}
-		return p.namespace.changed(ino, now)
+		if err := p.namespace.changed(ino, now); err != nil {
+			return err
+		}
+		return p.namespace.answer(r, ino)
 	})
 }
 
