@@ -62,7 +62,7 @@ func (hk *keeper) closable(births []LayerID) (c closable, err error) {
 			continue
 		}
 		seen[birth], c.vol = true, a.vol
-		if a.closes() {
+		if a.closes() && !hk.writing(a.vol, birth) {
 			c.add(birth, a)
 		}
 	}
@@ -80,13 +80,21 @@ func (hk *keeper) closable(births []LayerID) (c closable, err error) {
 	return c, nil
 }
 
+// writing: a write may still come to an account: it was planned when that was the account of the volume's head, and if nothing
+// comes of it what it wrote was born there.
+func (hk *keeper) writing(vol Ino, birth LayerID) bool {
+	hk.mu.Lock()
+	defer hk.mu.Unlock()
+	return hk.plans.bornIn(vol, birth)
+}
+
 func (r *recClosed) add(birth LayerID, a account) {
 	r.layers = append(r.layers, closedAccount{birth, a.written})
 	r.from, r.last = earliest(r.from, a.from), latest(r.last, a.last)
 }
 
 // closeAll closes all accounts of a volume that is gone, if all that was written to it is zero; and says in the record where it is, or
-// was. Nothing is closed that a write may still come to. Of more accounts than one record closes some are closed first.
+// was. Of more accounts than one record closes some are closed first.
 func (hk *keeper) closeAll(r *recClosed) error {
 	q := hk.inquire(Subject{Volumes: []Ino{r.vol}})
 	v, err := q.volume(r.vol)
@@ -96,13 +104,6 @@ func (hk *keeper) closeAll(r *recClosed) error {
 	if r.path = v.path; v.end == 0 {
 		r.path = hk.names.path(r.vol)
 		r.path = r.path[max(0, len(r.path)-maxLogPath):]
-	}
-	hk.mu.Lock()
-	writing := hk.plans.inFlight(r.vol) > 0
-	hk.mu.Unlock()
-	if writing {
-		r.layers = nil
-		return nil
 	}
 	if v.end == 0 {
 		return nil

@@ -3,7 +3,9 @@ package chain
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"slatefs/chain/catalog"
 	"slatefs/chain/evidence"
@@ -186,4 +188,98 @@ func TestManyAccountsClose(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	mustCheck(t, p)
+}
+
+// sealedWhileWritten seals a layer that has nothing left while a write is under way which was planned in it.
+func sealedWhileWritten(t testing.TB, p *Pool, v *Volume) (pl *Plan, sealed LayerID) {
+	t.Helper()
+	write(t, v, fill('a', 16<<10), 0)
+	ok(t, v.Punch(0, 16<<10))
+	eraseAll(t, p)
+	pl = &Plan{}
+	ok(t, p.volumes.until(func() (Need, error) { return v.PlanWrite(pl, 0, 8<<10) }))
+	_, err := p.freezeHeads(Req{}, []Ino{v.ino}, "s") // which does not wait for the write
+	ok(t, err)
+	ok(t, p.Checkpoint())
+	return pl, pl.born
+}
+
+// An account that has nothing left gets more all the same when a write comes to nothing that was under way when its layer was
+// sealed. So checkpoints may find it twice before it is closed, and it is closed once.
+func TestAccountFoundTwiceClosesOnce(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	v := mustVolume(t, p, "vm.raw", 64<<10)
+	pl, sealed := sealedWhileWritten(t, p, v) // a checkpoint found that nothing is left
+	pl.Abort()
+	ok(t, p.Checkpoint()) // that there is
+	eraseAll(t, p)
+	ok(t, p.Checkpoint()) // and that nothing is
+	_, err := p.keeper.closeSome(t.Context())
+	ok(t, err)
+	p.origins.closing = append(p.origins.closing, sealed) // as the build of a checkpoint that was cut before does
+	_, err = p.keeper.closeSome(t.Context())
+	ok(t, err)
+	if ids := closedAccounts(t, p); len(ids) != 1 || ids[0] != sealed {
+		t.Errorf("accounts of layers %v are closed, of %v", ids, sealed)
+	}
+	settleAccounts(t, p)
+	mustCheck(t, p)
+	if e := ofVolume(t, p, v.ino); e.Written != 24<<10 || e.Zeroed != 24<<10 {
+		t.Errorf("all that was written is zero: %+v", e)
+	}
+}
+
+// closedAccounts are those that the log has as closed.
+func closedAccounts(t testing.TB, p *Pool) (ids []LayerID) {
+	t.Helper()
+	log, err := p.EraseLog()
+	ok(t, err)
+	for _, r := range log {
+		if r.Kind == evidence.Closed {
+			ids = append(ids, r.Row.Layers...)
+		}
+	}
+	return ids
+}
+
+// An account waits for the writes that may come to it, and for no others. Where these come to another layer it is closed then.
+func TestAccountWaitsForItsWrites(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	v := mustVolume(t, p, "vm.raw", 64<<10)
+	pl, sealed := sealedWhileWritten(t, p, v)
+	settleAccounts(t, p)
+	if ids := closedAccounts(t, p); len(ids) != 0 {
+		t.Fatalf("accounts of layers %v are closed, and a write is under way", ids)
+	}
+	var other Plan
+	ok(t, p.volumes.until(func() (Need, error) { return v.PlanWrite(&other, 32<<10, 8<<10) }))
+	ok(t, pl.Commit(pl.Len))
+	settleAccounts(t, p)
+	if ids := closedAccounts(t, p); len(ids) != 1 || ids[0] != sealed {
+		t.Errorf("accounts of layers %v are closed, of %v", ids, sealed)
+	}
+	ok(t, other.Commit(other.Len))
+	mustCheck(t, p)
+}
+
+// Of an account that is closed with more than was written, as no pool does, the row stays as it was, and it is named.
+func TestAccountBelowNothing(t *testing.T) {
+	d := newDisk(t, 4<<20)
+	p, err := Open(d, Options{Now: newClock().now})
+	ok(t, err)
+	v := mustVolume(t, p, "vm.raw", 64<<10)
+	write(t, v, fill('a', 16<<10), 0)
+	ok(t, p.Checkpoint())
+	id := v.head().id
+	ok(t, p.works.change(func(time.Time) error {
+		return p.commits.do(&recClosed{vol: v.ino, layers: []closedAccount{{id, 5}}})
+	}))
+	ok(t, p.Checkpoint())
+	if a, had, err := p.origins.stored(id); err != nil || !had || a.written != 4 {
+		t.Errorf("account %+v, %v, %v", a, had, err)
+	}
+	if ds := p.Usage().Damages; len(ds) != 1 || !strings.Contains(ds[0], "account of layer") {
+		t.Errorf("damages: %q", ds)
+	}
+	ok(t, p.Close())
 }

@@ -71,6 +71,9 @@ func (a *account) closes() bool { return a.idle() && !a.mixed && !a.copied }
 // idle: it has nothing left, and gets nothing more.
 func (a *account) idle() bool { return a.sealed && a.left() == 0 && a.released == 0 }
 
+// wrong: no pool comes to it.
+func (a *account) wrong() bool { return a.left() < 0 || min(a.written, a.zeroed, a.released) < 0 }
+
 func (a *account) empty() bool {
 	return a.written == 0 && a.zeroed == 0 && a.released == 0 && !a.mixed && !a.copied
 }

@@ -70,6 +70,10 @@ func (b *builder) accountRow(birth LayerID, change *account) error {
 	}
 	idle := had && a.idle()
 	a.add(change)
+	if a.wrong() { // as it stands there it would not be read again
+		b.damage("account of layer %v: written %d, zeroed %d, released %d blocks", birth, a.written, a.zeroed, a.released)
+		return nil
+	}
 	put := func(k meta.Key, row []byte, on, was bool) {
 		switch {
 		case on:

@@ -44,7 +44,7 @@ func (a *account) unmarshal(b []byte) error {
 	a.sealed, a.mixed, a.copied = flags&flagSealed != 0, flags&flagMixed != 0, flags&flagCopied != 0
 	a.from, a.last = d.Time(), d.Time()
 	d.Attrs(nil)
-	if flags&^(flagSealed|flagMixed|flagCopied) != 0 || a.left() < 0 {
+	if flags&^(flagSealed|flagMixed|flagCopied) != 0 || a.wrong() {
 		d.Fail("account of blocks that were not written")
 	}
 	return wrapCorrupt(d.Done())

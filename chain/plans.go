@@ -1,5 +1,7 @@
 package chain
 
+import "slices"
+
 // planTable tells which plans are open, and which of them are older than a moment: what they may touch is neither private nor
 // zeroed. The plan lock guards it.
 type planTable struct {
@@ -15,19 +17,29 @@ type planTable struct {
 
 // inFlight is how many blocks writes have that are planned and not ended, of a volume that may be gone.
 func (pt *planTable) inFlight(vol Ino) (n int64) {
+	for _, pl := range pt.writes(vol) {
+		n += pl.named
+	}
+	return n
+}
+
+// bornIn: a write to new blocks is planned and not ended that was planned when a layer was its volume's head.
+func (pt *planTable) bornIn(vol Ino, birth LayerID) bool {
+	return slices.ContainsFunc(pt.writes(vol), func(pl *Plan) bool { return pl.named > 0 && pl.born == birth })
+}
+
+// writes are those that are planned and not ended.
+func (pt *planTable) writes(vol Ino) []*Plan {
 	pt.mu.assertHeld()
 	v := pt.vols[vol]
 	if v == nil {
 		v = pt.left[vol]
 	}
 	if v == nil {
-		return 0
+		return nil
 	}
 	pt.mu.step(len(v.active))
-	for _, pl := range v.active {
-		n += pl.named
-	}
-	return n
+	return v.active
 }
 
 // leave takes a volume out of those in use. While it has writes that have not ended it is found by inFlight.
