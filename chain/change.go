@@ -51,12 +51,9 @@ func (wk *works) changeAfter(c credit, look func(), fn func(now time.Time) error
 	}
 }
 
-// grow is change for what makes names or attributes: the tail of the journal is not for it.
-func (wk *works) grow(fn func(now time.Time) error) error {
-	if err := wk.pagesForChange(); err != nil {
-		return err
-	}
-	return wk.changeIn(credit{bytes: changeBytes, pages: changePages}, fn)
+// grow is changeWithSpace for what makes names or attributes: the tail of the journal is not for it.
+func (wk *works) grow(fn func(now time.Time) (Need, error)) error {
+	return wk.changeWithSpace(changeBytes, func() {}, fn)
 }
 
 // changeIn is change for what needs more or less room than most, and sees itself to what it takes from the store at once.

@@ -78,7 +78,7 @@ func (p *Pool) ForecastResize(ino Ino, size int64, force bool) Forecast {
 // ForecastCreate is for Create, SetProps and a Truncate to the size.
 func (p *Pool) ForecastCreate(dir Ino, name string, bytes int64, settings ...Setting) Forecast {
 	return forecast(p.commits, func() Forecast {
-		if _, err := p.namespace.admitName(dir, name, ledger.NameWords); err != nil {
+		if _, _, err := p.namespace.admitName(dir, name, ledger.NameWords); err != nil {
 			return Forecast{Err: err}
 		}
 		to, err := p.namespace.newProps(dir, settings)

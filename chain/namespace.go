@@ -136,34 +136,32 @@ func (p *Pool) SetAttr(_ Req, ino Ino, s SetAttr) (Attr, error) {
 	return out, err
 }
 
-// admitName tells why a name cannot be made in a directory, for an inode that takes words. The plan lock is held.
-func (na *namespaces) admitName(dir Ino, name string, words int64) (*inode, error) {
+// admitName tells why a name cannot be made in a directory, for an inode that takes words, or what is to be waited for. Else it
+// returns the directory. The plan lock is held.
+func (na *namespaces) admitName(dir Ino, name string, words int64) (*inode, Need, error) {
 	na.mu.assertHeld()
 	if err := checkName(name); err != nil {
-		return nil, err
+		return nil, Need{}, err
 	}
 	d, err := na.names.directory(dir)
 	if err != nil {
-		return nil, err
+		return nil, Need{}, err
 	}
 	if _, err := na.names.find(dir, name); err == nil {
-		return nil, fmt.Errorf("%s: %w", join(na.names.pathOf(dir), name), ErrExist)
+		return nil, Need{}, fmt.Errorf("%s: %w", join(na.names.pathOf(dir), name), ErrExist)
 	} else if !errors.Is(err, ErrNotFound) {
-		return nil, err
+		return nil, Need{}, err
 	}
-	if err := na.space.roomForName(dir, name, words); err != nil {
-		return nil, err
+	need, err := na.space.roomForName(dir, name, words)
+	if err == nil {
+		err = na.names.fits(dir, name)
 	}
-	return d, na.names.fits(dir, name)
+	return d, need, err
 }
 
-// make adds an inode under a name. The plan lock is held.
-func (na *namespaces) make(r Req, dir Ino, name string, n *inode, now time.Time) (Ino, error) {
+// make adds an inode under a name that was admitted, to the directory d. The plan lock is held.
+func (na *namespaces) make(r Req, dir Ino, d *inode, name string, n *inode, now time.Time) (Ino, error) {
 	na.mu.assertHeld()
-	d, err := na.admitName(dir, name, n.words())
-	if err != nil {
-		return 0, err
-	}
 	na.names.nextIno++
 	ino := na.names.nextIno
 	n.uid, n.gid, n.parent, n.name = r.UID, r.GID, dir, name
@@ -220,11 +218,15 @@ func (na *namespaces) putLong(k meta.Key, v []byte) error {
 
 func (na *namespaces) makeAttr(r Req, dir Ino, name string, n *inode, more func(Ino, time.Time) error) (Attr, error) {
 	var out Attr
-	err := na.works.grow(func(now time.Time) error {
+	err := na.works.grow(func(now time.Time) (Need, error) {
 		if n.typ == TypeFile {
 			_, _ = na.prop(dir, propRefreservation) //nolint:errcheck // takeDefault needs it, when the change has begun
 		}
-		ino, err := na.make(r, dir, name, n, now)
+		d, need, err := na.admitName(dir, name, n.words())
+		if err != nil || !need.None() {
+			return need, err
+		}
+		ino, err := na.make(r, dir, d, name, n, now)
 		if err == nil && more != nil {
 			err = more(ino, now)
 		}
@@ -232,7 +234,7 @@ func (na *namespaces) makeAttr(r Req, dir Ino, name string, n *inode, more func(
 			out = na.volumes.attr(ino, n)
 			err = na.answer(r, ino)
 		}
-		return err
+		return Need{}, err
 	})
 	return out, err
 }

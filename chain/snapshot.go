@@ -66,22 +66,23 @@ func (p *Pool) freezeHeads(r Req, vols []Ino, name string) (older []<-chan struc
 func freezeBytes(vols int) int64 { return changeBytes + 10*int64(vols) }
 
 // freezeOne gives a volume a new head above a nameless layer, which it returns. The plan lock is held, and the structure lock.
-func (p *Pool) freezeOne(r Req, ino Ino) (*layer, error) {
+func (p *Pool) freezeOne(r Req, ino Ino) (*layer, Need, error) {
 	v, err := p.volumes.volume(ino)
 	if err == nil {
 		err = p.admitDepth(v)
 	}
-	if err == nil {
-		err = p.space.tryFreeze("clone "+p.names.pathOf(ino), v.account).Err
-	}
-	if err == nil {
-		err = p.commits.do(&recFreeze{vols: []Ino{ino}, when: p.opt.Now(), who: r.who()})
-	}
 	if err != nil {
-		return nil, err
+		return nil, Need{}, err
+	}
+	need, err := p.space.admitted(p.space.tryFreeze("clone "+p.names.pathOf(ino), v.account))
+	if err != nil || !need.None() {
+		return nil, need, err
+	}
+	if err := p.commits.do(&recFreeze{vols: []Ino{ino}, when: p.opt.Now(), who: r.who()}); err != nil {
+		return nil, Need{}, err
 	}
 	p.poke()
-	return v.head().parent, nil
+	return v.head().parent, Need{}, nil
 }
 
 // admitDepth bounds the line of history, by what is known of its length.
@@ -178,33 +179,34 @@ func (p *Pool) Clone(r Req, ino Ino, snap string, dir Ino, name string) (Attr, e
 	}
 	var out Attr
 	var frozen uint64 // the freeze of it
-	err := p.works.grow(func(now time.Time) error {
+	err := p.works.grow(func(now time.Time) (Need, error) {
 		from, err := p.names.inode(ino)
 		if err != nil {
-			return err
+			return Need{}, err
 		}
-		if _, err := p.namespace.admitName(dir, name, ledger.NameWords); err != nil { // before anything changes
-			return err
+		d, need, err := p.namespace.admitName(dir, name, ledger.NameWords) // before anything changes
+		if err != nil || !need.None() {
+			return need, err
 		}
 		var l *layer
 		if snap != "" {
 			l, err = p.tree.snapshot(ino, snap)
-		} else if l, err = p.freezeOne(r, ino); err == nil {
+		} else if l, need, err = p.freezeOne(r, ino); err == nil && need.None() {
 			frozen = p.plans.frozen
 		}
-		if err != nil {
-			return err
+		if err != nil || !need.None() {
+			return need, err
 		}
 		n := &inode{typ: TypeFile, mode: from.mode}
-		to, err := p.namespace.make(r, dir, name, n, now)
+		to, err := p.namespace.make(r, dir, d, name, n, now)
 		if err != nil {
-			return err
+			return Need{}, err
 		}
 		if err := p.commits.do(&recHead{vol: to, parent: l.id, size: l.size, when: now}); err != nil {
-			return err
+			return Need{}, err
 		}
 		out = p.volumes.attr(to, n)
-		return nil
+		return Need{}, nil
 	})
 	if err != nil {
 		return Attr{}, err

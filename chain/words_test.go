@@ -2,6 +2,7 @@ package chain
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -148,5 +149,68 @@ func TestWordsFollowNames(t *testing.T) {
 	p = openPool(t, d)
 	if after, err := p.DirInfo(RootIno); err != nil || after.Words != before.Words {
 		t.Errorf("%d after a mount, %d before, %v", after.Words, before.Words, err)
+	}
+}
+
+// What adds a row of a user's words waits for space that the background has, and for a pool that grows, before it is refused.
+func TestNamesWaitForSpace(t *testing.T) {
+	verbs := map[string]func(p *Pool, v *Volume) error{
+		"file":      func(p *Pool, _ *Volume) error { _, err := p.Create(Req{}, RootIno, "f", 0o644); return err },
+		"dir":       func(p *Pool, _ *Volume) error { _, err := p.Mkdir(Req{}, RootIno, "d", 0o755); return err },
+		"link":      func(p *Pool, _ *Volume) error { _, err := p.Symlink(Req{}, RootIno, "l", "to"); return err },
+		"attribute": func(p *Pool, v *Volume) error { return p.SetXattr(Req{}, v.ino, "user.a", []byte("b"), 0) },
+		"clone":     func(p *Pool, v *Volume) error { _, err := p.Clone(Req{}, v.ino, "s", RootIno, "c"); return err },
+		"clone now": func(p *Pool, v *Volume) error { _, err := p.Clone(Req{}, v.ino, "", RootIno, "c"); return err },
+	}
+	ways := map[string]func(t *testing.T, p *Pool, v *Volume) (asked func() bool, found bool){
+		"a checkpoint": func(t *testing.T, p *Pool, v *Volume) (func() bool, bool) {
+			for b := int64(0); b < 128; b += 2 { // the next one may need pages for each, as far as can be said
+				write(t, v, fill('b', BlockSize), (4096+b*64)*BlockSize)
+			}
+			was := p.Usage().Generation
+			return func() bool { return p.Usage().Generation > was }, true
+		},
+		"a pool that grows": func(_ *testing.T, p *Pool, _ *Volume) (func() bool, bool) {
+			asked := false
+			p.SetGrower(func(_ context.Context, lack int64) error {
+				asked = true
+				return p.Extend(p.dev.Size() + 4<<20)
+			})
+			return func() bool { return asked }, true
+		},
+		"nothing": func(*testing.T, *Pool, *Volume) (func() bool, bool) { return func() bool { return true }, false },
+	}
+	for way, begin := range ways {
+		for verb, do := range verbs {
+			t.Run(way+", "+verb, func(t *testing.T) {
+				p := openPool(t, newDisk(t, 8<<20))
+				v := mustVolume(t, p, "v", 1<<32)
+				mustSnapshot(t, v, "s")
+				keep, err := p.Mkdir(Req{}, RootIno, "keep", 0o755)
+				ok(t, err)
+				ok(t, p.Checkpoint())
+				asked, found := begin(t, p, v)
+				p.mu.Lock()
+				take := func(n int64) []Setting { return []Setting{{Name: propReservation, Value: fmt.Sprint(n * BlockSize)}} }
+				n := p.space.free()
+				for p.namespace.trySettings(keep.Ino, take(n)).Err != nil {
+					n--
+				}
+				p.mu.Unlock()
+				ok(t, p.SetProps(Req{}, keep.Ino, take(n-leastPages/2)...)) // it takes some itself
+				p.mu.Lock()
+				if p.space.free() >= leastPages {
+					t.Errorf("%d blocks are free", p.space.free())
+				}
+				p.mu.Unlock()
+				if err := do(p, v); found && err != nil || !found && !errors.Is(err, ErrNoSpace) {
+					t.Error(err)
+				}
+				if !asked() {
+					t.Error("it waited for nothing")
+				}
+				mustCheck(t, p)
+			})
+		}
 	}
 }

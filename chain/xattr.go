@@ -62,37 +62,41 @@ func (p *Pool) SetXattr(r Req, ino Ino, name string, val []byte, f XattrFlag) er
 	if len(val) > MaxXattr {
 		return fmt.Errorf("attribute %s: %d bytes, at most %d: %w", name, len(val), MaxXattr, ErrTooBig)
 	}
-	return p.works.grow(func(now time.Time) error {
+	return p.works.grow(func(now time.Time) (Need, error) {
 		_, err := p.names.inode(ino)
 		if err == nil {
 			err = p.names.notGoing(ino)
 		}
 		if err != nil {
-			return err
+			return Need{}, err
 		}
 		_, _, err = p.names.xattr(ino, name)
 		was := err == nil
 		switch {
 		case was && f == XattrCreate:
-			return fmt.Errorf("inode %d: attribute %s: %w", ino, name, ErrExist)
+			return Need{}, fmt.Errorf("inode %d: attribute %s: %w", ino, name, ErrExist)
 		case !was && (f == XattrReplace || !errors.Is(err, ErrNoAttr)):
-			return err
+			return Need{}, err
 		}
-		if err := p.namespace.admitXattr(ino, name, val); err != nil {
-			return fmt.Errorf("inode %d: attribute %s: %w", ino, name, err)
+		need, err := p.namespace.admitXattr(ino, name, val)
+		if err != nil {
+			return Need{}, fmt.Errorf("inode %d: attribute %s: %w", ino, name, err)
+		}
+		if !need.None() {
+			return need, nil
 		}
 		if was {
 			if err := p.namespace.removeXattr(ino, name); err != nil {
-				return err
+				return Need{}, err
 			}
 		}
 		if err := p.namespace.putXattr(ino, name, val); err != nil {
-			return err
+			return Need{}, err
 		}
 		if err := p.namespace.changed(ino, now); err != nil {
-			return err
+			return Need{}, err
 		}
-		return p.namespace.answer(r, ino)
+		return Need{}, p.namespace.answer(r, ino)
 	})
 }
 
@@ -110,25 +114,26 @@ func rowLens(n int) (lens []int) {
 	return append(lens, n)
 }
 
-// admitXattr refuses an attribute that there is no room for, with the one that it replaces away.
-func (na *namespaces) admitXattr(ino Ino, name string, val []byte) error {
+// admitXattr refuses an attribute that there is no room for, with the one that it replaces away, or says what is to be waited
+// for.
+func (na *namespaces) admitXattr(ino Ino, name string, val []byte) (Need, error) {
 	old, _, err := na.names.cat.Long(xattrKey(ino, name))
 	if err != nil {
-		return wrapCorrupt(err)
+		return Need{}, wrapCorrupt(err)
 	}
 	if d := (codec.Decoder{B: old}); old != nil && d.Str() != name {
-		return fmt.Errorf("it has one of the same hash: %w", ErrNoSpace)
+		return Need{}, fmt.Errorf("it has one of the same hash: %w", ErrNoSpace)
 	}
 	row := xattrRow(name, val)
 	sum, err := na.xattrBytes(ino)
 	if err != nil {
-		return err
+		return Need{}, err
 	}
 	if more := int64(len(row) - len(old)); more > 0 && sum+more > MaxXattrs {
-		return fmt.Errorf("%d bytes of attributes, at most %d: %w", sum+more, MaxXattrs, ErrNoSpace)
+		return Need{}, fmt.Errorf("%d bytes of attributes, at most %d: %w", sum+more, MaxXattrs, ErrNoSpace)
 	}
-	if na.space.free() < leastPages {
-		return ErrNoSpace
+	if lack := na.space.rowsLack(); lack > 0 {
+		return na.space.orMore(ErrNoSpace, false, lack)
 	}
 	var words int64
 	for _, n := range rowLens(len(row)) {
@@ -139,7 +144,7 @@ func (na *namespaces) admitXattr(ino Ino, name string, val []byte) error {
 			words -= ledger.AttrWords(n)
 		}
 	}
-	return na.space.roomForWords(na.space.account(ino), words)
+	return Need{}, na.space.roomForWords(na.space.account(ino), words)
 }
 
 // xattrBytes is what an inode's attributes take. Symlinks have no account, and from Linux no attributes either.
