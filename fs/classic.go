@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"syscall"
@@ -76,6 +77,9 @@ func newClassic(f *FS, dir string, o MountOptions) (*classic, error) {
 }
 
 func (c *classic) serve() { c.srv.Serve() }
+
+// alive: nothing but the scheduler of goroutines, on which the caller runs, is between the kernel and the requests.
+func (c *classic) alive(context.Context) error { return nil }
 
 func (c *classic) notifyNode(node uint64) error { return notified(c.srv.InodeNotify(node, 0, 0)) }
 

@@ -8,7 +8,9 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -55,6 +57,7 @@ type eventLoop struct {
 	cancel context.CancelFunc
 	queue  queue
 	mail   mailbox
+	alone  atomic.Bool // the loop does an operation of the device itself; any goroutine
 	arena  []byte
 	slots  []*slot
 	free   []*slot
@@ -217,8 +220,33 @@ func (l *eventLoop) deliver() {
 			l.fulfilled(e.s, e.err)
 		case mailOp:
 			l.opDone(e.s, e.op, e.n, e.err)
+		case mailPing:
+			close(e.pong)
 		}
 	}
+}
+
+// alivePoll is how often alive looks whether the loop is at the device.
+const alivePoll = 50 * time.Millisecond
+
+// alive asks the loop, which answers between two batches, or is at the device with its only operation.
+func (l *eventLoop) alive(ctx context.Context) error {
+	pong := make(chan struct{})
+	l.mail.post(mail{kind: mailPing, pong: pong})
+	t := time.NewTicker(alivePoll)
+	defer t.Stop()
+	for !l.alone.Load() {
+		select {
+		case <-pong:
+			return nil
+		case <-l.ctx.Done():
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+	}
+	return nil
 }
 
 // startAll starts what waits in todo, as far as the queue takes it.
@@ -243,7 +271,9 @@ func (l *eventLoop) runAlone() bool {
 		return false
 	}
 	l.todo = l.todo[:0]
+	l.alone.Store(true)
 	n, err := l.queue.alone(r.s, r.op)
+	l.alone.Store(false)
 	l.opDone(r.s, r.op, n, err)
 	return true
 }

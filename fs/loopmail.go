@@ -13,7 +13,8 @@ type mail struct {
 	s    *slot
 	op   int // of mailOp, with its outcome
 	n    int
-	err  error // of mailOp and mailFulfilled
+	err  error         // of mailOp and mailFulfilled
+	pong chan struct{} // of mailPing
 }
 
 type mailKind uint8
@@ -22,6 +23,7 @@ const (
 	mailDone      mailKind = iota + 1 // it was answered
 	mailFulfilled                     // the need of its plan was seen to
 	mailOp                            // one operation has ended
+	mailPing                          // the loop is asked whether it runs: it closes pong
 )
 
 // mailbox is how goroutines reach the loop.

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -38,6 +39,9 @@ type transport interface {
 	notifier
 	// serve answers requests until the mount is gone and all requests are done. It is called once.
 	serve()
+	// alive returns nil soon, whatever the device does, if requests are taken from the kernel, or the mount is gone; ctx's error if
+	// nothing is heard before its end.
+	alive(ctx context.Context) error
 }
 
 // newTransport mounts f.
@@ -122,6 +126,20 @@ func (s *Server) Wait() { <-s.done }
 
 // Done is closed when Serve has ended.
 func (s *Server) Done() <-chan struct{} { return s.done }
+
+// Alive tells whether requests are taken from the kernel: nil soon if they are, or the mount is gone, and the error of ctx if
+// that ends first. It waits for no device, and for no request that does.
+func (s *Server) Alive(ctx context.Context) error {
+	select {
+	case <-s.done:
+		return nil
+	default:
+	}
+	if !s.started.Load() {
+		return nil
+	}
+	return s.t.alive(ctx)
+}
 
 // Drain stops new opens, which are then EBUSY, or takes one such stop back, and returns how many files are open. Opens are
 // allowed again when each stop was taken back: who gives up ends no one else's drain.

@@ -142,6 +142,9 @@ func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) 
 	if err := a.host.RefuseUnfinished(ctx, f, ref); err != nil {
 		return c, err
 	}
+	if dir == "" {
+		return c, show.Usagef("mount: the directory is empty")
+	}
 	c.Pool = ref
 	if c.Pool.Device, err = filepath.Abs(ref.Device); err != nil {
 		return c, err

@@ -36,6 +36,7 @@ type Daemon struct {
 
 	recorder *recorder
 	signer   *Signer
+	manager  *manager
 	live     host.Live
 
 	helpMu  sync.Mutex
@@ -47,7 +48,7 @@ type Daemon struct {
 
 // Start opens a pool and mounts it. On error nothing is left. Serve or Close must be called after it.
 func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
-	d = &Daemon{host: c.Host, now: c.Now, log: log, end: make(chan struct{}, 1)}
+	d = &Daemon{host: c.Host, now: c.Now, log: log, end: make(chan struct{}, 1), manager: newManager(c, log)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -113,8 +114,11 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, d.requestEnd)
 	defer stop()
 	d.log.Info("mounted", "pool", d.live.Name, "device", d.live.Device, "dir", d.live.Dir, "pid", d.live.PID)
+	d.manager.tell("serves pool "+d.live.Name+" on "+d.live.Dir, ready)
+	defer d.manager.watch(d.alive)()
 	d.served = true
 	err := supervise(ctx, d.parts())
+	d.manager.tell("the mount is gone; closes pool "+d.live.Name, stopping)
 	err = errors.Join(err, d.Close())
 	if err != nil {
 		d.log.Error("ended", "pool", d.live.Name, "error", err)

@@ -74,8 +74,9 @@ func (d *Daemon) serveMount(ctx context.Context) error {
 // drain refuses new opens and waits for the last close, says who is waited for, and unmounts. False: ctx ended first.
 func (d *Daemon) drain(ctx context.Context) bool {
 	if n := d.srv.Drain(true); n > 0 {
-		d.log.Warn("the pool will be unmounted after the last close; new opens are refused",
-			"open", n, "holders", holdersText(d.srv.Holders(0)))
+		holders := holdersText(d.srv.Holders(0))
+		d.log.Warn("the pool will be unmounted after the last close; new opens are refused", "open", n, "holders", holders)
+		d.manager.tell(fmt.Sprintf("waits for the last close of %d files, open by %s", n, holders))
 	}
 	select {
 	case <-d.srv.Done():
