@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -120,12 +122,38 @@ func (a *app) startLogged(c *daemon.Config) (d *daemon.Daemon, log *daemon.LateL
 	if d, err = daemon.Start(*c, logger(log, c.Debug)); err != nil {
 		return nil, log, err
 	}
-	for _, std := range []int{1, 2} { // panics go to the log as well
-		if err := unix.Dup2(int(f.Fd()), std); err != nil {
-			return nil, log, errors.Join(fmt.Errorf("log: %w", err), d.Close())
+	if err := asOutput(f); err != nil {
+		return nil, log, errors.Join(fmt.Errorf("log: %w", err), d.Close())
+	}
+	go reopenLog(f, c.Log, logger(log, c.Debug))
+	return d, log, nil
+}
+
+// asOutput makes a log what stdout and stderr are: panics go to it as well.
+func asOutput(log *os.File) error {
+	for _, std := range []int{1, 2} {
+		if err := unix.Dup2(int(log.Fd()), std); err != nil {
+			return err
 		}
 	}
-	return d, log, nil
+	return nil
+}
+
+// reopenLog opens the log anew on SIGHUP, when the file was given another name: who writes to f goes on in the new one, without
+// a line lost. Where it can't be opened the old one stays.
+func reopenLog(f *os.File, path string, log *slog.Logger) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, unix.SIGHUP)
+	for range hup {
+		fresh, err := openLog(path)
+		if err == nil {
+			err = unix.Dup3(int(fresh.Fd()), int(f.Fd()), unix.O_CLOEXEC)
+			err = errors.Join(err, asOutput(f), fresh.Close())
+		}
+		if err != nil {
+			log.Warn("the log is not opened anew", "log", path, "error", err)
+		}
+	}
 }
 
 // openLog opens a log file to be added to.

@@ -83,6 +83,11 @@ func setup(env *testscript.Env) error {
 	env.Setenv("SLATEFS_STATE_DIR", filepath.Join(env.WorkDir, "state"))
 	env.Setenv("SLATEFS_RUN_DIR", filepath.Join(run, "r"))
 	env.Setenv("TZ", "UTC")
+	packaging, err := filepath.Abs("../../packaging")
+	if err != nil {
+		return err
+	}
+	env.Setenv("PACKAGING", packaging)
 	env.Setenv("PATH", env.Getenv("PATH")+":/usr/sbin:/sbin")
 	env.Defer(func() {
 		h := host.Host{Run: filepath.Join(run, "r")}
