@@ -1,0 +1,105 @@
+package packaging
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const unitFile = "systemd/slatefs@.service"
+
+// instance is a copy of the unit for the pool lab, whose programs are there.
+func instance(t *testing.T) string {
+	t.Helper()
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("!!! NOT TESTED: the unit: ", err)
+	}
+	b, err := os.ReadFile(unitFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "slatefs@lab.service")
+	text := strings.ReplaceAll(string(b), "/usr/bin/slatefs", "/bin/true")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// systemd understands the unit, and has nothing to say about it.
+func TestUnitVerifies(t *testing.T) {
+	out, err := exec.Command("systemd-analyze", "verify", "--man=no", instance(t)).CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	}
+}
+
+// The host sees the mount: no setting gives the daemon a mount namespace. (systemd.exec(5) says which do.)
+func TestUnitHasNoMountNamespace(t *testing.T) {
+	b, err := os.ReadFile(unitFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := regexp.MustCompile(`(?m)^(Private(Tmp|Devices|IPC)|Protect(System|Home|Proc|Kernel\w+|ControlGroups)|ProcSubset|` +
+		`(ReadOnly|ReadWrite|Inaccessible|Exec|NoExec)Paths|Bind(ReadOnly)?Paths|Root\w+|TemporaryFileSystem|MountFlags|MountImages|` +
+		`ExtensionImages|ExtensionDirectories|DynamicUser|LogNamespace)=`)
+	if found := own.FindAllString(string(b), -1); len(found) > 0 {
+		t.Errorf("%q would hide the mount from the host", found)
+	}
+	if !strings.Contains(string(b), "\nPrivateMounts=no\n") {
+		t.Error("PrivateMounts=no is not there")
+	}
+}
+
+// Each exposure that systemd-analyze finds is explained.
+func TestExposuresAreExplained(t *testing.T) {
+	out, err := exec.Command("systemd-analyze", "security", "--offline=yes", "--json=short", instance(t)).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []struct {
+		Name     string
+		Set      bool
+		Exposure *string
+	}
+	if err := json.Unmarshal(out, &list); err != nil || len(list) == 0 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	b, err := os.ReadFile("../docs/install.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, docs, _ := strings.Cut(string(b), "### What the unit may do")
+	docs, _, _ = strings.Cut(docs, "\n## ")
+	docs = strings.ReplaceAll(docs, `\|`, "|")
+	for _, e := range list {
+		if !e.Set && e.Exposure != nil && !strings.Contains(docs, "`"+e.Name+"`") {
+			t.Errorf("docs/install.md does not say why %s is not set (exposure %s)", e.Name, *e.Exposure)
+		}
+	}
+}
+
+// What the examples set, the unit uses.
+func TestExamples(t *testing.T) {
+	unit, err := os.ReadFile(unitFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env, err := os.ReadFile("examples/lab.env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile(`(?m)^#?([A-Z]+)=`).FindAllStringSubmatch(string(env), -1)
+	if len(names) != 3 {
+		t.Errorf("the example sets %v", names)
+	}
+	for _, m := range names {
+		if !strings.Contains(string(unit), "${"+m[1]+"}") {
+			t.Errorf("the unit does not use %s", m[1])
+		}
+	}
+}
