@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
@@ -15,6 +16,7 @@ import (
 	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
+	"slatefs/fs/mounts"
 )
 
 // How requests of the kernel are served.
@@ -137,7 +139,15 @@ func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) 
 		return c, err
 	}
 	if ref.Live != nil {
-		return c, host.InUse(*ref.Live)
+		if err := a.waitEnding(ctx, *ref.Live); err != nil {
+			return c, err
+		}
+		if f, err = a.finder(); err != nil {
+			return c, err
+		}
+		if ref, err = f.Pool(pool); err != nil {
+			return c, err
+		}
 	}
 	if err := a.host.RefuseUnfinished(ctx, f, ref); err != nil {
 		return c, err
@@ -151,6 +161,27 @@ func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) 
 	}
 	c.Dir, err = filepath.Abs(dir)
 	return c, err
+}
+
+// endingWait is how long a daemon may take to end whose mount is gone.
+const endingWait = 30 * time.Second
+
+// waitEnding waits for the end of a daemon whose mount umount(8) has taken away: it closes the pool then. That of a mount is in the
+// way of another.
+func (a *app) waitEnding(ctx context.Context, l host.Live) error {
+	table, err := a.mounts()
+	if err != nil {
+		return err
+	}
+	if l.Dir == "" || slices.ContainsFunc(table, func(m mounts.Mount) bool { return m.Dev == l.MountDev }) {
+		return host.InUse(l)
+	}
+	ctx, cancel := context.WithTimeout(ctx, endingWait)
+	defer cancel()
+	if waitGone(ctx, l) != nil {
+		return host.InUse(l)
+	}
+	return nil
 }
 
 // ignoredOptions mean nothing to a mount: they are for mount(8) and fstab, or what we do anyway.
