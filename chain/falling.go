@@ -1,8 +1,11 @@
 package chain
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+
+	"slatefs/chain/omap"
 )
 
 // What the end of all that was destroyed and is kept would free is counted for each part of the tree by itself: layers that
@@ -51,6 +54,48 @@ func (lt *layerTree) counted(l *layer) bool {
 		}
 	}
 	return false
+}
+
+// noteDestroyed follows a row: it is the only way in which something becomes destroyed, or is no more.
+func (lt *layerTree) noteDestroyed(id uint64, v []byte) error {
+	if v == nil {
+		if d := lt.destroyed.rows[id]; d != nil {
+			lt.uncountThing(d)
+			lt.destroyed.ends.drop(id, d)
+			delete(lt.destroyed.layers, d.layer)
+			lt.destroyed.snaps.Delete(omap.Key{Hi: uint64(d.vol), Lo: id})
+			if l := lt.layers[d.layer]; l != nil {
+				lt.mayGo(l)
+			}
+			if d.layer == 0 {
+				delete(lt.destroyed.vols, d.vol)
+			}
+			lt.health.forgetTry(&d.try)
+			delete(lt.destroyed.rows, id)
+		}
+		return nil
+	}
+	d := &destroyed{}
+	if err := d.unmarshal(v); err != nil {
+		return fmt.Errorf("destroyed thing %d: %w", id, err)
+	}
+	if d.vol == 0 || d.size > MaxSize {
+		return fmt.Errorf("destroyed thing %d: volume %d of %d bytes: %w", id, d.vol, d.size, ErrCorrupt)
+	}
+	if was := lt.destroyed.rows[id]; was != nil {
+		lt.destroyed.ends.drop(id, was)
+	}
+	lt.destroyed.rows[id] = d
+	lt.destroyed.ends.put(id, d)
+	if d.layer != 0 {
+		lt.destroyed.layers[d.layer] = id
+		lt.destroyed.snaps.Set(omap.Key{Hi: uint64(d.vol), Lo: id}, id)
+	} else {
+		lt.destroyed.vols[d.vol] = id
+	}
+	lt.recountThing(id)
+	lt.commits.nextJob = max(lt.commits.nextJob, id) // one row of numbers with jobs, so that an ID means one thing
+	return nil
 }
 
 // recount has the part that a layer is in, and what hangs together with it, counted anew. What was counted stays until then:

@@ -296,132 +296,11 @@ func (lt *layerTree) replaced(l *layer, r runs.Run, j *job) error {
 	return nil
 }
 
-// reap removes a layer that is neither head nor snapshot as far as its children let it, and then looks at its parent.
-// It is the rule of design and format: no child, its blocks are freed by a walk; one child, it is merged into it; more,
-// it stays nameless. A merge cuts trees, and there is one at most: what can be merged besides stays for a recReap
-// (remover.reapAll), which sees to it first that the store has the pages. What stands on a layer that was swept stays too, until
-// that one is merged into it (behindSwept).
-func (lt *layerTree) reap(l *layer, j *job, merge bool) {
-	lt.mu.assertHeld()
-	for l != nil && l.nameless() {
-		lt.mu.step(1)
-		parent := l.parent
-		switch {
-		case len(l.children) == 0 && !l.behindSwept():
-			lt.bury(l, j)
-			l = parent
-		case len(l.children) == 1 && merge:
-			lt.mergeDown(l, j)
-			return
-		default:
-			lt.touch(l)
-			lt.unheld(l)
-			lt.recountAround(l)
-			return
-		}
-	}
-}
-
-// bury ends a layer that nothing hangs on: a walk frees what it owns. What its dead list names others still show.
-func (lt *layerTree) bury(l *layer, j *job) {
-	lt.mu.assertHeld()
-	lt.structure.assertHeld()
-	lt.touch(l)
-	lt.jobs.touchJob(j)
-	lt.recountAround(l)
-	lt.uncount(l)
-	if l.parent != nil {
-		lt.mu.step(len(l.parent.children))
-		l.died = l.parent.id
-		l.parent.children = slices.DeleteFunc(l.parent.children, func(o *layer) bool { return o == l })
-	}
-	lt.accounts.charge(l, -l.own)
-	l.dead, l.parent = true, nil
-	lt.deadN++
-	lt.health.forgetTry(&l.going)
-	lt.health.forgetTry(&l.sweep)
-	delete(lt.nameless, l)
-	lt.leaveVolume(l)
-	lt.dropLost(l)
-	j.layers = append(j.layers, l.id)
-	lt.freeing += l.own
-	lt.countStranded(l, l.own) // by the walks that it has from merges
-	lt.newWalk(l, l.top, j, true)
-}
-
-// dropLost leaves the trees of a dead layer's dead list to the next checkpoint. While one builds them, they are left to its
-// end, which knows what has become of them.
-func (lt *layerTree) dropLost(l *layer) {
-	if l.lost.Fresh = (omap.Map[runs.Entry]{}); !l.lost.Building() {
-		lt.drops = append(lt.drops, l.lost.Trees...)
-		l.lost = runs.List{}
-	}
-}
-
 // noteDepth: the layer has one storey more.
 func (lt *layerTree) noteDepth(l *layer) {
 	if _, depth := l.top.Bottom(); depth > maxStoreys {
 		lt.deep = true
 	}
-}
-
-// mergeDown gives l's blocks to its only child c. Of what c had lost, the births in l's range are nobody's now: they
-// become dirty; l's own dead list joins c's. No block moves and no stamp changes.
-func (lt *layerTree) mergeDown(l *layer, j *job) {
-	lt.mu.assertHeld()
-	lt.structure.assertHeld()
-	c, parent, m := l.children[0], l.parent, lt.merge
-	if m == nil || m.from != l || m.into != c {
-		fault.Misuse("a merge is prepared before its record: layer %v into %v", l.id, c.id)
-	}
-	lt.touch(l)
-	lt.touch(c)
-	upper := c.lost.CutAt(l.floor()+1, m.below, m.upper)
-	lt.jobs.joinJob(j, &upper, c.lostHere)
-	gives := l.own - c.lostHere
-	lt.owns(l, -l.own)
-	lt.owns(c, gives)
-	c.lost.Join(&l.lost)
-	if c.head {
-		lt.origins.mix(c.id, c.vol, l.line)
-		c.wrote = true // for all that is known: it writes in place now
-	}
-	c.line = joinLines(l.line, c.line)
-	lt.indexLine(c)
-	c.parent = parent
-	for _, o := range slices.Concat(c.children, []*layer{c}) {
-		lt.mu.step(1)
-		lt.touch(o)
-		o.lostHere = m.lost[o]
-	}
-	if parent != nil {
-		lt.mu.step(len(parent.children))
-		for i, o := range parent.children {
-			if o == l {
-				parent.children[i] = c
-			}
-		}
-	}
-	c.fence, c.fenceLSN, c.fenceEpoch = max(c.fence, l.id), lt.commits.lsn, lt.plans.epochs.seal()
-	l.heir = c
-	lt.lossBelow(c)
-	lt.lossBelow(parent)
-	lt.recountAround(l)
-	lt.uncount(l)
-	if c.falls != nil {
-		lt.recount(c)
-	}
-	for _, w := range l.walks {
-		lt.mu.step(1)
-		lt.touchWalk(w)
-		w.layer = c
-	}
-	c.walks, l.walks = append(c.walks, l.walks...), nil
-	lt.strand(c, l.sickWalks, l.waitWalks)
-	l.sickWalks, l.waitWalks = 0, 0
-	lt.leaveVolume(l)
-	lt.forgetLayer(l)
-	lt.mayGo(c)
 }
 
 // pageGone takes a map page out of what l shows: freed, or into its dead list.
@@ -441,48 +320,6 @@ func (lt *layerTree) pageGone(l *layer, ptr meta.Ptr) {
 			}
 		}
 	}
-}
-
-// noteDestroyed follows a row: it is the only way in which something becomes destroyed, or is no more.
-func (lt *layerTree) noteDestroyed(id uint64, v []byte) error {
-	if v == nil {
-		if d := lt.destroyed.rows[id]; d != nil {
-			lt.uncountThing(d)
-			lt.destroyed.ends.drop(id, d)
-			delete(lt.destroyed.layers, d.layer)
-			lt.destroyed.snaps.Delete(omap.Key{Hi: uint64(d.vol), Lo: id})
-			if l := lt.layers[d.layer]; l != nil {
-				lt.mayGo(l)
-			}
-			if d.layer == 0 {
-				delete(lt.destroyed.vols, d.vol)
-			}
-			lt.health.forgetTry(&d.try)
-			delete(lt.destroyed.rows, id)
-		}
-		return nil
-	}
-	d := &destroyed{}
-	if err := d.unmarshal(v); err != nil {
-		return fmt.Errorf("destroyed thing %d: %w", id, err)
-	}
-	if d.vol == 0 || d.size > MaxSize {
-		return fmt.Errorf("destroyed thing %d: volume %d of %d bytes: %w", id, d.vol, d.size, ErrCorrupt)
-	}
-	if was := lt.destroyed.rows[id]; was != nil {
-		lt.destroyed.ends.drop(id, was)
-	}
-	lt.destroyed.rows[id] = d
-	lt.destroyed.ends.put(id, d)
-	if d.layer != 0 {
-		lt.destroyed.layers[d.layer] = id
-		lt.destroyed.snaps.Set(omap.Key{Hi: uint64(d.vol), Lo: id}, id)
-	} else {
-		lt.destroyed.vols[d.vol] = id
-	}
-	lt.recountThing(id)
-	lt.commits.nextJob = max(lt.commits.nextJob, id) // one row of numbers with jobs, so that an ID means one thing
-	return nil
 }
 
 func (lt *layerTree) snapshot(ino Ino, name string) (*layer, error) {

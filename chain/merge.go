@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"slatefs/chain/fault"
 	"slatefs/chain/meta"
 	"slatefs/chain/runs"
 )
@@ -107,6 +108,65 @@ func (lt *layerTree) prepareMerge(l, c *layer) (err error) {
 	}
 	lt.merge = m
 	return nil
+}
+
+// mergeDown gives l's blocks to its only child c. Of what c had lost, the births in l's range are nobody's now: they
+// become dirty; l's own dead list joins c's. No block moves and no stamp changes.
+func (lt *layerTree) mergeDown(l *layer, j *job) {
+	lt.mu.assertHeld()
+	lt.structure.assertHeld()
+	c, parent, m := l.children[0], l.parent, lt.merge
+	if m == nil || m.from != l || m.into != c {
+		fault.Misuse("a merge is prepared before its record: layer %v into %v", l.id, c.id)
+	}
+	lt.touch(l)
+	lt.touch(c)
+	upper := c.lost.CutAt(l.floor()+1, m.below, m.upper)
+	lt.jobs.joinJob(j, &upper, c.lostHere)
+	gives := l.own - c.lostHere
+	lt.owns(l, -l.own)
+	lt.owns(c, gives)
+	c.lost.Join(&l.lost)
+	if c.head {
+		lt.origins.mix(c.id, c.vol, l.line)
+		c.wrote = true // for all that is known: it writes in place now
+	}
+	c.line = joinLines(l.line, c.line)
+	lt.indexLine(c)
+	c.parent = parent
+	for _, o := range slices.Concat(c.children, []*layer{c}) {
+		lt.mu.step(1)
+		lt.touch(o)
+		o.lostHere = m.lost[o]
+	}
+	if parent != nil {
+		lt.mu.step(len(parent.children))
+		for i, o := range parent.children {
+			if o == l {
+				parent.children[i] = c
+			}
+		}
+	}
+	c.fence, c.fenceLSN, c.fenceEpoch = max(c.fence, l.id), lt.commits.lsn, lt.plans.epochs.seal()
+	l.heir = c
+	lt.lossBelow(c)
+	lt.lossBelow(parent)
+	lt.recountAround(l)
+	lt.uncount(l)
+	if c.falls != nil {
+		lt.recount(c)
+	}
+	for _, w := range l.walks {
+		lt.mu.step(1)
+		lt.touchWalk(w)
+		w.layer = c
+	}
+	c.walks, l.walks = append(c.walks, l.walks...), nil
+	lt.strand(c, l.sickWalks, l.waitWalks)
+	l.sickWalks, l.waitWalks = 0, 0
+	lt.leaveVolume(l)
+	lt.forgetLayer(l)
+	lt.mayGo(c)
 }
 
 func (lt *layerTree) gather(n *layer, runs []runs.Run) error {

@@ -47,7 +47,8 @@ poweroff -f
 `
 
 // udev does not run in a guest: lvm2 makes the nodes itself, and asks nobody.
-const guestLVM = `devices { obtain_device_list_from_udev=0 external_device_info_source="none" use_devicesfile=0 global_filter=["r|^/dev/loop|"] }
+const guestLVM = `devices { obtain_device_list_from_udev=0 external_device_info_source="none" use_devicesfile=0
+  global_filter=["r|^/dev/loop|"] }
 activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 }
 global { event_activation=0 use_lvmpolld=0 use_lvmlockd=0 }
 backup { backup=0 archive=0 }

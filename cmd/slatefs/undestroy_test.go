@@ -21,10 +21,11 @@ func TestUndestroyCommand(t *testing.T) {
 	l.write("d/vm.raw", 0, 64, 1)
 	l.ok("snapshot /lab/d/vm.raw@clean")
 	l.write("d/vm.raw", 0, 32, 2)
-	if out := l.ok("destroy -rnv /lab/d/vm.raw"); !strings.Contains(out, "would free 384K; ") || !strings.Contains(out, "; all that after it was kept for 7d") {
+	out := l.ok("destroy -rnv /lab/d/vm.raw")
+	if !strings.Contains(out, "would free 384K; ") || !strings.Contains(out, "; all that after it was kept for 7d") {
 		t.Errorf("destroy -nv says %s", out)
 	}
-	out := l.ok("--actor ann destroy -rv /lab/d/vm.raw")
+	out = l.ok("--actor ann destroy -rv /lab/d/vm.raw")
 	if !strings.Contains(out, "kept /lab/d/vm.raw until ") || strings.Contains(out, "reclaims") {
 		t.Errorf("destroy -v says %s", out)
 	}
@@ -36,11 +37,12 @@ func TestUndestroyCommand(t *testing.T) {
 		t.Fatalf("%v: %+v", err, rows)
 	}
 	r := rows.Rows[0]
-	if r.Name != "/lab/d/vm.raw" || r.Type != "destroyed" || *r.Used != 96*4096 || *r.Size != 1<<20 || !strings.HasSuffix(r.Who, "slatefs destroy, ann") ||
-		r.Goes.Sub(*r.Destroyed).Hours() != 7*24 {
+	if r.Name != "/lab/d/vm.raw" || r.Type != "destroyed" || *r.Used != 96*4096 || *r.Size != 1<<20 ||
+		!strings.HasSuffix(r.Who, "slatefs destroy, ann") || r.Goes.Sub(*r.Destroyed).Hours() != 7*24 {
 		t.Errorf("%+v", r)
 	}
-	if out := l.ok("list -t destroyed /lab/d"); !strings.HasPrefix(out, "ID") || !strings.Contains(out, "/lab/d/vm.raw") || !strings.Contains(out, "GOES") {
+	out = l.ok("list -t destroyed /lab/d")
+	if !strings.HasPrefix(out, "ID") || !strings.Contains(out, "/lab/d/vm.raw") || !strings.Contains(out, "GOES") {
 		t.Errorf("list -t destroyed:\n%s", out)
 	}
 	if out := l.ok("pool status lab"); !strings.Contains(out, "destroyed: ") {
