@@ -111,7 +111,11 @@ func (cp *checkpointer) link(parents map[LayerID]LayerID) error {
 func (cp *checkpointer) replay() error {
 	var last []byte // the last batch, for a tail
 	j, err := journal.Open(cp.journalConfig(), cp.supers.super.At, func(b journal.Batch) error {
-		if b.Gen > cp.supers.super.Generation {
+		switch {
+		case b.Gen <= cp.supers.super.Generation:
+		case cp.beyond != nil:
+			*cp.beyond = max(*cp.beyond, b.Gen)
+		default:
 			return fmt.Errorf("journal batch %d follows superblock %d, the newest that can be read is %d: %w",
 				b.Seq, b.Gen, cp.supers.super.Generation, ErrCorrupt)
 		}

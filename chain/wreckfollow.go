@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"slatefs/chain/catalog"
 	"slatefs/chain/meta"
 	"slatefs/chain/overlay"
 )
@@ -10,7 +11,7 @@ func (w *Wreck) follow(r record) {
 	var ok bool
 	switch r := r.(type) {
 	case *recPut:
-		ok = w.take(r.key, r.val) == nil
+		ok = catalog.KindOf(r.key) != catalog.Layer && w.take(r.key, r.val) == nil
 	case *recMap:
 		if ok = w.isHead(r.layer) && r.n > 0 && r.n <= mapEnd && r.lb <= mapEnd-r.n && r.size <= MaxSize; ok {
 			l := w.layers[r.layer]

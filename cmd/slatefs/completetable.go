@@ -51,6 +51,7 @@ func completions() map[string]completes {
 		"pool status":  each(pools),
 		"pool check":   args(pools),
 		"pool dump":    args(pools),
+		"pool repair":  args(either(unmounted, files)),
 		"pool salvage": args(either(unmounted, files), directories).with("catalog", nothing),
 		"pool extend":  args(pools, nothing),
 		"pool reduce":  args(pools).with("size", nothing),

@@ -33,6 +33,17 @@ func (a *app) openOffline(ctx context.Context, ref host.PoolRef) (p *chain.Pool,
 	return p, func() error { return errors.Join(p.Close(), release()) }, nil
 }
 
+// appendLog writes into the log of the daemon of the pool on a device.
+func (a *app) appendLog(device string, write func(*slog.Logger)) error {
+	pools, _ := a.host.Pools() // what can't be read has no name
+	f, err := openLog(a.host.LogPath(device, pools))
+	if err != nil {
+		return err
+	}
+	write(logger(f, false))
+	return f.Close()
+}
+
 // heldBy is the host that holds a pool which is open for reading; empty: none does.
 func heldBy(p *chain.Pool) string {
 	if i, err := chain.Identify(p.Device()); err == nil && !i.Host.None() {
