@@ -29,15 +29,15 @@ type FoundCatalog struct {
 	tree meta.Tree
 }
 
-// ErrTooMany is for a device on which more pages look like a catalog's than any pool has.
-var ErrTooMany = errors.New("too many pages look like those of a catalog")
+// errTooMany is for a device on which more pages look like a catalog's than any pool has.
+var errTooMany = errors.New("too many pages look like those of a catalog")
 
 // maxScanned bounds the pages of catalogs that are remembered, each with some 50 bytes.
 const maxScanned = 1 << 23
 
 // FindCatalogs reads all of dev for roots of catalogs, for a pool both superblocks of which are lost: the most whole and newest
-// one first. progress is told the bytes that were read. It takes as long as reading the device does. Errors: ErrTooMany, ctx's;
-// what cannot be read is passed over.
+// one first. progress is told the bytes that were read. It takes as long as reading the device does. Errors: that
+// there are too many such roots, ctx's; what cannot be read is passed over.
 func FindCatalogs(ctx context.Context, dev blockdev.Device, progress func(done, total int64)) ([]FoundCatalog, error) {
 	store := meta.NewStore(dev, dev.Size()/BlockSize, wreckCache)
 	store.ReadOnly = true
@@ -50,7 +50,7 @@ func FindCatalogs(ctx context.Context, dev blockdev.Device, progress func(done, 
 		n := min(int64(len(buf)), (dev.Size()-off)/BlockSize*BlockSize)
 		s.read(dev, buf[:n], off)
 		if len(s.roots)+len(s.named) > maxScanned {
-			return nil, fmt.Errorf("%d: %w", maxScanned, ErrTooMany)
+			return nil, fmt.Errorf("%d: %w", maxScanned, errTooMany)
 		}
 		off += n
 		progress(off, dev.Size())

@@ -48,7 +48,7 @@ func TestPools(t *testing.T) {
 	l.refused(show.ExitUsage, `"x" is not the ID`, "erase wait x lab")
 	l.ok("erase wait 99 lab")
 	names, _, _ := l.run("__complete pool check ")
-	if !strings.Contains(names, "lab\t/nowhere/lab.pool\n") {
+	if !strings.Contains(names, "lab\ton /lab\n") {
 		t.Errorf("completion: %s", names)
 	}
 }
