@@ -130,9 +130,14 @@ func (rm *remover) reapSome(waits bool) error {
 
 // reapDue: there is something for reapAll to do. The plan lock is held.
 func (rm *remover) reapDue() bool {
+	return rm.leaves() || rm.tree.fallsStale()
+}
+
+// leaves: something is not taken away yet that may be tried to be. The plan lock is held.
+func (rm *remover) leaves() bool {
 	rm.mu.assertHeld()
 	l, more := rm.tree.reapable()
-	return l != nil || more || rm.firstGoing() != 0 || rm.tree.fallsStale()
+	return l != nil || more || rm.firstGoing() != 0
 }
 
 // waitForOthers waits for the end of a build where much is left to the housekeeping, which does it between builds: else

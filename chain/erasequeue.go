@@ -1,7 +1,9 @@
 package chain
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -268,6 +270,13 @@ func (p *Pool) Erasing() map[Ino]Erasing {
 			walked = append(walked, burials{j.vol, j.layers[:len(j.layers):len(j.layers)]})
 		}
 	}, func() {})
+	p.mu.Lock()
+	p.tree.eachLeft(func(l *layer, n int64) {
+		e := out[cmp.Or(l.vol, l.was.vol)]
+		e.Freeing += n * BlockSize
+		out[cmp.Or(l.vol, l.was.vol)] = e
+	})
+	p.mu.Unlock()
 	seen := map[LayerID]bool{} // one that was destroyed by one job may be freed by another
 	for _, b := range walked {
 		for ids := range slices.Chunk(b.layers, pieceLen) {
@@ -287,14 +296,20 @@ func (p *Pool) Erasing() map[Ino]Erasing {
 	return out
 }
 
-// EraseDrain brings all that is freed into jobs: it takes the checkpoints that walks wait for, walks, and sweeps. It
-// does not erase.
+// EraseDrain brings all that is freed into jobs: it takes away what nobody holds any more and a destroy has left to the
+// housekeeping, takes the checkpoints that walks wait for, walks, and sweeps. It does not erase. What there is no space to take away
+// stays, and is in Usage.Going.
 func (p *Pool) EraseDrain(ctx context.Context) error {
-	for ctx.Err() == nil {
+	for short := false; ctx.Err() == nil; {
 		p.mu.Lock()
-		waits, walk := p.tree.walkWaits(), p.tree.walkReady(false)
+		left, waits, walk := !short && p.removal.leaves(), p.tree.walkWaits(), p.tree.walkReady(false)
 		p.mu.Unlock()
 		switch {
+		case left:
+			err := p.removal.reapWaiting()
+			if short = errors.Is(err, ErrNoSpace); err != nil && !short {
+				return err
+			}
 		case waits:
 			if err := p.Checkpoint(); err != nil {
 				return err

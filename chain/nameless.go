@@ -115,6 +115,30 @@ func (lt *layerTree) reapable() (first *layer, more bool) {
 	return nil, true
 }
 
+// eachLeft calls fn for layers that nobody holds and that are still there, since a checkpoint was built or they could not be taken
+// away, with the blocks that will be freed with them, at least. It looks at some. The plan lock is held.
+func (lt *layerTree) eachLeft(fn func(l *layer, blocks int64)) {
+	lt.mu.assertHeld()
+	q := &lt.goers
+	for _, turns := range []*omap.Map[*layer]{&q.reap, &q.reapSick} {
+		some := pieceLen / 4
+		turns.Ascend(omap.Key{}, func(_ omap.Key, l *layer) bool {
+			lt.mu.step(1)
+			_, there := lt.nameless[l]
+			_, twice := q.reap.Get(l.key())
+			switch {
+			case !there || !lt.mayReap(l) || twice && turns != &q.reap:
+			case len(l.children) == 0:
+				fn(l, l.own)
+			case len(l.children) == 1:
+				fn(l, l.children[0].lostHere)
+			}
+			some--
+			return some > 0
+		})
+	}
+}
+
 // mayReap: a layer that nobody holds has nothing about it, and nothing beside it, that keeps it.
 func (lt *layerTree) mayReap(l *layer) bool {
 	return l.held == 0 && !lt.destroyed.destroyedLayer(l) && (l.kept || len(l.children) < 2) && !l.behindSwept()

@@ -15,6 +15,7 @@ func (p *Pool) Usage() Usage {
 		Reserve: p.blocks.reserve(), Stranded: p.tree.stranded(), Troubles: p.health.troubleList(), Troubled: len(p.health.troubles.all),
 		Damages: slices.Clone(p.health.shown), Damaged: len(p.health.damages),
 	}
+	p.tree.eachLeft(func(_ *layer, n int64) { u.Going += n })
 	if g := p.space.ledger; g != nil {
 		u.Promised, u.MetaPromised = g.Promised()
 		u.Avail, u.Short = max(0, p.space.free()), p.space.short()
@@ -22,7 +23,7 @@ func (p *Pool) Usage() Usage {
 	}
 	for _, n := range []*int64{
 		&u.Total, &u.Live, &u.Clean, &u.Claimed, &u.Dirty, &u.Freeing, &u.Failed, &u.Meta, &u.Reserve, &u.Promised, &u.MetaPromised,
-		&u.Avail, &u.Short, &u.Stranded,
+		&u.Avail, &u.Short, &u.Stranded, &u.Going,
 	} {
 		*n *= BlockSize
 	}

@@ -59,3 +59,25 @@ func TestSweptIsNotWalked(t *testing.T) {
 		})
 	}
 }
+
+// What a destroy leaves to the housekeeping, since a checkpoint is being built, is told from the moment on at which it returns;
+// and who waits until all is erased does not wait for less.
+func TestDestroyWhileBuilding(t *testing.T) {
+	p := openPool(t, newDisk(t, 6<<20))
+	v := mustVolume(t, p, "v", 64*BlockSize)
+	write(t, v, fill('a', 16*BlockSize), 0)
+	takeSnapshot(t, p, "s", v)
+	write(t, v, fill('b', 16*BlockSize), 0)
+	building(p, func() { ok(t, p.DestroySnapshots(Req{}, v.ino, []string{"s"}, DestroyOptions{})) })
+	if u, e := p.Usage(), p.Erasing()[v.ino]; u.Going != 16*BlockSize || e.Freeing != 16*BlockSize {
+		t.Errorf("going %d, freeing %d of the volume", u.Going, e.Freeing)
+	}
+	ok(t, p.EraseDrain(t.Context()))
+	if js := p.EraseJobs(); len(js) != 1 || js[0].Dirty != 16*BlockSize || js[0].Layer != "s" {
+		t.Errorf("jobs: %+v", js)
+	}
+	if u, e := p.Usage(), p.Erasing()[v.ino]; u.Going != 0 || e.Freeing != 0 {
+		t.Errorf("going %d, freeing %d of the volume, and it is in a job", u.Going, e.Freeing)
+	}
+	eraseAll(t, p)
+}

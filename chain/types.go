@@ -144,6 +144,7 @@ type (
 		Destroyed                                                                                                int64     // part of Live, and of Avail: destroyed and kept, at least so much
 		Unscheduled                                                                                              int64     // part of Dirty: of jobs with erase=none
 		Stranded                                                                                                 int64     // part of Freeing, and not available: what walks fail to find
+		Going                                                                                                    int64     // part of Live, and not available yet: what is freed with layers that nobody holds, at least
 		Troubles                                                                                                 []Trouble // what is failing: those that were most often tried, of Troubled
 		Damages                                                                                                  []string  // what damaged pages of metadata touch, as far as this process met them: the first of Damaged
 		Troubled, Damaged                                                                                        int

@@ -9,7 +9,7 @@ type EraseInfo struct {
 	PoolUUID   string     `json:"pool_uuid"`
 	Unsched    int64      `json:"unscheduled"` // part of dirty: of jobs with erase=none
 	Dirty      int64      `json:"dirty"`
-	Freeing    int64      `json:"freeing"`
+	Freeing    int64      `json:"freeing"` // and in no job yet
 	Failed     int64      `json:"failed"`
 	Clean      int64      `json:"clean"`
 	Rate       int64      `json:"rate"`    // upper bound, per second; 0: unlimited

@@ -30,7 +30,7 @@ func eraseInfoOf(p *chain.Pool, s erase.Stats, now time.Time) control.EraseInfo 
 	u := p.Usage()
 	i := control.EraseInfo{
 		Pool: p.Name(), PoolUUID: p.UUID().String(),
-		Unsched: u.Unscheduled, Dirty: u.Dirty, Freeing: u.Freeing, Failed: u.Failed, Clean: u.Clean,
+		Unsched: u.Unscheduled, Dirty: u.Dirty, Freeing: u.Freeing + u.Going, Failed: u.Failed, Clean: u.Clean,
 		Rate: s.Rate, Bound: s.Bound, Current: s.Current, Paused: s.Paused, Window: s.Window.String(),
 		MethodSet: s.Want.String(), Method: s.Method.String(), MethodWhy: s.Why, Verify: s.Verify.String(),
 		Background: s.Background, Demand: s.Demand, Released: s.Released, Jobs: []control.JobInfo{}, Counters: countersOf(s),
