@@ -20,12 +20,15 @@ VERSION = $(shell packaging/version)
 STAMP = -X slatefs/cmd/slatefs/internal/control.stamp=$(VERSION)
 LINT := go tool -modfile=.ci/tools.mod golangci-lint
 
-.PHONY: all build test mutants test-deps lint demo soak bench bench-erase experiment cover fuzz clean help
+.PHONY: all build deb test mutants test-deps lint demo soak bench bench-erase experiment cover fuzz clean help
 
 all: build ## the same as build
 
 build: ## build bin/slatefs
 	CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(STAMP)' -o bin/slatefs ./cmd/slatefs
+
+deb: ## build the Debian package, bin/slatefs_VERSION_ARCH.deb
+	packaging/deb
 
 test: ## run the test suites: all, or SUITES="unit race"
 	@.ci/deps || true
