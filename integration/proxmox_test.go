@@ -23,9 +23,11 @@ func TestProxmoxDirectoryStorage(t *testing.T) {
 			{"alloc", `umask 0037; mkdir -p $I/100
 				qemu-img create -q -o preallocation=off -f raw $I/100/vm-100-disk-0.raw 65536K
 				stat -c '%a %s' $I/100/vm-100-disk-0.raw`, "640 67108864\n"},
-			{"list", `ls $I/[0-9][0-9]*/*
+			{
+				"list", `ls $I/[0-9][0-9]*/*
 				qemu-img info --output=json -f raw $I/100/vm-100-disk-0.raw | jq -c '[."virtual-size", ."actual-size" < 1048576]'`,
-				"$I/100/vm-100-disk-0.raw\n[67108864,true]\n"},
+				"$I/100/vm-100-disk-0.raw\n[67108864,true]\n",
+			},
 			{"resize", `qemu-img resize -q --preallocation=off -f raw $I/100/vm-100-disk-0.raw 134217728
 				stat -c %s $I/100/vm-100-disk-0.raw`, "134217728\n"},
 			{"import", `dd if=$L/iso of=$I/100/vm-100-disk-0.raw conv=sparse,notrunc bs=64k status=none
