@@ -15,13 +15,13 @@ import (
 // What a shell offers when the user presses TAB. It knows what is there: it asks the daemons, as a command would. What holds
 // here:
 //
-//   - It never holds a shell: after completeWithin there is nothing to offer, whatever does not answer.
+//   - It never holds a shell: after shellWaits there is nothing to offer, whatever does not answer.
 //   - It touches no file below a mount of ours, and runs nothing.
 //   - A name that a terminal or a line could not take as it is is not offered; who means it types it (cmd's package comment).
 //   - Each argument of each command, and each flag with a value, is in the table of completetable.go; a test says so.
 
-// completeWithin is how long a shell waits for completions, at most.
-const completeWithin = time.Second
+// shellWaits is how long a shell waits for completions, at most.
+const shellWaits = time.Second
 
 // completion is one word that is being typed.
 type completion struct {
@@ -42,7 +42,7 @@ type offer struct{ text, about string }
 // completeWord is what cobra asks for completions of an argument or the value of a flag.
 func (a *app) completeWord(by completer) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		ctx, cancel := context.WithTimeout(cmd.Context(), completeWithin)
+		ctx, cancel := context.WithTimeout(cmd.Context(), a.completeWithin)
 		defer cancel()
 		type answer struct {
 			texts []cobra.Completion

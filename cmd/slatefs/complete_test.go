@@ -229,6 +229,7 @@ func TestCompletionEnds(t *testing.T) {
 	}
 	cmd := &cobra.Command{}
 	cmd.SetContext(t.Context())
+	l.app.completeWithin = time.Millisecond
 	if texts, directive := l.app.completeWord(stuck)(cmd, nil, ""); len(texts) > 0 || directive != cobra.ShellCompDirectiveNoFileComp {
 		t.Errorf("what never ends offers %v, %v", texts, directive)
 	}

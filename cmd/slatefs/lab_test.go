@@ -97,7 +97,7 @@ func newLab(t *testing.T) *lab {
 	clock := &steps{t: time.Unix(1_700_000_000, 0)}
 	l := &lab{t: t, view: &fakeView{}, disk: devtest.New(64<<20, 512), clock: clock}
 	h := testHost(t)
-	l.app = &app{stdin: strings.NewReader(""), stdout: &l.out, stderr: &l.text, host: h, now: clock.now}
+	l.app = &app{stdin: strings.NewReader(""), stdout: &l.out, stderr: &l.text, host: h, now: clock.now, completeWithin: patience}
 	l.app.host.OnWarning, l.app.host.OnNote = l.app.warnOnce, l.app.note
 	l.app.mounts = func() (mounts.Table, error) {
 		return mounts.Table{{Dir: "/", Root: "/", Dev: "1:1"}, {Dir: "/lab", Root: "/", Dev: "0:99", Type: mounts.Type, Source: "lab"}}, nil

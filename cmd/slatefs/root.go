@@ -23,7 +23,8 @@ type app struct {
 	host           host.Host
 	now            func() time.Time
 	mounts         func() (mounts.Table, error)
-	warned         []string // by warnOnce
+	completeWithin time.Duration // what there is to offer a shell
+	warned         []string      // by warnOnce
 }
 
 // run executes one command line; its first word is the name that the program was called by.
@@ -32,7 +33,7 @@ func run(ctx context.Context, argv []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		return err
 	}
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, host: h, now: time.Now, mounts: mounts.Own}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, host: h, now: time.Now, mounts: mounts.Own, completeWithin: shellWaits}
 	a.host.OnWarning, a.host.OnNote = a.warnOnce, a.note
 	name, args := filepath.Base(argv[0]), argv[1:]
 	if helper := helpers[name]; helper != nil {
