@@ -64,7 +64,7 @@ func (a *app) destroy(ctx context.Context, arg string, f destroyFlags) error {
 		return err
 	}
 	args := control.DestroyArgs{
-		Object: o, Snapshots: f.snapshots, Clones: f.clones, Deferred: f.deferred, DryRun: f.dryRun, Now: f.now,
+		Object: o, Snapshots: f.snapshots, Clones: f.clones, Deferred: f.deferred, DryRun: f.dryRun, Now: f.now, Jobs: f.wait,
 	}
 	res, err := control.Destroy.Call(ctx, l, args)
 	if err != nil {
@@ -85,7 +85,7 @@ func (a *app) destroy(ctx context.Context, arg string, f destroyFlags) error {
 	if !f.wait || len(res.Jobs) == 0 {
 		return nil
 	}
-	return a.waitErased(ctx, l, res.Jobs)
+	return a.waitErased(ctx, l, newEraseWait(res.Jobs))
 }
 
 // printDestroyed says what was destroyed; parsable as zfs does it, a keyword and a tab.

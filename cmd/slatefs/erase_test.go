@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,7 +114,8 @@ func TestEraseStatusTable(t *testing.T) {
 		t.Errorf("erase wait of a paused pool: %d, %s", code, text)
 	}
 	_, text, code = l.run("erase wait --timeout 1ns lab") // before anything was asked
-	if code != show.ExitFailed || !strings.Contains(text, "slatefs: error: time is up: 1.50M in 2 jobs are not erased after 1ns\n") || strings.Contains(text, "deadline") {
+	if code != show.ExitFailed || strings.Count(text, "slatefs: erasing is paused") != 1 ||
+		!strings.Contains(text, "slatefs: error: time is up: 1.50M in 2 jobs are not erased after 1ns\n") || strings.Contains(text, "deadline") {
 		t.Errorf("erase wait without time: %d, %s", code, text)
 	}
 	if _, text, code = l.run("erase wait --timeout=-1s lab"); code != show.ExitUsage {
@@ -136,6 +138,72 @@ func TestEraseStatusTable(t *testing.T) {
 		s.Counters.Latency["step"].Count == 0 || s.Counters.Latency["sync"].Count == 0 {
 		t.Errorf("counters: %+v", s)
 	}
+}
+
+// TestDestroyWhileACheckpointIsBuilt: a destroy leaves a merge to the housekeeping then. It returns at once, and what it freed is
+// told; with --wait it returns when that is erased.
+func TestDestroyWhileACheckpointIsBuilt(t *testing.T) {
+	l := newLab(t)
+	l.ok("create --size 16M /lab/v")
+	for _, name := range []string{"a", "b"} {
+		l.write("v", 0, 128, name[0])
+		l.ok("snapshot /lab/v@" + name)
+	}
+	l.write("v", 0, 128, 'c')
+	build := func(name string) (goOn func()) {
+		for _, n := range []string{"1", "2"} { // so that the next one has freed pages to overwrite, between its cut and its build
+			l.ok("create --size 1M /lab/" + name + n)
+			if err := l.pool.Checkpoint(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stands, release, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+		var first sync.Once
+		l.disk.Fail(func(o devtest.Op) error {
+			if o.Kind == devtest.OpWrite && o.Off >= 2*chain.BlockSize+64<<20/256 { // behind superblocks and journal
+				first.Do(func() {
+					close(stands)
+					<-release
+				})
+			}
+			return nil
+		})
+		go func() { ended <- l.pool.Checkpoint() }()
+		<-stands
+		return func() {
+			close(release)
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+			l.disk.Fail(nil)
+		}
+	}
+	l.ok("erase pause lab")
+	goOn := build("x")
+	l.ok("destroy /lab/v@a")
+	if out := l.ok("erase status lab"); !strings.Contains(out, "512K to erase, paused\n") {
+		t.Errorf("a destroy has returned:\n%s", out)
+	}
+	goOn()
+	l.ok("erase resume lab")
+	l.ok("erase wait lab")
+
+	goOn = build("y")
+	returned, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		select {
+		case <-returned: // it may not, yet
+		case <-time.After(200 * time.Millisecond):
+		}
+		goOn()
+	}()
+	l.ok("destroy --wait /lab/v@b")
+	if u := l.pool.Usage(); u.Going+u.Freeing+u.Dirty > 0 {
+		t.Errorf("a destroy has waited: going %d, freeing %d, dirty %d", u.Going, u.Freeing, u.Dirty)
+	}
+	close(returned)
+	<-over
 }
 
 // TestFailClosed: what could not be zeroed, or does not read as zero, stays out of use and is shown until it is zero.

@@ -49,9 +49,10 @@ could not be erased.`,
 				within, cancel = context.WithTimeout(ctx, timeout)
 				defer cancel()
 			}
-			err = a.waitErased(within, l, ids)
+			w := newEraseWait(ids)
+			err = a.waitErased(within, l, w)
 			if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-				return a.timeUp(ctx, l, ids, timeout)
+				return a.timeUp(ctx, l, w, timeout)
 			}
 			return err
 		}),
@@ -64,8 +65,7 @@ could not be erased.`,
 const pollTime = 100 * time.Millisecond
 
 // waitErased waits until jobs have ended; no ids: until nothing is left to erase.
-func (a *app) waitErased(ctx context.Context, l host.Live, ids []uint64) (err error) {
-	w := newEraseWait(ids)
+func (a *app) waitErased(ctx context.Context, l host.Live, w *eraseWait) (err error) {
 	// What is freed without a job yet gets one by this, so that an empty list means what it says.
 	if _, err := control.Drain.Call(ctx, l, control.None{}); err != nil {
 		return err
@@ -87,7 +87,7 @@ func (a *app) waitErased(ctx context.Context, l host.Live, ids []uint64) (err er
 		switch {
 		case left > 0:
 			w.swept = false
-		case w.swept || len(ids) > 0:
+		case w.swept || len(w.ids) > 0:
 			return nil
 		default: // a sweep may find more
 			if _, err := control.Drain.Call(ctx, l, control.None{}); err != nil {
@@ -226,16 +226,18 @@ func (w *eraseWait) stuck() error {
 // answerTime is how long timeUp waits for the daemon.
 const answerTime = 2 * time.Second
 
-// timeUp says what is left when the time that was given has run out, however far the wait had come.
-func (a *app) timeUp(ctx context.Context, l host.Live, ids []uint64, given time.Duration) error {
+// timeUp says what is left when the time that was given has run out, and why nothing moves, however far the wait had come.
+func (a *app) timeUp(ctx context.Context, l host.Live, w *eraseWait, given time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	info, err := control.Jobs.Call(ctx, l, control.None{})
 	if err != nil {
 		return fmt.Errorf("time is up after %v, and what is left is not known: %w", given, err)
 	}
-	w := newEraseWait(ids)
-	w.look(info)
+	_, _, left := w.look(info)
+	if err := a.sayResting(w, info, left); err != nil {
+		return err
+	}
 	return show.Hinted(errors.New(w.left(info, given)), "slatefs erase status %s shows how far it is", l.Name)
 }
 

@@ -54,6 +54,7 @@ type (
 		Object                      Object
 		Snapshots, Clones, Deferred bool
 		DryRun, Now                 bool // only say what would be done; keep nothing
+		Jobs                        bool // return when all that it frees is in a job
 	}
 	// UndestroyArgs say what to bring back, and under which name if not its own: a name, or for a volume a path.
 	UndestroyArgs struct {

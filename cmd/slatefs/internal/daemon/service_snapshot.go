@@ -153,6 +153,11 @@ func (s *Service) destroy(ctx context.Context, who control.Peer, args control.De
 	for _, p := range plan.gone {
 		s.changedName(p)
 	}
+	if args.Jobs { // some may be left to the housekeeping
+		if err := s.Pool.EraseDrain(ctx); err != nil {
+			return res, err
+		}
+	}
 	for _, j := range s.Pool.EraseJobs() {
 		if j.ID > last {
 			plan.res.Jobs = append(plan.res.Jobs, j.ID)
