@@ -22,7 +22,7 @@ func TestChangesDuringAnErase(t *testing.T) {
 	must(t, f.Close())
 	p := l.createPool("lab", loop(t, l, l.path("image")), "", "-f", "-o", "erase_throughput=0")
 	p.mount()
-	p.slatefs("erase", "wait", "--timeout", "60s", p.mnt)
+	p.slatefs("erase", "wait", "--timeout", "10m", p.mnt)
 	pid := p.pid()
 	p.slatefs("set", "erase_throughput=4M", p.mnt)
 	for i := range 3 {
@@ -66,7 +66,7 @@ func TestChangesDuringAnErase(t *testing.T) {
 	if changed < 10 {
 		t.Errorf("only %d changes while something was being erased", changed)
 	}
-	p.slatefs("erase", "wait", "--timeout", "60s", p.mnt)
+	p.slatefs("erase", "wait", "--timeout", "10m", p.mnt)
 	if now := p.pid(); now != pid {
 		t.Errorf("the daemon was %d and is %d", pid, now)
 	}

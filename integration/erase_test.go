@@ -197,7 +197,7 @@ func TestFortyTrims(t *testing.T) {
 			t.Error("nothing was erased on demand: the pool is too large for this test")
 		}
 		p.slatefs("set", "erase_throughput=0", p.mnt)
-		p.slatefs("erase", "wait", "--timeout", "60s", p.mnt)
+		p.slatefs("erase", "wait", "--timeout", "10m", p.mnt)
 		info = p.erase()
 		if info.Dirty != 0 || info.Failed != 0 || info.Counters.Queue != 0 || info.Background+info.Demand < volumes*each {
 			t.Errorf("the queue does not drain: %+v", info)
