@@ -90,6 +90,7 @@ func besideCheckpointsRun(t *testing.T, faults uint64) {
 					t.Errorf("%s %d: %v", a.name, i, err)
 					return
 				}
+				runtime.Gosched() // else who is only told that there is nothing keeps a processor for as long as it is let
 			}
 		})
 	}
