@@ -104,6 +104,9 @@ func hostWithoutSpace(t *testing.T, h hostLimit, tr string) {
 	if st := p.try("pool", "status", "-x", p.name); st.code != 1 || !strings.Contains(st.stdout, "no space left on the host") {
 		t.Errorf("the reason is not told: %v", st)
 	}
+	if out := p.try("pool", "status", "-xj", p.name).stdout; !strings.Contains(out, `"kind": "host-short"`) {
+		t.Error(out)
+	}
 	_, err = unix.Pwrite(a, stamped(4<<20, 0, 0, 4), 0)
 	must(t, err)
 	must(t, unix.Fsync(a))

@@ -94,16 +94,37 @@ func (s *steps) skip(d time.Duration) {
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	clock := &steps{t: time.Unix(1_700_000_000, 0)}
-	l := &lab{t: t, view: &fakeView{}, disk: devtest.New(64<<20, 512), clock: clock}
+	disk := devtest.New(64<<20, 512)
+	if err := chain.Create(disk, chain.Format{Name: "lab", UUID: uuid.UUID{9}, Zeroed: true, Now: (&steps{t: labTime}).now}); err != nil {
+		t.Fatal(err)
+	}
+	return labOn(t, disk)
+}
+
+// labTime is when all begins.
+var labTime = time.Unix(1_700_000_000, 0)
+
+// again is a lab of the pool as a checkpoint leaves it, on another device: nothing of it is in memory. breaks may damage that device.
+func (l *lab) again(breaks func(*devtest.Disk)) *lab {
+	l.t.Helper()
+	if err := l.pool.Checkpoint(); err != nil {
+		l.t.Fatal(err)
+	}
+	disk := l.disk.Clone()
+	breaks(disk)
+	return labOn(l.t, disk)
+}
+
+// labOn is a lab of the pool on a device.
+func labOn(t *testing.T, disk *devtest.Disk) *lab {
+	t.Helper()
+	clock := &steps{t: labTime}
+	l := &lab{t: t, view: &fakeView{}, disk: disk, clock: clock}
 	h := testHost(t)
 	l.app = &app{stdin: strings.NewReader(""), stdout: &l.out, stderr: &l.text, host: h, now: clock.now, completeWithin: patience}
 	l.app.host.OnWarning, l.app.host.OnNote = l.app.warnOnce, l.app.note
 	l.app.mounts = func() (mounts.Table, error) {
 		return mounts.Table{{Dir: "/", Root: "/", Dev: "1:1"}, {Dir: "/lab", Root: "/", Dev: "0:99", Type: mounts.Type, Source: "lab"}}, nil
-	}
-	if err := chain.Create(l.disk, chain.Format{Name: "lab", UUID: uuid.UUID{9}, Zeroed: true, Now: clock.now}); err != nil {
-		t.Fatal(err)
 	}
 	var err error
 	if l.pool, err = chain.Open(l.disk, chain.Options{Properties: control.Served, Now: clock.now}); err != nil {
@@ -220,6 +241,14 @@ func (l *lab) troubled(line string) string {
 // write writes a byte to blocks of a volume.
 func (l *lab) write(file string, at, blocks int64, b byte) {
 	l.t.Helper()
+	if _, err := l.volume(file).WriteAt(bytes.Repeat([]byte{b}, int(blocks)*chain.BlockSize), at*chain.BlockSize); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// volume is an open volume.
+func (l *lab) volume(file string) *chain.Volume {
+	l.t.Helper()
 	a, err := l.pool.Resolve(file)
 	if err != nil {
 		l.t.Fatal(err)
@@ -228,9 +257,7 @@ func (l *lab) write(file string, at, blocks int64, b byte) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if _, err := v.WriteAt(bytes.Repeat([]byte{b}, int(blocks)*chain.BlockSize), at*chain.BlockSize); err != nil {
-		l.t.Fatal(err)
-	}
+	return v
 }
 
 // first is the first byte of a volume.

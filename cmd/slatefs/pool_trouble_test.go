@@ -12,6 +12,9 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev/devtest"
+	"slatefs/chain/super"
+	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/show"
 )
 
 // errDisk is what a device of tests answers.
@@ -171,6 +174,164 @@ func TestTroubles(t *testing.T) {
 				t.Error(out)
 			}
 		})
+	}
+}
+
+// spoiled is a lab of the pool with one page of metadata damaged, so that looked sees it in the pool. It tries page after page.
+func (l *lab) spoiled(looked func(*chain.Pool) bool) *lab {
+	l.t.Helper()
+	open := func(at int64) (*chain.Pool, *devtest.Disk, error) {
+		d := l.disk.Clone()
+		if at != 0 {
+			d.Flip(at+100, 3)
+		}
+		p, err := chain.Open(d.Clone(), chain.Options{Properties: control.Served, Now: l.app.now, ReadOnly: true})
+		return p, d, err
+	}
+	whole, _, err := open(0)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	_, meta, err := whole.Used()
+	if err := errors.Join(err, whole.Close()); err != nil {
+		l.t.Fatal(err)
+	}
+	for _, x := range meta {
+		for at := max(x.Off, super.Bytes+whole.Usage().JournalSize); at < x.End(); at += chain.BlockSize {
+			p, d, err := open(at)
+			if err != nil {
+				continue
+			}
+			found := looked(p)
+			if err := p.Close(); err != nil {
+				l.t.Fatal(err)
+			}
+			if found {
+				damaged := labOn(l.t, d)
+				looked(damaged.pool)
+				return damaged
+			}
+		}
+	}
+	l.t.Fatal("no page is such a one")
+	return nil
+}
+
+// reads reads all of v.raw, as far as it can be read.
+func reads(p *chain.Pool) error {
+	a, err := p.Resolve("v.raw")
+	if err != nil {
+		return err
+	}
+	v, err := p.Volume(a.Ino)
+	if err == nil {
+		_, err = v.ReadAt(make([]byte, 1<<20), 0)
+	}
+	return err
+}
+
+// repaired: v.raw is read, by the twin of a page.
+func repaired(p *chain.Pool) bool {
+	before := p.Usage().Repairs
+	return reads(p) == nil && before == 0 && p.Usage().Repairs == 1
+}
+
+// scattered makes a volume whose map has leaves.
+func (l *lab) scattered() {
+	l.ok("create --size 20M /lab/v.raw")
+	for i := range 300 {
+		l.write("v.raw", int64(i)*4, 1, 'v')
+	}
+	if err := l.pool.Checkpoint(); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// Each trouble for which the device is not as it was left.
+func TestTroublesOfWhatIsThere(t *testing.T) {
+	for _, c := range []struct {
+		kind, says string
+		make       func(l *lab) *lab
+		end        func(l *lab)
+		others     []string
+	}{
+		{kind: "pages-repaired", says: "1 metadata pages were damaged and repaired from their twins since the mount", make: func(l *lab) *lab {
+			l.scattered()
+			return l.spoiled(repaired)
+		}},
+		{kind: "metadata-damaged", says: "metadata is damaged: ", make: func(l *lab) *lab {
+			l.scattered()
+			for i := range 300 { // which are in no page yet
+				l.write("v.raw", int64(i)*4+1, 1, 'w')
+			}
+			err := l.pool.Flush()
+			damaged := l.spoiled(func(p *chain.Pool) bool { return reads(p) != nil })
+			if err := errors.Join(err, damaged.pool.Checkpoint()); err != nil {
+				l.t.Fatal(err)
+			}
+			return damaged
+		}},
+		{kind: "work-failed", says: " failed ", make: func(l *lab) *lab {
+			l.scattered()
+			cold := l.again(func(*devtest.Disk) {})
+			cold.disk.Fail(failing(devtest.OpRead, 0))
+			cold.ok("destroy /lab/v.raw")
+			return cold
+		}, end: (*lab).heal},
+		{kind: "erase-stuck", says: "erasing does not go on: erase: report: ", others: []string{"work-failed"}, make: func(l *lab) *lab {
+			// No checkpoint can be taken, and the journal is full.
+			l.ok("erase pause lab")
+			for i := range 400 {
+				name := fmt.Sprint("g", i)
+				a, err := l.pool.Create(chain.Req{}, chain.RootIno, name, 0o600)
+				if err == nil {
+					l.write(name, 0, 1, 'g')
+					err = l.pool.Unlink(chain.Req{}, a.Parent, name)
+				}
+				if err != nil {
+					l.t.Fatal(err)
+				}
+			}
+			l.ok("create --size 1M /lab/v.raw")
+			if err := l.pool.Checkpoint(); err != nil {
+				l.t.Fatal(err)
+			}
+			l.disk.Fail(failing(devtest.OpWrite, super.Bytes+l.pool.Usage().JournalSize))
+			for i, code := 0, show.ExitDone; code == show.ExitDone; i++ {
+				if i > 3000 {
+					l.t.Fatal("the journal has no end")
+				}
+				_, _, code = l.run(fmt.Sprint("snapshot /lab/v.raw@s", i))
+			}
+			l.ok("erase resume lab")
+			return l
+		}},
+	} {
+		t.Run(c.kind, func(t *testing.T) {
+			l := c.make(newLab(t))
+			defer l.disk.Fail(nil)
+			l.has(append([]string{c.kind}, c.others...)...)
+			if out := l.troubled("pool status -x"); !strings.Contains(out, "trouble: "+c.says) && (c.kind != "work-failed" || !strings.Contains(out, " times and is tried again: ")) {
+				t.Errorf("want %q:\n%s", c.says, out)
+			}
+			if out := l.ok("pool list -H"); !strings.Contains(out, "\t"+c.kind) {
+				t.Error(out)
+			}
+			if c.end != nil {
+				c.end(l)
+				l.has()
+			}
+		})
+	}
+}
+
+// failing is a fault of a device: operations of a kind fail, from a place on.
+func failing(kind devtest.OpKind, from int64) func(devtest.Op) error {
+	return func(o devtest.Op) error {
+		if o.Kind == kind && o.Off >= from {
+			return errDisk
+		}
+		return nil
 	}
 }
 
