@@ -130,6 +130,10 @@ func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) 
 	if c.Options, err = parseMountOptions(opts); err != nil {
 		return c, err
 	}
+	if dir == "" {
+		return c, show.Hinted(show.Usagef("mount: the name of the directory is empty"),
+			"slatefs@NAME.service takes it from /etc/slatefs/NAME.env, a line DIR=/mnt/…")
+	}
 	f, err := a.finder()
 	if err != nil {
 		return c, err
@@ -151,9 +155,6 @@ func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) 
 	}
 	if err := a.host.RefuseUnfinished(ctx, f, ref); err != nil {
 		return c, err
-	}
-	if dir == "" {
-		return c, show.Usagef("mount: the directory is empty")
 	}
 	c.Pool = ref
 	if c.Pool.Device, err = filepath.Abs(ref.Device); err != nil {
