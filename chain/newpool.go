@@ -110,7 +110,7 @@ func newPool(dev blockdev.Device, o Options, s super.Block, slot int) *Pool {
 	}
 	c := &core{
 		dev: dev, opt: o, known: o.known(), log: log, name: s.Name, uuid: s.UUID, format: s.Geometry, onFail: func() {},
-		wake: make(chan struct{}, 1), ready: make(chan struct{}, 1),
+		mu: planLock{turnLock: newTurnLock()}, wake: make(chan struct{}, 1), ready: make(chan struct{}, 1),
 	}
 	p := &Pool{
 		core:   c,

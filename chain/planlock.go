@@ -10,11 +10,11 @@ import (
 )
 
 // planLock is the plan lock. It stops every volume, reads included, so what is done under one hold is bounded: no read of
-// the device, no line of the log, and no loop over all volumes, jobs, snapshots or groups. An ordinary build has a mutex
-// here and nothing else. A build for the race detector (planlock_race.go) knows who holds it, counts what a hold does
-// (step) and where the longest one was; the tests judge that (planlock_test.go).
+// the device, no line of the log, and no loop over all volumes, jobs, snapshots or groups; and so are the holds that pass who waits
+// (turnLock). An ordinary build has nothing else here. A build for the race detector (planlock_race.go) knows who holds it, counts
+// what a hold does (step) and where the longest one was; the tests judge that (planlock_test.go).
 type planLock struct {
-	sync.Mutex
+	turnLock
 	later laterLog
 	tail  *tail.Tail // of the pool's records; nil: nobody takes over
 }
@@ -23,7 +23,7 @@ type planLock struct {
 func (m *planLock) Unlock() {
 	m.tail.Publish()
 	said := m.later.said.Load()
-	m.Mutex.Unlock()
+	m.turnLock.Unlock()
 	if said {
 		m.later.write()
 	}

@@ -35,7 +35,7 @@ func (o *owner) given(what string) {
 
 // planLock is described in planlock.go.
 type planLock struct {
-	sync.Mutex
+	turnLock
 	owner
 	later laterLog
 	tail  *tail.Tail // of the pool's records; nil: nobody takes over
@@ -47,7 +47,7 @@ func (m *planLock) Lock() {
 	if m.mine() {
 		fault.Misuse("the plan lock is taken by its holder")
 	}
-	m.Mutex.Lock()
+	m.turnLock.Lock()
 	m.taken()
 	m.steps, m.at = 0, holdPlace{}
 	runtime.Callers(2, m.at[:])
@@ -62,7 +62,7 @@ func (m *planLock) Unlock() {
 	m.given("the plan lock")
 	m.tail.Publish()
 	said := m.later.said.Load()
-	m.Mutex.Unlock()
+	m.turnLock.Unlock()
 	if said {
 		m.later.write()
 	}

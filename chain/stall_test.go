@@ -3,7 +3,6 @@ package chain
 import (
 	"flag"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 )
@@ -12,51 +11,6 @@ var (
 	stallSnaps = flag.Int("stall.snaps", 192, "snapshots in a line of TestStall")
 	stallJobs  = flag.Int("stall.jobs", 1500, "erase jobs of TestStall")
 )
-
-// staller writes to a volume of its own, one block at a time and without moving a byte, and notes how long it had to wait.
-type staller struct {
-	v    *Volume
-	stop chan struct{}
-	wg   sync.WaitGroup
-
-	mu      sync.Mutex
-	longest time.Duration
-	writes  int
-	err     error
-}
-
-func startWriter(t testing.TB, p *Pool) *staller {
-	t.Helper()
-	s := &staller{v: mustVolume(t, p, "beside", 64*BlockSize), stop: make(chan struct{})}
-	s.wg.Go(func() {
-		for i := int64(0); s.err == nil; i++ {
-			select {
-			case <-s.stop:
-				return
-			default:
-			}
-			start := time.Now()
-			err := planOne(s.v, i%64)
-			took := time.Since(start)
-			s.mu.Lock()
-			s.longest, s.writes, s.err = max(s.longest, took), s.writes+1, err
-			s.mu.Unlock()
-			time.Sleep(20 * time.Microsecond)
-		}
-	})
-	return s
-}
-
-// during runs fn, and returns the longest that the writer waited meanwhile.
-func (s *staller) during(fn func()) (longest time.Duration, writes int) {
-	s.mu.Lock()
-	s.longest, s.writes = 0, 0
-	s.mu.Unlock()
-	fn()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.longest, s.writes
-}
 
 // planOne writes a block without moving a byte.
 func planOne(v *Volume, lb int64) error {
@@ -117,14 +71,15 @@ func TestStall(t *testing.T) {
 		was := p.tree.pieced + p.tree.weighs
 		p.structure.Unlock()
 		start := time.Now()
-		var longest time.Duration
+		var longest stalled
 		var writes int
 		held, where := stepsOfHolds(func() { longest, writes = w.during(fn) })
 		p.structure.Lock()
 		did := p.tree.pieced + p.tree.weighs - was
 		p.structure.Unlock()
-		t.Logf("%-44s %12v, %7d steps, a writer waited %9v at most (%d writes)%s", what,
-			time.Since(start).Round(10*time.Microsecond), did, longest.Round(time.Microsecond), writes, longestHold(held, where))
+		t.Logf("%-44s %12v, %7d steps, a writer waited %9v at most (%d writes)%s%s", what,
+			time.Since(start).Round(10*time.Microsecond), did, longest.all.Round(time.Microsecond), writes, longest.causes(),
+			longestHold(held, where))
 		if did > most {
 			t.Errorf("%s: %d steps, at most %d", what, did, most)
 		}
