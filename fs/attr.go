@@ -126,7 +126,7 @@ func (f *FS) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) f
 	}
 	var a chain.Attr
 	if err == nil {
-		a, err = f.setAttr(req(&in.InHeader), chain.Ino(num), s, in.Valid&fuse.FATTR_KILL_SUIDGID != 0)
+		a, err = f.setAttr(f.req(&in.InHeader), chain.Ino(num), s, in.Valid&fuse.FATTR_KILL_SUIDGID != 0)
 	}
 	if errors.Is(err, chain.ErrGone) {
 		if d, ok := f.remains.change(chain.Ino(num), s); ok {

@@ -1,13 +1,20 @@
 package fs
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
-	"syscall"
+	"runtime"
+	"sync"
+	"unsafe"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"slatefs/chain"
 )
 
 // Limits that are negotiated with the kernel.
@@ -64,33 +71,185 @@ func mountFlags(o MountOptions) uintptr {
 // above recovers from it: the process ends with the request unanswered.
 func die(cause any) fuse.Status { panic(cause) }
 
-// classic is go-fuse's own server: a goroutine per request.
-type classic struct{ srv *fuse.Server }
-
-// newClassic mounts f.
-func newClassic(f *FS, dir string, o MountOptions) (*classic, error) {
-	srv, err := fuse.NewServer(f, dir, fuseOptions(o))
-	if err != nil {
-		return nil, err
+// classic is the transport without a loop: each request has a goroutine, which waits for the device. There is always one that
+// waits for the next request. READ and WRITE have a buffer of the arena until they are answered; anything else is copied.
+type classic struct {
+	conn
+	arena   arena
+	bufs    chan int // indexes of buffers that nobody has
+	work    sync.WaitGroup
+	readers struct {
+		sync.Mutex
+		waiting, most int
+		starved       bool // one ended for want of a buffer
 	}
-	return &classic{srv}, nil
 }
 
-func (c *classic) serve() { c.srv.Serve() }
+// classicBuffers is how many READs and WRITEs are in work at once; more wait in the kernel.
+const classicBuffers = maxInflight / maxWrite
+
+// newClassic mounts f, or goes on with its mount. On error nothing is mounted, or all is as it was left.
+func newClassic(f *FS, dir string, o MountOptions) (*classic, error) {
+	c := &classic{conn: conn{fs: f, log: f.log, debug: o.Debug, fd: -1}, bufs: make(chan int, classicBuffers)}
+	c.readers.most = min(max(runtime.GOMAXPROCS(0), 2), 16)
+	c.others.init(&c.conn)
+	var err error
+	if c.arena, err = newArena(classicBuffers, f.log); err != nil {
+		return nil, err
+	}
+	for i := range classicBuffers {
+		c.bufs <- i
+	}
+	if err = c.open(dir, o); err != nil {
+		return nil, errors.Join(err, c.arena.free())
+	}
+	if err = unix.SetNonblock(c.fd, false); err != nil {
+		return nil, errors.Join(fmt.Errorf("/dev/fuse: %w", err), c.close(), c.arena.free())
+	}
+	return c, nil
+}
 
 // alive: nothing but the scheduler of goroutines, on which the caller runs, is between the kernel and the requests.
 func (c *classic) alive(context.Context) error { return nil }
 
-func (c *classic) notifyNode(node uint64) error { return notified(c.srv.InodeNotify(node, 0, 0)) }
-
-func (c *classic) notifyName(dir uint64, name string) error {
-	return notified(c.srv.EntryNotify(dir, name))
+func (c *classic) serve() {
+	c.work.Go(c.read)
+	c.work.Wait()
+	c.others.wait()
+	c.fs.OnUnmount()
+	c.check("close of /dev/fuse", c.close())
+	c.check("memory", c.arena.free())
 }
 
-// notified is the outcome of a notification. ENOENT: the kernel has nothing cached.
-func notified(st fuse.Status) error {
-	if st == fuse.OK || st == fuse.ENOENT {
-		return nil
+// read reads requests, and serves them: while it does, another goroutine reads. It ends when enough others wait, or all buffers
+// are in use: who has one reads again when it is served.
+func (c *classic) read() {
+	for {
+		i, ok := c.begin()
+		if !ok {
+			return
+		}
+		c.arena.populate(i)
+		buf := c.arena.at(i)[slotData-writeInBytes : slotScratch]
+		n, err := unix.Read(c.fd, buf)
+		var e unix.Errno
+		_ = errors.As(err, &e)
+		switch {
+		case err == nil && n >= headerInBytes:
+			c.dispatch(i, buf[:n])
+			continue
+		case e == unix.EINTR, e == unix.ENOENT, e == unix.EAGAIN, e == unix.EIO: // the request ended before it could be read
+		default:
+			c.ended(e)
+			ok = false
+		}
+		c.end(i)
+		if !ok {
+			return
+		}
 	}
-	return syscall.Errno(st)
+}
+
+// begin counts one who is about to read, and gives him a buffer; false: there is no need, or none.
+func (c *classic) begin() (buf int, ok bool) {
+	c.readers.Lock()
+	defer c.readers.Unlock()
+	if c.readers.waiting >= c.readers.most {
+		return 0, false
+	}
+	select {
+	case buf = <-c.bufs:
+		c.readers.waiting++
+		return buf, true
+	default:
+		c.readers.starved = true
+		return 0, false
+	}
+}
+
+// handOver: who has read a request waits no more. If nobody does, another goroutine begins.
+func (c *classic) handOver() {
+	c.readers.Lock()
+	defer c.readers.Unlock()
+	if c.readers.waiting--; c.readers.waiting == 0 {
+		c.work.Go(c.read)
+	}
+}
+
+// end takes back what begin gave to one who has read nothing.
+func (c *classic) end(buf int) {
+	c.readers.Lock()
+	c.readers.waiting--
+	c.readers.Unlock()
+	c.bufs <- buf
+}
+
+// free gives a buffer back. If nobody waits for want of one, somebody does again.
+func (c *classic) free(buf int) {
+	c.bufs <- buf
+	c.readers.Lock()
+	defer c.readers.Unlock()
+	if c.readers.starved && c.readers.waiting == 0 {
+		c.readers.starved = false
+		c.work.Go(c.read)
+	}
+}
+
+// dispatch serves a request that lies in a buffer, and gives the buffer back. The next one is not read before this one is known
+// to those that may name it.
+func (c *classic) dispatch(buf int, in []byte) {
+	h := headerOf(in)
+	if sentAgain(h) && c.again(in) {
+		c.handOver()
+		c.free(buf)
+		return
+	}
+	switch h.Opcode {
+	case codeRead:
+		c.handOver()
+		c.serveRead(buf, in)
+		c.free(buf)
+	case codeWrite:
+		c.handOver()
+		out := c.others.outs.Get().(*[]byte)
+		c.others.serve(in, *out)
+		c.others.outs.Put(out)
+		c.free(buf)
+	case codeForget, codeBatchForget:
+		c.others.forget(in)
+		c.handOver()
+		c.free(buf)
+	case codeInterrupt:
+		c.handOver()
+		c.others.interrupt(in)
+		c.free(buf)
+	default:
+		in = bytes.Clone(in)
+		c.others.begin(in)
+		c.handOver()
+		c.free(buf)
+		c.others.run(in)
+	}
+}
+
+// serveRead serves a READ, whose bytes go to where those of a WRITE come from: at the beginning of a page.
+func (c *classic) serveRead(buf int, in []byte) {
+	h := *headerOf(in)
+	r := (*fuse.ReadIn)(unsafe.Pointer(&in[0]))
+	if len(in) < int(unsafe.Sizeof(*r)) || r.Size > maxWrite {
+		c.log.Error("fs: read", "path", c.fs.path(h.NodeId), "bytes", len(in), "error", chain.ErrInvalid)
+		c.refuse(h.Unique, unix.EINVAL)
+		return
+	}
+	var header [headerBytes]byte
+	data := c.arena.at(buf)[slotData:][:r.Size]
+	n, st := c.ps.HandleRequest([][]byte{in}, [][]byte{header[:], data})
+	if st != fuse.OK || n < headerBytes {
+		c.refuse(h.Unique, unix.Errno(st))
+		return
+	}
+	_, err := unix.Writev(c.fd, [][]byte{header[:], data[:n-headerBytes]})
+	var e unix.Errno
+	_ = errors.As(err, &e)
+	c.replied(h.Unique, e)
 }

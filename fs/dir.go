@@ -77,16 +77,24 @@ func (f *FS) make(op string, h *fuse.InHeader, name string, out *fuse.EntryOut,
 	if err != nil {
 		return f.status(op, h, err)
 	}
-	r := req(h)
+	r := f.req(h)
 	if d.Mode&syscall.S_ISGID != 0 {
 		r.GID = d.GID
 	}
-	a, err := call(r, d)
+	a, err := f.once(h, func() (chain.Attr, error) { return call(r, d) })
 	if err != nil {
 		return f.status(op, h, err)
 	}
 	f.fillEntry(uint64(a.Ino), a, out)
 	return fuse.OK
+}
+
+// once makes what a request asks for, unless a process before this one has made it already.
+func (f *FS) once(h *fuse.InHeader, call func() (chain.Attr, error)) (chain.Attr, error) {
+	if ino, ok := f.answered(h); ok {
+		return f.pool.GetAttr(ino)
+	}
+	return call()
 }
 
 // Mknod makes a regular file. There are no FIFOs, sockets and devices: EPERM.
@@ -135,10 +143,13 @@ func (f *FS) Readlink(_ <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.Status)
 
 // Unlink removes a file or symlink. A file that is open, or that the kernel knows, goes with its last user.
 func (f *FS) Unlink(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
+	if _, done := f.answered(h); done {
+		return fuse.OK
+	}
 	dir, a, err := f.removable(h.NodeId, name)
 	if err == nil {
 		outcome := f.removing(a)
-		err = f.pool.Unlink(byProgram(h), dir, name)
+		err = f.pool.Unlink(f.byProgram(h), dir, name)
 		outcome(err)
 	}
 	return f.status("unlink", h, err)
@@ -146,10 +157,13 @@ func (f *FS) Unlink(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Statu
 
 // Rmdir removes an empty directory.
 func (f *FS) Rmdir(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
+	if _, done := f.answered(h); done {
+		return fuse.OK
+	}
 	dir, a, err := f.removable(h.NodeId, name)
 	if err == nil {
 		outcome := f.removing(a)
-		err = f.pool.Rmdir(req(h), dir, name)
+		err = f.pool.Rmdir(f.req(h), dir, name)
 		outcome(err)
 	}
 	return f.status("rmdir", h, err)
@@ -157,6 +171,9 @@ func (f *FS) Rmdir(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status
 
 // Rename renames, with RENAME_NOREPLACE and RENAME_EXCHANGE.
 func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName string) fuse.Status {
+	if _, done := f.answered(&in.InHeader); done {
+		return fuse.OK
+	}
 	var flag chain.RenameFlag
 	switch in.Flags {
 	case 0:
@@ -178,7 +195,7 @@ func (f *FS) Rename(_ <-chan struct{}, in *fuse.RenameIn, name, newName string) 
 		if flag == 0 {
 			outcome = f.removing(old)
 		}
-		err = f.pool.Rename(byProgram(&in.InHeader), dir, name, newDir, newName, flag)
+		err = f.pool.Rename(f.byProgram(&in.InHeader), dir, name, newDir, newName, flag)
 		outcome(err)
 	}
 	return f.status("rename", &in.InHeader, err)

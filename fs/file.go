@@ -15,7 +15,8 @@ func writes(flags uint32) bool { return flags&unix.O_ACCMODE != unix.O_RDONLY }
 // Create makes a volume and opens it. Where a command has made the name since the kernel looked it is ESTALE, unless
 // O_EXCL: the kernel looks again, and checks whether who asks may open what is there.
 func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse.CreateOut) fuse.Status {
-	if !f.files.begin() {
+	counted := f.counted(&in.InHeader)
+	if !counted && !f.files.begin() {
 		return fuse.EBUSY
 	}
 	st := f.make("create", &in.InHeader, name, &out.EntryOut, func(r chain.Req, d chain.Attr) (chain.Attr, error) {
@@ -23,25 +24,34 @@ func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse
 		if errors.Is(err, chain.ErrExist) && in.Flags&unix.O_EXCL == 0 {
 			err = stale
 		}
-		if err == nil {
-			err = f.open(uint64(a.Ino), in.Flags&^unix.O_TRUNC, false, r)
-		}
 		return a, err
 	})
-	if st != fuse.OK {
-		f.files.end()
-		return st
+	if !counted {
+		if st == fuse.OK {
+			if st = f.status("create", &in.InHeader, f.open(&in.InHeader, out.NodeId, in.Flags&^unix.O_TRUNC, false)); st != fuse.OK {
+				f.Forget(out.NodeId, 1) // the kernel is not told
+			}
+		}
+		if st != fuse.OK {
+			f.files.end()
+		}
 	}
-	out.OpenOut = fuse.OpenOut{OpenFlags: openFlags}
-	return fuse.OK
+	if st == fuse.OK {
+		out.OpenOut = fuse.OpenOut{OpenFlags: openFlags}
+	}
+	return st
 }
 
 // Open opens a volume or a snapshot; the kernel has checked permissions. While the mount drains it is EBUSY.
 func (f *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	if f.counted(&in.InHeader) {
+		*out = fuse.OpenOut{OpenFlags: openFlags}
+		return fuse.OK
+	}
 	if !f.files.begin() {
 		return fuse.EBUSY
 	}
-	if err := f.open(in.NodeId, in.Flags, in.Mode&fuse.OPEN_KILL_SUIDGID != 0, req(&in.InHeader)); err != nil {
+	if err := f.open(&in.InHeader, in.NodeId, in.Flags, in.Mode&fuse.OPEN_KILL_SUIDGID != 0); err != nil {
 		f.files.end()
 		return f.status("open", &in.InHeader, err)
 	}
@@ -51,13 +61,13 @@ func (f *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.St
 
 // open makes an open that was begun; kill: an O_TRUNC of somebody who may not leave setuid bits behind. On error the open
 // must be ended.
-func (f *FS) open(node uint64, flags uint32, kill bool, r chain.Req) error {
+func (f *FS) open(h *fuse.InHeader, node uint64, flags uint32, kill bool) error {
 	kind, num := split(node)
 	switch kind {
 	case plain:
-		return f.openVolume(chain.Ino(num), flags, kill, r)
+		return f.openVolume(h, chain.Ino(num), flags, kill)
 	case snapFile:
-		return f.openSnap(chain.LayerID(num), flags)
+		return f.openSnap(h, chain.LayerID(num), flags)
 	case snapDir:
 		return chain.ErrIsDir
 	}
@@ -66,7 +76,7 @@ func (f *FS) open(node uint64, flags uint32, kill bool, r chain.Req) error {
 
 // openVolume counts the open in chain, truncates if asked, and makes it known here. No lock is held while it truncates,
 // which waits for writes.
-func (f *FS) openVolume(ino chain.Ino, flags uint32, kill bool, r chain.Req) error {
+func (f *FS) openVolume(h *fuse.InHeader, ino chain.Ino, flags uint32, kill bool) error {
 	write, trunc := writes(flags), flags&unix.O_TRUNC != 0
 	a, err := f.pool.GetAttr(ino)
 	switch {
@@ -87,10 +97,10 @@ func (f *FS) openVolume(ino chain.Ino, flags uint32, kill bool, r chain.Req) err
 		return err
 	}
 	if trunc {
-		_, err = f.setAttr(r, ino, chain.SetAttr{Size: new(int64)}, kill)
+		_, err = f.setAttr(f.req(h), ino, chain.SetAttr{Size: new(int64)}, kill)
 	}
 	if err == nil {
-		err = f.know(vol, write)
+		err = f.know(h, vol, write)
 	}
 	if err != nil {
 		f.pool.ReleaseFile(ino, write)
@@ -99,7 +109,7 @@ func (f *FS) openVolume(ino chain.Ino, flags uint32, kill bool, r chain.Req) err
 }
 
 // know makes an open known, with what is kept of its inode.
-func (f *FS) know(vol *chain.Volume, write bool) error {
+func (f *FS) know(h *fuse.InHeader, vol *chain.Volume, write bool) error {
 	f.files.flagMu.Lock()
 	defer f.files.flagMu.Unlock()
 	a, err := f.pool.GetAttr(vol.Ino())
@@ -109,12 +119,11 @@ func (f *FS) know(vol *chain.Volume, write bool) error {
 	o := &openFile{node: uint64(vol.Ino()), data: vol, vol: vol}
 	o.immutable.Store(a.Immutable)
 	o.privileged.Store(privileged(a.Mode))
-	f.files.add(o, write)
-	return nil
+	return f.files.add(requestOf(h), o, write)
 }
 
 // openSnap is openVolume for a snapshot, which is only ever read.
-func (f *FS) openSnap(id chain.LayerID, flags uint32) error {
+func (f *FS) openSnap(h *fuse.InHeader, id chain.LayerID, flags uint32) error {
 	if writes(flags) || flags&unix.O_TRUNC != 0 {
 		return chain.ErrReadOnly
 	}
@@ -125,13 +134,19 @@ func (f *FS) openSnap(id chain.LayerID, flags uint32) error {
 	if err := f.pool.OpenSnap(id); err != nil {
 		return err
 	}
-	f.files.add(&openFile{node: snapFileNode(id), data: snap}, false)
-	return nil
+	err = f.files.add(requestOf(h), &openFile{node: snapFileNode(id), data: snap}, false)
+	if err != nil {
+		f.pool.ReleaseSnap(id)
+	}
+	return err
 }
 
 // Release ends an open.
 func (f *FS) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
-	if write := writes(in.Flags); f.files.remove(in.NodeId, write) {
+	if f.counted(&in.InHeader) {
+		return
+	}
+	if write := writes(in.Flags); f.files.remove(requestOf(&in.InHeader), in.NodeId, write) {
 		f.releaseNode(in.NodeId, write)
 	}
 }

@@ -54,8 +54,11 @@ const openFlags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES | fus
 type FS struct {
 	fuse.RawFileSystem
 
-	pool    *chain.Pool
-	log     *slog.Logger
+	pool       *chain.Pool
+	log        *slog.Logger
+	connection uint64 // a number of the connection that no other has; set before anything is served
+	parkErr    error  // why no successor could go on with it; as connection
+
 	lookups lookups
 	files   files
 	retries retries
@@ -143,13 +146,13 @@ func (f *FS) Forget(node, n uint64) {
 }
 
 // req says who asks for a change.
-func req(h *fuse.InHeader) chain.Req {
-	return chain.Req{UID: h.Uid, GID: h.Gid, PID: h.Pid, Unique: h.Unique}
+func (f *FS) req(h *fuse.InHeader) chain.Req {
+	return chain.Req{UID: h.Uid, GID: h.Gid, PID: h.Pid, Unique: f.unique(h)}
 }
 
 // byProgram is req with the program that asks, for the erase log: what destroys says who it was.
-func byProgram(h *fuse.InHeader) chain.Req {
-	r := req(h)
+func (f *FS) byProgram(h *fuse.InHeader) chain.Req {
+	r := f.req(h)
 	if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", h.Pid)); err == nil {
 		r.Actor = strings.Map(func(c rune) rune {
 			if c == ',' || !unicode.IsPrint(c) { // a comma divides who did it

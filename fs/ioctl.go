@@ -86,7 +86,7 @@ func (f *FS) setFlags(in *fuse.IoctlIn, flags, immutable, ignored uint32) fuse.S
 	}
 	a, err := f.pool.GetAttr(chain.Ino(num))
 	if on := flags&immutable != 0; err == nil && on != a.Immutable {
-		err = f.setImmutable(req(&in.InHeader), chain.Ino(num), on)
+		err = f.setImmutable(f.req(&in.InHeader), chain.Ino(num), on)
 	}
 	return f.status("setflags", &in.InHeader, err)
 }

@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"runtime"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -45,50 +42,38 @@ const (
 //
 // Fields of the loop are the loop's alone unless they say otherwise.
 type eventLoop struct {
-	fs    *FS         // any goroutine
-	pool  *chain.Pool // any goroutine
-	log   *slog.Logger
-	debug bool
-	fd    int // /dev/fuse, not blocking; replies may come from any goroutine
-	ps    *fuse.ProtocolServer
-	ring  func(uint32) (*blockdev.Ring, error)
+	conn             // its file is not blocking
+	pool *chain.Pool // any goroutine
+	ring func(uint32) (*blockdev.Ring, error)
 
 	ctx    context.Context // done when the mount is gone
 	cancel context.CancelFunc
 	queue  queue
 	mail   mailbox
 	alone  atomic.Bool // the loop does an operation of the device itself; any goroutine
-	arena  []byte
+	arena  arena
 	slots  []*slot
 	free   []*slot
 	todo   []opRef // operations that are not started yet
 	sector int64
 	gone   bool
-
-	others others
-	notes  sync.RWMutex // exclusive to close fd; shared by notifications
-	closed bool         // guarded by notes
 }
 
-// newEventLoop mounts f and answers INIT. On error nothing is mounted.
+// newEventLoop mounts f, or goes on with its mount. On error nothing is mounted, or all is as it was left.
 func newEventLoop(f *FS, dir string, o MountOptions) (*eventLoop, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("event loop: only for root: %w", chain.ErrUnsupported)
 	}
-	fo := fuseOptions(o)
-	l, err := makeLoop(f, fuse.NewProtocolServer(f, fo), loopSlots)
+	l, err := makeLoop(f, nil, loopSlots)
 	if err != nil {
 		return nil, fmt.Errorf("event loop: %w", err)
 	}
 	l.debug = o.Debug
-	if l.fd, err = mountDirect(dir, fo); err != nil {
+	if err = l.open(dir, o); err != nil {
 		return nil, errors.Join(err, l.freeMemory())
 	}
-	if err = l.init(); err == nil {
-		err = unix.SetNonblock(l.fd, true)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("init: %w", err), unmount(dir, unix.MNT_DETACH), unix.Close(l.fd), l.freeMemory())
+	if err = unix.SetNonblock(l.fd, true); err != nil {
+		return nil, errors.Join(fmt.Errorf("/dev/fuse: %w", err), l.close(), l.freeMemory())
 	}
 	return l, nil
 }
@@ -96,11 +81,11 @@ func newEventLoop(f *FS, dir string, o MountOptions) (*eventLoop, error) {
 // makeLoop makes a loop without a connection.
 func makeLoop(f *FS, ps *fuse.ProtocolServer, slots int) (*eventLoop, error) {
 	l := &eventLoop{
-		fs: f, pool: f.pool, log: f.log, ps: ps, fd: -1,
-		ring: blockdev.NewRing, sector: int64(f.pool.Device().SectorSize()),
+		conn: conn{fs: f, log: f.log, ps: ps, fd: -1},
+		pool: f.pool, ring: blockdev.NewRing, sector: int64(f.pool.Device().SectorSize()),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.others.init(l)
+	l.others.init(&l.conn)
 	if err := l.mail.open(); err != nil {
 		return nil, err
 	}
@@ -108,25 +93,6 @@ func makeLoop(f *FS, ps *fuse.ProtocolServer, slots int) (*eventLoop, error) {
 		return nil, errors.Join(err, l.mail.close())
 	}
 	return l, nil
-}
-
-// init answers INIT, which comes first and alone. The file still blocks.
-func (l *eventLoop) init() error {
-	in := l.slots[0].in
-	n, err := unix.Read(l.fd, in)
-	if err != nil {
-		return err
-	}
-	out := make([]byte, answerBytes)
-	n, st := l.ps.HandleRequest([][]byte{in[:n]}, [][]byte{out})
-	if st == fuse.OK && n >= headerBytes {
-		st = fuse.Status(-(*fuse.OutHeader)(unsafe.Pointer(&out[0])).Status)
-	}
-	if st != fuse.OK {
-		return syscall.Errno(st)
-	}
-	_, err = unix.Write(l.fd, out[:n])
-	return err
 }
 
 // serve runs the loop, on a thread of its own since a Ring belongs to one.
@@ -138,24 +104,14 @@ func (l *eventLoop) serve() {
 	l.check("close of the queue", l.queue.close())
 	l.others.wait()
 	l.fs.OnUnmount()
-	l.notes.Lock()
-	l.closed = true
-	l.check("close of /dev/fuse", unix.Close(l.fd))
-	l.notes.Unlock()
+	l.check("close of /dev/fuse", l.close())
 	l.check("memory", l.freeMemory())
-}
-
-// check logs what can't be helped.
-func (l *eventLoop) check(what string, err error) {
-	if err != nil {
-		l.log.Error("fs: event loop: "+what, "error", err)
-	}
 }
 
 // freeMemory gives back what makeLoop took. No slot is in use.
 func (l *eventLoop) freeMemory() error {
 	l.cancel()
-	return errors.Join(unix.Munmap(l.arena), l.mail.close())
+	return errors.Join(l.arena.free(), l.mail.close())
 }
 
 // run serves until the mount is gone and every slot is free.
@@ -184,6 +140,7 @@ func (l *eventLoop) run() {
 func (l *eventLoop) receive() (got int) {
 	for got < batch && len(l.free) > 0 {
 		s := l.free[len(l.free)-1]
+		l.arena.populate(s.index)
 		n, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(l.fd), uintptr(unsafe.Pointer(&s.in[0])), uintptr(len(s.in)))
 		switch {
 		case e == 0 && int(n) >= headerInBytes:
@@ -201,11 +158,9 @@ func (l *eventLoop) receive() (got int) {
 	return got
 }
 
-// end stops reading. ENODEV: unmounted, ECONNABORTED: aborted.
+// end stops reading.
 func (l *eventLoop) end(e unix.Errno) {
-	if e != unix.ENODEV && e != unix.ECONNABORTED {
-		l.check("/dev/fuse", e)
-	}
+	l.ended(e)
 	l.gone = true
 	l.cancel()
 }
@@ -276,4 +231,44 @@ func (l *eventLoop) runAlone() bool {
 	l.alone.Store(false)
 	l.opDone(r.s, r.op, n, err)
 	return true
+}
+
+// dispatch decides who serves a request of n bytes.
+func (l *eventLoop) dispatch(s *slot, n int) {
+	h := s.header()
+	if l.debug {
+		l.log.Debug("fs: event loop: request", "opcode", h.Opcode, "unique", h.Unique, "node", h.NodeId, "bytes", n)
+	}
+	if sentAgain(h) && l.again(s.in[:n]) {
+		l.release(s)
+		return
+	}
+	switch h.Opcode {
+	case codeRead:
+		l.read(s)
+		return
+	case codeWrite:
+		l.write(s, n)
+		return
+	case codeFsync:
+		l.fsync(s)
+		return
+	case codeLookup, codeGetAttr, codeStatFS:
+		l.others.now(s.in[:n])
+	case codeForget, codeBatchForget:
+		l.others.forget(s.in[:n])
+	case codeInterrupt:
+		l.others.interrupt(s.in[:n])
+	default:
+		l.others.later(s.in[:n])
+	}
+	l.release(s)
+}
+
+// fsync flushes on a goroutine; those of one moment share a commit.
+func (l *eventLoop) fsync(s *slot) {
+	go func() {
+		l.reply(s, l.fs.Fsync(nil, (*fuse.FsyncIn)(unsafe.Pointer(&s.in[0]))), nil)
+		l.mail.post(mail{kind: mailDone, s: s})
+	}()
 }

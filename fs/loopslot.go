@@ -1,32 +1,12 @@
 package fs
 
 import (
-	"fmt"
 	"unsafe"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
-)
-
-// Sizes of what comes before a payload, in bytes.
-const (
-	headerInBytes = int(unsafe.Sizeof(fuse.InHeader{}))
-	writeInBytes  = int(unsafe.Sizeof(fuse.WriteIn{})) // with the header
-	headerBytes   = int(unsafe.Sizeof(fuse.OutHeader{}))
-)
-
-// A slot is this much of the arena, in bytes; every part begins at a page:
-//
-//	0     the answer's header, at its end the request's: a payload begins at the next page
-//	4096  maxWrite and two blocks: payload of a WRITE, what a READ has read
-//	…     two blocks: what a merging write reads first
-const (
-	slotData    = blockSize
-	dataBytes   = maxWrite + 2*blockSize
-	slotScratch = slotData + dataBytes
-	slotBytes   = slotScratch + 2*blockSize
 )
 
 // slot is room for one request that the loop serves. It belongs to the loop, or to the goroutine that the loop gave it
@@ -68,19 +48,13 @@ type answer struct {
 	iov    [2]unix.Iovec
 }
 
-// makeSlots makes the arena. It is no part of a core dump, nor of a child: these are guests' bytes.
+// makeSlots makes the slots.
 func (l *eventLoop) makeSlots(n int) (err error) {
-	const prot, how = unix.PROT_READ | unix.PROT_WRITE, unix.MAP_PRIVATE | unix.MAP_ANON | unix.MAP_NORESERVE
-	if l.arena, err = unix.Mmap(-1, 0, n*slotBytes, prot, how); err != nil {
-		return fmt.Errorf("buffers: %d bytes: %w", n*slotBytes, err)
-	}
-	for _, advice := range []int{unix.MADV_DONTDUMP, unix.MADV_DONTFORK} {
-		if err := unix.Madvise(l.arena, advice); err != nil {
-			l.log.Debug("fs: event loop: buffers", "advice", advice, "error", err)
-		}
+	if l.arena, err = newArena(n, l.log); err != nil {
+		return err
 	}
 	for i := range n {
-		m := l.arena[i*slotBytes : (i+1)*slotBytes]
+		m := l.arena.at(i)
 		l.slots = append(l.slots, &slot{
 			index: i, in: m[slotData-writeInBytes : slotScratch], data: m[slotData:slotScratch], scratch: m[slotScratch:],
 			answer: (*answer)(unsafe.Pointer(&m[0])),
@@ -126,11 +100,4 @@ func (l *eventLoop) reply(s *slot, st fuse.Status, body []byte) {
 func (s *slot) written(n int) []byte {
 	s.answer.write = fuse.WriteOut{Size: uint32(n)}
 	return (*[unsafe.Sizeof(fuse.WriteOut{})]byte)(unsafe.Pointer(&s.answer.write))[:]
-}
-
-// replied logs an answer that the kernel did not take. ENOENT: nobody waits for it any more, ENODEV: unmounted.
-func (l *eventLoop) replied(unique uint64, e unix.Errno) {
-	if e != 0 && e != unix.ENOENT && e != unix.ENODEV {
-		l.log.Error("fs: event loop: answer", "unique", unique, "error", e)
-	}
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,6 +33,10 @@ type MountOptions struct {
 	NoExec     bool         // mount -o noexec
 	NonEmpty   bool         // also over a directory that holds something
 	EventLoop  bool         // READ, WRITE and FSYNC by an event loop over io_uring; ErrUnsupported unless root mounts
+
+	// Keep is given what a successor of this process needs (package park), and returns when it is kept. Nil: there is none.
+	Keep   func(name string, f *os.File) error
+	Parked *Parked // go on with this, do not mount; the pool was opened with what is open
 }
 
 // transport carries requests between /dev/fuse and an FS. Whoever makes one has answered INIT.
@@ -42,6 +47,8 @@ type transport interface {
 	// alive returns nil soon, whatever the device does, if requests are taken from the kernel, or the mount is gone; ctx's error if
 	// nothing is heard before its end.
 	alive(ctx context.Context) error
+	// resend has the kernel send again what another process has read and not answered. It comes before serve.
+	resend() error
 }
 
 // newTransport mounts f.
@@ -78,6 +85,9 @@ func Mount(p *chain.Pool, dir string, o MountOptions) (*Server, error) {
 		o.Logger = discard
 	}
 	o.ReadOnly = o.ReadOnly || p.ReadOnly()
+	if o.Parked != nil {
+		return resume(p, o)
+	}
 	dir, err := mountPoint(dir, o.FsName)
 	if err == nil && !o.NonEmpty {
 		err = empty(dir)
@@ -85,10 +95,7 @@ func Mount(p *chain.Pool, dir string, o MountOptions) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fs: mount: %w", err)
 	}
-	if err := setIOFlusher(); err != nil {
-		o.Logger.Debug("fs: the daemon may wait for itself when memory is short", "error", err)
-	}
-	s := &Server{fs: New(p, o.Logger), dir: dir, done: make(chan struct{})}
+	s := newServer(p, dir, o)
 	if s.t, err = newTransport(s.fs, dir, o); err != nil {
 		return nil, fmt.Errorf("fs: mount: %s: %w", dir, err)
 	}
@@ -98,6 +105,41 @@ func Mount(p *chain.Pool, dir string, o MountOptions) (*Server, error) {
 	n := notifier(s.t)
 	s.fs.notify.Store(&n)
 	return s, nil
+}
+
+func newServer(p *chain.Pool, dir string, o MountOptions) *Server {
+	if err := setIOFlusher(); err != nil {
+		o.Logger.Debug("fs: the daemon may wait for itself when memory is short", "error", err)
+	}
+	return &Server{fs: New(p, o.Logger), dir: dir, done: make(chan struct{})}
+}
+
+// resume goes on with a mount that another process has left. On error it is as it was left. A mount that was detached from its
+// directory has users still, or it would be gone: it is served, and has no place.
+func resume(p *chain.Pool, o MountOptions) (s *Server, err error) {
+	s = newServer(p, o.Parked.Init.Dir, o)
+	if s.t, err = newTransport(s.fs, s.dir, o); err != nil {
+		return nil, fmt.Errorf("fs: takeover: %s: %w", s.dir, err)
+	}
+	if err := s.fs.inherit(o.Parked); err != nil {
+		return nil, fmt.Errorf("fs: %w", err)
+	}
+	if s.id, err = findMount(mounts.Proc, s.dir); err != nil || s.id.Source != o.FsName {
+		o.Logger.Warn("fs: the mount has no directory any more; it is served until the last close", "dir", s.dir, "error", err)
+		s.gone = true
+	}
+	o.Parked.Memory.TakeOver(o.Parked.ByFault)
+	if err := s.t.resend(); err != nil {
+		return nil, fmt.Errorf("fs: takeover: %w", err)
+	}
+	n := notifier(s.t)
+	s.fs.notify.Store(&n)
+	return s, nil
+}
+
+// Takeover is how often another process went on with the mount, and nil if one could now; else why not.
+func (s *Server) Takeover() (times int, err error) {
+	return s.fs.files.memory.Takeovers(), s.fs.parkErr
 }
 
 // FS is what the mount shows. Commands tell it what they changed.
@@ -191,6 +233,9 @@ func unmount(dir string, flags int) error {
 	return nil
 }
 
+// answerWait is how long a mount that is in the way may take to answer.
+const answerWait = 10 * time.Second
+
 // mountPoint resolves dir without asking a file system that may be dead, and detaches a dead mount of this source.
 func mountPoint(dir, source string) (string, error) {
 	abs, err := filepath.Abs(dir)
@@ -209,8 +254,7 @@ func mountPoint(dir, source string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var st unix.Statfs_t
-	switch err := unix.Statfs(at, &st); {
+	switch err := mounts.Answers(at, answerWait); {
 	case err == nil:
 		return "", fmt.Errorf("%s: pool %s is mounted there: %w", at, old.Source, chain.ErrBusy)
 	case (errors.Is(err, syscall.ENOTCONN) || errors.Is(err, syscall.ECONNABORTED)) && old.Source == source:

@@ -31,7 +31,7 @@ func (f *FS) dropPrivileges(h *fuse.InHeader, ino chain.Ino) error {
 	a, err := f.pool.GetAttr(ino)
 	if err == nil && privileged(a.Mode) {
 		mode := unprivileged(a.Mode)
-		_, err = f.setMode(req(h), ino, chain.SetAttr{Mode: &mode})
+		_, err = f.setMode(f.req(h), ino, chain.SetAttr{Mode: &mode})
 	}
 	return err
 }

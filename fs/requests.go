@@ -64,7 +64,7 @@ var capabilities = []flag{
 	{"DIRECT_IO_ALLOW_MMAP", fuse.CAP_DIRECT_IO_ALLOW_MMAP, obeyed, "else a shared mmap of a volume is ENODEV"},
 	{"PASSTHROUGH", fuse.CAP_PASSTHROUGH, unasked, "data must pass by here"},
 	{"NO_EXPORT_SUPPORT", fuse.CAP_NO_EXPORT_SUPPORT, unasked, "file handles may work while an inode is cached"},
-	{"HAS_RESEND", fuse.CAP_HAS_RESEND, unasked, "nobody takes over a connection yet"},
+	{"HAS_RESEND", fuse.CAP_HAS_RESEND, obeyed, "who takes over has what was not answered sent again (takeover.go)"},
 	{"ALLOW_IDMAP", fuse.CAP_ALLOW_IDMAP, unasked, "requests would not say who asks, which the erase log tells"},
 	{"OVER_IO_URING", fuse.CAP_OVER_IO_URING, unasked, "another transport"},
 	{"REQUEST_TIMEOUT", fuse.CAP_REQUEST_TIMEOUT, unasked, "a device may take its time"},

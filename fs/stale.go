@@ -175,7 +175,7 @@ func (r *remains) change(ino chain.Ino, s chain.SetAttr) (chain.Attr, bool) {
 // removing remembers what is about to lose its name: before it does, so that no request comes between. What comes of it
 // is called with the outcome. Volumes are not remembered.
 func (f *FS) removing(a chain.Attr) (outcome func(error)) {
-	if a.Ino == 0 || a.Type == chain.TypeFile || !f.lookups.known(a.Ino) {
+	if a.Ino == 0 || a.Type == chain.TypeFile || !f.lookups.perhaps(a.Ino) {
 		return func(error) {}
 	}
 	d := remain{attr: a}
@@ -190,7 +190,7 @@ func (f *FS) removing(a chain.Attr) (outcome func(error)) {
 	f.remains.m[a.Ino] = d
 	f.remains.mu.Unlock()
 	return func(err error) {
-		if err != nil || !f.lookups.known(a.Ino) {
+		if err != nil || !f.lookups.perhaps(a.Ino) {
 			f.remains.drop(a.Ino)
 		}
 	}

@@ -3,14 +3,18 @@ package fs
 import (
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"slatefs/chain"
 	"slatefs/chain/fault"
+	"slatefs/fs/park"
 )
 
 // lookups counts how often the kernel was told of an inode. After a takeover the counts are lower than the kernel's,
 // never higher.
 type lookups struct {
+	inherited bool // there are some that this process has not counted; set before anything is served
+
 	mu sync.Mutex
 	n  map[chain.Ino]uint64
 }
@@ -35,6 +39,9 @@ func (l *lookups) drop(ino chain.Ino, n uint64) bool {
 	delete(l.n, ino)
 	return true
 }
+
+// perhaps tells whether the kernel may know an inode: it does if this process has told, or one before it may have.
+func (l *lookups) perhaps(ino chain.Ino) bool { return l.inherited || l.known(ino) }
 
 // known tells whether any is left.
 func (l *lookups) known(ino chain.Ino) bool {
@@ -79,6 +86,7 @@ type files struct {
 	flagMu sync.Mutex // held while an immutable flag or a mode is read or set together with its copy in openFile
 
 	mu       sync.RWMutex
+	memory   *park.Memory // what outlives the process; nil: nobody keeps it. Set before anything is served
 	m        map[uint64]*openFile
 	opens    int           // opens in all, also those that are still being made
 	draining int           // who wants no more opens
@@ -109,24 +117,28 @@ func (t *files) end() {
 	t.wakeLocked()
 }
 
-// add makes an open that was begun known. o is used if node was not open before.
-func (t *files) add(o *openFile, write bool) {
+// add makes an open known that was begun for a request. o is used if node was not open before. ENFILE: it is one too many.
+func (t *files) add(request uint64, o *openFile, write bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if old := t.m[o.node]; old != nil {
 		o = old
-	} else {
-		t.m[o.node] = o
 	}
+	readers, writers := o.readers, o.writers
 	if write {
-		o.writers++
+		writers++
 	} else {
-		o.readers++
+		readers++
 	}
+	if !t.memory.Set(request, o.node, readers, writers) {
+		return syscall.ENFILE
+	}
+	o.readers, o.writers, t.m[o.node] = readers, writers, o
+	return nil
 }
 
-// remove ends an open and tells whether there was one: after a takeover there may be none.
-func (t *files) remove(node uint64, write bool) bool {
+// remove ends an open for a request and tells whether there was one: after a takeover there may be none.
+func (t *files) remove(request, node uint64, write bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	o := t.m[node]
@@ -141,6 +153,7 @@ func (t *files) remove(node uint64, write bool) bool {
 		return false
 	}
 	*count--
+	t.memory.Set(request, node, o.readers, o.writers)
 	if o.readers+o.writers == 0 {
 		delete(t.m, node)
 	}

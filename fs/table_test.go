@@ -55,7 +55,7 @@ func TestOpenCountsAndDrain(t *testing.T) {
 		if !f.begin() {
 			t.Fatal("draining")
 		}
-		f.add(&openFile{node: node}, write)
+		f.add(0, &openFile{node: node}, write)
 	}
 	closed := func() bool {
 		select {
@@ -75,10 +75,10 @@ func TestOpenCountsAndDrain(t *testing.T) {
 	if n := f.drain(true); n != 3 || f.begin() {
 		t.Errorf("drain: %d open, or an open got through", n)
 	}
-	if f.remove(3, true) || f.remove(4, false) {
+	if f.remove(0, 3, true) || f.remove(0, 4, false) {
 		t.Error("closed what is not open")
 	}
-	if !f.remove(2, true) || !f.remove(2, false) || closed() || !f.remove(3, false) || !closed() {
+	if !f.remove(0, 2, true) || !f.remove(0, 2, false) || closed() || !f.remove(0, 3, false) || !closed() {
 		t.Error("drained too early or too late")
 	}
 	select {

@@ -66,6 +66,9 @@ func give(dest, val []byte) (uint32, fuse.Status) {
 
 // SetXAttr sets an attribute. A value that is too long is ENOSPC, as on other file systems.
 func (f *FS) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, val []byte) fuse.Status {
+	if _, done := f.answered(&in.InHeader); done {
+		return fuse.OK
+	}
 	var flag chain.XattrFlag
 	switch in.Flags {
 	case 0:
@@ -82,7 +85,7 @@ func (f *FS) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, val [
 		_, err = f.mutable(chain.Ino(num))
 	}
 	if err == nil {
-		err = f.pool.SetXattr(req(&in.InHeader), chain.Ino(num), name, val, flag)
+		err = f.pool.SetXattr(f.req(&in.InHeader), chain.Ino(num), name, val, flag)
 	}
 	st := f.status("setxattr", &in.InHeader, err)
 	if st == errno(syscall.EFBIG) {
@@ -93,13 +96,16 @@ func (f *FS) SetXAttr(_ <-chan struct{}, in *fuse.SetXAttrIn, name string, val [
 
 // RemoveXAttr removes an attribute.
 func (f *FS) RemoveXAttr(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Status {
+	if _, done := f.answered(h); done {
+		return fuse.OK
+	}
 	kind, num := split(h.NodeId)
 	err := checkXattr(name, kind, syscall.EROFS)
 	if err == nil {
 		_, err = f.mutable(chain.Ino(num))
 	}
 	if err == nil {
-		err = f.pool.RemoveXattr(req(h), chain.Ino(num), name)
+		err = f.pool.RemoveXattr(f.req(h), chain.Ino(num), name)
 	}
 	return f.status("removexattr", h, err)
 }

@@ -21,6 +21,7 @@ type pool struct {
 	*lab
 	name, device, mnt string
 	opts              string // of mount, for -o
+	flags             []string
 	watch             *watchdog
 	writes            atomic.Int64 // that a test counts: each is a millisecond of work to the watchdog
 }
@@ -88,7 +89,7 @@ func (d *watchdog) Stop() { d.once.Do(func() { close(d.stop) }) }
 // mount mounts the pool in the background until the end of the test, and tells how long that took.
 func (p *pool) mount() time.Duration {
 	p.t.Helper()
-	r := p.try("mount", "-o", p.opts, p.name, p.mnt)
+	r := p.try(append(append([]string{"mount", "-o", p.opts}, p.flags...), p.name, p.mnt)...)
 	p.ok(r)
 	watch := p.newWatchdog()
 	p.watch = watch
@@ -188,6 +189,7 @@ type poolInfo struct {
 		} `json:"daemon"`
 		Usage     usage `json:"usage"`
 		OpenFiles int   `json:"open_files"`
+		Takeovers int   `json:"takeovers"`
 	} `json:"info"`
 }
 
@@ -213,17 +215,26 @@ type usage struct {
 
 func (p *pool) info() poolInfo {
 	p.t.Helper()
+	i, err := p.ask()
+	must(p.t, err)
+	return i
+}
+
+// ask is info while nobody may answer.
+func (p *pool) ask() (poolInfo, error) {
+	r := p.try("pool", "list", "-j")
 	var list struct {
 		Pools []poolInfo `json:"pools"`
 	}
-	must(p.t, json.Unmarshal([]byte(p.slatefs("pool", "list", "-j")), &list))
+	if err := json.Unmarshal([]byte(r.stdout), &list); err != nil {
+		return poolInfo{}, fmt.Errorf("%s: %w", r, err)
+	}
 	for _, i := range list.Pools {
 		if i.Name == p.name {
-			return i
+			return i, nil
 		}
 	}
-	p.t.Fatalf("pool %s is not listed", p.name)
-	return poolInfo{}
+	return poolInfo{}, fmt.Errorf("pool %s is not listed", p.name)
 }
 
 // pid is the process of the daemon.

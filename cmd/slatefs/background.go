@@ -29,13 +29,16 @@ type readyMessage struct {
 
 // startBackground starts this program again as the daemon, and returns when the pool is mounted, or with the daemon's
 // error.
-func (a *app) startBackground(ctx context.Context, c daemon.Config, opts []string) error {
+func (a *app) startBackground(ctx context.Context, c daemon.Config, opts []string, supervise bool) error {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = r.Close() }() //nolint:errcheck // read to its end, or of no more use
 	args := []string{"mount", "--foreground", "--ready-fd=3"}
+	if supervise {
+		args = append(args, "--supervise")
+	}
 	if c.TakeOver {
 		args = append(args, "--take-over")
 	}
@@ -88,6 +91,13 @@ func notEOF(err error) error {
 func (a *app) serveBackground(ctx context.Context, c daemon.Config, ready *os.File) error {
 	d, log, err := a.startLogged(&c)
 	defer log.Flush()
+	if ready == nil {
+		if err != nil {
+			logger(log, c.Debug).Error("the daemon can't go on where the last one ended", "error", err)
+			return show.ErrQuiet
+		}
+		return d.Serve(ctx)
+	}
 	var m readyMessage
 	if err != nil {
 		m.Error = control.ErrorOf(err)

@@ -68,7 +68,7 @@ func TestDaemon(t *testing.T) {
 	}
 	l.ok("pool create --size 64M lab " + file)
 	for _, wait := range []string{"", "--wait ", "signal"} {
-		c, err := l.app.mountConfig(t.Context(), "lab", mnt, []string{"verify=sample"})
+		c, err := l.app.mountConfig(t.Context(), "lab", mnt, []string{"verify=sample"}, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"slatefs/cmd/slatefs/internal/daemon"
+	"slatefs/cmd/slatefs/internal/home"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs/mounts"
@@ -59,11 +60,12 @@ func (a *app) mountCmd() *cobra.Command {
 		foreground bool
 		take       bool
 		adopt      bool
+		supervise  bool
 		expect     string
 		ready      int
 	)
 	cmd := &cobra.Command{
-		Use:   "mount [-o OPT,…] [--foreground] [--take-over] [--adopt] NAME|DEVICE|VG/LV DIR",
+		Use:   "mount [-o OPT,…] [--foreground] [--supervise] [--take-over] [--adopt] NAME|DEVICE|VG/LV DIR",
 		Short: "Mount a pool on a directory",
 		Long:  mountHelp,
 		Example: `  slatefs mount lab /mnt/lab
@@ -71,12 +73,19 @@ func (a *app) mountCmd() *cobra.Command {
   slatefs mount -o cache=128M,verify=sample lab /mnt/lab
   slatefs mount --foreground lab /mnt/lab          # for systemd: logs to stderr`,
 		Args: arguments(2, 2),
-		RunE: plain(func(ctx context.Context, args []string) error {
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return plain(func(ctx context.Context, args []string) error {
+			if foreground && supervise {
+				return a.supervise(ctx, ready)
+			}
 			a.host.Child = ready != 0
-			c, err := a.mountConfig(ctx, args[0], args[1], opts)
+			keeper := a.findHome(foreground, ready)
+			c, err := a.mountConfig(ctx, args[0], args[1], opts, daemon.Inherits(keeper))
 			if err != nil {
 				return err
 			}
+			c.Home = keeper
 			if err := a.expect(&c, expect); err != nil {
 				return err
 			}
@@ -89,18 +98,32 @@ func (a *app) mountCmd() *cobra.Command {
 			if foreground {
 				return a.serveForeground(ctx, c, ready)
 			}
-			return a.startBackground(ctx, c, opts)
-		}),
+			return a.startBackground(ctx, c, opts, supervise)
+		})(cmd, args)
 	}
 	cmd.Flags().StringSliceVarP(&opts, "options", "o", nil, "mount options, as `OPT,…`")
 	cmd.Flags().BoolVar(&foreground, "foreground", false, "stay in the foreground, log to stderr")
 	cmd.Flags().BoolVar(&take, "take-over", false, "even if another host holds the pool, which must be off or fenced")
 	cmd.Flags().BoolVar(&adopt, "adopt", false, "even if the pool is a copy of one that is known here, whose place it takes")
+	cmd.Flags().BoolVar(&supervise, "supervise", false, "a parent keeps the mount, and starts the daemon again when it dies")
 	cmd.Flags().StringVar(&expect, "expect", "", "refuse any other pool than that of this UUID")
 	mustHide(cmd, "expect")
 	cmd.Flags().IntVar(&ready, "ready-fd", 0, "tell the parent on this file how it went")
 	mustHide(cmd, "ready-fd")
 	return cmd
+}
+
+// findHome finds who keeps the files of a daemon: a supervisor, or a service manager that has started it in the foreground.
+func (a *app) findHome(foreground bool, ready int) *home.Home {
+	if !foreground {
+		return nil
+	}
+	h := home.Find()
+	if ready != 0 && h.Supervisor() == 0 { // what its environment says was meant for who started it
+		home.Forget()
+		return nil
+	}
+	return h
 }
 
 // expect makes a daemon in the background serve the pool that its parent has looked up, and no other.
@@ -125,7 +148,7 @@ func mustHide(cmd *cobra.Command, flag string) {
 }
 
 // mountConfig finds the pool and parses the options.
-func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) (c daemon.Config, err error) {
+func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string, inherits bool) (c daemon.Config, err error) {
 	c.Host, c.Now = a.host, a.now
 	if c.Options, err = parseMountOptions(opts); err != nil {
 		return c, err
@@ -141,6 +164,9 @@ func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string) 
 	ref, err := f.Pool(pool)
 	if err != nil {
 		return c, err
+	}
+	if inherits {
+		ref.Live = nil // it is the daemon before this one
 	}
 	if ref.Live != nil {
 		if err := a.waitEnding(ctx, *ref.Live); err != nil {
@@ -237,8 +263,11 @@ func (a *app) serveForeground(ctx context.Context, c daemon.Config, readyFD int)
 	if err := daemon.Harden(c.Cache); err != nil {
 		return err
 	}
-	if readyFD != 0 {
+	switch {
+	case readyFD > 0:
 		return a.serveBackground(ctx, c, os.NewFile(uintptr(readyFD), "ready"))
+	case readyFD == noParent:
+		return a.serveBackground(ctx, c, nil)
 	}
 	log := daemon.NewLateLog(a.stderr)
 	defer log.Flush()

@@ -161,6 +161,7 @@ func (p poolState) print(w io.Writer, f show.Format, gap bool) error {
 	}
 	if i := p.Info; i != nil && i.Live.Dir != "" {
 		line("mountpoint", "%s", i.Live.Dir)
+		line("takeover", "%s", takeoverText(i))
 		line("daemon", "process %d since %s, %d files open", i.Live.PID, show.FormatTime(i.Live.Started), i.OpenFiles)
 		if i.Live.Log != "" {
 			line("log", "%s", i.Live.Log)
@@ -171,6 +172,18 @@ func (p poolState) print(w io.Writer, f show.Format, gap bool) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// takeoverText says whether a mount outlives its daemon, and how often it did.
+func takeoverText(i *control.PoolInfo) string {
+	if i.NoTakeover != "" {
+		return "none: " + i.NoTakeover
+	}
+	by := "systemd"
+	if i.Live.Supervisor != 0 {
+		by = fmt.Sprintf("process %d", i.Live.Supervisor)
+	}
+	return fmt.Sprintf("by %s; %d so far", by, i.Takeovers)
 }
 
 // printUsage shows what the blocks are used for.

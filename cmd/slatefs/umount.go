@@ -17,6 +17,7 @@ import (
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
+	"slatefs/fs/mounts"
 )
 
 func (a *app) umountCmd() *cobra.Command {
@@ -66,10 +67,12 @@ func (a *app) umount(ctx context.Context, arg string, wait bool) error {
 	return waitGone(ctx, l)
 }
 
+// answerWait is how long a mount may take to answer before its daemon is asked.
+const answerWait = 5 * time.Second
+
 // isDead tells a mount that its daemon has left.
 func isDead(dir string) bool {
-	var st unix.Statfs_t
-	return errors.Is(unix.Statfs(dir, &st), unix.ENOTCONN)
+	return errors.Is(mounts.Answers(dir, answerWait), unix.ENOTCONN)
 }
 
 // detachDead takes a dead mount out of the tree, as it was mounted: by fusermount3 for ordinary users.

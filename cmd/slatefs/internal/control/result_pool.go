@@ -25,6 +25,8 @@ type (
 		LogCut       string    `json:"log_cut,omitempty"`       // what left the erase log and was not exported
 		Lost         []string  `json:"superblocks_lost,omitempty"`
 		Rewritten    []string  `json:"superblocks_rewritten,omitempty"` // that were lost at the mount, or since
+		Takeovers    int       `json:"takeovers"`                       // how often another daemon went on with the mount
+		NoTakeover   string    `json:"no_takeover,omitempty"`           // why none could now
 		Notices      int64     `json:"space_notices"`                   // how often space got low, or promises short, since the mount
 	}
 	// PoolSize is the size of a pool before and after a change of it, in bytes.

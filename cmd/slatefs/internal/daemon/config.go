@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/home"
 	"slatefs/cmd/slatefs/internal/host"
 )
 
@@ -35,4 +36,5 @@ type Config struct {
 	Dir      string       // absolute path
 	TakeOver bool         // even if another host holds the pool
 	Adopt    bool         // even if it is a copy of one that is known
+	Home     *home.Home   // keeps what a successor needs; nil: there will be none
 }

@@ -12,6 +12,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/home"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/erase"
 	"slatefs/fs"
@@ -34,6 +35,10 @@ type Daemon struct {
 	service *Service
 	slots   *slots
 
+	home   *home.Home // nil: the mount ends with this process
+	parked *fs.Parked // what the last daemon left; nil: this is the first
+	stay   bool       // somebody goes on with the mount when this process ends
+
 	recorder *recorder
 	signer   *Signer
 	manager  *manager
@@ -48,12 +53,16 @@ type Daemon struct {
 
 // Start opens a pool and mounts it. On error nothing is left. Serve or Close must be called after it.
 func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
-	d = &Daemon{host: c.Host, now: c.Now, log: log, end: make(chan struct{}, 1), manager: newManager(c, log)}
+	d = &Daemon{host: c.Host, now: c.Now, log: log, end: make(chan struct{}, 1), home: c.Home, manager: newManager(c, log)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
 		}
 	}()
+	if err := d.takeHome(); err != nil {
+		return d, err
+	}
+	d.undo = append(d.undo, d.keepUndone(func() error { return d.home.Drop() }))
 	dev, err := d.openPool(c)
 	if err != nil {
 		return d, err
@@ -114,10 +123,11 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, d.requestEnd)
 	defer stop()
 	d.log.Info("mounted", "pool", d.live.Name, "device", d.live.Device, "dir", d.live.Dir, "pid", d.live.PID)
-	d.manager.tell("serves pool "+d.live.Name+" on "+d.live.Dir, ready)
+	d.manager.tell("serves pool "+d.live.Name+" on "+d.live.Dir, ready, "X_SLATEFS_LOG="+d.live.Log)
 	defer d.manager.watch(d.alive)()
 	d.served = true
 	err := supervise(ctx, d.parts())
+	d.stay = false
 	d.manager.tell("the mount is gone; closes pool "+d.live.Name, stopping)
 	err = errors.Join(err, d.Close())
 	if err != nil {
@@ -198,5 +208,9 @@ func (d *Daemon) info(context.Context, control.Peer, control.None) (control.Pool
 	i.Live, i.OpenFiles, i.Notices = d.live, d.srv.OpenFiles(), d.watch.events.Load()
 	i.Lost, i.Rewritten = d.slots.state()
 	i.Stuck, i.Troubles = d.grower.stuck(), d.troubles()
+	var none error
+	if i.Takeovers, none = d.srv.Takeover(); none != nil {
+		i.NoTakeover = none.Error()
+	}
 	return i, nil
 }

@@ -28,7 +28,11 @@ type manager struct {
 // newManager finds the service manager by the environment. A daemon in the background has none: who started it has ended.
 func newManager(c Config, log *slog.Logger) *manager {
 	m := &manager{say: func(string) error { return nil }, log: log}
-	if c.Log != "" {
+	if c.Log != "" && c.Home == nil {
+		return m
+	}
+	if c.Log != "" { // a supervisor
+		m.say = c.Home.Tell
 		return m
 	}
 	m.say = func(state string) error {

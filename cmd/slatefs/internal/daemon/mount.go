@@ -17,6 +17,9 @@ import (
 func (d *Daemon) mount(c Config) (err error) {
 	o := fs.MountOptions{AllowOther: c.AllowOther, FsName: d.live.Name, Debug: c.Debug, Logger: d.log}
 	o.EventLoop, o.ReadOnly, o.NoExec, o.NonEmpty = c.Loop, c.ReadOnly, c.NoExec, c.NonEmpty
+	if o.Parked = d.parked; d.home != nil && d.parked == nil {
+		o.Keep = d.home.Keep
+	}
 	d.srv, err = fs.Mount(d.pool, c.Dir, o)
 	if errors.Is(err, chain.ErrNotEmpty) {
 		return show.Hinted(err, "-o nonempty mounts all the same")
@@ -24,12 +27,20 @@ func (d *Daemon) mount(c Config) (err error) {
 	if err != nil {
 		return err
 	}
-	d.undo = append(d.undo, d.unmountUnserved)
+	d.undo = append(d.undo, d.keepUndone(d.unmountUnserved))
+	if _, none := d.srv.Takeover(); none != nil && d.home != nil {
+		d.noHome(none)
+		d.host.Warn("%v: pool %s", none, d.live.Name)
+	}
 	own, err := mounts.Own()
 	if err != nil {
 		return err
 	}
 	m, ok := own.On(d.srv.Dir())
+	if !ok && d.parked != nil { // it was taken out of the tree, and has users
+		d.live.Dir = d.srv.Dir()
+		return nil
+	}
 	if !ok {
 		return fmt.Errorf("%s: the mount is gone already", d.srv.Dir())
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/google/uuid"
+
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
 	"slatefs/cmd/slatefs/internal/control"
@@ -19,23 +21,22 @@ func (d *Daemon) openPool(c Config) (*blockdev.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.undo = append(d.undo, release)
+	d.undo = append(d.undo, d.keepUndone(release))
 	// The UUID comes first: opening for writing recovers, which must not happen below another daemon.
 	name, id, err := host.Identify(dev)
 	if err != nil {
 		return nil, err
 	}
-	if d.lock, err = d.host.LockPool(id); err != nil {
+	if err := d.takeLock(id); err != nil {
 		return nil, err
 	}
-	// Undone last: when the lock is free, everything else is.
-	d.undo = []func() error{d.lock.Release, release}
 	if err := d.host.CopyOf(context.Background(), id, c.Pool.Device); err != nil && !c.Adopt {
 		return nil, err
 	}
 	d.live = host.Live{
 		UUID: id, Name: name, Device: c.Pool.Device, Identity: dev.Identity(), PID: os.Getpid(), Started: d.now(),
 		Socket: d.host.SocketPath(id), Version: control.Version(), Log: c.Log,
+		Supervisor: d.home.Supervisor(),
 	}
 	d.sayWhere()
 	d.slots = &slots{dev: dev, pool: id, log: d.log}
@@ -49,6 +50,25 @@ func (d *Daemon) openPool(c Config) (*blockdev.File, error) {
 	d.slots.note(lost)
 	d.undo = append(d.undo, d.pool.Close)
 	return dev, nil
+}
+
+// takeLock takes the lock of the pool, or goes on with the last daemon's. It is undone last: when it is free, everything else is.
+func (d *Daemon) takeLock(id uuid.UUID) (err error) {
+	if d.parked != nil {
+		d.lock, err = d.host.AdoptLock(id, d.home.File(LockName))
+	} else {
+		d.lock, err = d.host.LockPool(id)
+	}
+	if err != nil {
+		return err
+	}
+	d.undo = append([]func() error{d.keepUndone(d.lock.Release)}, d.undo...)
+	if d.home != nil && d.parked == nil {
+		if err := d.home.Keep(LockName, d.lock.File()); err != nil {
+			d.noHome(err)
+		}
+	}
+	return nil
 }
 
 // open opens the pool: held by this host from then on, or for reading only, which needs that no other host writes to it.
@@ -68,6 +88,9 @@ func (d *Daemon) open(dev *blockdev.File, c Config) (err error) {
 		}
 		d.warn("the pool does not say who holds it", err)
 		o.Host = nil
+	}
+	if err := d.tail(&o); err != nil {
+		return err
 	}
 	d.pool, err = chain.Open(dev, o)
 	return err

@@ -28,14 +28,20 @@ type Live struct {
 	Started  time.Time `json:"started"`
 	Log      string    `json:"log"` // log file; empty: stderr
 	Version  string    `json:"version"`
-	lock     string    // the lock file that this was read from
+
+	Supervisor int `json:"supervisor,omitempty"` // process that starts the daemon again when it dies; 0: none, or systemd
+
+	lock string // the lock file that this was read from
 }
 
 // Lock is the lock of a pool on this host, by its UUID. The lock on the device's open file does not exclude the
 // same pool through a loop device; this one does.
 //
 // The lock file is empty: it is locked, so it can't be replaced, and what is written in place can be read half-written.
-type Lock struct{ f *os.File }
+type Lock struct {
+	f    *os.File
+	path string
+}
 
 // lockPath is the lock file of a pool.
 func (h Host) lockPath(id uuid.UUID) string { return filepath.Join(h.Run, id.String()+lockSuffix) }
@@ -64,7 +70,7 @@ func (h Host) LockPool(id uuid.UUID) (*Lock, error) {
 	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 	if err == nil {
 		if err = RemoveIfThere(livePath(path)); err == nil { // of one that was killed, and is not the holder
-			return &Lock{f}, nil
+			return &Lock{f, path}, nil
 		}
 	}
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
@@ -94,12 +100,38 @@ func (p *Lock) Publish(l Live) error {
 	if err != nil {
 		return err
 	}
-	return WriteWhole(livePath(p.f.Name()), append(b, '\n'), 0o600)
+	return WriteWhole(livePath(p.path), append(b, '\n'), 0o600)
 }
 
-// Release gives the lock back. It is to be called once.
+// AdoptLock goes on with the lock of a pool that another process has taken, and whose open file it left to this one. What was
+// said of that process stays until Publish.
+func (h Host) AdoptLock(id uuid.UUID, left *os.File) (*Lock, error) {
+	path := h.lockPath(id)
+	var mine, there unix.Stat_t
+	if err := errors.Join(unix.Fstat(int(left.Fd()), &mine), unix.Stat(path, &there)); err != nil {
+		return nil, fmt.Errorf("lock of pool %v: %w", id, err)
+	}
+	if mine.Dev != there.Dev || mine.Ino != there.Ino {
+		return nil, fmt.Errorf("lock of pool %v: the file that was left is another one than %s: %w", id, path, ErrInUse)
+	}
+	fd, err := unix.FcntlInt(left.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), path)
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock of pool %v: %w", id, ErrInUse), f.Close())
+	}
+	return &Lock{f, path}, nil
+}
+
+// File is the file that is locked, for who keeps it for a successor. It stays the lock's.
+func (p *Lock) File() *os.File { return p.f }
+
+// Release gives the lock back, whoever has its file open still. It is to be called once.
 func (p *Lock) Release() error {
-	return errors.Join(RemoveIfThere(livePath(p.f.Name())), p.f.Close())
+	return errors.Join(RemoveIfThere(livePath(p.path)),
+		unix.FcntlFlock(p.f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_UNLCK}), p.f.Close())
 }
 
 // readLive reads what the holder of a lock file serves; false: nobody holds it, or the holder is not that far.
