@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"slatefs/cmd/slatefs/internal/certificate"
 	"slatefs/cmd/slatefs/internal/show"
@@ -30,6 +31,9 @@ func TestJobThatKept(t *testing.T) {
 	out, text, code := l.run("erase certificate " + id + " lab")
 	if want := "\nNOT COMPLETE: at most 64K shown by others when it was destroyed: kc.raw, job " + id + "\n"; code != show.ExitFailed || !strings.Contains(out, want) {
 		t.Errorf("exit code %d, %s\n%s", code, text, out)
+	}
+	if words := strings.Join(strings.Fields(out), " "); !strings.Contains(words, "NOT COMPLETE: of job "+id+" it is not known who wrote what others showed: that may be left until nothing at all is left in the pool") {
+		t.Error(out)
 	}
 
 	// What the clone has of its origin is written to none of its own layers.
@@ -155,6 +159,54 @@ func TestEndKeepsReasons(t *testing.T) {
 	s, err := certificate.Read(must(os.ReadFile(file)))
 	if err != nil || s.Document.Complete || !strings.Contains(strings.Join(s.Verdict(), "\n"), "the log was rolled back, or written anew") {
 		t.Errorf("%v, %v", s.Verdict(), err)
+	}
+}
+
+// The end of a copy of a pool says nothing of the pool itself, when that cannot be read any more.
+func TestEndOfCopy(t *testing.T) {
+	l := newLab(t)
+	l.certified("a")
+	end, device := l.onFile()
+	end.copyKey(l)
+	dir := t.TempDir()
+	end.ok("pool destroy --erase --certificate " + filepath.Join(dir, "first.json") + " " + device)
+	l.certified("b")
+	_, own := l.onFile()
+	end.copyKey(l)
+	b := must(os.ReadFile(own))
+	for i := 100 << 10; i < 4<<20; i++ { // what it was is gone, but for the superblocks
+		b[i] ^= 0x55
+	}
+	if err := os.WriteFile(own, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "second.json")
+	_, text, code := end.run("pool destroy --erase --force --certificate " + file + " " + own)
+	if code != show.ExitFailed || !strings.Contains(text, "is destroyed, and its certificate is not complete: the pool could not be read when it ended") {
+		t.Fatalf("exit code %d: %s", code, text)
+	}
+	s, err := certificate.Read(must(os.ReadFile(file)))
+	if err != nil || s.Document.Complete || !strings.HasPrefix(s.Document.Pool.Device, own) || len(s.Document.Records) > 0 {
+		t.Errorf("%v, %v", s, err)
+	}
+}
+
+// A clock that was set back makes a certificate older than what was signed before: nothing is complete by it.
+func TestClockSetBack(t *testing.T) {
+	l := newLab(t)
+	l.certified("a")
+	l.clock.skip(-24 * time.Hour)
+	out, text, code := l.run("erase certificate a lab")
+	if code != show.ExitFailed || !strings.Contains(out, "\nNOT COMPLETE: the clock of this host was set back: it shows ") {
+		t.Errorf("exit code %d: %s\n%s", code, text, out)
+	}
+	l.clock.skip(48 * time.Hour)
+	l.ok("erase certificate a lab")
+	end, device := l.onFile()
+	end.copyKey(l)
+	l.clock.skip(-48 * time.Hour)
+	if _, text, code := end.run("pool destroy --erase --certificate " + filepath.Join(t.TempDir(), "x") + " " + device); code != show.ExitFailed || !strings.Contains(text, "not complete: the clock of this host was set back") {
+		t.Errorf("exit code %d: %s", code, text)
 	}
 }
 

@@ -71,6 +71,9 @@ func (a *app) paperOf(ctx context.Context, p *chain.Pool, dev *blockdev.File, re
 	if err != nil {
 		return nil, err
 	}
+	if begun != nil && begun.Document.Pool.Device != daemon.DeviceName(dev) { // of a copy, which had the same UUID: it says nothing of this one
+		begun = nil
+	}
 	others, err := a.endKey(e, p, begun, ref.UUID)
 	if err != nil {
 		return nil, err
@@ -78,7 +81,7 @@ func (a *app) paperOf(ctx context.Context, p *chain.Pool, dev *blockdev.File, re
 	switch {
 	case p != nil:
 		var head evidence.Head
-		if e.doc, head, err = daemon.EndEvidence(ctx, a.host, p, dev); err != nil {
+		if e.doc, head, err = daemon.EndEvidence(ctx, a.host, p, dev, a.now()); err != nil {
 			return nil, err
 		}
 		e.head = &head

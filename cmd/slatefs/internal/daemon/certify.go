@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -77,6 +78,7 @@ func (s *Service) fill(d *certificate.Document) (evidence.Head, error) {
 		}
 	}
 	compared(d, watch, c.Head())
+	setBack(d, s.Pool, watch)
 	return c.Head(), nil
 }
 
@@ -234,6 +236,8 @@ func (s *Service) ofJobs(d *certificate.Document, c *certificate.Collector, jobs
 		}
 		if e.Kept > 0 && !s.nothingLeft() {
 			d.Leave(certificate.Part{Bytes: e.Kept, State: certificate.Kept, By: e.KeptBy, ID: e.ID, UpTo: true})
+			d.Reasons = append(d.Reasons, fmt.Sprintf("of job %d it is not known who wrote what others showed: that may be left until nothing at all is left in the pool; "+
+				"a certificate of the volume, by its path or UUID, is exact", e.ID))
 		}
 		if e.Claimed() {
 			continue
@@ -272,6 +276,23 @@ func compared(d *certificate.Document, watch *anchorWatch, head evidence.Head) {
 		note += "; the others were cut"
 	}
 	d.Log.Notes = append(d.Log.Notes, note)
+}
+
+// setBack finds that the clock is behind what was signed: who compares the certificate with an anchor would take that for a later one.
+func setBack(d *certificate.Document, p *chain.Pool, watch *anchorWatch) {
+	var newest time.Time
+	if watch != nil {
+		newest = watch.newest
+	}
+	for _, sig := range p.Log().State().Signed {
+		if sig.Verify(p.UUID()) == nil && sig.Time.After(newest) {
+			newest = sig.Time
+		}
+	}
+	if newest.After(d.Made) {
+		d.Reasons = append(d.Reasons, fmt.Sprintf("the clock of this host was set back: it shows %s, and the log was signed at %s already",
+			d.Made.UTC().Format(time.DateTime+" UTC"), newest.UTC().Format(time.DateTime+" UTC")))
+	}
 }
 
 // media are the devices below the pool. What cannot be found out is said in the list.
