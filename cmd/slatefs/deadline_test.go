@@ -1,13 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"slatefs/chain"
-	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -34,13 +32,11 @@ func TestDeadlineIsTold(t *testing.T) {
 	if s := l.eraseState(); s.Late.Jobs != 0 {
 		t.Errorf("when all is zero: %+v", s.Late)
 	}
-	var log struct {
-		Log []control.EraseRecord `json:"log"`
+	recs := l.records("")
+	if len(recs) == 0 {
+		t.Fatal("the log has no record")
 	}
-	if err := json.Unmarshal([]byte(l.ok("erase log -j lab")), &log); err != nil || len(log.Log) == 0 {
-		t.Fatal(err, log)
-	}
-	r := log.Log[len(log.Log)-1]
+	r := recs[len(recs)-1]
 	if kept, set := r.InTime(); kept || !set || r.Deadline != 3600 || r.Late != 300*chain.BlockSize || r.Longest < 5400 {
 		t.Errorf("the record: %+v", r)
 	}

@@ -36,7 +36,7 @@ type lab struct {
 	t    *testing.T
 	app  *app
 	out  bytes.Buffer
-	text bytes.Buffer // stderr
+	text stderr
 	pool *chain.Pool
 	view *fakeView
 	live host.Live
@@ -45,6 +45,30 @@ type lab struct {
 
 	clock *steps // of all but the eraser
 	fails bool   // the pool is made to, and its end says so
+}
+
+// stderr collects what is written to it. Several may write at once, as a log does beside a progress bar.
+type stderr struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *stderr) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *stderr) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func (s *stderr) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.b.Reset()
 }
 
 // fakeView notes what the mount would be told.

@@ -19,7 +19,7 @@ import (
 // app is what commands work with.
 type app struct {
 	stdin          io.Reader
-	stdout, stderr io.Writer
+	stdout, stderr io.Writer // stderr: several goroutines may write to it at once
 	host           host.Host
 	now            func() time.Time
 	mounts         func() (mounts.Table, error)
