@@ -27,7 +27,7 @@ func TestEndKilled(t *testing.T) {
 		cmd := exec.Command(program, "pool", "destroy", "--erase", "--force", "--certificate", file, p.device)
 		cmd.Env, cmd.Dir = p.environ(), p.dir
 		must(t, cmd.Start())
-		timer := time.AfterFunc(wait, func() { _ = cmd.Process.Kill() }) //nolint:errcheck // it may have ended
+		timer := time.AfterFunc(wait, func() { _ = cmd.Process.Kill() }) // it may have ended
 		err := cmd.Wait()
 		timer.Stop()
 		if _, there := os.Lstat(file); !errors.Is(there, os.ErrNotExist) {
