@@ -2,7 +2,7 @@ package chain
 
 // descent goes over layers and all that hang on them, parents before children, in pieces: as many layers as the pool has
 // clones may hang on one snapshot, and nobody waits for their list with the plan lock. A layer that went between two pieces
-// is passed by; where the children of one have changed they are gone over again. So who looks may see a layer twice, and sees
+// is passed by, and one that was merged into its child is gone over as that one. So who looks may see a layer twice, and sees
 // each that is there all the time.
 type descent struct {
 	p    *layerTree
@@ -13,15 +13,15 @@ type descent struct {
 
 // descentAt is a layer that has been seen, and how far its children have been.
 type descentAt struct {
-	l          *layer
-	of         int // what add said
-	next, kids int
+	l    *layer
+	of   int     // what add said
+	next LayerID // of its children those from that number on
 }
 
 // add lets a descent go over a layer and what hangs on it. see is told of, too. The plan lock is held.
 func (d *descent) add(l *layer, of int) {
 	d.p.mu.step(1)
-	d.todo = append(d.todo, descentAt{l: l, of: of, kids: len(l.children)})
+	d.todo = append(d.todo, descentAt{l: l, of: of})
 	d.see(l, of)
 }
 
@@ -30,16 +30,12 @@ func (d *descent) piece(layers int) (more bool) {
 	for ; layers > 0 && len(d.todo) > 0; layers-- {
 		at := &d.todo[len(d.todo)-1]
 		l := at.l
-		switch {
-		case d.p.layers[l.id] != l || l.dead:
-			d.todo = d.todo[:len(d.todo)-1]
-		case at.kids != len(l.children):
-			at.next, at.kids = 0, len(l.children)
-		case at.next == len(l.children):
+		switch i := l.child(at.next); {
+		case d.p.layers[l.id] != l || l.dead || i == len(l.children):
 			d.todo = d.todo[:len(d.todo)-1]
 		default:
-			c := l.children[at.next]
-			at.next++
+			c := l.children[i]
+			at.next = c.id + 1
 			d.p.mu.step(1)
 			if d.into == nil || d.into(l, c) {
 				d.add(c, at.of)

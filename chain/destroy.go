@@ -38,7 +38,7 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 						return err
 					}
 				}
-				if err := p.commits.do(&recUnname{l.id, true, now, r.who()}); err != nil {
+				if err := p.commits.do(&recUnname{layer: l.id, held: true, when: now, who: r.who()}); err != nil {
 					return err
 				}
 			}

@@ -244,7 +244,7 @@ func (rm *remover) goStep(ino Ino, now time.Time) error {
 		return rm.shed(Req{said: at.who}, ino, n, min(layersAtOnce, b.layers-1), now)
 	case len(b.held) > heldAtOnce:
 		for _, l := range b.held[:heldAtOnce] {
-			if err := rm.commits.do(&recUnname{l.id, true, now, at.who}); err != nil {
+			if err := rm.commits.do(&recUnname{layer: l.id, held: true, when: now, who: at.who}); err != nil {
 				return err
 			}
 		}

@@ -64,9 +64,9 @@ type layerTree struct {
 type layer struct {
 	id       LayerID
 	parent   *layer
-	children []*layer
-	vol      Ino // whose it is; 0 when the volume is gone and clones hold the layer
-	dir      Ino // with vol 0: the directory that it is charged to
+	children []*layer // by number: adopt
+	vol      Ino      // whose it is; 0 when the volume is gone and clones hold the layer
+	dir      Ino      // with vol 0: the directory that it is charged to
 	name     string
 	named    bool
 	head     bool
@@ -211,7 +211,7 @@ func (lt *layerTree) addLayer(id LayerID, parent *layer, vol Ino, size int64, wh
 		under = parent.top
 		l.depth = parent.depth
 		l.refer, l.older, l.sizeLSN = parent.refer, parent.older, parent.sizeLSN
-		parent.children = append(parent.children, l)
+		lt.adopt(parent, l)
 	}
 	l.depth++
 	before := lt.heads[vol]

@@ -82,7 +82,7 @@ func (cp *checkpointer) link(parents map[LayerID]LayerID) error {
 				return fmt.Errorf("layer %v: parent %v: %w", id, n, ErrCorrupt)
 			}
 			l.depth = l.parent.depth
-			l.parent.children = append(l.parent.children, l)
+			l.parent.children = append(l.parent.children, l) // in the order of adopt
 		}
 		l.depth++
 		cp.tree.indexLine(l)

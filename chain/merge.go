@@ -58,16 +58,22 @@ func preparedError(pool string, err error) error {
 func (lt *layerTree) mergeAfter(l *layer) (from, into *layer) {
 	buried := (*layer)(nil)
 	for first := true; l != nil && !l.head && !l.dead && (first || l.nameless()); first = false {
-		lt.mu.step(1 + len(l.children))
-		kids := slices.DeleteFunc(slices.Clone(l.children), func(o *layer) bool { return o == buried })
-		switch len(kids) {
+		lt.mu.step(1)
+		n := len(l.children)
+		if buried != nil { // it is one of them
+			n--
+		}
+		switch n {
 		case 0:
 			if up := l.parent; up != nil && up.swept && len(up.children) == 1 { // see behindSwept
 				return nil, nil
 			}
 			buried, l = l, l.parent
 		case 1:
-			return l, kids[0]
+			if into = l.children[0]; into == buried {
+				into = l.children[1]
+			}
+			return l, into
 		default:
 			return nil, nil
 		}
@@ -140,12 +146,8 @@ func (lt *layerTree) mergeDown(l *layer, j *job) {
 		o.lostHere = m.lost[o]
 	}
 	if parent != nil {
-		lt.mu.step(len(parent.children))
-		for i, o := range parent.children {
-			if o == l {
-				parent.children[i] = c
-			}
-		}
+		lt.disown(parent, l)
+		lt.adopt(parent, c)
 	}
 	c.fence, c.fenceLSN, c.fenceEpoch = max(c.fence, l.id), lt.commits.lsn, lt.plans.epochs.seal()
 	l.heir = c

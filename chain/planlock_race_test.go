@@ -28,7 +28,7 @@ var longHolds = map[string]longHold{
 	"TestTallyInPieces":      {math.MaxInt, "itself"},
 	"TestLossClimbsInPieces": {math.MaxInt, "itself"},
 
-	"works.changeWith":     {1024, "who still shows a layer that goes, by name"},
+	"works.changeWith":     {1024, "a merge below which many layers hang"},
 	"blockSpace.cleanRuns": {1 << 15, "the runs of one group, for an audit"},
 }
 

@@ -1,8 +1,6 @@
 package chain
 
 import (
-	"slices"
-
 	"slatefs/chain/omap"
 	"slatefs/chain/runs"
 )
@@ -42,9 +40,8 @@ func (lt *layerTree) bury(l *layer, j *job) {
 	lt.recountAround(l)
 	lt.uncount(l)
 	if l.parent != nil {
-		lt.mu.step(len(l.parent.children))
 		l.died = l.parent.id
-		l.parent.children = slices.DeleteFunc(l.parent.children, func(o *layer) bool { return o == l })
+		lt.disown(l.parent, l)
 	}
 	lt.accounts.charge(l, -l.own)
 	l.dead, l.parent = true, nil

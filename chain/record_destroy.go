@@ -17,6 +17,7 @@ type recUnname struct {
 	held  bool
 	when  time.Time
 	who   string
+	heirs *string // who shows it, looked up before the record; nil: not
 }
 
 func (r *recUnname) encode(e *codec.Encoder) {
@@ -39,7 +40,7 @@ func (r *recUnname) warm(p *Pool) {
 	case r.held: // who shows it is not asked before it goes
 		p.names.warm(l.vol)
 	default:
-		p.jobs.warmFor(l)
+		r.heirs = p.jobs.warmFor(l)
 	}
 }
 
@@ -58,7 +59,7 @@ func (r *recUnname) apply(p *Pool) error {
 	p.tree.noteOpen(l)
 	p.tree.unheld(l)
 	if !r.held {
-		p.jobs.destroyed(j, l)
+		p.jobs.destroyed(j, l, r.heirs)
 	}
 	up := l.parent
 	p.tree.reap(l, j, true)
@@ -71,6 +72,7 @@ func (r *recUnname) apply(p *Pool) error {
 type recReap struct {
 	layer LayerID
 	when  time.Time
+	heirs *string // as recUnname's
 }
 
 func (r *recReap) encode(e *codec.Encoder) { e.Uint(uint64(r.layer)); e.Time(r.when) }
@@ -79,7 +81,7 @@ func (r *recReap) decode(d *codec.Decoder) { r.layer, r.when = LayerID(d.Uint())
 
 func (*recReap) cuts() bool { return true }
 
-func (r *recReap) warm(p *Pool) { p.jobs.warmFor(p.tree.layers[r.layer]) }
+func (r *recReap) warm(p *Pool) { r.heirs = p.jobs.warmFor(p.tree.layers[r.layer]) }
 
 func (r *recReap) apply(p *Pool) error {
 	l, err := p.tree.layer(r.layer)
@@ -95,7 +97,7 @@ func (r *recReap) apply(p *Pool) error {
 	}
 	j := p.jobs.jobFor(l, l.name, reason, r.when)
 	if l.kept {
-		p.jobs.destroyed(j, l)
+		p.jobs.destroyed(j, l, r.heirs)
 	}
 	p.tree.touch(l)
 	l.kept = false

@@ -2,7 +2,6 @@ package chain
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -142,18 +141,18 @@ func (jq *jobQueue) jobFor(l *layer, name, reason string, when time.Time) *job {
 	return j
 }
 
-// warmFor looks up what jobFor and destroyed will.
-func (jq *jobQueue) warmFor(l *layer) {
+// warmFor looks up what jobFor will, and returns what destroyed is told: who shows the layer.
+func (jq *jobQueue) warmFor(l *layer) (heirs *string) {
 	if l == nil {
-		return
+		return nil
 	}
 	jq.names.warm(cmp.Or(l.vol, l.was.vol))
-	jq.heirs(l)
+	return new(jq.heirs(l))
 }
 
 // destroyed notes for the erase log that a layer is destroyed, which reap is about to carry out, and what of its blocks
-// others show at this moment. It is called once for each layer.
-func (jq *jobQueue) destroyed(j *job, l *layer) {
+// others show at this moment: heirs, if that was looked up. It is called once for each layer.
+func (jq *jobQueue) destroyed(j *job, l *layer, heirs *string) {
 	var kept int64
 	switch len(l.children) {
 	case 0: // bury notes it
@@ -168,19 +167,28 @@ func (jq *jobQueue) destroyed(j *job, l *layer) {
 	if kept > 0 {
 		j.kept += kept
 		j.freed += kept
-		j.keptBy = jq.heirs(l)
+		if heirs == nil {
+			heirs = new(jq.heirs(l))
+		}
+		j.keptBy = *heirs
 	}
 }
 
-// maxHeirs bounds the names in keptBy.
+// maxHeirs bounds the layers that are looked at for keptBy: the same ones when the record is replayed, since the names are in the
+// erase log (adopt).
 const maxHeirs = 16
 
 // heirs names what still shows blocks of a layer that goes.
 func (jq *jobQueue) heirs(l *layer) string {
 	var names []string
+	looked := 0
 	var down func(*layer)
 	down = func(o *layer) {
 		for _, c := range o.children {
+			if looked++; looked > maxHeirs {
+				return
+			}
+			jq.mu.step(1)
 			switch {
 			case c.head:
 				names = append(names, jq.names.pathOf(c.vol))
@@ -193,9 +201,8 @@ func (jq *jobQueue) heirs(l *layer) string {
 	}
 	down(l)
 	slices.Sort(names)
-	names = slices.Compact(names)
-	if more := len(names) - maxHeirs; more > 0 {
-		names = append(names[:maxHeirs], fmt.Sprintf("%d more", more))
+	if names = slices.Compact(names); looked > maxHeirs {
+		names = append(names, "others")
 	}
 	return strings.Join(names, ", ")
 }
