@@ -76,6 +76,7 @@ func die(cause any) fuse.Status { panic(cause) }
 type classic struct {
 	conn
 	arena   arena
+	gate    barrier
 	bufs    chan int // indexes of buffers that nobody has
 	work    sync.WaitGroup
 	readers struct {
@@ -111,6 +112,17 @@ func newClassic(f *FS, dir string, o MountOptions) (*classic, error) {
 
 // alive: nothing but the scheduler of goroutines, on which the caller runs, is between the kernel and the requests.
 func (c *classic) alive(context.Context) error { return nil }
+
+// pause: readers stay where they are, with a request that they may have.
+func (c *classic) pause() (<-chan struct{}, func()) {
+	shut, idle := c.gate.close(), make(chan struct{})
+	go func() {
+		<-shut
+		c.others.wait()
+		close(idle)
+	}()
+	return idle, c.gate.open
+}
 
 func (c *classic) serve() {
 	c.work.Go(c.read)
@@ -198,6 +210,8 @@ func (c *classic) free(buf int) {
 // dispatch serves a request that lies in a buffer, and gives the buffer back. The next one is not read before this one is known
 // to those that may name it.
 func (c *classic) dispatch(buf int, in []byte) {
+	c.gate.enter()
+	defer c.gate.leave()
 	h := headerOf(in)
 	if sentAgain(h) && c.again(in) {
 		c.handOver()

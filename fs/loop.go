@@ -57,6 +57,9 @@ type eventLoop struct {
 	todo   []opRef // operations that are not started yet
 	sector int64
 	gone   bool
+
+	pausing chan struct{} // nothing more is received; closed, and in done, when no slot is in use
+	done    chan struct{}
 }
 
 // newEventLoop mounts f, or goes on with its mount. On error nothing is mounted, or all is as it was left.
@@ -118,7 +121,7 @@ func (l *eventLoop) freeMemory() error {
 func (l *eventLoop) run() {
 	for {
 		got := 0
-		if !l.gone {
+		if !l.gone && l.pausing == nil {
 			got = l.receive()
 		}
 		l.deliver()
@@ -129,8 +132,9 @@ func (l *eventLoop) run() {
 		if l.gone && len(l.free) == len(l.slots) {
 			return
 		}
+		l.paused()
 		sleep := got < batch && len(l.todo) == 0 && l.mail.sleepy()
-		l.queue.wait(sleep, !l.gone && len(l.free) > 0)
+		l.queue.wait(sleep, !l.gone && l.pausing == nil && len(l.free) > 0)
 		l.mail.awake()
 		l.queue.collect()
 	}
@@ -175,9 +179,31 @@ func (l *eventLoop) deliver() {
 			l.fulfilled(e.s, e.err)
 		case mailOp:
 			l.opDone(e.s, e.op, e.n, e.err)
+		case mailPause:
+			l.pausing = e.pong
 		case mailPing:
 			close(e.pong)
 		}
+	}
+}
+
+// pause asks the loop.
+func (l *eventLoop) pause() (<-chan struct{}, func()) {
+	empty, idle := make(chan struct{}), make(chan struct{})
+	l.mail.post(mail{kind: mailPause, pong: empty})
+	go func() {
+		<-empty
+		l.others.wait()
+		close(idle)
+	}()
+	return idle, func() { l.mail.post(mail{kind: mailPause}) }
+}
+
+// paused tells who waits for a pause that nothing is in work.
+func (l *eventLoop) paused() {
+	if l.pausing != nil && l.pausing != l.done && len(l.free) == len(l.slots) && len(l.todo) == 0 {
+		close(l.pausing)
+		l.done = l.pausing
 	}
 }
 

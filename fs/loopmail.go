@@ -14,7 +14,7 @@ type mail struct {
 	op   int // of mailOp, with its outcome
 	n    int
 	err  error         // of mailOp and mailFulfilled
-	pong chan struct{} // of mailPing
+	pong chan struct{} // of mailPing and mailPause
 }
 
 type mailKind uint8
@@ -23,6 +23,7 @@ const (
 	mailDone      mailKind = iota + 1 // it was answered
 	mailFulfilled                     // the need of its plan was seen to
 	mailOp                            // one operation has ended
+	mailPause                         // the loop receives nothing more, and closes pong when no slot is in use; no pong: it goes on
 	mailPing                          // the loop is asked whether it runs: it closes pong
 )
 

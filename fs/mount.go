@@ -47,6 +47,8 @@ type transport interface {
 	// alive returns nil soon, whatever the device does, if requests are taken from the kernel, or the mount is gone; ctx's error if
 	// nothing is heard before its end.
 	alive(ctx context.Context) error
+	// pause stops serving, once what is in work is done: idle is closed then. goOn takes that back, before.
+	pause() (idle <-chan struct{}, goOn func())
 	// resend has the kernel send again what another process has read and not answered. It comes before serve.
 	resend() error
 }

@@ -94,9 +94,11 @@ func (a *app) serveBackground(ctx context.Context, c daemon.Config, ready *os.Fi
 	if ready == nil {
 		if err != nil {
 			logger(log, c.Debug).Error("the daemon can't go on where the last one ended", "error", err)
+			log.Flush()
+			_ = a.backToOld(c, err) //nolint:errcheck // it was told
 			return show.ErrQuiet
 		}
-		return d.Serve(ctx)
+		return a.serve(ctx, d)
 	}
 	var m readyMessage
 	if err != nil {
@@ -112,7 +114,7 @@ func (a *app) serveBackground(ctx context.Context, c daemon.Config, ready *os.Fi
 	if err != nil {
 		return show.ErrQuiet // the parent prints it
 	}
-	return d.Serve(ctx)
+	return a.serve(ctx, d)
 }
 
 // startLogged opens the log and starts the daemon. The log is to be flushed, also on error.

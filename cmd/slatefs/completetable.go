@@ -62,6 +62,7 @@ func completions() map[string]completes {
 		"pool destroy": certified(args(unmounted).with("certificate", files)),
 		"mount":        args(unmounted, directories).with("options", listOf(mountOptions)).with("expect", nothing).with("ready-fd", nothing),
 		"umount":       args(mounted),
+		"reload":       args(mounted),
 		"create":       each(below).with("size", nothing).with("property", settings(control.OnVolume)),
 		"snapshot":     each(freezable),
 		"rollback":     args(snapshots),

@@ -273,9 +273,9 @@ func (a *app) serveForeground(ctx context.Context, c daemon.Config, readyFD int)
 	defer log.Flush()
 	d, err := daemon.Start(c, logger(log, c.Debug))
 	if err != nil {
-		return err
+		return a.backToOld(c, err)
 	}
-	return d.Serve(ctx)
+	return a.serve(ctx, d)
 }
 
 // logger writes a daemon's log.

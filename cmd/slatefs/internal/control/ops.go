@@ -4,6 +4,7 @@ package control
 var (
 	Info      = Op[None, PoolInfo]{Name: "info", Reads: true}
 	Umount    = Op[UmountArgs, UmountResult]{Name: "umount", Reads: true} // of the pool nothing
+	Reload    = Op[None, string]{Name: "reload", Reads: true}             // of the pool nothing; the new version
 	Create    = Op[CreateArgs, []string]{Name: "create"}
 	Snapshot  = Op[SnapshotArgs, []string]{Name: "snapshot"}
 	Rollback  = Op[RollbackArgs, []string]{Name: "rollback"}

@@ -47,13 +47,16 @@ type Daemon struct {
 	helpMu  sync.Mutex
 	helpers []*helper
 
+	reloads chan string // capacity 1: a request to go on as another program
+	next    string      // that program; empty: the daemon ends
+
 	end    chan struct{} // capacity 1: a request to end after the last close
 	served bool          // the mount's end is serveMount's
 }
 
 // Start opens a pool and mounts it. On error nothing is left. Serve or Close must be called after it.
 func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
-	d = &Daemon{host: c.Host, now: c.Now, log: log, end: make(chan struct{}, 1), home: c.Home, manager: newManager(c, log)}
+	d = &Daemon{host: c.Host, now: c.Now, log: log, end: make(chan struct{}, 1), reloads: make(chan string, 1), home: c.Home, manager: newManager(c, log)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -106,6 +109,7 @@ func (d *Daemon) listen(s *Service) error {
 	s.HandleAll(d.control)
 	control.Handle(d.control, control.Info, d.info)
 	control.Handle(d.control, control.Umount, d.umount)
+	control.Handle(d.control, control.Reload, d.reload)
 	control.Handle(d.control, control.Extend, d.grower.ExtendOp)
 	control.Handle(d.control, control.Reduce, d.grower.ReduceOp)
 	if d.pool.ReadOnly() {
@@ -127,7 +131,12 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	defer d.manager.watch(d.alive)()
 	d.served = true
 	err := supervise(ctx, d.parts())
-	d.stay = false
+	if d.stay = d.next != ""; d.stay {
+		if err := errors.Join(err, d.Close()); err != nil { // a successor goes on as after a crash
+			d.log.Error("the pool was not closed", "pool", d.live.Name, "error", err)
+		}
+		return &ReloadError{d.home, d.next}
+	}
 	d.manager.tell("the mount is gone; closes pool "+d.live.Name, stopping)
 	err = errors.Join(err, d.Close())
 	if err != nil {

@@ -2,11 +2,13 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
 
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -16,6 +18,13 @@ const (
 	ready    = sd.SdNotifyReady
 	stopping = sd.SdNotifyStopping
 )
+
+// reloading says that the daemon becomes another program, and when that began, as systemd wants to know it.
+func reloading() string {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) //nolint:errcheck // there is that clock
+	return fmt.Sprintf("%s\nMONOTONIC_USEC=%d", sd.SdNotifyReloading, now.Nano()/1000)
+}
 
 // manager is the service manager that started this process and waits to be told what becomes of it, as sd_notify(3) has it.
 // Where there is none it is told nothing. All methods may be called concurrently, and wait for nothing.

@@ -70,16 +70,23 @@ const detachWait = 2 * time.Second
 // serveMount is the mount's part: it ends the daemon when the mount is gone, or drained after requestEnd.
 func (d *Daemon) serveMount(ctx context.Context) error {
 	go d.srv.Serve()
-	select {
-	case <-d.srv.Done():
-		return errOver
-	case <-d.end:
-		if d.drain(ctx) {
+	for {
+		select {
+		case <-d.srv.Done():
 			return errOver
+		case program := <-d.reloads:
+			if d.stopServing(ctx, program) {
+				return errOver
+			}
+			continue
+		case <-d.end:
+			if d.drain(ctx) {
+				return errOver
+			}
+		case <-ctx.Done():
 		}
-	case <-ctx.Done():
+		return d.detach()
 	}
-	return d.detach()
 }
 
 // drain refuses new opens and waits for the last close, says who is waited for, and unmounts. False: ctx ended first.

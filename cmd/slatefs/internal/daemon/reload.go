@@ -1,0 +1,89 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+
+	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/home"
+	"slatefs/cmd/slatefs/internal/host"
+	"slatefs/cmd/slatefs/internal/show"
+	"slatefs/fs"
+	"slatefs/fs/park"
+)
+
+// Bounds of a reload: what the new program may take to say that it can go on, and the requests in work to end.
+const (
+	probeTime = 30 * time.Second
+	pauseTime = 30 * time.Second
+)
+
+// ProbeCommand is the hidden command by which a program says whether it could go on with a pool that another one serves. It is
+// given the pool's device, and the file InitName as its first one.
+const ProbeCommand = "__probe"
+
+// Probe is that.
+func Probe(device string, init *os.File) error {
+	i, err := park.ReadInit(init)
+	if err == nil {
+		err = fs.Readable(i)
+	}
+	if err == nil {
+		_, err = host.Peek(device)
+	}
+	return err
+}
+
+// ReloadError ends a daemon that goes on as another program: the pool is closed, and the mount waits.
+type ReloadError struct {
+	Home    *home.Home
+	Program string
+}
+
+func (e *ReloadError) Error() string { return "goes on as " + e.Program }
+
+// reload has the program that is installed go on where this one is. What can be found out before is: then this daemon goes on.
+func (d *Daemon) reload(ctx context.Context, who control.Peer, _ control.None) (string, error) {
+	if _, none := d.srv.Takeover(); none != nil || d.home == nil {
+		return "", show.Hinted(fmt.Errorf("pool %s: %w", d.live.Name, errors.Join(none)),
+			"slatefs umount and slatefs mount, without guests, do the same")
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, ProbeCommand, "--", d.live.Device)
+	cmd.ExtraFiles = []*os.File{d.home.File(park.InitName)}
+	cmd.WaitDelay = hookGrace
+	out, err := cmd.CombinedOutput()
+	if out = bytes.TrimSpace(out); err != nil {
+		return "", fmt.Errorf("%s can't go on, and the daemon stays as it is: %s: %w", path, out, err)
+	}
+	d.log.Info("changed by a command", "command", who.Op, "pool", d.live.Name, "by", who.String(), "program", path, "version", string(out))
+	select {
+	case d.reloads <- path:
+	default: // one is under way
+	}
+	return string(out), nil
+}
+
+// stopServing is the mount's end of a reload. False: what is in work did not end in time, and it serves on.
+func (d *Daemon) stopServing(ctx context.Context, program string) bool {
+	ctx, cancel := context.WithTimeout(ctx, pauseTime)
+	defer cancel()
+	d.manager.tell("goes on as "+program, reloading())
+	if err := d.srv.Pause(ctx); err != nil {
+		d.log.Error("no reload: requests that wait for the device did not end", "error", err)
+		d.manager.tell("serves pool "+d.live.Name+" on "+d.live.Dir, ready)
+		return false
+	}
+	d.next = program
+	return true
+}
