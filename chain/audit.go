@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"slatefs/alloc"
 	"slatefs/chain/blockdev"
@@ -171,18 +172,24 @@ func (p *Pool) uses(ctx context.Context) (queued, lost []alloc.Run, err error) {
 	if p.opt.ReadOnly {
 		return p.usesHere(ctx)
 	}
-	view, release, err := p.holdCheckpoint()
-	if err != nil {
-		return nil, nil, err
+	for range pinTries {
+		view, pin, err := pinCheckpoint(p)
+		if err != nil {
+			return nil, nil, err
+		}
+		queued, lost, err = view.usesHere(ctx)
+		if pin.Release() {
+			return queued, lost, err
+		}
 	}
-	defer release()
-	return view.usesHere(ctx)
+	return nil, nil, fmt.Errorf("pool %s: audit: %w", p.name, ErrOvertaken)
 }
 
 func (p *Pool) usesHere(ctx context.Context) (queued, lost []alloc.Run, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := &checker{p: p, view: p.commits.journal == nil, r: &CheckReport{}, pages: map[alloc.BlockID]string{}}
+	c := newChecker(ctx, p, Pace{})
+	c.hi, c.most = alloc.BlockID(p.blocks.alloc.Total()), math.MaxInt // its caller keeps all of it
 	if err := p.blocks.settleGroups(); err != nil {
 		return nil, nil, wrapCorrupt(err)
 	}

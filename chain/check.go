@@ -2,7 +2,6 @@ package chain
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -34,13 +33,15 @@ func (r *CheckReport) leak(format string, a ...any) { note(&r.Leaks, format, a..
 
 func (r *CheckReport) lost(format string, a ...any) { note(&r.Lost, format, a...) }
 
+// note adds to a list what is not in it.
 func note(list *[]string, format string, a ...any) {
-	switch len(*list) {
-	case findings:
+	text := fmt.Sprintf(format, a...)
+	switch {
+	case len(*list) > findings || slices.Contains(*list, text):
+	case len(*list) == findings:
 		*list = append(*list, "and more")
-	case findings + 1:
 	default:
-		*list = append(*list, fmt.Sprintf(format, a...))
+		*list = append(*list, text)
 	}
 }
 
@@ -59,15 +60,9 @@ func (p *Pool) Check(ctx context.Context) (r *CheckReport, err error) {
 	if p.opt.ReadOnly {
 		return p.checkMemory(ctx, true)
 	}
-	view, release, err := p.holdCheckpoint()
-	if errors.Is(err, ErrCorrupt) {
-		return &CheckReport{Errors: []string{err.Error()}}, nil
+	if r, err = checkPinned(ctx, p, Pace{}); err != nil {
+		return r, err
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	r, err = view.checkMemory(ctx, false)
 	if err := p.blocks.store.Err(); err != nil {
 		r.bad("metadata store: %v", err)
 	}
@@ -99,56 +94,49 @@ func lostSupers(p *Pool) []string {
 	return super.Lost(p.dev, p.uuid)
 }
 
-// holdCheckpoint takes a checkpoint and opens the pool as it left it, read-only. No other follows until release, so that
-// no page of it is reused.
-func (p *Pool) holdCheckpoint() (view *Pool, release func(), err error) {
-	if err := p.Checkpoint(); err != nil {
-		return nil, nil, err
-	}
-	p.commits.workMu.Lock()
-	p.structure.Lock()
-	release = func() {
-		p.structure.Unlock()
-		p.commits.workMu.Unlock()
-	}
-	p.mu.Lock()
-	super, slot := p.supers.super, p.supers.slot
-	p.mu.Unlock()
-	view = newPool(p.dev, Options{Now: p.opt.Now, ReadOnly: true, CacheBytes: p.opt.CacheBytes}, super, slot)
-	if err := loadAlone(view); err != nil {
-		release()
-		return nil, nil, wrapCorrupt(err)
-	}
-	return view, release, nil
-}
-
 // checkMemory checks the state as it is in memory, pages below it included.
 func (p *Pool) checkMemory(ctx context.Context, readClean bool) (*CheckReport, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := &checker{p: p, view: p.commits.journal == nil, r: &CheckReport{}, pages: map[alloc.BlockID]string{}}
-	if err := p.blocks.settleGroups(); err != nil {
+	return newChecker(ctx, p, Pace{}).check(readClean)
+}
+
+// check is all of a check. The plan lock is held.
+func (c *checker) check(readClean bool) (*CheckReport, error) {
+	if err := c.p.blocks.settleGroups(); err != nil {
 		c.r.bad("%v", err)
 	}
-	for _, step := range []func(){c.layers, c.jobs, c.log, c.walks, c.tables, c.names, c.destroyedRows, c.snapIndex} {
-		if ctx.Err() != nil {
-			return c.r, ctx.Err()
+	c.passes(func() {
+		for _, step := range []func(){c.layers, c.jobs, c.walks, c.tables} {
+			if c.goesOn() {
+				step()
+			}
 		}
-		step()
+		c.states(readClean)
+	})
+	for _, step := range []func(){c.log, c.names, c.destroyedRows, c.snapIndex, c.origins, c.leakedPages} {
+		if c.goesOn() {
+			step()
+		}
 	}
-	c.states(ctx, readClean)
-	c.origins()
-	c.leakedPages()
-	return c.r, nil
+	return c.r, c.err
 }
 
 type checker struct {
-	p     *Pool
-	r     *CheckReport
-	seen  omap.Map[mark] // by device block; disjoint
-	pages map[alloc.BlockID]string
-	view  bool  // a checkpoint without the journal after it
-	dead  int64 // blocks that burials still have to free
+	p      *Pool
+	ctx    context.Context
+	r      *CheckReport
+	err    error // that ended it
+	pace   Pace
+	done   int64          // pages that were read
+	seen   omap.Map[mark] // by device block, of this pass; disjoint
+	most   int            // marks at once
+	lo, hi alloc.BlockID  // blocks that this pass looks at
+	again  bool           // it is not the first pass: all but who has which block is known
+	pages  map[alloc.BlockID]string
+	view   bool              // a checkpoint without the journal after it
+	dead   int64             // blocks that burials still have to free
+	have   map[LayerID]int64 // blocks that are there, by birth, of the passes so far
 }
 
 // mark is what was seen of a run of blocks.
@@ -173,7 +161,11 @@ func (c *checker) see(dev alloc.BlockID, n int64, birth LayerID, as, with uint8,
 		c.r.bad("%s: blocks %d+%d lie outside the pool", who, dev, n)
 		return
 	}
-	for end := dev + alloc.BlockID(n); dev < end; {
+	c.narrow()
+	for end := min(dev+alloc.BlockID(n), c.hi); dev < end; {
+		if dev = max(dev, c.lo); dev >= end {
+			return
+		}
 		at, m, ok := c.markAt(dev)
 		if !ok { // nobody has this block yet: mark up to the next that somebody has
 			n := int64(end - dev)
@@ -257,7 +249,11 @@ func (c *checker) pieces(o *overlay.Storey, lo, hi int64, who string, fn func(lb
 }
 
 func (c *checker) layers() {
+	c.r.Layers = 0
 	for _, l := range c.p.tree.layers {
+		if !c.goesOn() {
+			return
+		}
 		c.r.Layers++
 		if l.dead {
 			c.dead += l.own
@@ -277,7 +273,7 @@ func (c *checker) layers() {
 		if l.swept {
 			c.unswept(l, who)
 		}
-		if l.parent != nil && !l.parent.swept {
+		if l.parent != nil && !l.parent.swept && !c.again {
 			c.lost(l, who)
 		}
 	}

@@ -29,13 +29,7 @@ func (c *checker) origins() {
 	if n := c.p.tree.lines.Len(); n != lines {
 		c.r.bad("%d layers are found by the volumes in their lines, and %d are there", n, lines)
 	}
-	have := map[LayerID]int64{}
-	c.seen.Ascend(omap.Key{}, func(_ omap.Key, m mark) bool {
-		if m.as&(seenLive|seenDirty|seenWalk) != 0 && m.as&seenMeta == 0 && ot.covers(m.birth) {
-			have[m.birth] += m.n
-		}
-		return true
-	})
+	have := c.have
 	for birth, a := range c.accounts() {
 		if a.left() != have[birth] || a.zeroed < 0 || a.released < 0 {
 			c.r.bad("account of layer %v: written %d, zeroed %d, released %d blocks, and %d are there",

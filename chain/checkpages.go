@@ -1,7 +1,6 @@
 package chain
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
@@ -16,6 +15,10 @@ import (
 
 // page notes that a page is in use, and reads its copies. Map pages are shared by layers: shared pages are noted once.
 func (c *checker) page(p meta.Ptr, who string) {
+	if c.again || !c.goesOn() {
+		return
+	}
+	defer c.read(p.Copies())
 	for _, b := range []alloc.BlockID{p.Addr, p.Twin} {
 		if b == 0 {
 			continue
@@ -43,6 +46,9 @@ func (c *checker) page(p meta.Ptr, who string) {
 
 // mapPages notes the pages of a map that were not noted before: a page below one that was is noted too.
 func (c *checker) mapPages(o *overlay.Storey, enter func(meta.Ptr) bool, who string) {
+	if c.again {
+		return
+	}
 	m, _ := o.Bottom()
 	err := c.p.blocks.maps.Pages(m, func(ptr meta.Ptr, _ int64, _ uint8) (bool, error) {
 		if !enter(ptr) || c.pages[ptr.Addr] == "map" {
@@ -57,6 +63,9 @@ func (c *checker) mapPages(o *overlay.Storey, enter func(meta.Ptr) bool, who str
 }
 
 func (c *checker) walkPages(w *walk, who string) {
+	if c.again {
+		return
+	}
 	m, _ := w.source.Bottom()
 	err := c.p.blocks.maps.Pages(m, func(ptr meta.Ptr, base int64, bits uint8) (bool, error) {
 		if base+1<<bits <= w.pages || w.burial && ptr.Birth <= w.layer.died {
@@ -84,6 +93,9 @@ func (c *checker) tree(f *meta.Family, t meta.Tree, who string) {
 
 // tables notes the pages of everything that is not a map.
 func (c *checker) tables() {
+	if c.again {
+		return
+	}
 	p := c.p
 	for _, l := range p.tree.layers {
 		for _, t := range l.lost.Trees {
@@ -137,15 +149,18 @@ func (c *checker) leakedPages() {
 }
 
 // states compares what was seen with the state of every block.
-func (c *checker) states(ctx context.Context, readClean bool) {
+func (c *checker) states(readClean bool) {
 	p := c.p
 	c.see(0, super.Slots+p.format.Ring/BlockSize, 0, seenMeta, 0, "superblocks and journal")
 	for _, e := range p.blocks.store.Extents() {
 		c.see(e.Start, e.Len, 0, seenMeta, 0, "metadata store")
 	}
 	for g := range p.blocks.alloc.Groups() {
-		if ctx.Err() != nil {
+		if !c.goesOn() {
 			return
+		}
+		if first := alloc.BlockID(g * p.format.GroupBlocks); first >= c.hi || first+alloc.BlockID(p.format.GroupBlocks) <= c.lo {
+			continue
 		}
 		if !p.blocks.alloc.Loaded(g) {
 			if err := p.blocks.loadGroup(g); err != nil {
@@ -162,7 +177,8 @@ func (c *checker) states(ctx context.Context, readClean bool) {
 func (c *checker) group(g int, readClean bool) {
 	p := c.p
 	first := alloc.BlockID(g * p.format.GroupBlocks)
-	end := min(first+alloc.BlockID(p.format.GroupBlocks), alloc.BlockID(p.blocks.alloc.Total()))
+	end := min(first+alloc.BlockID(p.format.GroupBlocks), alloc.BlockID(p.blocks.alloc.Total()), c.hi)
+	first = max(first, c.lo)
 	for b := first; b < end; {
 		st, n, err := c.p.blocks.stateRun(g, b, end)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"slatefs/alloc"
@@ -33,8 +34,9 @@ type checkpointer struct {
 	space   *admission
 	memory  *memory
 
-	unpublished *cut    // workMu: built, and not on the device
-	beyond      *uint64 // const: the highest generation that a batch follows, beyond the superblock too, for Repair; nil: those are refused
+	unpublished *cut       // workMu: built, and not on the device
+	pinning     sync.Mutex // self: the pages of one checkpoint are pinned at a time
+	beyond      *uint64    // const: the highest generation that a batch follows, beyond the superblock too, for Repair; nil: those are refused
 }
 
 // cut is the state of a pool at one instant, the end of journal batch `at`: what the checkpoint will write. A cut is a

@@ -138,7 +138,8 @@ func (p *Pool) Close() error {
 	if err == nil {
 		err = p.supers.leave()
 	}
-	for range super.Slots { // the second one has nothing to write, and overwrites the names that the first one freed
+	p.blocks.store.BreakPin() // words in pages that it keeps would stay
+	for range super.Slots {   // the second one has nothing to write, and overwrites the names that the first one freed
 		if err == nil {
 			err = p.Checkpoint()
 		}

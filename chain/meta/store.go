@@ -24,7 +24,8 @@ type Device interface {
 //
 // A page of an extent is in one of these states: used; free; *pend* (freed
 // since the last Seal); *seal* (freed before it, waits for Durable); *hold*
-// (waits for Scrub). Only free pages are handed out.
+// (waits for Scrub); *kept* (waits for the end of a Pin). Only free pages are
+// handed out.
 //
 // Get and Cached are safe at any time. The others are for the one writer;
 // Flush and Scrub may run beside it.
@@ -50,6 +51,7 @@ type Store struct {
 	ext   []*extent    // by address
 	order []*extent    // as added: this is their order in the free map
 	free  atomic.Int64 // pages; written under mu, read without
+	spare atomic.Int64 // pages that are free as soon as the pin is broken; as free
 	used  int
 	near  int                          // index in ext where pages are taken
 	far   int                          // the same for twins
@@ -57,6 +59,7 @@ type Store struct {
 	sums  map[alloc.BlockID]uint32     // see repair
 	bad   error                        // first wrong Free: no checkpoint after it
 	tx    *tx                          // nil: none
+	pin   *Pin                         // nil: none
 
 	levels [][]Ptr // the free map's pages: chunks, index pages, ... root
 }
@@ -113,7 +116,7 @@ func (s *Store) Put(page []byte, twin bool, birth Birth, decoded any) (Ptr, erro
 	p := Ptr{Birth: birth, Sum: xxhash.Sum64(page)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.takeLocked(&p, twin) {
+	if !s.takeLocked(&p, twin) && (!s.breakPinLocked() || !s.takeLocked(&p, twin)) {
 		if err := s.refillLocked(); err != nil {
 			return Ptr{}, fmt.Errorf("meta: put: %w", err)
 		}
@@ -225,8 +228,9 @@ func (s *Store) Err() error {
 	return s.bad
 }
 
-// FreePages is the number of pages that may be handed out now. It waits for nobody.
-func (s *Store) FreePages() int { return int(s.free.Load()) }
+// FreePages is the number of pages that may be handed out now, those that a pin keeps included: Put breaks it. It waits for
+// nobody.
+func (s *Store) FreePages() int { return int(s.free.Load() + s.spare.Load()) }
 
 // ScrubPages is the number of pages that Scrub makes free.
 func (s *Store) ScrubPages() (n int) {

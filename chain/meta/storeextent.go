@@ -51,14 +51,16 @@ func lowBits(n int) (m bitmap) {
 }
 
 // extent is a run of pages and their states; see Store. Each page has exactly
-// one of the bits used, free, pend, seal, hold.
+// one of the bits used, free, pend, seal, hold, kept.
 type extent struct {
 	start alloc.BlockID
 	n     int
 
 	used, free, pend, seal, hold bitmap
 
-	words bitmap // pend or seal: must pass through hold
+	pin, kept bitmap // to be kept when it is given back; kept: neither used, free, pend, seal nor hold, see Pin
+
+	words bitmap // pend, seal or kept: must pass through hold
 	old   bitmap // free since the store was opened, and may hold anything; see Distrust
 	moved bitmap // was freed since the store was opened; see repair
 	disk  bitmap // used, as the last sealed image says

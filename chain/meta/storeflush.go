@@ -106,13 +106,11 @@ func (s *Store) Durable() {
 		if e.seal == (bitmap{}) {
 			continue
 		}
-		for k := range e.seal {
-			e.hold[k] |= e.seal[k] & e.words[k]
-			e.free[k] |= e.seal[k] &^ e.words[k]
-			e.words[k] &^= e.seal[k]
-		}
-		s.free.Add(int64(e.seal.count() - countBoth(e.seal, e.hold)))
+		s.giveLocked(e, s.keepPinnedLocked(e, e.seal))
 		e.seal = bitmap{}
+	}
+	if s.pin != nil && s.pin.kept > s.pin.limit {
+		s.breakPinLocked()
 	}
 }
 

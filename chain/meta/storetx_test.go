@@ -23,7 +23,7 @@ func (s *Store) state() map[string]any {
 		for k := range moved {
 			moved[k] &= e.used[k]
 		}
-		out[fmt.Sprint("extent ", e.start)] = []bitmap{e.used, e.free, e.pend, e.seal, e.hold, e.words, e.disk, moved}
+		out[fmt.Sprint("extent ", e.start)] = []bitmap{e.used, e.free, e.pend, e.seal, e.hold, e.kept, e.words, e.disk, moved}
 	}
 	return out
 }

@@ -49,7 +49,7 @@ func completions() map[string]completes {
 		"pool create":  args(nothing, files).with("property", settings(control.OnPool)).with("size", nothing),
 		"pool list":    args(),
 		"pool status":  each(pools),
-		"pool check":   args(pools),
+		"pool check":   args(pools).with("rate", nothing),
 		"pool dump":    args(pools),
 		"pool repair":  args(either(unmounted, files)),
 		"pool salvage": args(either(unmounted, files), directories).with("catalog", nothing),

@@ -25,7 +25,7 @@ func (a *app) eraseAuditCmd() *cobra.Command {
 		Long: `Reads everything on the device that is neither in use by a volume or snapshot, nor about to be, nor metadata, past the page
 cache, and prints the address of each block that is not zero and in no erase job. Exit code 1: there are such blocks, or
 some that cannot be read. What is in jobs is counted, and how much of it is not zero yet. Nothing is changed. A mounted
-pool stays in use, though writers may wait while its maps are read; one that is not mounted is opened read-only. Progress
+pool stays in use, and nobody waits for it; one that is not mounted is opened read-only. Progress
 goes to stderr if it takes longer than two seconds.`,
 		Example: `  slatefs erase audit lab
   slatefs erase audit /dev/vg0/lab                  # not mounted`,

@@ -105,3 +105,8 @@ type (
 	// UmountArgs end a daemon; Wait: after the last close, if something is open.
 	UmountArgs struct{ Wait bool }
 )
+
+// CheckArgs is how a pool in use is checked.
+type CheckArgs struct {
+	Rate int64 // of metadata, bytes per second; 0: as fast as it can be read
+}

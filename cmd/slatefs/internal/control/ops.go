@@ -23,7 +23,7 @@ var (
 	EraseRecs = Stream[None, []EraseRecord, LogInfo]{Name: "erase-records", Reads: true}
 	Prove     = Op[EvidenceArgs, []Evidence]{Name: "evidence", Reads: true}
 	Certify   = Op[CertifyArgs, Certified]{Name: "certify", Reads: true} // of the pool only a signature
-	Check     = Op[None, CheckReport]{Name: "check", Reads: true}
+	Check     = Stream[CheckArgs, Progress, CheckReport]{Name: "check-online", Reads: true}
 	Dump      = Op[None, string]{Name: "dump", Reads: true}
 	Audit     = Stream[None, Progress, AuditInfo]{Name: "audit", Reads: true}
 	Extend    = Op[ExtendArgs, PoolSize]{Name: "extend"}

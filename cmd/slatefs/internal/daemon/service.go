@@ -34,6 +34,7 @@ type Service struct {
 
 	setting  sync.Mutex // one change of properties at a time
 	auditing sync.Mutex
+	checking sync.Mutex
 
 	cutBefore int64 // const: records that had left the erase log at the mount, and were not exported
 }
@@ -75,7 +76,7 @@ func (s *Service) HandleAll(c *control.Server) {
 	control.Handle(c, control.Prove, s.evidence)
 	control.HandleStream(c, control.EraseRecs, s.eraseRecords)
 	control.Handle(c, control.Certify, s.certify)
-	control.Handle(c, control.Check, s.check)
+	control.HandleStream(c, control.Check, s.check)
 	control.Handle(c, control.Dump, s.dump)
 	control.HandleStream(c, control.Audit, s.audit)
 }
