@@ -50,7 +50,7 @@ func completions() map[string]completes {
 		"pool list":    args(),
 		"pool status":  each(pools),
 		"pool check":   args(pools).with("rate", nothing),
-		"pool dump":    args(pools),
+		"pool dump":    args(pools).with("output", files),
 		"pool repair":  args(either(unmounted, files)),
 		"pool salvage": args(either(unmounted, files), directories).with("catalog", nothing),
 		"pool extend":  args(pools, nothing),

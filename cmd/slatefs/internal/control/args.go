@@ -110,3 +110,13 @@ type (
 type CheckArgs struct {
 	Rate int64 // of metadata, bytes per second; 0: as fast as it can be read
 }
+
+// DumpArgs is what of a pool is dumped.
+type DumpArgs struct {
+	Maps bool // runs of layers, too
+}
+
+// DumpResult is what a dump came to.
+type DumpResult struct {
+	Lost int // things that cannot be read
+}

@@ -25,6 +25,7 @@ var (
 	Certify   = Op[CertifyArgs, Certified]{Name: "certify", Reads: true} // of the pool only a signature
 	Check     = Stream[CheckArgs, Progress, CheckReport]{Name: "check-online", Reads: true}
 	Dump      = Op[None, string]{Name: "dump", Reads: true}
+	DumpAll   = Stream[DumpArgs, string, DumpResult]{Name: "dump-all", Reads: true} // events: lines of JSON
 	Audit     = Stream[None, Progress, AuditInfo]{Name: "audit", Reads: true}
 	Extend    = Op[ExtendArgs, PoolSize]{Name: "extend"}
 	Reduce    = Op[ReduceArgs, PoolSize]{Name: "reduce"}

@@ -78,6 +78,7 @@ func (s *Service) HandleAll(c *control.Server) {
 	control.Handle(c, control.Certify, s.certify)
 	control.HandleStream(c, control.Check, s.check)
 	control.Handle(c, control.Dump, s.dump)
+	control.HandleStream(c, control.DumpAll, s.dumpAll)
 	control.HandleStream(c, control.Audit, s.audit)
 }
 

@@ -63,3 +63,40 @@ func (s *Service) dumpVolume(b *strings.Builder, ino chain.Ino) error {
 	}
 	return err
 }
+
+// DumpText is how much of a dump is told at once, bytes.
+const DumpText = 32 << 10
+
+// DumpLines makes lines of JSON of a dump, and tells some at a time. Flush tells the last ones.
+func DumpLines(tell func(string) error) (line func(chain.DumpLine) error, flush func() error) {
+	var b strings.Builder
+	flush = func() error {
+		text := b.String()
+		if b.Reset(); text == "" {
+			return nil
+		}
+		return tell(text)
+	}
+	return func(l chain.DumpLine) error {
+		one, err := show.PublicJSON(l)
+		if err != nil {
+			return err
+		}
+		b.Write(one)
+		b.WriteByte('\n')
+		if b.Len() < DumpText {
+			return nil
+		}
+		return flush()
+	}, flush
+}
+
+// dumpAll tells all metadata of the pool while it is in use.
+func (s *Service) dumpAll(ctx context.Context, _ control.Peer, args control.DumpArgs, tell func(string) error) (control.DumpResult, error) {
+	line, flush := DumpLines(tell)
+	lost, err := chain.DumpOnline(ctx, s.Pool, args.Maps, line)
+	if err == nil {
+		err = flush()
+	}
+	return control.DumpResult{Lost: lost}, err
+}
