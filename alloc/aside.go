@@ -12,10 +12,15 @@ var ErrAside = errors.New("block set aside")
 
 // SetAside keeps r, all clean, for the caller, who gets it ready to leave clean while the plan lock is not held: FindClean
 // passes by it, Findable leaves it out, and nobody can change it before PutBack. It stays clean, in Counts and on disk. A
-// block that is not clean is an error that wraps ErrState, one that is set aside already ErrAside, and nothing changes.
+// block that is not clean is an error that wraps ErrState, one that is set aside already ErrAside, a group that must be
+// loaded first an *UnloadedError, and nothing changes.
 func (p *Pool) SetAside(r Run) error {
-	if err := p.move("set aside", r, Clean, Clean); err != nil {
-		return err
+	err := p.All(r, Clean)
+	if a := p.asideIn(r); err == nil && a.Len > 0 {
+		err = fmt.Errorf("%v: %w", a, ErrAside)
+	}
+	if err != nil {
+		return fmt.Errorf("alloc: set aside: %v: %w", r, err)
 	}
 	i, _ := slices.BinarySearchFunc(p.aside, r, func(a, b Run) int { return cmp.Compare(a.Start, b.Start) })
 	p.aside = slices.Insert(p.aside, i, r)

@@ -1,6 +1,9 @@
 package alloc
 
-import "testing"
+import (
+	"errors"
+	"testing"
+)
 
 func TestSetAside(t *testing.T) {
 	p := cleanPool(t, 16, 64, Run{0, 40})
@@ -37,6 +40,22 @@ func TestSetAside(t *testing.T) {
 	wantRuns(t, got, Run{4, 16})
 	must(t, p.Claim(mine))
 	checkCounts(t, p)
+}
+
+// A block that may be anything, its group is not loaded, is not taken for a clean one: Load would find another than it was told.
+func TestSetAsideUnloaded(t *testing.T) {
+	images := map[int]Image{}
+	for _, img := range cleanPool(t, 16, 32, Run{8, 8}).Cut() {
+		images[img.Group] = img
+	}
+	p, load := remount(t, 16, 32, images)
+	var u *UnloadedError
+	if err := p.SetAside(Run{0, 4}); !errors.As(err, &u) || u.Group != 0 || p.Aside() != 0 {
+		t.Fatalf("%v, %d aside", err, p.Aside())
+	}
+	load(0)
+	wantErr(t, p.SetAside(Run{0, 4}), ErrState)
+	must(t, p.SetAside(Run{8, 4}))
 }
 
 // What was set aside and put back lies on both sides of what still is.

@@ -36,6 +36,8 @@ type sparseFile interface {
 	// Prepare writes zeros into the holes of n bytes at off, and returns how many bytes from off on are prepared: n, or
 	// less and why.
 	Prepare(off, n int64) (int64, error)
+	// Reserve has the host give space to the holes in n bytes at off, and writes nothing.
+	Reserve(off, n int64) error
 	// Backed is the first part of n bytes at off that is no hole, with length 0 if there is none.
 	Backed(off, n int64) (at, length int64)
 }
@@ -45,7 +47,7 @@ type hostState struct {
 	sparse bool          // mu: the file has holes
 	refuse fault.Backoff // mu: failing: the host had no space the last time. When the background asks again
 	since  time.Time     // mu: when that began
-	run    alloc.Run     // mu: what it was asked for
+	run    alloc.Run     // mu: what it was asked for; of no blocks: for what is the pool's own
 }
 
 // sparseFile is the device, if it has holes now. No lock is held.
@@ -68,16 +70,29 @@ func (bs *blockSpace) prepareOwn() {
 	if file == nil {
 		return
 	}
+	err := bs.eachOwn(func(off, n int64) error {
+		_, err := file.Prepare(off, n)
+		return err
+	})
+	if err != nil {
+		bs.mu.Lock()
+		defer bs.mu.Unlock()
+		bs.hostRefuses(err, alloc.Run{})
+	}
+}
+
+// eachOwn calls give for what the pool has for itself: superblocks, ring and the store's extents.
+func (bs *blockSpace) eachOwn(give func(off, n int64) error) error {
+	bs.mu.Lock()
 	own := append([]alloc.Run{{Start: 0, Len: super.Slots + bs.format.Ring/BlockSize}}, bs.store.Extents()...)
+	bs.mu.step(len(own) / pieceLen)
+	bs.mu.Unlock()
 	for _, r := range own {
-		done, err := file.Prepare(int64(r.Start)*BlockSize, r.Len*BlockSize)
-		if err != nil {
-			bs.mu.Lock()
-			bs.hostRefuses(err, refusedRun(r, done))
-			bs.mu.Unlock()
-			return
+		if err := give(int64(r.Start)*BlockSize, r.Len*BlockSize); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // hostRetry is the longest time between two questions to the host.
@@ -121,21 +136,50 @@ func (bs *blockSpace) askHost() {
 	if file == nil {
 		return
 	}
-	bs.mu.Lock()
-	r := bs.onHost.run
-	if !bs.onHost.refuse.Failing() || bs.alloc.SetAside(r) != nil { // another was there, and had more luck
-		bs.hostGives()
-		bs.mu.Unlock()
+	r, asked := bs.toAsk()
+	var err error
+	switch {
+	case !asked:
 		return
+	case r.Len == 0:
+		err = bs.eachOwn(file.Reserve) // others write there meanwhile
+	default:
+		_, err = file.Prepare(int64(r.Start)*BlockSize, r.Len*BlockSize)
 	}
-	bs.mu.Unlock()
-	_, err := file.Prepare(int64(r.Start)*BlockSize, r.Len*BlockSize)
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
-	bs.putBack([]alloc.Run{r})
+	if r.Len > 0 {
+		bs.putBack([]alloc.Run{r})
+	}
 	if err == nil {
 		bs.hostGives()
 		return
 	}
 	bs.askHostLater(err)
+}
+
+// toAsk is what askHost asks for, set aside if it is not the pool's own; false: there is nothing to ask now.
+func (bs *blockSpace) toAsk() (alloc.Run, bool) {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	for bs.onHost.refuse.Failing() {
+		r := bs.onHost.run
+		if r.Len == 0 {
+			return r, true
+		}
+		err := bs.alloc.SetAside(r)
+		var u *alloc.UnloadedError
+		if errors.As(err, &u) { // another run may be asked for when it is loaded
+			if err = bs.bringGroup(u.Group); err == nil {
+				continue
+			}
+			bs.askHostLater(err)
+			return r, false
+		}
+		if err == nil {
+			return r, true
+		}
+		bs.hostGives() // another was there, and had more luck
+	}
+	return alloc.Run{}, false
 }

@@ -157,6 +157,63 @@ func TestHostIsAskedAgain(t *testing.T) {
 	}
 }
 
+// A pool that was copied with holes where it has its own blocks, on a host that has no space for them, asks again for those. It
+// does not take them for clean ones of a group that it has not read.
+func TestHostIsAskedForThePoolsOwn(t *testing.T) {
+	d := newDisk(t, 16<<20)
+	p := openPool(t, d)
+	write(t, mustVolume(t, p, "v", 1<<20), fill('v', 64<<10), 0)
+	ok(t, p.Close())
+	d = d.Clone()
+	d.OnHost(2 * BlockSize)
+	p = openPool(t, d)
+	p.mu.Lock()
+	p.blocks.alloc.Unload(0)
+	unread := !p.blocks.alloc.Loaded(0)
+	p.mu.Unlock()
+	if err := p.Usage().HostShort; err == nil || !unread {
+		t.Fatalf("the host has no space: %v; group 0 is not loaded: %v", err, unread)
+	}
+	p.blocks.askHost()
+	if err := p.Usage().HostShort; err == nil {
+		t.Error("a host that has no space is said to have some")
+	}
+	d.OnHost(16 << 20)
+	p.blocks.askHost()
+	if err := p.Usage().HostShort; err != nil {
+		t.Error(err)
+	}
+	write(t, mustVolume(t, p, "w", 1<<20), fill('w', 128<<10), 0)
+	if u := p.Usage(); len(u.Damages) > 0 {
+		t.Errorf("damages: %v", u.Damages)
+	}
+}
+
+// What the host refused is asked for again when its group has left memory meanwhile.
+func TestHostIsAskedForAGroupThatLeft(t *testing.T) {
+	d := newSparse(t, 16<<20, 0)
+	p := openPool(t, d)
+	fillHost(t, mustVolume(t, p, "v", 1<<20), 0)
+	ok(t, p.Checkpoint())
+	p.mu.Lock()
+	r := p.blocks.onHost.run
+	g := p.blocks.alloc.Group(r.Start)
+	left := p.blocks.alloc.Unload(g) && !p.blocks.alloc.Loaded(g)
+	p.mu.Unlock()
+	if r.Len == 0 || !left {
+		t.Fatalf("%v was refused, its group has left memory: %v", r, left)
+	}
+	p.blocks.askHost()
+	if err := p.Usage().HostShort; err == nil {
+		t.Error("a host that has no space is said to have some")
+	}
+	d.OnHost(16 << 20)
+	p.blocks.askHost()
+	if u := p.Usage(); u.HostShort != nil || len(u.Damages) > 0 {
+		t.Errorf("%v, damages: %v", u.HostShort, u.Damages)
+	}
+}
+
 // holdPrepare begins a write whose claim is held while it prepares its first block.
 func holdPrepare(t *testing.T, p *Pool, d *devtest.Disk, v *Volume) (end func()) {
 	t.Helper()

@@ -2,6 +2,7 @@ package blockdev
 
 import (
 	"errors"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,6 +50,24 @@ func (f *File) Prepare(off, n int64) (int64, error) {
 		at = hole + length
 	}
 	return n, nil
+}
+
+// Reserve has the host give space to the holes in [off, off+n) of a pool file, and writes nothing: others may write there
+// meanwhile, and what was not written reads zero. Whether it is durable is up to the file system. Where the host has none the
+// error, which names path, offset and length, is one that HostFull knows. Where there is nothing to reserve, on a block device
+// or a file system that cannot, nothing is done.
+func (f *File) Reserve(off, n int64) error {
+	if f.block {
+		return nil
+	}
+	if err := f.begin(true); err != nil {
+		return fmt.Errorf("blockdev: reserve: %s: %w", f.path, err)
+	}
+	defer f.inUse.RUnlock()
+	if err := f.fallocate(unix.FALLOC_FL_KEEP_SIZE, off, n); err != nil && !errors.Is(err, ErrMethod) {
+		return fmt.Errorf("blockdev: reserve: %s: %d bytes at %d: %w", f.path, n, off, judge(err))
+	}
+	return nil
 }
 
 // hole is the first hole in [off, off+n), with length 0 if there is none, or none can be told.

@@ -57,6 +57,35 @@ func TestPrepare(t *testing.T) {
 	}
 }
 
+// Reserve gives space to holes, and leaves what is written.
+func TestReserve(t *testing.T) {
+	f, err := Create(filepath.Join(t.TempDir(), "pool"), 1<<20, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b := Aligned(4096)
+	b[0] = 'x'
+	if _, err := f.WriteAt(b, 128<<10); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Reserve(0, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if f.Sparse() {
+		t.Error("there are holes that the host did not fill")
+	}
+	got := Aligned(1 << 20)
+	if _, err := f.ReadAt(got, 0); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range got {
+		if (c == 'x') != (i == 128<<10) || c != 'x' && c != 0 {
+			t.Fatalf("byte %d is %#x", i, c)
+		}
+	}
+}
+
 // A file whose blocks are all there is not sparse, and nothing of it is prepared.
 func TestPrepareFull(t *testing.T) {
 	f, err := Create(filepath.Join(t.TempDir(), "pool"), 1<<20, false)

@@ -103,6 +103,13 @@ func (d *Disk) Prepare(off, n int64) (int64, error) {
 	return n, nil
 }
 
+// Reserve gives the holes of [off, off+n) their space, or none of it.
+func (d *Disk) Reserve(off, n int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.back(Op{Kind: OpZero, Off: off, Len: n, Method: blockdev.Overwrite})
+}
+
 // Backed is the first part of [off, off+n) that the host has given, with length 0 if there is none.
 func (d *Disk) Backed(off, n int64) (at, length int64) {
 	for at = off; at < off+n && !d.isBacked(at); at += hostPage {
