@@ -52,8 +52,8 @@ func newArena(slots int, log *slog.Logger) (arena, error) {
 func (a arena) at(slot int) []byte { return a.mem[slot*slotBytes : (slot+1)*slotBytes] }
 
 // populate brings a slot to memory, before a request is first read to it. A process that is killed while the kernel copies a
-// request to it must not fail the request for a page that is not there: it is answered EIO then, by the kernel. A slot belongs
-// to one goroutine at a time.
+// request to it must not fail the request for a page that is not there: it is answered EIO then, by the kernel. Where nobody takes
+// over there is no need. A slot belongs to one goroutine at a time.
 func (a arena) populate(slot int) {
 	if !a.ready[slot] {
 		a.ready[slot] = true

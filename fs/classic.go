@@ -77,10 +77,10 @@ type classic struct {
 	conn
 	arena   arena
 	gate    barrier
-	bufs    chan int // indexes of buffers that nobody has
 	work    sync.WaitGroup
 	readers struct {
 		sync.Mutex
+		bufs          []int // that nobody has; the last one that was used is the next, so that few are ever touched
 		waiting, most int
 		starved       bool // one ended for want of a buffer
 	}
@@ -91,7 +91,7 @@ const classicBuffers = maxInflight / maxWrite
 
 // newClassic mounts f, or goes on with its mount. On error nothing is mounted, or all is as it was left.
 func newClassic(f *FS, dir string, o MountOptions) (*classic, error) {
-	c := &classic{conn: conn{fs: f, log: f.log, debug: o.Debug, fd: -1}, bufs: make(chan int, classicBuffers)}
+	c := &classic{conn: conn{fs: f, log: f.log, debug: o.Debug, fd: -1}}
 	c.readers.most = min(max(runtime.GOMAXPROCS(0), 2), 16)
 	c.others.init(&c.conn)
 	var err error
@@ -99,7 +99,7 @@ func newClassic(f *FS, dir string, o MountOptions) (*classic, error) {
 		return nil, err
 	}
 	for i := range classicBuffers {
-		c.bufs <- i
+		c.readers.bufs = append(c.readers.bufs, i)
 	}
 	if err = c.open(dir, o); err != nil {
 		return nil, errors.Join(err, c.arena.free())
@@ -141,7 +141,9 @@ func (c *classic) read() {
 		if !ok {
 			return
 		}
-		c.arena.populate(i)
+		if c.fs.files.memory != nil {
+			c.arena.populate(i)
+		}
 		buf := c.arena.at(i)[slotData-writeInBytes : slotScratch]
 		n, err := unix.Read(c.fd, buf)
 		var e unix.Errno
@@ -169,14 +171,14 @@ func (c *classic) begin() (buf int, ok bool) {
 	if c.readers.waiting >= c.readers.most {
 		return 0, false
 	}
-	select {
-	case buf = <-c.bufs:
-		c.readers.waiting++
-		return buf, true
-	default:
+	n := len(c.readers.bufs) - 1
+	if n < 0 {
 		c.readers.starved = true
 		return 0, false
 	}
+	buf, c.readers.bufs = c.readers.bufs[n], c.readers.bufs[:n]
+	c.readers.waiting++
+	return buf, true
 }
 
 // handOver: who has read a request waits no more. If nobody does, another goroutine begins.
@@ -191,16 +193,16 @@ func (c *classic) handOver() {
 // end takes back what begin gave to one who has read nothing.
 func (c *classic) end(buf int) {
 	c.readers.Lock()
+	defer c.readers.Unlock()
 	c.readers.waiting--
-	c.readers.Unlock()
-	c.bufs <- buf
+	c.readers.bufs = append(c.readers.bufs, buf)
 }
 
 // free gives a buffer back. If nobody waits for want of one, somebody does again.
 func (c *classic) free(buf int) {
-	c.bufs <- buf
 	c.readers.Lock()
 	defer c.readers.Unlock()
+	c.readers.bufs = append(c.readers.bufs, buf)
 	if c.readers.starved && c.readers.waiting == 0 {
 		c.readers.starved = false
 		c.work.Go(c.read)

@@ -144,7 +144,9 @@ func (l *eventLoop) run() {
 func (l *eventLoop) receive() (got int) {
 	for got < batch && len(l.free) > 0 {
 		s := l.free[len(l.free)-1]
-		l.arena.populate(s.index)
+		if l.fs.files.memory != nil {
+			l.arena.populate(s.index)
+		}
 		n, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(l.fd), uintptr(unsafe.Pointer(&s.in[0])), uintptr(len(s.in)))
 		switch {
 		case e == 0 && int(n) >= headerInBytes:
