@@ -149,40 +149,38 @@ func (d *dumper) layer(id LayerID, v []byte) (any, func() error, error) {
 	}
 	m, _ := l.top.Bottom()
 	of := "layer " + id.String()
-	return dumpLayer{
-			Parent: uint64(parent), Volume: uint64(l.vol), Name: l.name, Head: l.head, Named: l.named, Dead: l.dead, Swept: l.swept, Kept: l.kept,
-			Size: l.size, Own: l.own, Refer: l.refer, Lost: l.lostHere, Created: whenOf(l.created), Who: l.who,
-		}, func() error {
-			if err := d.listOf(l.lost.Trees, of+": dead list"); err != nil || l.swept {
-				return err
-			}
-			return d.mapOf(m, of)
-		}, nil
+	value := dumpLayer{
+		Parent: uint64(parent), Volume: uint64(l.vol), Name: l.name, Head: l.head, Named: l.named, Dead: l.dead, Swept: l.swept, Kept: l.kept,
+		Size: l.size, Own: l.own, Refer: l.refer, Lost: l.lostHere, Created: whenOf(l.created), Who: l.who,
+	}
+	return value, func() error {
+		if err := d.listOf(l.lost.Trees, of+": dead list"); err != nil || l.swept {
+			return err
+		}
+		return d.mapOf(m, of)
+	}, nil
 }
 
 func (d *dumper) job(id uint64, v []byte) (any, func() error, error) {
 	x := codec.Decoder{B: v}
-	j := &job{id: id}
-	j.vol, j.volume, j.layer, j.reason, j.who, j.since = Ino(x.Uint()), x.Str(), x.Str(), x.Str(), x.Str(), x.Time()
-	for _, n := range []*int64{&j.freshN, &j.readyN, &j.badN, &j.freed, &j.erased} {
+	j := dumpJob{Volume: x.Uint(), Path: x.Str(), Name: x.Str(), Reason: x.Str(), Who: x.Str(), Since: whenOf(x.Time())}
+	for _, n := range []*int64{&j.Fresh, &j.Ready, &j.Bad, &j.Freed, &j.Erased} {
 		*n = x.Int()
 	}
 	cursor := x.Key()
+	j.Cursor = [2]uint64{cursor.Hi, cursor.Lo}
 	parts := [][]meta.Tree{x.Trees(), x.Trees(), x.Trees()}
 	if x.Err != nil {
 		return nil, nil, wrapCorrupt(x.Err)
 	}
-	return dumpJob{
-			Volume: uint64(j.vol), Path: j.volume, Name: j.layer, Reason: j.reason, Who: j.who, Since: whenOf(j.since), Fresh: j.freshN,
-			Ready: j.readyN, Bad: j.badN, Freed: j.freed, Erased: j.erased, Cursor: [2]uint64{cursor.Hi, cursor.Lo},
-		}, func() error {
-			for i, part := range []string{"fresh", "ready", "bad"} {
-				if err := d.listOf(parts[i], fmt.Sprintf("job %d: %s", id, part)); err != nil {
-					return err
-				}
+	return j, func() error {
+		for i, part := range []string{"fresh", "ready", "bad"} {
+			if err := d.listOf(parts[i], fmt.Sprintf("job %d: %s", id, part)); err != nil {
+				return err
 			}
-			return nil
-		}, nil
+		}
+		return nil
+	}, nil
 }
 
 func (d *dumper) walk(id uint64, v []byte) (any, func() error, error) {

@@ -47,7 +47,7 @@ type pacer struct {
 	read  int64 // bytes since
 }
 
-func newPacer(rate int64) *pacer { return &pacer{rate: rate, start: time.Now()} } //nolint:forbidigo // a rate is of this clock
+func newPacer(rate int64) *pacer { return &pacer{rate: rate, start: time.Now()} }
 
 // rest waits until so many bytes more may have been read.
 func (p *pacer) rest(ctx context.Context, bytes int64) error {
