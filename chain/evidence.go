@@ -12,7 +12,7 @@ import (
 // block that was born there is zero, with proof, or was never written; else all that is left is named. Bytes.
 //
 // It never calls complete what is not. It may call incomplete what is, in one case: while blocks that a crash left claimed are
-// not zero yet, for nobody knows whose they were; of volumes that were there at that time.
+// not zero yet, for nobody knows whose they were; of volumes that did not end before.
 type Evidence struct {
 	Complete bool
 	Written  int64 // ever: blocks that were used, each time
@@ -231,10 +231,11 @@ func (q *inquiry) crashes() error {
 	return nil
 }
 
-// wasThere: a volume was there when a crash left the blocks of a job.
+// wasThere: a volume may have been there when a crash left the blocks of a job. One that was made since may be, too: numbers, and
+// so UUIDs, that were given and not durable are given again.
 func (q *inquiry) wasThere(vol Ino, j *job) (bool, error) {
-	if j.upTo != 0 && vol > j.upTo || vol == 0 { // of a layer that is gone nobody knows whose it was
-		return vol == 0, nil
+	if vol == 0 { // of a layer that is gone nobody knows whose it was
+		return true, nil
 	}
 	v, err := q.volume(vol)
 	return v.end == 0 || v.end >= j.id, err

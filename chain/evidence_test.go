@@ -85,7 +85,8 @@ func TestEvidenceOfBytesInPlace(t *testing.T) {
 	mustCheck(t, p)
 }
 
-// What a crash left claimed may be anybody's who was there, until it is zero; not of who came later.
+// What a crash left claimed may be anybody's who was there, until it is zero, and of who came later and has the number, and so the
+// UUID, of one that the crash took; not of who was gone.
 func TestEvidenceOfCrash(t *testing.T) {
 	d := newDisk(t, 4<<20)
 	p := openPool(t, d)
@@ -96,16 +97,23 @@ func TestEvidenceOfCrash(t *testing.T) {
 	drained(t, p)
 	ok(t, p.Flush())
 	write(t, v, fill('a', 8<<10), 0) // its record is lost
+	lost := mustVolume(t, p, "lost.raw", 64<<10)
+	write(t, lost, fill('l', 8<<10), 0)
 	p, _ = reopen(t, d, 1)
 	later := mustVolume(t, p, "later.raw", 64<<10)
-	e := ofVolume(t, p, v.ino)
-	if e.Complete || len(e.Remains) != 1 || e.Remains[0].State != RemainCrash {
-		t.Fatalf("evidence is %+v, and a crash left blocks", e)
+	if later.ino != lost.ino {
+		t.Fatalf("inode %d, want that of the lost one, %d", later.ino, lost.ino)
+	}
+	for _, ino := range []Ino{v.ino, later.ino} {
+		e := ofVolume(t, p, ino)
+		if e.Complete || len(e.Remains) != 1 || e.Remains[0].State != RemainCrash {
+			t.Fatalf("evidence of %d is %+v, and a crash left blocks", ino, e)
+		}
 	}
 	wantComplete(t, p, Subject{Volumes: []Ino{gone.ino}})
-	wantComplete(t, p, Subject{Volumes: []Ino{later.ino}})
 	drained(t, p)
 	wantComplete(t, p, Subject{Volumes: []Ino{v.ino}})
+	wantComplete(t, p, Subject{Volumes: []Ino{later.ino}})
 }
 
 // Blocks that could not be zeroed, were only released, are of erase=none, or are being written, are told as such.

@@ -264,7 +264,7 @@ func (w *stampedWorld) judge(end bool) {
 
 func (w *stampedWorld) one(s Subject, there, end bool) {
 	e, err := EvidenceOf(w.p, s)
-	if errors.Is(err, ErrNotFound) && !there { // a crash took the layer
+	if errors.Is(err, ErrNotFound) && s.Layer > w.p.tree.nextLayer { // a crash took the layer, and nothing is said of it
 		return
 	}
 	if err != nil {

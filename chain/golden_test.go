@@ -191,7 +191,7 @@ func goldenRows() []goldenRow {
 	keeps := &job{id: 8, volume: "d", freed: 300, story: story{kept: 300, keptBy: "clone"}}
 	j.fresh.Trees, j.ready.Trees, j.bad.Trees = []meta.Tree{goldenTree(5)}, []meta.Tree{goldenTree(6)}, []meta.Tree{goldenTree(7)}
 	kr := rowOfJob(keeps)
-	left := &job{id: 8, reason: reasonRecovery, freed: 3, freshN: 3, story: story{upTo: 300}}
+	left := &job{id: 8, reason: reasonRecovery, freed: 3, freshN: 3}
 	rr := rowOfJob(left)
 	jr := rowOfJob(j)
 	parted := &job{id: 8, volume: "d", freed: 300, readyN: 300}

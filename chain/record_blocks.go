@@ -153,7 +153,6 @@ func (r *recRecover) apply(p *Pool) error {
 		return err
 	}
 	j := p.jobs.newJob(0, "", "", reasonRecovery, "", r.when)
-	j.upTo = p.names.nextIno
 	for _, run := range rs {
 		p.jobs.addToJob(j, runs.Run{Dev: run.Start, Len: run.Len})
 		p.origins.wrote(0, 0, run.Len)

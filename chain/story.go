@@ -20,7 +20,6 @@ type story struct {
 	more     bool   // its volume has layers yet, and loses some at a time
 	none     bool   // erase=none: the background passes it by
 	rank     uint64 // above 0: it was put first; the highest goes first
-	upTo     Ino    // of what a crash left: the last inode that there was
 	released int64  // part of erased: zero to read, and not erased below
 	how      How
 	begun    time.Time // first and last report
@@ -59,7 +58,6 @@ const (
 	attrMore   = "more"
 	attrNone   = "none"
 	attrRank   = "rank"
-	attrUpTo   = "upto"
 	attrWas    = "was"
 )
 
@@ -84,7 +82,6 @@ func (s *story) attrs() (out []codec.Attr) {
 	add(s.more, attrMore, func(*codec.Encoder) {})
 	add(s.none, attrNone, func(*codec.Encoder) {})
 	add(s.rank > 0, attrRank, func(e *codec.Encoder) { e.Uint(s.rank) })
-	add(s.upTo > 0, attrUpTo, func(e *codec.Encoder) { e.Uint(uint64(s.upTo)) })
 	return out
 }
 
@@ -100,7 +97,6 @@ func (s *story) loads() map[string]func(*codec.Decoder) {
 		attrMore:     func(*codec.Decoder) { s.more = true },
 		attrNone:     func(*codec.Decoder) { s.none = true },
 		attrRank:     func(d *codec.Decoder) { s.rank = d.Uint() },
-		attrUpTo:     func(d *codec.Decoder) { s.upTo = Ino(d.Uint()) },
 	}
 }
 
