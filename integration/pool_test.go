@@ -21,7 +21,6 @@ type pool struct {
 	*lab
 	name, device, mnt string
 	opts              string // of mount, for -o
-	flags             []string
 	watch             *watchdog
 	writes            atomic.Int64 // that a test counts: each is a millisecond of work to the watchdog
 }
@@ -89,7 +88,7 @@ func (d *watchdog) Stop() { d.once.Do(func() { close(d.stop) }) }
 // mount mounts the pool in the background until the end of the test, and tells how long that took.
 func (p *pool) mount() time.Duration {
 	p.t.Helper()
-	r := p.try(append(append([]string{"mount", "-o", p.opts}, p.flags...), p.name, p.mnt)...)
+	r := p.try("mount", "-o", p.opts, p.name, p.mnt)
 	p.ok(r)
 	watch := p.newWatchdog()
 	p.watch = watch
@@ -141,10 +140,13 @@ func (p *pool) mounted() bool {
 	return len(mounts) > 0
 }
 
-// kill kills the daemon, and leaves the dead mount to the next one.
+// kill kills the daemon, and who would start it again before, and leaves the dead mount to the next one.
 func (p *pool) kill() {
 	p.t.Helper()
 	pid := p.pid()
+	if parent := p.info().Info.Daemon.Supervisor; parent > 0 {
+		must(p.t, unix.Kill(parent, unix.SIGKILL))
+	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	must(p.t, err)
 	defer unix.Close(fd)
@@ -184,8 +186,9 @@ type poolInfo struct {
 	Name string `json:"name"`
 	Info struct {
 		Daemon struct {
-			PID int    `json:"pid"`
-			Log string `json:"log"`
+			PID        int    `json:"pid"`
+			Supervisor int    `json:"supervisor"`
+			Log        string `json:"log"`
 		} `json:"daemon"`
 		Usage     usage `json:"usage"`
 		OpenFiles int   `json:"open_files"`

@@ -43,7 +43,6 @@ func (p *pool) waitServed(ended int) {
 func takeoverPool(t *testing.T, transport string) *pool {
 	t.Helper()
 	p := newLab(t).newPool("lab", "1G", transport)
-	p.flags = []string{"--supervise"}
 	p.mount()
 	return p
 }

@@ -34,7 +34,8 @@ const takeOverText = `the pool is taken over. What held it must not write any mo
 One that only looks dead, and wakes up, notices before it acknowledges another flush, but what it wrote until then is lost or
 in the way.`
 
-const mountHelp = `Mounts a pool on a directory and serves it in the background, one daemon for each pool. A logical volume is activated for it,
+const mountHelp = `Mounts a pool on a directory and serves it in the background, one daemon for each pool. A parent of the daemon starts it again if it
+dies, and who uses the mount sees a pause. A logical volume is activated for it,
 exclusively, and deactivated at the end. The daemon ends when the pool is unmounted: by slatefs umount, umount(8), or SIGTERM. On SIGTERM with files open it goes on, refuses new opens, logs who
 holds the files, and ends after the last close. A mount that a killed daemon left on DIR is detached first.
 
@@ -76,7 +77,7 @@ func (a *app) mountCmd() *cobra.Command {
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return plain(func(ctx context.Context, args []string) error {
-			if foreground && supervise {
+			if foreground && supervise && cmd.Flags().Changed("supervise") {
 				return a.supervise(ctx, ready)
 			}
 			a.host.Child = ready != 0
@@ -105,7 +106,7 @@ func (a *app) mountCmd() *cobra.Command {
 	cmd.Flags().BoolVar(&foreground, "foreground", false, "stay in the foreground, log to stderr")
 	cmd.Flags().BoolVar(&take, "take-over", false, "even if another host holds the pool, which must be off or fenced")
 	cmd.Flags().BoolVar(&adopt, "adopt", false, "even if the pool is a copy of one that is known here, whose place it takes")
-	cmd.Flags().BoolVar(&supervise, "supervise", false, "a parent keeps the mount, and starts the daemon again when it dies")
+	cmd.Flags().BoolVar(&supervise, "supervise", true, "a parent keeps the mount, and starts the daemon again when it dies; in the background unless =false")
 	cmd.Flags().StringVar(&expect, "expect", "", "refuse any other pool than that of this UUID")
 	mustHide(cmd, "expect")
 	cmd.Flags().IntVar(&ready, "ready-fd", 0, "tell the parent on this file how it went")
@@ -260,7 +261,7 @@ func parseMountOptions(opts []string) (o daemon.Options, err error) {
 
 // serveForeground is the daemon: it tells the parent, if there is one, that the pool is mounted, and serves it.
 func (a *app) serveForeground(ctx context.Context, c daemon.Config, readyFD int) error {
-	if err := daemon.Harden(c.Cache); err != nil {
+	if err := daemon.Harden(c.Cache, c.Home != nil); err != nil {
 		return err
 	}
 	switch {

@@ -92,6 +92,9 @@ func setup(env *testscript.Env) error {
 	env.Defer(func() {
 		h := host.Host{Run: filepath.Join(run, "r")}
 		for _, l := range h.Daemons() {
+			if l.Supervisor > 0 {
+				_ = unix.Kill(l.Supervisor, unix.SIGKILL)
+			}
 			_ = unix.Kill(l.PID, unix.SIGKILL)
 		}
 		own, err := mounts.Own()
@@ -123,6 +126,9 @@ func killDaemon(ts *testscript.TestScript, _ bool, args []string) {
 	for _, l := range h.Daemons() {
 		if l.Name != args[0] {
 			continue
+		}
+		if l.Supervisor > 0 { // or it would be started again
+			ts.Check(unix.Kill(l.Supervisor, unix.SIGKILL))
 		}
 		ts.Check(unix.Kill(l.PID, unix.SIGKILL))
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -98,8 +98,17 @@ func waitGone(ctx context.Context, l host.Live) error {
 		case <-t.C:
 		}
 	}
+	for range supervisorTicks { // it has nothing more to do
+		if l.Supervisor <= 0 || errors.Is(unix.Kill(l.Supervisor, 0), unix.ESRCH) {
+			return nil
+		}
+		<-t.C
+	}
 	return nil
 }
+
+// supervisorTicks is how long the end of a supervisor is waited for behind its daemon's, in ticks.
+const supervisorTicks = 50
 
 // warnOnce tells something on stderr that keeps nothing from being done, once in a command.
 func (a *app) warnOnce(format string, args ...any) {

@@ -309,7 +309,14 @@ func TestPowerCut(t *testing.T) {
 		for len(acked) < 20 { // they believe that they are flushed
 			time.Sleep(time.Millisecond)
 		}
-		must(t, unix.Kill(daemonOf(t, "cut"), unix.SIGKILL))
+		pid := daemonOf(t, "cut")
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		must(t, err)
+		_, rest, _ := strings.Cut(string(status), "PPid:")
+		parent, err := strconv.Atoi(strings.Fields(rest)[0])
+		must(t, err)
+		must(t, unix.Kill(parent, unix.SIGKILL)) // the supervisor, or it would be started again
+		must(t, unix.Kill(pid, unix.SIGKILL))
 		close(stop)
 		<-ended
 		must(t, unix.Unmount(dir, unix.MNT_DETACH))

@@ -15,13 +15,14 @@ import (
 const (
 	memoryBeside = 96 << 20
 	leastMemory  = 168 << 20
+	tailMemory   = 24 << 20 // of a daemon whose records a successor inherits: they are not the collector's
 )
 
 // Harden makes this process a daemon's: no core and no ptrace, since guest bytes pass through it; threads enough to
-// serve while others wait for the device; a bound on memory.
+// serve while others wait for the device; a bound on memory, which is lower where the records that wait outlive the process.
 //
 // fs.Mount sets PR_SET_IO_FLUSHER, for all threads.
-func Harden(cache int64) error {
+func Harden(cache int64, inherited bool) error {
 	if err := raiseLimits(); err != nil {
 		return err
 	}
@@ -34,7 +35,11 @@ func Harden(cache int64) error {
 	}
 	runtime.GOMAXPROCS(max(8, runtime.GOMAXPROCS(0)))
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(max(leastMemory, memoryBeside+cache))
+		limit := max(leastMemory, memoryBeside+cache)
+		if inherited {
+			limit -= tailMemory
+		}
+		debug.SetMemoryLimit(limit)
 	}
 	unix.Umask(0o077)
 	return os.Chdir("/") // no file system stays busy for us
