@@ -144,8 +144,12 @@ func (p *pool) mounted() bool {
 func (p *pool) kill() {
 	p.t.Helper()
 	pid := p.pid()
-	if parent := p.info().Info.Daemon.Supervisor; parent > 0 {
+	if parent := p.info().Info.Daemon.Supervisor; parent > 0 { // it has the pool's lock as well
+		fd, err := unix.PidfdOpen(parent, 0)
+		must(p.t, err)
+		defer unix.Close(fd)
 		must(p.t, unix.Kill(parent, unix.SIGKILL))
+		p.waitEnd(fd)
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	must(p.t, err)
