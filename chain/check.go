@@ -67,7 +67,9 @@ func (p *Pool) Check(ctx context.Context) (r *CheckReport, err error) {
 		r.bad("metadata store: %v", err)
 	}
 	var drift []string
+	p.names.structure.Lock()
 	er := p.names.readAll()
+	p.names.structure.Unlock()
 	var driftErr error
 	for again := true; again; again = er != nil {
 		driftErr = p.commits.tryCold(&er, func() (err error) {

@@ -20,7 +20,7 @@ func TestCheckOnline(t *testing.T) {
 		ok(t, w.steps(crashSteps))
 		steps, checkpoints, whole := 0, 0, false
 		rng := rand.New(rand.NewPCG(seed, 1))
-		r, err := w.p.CheckOnline(context.Background(), Pace{Rest: func(context.Context, int64) error {
+		beside := func() error {
 			for range 3 {
 				steps++
 				if err := w.step(); err != nil {
@@ -32,6 +32,11 @@ func TestCheckOnline(t *testing.T) {
 				return w.p.Checkpoint()
 			}
 			return nil
+		}
+		r, err := w.p.CheckOnline(context.Background(), Pace{Rest: func(context.Context, int64) error {
+			err := make(chan error)
+			go func() { err <- beside() }() // who checks holds the lock of what it looks at
+			return <-err
 		}, Progress: func(done, total int64) {
 			if done > total || done <= 0 {
 				t.Errorf("%d of %d", done, total)

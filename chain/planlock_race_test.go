@@ -224,6 +224,8 @@ var mayRead = map[string]string{
 	"xattrRows":           "a test that counts rows",
 	"expectFound":         "a test that damages",
 	"loadAlone":           "nobody else has it: what check looks at",
+	"checkAt":             "the same",
+	"TestCheckInPasses":   "the same",
 	"Pool.checkMemory":    "check, of what a checkpoint left",
 	"Pool.usesHere":       "audit, of what a checkpoint left",
 	"reclaimer.find":      "check of an image, alone",
