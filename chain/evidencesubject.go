@@ -23,32 +23,31 @@ type VolumeEver struct {
 	Ended time.Time
 }
 
-// EachVolumeEver calls fn for every volume that is or was, without a lock, until it fails. It costs a look at each.
+// EachVolumeEver calls fn once for every volume that was or is, in this order, without a lock, until it fails. It costs a look at each. Those that
+// are are looked for first: what goes meanwhile is among those that were.
 func EachVolumeEver(p *Pool, fn func(VolumeEver) error) error {
-	gone, err := goneVolumes(p)
-	if err != nil {
-		return err
-	}
-	for _, v := range gone {
-		if err := fn(v); err != nil {
-			return err
-		}
-	}
+	var there []VolumeEver
+	met := map[Ino]bool{}
 	for at := (omap.Key{}); ; {
 		v, next, ok, err := nextVolume(p, at)
 		if err != nil {
 			return err
 		}
 		if !ok {
-			return nil
+			break
 		}
-		at = next
-		if v.Ino != 0 {
-			if err := fn(v); err != nil {
-				return err
-			}
+		if at = next; v.Ino != 0 {
+			there, met[v.Ino] = append(there, v), true
 		}
 	}
+	gone, err := goneVolumes(p)
+	gone = slices.DeleteFunc(gone, func(v VolumeEver) bool { return met[v.Ino] })
+	for _, v := range append(gone, there...) {
+		if err == nil {
+			err = fn(v)
+		}
+	}
+	return err
 }
 
 // nextVolume is the next volume that has a layer, from a key of layerTree.lines on; without a number, if it is gone.
@@ -67,7 +66,7 @@ func nextVolume(p *Pool, at omap.Key) (v VolumeEver, next omap.Key, ok bool, err
 		if err != nil {
 			return err
 		}
-		v = VolumeEver{Ino: vol, Path: p.names.pathOf(vol), Dir: n.parent, UID: n.uid}
+		v = VolumeEver{Ino: vol, Path: p.names.pathOf(vol), Dir: p.names.homeOf(vol, n), UID: n.uid}
 		return nil
 	})
 	return v, next, ok, err

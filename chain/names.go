@@ -38,6 +38,16 @@ func (nm *nameTable) lostPlace(ino Ino) (o spot, ok bool) {
 	return o, ok && err == nil && o.unmarshal(v) == nil
 }
 
+// homeOf is the directory that an inode is in, or was when it lost its name.
+func (nm *nameTable) homeOf(ino Ino, n *inode) Ino {
+	if n.parent == 0 {
+		if o, ok := nm.lostPlace(ino); ok {
+			return o.dir
+		}
+	}
+	return n.parent
+}
+
 func (nm *nameTable) updateDir(dir Ino, d *inode, entries, dirs int64, now time.Time) error {
 	d.entries += uint64(entries)
 	d.dirs += uint64(dirs)

@@ -119,7 +119,7 @@ func (rm *remover) noteEnded(r Req, ino Ino, n *inode, now time.Time) error {
 	}
 	path := rm.names.pathOf(ino)
 	return rm.commits.do(&recEnded{
-		vol: ino, uid: n.uid, dir: Ino(rm.space.account(ino).Up().ID()), path: path[max(0, len(path)-maxLogPath):], who: r.who(), when: now,
+		vol: ino, uid: n.uid, dir: rm.names.homeOf(ino, n), path: path[max(0, len(path)-maxLogPath):], who: r.who(), when: now,
 		late: rm.plans.inFlight(ino) > 0,
 	})
 }

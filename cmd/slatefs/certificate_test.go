@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
@@ -137,6 +138,54 @@ func TestEvidenceOnly(t *testing.T) {
 	l.refused(show.ExitUsage, "want a number", "erase certificate -n uid:x lab")
 	l.refused(show.ExitFailed, "want a number", "erase certificate uid:x lab")
 	l.refused(show.ExitFailed, "not found", "erase certificate nobody.raw lab")
+}
+
+// A directory that has another name now has what ended in it, or below it, when it had the old one, and what is kept for undestroy.
+func TestDirectoryRenamed(t *testing.T) {
+	for _, c := range []struct{ dir, prepare, destroy, by string }{
+		{"old", "clone /lab/old/v /lab/c", "destroy -d --wait /lab/old/v", "still shown by c"},
+		{"old/sub", "clone /lab/old/sub/v /lab/c", "destroy -d --wait /lab/old/sub/v", "still shown by c"},
+		{"old", "set destroy_delay=1h lab", "destroy /lab/old/v", "destroyed, and can be brought back: old/v"},
+		{"old/sub", "set destroy_delay=1h lab", "destroy /lab/old/sub/v", "destroyed, and can be brought back: old/sub/v"},
+	} {
+		l := newLab(t)
+		for i, r := range c.dir + "/" {
+			if r == '/' {
+				l.mkdir(c.dir[:i])
+			}
+		}
+		l.ok("create --size 1M /lab/" + c.dir + "/v")
+		l.write(c.dir+"/v", 0, 16, 1)
+		l.ok(c.prepare)
+		l.ok(c.destroy)
+		l.ok("create --size 1M /lab/old/empty")
+		if err := l.pool.Rename(chain.Req{}, chain.RootIno, "old", chain.RootIno, "new", 0); err != nil {
+			t.Fatal(err)
+		}
+		if out, _, code := l.run("erase certificate /lab/new lab"); code != show.ExitFailed || !strings.Contains(out, "NOT COMPLETE: 64K "+c.by) {
+			t.Errorf("%+v: exit code %d\n%s", c, code, out)
+		}
+	}
+}
+
+// What was kept for undestroy ended in the directory where it was, too, when its time is over.
+func TestDirectoryOfKept(t *testing.T) {
+	l := newLab(t)
+	l.mkdir("old")
+	l.ok("create --size 1M /lab/old/v")
+	l.write("old/v", 0, 16, 1)
+	l.ok("clone /lab/old/v /lab/c")
+	l.ok("set destroy_delay=1h lab")
+	l.ok("destroy -d /lab/old/v")
+	l.ok("set destroy_delay=0 lab")
+	l.clock.skip(2 * time.Hour)
+	l.ok("erase wait lab")
+	if err := l.pool.Rename(chain.Req{}, chain.RootIno, "old", chain.RootIno, "new", 0); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, code := l.run("erase certificate /lab/new lab"); code != show.ExitFailed || !strings.Contains(out, "NOT COMPLETE: 64K still shown by c") {
+		t.Errorf("exit code %d\n%s\n%s", code, out, l.ok("list -t destroyed lab"))
+	}
 }
 
 // An owner with one volume is not that volume, and what was compared was not cut.

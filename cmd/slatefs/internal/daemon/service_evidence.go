@@ -150,11 +150,16 @@ func (s *Service) snapshotSubject(a chain.Attr, snap string, e control.Evidence)
 	return chain.Subject{}, e, err
 }
 
-// directorySubject are the volumes that are in a directory, and those that were when they ended.
+// directorySubject are the volumes that are in a directory, and those that were when they ended: by the path of then, or by the directory of
+// then, which may have another path since.
 func (s *Service) directorySubject(dir string, ino chain.Ino, e control.Evidence) (chain.Subject, control.Evidence, error) {
 	var subject chain.Subject
+	below := map[chain.Ino]bool{ino: true}
 	err := chain.EachVolumeEver(s.Pool, func(v chain.VolumeEver) error {
-		if strings.HasPrefix(v.Path, dir+"/") || v.Dir == ino {
+		if _, known := below[v.Dir]; !known {
+			below[v.Dir] = strings.HasPrefix(s.Pool.Path(v.Dir), dir+"/")
+		}
+		if strings.HasPrefix(v.Path, dir+"/") || below[v.Dir] {
 			subject.Volumes = append(subject.Volumes, v.Ino)
 		}
 		return nil
