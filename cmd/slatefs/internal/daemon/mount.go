@@ -89,24 +89,44 @@ func (d *Daemon) serveMount(ctx context.Context) error {
 	}
 }
 
+// drainLook is how often a drain looks who is waited for: it reads all of /proc.
+const drainLook = 5 * time.Second
+
 // drain refuses new opens and waits for the last close, says who is waited for, and unmounts. False: ctx ended first.
 func (d *Daemon) drain(ctx context.Context) bool {
-	if n := d.srv.Drain(true); n > 0 {
-		holders := holdersText(d.srv.Holders(0))
-		d.log.Warn("the pool will be unmounted after the last close; new opens are refused", "open", n, "holders", holders)
-		d.manager.tell(fmt.Sprintf("waits for the last close of %d files, open by %s", n, holders))
-	}
-	select {
-	case <-d.srv.Done():
+	d.srv.Drain(true)
+	look := time.NewTicker(drainLook)
+	defer look.Stop()
+	said := ""
+	for {
+		if n := d.srv.OpenFiles(); n > 0 {
+			said = d.sayHolders(n, said)
+		}
+		select {
+		case <-look.C:
+			continue
+		case <-d.srv.Done():
+			return true
+		case <-ctx.Done():
+			return false
+		case <-d.srv.Drained():
+		}
+		if err := d.detach(); err != nil {
+			d.log.Error("unmount", "error", err)
+		}
 		return true
-	case <-ctx.Done():
-		return false
-	case <-d.srv.Drained():
 	}
-	if err := d.detach(); err != nil {
-		d.log.Error("unmount", "error", err)
+}
+
+// sayHolders says who is waited for, unless that was said.
+func (d *Daemon) sayHolders(n int, said string) string {
+	holders := holdersText(d.srv.Holders(0))
+	text := fmt.Sprintf("waits for the last close of %d files, open by %s", n, holders)
+	if text != said {
+		d.log.Warn("the pool will be unmounted after the last close; new opens are refused", "open", n, "holders", holders)
+		d.manager.tell(text)
 	}
-	return true
+	return text
 }
 
 // detach takes the mount away. Who still has a directory of it open, or is in one, must not keep the daemon.
