@@ -38,6 +38,7 @@ var (
 	ErrVersion      = chain.ErrVersion
 	ErrFeature      = chain.ErrFeature
 	ErrCorrupt      = chain.ErrCorrupt
+	ErrOvertaken    = chain.ErrOvertaken
 
 	// ErrInUse: another daemon has the pool.
 	ErrInUse = host.ErrInUse
@@ -77,6 +78,7 @@ var kinds = []struct {
 	{"format-version", ErrVersion},
 	{"format-feature", ErrFeature},
 	{"corrupt", ErrCorrupt},
+	{"overtaken", ErrOvertaken},
 	{"in-use", ErrInUse},
 	{"other-version", ErrOtherVersion},
 }

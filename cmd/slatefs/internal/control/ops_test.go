@@ -38,7 +38,7 @@ var shapes = map[string]shape{
 	"Clone": Clone.shape(), "Destroy": Destroy.shape(), "Undestroy": Undestroy.shape(), "Rename": Rename.shape(), "Resize": Resize.shape(),
 	"List": List.shape(), "Tree": Tree.shape(), "Set": Set.shape(), "Get": Get.shape(), "Jobs": Jobs.shape(), "Drain": Drain.shape(),
 	"First": First.shape(), "Certify": Certify.shape(), "EraseRecs": EraseRecs.shape(), "Prove": Prove.shape(), "Check": Check.shape(), "Dump": Dump.shape(), "DumpAll": DumpAll.shape(), "Audit": Audit.shape(),
-	"Extend": Extend.shape(), "Reduce": Reduce.shape(),
+	"Extend": Extend.shape(), "Reduce": Reduce.shape(), "Reload": Reload.shape(),
 }
 
 // draw makes any value of a type that travels. What is left out when it is empty, as field says, is empty as nil.
