@@ -54,6 +54,44 @@ func TestJobThatKept(t *testing.T) {
 	}
 }
 
+// The blocks of a job are zero, and their bytes may be left: a write of less than a block took them along, into a clone or the volume itself.
+func TestJobWhoseBytesWentAlong(t *testing.T) {
+	for _, c := range []struct{ heir, prepare, destroy string }{
+		{"v", "snapshot /lab/v@s", "destroy --wait /lab/v@s"},
+		{"c", "clone /lab/v /lab/c", "destroy -rd --wait /lab/v"},
+	} {
+		l := newLab(t)
+		l.ok("create --size 1M /lab/v")
+		l.write("v", 0, 1, 7)
+		l.ok(c.prepare)
+		if _, err := l.volume(c.heir).WriteAt([]byte{1}, 100); err != nil {
+			t.Fatal(err)
+		}
+		l.ok(c.destroy)
+		l.ok("erase wait lab")
+		id := ""
+		for _, r := range l.records("") {
+			if r.Kept > 0 {
+				t.Fatalf("%+v", r)
+			}
+			if r.ID != 0 {
+				id = strconv.FormatUint(r.ID, 10)
+			}
+		}
+		if l.first(c.heir) != 7 {
+			t.Fatal("the byte did not go along")
+		}
+		if out, _, code := l.run("erase certificate " + id + " lab"); code != show.ExitFailed || !strings.Contains(out, "\nNOT COMPLETE: at most 4K still shown by "+c.heir+"\n") {
+			t.Errorf("%+v: job %s: exit code %d\n%s", c, id, code, out)
+		}
+		l.ok("destroy --wait /lab/" + c.heir)
+		l.ok("erase wait lab")
+		if out := l.ok("erase certificate " + id + " lab"); !strings.Contains(out, "\nCOMPLETE") {
+			t.Error(out)
+		}
+	}
+}
+
 // A path is never an ID, and a word that is both is refused.
 func TestPathIsNoID(t *testing.T) {
 	l := newLab(t)

@@ -150,15 +150,20 @@ func account(d *certificate.Document, e control.Evidence) {
 	}
 	a := d.Account
 	a.Written, a.Zeroed, a.Released, a.Left = a.Written+e.Written, a.Zeroed+e.Zeroed, a.Released+e.Released, a.Left+e.Left
+	remains(d, e, false)
+	if !e.Complete && len(e.Remains) == 0 {
+		d.Reasons = append(d.Reasons, fmt.Sprintf("%s of %s are left, and where is not known", show.FormatSize(e.Left), e.Name))
+	}
+}
+
+// remains adds what is left of one thing; upTo: no more than that is of what was asked for.
+func remains(d *certificate.Document, e control.Evidence, upTo bool) {
 	for _, r := range e.Remains {
 		if r.Bytes == 0 || r.More > 0 || !certificate.IsState(r.State) {
 			d.Reasons = append(d.Reasons, r.Words())
 			continue
 		}
-		d.Leave(certificate.Part{Bytes: r.Bytes, State: r.State, By: r.By, ID: r.ID, UpTo: r.UpTo})
-	}
-	if !e.Complete && len(e.Remains) == 0 {
-		d.Reasons = append(d.Reasons, fmt.Sprintf("%s of %s are left, and where is not known", show.FormatSize(e.Left), e.Name))
+		d.Leave(certificate.Part{Bytes: r.Bytes, State: r.State, By: r.By, ID: r.ID, UpTo: upTo || r.UpTo})
 	}
 }
 
@@ -229,6 +234,7 @@ func (s *Service) ofJobs(d *certificate.Document, c *certificate.Collector, jobs
 			d.Reasons = append(d.Reasons, fmt.Sprintf("job %d is not over", j.ID))
 		}
 	}
+	proved := map[string]bool{}
 	for _, r := range d.Records {
 		e := r.Shown
 		if !slices.Contains(jobs, strconv.FormatUint(e.ID, 10)) {
@@ -238,6 +244,10 @@ func (s *Service) ofJobs(d *certificate.Document, c *certificate.Collector, jobs
 			d.Leave(certificate.Part{Bytes: e.Kept, State: certificate.Kept, By: e.KeptBy, ID: e.ID, UpTo: true})
 			d.Reasons = append(d.Reasons, fmt.Sprintf("of job %d it is not known who wrote what others showed: that may be left until nothing at all is left in the pool; "+
 				"a certificate of the volume, by its path or UUID, is exact", e.ID))
+		}
+		if !proved[e.VolumeUUID] {
+			proved[e.VolumeUUID] = true
+			s.ofVolume(d, e)
 		}
 		if e.Claimed() {
 			continue
@@ -250,6 +260,24 @@ func (s *Service) ofJobs(d *certificate.Document, c *certificate.Collector, jobs
 	}
 	if len(jobs) > 0 {
 		d.Of = append(d.Of, certificate.ThingsIn(d.Records)...)
+	}
+}
+
+// ofVolume adds what is left of the volume of a job. The blocks of the job are zero, but their bytes may be in others of it, and in a clone's: a write
+// of less than a block took them along.
+func (s *Service) ofVolume(d *certificate.Document, r control.EraseRecord) {
+	id, err := uuid.Parse(r.VolumeUUID)
+	if err != nil { // what a crash left, and what was there before the pool
+		return
+	}
+	subject, e, err := s.subjectOfUUID(id, control.Evidence{Asked: r.VolumeUUID})
+	if err == nil {
+		e, err = s.prove(subject, e)
+	}
+	if err != nil || !e.Complete {
+		d.Reasons = append(d.Reasons, fmt.Sprintf("job %d freed blocks of %s, of which more may be left, with bytes of those: a certificate by the UUID of a volume "+
+			"or snapshot, as slatefs erase log -j has it, is exact", r.ID, r.Volume))
+		remains(d, e, true)
 	}
 }
 
