@@ -25,12 +25,16 @@ func OfExport(x *control.LogFile, asked []string) (d Document, head evidence.Hea
 		d.Pool.Device = orElse(r.Device, d.Pool.Device)
 	}
 	c := NewCollector(d.Pool, x.From, nil, asked)
-	for _, r := range x.Records {
-		if r.Seq == 0 {
-			if err := c.Add(evidence.Entry{}, r); err != nil {
-				return d, c.at, err
+	unchained := func(open bool) (err error) {
+		for _, r := range x.Records {
+			if err == nil && r.Seq == 0 && r.Open == open {
+				err = c.Add(evidence.Entry{}, r)
 			}
 		}
+		return err
+	}
+	if err := unchained(false); err != nil { // of a time before the chain
+		return d, c.at, err
 	}
 	for _, e := range x.Entries {
 		row, err := evidence.Unmarshal(e.Row)
@@ -40,6 +44,9 @@ func OfExport(x *control.LogFile, asked []string) (d Document, head evidence.Hea
 		if err != nil {
 			return d, c.at, fmt.Errorf("record %d: %w", e.Seq, err)
 		}
+	}
+	if err := unchained(true); err != nil {
+		return d, c.at, err
 	}
 	for _, q := range asked {
 		if !c.Found[q] {
