@@ -82,7 +82,11 @@ func (a *app) mountCmd() *cobra.Command {
 			}
 			a.host.Child = ready != 0
 			keeper := a.findHome(foreground, ready)
-			c, err := a.mountConfig(ctx, args[0], args[1], opts, daemon.Inherits(keeper))
+			inherits, err := daemon.Inherits(keeper)
+			if err != nil {
+				return err
+			}
+			c, err := a.mountConfig(ctx, args[0], args[1], opts, inherits)
 			if err != nil {
 				return err
 			}

@@ -20,15 +20,19 @@ const (
 	crashName = "crash"     // what the daemon said when it ended by a fault of its own
 )
 
-// Inherits tells whether a home has what a daemon needs that goes on where another ended.
-func Inherits(h *home.Home) bool {
-	return h.Has(LockName, crashName, park.FuseName, park.InitName, park.OpensName)
+// Inherits tells whether a home has what a daemon needs that goes on where another ended. If something is missing the rest is
+// dropped, before anybody looks for the pool: it is locked as long as its lock is kept.
+func Inherits(h *home.Home) (bool, error) {
+	if h.Has(LockName, crashName, park.FuseName, park.InitName, park.OpensName) {
+		return true, nil
+	}
+	return false, h.Gone()
 }
 
 // inherit looks what the last daemon left; nil: nothing, or not all. Then it is dropped, and its mount with it.
 func (d *Daemon) inherit() (*fs.Parked, error) {
-	if !Inherits(d.home) {
-		return nil, d.home.Drop()
+	if all, err := Inherits(d.home); !all {
+		return nil, err
 	}
 	init, err := park.ReadInit(d.home.File(park.InitName))
 	if err != nil {

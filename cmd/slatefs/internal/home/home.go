@@ -97,6 +97,10 @@ func (h *Home) Has(names ...string) bool {
 // ErrNone is why a file is not kept: nobody does.
 var ErrNone = errors.New("nobody keeps files for this process")
 
+// keepState has systemd keep a file whatever becomes of it: it polls them else, and is woken by each request that comes by
+// /dev/fuse, and drops that when the mount has gone, which the successor is to hear.
+const keepState = "FDSTORE=1\nFDPOLL=0\nFDNAME="
+
 // Keep has a file kept by a name, and returns when it is. The caller closes his own.
 func (h *Home) Keep(name string, f *os.File) error {
 	if h == nil || h.socket == "" {
@@ -107,7 +111,7 @@ func (h *Home) Keep(name string, f *os.File) error {
 		return fmt.Errorf("keep %s: %w", name, err)
 	}
 	own := os.NewFile(uintptr(fd), name)
-	if err = h.tell("FDSTORE=1\nFDNAME="+name, own); err == nil {
+	if err = h.tell(keepState+name, own); err == nil {
 		err = h.barrier()
 	}
 	if err != nil {
@@ -120,6 +124,20 @@ func (h *Home) Keep(name string, f *os.File) error {
 	}
 	h.files[name] = own
 	return nil
+}
+
+// Gone drops all files, and returns when nobody has them for this process any more.
+func (h *Home) Gone() error {
+	if h == nil || !h.keeps() {
+		return nil
+	}
+	return errors.Join(h.Drop(), h.barrier())
+}
+
+func (h *Home) keeps() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.socket != "" && len(h.files) > 0
 }
 
 // Drop ends it for all files.
