@@ -127,14 +127,14 @@ func (cp *checkpointer) replay() error {
 	if err != nil {
 		return err
 	}
-	cp.commits.journal = j
 	cp.commits.durable = cp.commits.lsn
 	for _, l := range cp.tree.layers {
 		l.fence, l.fenceLSN, l.fenceEpoch, l.sizeLSN = 0, 0, 0, 0
 	}
-	if err := cp.openTail(last); err != nil {
+	if err := cp.openTail(j, last); err != nil {
 		return err
 	}
+	cp.commits.journal = j // until here records are replayed, those of the tail, too: some ask
 	return cp.blocks.settleGroups()
 }
 
@@ -151,11 +151,11 @@ func (cp *checkpointer) applyAll(batch []byte) error {
 
 // openTail makes the tail of the pool's records. Of one that was inherited it applies those that are in no batch: they wait for
 // the next commit, as they did in the process that made them.
-func (cp *checkpointer) openTail(last []byte) (err error) {
+func (cp *checkpointer) openTail(j *journal.Journal, last []byte) (err error) {
 	if cp.opt.Tail == nil || cp.opt.ReadOnly {
 		return nil
 	}
-	j, salt := cp.commits.journal, cp.supers.super.Salt()
+	salt := cp.supers.super.Salt()
 	if !cp.opt.Inherit {
 		cp.mu.tail, err = tail.Create(cp.opt.Tail, cp.format.Ring, salt, j.Pos())
 		return err
