@@ -290,3 +290,56 @@ func TestTakeoverKeepsOpen(t *testing.T) {
 		})
 	})
 }
+
+// TestTakeoverGivenUp: a mount whose daemon died, and none comes, waits, and goes on when one can; umount --force ends it before that.
+func TestTakeoverGivenUp(t *testing.T) {
+	eachTransport(t, func(t *testing.T, tr string) {
+		p := takeoverPool(t, tr)
+		p.slatefs("create", "--size", "4M", p.at("a"))
+		fd := open(t, p.at("a"), unix.O_RDWR)
+		data := stamped(64<<10, 1, 0, 7)
+		if _, err := unix.Pwrite(fd, data, 0); err != nil {
+			t.Fatal(err)
+		}
+		daemon, hidden := p.info().Info.Daemon, p.device+".hidden"
+		die := func() chan error {
+			must(t, os.Rename(p.device, hidden))
+			pid := p.pid()
+			must(t, unix.Kill(pid, unix.SIGKILL))
+			eventually(t, "the daemon's end", patience, func() bool { return errors.Is(unix.Kill(pid, 0), unix.ESRCH) })
+			got := make(chan error, 1)
+			go func() {
+				b := make([]byte, len(data))
+				_, err := unix.Pread(fd, b, 0)
+				if err == nil && string(b) != string(data) {
+					err = errors.New("other bytes")
+				}
+				got <- err
+			}()
+			p.refuses(1, []string{"no daemon serves it", daemon.Log, "slatefs umount --force " + p.mnt}, "umount", p.mnt)
+			return got
+		}
+		got := die()
+		must(t, os.Rename(hidden, p.device))
+		must(t, <-got)
+		p.waitServed(daemon.PID)
+		p.refuses(1, []string{"busy"}, "umount", "--force", p.mnt)
+
+		supervisor, err := unix.PidfdOpen(daemon.Supervisor, 0)
+		must(t, err)
+		defer unix.Close(supervisor)
+		got = die()
+		p.slatefs("umount", "--force", p.mnt)
+		p.waitEnd(supervisor)
+		if err := <-got; !errors.Is(err, unix.ENOTCONN) && !errors.Is(err, unix.ECONNABORTED) {
+			t.Errorf("a read of a mount that was given up: %v", err)
+		}
+		if p.mounted() {
+			t.Error("it is still mounted")
+		}
+		_ = unix.Close(fd) // it is ENOTCONN
+		must(t, os.Rename(hidden, p.device))
+		p.watch.Stop()
+		p.mount()
+	})
+}

@@ -85,7 +85,7 @@ func (a *app) umountHelper(ctx context.Context, args []string) error {
 	}
 	dir := f.Arg(0)
 	if !*lazy && a.isPools(dir) {
-		return a.umount(ctx, dir, false)
+		return a.umount(ctx, dir, false, false)
 	}
 	flags := unix.UMOUNT_NOFOLLOW
 	if *lazy {

@@ -21,29 +21,32 @@ import (
 )
 
 func (a *app) umountCmd() *cobra.Command {
-	var wait bool
+	var wait, force bool
 	cmd := &cobra.Command{
-		Use:   "umount [--wait] DIR|POOL",
+		Use:   "umount [--wait|--force] DIR|POOL",
 		Short: "Unmount a pool and end its daemon",
 		Long: `Unmounts a pool, which is given by its mountpoint, its name or its device: a path below the mountpoint is refused, for what
 ends is the whole pool. With files open it is refused, and says who holds them; with --wait it refuses new opens instead,
 and ends after the last close. On return the daemon has ended and the device is free. A mount whose daemon was killed is
-taken away.`,
+taken away. One that waits for another daemon is waited for; if none comes, --force gives the mount up: who uses it gets
+errors, and what was not flushed is lost.`,
 		Example: `  slatefs umount /mnt/lab
   slatefs umount --wait /mnt/lab       # after the last guest
   slatefs umount lab`,
 		Args: arguments(1, 1),
-		RunE: plain(func(ctx context.Context, args []string) error { return a.umount(ctx, args[0], wait) }),
+		RunE: plain(func(ctx context.Context, args []string) error { return a.umount(ctx, args[0], wait, force) }),
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "refuse new opens, and wait for the last close")
+	cmd.Flags().BoolVar(&force, "force", false, "give up a mount that no daemon comes to serve")
 	return cmd
 }
 
-func (a *app) umount(ctx context.Context, arg string, wait bool) error {
+func (a *app) umount(ctx context.Context, arg string, wait, force bool) error {
 	f, err := a.finder()
 	if err != nil {
 		return err
 	}
+	begun := time.Now()
 	m, ok, err := f.Mountpoint(arg)
 	if err != nil {
 		return err
@@ -55,7 +58,10 @@ func (a *app) umount(ctx context.Context, arg string, wait bool) error {
 	if err != nil {
 		return err
 	}
-	res, err := control.Umount.Call(ctx, l, control.UmountArgs{Wait: wait})
+	res, err := askUmount(ctx, l, wait, begun.Add(answerWait))
+	if force && errors.Is(err, control.ErrNoDaemon) {
+		return giveUp(ctx, l)
+	}
 	if err != nil {
 		return err
 	}
@@ -69,6 +75,34 @@ func (a *app) umount(ctx context.Context, arg string, wait bool) error {
 
 // answerWait is how long a mount may take to answer before its daemon is asked.
 const answerWait = 5 * time.Second
+
+// askUmount asks a daemon, and waits so long for one where the last has died.
+func askUmount(ctx context.Context, l host.Live, wait bool, until time.Time) (res control.UmountResult, err error) {
+	t := time.NewTicker(100 * time.Millisecond)
+	defer t.Stop()
+	for {
+		res, err = control.Umount.Call(ctx, l, control.UmountArgs{Wait: wait})
+		if !errors.Is(err, control.ErrNoDaemon) || time.Now().After(until) {
+			return res, err
+		}
+		select {
+		case <-ctx.Done():
+			return res, ctx.Err()
+		case <-t.C:
+		}
+	}
+}
+
+// giveUp ends a mount that no daemon serves: who keeps it for one is told to end, and takes along who uses it.
+func giveUp(ctx context.Context, l host.Live) error {
+	if err := l.EndSupervisor(); err != nil {
+		return err
+	}
+	if err := waitGone(ctx, l); err != nil || !isDead(l.Dir) {
+		return err
+	}
+	return detachDead(l.Dir)
+}
 
 // isDead tells a mount that its daemon has left.
 func isDead(dir string) bool {

@@ -47,13 +47,24 @@ func notAnswered(ctx context.Context, l host.Live, op string, err error) error {
 			"slatefs mount %s DIR mounts the pool again", l.Name)
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("%s: the daemon, process %d, ended the connection without an answer; its log says why", at, l.PID)
-	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+	case l.Supervisor != 0 && nobody(err):
+		return show.Hinted(fmt.Errorf("pool %s: %w on %s now; process %d starts one, and its log %s says why none comes",
+			l.Name, ErrNoDaemon, l.Dir, l.Supervisor, l.Log), "slatefs umount --force %s gives the mount up: who uses it gets errors", l.Dir)
+	case nobody(err):
 		return show.Hinted(fmt.Errorf("%s: nobody listens there, though the daemon, process %d, is there: it is just ending, or the socket "+
 			"was removed", at, l.PID), "umount %s ends the daemon", l.Dir)
 	case errors.Is(err, unix.EAGAIN):
 		return fmt.Errorf("%s: too many ask the daemon, process %d, at once", at, l.PID)
 	}
 	return fmt.Errorf("%s: %w", at, err)
+}
+
+// ErrNoDaemon is for a mount that waits for another daemon. Nothing was asked for.
+var ErrNoDaemon = errors.New("no daemon serves it")
+
+// nobody tells that nobody listens on a socket.
+func nobody(err error) bool {
+	return errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED)
 }
 
 // exchange sends a request and reads the replies: each is called for the events.

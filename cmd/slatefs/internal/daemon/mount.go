@@ -38,7 +38,7 @@ func (d *Daemon) mount(c Config) (err error) {
 	}
 	m, ok := own.On(d.srv.Dir())
 	if !ok && d.parked != nil { // it was taken out of the tree, and has users
-		d.live.Dir = d.srv.Dir()
+		d.live.Dir, d.live.MountDev = d.srv.Dir(), ""
 		return nil
 	}
 	if !ok {

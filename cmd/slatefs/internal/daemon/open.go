@@ -38,6 +38,9 @@ func (d *Daemon) openPool(c Config) (*blockdev.File, error) {
 		Socket: d.host.SocketPath(id), Version: control.Version(), Log: c.Log,
 		Supervisor: d.home.Supervisor(),
 	}
+	if last, ok := d.host.Live(id); ok && d.parked != nil { // commands find the mount also if this one does not come to serve it
+		d.live.Dir, d.live.MountDev = last.Dir, last.MountDev
+	}
 	d.sayWhere()
 	d.slots = &slots{dev: dev, pool: id, log: d.log}
 	lost := chain.LostSuperblocks(dev, id)

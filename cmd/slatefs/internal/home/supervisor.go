@@ -20,8 +20,8 @@ import (
 // Supervisor is the parent of a daemon outside systemd: it keeps the daemon's files, and starts it again when it ends by a
 // signal, or by a fault of its own. It ends with the daemon whose mount is gone. It touches no pool, and no mount.
 type Supervisor struct {
-	// Start makes the command of a life. Its ExtraFiles are closed when it has begun, those that are kept come before them. Retry counts the lives in a row that ended before
-	// they served.
+	// Start makes the command of a life. Its ExtraFiles are closed when it has begun, those that are kept come before them. Retry
+	// counts the lives in a row that ended before they served.
 	Start func(retry int) *exec.Cmd
 	// Ready is called when a daemon serves, with what it told beside.
 	Ready func(told map[string]string)
@@ -35,6 +35,7 @@ type Supervisor struct {
 	ever   bool // one did
 	pid    int  // of the daemon that runs; 0: none
 	ending bool // it was asked to end
+	giveUp bool // that was in this life, and before it served: no other is begun
 }
 
 // A daemon is started again at once, if the last one served and lived for wellAfter; else after restWait, then twice as long, up
@@ -46,7 +47,7 @@ const (
 )
 
 // Run runs daemons, one after the other, until one has ended for good: with its exit code. SIGTERM, SIGINT, SIGHUP and others go
-// to the daemon; where there is none, the first two end the supervisor, and the mount with it.
+// to the daemon; where there is none, or none that comes to serve, the first two end the supervisor, and the mount with it.
 func (s *Supervisor) Run(ctx context.Context) (code int, err error) {
 	s.files = map[string]*os.File{}
 	if err := s.listen(); err != nil {
@@ -65,6 +66,9 @@ func (s *Supervisor) Run(ctx context.Context) (code int, err error) {
 		if err == nil && s.over(state) || err != nil && !s.ever {
 			return exitCode(state), err
 		}
+		if s.giveUp && !s.ready {
+			return 1, errLost
+		}
 		if s.ready {
 			retry = 0
 		} else {
@@ -76,11 +80,13 @@ func (s *Supervisor) Run(ctx context.Context) (code int, err error) {
 		}
 		s.Log("the daemon has ended, and is started again", "how", describe(state, err), "lived", lived.Round(time.Millisecond), "after", wait)
 		if !s.rest(ctx, wait, messages, signals) {
-			return 1, errors.New("ended while no daemon ran: the mount is lost to its users")
+			return 1, errLost
 		}
 		wait = min(max(restWait, 2*wait), mostWait)
 	}
 }
+
+var errLost = errors.New("ended while no daemon ran: the mount is lost to its users")
 
 // listen makes the socket that daemons tell things by. It has no place in the file system; who tells is checked.
 func (s *Supervisor) listen() (err error) {
@@ -146,6 +152,8 @@ func (s *Supervisor) heed(m message) {
 	name := m.lines["FDNAME"]
 	switch {
 	case m.pid != s.pid || s.pid == 0:
+		go m.close() // closing what a stranger sent may wait for ever
+		return
 	case m.lines["FDSTORE"] == "1" && len(m.files) == 1 && name != "" && !strings.Contains(name, ":"):
 		if old := s.files[name]; old != nil {
 			_ = old.Close() //nolint:errcheck // it was replaced
@@ -178,7 +186,7 @@ func (s *Supervisor) life(retry int, messages <-chan message, signals <-chan os.
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "WATCHDOG_") }),
 		"NOTIFY_SOCKET="+s.name, supervisorEnv+"="+strconv.Itoa(os.Getpid()),
 		"LISTEN_FDS="+strconv.Itoa(len(files)), "LISTEN_FDNAMES="+strings.Join(names, ":"))
-	s.ready = false
+	s.ready, s.giveUp = false, false
 	err := cmd.Start()
 	for _, f := range own {
 		_ = f.Close() //nolint:errcheck // the daemon has it
@@ -198,7 +206,9 @@ func (s *Supervisor) life(retry int, messages <-chan message, signals <-chan os.
 		case m := <-messages:
 			s.heed(m)
 		case sig := <-signals:
-			s.ending = s.ending || sig == unix.SIGTERM || sig == unix.SIGINT
+			if sig == unix.SIGTERM || sig == unix.SIGINT {
+				s.ending, s.giveUp = true, !s.ready
+			}
 			_ = cmd.Process.Signal(sig) //nolint:errcheck // it has ended
 		case <-ended:
 			for { // what it told before
@@ -227,7 +237,7 @@ func (s *Supervisor) rest(ctx context.Context, d time.Duration, messages <-chan 
 		case <-t.C:
 			return true
 		case m := <-messages:
-			m.close()
+			go m.close() // as above
 		case sig := <-signals:
 			if sig == unix.SIGTERM || sig == unix.SIGINT {
 				return false

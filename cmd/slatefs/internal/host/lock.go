@@ -164,6 +164,32 @@ func (h Host) Held(id uuid.UUID) bool { return held(h.lockPath(id)) }
 // Running tells whether the daemon that said so still holds its lock.
 func (l Live) Running() bool { return held(l.lock) }
 
+// EndSupervisor tells the supervisor to end, which must be who holds the lock: else another process has its number.
+func (l Live) EndSupervisor() error {
+	fd, err := unix.PidfdOpen(l.Supervisor, 0)
+	if err != nil {
+		return fmt.Errorf("process %d: %w", l.Supervisor, err)
+	}
+	defer func() { _ = unix.Close(fd) }() //nolint:errcheck // it only names
+	lock, err := filepath.Abs(l.lock)
+	if err == nil {
+		lock, err = filepath.EvalSymlinks(lock)
+	}
+	if err != nil {
+		return err
+	}
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", l.Supervisor))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if to, err := os.Readlink(f); err == nil && to == lock {
+			return unix.PidfdSendSignal(fd, unix.SIGTERM, nil, 0)
+		}
+	}
+	return fmt.Errorf("pool %s: process %d does not keep its lock", l.Name, l.Supervisor)
+}
+
 // IsCopy tells that a device with the UUID of a daemon's pool surely is another than the daemon's.
 func (l Live) IsCopy(dev *blockdev.File) bool {
 	return !dev.IsBlockDevice() && strings.HasPrefix(l.Identity, "ino-") && l.Identity != dev.Identity()
