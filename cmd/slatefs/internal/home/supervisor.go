@@ -195,30 +195,31 @@ func (s *Supervisor) life(retry int, messages <-chan message, signals <-chan os.
 		return nil, err
 	}
 	s.pid = cmd.Process.Pid
-	ended := make(chan struct{})
+	ended, unmarked := make(chan struct{}), make(chan struct{})
 	go func() {
 		_ = cmd.Wait() //nolint:errcheck // its state has it
 		close(ended)
+		if (&Home{socket: s.name}).tell("ENDED=1") != nil {
+			close(unmarked)
+		}
 	}()
 	defer func() { s.pid = 0 }()
 	for {
 		select {
 		case m := <-messages:
+			if m.pid == os.Getpid() { // ours, behind all that the daemon told
+				m.close()
+				<-ended
+				return cmd.ProcessState, nil
+			}
 			s.heed(m)
 		case sig := <-signals:
 			if sig == unix.SIGTERM || sig == unix.SIGINT {
 				s.ending, s.giveUp = true, !s.ready
 			}
 			_ = cmd.Process.Signal(sig) //nolint:errcheck // it has ended
-		case <-ended:
-			for { // what it told before
-				select {
-				case m := <-messages:
-					s.heed(m)
-				default:
-					return cmd.ProcessState, nil
-				}
-			}
+		case <-unmarked:
+			return cmd.ProcessState, nil
 		}
 	}
 }
