@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // versions are programs of two versions, built once.
@@ -93,4 +95,23 @@ func TestUpgradeUnderFio(t *testing.T) {
 			t.Errorf("fio: %v\n%s", err, read(t, out))
 		}
 	})
+}
+
+// TestReloadWithoutSupervisor: where nobody keeps the mount any more there is no reload, and the daemon goes on.
+func TestReloadWithoutSupervisor(t *testing.T) {
+	p := takeoverPool(t, "transport=classic")
+	daemon := p.info().Info.Daemon
+	fd, err := unix.PidfdOpen(daemon.Supervisor, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	must(t, unix.Kill(daemon.Supervisor, unix.SIGKILL))
+	p.waitEnd(fd)
+	p.refuses(1, []string{"nobody keeps files"}, "reload", p.name)
+	if now := p.pid(); now != daemon.PID {
+		t.Errorf("process %d serves, before it was %d", now, daemon.PID)
+	}
+	if out := p.slatefs("pool", "status", p.name); !strings.Contains(out, "nobody keeps files") {
+		t.Error(out)
+	}
+	p.slatefs("create", "--size", "1M", p.at("a"))
 }

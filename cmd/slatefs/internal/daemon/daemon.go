@@ -218,7 +218,7 @@ func (d *Daemon) info(context.Context, control.Peer, control.None) (control.Pool
 	i.Lost, i.Rewritten = d.slots.state()
 	i.Stuck, i.Troubles = d.grower.stuck(), d.troubles()
 	var none error
-	if i.Takeovers, none = d.srv.Takeover(); none != nil {
+	if i.Takeovers, none = d.takeover(); none != nil {
 		i.NoTakeover = none.Error()
 	}
 	return i, nil

@@ -2,8 +2,8 @@ package daemon
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -49,8 +49,8 @@ func (e *ReloadError) Error() string { return "goes on as " + e.Program }
 
 // reload has the program that is installed go on where this one is. What can be found out before is: then this daemon goes on.
 func (d *Daemon) reload(ctx context.Context, who control.Peer, _ control.None) (string, error) {
-	if _, none := d.srv.Takeover(); none != nil || d.home == nil {
-		return "", show.Hinted(fmt.Errorf("pool %s: %w", d.live.Name, errors.Join(none)),
+	if _, none := d.takeover(); none != nil {
+		return "", show.Hinted(fmt.Errorf("pool %s: %w", d.live.Name, none),
 			"slatefs umount and slatefs mount, without guests, do the same")
 	}
 	path, err := os.Executable()
@@ -72,6 +72,12 @@ func (d *Daemon) reload(ctx context.Context, who control.Peer, _ control.None) (
 	default: // one is under way
 	}
 	return string(out), nil
+}
+
+// takeover is how often another process went on with the mount, and nil if one could now; else why not.
+func (d *Daemon) takeover() (times int, none error) {
+	times, none = d.srv.Takeover()
+	return times, cmp.Or(none, d.home.Keeps())
 }
 
 // stopServing is the mount's end of a reload. False: what is in work did not end in time, and it serves on.

@@ -101,6 +101,14 @@ var ErrNone = errors.New("nobody keeps files for this process")
 // /dev/fuse, and drops that when the mount has gone, which the successor is to hear.
 const keepState = "FDSTORE=1\nFDPOLL=0\nFDNAME="
 
+// Keeps is ErrNone when nobody keeps the files any more: the supervisor has ended.
+func (h *Home) Keeps() error {
+	if h == nil || h.pid != 0 && h.pid != os.Getppid() {
+		return ErrNone
+	}
+	return nil
+}
+
 // Keep has a file kept by a name, and returns when it is. The caller closes his own.
 func (h *Home) Keep(name string, f *os.File) error {
 	if h == nil || h.socket == "" {
