@@ -24,6 +24,7 @@ var longHolds = map[string]longHold{
 	"mount":                  {math.MaxInt, "nobody else has the pool"},
 	"reclaimer.find":         {math.MaxInt, "check of an image, alone"},
 	"Pool.checkMemory":       {math.MaxInt, "it has a view of its own"},
+	"checkAt":                {math.MaxInt, "the same"},
 	"Pool.usesHere":          {math.MaxInt, "the same"},
 	"TestTallyInPieces":      {math.MaxInt, "itself"},
 	"TestLossClimbsInPieces": {math.MaxInt, "itself"},
@@ -230,6 +231,7 @@ var mayRead = map[string]string{
 	"Pool.usesHere":       "audit, of what a checkpoint left",
 	"reclaimer.find":      "check of an image, alone",
 	"bruteForce":          "a test that looks at all maps, alone",
+	"sameBlocks":          "the same",
 	"keptHolds":           "a test that looks at all lists, alone",
 	"TestDamagedGroup":    "itself",
 
