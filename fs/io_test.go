@@ -178,9 +178,12 @@ func testCopyFileRange(t *testing.T, v variant) {
 	_, err := unix.Pwrite(src, want, 0)
 	must(t, err)
 	var from, to int64 = 7, 100
-	n, err := unix.CopyFileRange(src, &from, dst, &to, len(want), 0)
-	if err != nil || n != len(want)-7 {
-		t.Errorf("%d, %v", n, err)
+	for n := 1; n > 0; { // a signal, of this process's scheduler say, ends it early with what was copied
+		n, err = unix.CopyFileRange(src, &from, dst, &to, len(want), 0)
+		must(t, err)
+	}
+	if int(from) != len(want) || int(to) != len(want)-7+100 {
+		t.Errorf("copied up to %d, to %d", from, to)
 	}
 	got := make([]byte, len(want)-7)
 	if _, err := unix.Pread(dst, got, 100); err != nil || !bytes.Equal(got, want[7:]) {
