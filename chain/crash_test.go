@@ -146,7 +146,7 @@ func crashOnce(t *testing.T, d *devtest.Disk, seed uint64, k int) {
 	}
 	for i, d := range []*devtest.Disk{d, again.Crash(rng)} {
 		at := fmt.Sprintf("%s crash %d", where, i+1)
-		sameWreck(t, d)
+		sameWreck(t, d, at)
 		w, err := openWorld(d, newModel(), seed+1)
 		if err != nil {
 			t.Fatalf("%s: open: %v\n%s", at, err, lastSteps(trace))

@@ -235,18 +235,18 @@ func TestWreckOfWhatVolumesDoNotNeed(t *testing.T) {
 }
 
 // sameWreck: a wreck of a pool that opens shows, layer by layer, what the pool shows.
-func sameWreck(t testing.TB, d *devtest.Disk) {
+func sameWreck(t testing.TB, d *devtest.Disk, at string) {
 	t.Helper()
 	p, err := Open(d.Clone(), readOnly())
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", at, err)
 	}
 	w, err := OpenWreck(d)
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", at, err)
 	}
 	if !w.Exact || len(w.Notes) > 0 {
-		t.Fatalf("a wreck of a whole pool: exact %v, %q", w.Exact, w.Notes)
+		t.Fatalf("%s: a wreck of a whole pool: exact %v, %q", at, w.Exact, w.Notes)
 	}
 	relics := map[LayerID]Relic{}
 	for _, r := range w.Relics(true) {
@@ -263,12 +263,13 @@ func sameWreck(t testing.TB, d *devtest.Disk) {
 		n++
 		r, ok := relics[id]
 		if path := strings.Join(r.Path, "/"); !ok || r.Nowhere || path != p.Path(l.vol) || r.Size != l.size || r.Snap != l.name && !l.head {
-			t.Fatalf("layer %v of %s, %d bytes: the wreck has %+v", id, p.Path(l.vol), l.size, r)
+			t.Fatalf("%s: layer %v of %s, %d bytes: the wreck has %+v", at, id, p.Path(l.vol), l.size, r)
 		}
 		sameBlocks(t, p, l, w, &r)
+		delete(relics, id)
 	}
-	if n != len(relics) {
-		t.Fatalf("%d volumes and snapshots, the wreck has %d", n, len(relics))
+	if len(relics) > 0 {
+		t.Fatalf("%s: %d volumes and snapshots, the wreck has more: %+v", at, n, relics)
 	}
 }
 

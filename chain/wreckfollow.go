@@ -63,9 +63,9 @@ func (w *Wreck) followTree(r record) (ok bool) {
 	case *recRevive:
 		return w.rename(r.layer, r.name)
 	case *recDestroy:
-		w.letGo(r.vol, wreckLayers)
-	case *recShed:
-		w.letGo(r.vol, int(min(r.n, layersAtOnce)))
+		w.letGo(r.vol)
+	case *recShed: // it is going, and nobody reaches those that it has yet
+		w.letGo(r.vol)
 	}
 	return true
 }
@@ -120,14 +120,12 @@ func (w *Wreck) rename(id LayerID, name string) bool {
 	return true
 }
 
-// letGo takes head and names from the youngest layers of a volume.
-func (w *Wreck) letGo(vol Ino, n int) {
-	all := w.byVol[vol]
-	from := max(0, len(all)-n)
-	for _, l := range all[from:] {
+// letGo takes head and names from the layers of a volume.
+func (w *Wreck) letGo(vol Ino) {
+	for _, l := range w.byVol[vol] {
 		l.head, l.named, l.vol = false, false, 0
 	}
-	w.byVol[vol] = all[:from]
+	delete(w.byVol, vol)
 	if h := w.heads[vol]; h != nil && !h.head {
 		delete(w.heads, vol)
 	}
