@@ -56,8 +56,10 @@ type Daemon struct {
 
 // Start opens a pool and mounts it. On error nothing is left. Serve or Close must be called after it.
 func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
-	d = &Daemon{host: c.Host, now: c.Now, log: log, end: make(chan struct{}, 1), reloads: make(chan string, 1),
-		home: c.Home, manager: newManager(c, log)}
+	d = &Daemon{
+		host: c.Host, now: c.Now, log: log, end: make(chan struct{}, 1), reloads: make(chan string, 1),
+		home: c.Home, manager: newManager(c, log),
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
