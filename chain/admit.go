@@ -235,11 +235,11 @@ func (sp *admission) orMore(err error, transient bool, lack int64) (Need, error)
 	switch {
 	case err == nil:
 	case sp.ahead != nil: // what lacks may be promised to a snapshot that does not come
-		return Need{kind: needPlan, wait: sp.ahead.over}, nil
+		return Need{&obstacle{kind: needPlan, wait: sp.ahead.over}}, nil
 	case sp.moreSpace(transient):
-		return Need{kind: needSpace}, nil
+		return Need{&obstacle{kind: needSpace}}, nil
 	case sp.growable && errors.Is(err, ErrNoSpace):
-		return Need{kind: needExtension, blocks: max(1, lack), why: err}, nil
+		return Need{&obstacle{kind: needExtension, blocks: max(1, lack), why: err}}, nil
 	}
 	return Need{}, err
 }

@@ -21,7 +21,7 @@ func (sp *admission) admit(v *Volume, pl *Plan, want int64) (Need, error) {
 	}
 	c := credit{bytes: planBytes(want, pl.hi-pl.lo), pages: h.pagesFor(int64(len(pl.seen)+1)) - h.need}
 	if !sp.commits.tryRoomFor(&pl.got, c) {
-		return Need{kind: needRoom, room: c}, nil
+		return Need{&obstacle{kind: needRoom, room: c}}, nil
 	}
 	pl.room = &pl.got
 	sp.memory.fit()
@@ -68,11 +68,11 @@ func (sp *admission) admitBlocks(v *Volume, pl *Plan, want int64) (Need, error) 
 	}
 	if lack := sp.pagesLack(); sp.blocks.onHost.sparse && lack > 0 {
 		sp.letGo(v, pl)
-		return Need{kind: needStore, blocks: lack}, nil
+		return Need{&obstacle{kind: needStore, blocks: lack}}, nil
 	}
 	if sp.blocks.alloc.WindowReady() < want {
 		sp.letGo(v, pl)
-		return Need{kind: needBlocks, blocks: want}, nil
+		return Need{&obstacle{kind: needBlocks, blocks: want}}, nil
 	}
 	if sp.blocks.alloc.WindowReady()-want < sp.format.Window/2 {
 		sp.signal(sp.wake)

@@ -48,7 +48,7 @@ func (v *Volume) admitAllocation(lo, hi, size int64) (held int64, err error) {
 		c := credit{bytes: inodeBytes + sizeBytes}
 		r := p.commits.tryRoom(c)
 		if r == nil {
-			return Need{kind: needRoom, room: c}, nil
+			return Need{&obstacle{kind: needRoom, room: c}}, nil
 		}
 		defer p.commits.within(r)()
 		size := max(size, h.size)
@@ -154,7 +154,7 @@ func (v *Volume) mapClean(lo, hi, held int64) (next, n int64, err error) {
 			c := credit{bytes: planBytes(1, 0), pages: h.pagesFor(1) - h.need}
 			room := p.commits.tryRoom(c)
 			if room == nil {
-				need = Need{kind: needRoom, room: c}
+				need = Need{&obstacle{kind: needRoom, room: c}}
 				return nil
 			}
 			defer p.commits.within(room)()
@@ -185,10 +185,10 @@ func (v *Volume) holeAt(lo, hi int64, er **errand) (h *layer, q overlay.Piece, n
 	switch lack := p.space.pagesLack(); {
 	case miss:
 		m, _ := h.top.Bottom()
-		need = Need{kind: needPage, m: m, lb: lo, errand: missed}
+		need = Need{&obstacle{kind: needPage, m: m, lb: lo, errand: missed}}
 		*er = cmp.Or(missed, *er)
 	case q.Dev == 0 && p.blocks.onHost.sparse && lack > 0:
-		need = Need{kind: needStore, blocks: lack}
+		need = Need{&obstacle{kind: needStore, blocks: lack}}
 	}
 	return h, q, need, nil
 }
@@ -204,7 +204,7 @@ func (v *Volume) keep(on bool) error {
 		c := credit{bytes: inodeBytes, frees: !on}
 		r := p.commits.tryRoom(c)
 		if r == nil {
-			return Need{kind: needRoom, room: c}, nil
+			return Need{&obstacle{kind: needRoom, room: c}}, nil
 		}
 		defer p.commits.within(r)()
 		if on {

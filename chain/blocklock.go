@@ -23,7 +23,7 @@ func (v *Volume) blocked(pl *Plan) Need {
 			pl.queued = true
 			v.waiting = append(v.waiting, pl)
 		}
-		return Need{kind: needPlan, wait: o.ends()}
+		return Need{&obstacle{kind: needPlan, wait: o.ends()}}
 	}
 	return Need{}
 }

@@ -43,7 +43,7 @@ func TestWaitingForBlocksIsNotPassed(t *testing.T) {
 
 			var late Plan
 			need, err := v.PlanWrite(&late, 0, BlockSize)
-			if err != nil || need.kind != needPlan {
+			if err != nil || !need.is(needPlan) {
 				t.Fatalf("a write that came later: %+v, %v", need, err)
 			}
 			if name != "shrink" { // which wants all to the end
@@ -89,7 +89,7 @@ func TestQueueForBlocksIsLeft(t *testing.T) {
 				if pl == &part {
 					off, n = 10, 100
 				}
-				if need, err := v.PlanWrite(pl, off, n); err != nil || need.kind != needPlan {
+				if need, err := v.PlanWrite(pl, off, n); err != nil || !need.is(needPlan) {
 					t.Fatalf("%+v, %v", need, err)
 				}
 			}

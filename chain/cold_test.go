@@ -69,7 +69,7 @@ func TestRefusedWriteReadsWithoutThePlanLock(t *testing.T) {
 				if n := readsOf(d, func() { need, err = v.PlanWrite(&pl, 63<<20, 128<<10) }); n > 0 {
 					t.Errorf("PlanWrite read the device %d times", n)
 				}
-				if need.kind == needFetch {
+				if need.is(needFetch) {
 					fetched++
 				}
 				if err == nil && need.None() {

@@ -138,7 +138,7 @@ func (v *Volume) alike(lo, hi int64) (end int64, mapped, owned bool, err error) 
 			q, miss := h.top.Lookup(p.blocks.maps, end, hi-end)
 			if miss {
 				m, _ := h.top.Bottom()
-				return Need{kind: needPage, m: m, lb: end}, nil
+				return Need{&obstacle{kind: needPage, m: m, lb: end}}, nil
 			}
 			m, o := q.Dev != 0, q.Birth > h.floor()
 			if end > lo && (m != mapped || o != owned) {
@@ -193,7 +193,7 @@ func (v *Volume) unmap(lo, hi int64) error {
 			c := credit{bytes: planBytes(1, unmapRuns), frees: true}
 			r := p.commits.tryRoom(c)
 			if r == nil {
-				return Need{kind: needRoom, room: c}, nil
+				return Need{&obstacle{kind: needRoom, room: c}}, nil
 			}
 			defer p.commits.within(r)()
 			h, err := v.usable()
@@ -231,7 +231,7 @@ func (l *layer) mapped(p *blockSpace, lo, hi int64) (next int64, old []runs.Run,
 		q, miss := l.top.Lookup(p.maps, lo, hi-lo)
 		if miss {
 			m, _ := l.top.Bottom()
-			return lo, nil, Need{kind: needPage, m: m, lb: lo}
+			return lo, nil, Need{&obstacle{kind: needPage, m: m, lb: lo}}
 		}
 		if q.Dev != 0 {
 			old = append(old, runs.Run{Dev: q.Dev, Len: q.Len, Birth: q.Birth})
@@ -252,7 +252,7 @@ func (v *Volume) detach(lo, hi int64) error {
 		c := credit{bytes: detachBytes, frees: true}
 		r := p.commits.tryRoom(c)
 		if r == nil {
-			return Need{kind: needRoom, room: c}, nil
+			return Need{&obstacle{kind: needRoom, room: c}}, nil
 		}
 		defer p.commits.within(r)()
 		return Need{}, p.commits.do(&recDetach{layer: h.id, lo: lo, hi: hi, mapped: mapped, when: p.opt.Now()})
@@ -287,7 +287,7 @@ func (v *Volume) resize(to func(now int64) int64, beside bool) error {
 		c := credit{bytes: sizeBytes, frees: true}
 		r := p.commits.tryRoom(c)
 		if r == nil {
-			return Need{kind: needRoom, room: c}, nil
+			return Need{&obstacle{kind: needRoom, room: c}}, nil
 		}
 		defer p.commits.within(r)()
 		v.wrote(p.opt.Now())

@@ -274,7 +274,7 @@ func TestWritesWaitForAFreezeThatIsRefused(t *testing.T) {
 	var pl Plan
 	need, err := v.PlanWrite(&pl, 3<<20, BlockSize)
 	ok(t, err)
-	if need.kind != needPlan || need.wait != f.ahead.over {
+	if !need.is(needPlan) || need.wait != f.ahead.over {
 		t.Errorf("need %+v", need)
 	}
 	f.ahead.takeBack()

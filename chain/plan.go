@@ -77,7 +77,7 @@ func (pl *Plan) lookup(l *layer, lo, hi int64) (end int64, need Need) {
 		q, miss := l.top.Lookup(pl.p.blocks.maps, end, hi-end)
 		if miss {
 			m, _ := l.top.Bottom()
-			return end, Need{kind: needPage, m: m, lb: end}
+			return end, Need{&obstacle{kind: needPage, m: m, lb: end}}
 		}
 		pl.p.mu.step(1)
 		pl.seen = append(pl.seen, q)
@@ -106,7 +106,7 @@ func (pl *Plan) begin(p *openVolumes, v *Volume) error {
 func (pl *Plan) endCold(p *openVolumes, need Need, err error) (Need, error) {
 	if er := p.commits.endCold(); er != nil {
 		pl.errand = er
-		if err != nil || need.why != nil || need.kind == needPage {
+		if err != nil || need.is(needExtension) || need.is(needPage) {
 			return need.fetching(er), nil
 		}
 	}

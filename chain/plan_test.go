@@ -210,7 +210,7 @@ func TestBlockLocks(t *testing.T) {
 			}
 			var part Plan
 			need, err := v.PlanWrite(&part, 512, 512)
-			if err != nil || need.kind != needPlan {
+			if err != nil || !need.is(needPlan) {
 				t.Fatalf("a partial write beside a full one: %+v, %v", need, err)
 			}
 			carryOut(t, full, fill('f', 4096), 0)

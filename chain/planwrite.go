@@ -391,9 +391,9 @@ func (vs *openVolumes) oldRuns(ino Ino, lo, hi int64) (out []runs.Run, end int64
 			continue
 		}
 		m, _ := h.top.Bottom()
-		need := Need{kind: needPage, m: m, lb: lb}
+		need := Need{&obstacle{kind: needPage, m: m, lb: lb}}
 		vs.commits.unlocked(func() { _, err = vs.blocks.maps.Lookup(m, lb, 1) })
-		if err != nil && need == last { // not just a page that a checkpoint replaced meanwhile
+		if err != nil && need.same(last) { // not just a page that a checkpoint replaced meanwhile
 			return nil, lo, 0, wrapCorrupt(err)
 		}
 		last = need

@@ -161,8 +161,10 @@ func (wk *works) findSpace(ctx context.Context) error {
 
 // fulfil is Pool.Fulfil.
 func (wk *works) fulfil(ctx context.Context, n Need) error {
+	if n.None() {
+		return nil
+	}
 	switch n.kind {
-	case needNothing:
 	case needPage:
 		if n.errand != nil {
 			n.errand.fetch()

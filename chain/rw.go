@@ -29,11 +29,11 @@ func (vs *openVolumes) until(plan func() (Need, error)) error {
 			return err
 		}
 		if err := vs.works.fulfil(context.Background(), need); err != nil {
-			if need.kind != needPage || need.of() == last {
+			if !need.is(needPage) || need.same(last) {
 				return err
 			}
 		}
-		last = need.of()
+		last = need
 	}
 }
 
@@ -292,7 +292,7 @@ func (l *layer) next(p *blockSpace, lb, end int64, mapped bool) (at int64, found
 		q, miss := l.top.Lookup(p.maps, lb, end-lb)
 		if miss {
 			m, _ := l.top.Bottom()
-			return lb, false, Need{kind: needPage, m: m, lb: lb}
+			return lb, false, Need{&obstacle{kind: needPage, m: m, lb: lb}}
 		}
 		if (q.Dev != 0) == mapped {
 			return lb, true, Need{}

@@ -65,7 +65,7 @@ func (t *tally) step(p *blockSpace, h *layer) Need {
 	t.n, t.next = t.n+n, max(end, t.next)
 	if miss >= 0 {
 		m, _ := h.top.Bottom()
-		return Need{kind: needPage, m: m, lb: miss}
+		return Need{&obstacle{kind: needPage, m: m, lb: miss}}
 	}
 	return Need{}
 }
