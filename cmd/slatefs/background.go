@@ -137,7 +137,7 @@ func (a *app) startLogged(c *daemon.Config) (d *daemon.Daemon, log *daemon.LateL
 	if err := asOutput(f); err != nil {
 		return nil, log, errors.Join(fmt.Errorf("log: %w", err), d.Close())
 	}
-	go reopenLog(f, c.Log, logger(log, c.Debug))
+	go reopenLog(f, c.Log, d.NotOwn, logger(log, c.Debug))
 	return d, log, nil
 }
 
@@ -152,12 +152,16 @@ func asOutput(log *os.File) error {
 }
 
 // reopenLog opens the log anew on SIGHUP, when the file was given another name: who writes to f goes on in the new one, without
-// a line lost. Where it can't be opened the old one stays.
-func reopenLog(f *os.File, path string, log *slog.Logger) {
+// a line lost. Where it can't be opened, or avoid refuses it, the old one stays.
+func reopenLog(f *os.File, path string, avoid func(string) error, log *slog.Logger) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, unix.SIGHUP)
 	for range hup {
-		fresh, err := openLog(path)
+		var fresh *os.File
+		err := avoid(path)
+		if err == nil {
+			fresh, err = openLog(path)
+		}
 		if err == nil {
 			err = unix.Dup3(int(fresh.Fd()), int(f.Fd()), unix.O_CLOEXEC)
 			err = errors.Join(err, asOutput(f), fresh.Close())

@@ -99,3 +99,42 @@ func (t Table) Of(abs string) (m Mount, rel string, ok bool) {
 func Below(abs, dir string) bool {
 	return dir == "/" || abs == dir || strings.HasPrefix(abs, dir+"/")
 }
+
+// Leads finds the mount of slatefs that an absolute path leads to, and the path from the root of its file system. Symlinks on the
+// way to the mount are followed; below a mount of slatefs nothing is touched. False: it leads to none.
+func (t Table) Leads(abs string) (m Mount, rel string, ok bool) {
+	abs = filepath.Clean(abs)
+	for range 40 {
+		if m, rel, ok := t.Of(abs); ok && m.Ours() {
+			return m, rel, true
+		}
+		next, ok := t.follow(abs)
+		if !ok {
+			break
+		}
+		abs = next
+	}
+	return Mount{}, "", false
+}
+
+// follow replaces the first symlink in a path; false: there is none.
+func (t Table) follow(abs string) (string, bool) {
+	for i := 1; i <= len(abs); i++ {
+		if i < len(abs) && abs[i] != '/' {
+			continue
+		}
+		at := abs[:i]
+		if m, _, ok := t.Of(at); ok && m.Ours() {
+			return "", false
+		}
+		to, err := os.Readlink(at)
+		if err != nil {
+			continue // no symlink, or not there
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(at), to)
+		}
+		return filepath.Join(to, abs[i:]), true
+	}
+	return "", false
+}

@@ -69,12 +69,15 @@ func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 		return d, err
 	}
 	d.undo = append(d.undo, d.keepUndone(func() error { return d.home.Drop() }))
+	if err := d.refuseOwn(c); err != nil {
+		return d, err
+	}
 	dev, err := d.openPool(c)
 	if err != nil {
 		return d, err
 	}
 	own := d.readSettings()
-	s := &Service{Pool: d.pool, Own: own, Log: log, Now: d.now, verify: c.Verify}
+	s := &Service{Pool: d.pool, Own: own, Log: log, Now: d.now, verify: c.Verify, notOwn: d.NotOwn}
 	d.service = s
 	cut := d.pool.Log().State().Cut
 	s.cutBefore = cut.Records() - cut.Exported
@@ -84,9 +87,12 @@ func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 	if err := d.mount(c); err != nil {
 		return d, err
 	}
+	if err := d.refuseOwn(c); err != nil {
+		return d, err
+	}
 	d.watch = newWatcher(d.pool, own, d.live.Dir, d.log)
 	d.signer = NewSigner(d.host, d.pool, own, log, d.now)
-	s.Signer = d.signer
+	d.signer.avoid, s.Signer = d.NotOwn, d.signer
 	if err := d.signer.glance(); err != nil {
 		d.warn("the erase log is not what this host has seen of it: certificates are not complete", err)
 	}

@@ -94,7 +94,7 @@ func (s *Service) applyProps() error {
 	if s.verify != nil {
 		set.verify = *s.verify
 	}
-	s.Pool.Log().SetExport(logExport(hostWord(s.Own, chain.PropLogExport)))
+	s.Pool.Log().SetExport(logExport(hostWord(s.Own, chain.PropLogExport), s.avoid))
 	if s.grower != nil {
 		if err := s.grower.configure(); err != nil {
 			return err

@@ -141,12 +141,16 @@ func recordFields(e control.EraseRecord) map[string]string {
 	}
 }
 
-// logExport appends records that leave the erase log to a file, as lines of JSON, durably; nil for none.
-func logExport(path string) func([]chain.EraseRecord) error {
+// logExport appends records that leave the erase log to a file, as lines of JSON, durably; nil for none. avoid refuses a file that
+// may not be opened.
+func logExport(path string, avoid func(path string) error) func([]chain.EraseRecord) error {
 	if path == "none" {
 		return nil
 	}
 	return func(recs []chain.EraseRecord) (err error) {
+		if err := avoid(path); err != nil {
+			return fmt.Errorf("%s: %w", chain.PropLogExport, err)
+		}
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|unix.O_NONBLOCK, 0o600) // a FIFO must not hold us
 		if err != nil {
 			return err

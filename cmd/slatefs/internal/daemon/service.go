@@ -36,7 +36,8 @@ type Service struct {
 	auditing sync.Mutex
 	checking sync.Mutex
 
-	cutBefore int64 // const: records that had left the erase log at the mount, and were not exported
+	notOwn    func(path string) error // nil: there is no mount
+	cutBefore int64                   // const: records that had left the erase log at the mount, and were not exported
 }
 
 // view is what the service needs of the mount: it is told what was changed beside it, and asked who has files open.

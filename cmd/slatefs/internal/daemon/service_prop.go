@@ -21,8 +21,11 @@ func (s *Service) setProps(_ context.Context, who control.Peer, args control.Set
 	if err := Offered(s.Dev, args.Settings); err != nil {
 		return nil, err
 	}
+	ofHost, ofPool := SplitSettings(args.Settings)
+	if err := s.avoidAll(ofHost); err != nil {
+		return nil, err
+	}
 	if args.Dry {
-		_, ofPool := SplitSettings(args.Settings)
 		return forecastOf(s.Pool.ForecastSet(a.Ino, EngineSettings(ofPool)...))
 	}
 	if a.Ino == chain.RootIno {

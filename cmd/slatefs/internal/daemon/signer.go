@@ -35,6 +35,7 @@ type Signer struct {
 	log  *slog.Logger
 	now  func() time.Time
 
+	avoid         func(path string) error                           // refuses what may not be opened; nil: nothing
 	send          func(text string, fields map[string]string) error // nil: there is no journal
 	journal, hook outside
 
@@ -157,6 +158,11 @@ func (s *Signer) keyOf() (*host.SigningKey, error) {
 	}
 	if s.key != nil && s.keyFile == file {
 		return s.key, nil
+	}
+	if s.avoid != nil {
+		if err := s.avoid(file); err != nil {
+			return nil, fmt.Errorf("%s: %w", control.PropEraseKey, err)
+		}
 	}
 	var have ed25519.PublicKey
 	if last, ok := s.last(); ok {

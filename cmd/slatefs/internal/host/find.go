@@ -44,47 +44,12 @@ func NewFinder(h Host, table mounts.Table) (*Finder, error) {
 	return &Finder{h, table, h.Daemons(), cwd, lvs, byName, there}, nil
 }
 
-// locate finds the slatefs mount that a path lies on. Symlinks on the way to the mount are followed, below it nothing
-// is touched.
+// locate finds the slatefs mount that a path lies on, as mounts.Table.Leads.
 func (f *Finder) locate(arg string) (m mounts.Mount, rel string, ok bool) {
-	abs := arg
-	if !filepath.IsAbs(abs) {
-		abs = filepath.Join(f.cwd, abs)
+	if !filepath.IsAbs(arg) {
+		arg = filepath.Join(f.cwd, arg)
 	}
-	abs = filepath.Clean(abs)
-	for range 40 {
-		if m, rel, ok := f.mounts.Of(abs); ok && m.Ours() {
-			return m, rel, true
-		}
-		next, ok := f.follow(abs)
-		if !ok {
-			break
-		}
-		abs = next
-	}
-	return m, "", false
-}
-
-// follow replaces the first symlink in a path; false: there is none.
-func (f *Finder) follow(abs string) (string, bool) {
-	for i := 1; i <= len(abs); i++ {
-		if i < len(abs) && abs[i] != '/' {
-			continue
-		}
-		at := abs[:i]
-		if m, _, ok := f.mounts.Of(at); ok && m.Ours() {
-			return "", false
-		}
-		to, err := os.Readlink(at)
-		if err != nil {
-			continue // no symlink, or not there
-		}
-		if !filepath.IsAbs(to) {
-			to = filepath.Join(filepath.Dir(at), to)
-		}
-		return filepath.Join(to, abs[i:]), true
-	}
-	return "", false
+	return f.mounts.Leads(arg)
 }
 
 // daemon finds the daemon of a mount.

@@ -142,6 +142,13 @@ func (h Host) SocketDir(id uuid.UUID) (socket string, err error) {
 	return socket, privateDir(filepath.Dir(socket))
 }
 
+// Places are the directories that a daemon has files in, now or later, whether they are there or not.
+func (h Host) Places() []string {
+	return []string{
+		h.Run, h.PoolDir(), filepath.Join(h.State, "anchors"), filepath.Join(h.State, "ended"), h.Conf, filepath.Join(h.Conf, "keys"),
+	}
+}
+
 // SettingsPath is where the settings of a pool lie.
 func (h Host) SettingsPath(id uuid.UUID) string { return filepath.Join(h.Conf, id.String()+".conf") }
 
