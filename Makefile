@@ -15,6 +15,7 @@ SIZE ?= 1G
 METHOD ?= overwrite
 SOAK_SEEDS ?= 300
 SOAK_CHECKS ?= 50000
+SOAK_ROUNDS ?= 200
 # VERSION: what the binary says of itself.
 VERSION = $(shell packaging/version)
 STAMP = -X slatefs/cmd/slatefs/internal/control.stamp=$(VERSION)
@@ -54,12 +55,13 @@ experiment: build ## the published Proxmox experiment: a row of the README's tab
 bench-erase: build ## erase against dd, and against a running fio, as ratios (as root)
 	METHOD=$(METHOD) SLATEFS=$(CURDIR)/bin/slatefs integration/bench-erase.sh
 
-soak: ## crash, model and scale tests for hours: other seeds each time, a crash and a fault at every operation; a stall of 2 minutes
+soak: ## crash, model and scale tests for hours: other seeds each time, a crash and a fault at every operation; daemons that die; a stall of 2 minutes
 	go test ./chain -count=1 -failfast -timeout=0 -v -run 'TestCrash$$' -crash.long -crash.seeds=$(SOAK_SEEDS) -crash.first=$$(date +%s)
 	go test ./chain -count=1 -failfast -timeout=0 -v -run TestPassingFaults -faults.every
 	go test ./chain -count=1 -failfast -timeout=0 -run TestModel -rapid.checks=$(SOAK_CHECKS)
 	go test ./chain -count=1 -timeout=0 -v -run 'TestStall$$' -stall.snaps=4096 -stall.jobs=110000
 	SLATEFS_SCALE=full go test ./integration -count=1 -timeout=0 -v -run 'Scale|TestMemory$$'
+	SLATEFS_ROUNDS=$(SOAK_ROUNDS) go test ./integration -count=1 -timeout=0 -v -run 'TestOutlived$$|TestGuestOutlives$$'
 	SLATEFS_STALL=2m go test ./integration -count=1 -timeout=0 -v -run 'TestGuest$$' -inside TestStalled
 
 bench: ## run the benchmarks of PKG, BENCH_COUNT (10) times, for benchstat

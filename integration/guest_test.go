@@ -35,7 +35,8 @@ type guest struct {
 // disk is a raw image that a guest has as /dev/vda, /dev/vdb and so on.
 type disk struct {
 	path  string
-	share bool // with another guest, at the same time
+	share bool   // with another guest, at the same time
+	aio   string // how qemu does asynchronous I/O; empty: as it likes
 }
 
 // guestImage is made once for all guests of a run.
@@ -112,8 +113,12 @@ func (g *guest) arguments(disks []disk) []string {
 		if d.share {
 			locking = "off"
 		}
+		drive := "if=none,format=raw,cache=none,discard=unmap,id=" + id + ",file=" + d.path + ",file.locking=" + locking
+		if d.aio != "" {
+			drive += ",aio=" + d.aio
+		}
 		args = append(args,
-			"-drive", "if=none,format=raw,cache=none,discard=unmap,id="+id+",file="+d.path+",file.locking="+locking,
+			"-drive", drive,
 			"-device", "virtio-blk-pci,drive="+id+",share-rw="+share)
 	}
 	return args

@@ -82,7 +82,7 @@ func loopsBelow(dir string) (list []leftover) {
 	return list
 }
 
-// daemonsBelow finds processes of the binary under test that serve something below dir.
+// daemonsBelow finds processes of the binary under test, or of a copy below dir, that serve something there.
 func daemonsBelow(dir string) (list []leftover) {
 	procs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
@@ -90,7 +90,8 @@ func daemonsBelow(dir string) (list []leftover) {
 	}
 	for _, proc := range procs {
 		exe, err := os.Readlink(proc + "/exe")
-		if err != nil || strings.TrimSuffix(exe, " (deleted)") != program {
+		exe = strings.TrimSuffix(exe, " (deleted)")
+		if err != nil || exe != program && !within(exe, dir) {
 			continue
 		}
 		args, err := os.ReadFile(proc + "/cmdline")

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -90,11 +91,19 @@ func runTests(m *testing.M) (code int, err error) {
 // build makes the binary as `make build` does; SLATEFS_TEST_RACE=1: with the race detector.
 func build() error {
 	program = filepath.Join(workDir, "slatefs")
-	args, env := []string{"build", "-buildvcs=false", "-trimpath"}, "CGO_ENABLED=0"
 	if os.Getenv("SLATEFS_TEST_RACE") == "1" {
-		args, env = append(args, "-race"), "CGO_ENABLED=1"
+		return buildAs(program, "-race")
 	}
-	cmd := exec.Command("go", append(args, "-o", program, "slatefs/cmd/slatefs")...)
+	return buildAs(program)
+}
+
+// buildAs makes the binary with flags more.
+func buildAs(path string, flags ...string) error {
+	args, env := append([]string{"build", "-buildvcs=false", "-trimpath", "-o", path}, flags...), "CGO_ENABLED=0"
+	if slices.Contains(flags, "-race") {
+		env = "CGO_ENABLED=1"
+	}
+	cmd := exec.Command("go", append(args, "slatefs/cmd/slatefs")...)
 	cmd.Env = append(os.Environ(), env)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go %s: %w\n%s", strings.Join(cmd.Args[1:], " "), err, out)

@@ -90,6 +90,12 @@ func (p *pool) mount() time.Duration {
 	p.t.Helper()
 	r := p.try("mount", "-o", p.opts, p.name, p.mnt)
 	p.ok(r)
+	p.keepUntilEnd()
+	return r.took
+}
+
+// keepUntilEnd takes care of a mount until the end of the test.
+func (p *pool) keepUntilEnd() {
 	watch := p.newWatchdog()
 	p.watch = watch
 	p.t.Cleanup(func() {
@@ -98,7 +104,6 @@ func (p *pool) mount() time.Duration {
 			p.end()
 		}
 	})
-	return r.took
 }
 
 // umount unmounts the pool, which must have no users.
