@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/fs/death"
 )
 
 // stage is what a request in a slot waits for.
@@ -42,6 +43,7 @@ func (l *eventLoop) read(s *slot) {
 
 // write begins a WRITE whose request is n bytes long.
 func (l *eventLoop) write(s *slot, n int) {
+	death.By(s.in[:n])
 	in := s.writeIn()
 	if n < writeInBytes || n-writeInBytes != int(in.Size) || in.Size > maxWrite {
 		l.fail(s, "write", fmt.Errorf("request of %d bytes: %w", n, chain.ErrInvalid))

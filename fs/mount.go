@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/fs/death"
 	"slatefs/fs/mounts"
 )
 
@@ -123,17 +124,21 @@ func resume(p *chain.Pool, o MountOptions) (s *Server, err error) {
 	if s.t, err = newTransport(s.fs, s.dir, o); err != nil {
 		return nil, fmt.Errorf("fs: takeover: %s: %w", s.dir, err)
 	}
+	death.At(death.Agreed)
 	if err := s.fs.inherit(o.Parked); err != nil {
 		return nil, fmt.Errorf("fs: %w", err)
 	}
+	death.At(death.Opens)
 	if s.id, err = findMount(mounts.Proc, s.dir); err != nil || s.id.Source != o.FsName {
 		o.Logger.Warn("fs: the mount has no directory any more; it is served until the last close", "dir", s.dir, "error", err)
 		s.gone = true
 	}
 	o.Parked.Memory.TakeOver(o.Parked.ByFault)
+	death.At(death.Counted)
 	if err := s.t.resend(); err != nil {
 		return nil, fmt.Errorf("fs: takeover: %w", err)
 	}
+	death.At(death.Sent)
 	n := notifier(s.t)
 	s.fs.notify.Store(&n)
 	return s, nil

@@ -8,6 +8,8 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
+
+	"slatefs/fs/death"
 )
 
 // Opcodes of linux/fuse.h that the transports tell apart.
@@ -143,6 +145,7 @@ func (o *others) serve(in, out []byte) {
 	if size := answerSize(in); size > len(out) && out != nil {
 		out = make([]byte, size)
 	}
+	death.By(in)
 	n, st := o.c.ps.HandleRequest([][]byte{in}, [][]byte{out})
 	unique := headerOf(in).Unique
 	if st != fuse.OK && len(out) >= headerBytes { // malformed: who asked would wait for ever

@@ -17,6 +17,7 @@ import (
 	"slatefs/cmd/slatefs/internal/home"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
+	"slatefs/fs/death"
 	"slatefs/fs/mounts"
 )
 
@@ -86,6 +87,7 @@ func (a *app) mountCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			death.At(death.Given)
 			c, err := a.mountConfig(ctx, args[0], args[1], opts, inherits)
 			if err != nil {
 				return err

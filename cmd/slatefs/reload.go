@@ -17,6 +17,7 @@ import (
 	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/home"
 	"slatefs/cmd/slatefs/internal/host"
+	"slatefs/fs/death"
 )
 
 func (a *app) reloadCmd() *cobra.Command {
@@ -128,6 +129,7 @@ func (a *app) backToOld(c daemon.Config, why error) error {
 
 // become makes this process another program, with the same command line but for a parent that waits.
 func become(h *home.Home, program string, env []string) error {
+	death.At(death.Become)
 	args := slices.Clone(os.Args)
 	for i, arg := range args {
 		if strings.HasPrefix(arg, "--ready-fd=") {

@@ -16,6 +16,7 @@ import (
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/erase"
 	"slatefs/fs"
+	"slatefs/fs/death"
 )
 
 // Daemon is one mounted pool.
@@ -109,6 +110,7 @@ func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 		return d, err
 	}
 	d.publish()
+	death.At(death.Listens)
 	return d, nil
 }
 
@@ -137,6 +139,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	defer stop()
 	d.log.Info("mounted", "pool", d.live.Name, "device", d.live.Device, "dir", d.live.Dir, "pid", d.live.PID)
 	d.manager.tell("serves pool "+d.live.Name+" on "+d.live.Dir, ready, "X_SLATEFS_LOG="+d.live.Log)
+	death.At(death.Serves)
 	defer d.manager.watch(d.alive)()
 	d.served = true
 	err := supervise(ctx, d.parts())
@@ -144,6 +147,7 @@ func (d *Daemon) Serve(ctx context.Context) error {
 		if err := errors.Join(err, d.Close()); err != nil { // a successor goes on as after a crash
 			d.log.Error("the pool was not closed", "pool", d.live.Name, "error", err)
 		}
+		death.At(death.Closed)
 		return &ReloadError{d.home, d.next}
 	}
 	d.manager.tell("the mount is gone; closes pool "+d.live.Name, stopping)

@@ -13,6 +13,7 @@ import (
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/erase"
+	"slatefs/fs/death"
 )
 
 // openPool opens the device, takes both locks, and opens the pool.
@@ -22,6 +23,7 @@ func (d *Daemon) openPool(c Config) (*blockdev.File, error) {
 		return nil, err
 	}
 	d.undo = append(d.undo, d.keepUndone(release))
+	death.At(death.Device)
 	// The UUID comes first: opening for writing recovers, which must not happen below another daemon.
 	name, id, err := host.Identify(dev)
 	if err != nil {
@@ -30,6 +32,7 @@ func (d *Daemon) openPool(c Config) (*blockdev.File, error) {
 	if err := d.takeLock(id); err != nil {
 		return nil, err
 	}
+	death.At(death.Locked)
 	if err := d.host.CopyOf(context.Background(), id, c.Pool.Device); err != nil && !c.Adopt {
 		return nil, err
 	}
@@ -47,6 +50,7 @@ func (d *Daemon) openPool(c Config) (*blockdev.File, error) {
 	if err := d.open(dev, c); err != nil {
 		return nil, host.TakeOverHint(err, name)
 	}
+	death.At(death.Replay)
 	for _, text := range lost {
 		d.warn("the device has lost a superblock, the pool was opened by the other one", errors.New(text))
 	}

@@ -14,6 +14,7 @@ import (
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs"
+	"slatefs/fs/death"
 	"slatefs/fs/park"
 )
 
@@ -90,6 +91,7 @@ func (d *Daemon) stopServing(ctx context.Context, program string) bool {
 		d.manager.tell("serves pool "+d.live.Name+" on "+d.live.Dir, ready)
 		return false
 	}
+	death.At(death.Paused)
 	d.next = program
 	return true
 }
