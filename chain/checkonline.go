@@ -30,7 +30,7 @@ func (p *Pool) CheckOnline(ctx context.Context, pace Pace) (r *CheckReport, err 
 		p.mu.Lock()
 		s, slot := p.supers.super, p.supers.slot
 		p.mu.Unlock()
-		view := newPool(p.dev, Options{Now: p.opt.Now, ReadOnly: true, CacheBytes: p.opt.CacheBytes}, s, slot)
+		view := newPool(p.dev, Options{Now: p.opt.Now, ReadOnly: true, CacheBytes: viewCache(p.opt)}, s, slot)
 		if err := mount(view); err != nil {
 			return brokenReport(err)
 		}
@@ -43,6 +43,9 @@ func (p *Pool) CheckOnline(ctx context.Context, pace Pace) (r *CheckReport, err 
 	}
 	return r, err
 }
+
+// viewCache is what clean pages of a view may take, beside the pool's own: most of them it reads once.
+func viewCache(o Options) int64 { return o.CacheBytes / 4 }
 
 // brokenReport is that of a pool that cannot be read to the end.
 func brokenReport(err error) (*CheckReport, error) {
@@ -86,7 +89,7 @@ func pinCheckpoint(p *Pool) (view *Pool, pin *pinned, err error) {
 	p.mu.Unlock()
 	pin = &pinned{p.blocks.store.Pin(pinLimit(p.blocks.store)), p.persist}
 	p.commits.workMu.Unlock()
-	view = newPool(p.dev, Options{Now: p.opt.Now, ReadOnly: true, CacheBytes: p.opt.CacheBytes}, s, slot)
+	view = newPool(p.dev, Options{Now: p.opt.Now, ReadOnly: true, CacheBytes: viewCache(p.opt)}, s, slot)
 	if err := loadAlone(view); err != nil {
 		if !pin.Release() {
 			err = ErrOvertaken

@@ -6,7 +6,7 @@ import (
 )
 
 // Memory. What grows with use is bounded by Options.CacheBytes: pages of maps, lists and the catalog, pages of groups, and
-// what is dirty, that is, what changed since the last cut (entries over maps, entries of lists, rows, groups) with the
+// what is dirty, that is, what changed since the last cut (entries over maps, entries of lists, rows, groups; records that wait) with the
 // pages that a checkpoint will make of it, and what the cut of a checkpoint had, until that is written. Clean pages are
 // what gives way: their bound is what the others leave (fitCache). So is what there is of layers, which is bounded by nothing.
 //
@@ -20,6 +20,10 @@ const (
 	rowMem   = 160               // a row of the catalog, beside its value: an entry, and an edit of a tree
 	groupMem = 3 * meta.PageSize // a group that changed: its page, the one of the cut, the one that is written
 	layerMem = 768               // a layer, and what it stands in
+
+	// A byte of the records that wait for a commit: in the batch, which grows; in the tail; and once more while the journal
+	// writes it. Who flushes makes it none; who never does makes a checkpoint begin.
+	pendingMem = 4
 )
 
 // leastDirty is what may be dirty before a checkpoint begins, however small the cache.

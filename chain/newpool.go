@@ -89,6 +89,7 @@ func (p *Pool) newWorks() {
 	p.memory.setCache = p.blocks.store.SetCacheBytes
 	p.memory.counted = func() (dirty, beside int64) {
 		dirty = p.names.cat.Bytes() + rowMem*int64(p.names.cat.Changed()) + groupMem*int64(p.blocks.alloc.Changed()) + p.origins.mem()
+		dirty += pendingMem * int64(len(p.commits.pending))
 		return dirty, int64(p.blocks.alloc.HeldPages())*BlockSize + layerMem*int64(len(p.tree.layers))
 	}
 	p.keeper.inquire = func(s Subject) *inquiry { return &inquiry{p: p, s: s} }

@@ -21,8 +21,17 @@ import (
 const (
 	maxWrite      = 1 << 20  // bytes in one READ or WRITE
 	maxBackground = 128      // requests of asynchronous I/O
-	maxInflight   = 96 << 20 // bytes in buffers of requests, of which each takes maxWrite
+	maxInflight   = 96 << 20 // bytes in buffers of requests, of which each takes slotBytes
+	leastSlots    = 8        // buffers of requests, however little memory there is
 )
+
+// slotsFor is how many requests have a buffer at once, in so much memory; more wait in the kernel.
+func slotsFor(bytes int64) int {
+	if bytes == 0 {
+		bytes = maxInflight
+	}
+	return int(max(min(bytes, maxInflight)/slotBytes, leastSlots))
+}
 
 // fuseOptions are go-fuse's options, for every transport. The capabilities are those of the table in requests.go. There
 // is no splice: it gives short reads inside a file.
@@ -86,19 +95,17 @@ type classic struct {
 	}
 }
 
-// classicBuffers is how many READs and WRITEs are in work at once; more wait in the kernel.
-const classicBuffers = maxInflight / maxWrite
-
 // newClassic mounts f, or goes on with its mount. On error nothing is mounted, or all is as it was left.
 func newClassic(f *FS, dir string, o MountOptions) (*classic, error) {
 	c := &classic{conn: conn{fs: f, log: f.log, debug: o.Debug, fd: -1}}
 	c.readers.most = min(max(runtime.GOMAXPROCS(0), 2), 16)
 	c.others.init(&c.conn)
+	n := slotsFor(o.Buffers)
 	var err error
-	if c.arena, err = newArena(classicBuffers, f.log); err != nil {
+	if c.arena, err = newArena(n, f.log); err != nil {
 		return nil, err
 	}
-	for i := range classicBuffers {
+	for i := range n {
 		c.readers.bufs = append(c.readers.bufs, i)
 	}
 	if err = c.open(dir, o); err != nil {

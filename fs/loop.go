@@ -20,12 +20,8 @@ import (
 // batch is how many requests are read from /dev/fuse before their I/O is submitted.
 const batch = 8
 
-// ringEntries is the number of device operations between two submissions, loopSlots that of requests in work; more
-// wait in the kernel. Each slot has room for the largest request.
-const (
-	ringEntries = 256
-	loopSlots   = maxInflight / maxWrite
-)
+// ringEntries is the number of device operations between two submissions.
+const ringEntries = 256
 
 // eventLoop is the transport for fast devices: one thread reads requests in batches, lets chain plan READ and WRITE,
 // submits the device I/O of the plans to io_uring, and answers as it completes.
@@ -67,7 +63,7 @@ func newEventLoop(f *FS, dir string, o MountOptions) (*eventLoop, error) {
 	if os.Geteuid() != 0 {
 		return nil, fmt.Errorf("event loop: only for root: %w", chain.ErrUnsupported)
 	}
-	l, err := makeLoop(f, nil, loopSlots)
+	l, err := makeLoop(f, nil, slotsFor(o.Buffers))
 	if err != nil {
 		return nil, fmt.Errorf("event loop: %w", err)
 	}

@@ -33,6 +33,7 @@ type MountOptions struct {
 	ReadOnly   bool         // mount -o ro; a pool that was opened for reading is always mounted so
 	NoExec     bool         // mount -o noexec
 	NonEmpty   bool         // also over a directory that holds something
+	Buffers    int64        // bytes that buffers of requests may take, at least 8 MiB do; 0: maxInflight, which is the most
 	EventLoop  bool         // READ, WRITE and FSYNC by an event loop over io_uring; ErrUnsupported unless root mounts
 
 	// Keep is given what a successor of this process needs (package park), and returns when it is kept. Nil: there is none.
@@ -111,9 +112,6 @@ func Mount(p *chain.Pool, dir string, o MountOptions) (*Server, error) {
 }
 
 func newServer(p *chain.Pool, dir string, o MountOptions) *Server {
-	if err := setIOFlusher(); err != nil {
-		o.Logger.Debug("fs: the daemon may wait for itself when memory is short", "error", err)
-	}
 	return &Server{fs: New(p, o.Logger), dir: dir, done: make(chan struct{})}
 }
 
@@ -307,13 +305,4 @@ func ignoreEOF(err error) error {
 		return nil
 	}
 	return err
-}
-
-// setIOFlusher marks the threads of this process, present and future, as ones that memory reclaim may wait for: they
-// don't start writing back files themselves, which could be their own. It needs CAP_SYS_RESOURCE.
-func setIOFlusher() error {
-	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_IO_FLUSHER, 1, 0); e != 0 {
-		return e
-	}
-	return nil
 }

@@ -22,19 +22,22 @@ type crumbs struct {
 
 // TestMemory scatters first writes over all of a large pool, while a checkpoint follows the other and what the first half
 // of the writes replaced is erased. Each write makes a page of the map dirty, most entries of a list lie in a page of their
-// own, and each group of blocks gains some and loses some. The daemon stays within 256 MiB. SLATEFS_SCALE=full, as `make
-// soak` has it: 10 TiB and 1,000,000 writes.
+// own, and each group of blocks gains some and loses some; beside that 128 requests of 1 MiB wait. The daemon stays within
+// 256 MiB. SLATEFS_SCALE=full, as `make soak` has it: 10 TiB and 1,000,000 writes.
 func TestMemory(t *testing.T) {
 	c := crumbs{pool: "1T", allocated: 900 << 30, writes: 30_000, threads: 8}
 	if os.Getenv("SLATEFS_SCALE") == "full" {
 		c = crumbs{pool: "10T", allocated: 9 << 40, writes: 1_000_000, threads: 8}
 	}
-	needs(t, "losetup", "truncate")
+	needsRoot(t)
+	needs(t, "losetup", "truncate", "fio")
 	l := newLab(t)
 	image := l.path("big.img")
 	l.tool("truncate", "-s", c.pool, image) // on a loop device, as TestScale has it
 	p := l.createPool("crumbs", loop(t, l, image), "", "--assume-zero")
-	p.mount()
+	const memory = 256 << 20
+	g := newCgroup(t, memory+memoryMargin)
+	p.mountIn(g, memory)
 	p.slatefs("set", "erase_throughput=0", p.mnt)
 	s := scale{volumes: 1, size: c.allocated, allocated: c.allocated}
 	s.allocate(p)
@@ -46,8 +49,22 @@ func TestMemory(t *testing.T) {
 	p.slatefs("snapshot", p.at(volName(0))+"@b")
 	p.slatefs("destroy", p.at(volName(0))+"@a")
 	before := p.info().Info.Usage
-	c.scatter(p, c.writes, 2)
-	s.report(p, "twice")
+	p.slatefs("create", "--size", "1G", p.at("large"))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.scatter(p, c.writes, 2)
+	}()
+	for serving := true; serving; {
+		p.manyLarge(p.at("large"), "512M")
+		select {
+		case <-done:
+			serving = false
+		case <-time.After(time.Second):
+		}
+	}
+	s.report(p, "twice, and 128 x 1 MiB beside")
+	p.inBounds(g, memory, "in the end")
 	after := p.info().Info.Usage
 	t.Logf("%d checkpoints, %d MiB erased meanwhile", after.Generation-before.Generation, (before.Dirty-after.Dirty)>>20)
 	if after.Generation == before.Generation {

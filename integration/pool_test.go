@@ -199,9 +199,10 @@ type poolInfo struct {
 			Supervisor int    `json:"supervisor"`
 			Log        string `json:"log"`
 		} `json:"daemon"`
-		Usage     usage `json:"usage"`
-		OpenFiles int   `json:"open_files"`
-		Takeovers int   `json:"takeovers"`
+		Usage     usage                             `json:"usage"`
+		OpenFiles int                               `json:"open_files"`
+		Takeovers int                               `json:"takeovers"`
+		Memory    struct{ Limit, Used, Most int64 } `json:"memory"`
 	} `json:"info"`
 }
 

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -203,19 +204,67 @@ func TestTrap08IOFlusher(t *testing.T) {
 			return
 		}
 		must(t, unix.Prctl(unix.PR_SET_IO_FLUSHER, 0, 0, 0, 0))
-		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.pid()))
-		must(t, err)
-		for _, task := range tasks {
-			stat := string(read(t, task))
-			fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-			flags, err := strconv.ParseUint(fields[6], 10, 64)
-			must(t, err)
-			const ioFlusher = 0x80000 | 0x100000 // PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE
-			if flags&ioFlusher != ioFlusher {
-				t.Errorf("%s: flags %#x", task, flags)
-			}
+		allFlushIO(t, p.pid())
+		allFlushIO(t, p.info().Info.Daemon.Supervisor) // it starts the next one while the mount has dirty pages
+		p.killDaemon()
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				for off := int64(0); ; off = (off + 4<<10) % (1 << 20) {
+					select {
+					case <-stop:
+						return
+					default:
+						keepWriting(t, p.at("v"), off+int64(i))
+					}
+				}
+			})
 		}
+		for range 10 {
+			allFlushIO(t, p.pid()) // of those that came since, the kernel's for io_uring among them
+		}
+		close(stop)
+		wg.Wait()
 	})
+}
+
+// keepWriting writes a byte of a file, durably.
+func keepWriting(t *testing.T, path string, off int64) {
+	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_DSYNC, 0)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte("x"), off); err != nil {
+		t.Error(err)
+	}
+}
+
+// allFlushIO: each thread of a process says that it flushes.
+func allFlushIO(t *testing.T, pid int) {
+	t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	must(t, err)
+	if len(tasks) == 0 {
+		t.Errorf("process %d has no threads", pid)
+	}
+	for _, task := range tasks {
+		b, err := os.ReadFile(task)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // it has ended
+		}
+		must(t, err)
+		stat := string(b)
+		fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+		flags, err := strconv.ParseUint(fields[6], 10, 64)
+		must(t, err)
+		const ioFlusher = 0x80000 | 0x100000 // PF_MEMALLOC_NOIO | PF_LOCAL_THROTTLE
+		if flags&ioFlusher != ioFlusher {
+			t.Errorf("%s: flags %#x", stat, flags)
+		}
+	}
 }
 
 // What was negotiated decides about speed and safety: parallel asynchronous I/O (09), 1 MiB requests (10), no

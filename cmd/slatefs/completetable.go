@@ -35,7 +35,7 @@ func (c completes) with(flag string, by completer) completes {
 var (
 	rowTypes     = words("volume", "snapshot", "directory", "pool", "all", "destroyed")
 	getFields    = words("name", "property", "value", "source")
-	mountOptions = words("ro", "rw", "noexec", "nonempty", "allow_other", "debug", "cache=", "verify=off", "verify=sample", "verify=full",
+	mountOptions = words("ro", "rw", "noexec", "nonempty", "allow_other", "debug", "memory=", "verify=off", "verify=sample", "verify=full",
 		"transport=loop", "transport=classic")
 )
 
@@ -60,7 +60,8 @@ func completions() map[string]completes {
 		"pool reguid":  args(files),
 		"pool forget":  args(unmounted),
 		"pool destroy": certified(args(unmounted).with("certificate", files)),
-		"mount":        args(unmounted, directories).with("options", listOf(mountOptions)).with("expect", nothing).with("ready-fd", nothing),
+		"mount": args(unmounted, directories).with("options", listOf(mountOptions)).with("memory", nothing).with("expect", nothing).
+			with("ready-fd", nothing),
 		"umount":       args(mounted),
 		"reload":       args(mounted),
 		"create":       each(below).with("size", nothing).with("property", settings(control.OnVolume)),

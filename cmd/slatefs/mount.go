@@ -27,9 +27,6 @@ const (
 	transportClassic = "classic"
 )
 
-// defaultCache is what metadata takes in memory, what is dirty of it included, in bytes.
-const defaultCache = 128 << 20
-
 // takeOverText is what must be true before a pool is taken from its host; nothing here can find it out.
 const takeOverText = `the pool is taken over. What held it must not write any more: the host is off, or fenced by the cluster or the storage.
 One that only looks dead, and wakes up, notices before it acknowledges another flush, but what it wrote until then is lost or
@@ -46,12 +43,16 @@ held it, --take-over takes it; that host must be off or fenced first.
 What lies on the device must be the pool that this host knows by NAME. A copy of a pool has its UUID, and is refused while the
 other is there: slatefs pool reguid makes it a pool of its own, --adopt makes it the one that is known.
 
+--memory is what the daemon may take, all included: metadata, buffers of requests, what waits to be written, the program itself.
+It is 256M, or less where the host's memory would not do for all pools that it knows: a quarter of it, divided by them. At least
+64M are needed. With less, fewer large requests are served at once, and more metadata is read again. It takes what it uses.
+
 Options for -o:
   ro                     for reading: nothing is written to the device, which may be read-only
   noexec                 no file in it is run as a program; nosuid and nodev hold always
   nonempty               also on a directory that holds something
   allow_other            other users may use the mount (always so for root's)
-  cache=SIZE             memory for metadata, 128M by default
+  memory=SIZE            as --memory; for fstab and the service
   verify=off|sample|full how much of what was erased is read back, in place of the property erase_verify
   transport=classic|loop how requests are served: one goroutine each, or by an event loop over io_uring (root only)
   debug                  log every request`
@@ -65,14 +66,15 @@ func (a *app) mountCmd() *cobra.Command {
 		supervise  bool
 		expect     string
 		ready      int
+		memory     string
 	)
 	cmd := &cobra.Command{
-		Use:   "mount [-o OPT,…] [--foreground] [--supervise] [--take-over] [--adopt] NAME|DEVICE|VG/LV DIR",
+		Use:   "mount [-o OPT,…] [--memory SIZE] [--foreground] [--supervise] [--take-over] [--adopt] NAME|DEVICE|VG/LV DIR",
 		Short: "Mount a pool on a directory",
 		Long:  mountHelp,
 		Example: `  slatefs mount lab /mnt/lab
   slatefs mount vg0/lab /mnt/lab                   # by its logical volume
-  slatefs mount -o cache=128M,verify=sample lab /mnt/lab
+  slatefs mount --memory 128M -o verify=sample lab /mnt/lab
   slatefs mount --foreground lab /mnt/lab          # for systemd: logs to stderr`,
 		Args: arguments(2, 2),
 	}
@@ -82,6 +84,9 @@ func (a *app) mountCmd() *cobra.Command {
 				return a.supervise(ctx, ready)
 			}
 			a.host.Child = ready != 0
+			if cmd.Flags().Changed("memory") {
+				opts = append(opts, "memory="+memory)
+			}
 			keeper := a.findHome(foreground, ready)
 			inherits, err := daemon.Inherits(keeper)
 			if err != nil {
@@ -109,6 +114,7 @@ func (a *app) mountCmd() *cobra.Command {
 		})(cmd, args)
 	}
 	cmd.Flags().StringSliceVarP(&opts, "options", "o", nil, "mount options, as `OPT,…`")
+	cmd.Flags().StringVar(&memory, "memory", "", "what the daemon may take, as `SIZE`: 256M, or less on a small host")
 	cmd.Flags().BoolVar(&foreground, "foreground", false, "stay in the foreground, log to stderr")
 	cmd.Flags().BoolVar(&take, "take-over", false, "even if another host holds the pool, which must be off or fenced")
 	cmd.Flags().BoolVar(&adopt, "adopt", false, "even if the pool is a copy of one that is known here, whose place it takes")
@@ -159,6 +165,9 @@ func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string, 
 	c.Host, c.Now = a.host, a.now
 	if c.Options, err = parseMountOptions(opts); err != nil {
 		return c, err
+	}
+	if c.Memory == 0 {
+		c.Memory = daemon.DefaultMemory(len(a.host.KnownPools()))
 	}
 	if dir == "" {
 		return c, show.Hinted(show.Usagef("mount: the name of the directory is empty"),
@@ -230,7 +239,6 @@ func splitOptions(text string) []string {
 }
 
 func parseMountOptions(opts []string) (o daemon.Options, err error) {
-	o.Cache = defaultCache
 	for _, opt := range opts {
 		key, val, _ := strings.Cut(opt, "=")
 		switch {
@@ -244,10 +252,8 @@ func parseMountOptions(opts []string) (o daemon.Options, err error) {
 			o.NoExec = opt == "noexec"
 		case opt == "nonempty":
 			o.NonEmpty = true
-		case key == "cache":
-			if o.Cache, err = show.ParseSize(val); err == nil && o.Cache < 1<<20 {
-				err = show.Usagef("mount option %s: at least 1M", opt)
-			}
+		case key == "memory", key == "cache":
+			o.Memory, err = parseMemory(key, val)
 		case key == "transport" && slices.Contains([]string{transportLoop, transportClassic}, val):
 			o.Loop = val == transportLoop
 		case key == "verify":
@@ -265,9 +271,26 @@ func parseMountOptions(opts []string) (o daemon.Options, err error) {
 	return o, nil
 }
 
+// memoryBesideCache is what a daemon takes beside what fstab files of older versions say: cache=SIZE was of metadata alone.
+const memoryBesideCache = 128 << 20
+
+func parseMemory(key, val string) (int64, error) {
+	n, err := show.ParseSize(val)
+	if err != nil {
+		return 0, show.Usagef("mount option %s: %v", key, err)
+	}
+	if key == "cache" {
+		return n + memoryBesideCache, nil
+	}
+	if err := daemon.CheckMemory(n); err != nil {
+		return 0, show.Usagef("%s=%s: %v", key, val, err)
+	}
+	return n, nil
+}
+
 // serveForeground is the daemon: it tells the parent, if there is one, that the pool is mounted, and serves it.
 func (a *app) serveForeground(ctx context.Context, c daemon.Config, readyFD int) error {
-	if err := daemon.Harden(c.Cache, c.Home != nil); err != nil {
+	if err := daemon.Harden(c.Memory); err != nil {
 		return err
 	}
 	switch {

@@ -163,6 +163,9 @@ func (p poolState) print(w io.Writer, f show.Format, gap bool) error {
 		line("mountpoint", "%s", i.Live.Dir)
 		line("takeover", "%s", takeoverText(i))
 		line("daemon", "process %d since %s, %d files open", i.Live.PID, show.FormatTime(i.Live.Started), i.OpenFiles)
+		if m := i.Memory; m.Limit > 0 {
+			line("memory", "%s of %s, %s at most so far", f.Size(m.Used), f.Size(m.Limit), f.Size(m.Most))
+		}
 		if i.Live.Log != "" {
 			line("log", "%s", i.Live.Log)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/home"
 	"slatefs/cmd/slatefs/internal/show"
 )
@@ -30,6 +31,7 @@ func (a *app) supervise(ctx context.Context, ready int) error {
 		}
 	}
 	log := logger(os.Stderr, false)
+	_ = daemon.FlushesIO() //nolint:errcheck // the daemon tells
 	s := &home.Supervisor{
 		Start: func(retry int) *exec.Cmd { return a.nextLife(retry, &ready) },
 		Ready: func(told map[string]string) { leaveTerminal(told["X_SLATEFS_LOG"], log) },

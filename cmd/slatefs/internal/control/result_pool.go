@@ -27,7 +27,14 @@ type (
 		Rewritten    []string  `json:"superblocks_rewritten,omitempty"` // that were lost at the mount, or since
 		Takeovers    int       `json:"takeovers"`                       // how often another daemon went on with the mount
 		NoTakeover   string    `json:"no_takeover,omitempty"`           // why none could now
-		Notices      int64     `json:"space_notices"`                   // how often space got low, or promises short, since the mount
+		Memory       Memory    `json:"memory"`
+		Notices      int64     `json:"space_notices"` // how often space got low, or promises short, since the mount
+	}
+	// Memory is that of a daemon, in bytes: what it may take, takes, and took at most since its start.
+	Memory struct {
+		Limit int64 `json:"limit"`
+		Used  int64 `json:"used"`
+		Most  int64 `json:"most"`
 	}
 	// PoolSize is the size of a pool before and after a change of it, in bytes.
 	PoolSize struct{ Before, After int64 }

@@ -16,7 +16,7 @@ type Options struct {
 	NoExec     bool
 	NonEmpty   bool
 	Loop       bool             // an event loop serves requests, not a goroutine each
-	Cache      int64            // of metadata pages, in bytes
+	Memory     int64            // that the daemon may take, all included, in bytes; at least LeastMemory
 	Verify     *blockdev.Verify // nil: as the pool has it
 	Log        string           // file that the log goes to; empty: whoever starts the daemon sees it
 }

@@ -40,6 +40,8 @@ type Daemon struct {
 	parked *fs.Parked // what the last daemon left; nil: this is the first
 	stay   bool       // somebody goes on with the mount when this process ends
 
+	limit int64 // of memory, bytes
+
 	recorder *recorder
 	signer   *Signer
 	manager  *manager
@@ -59,7 +61,10 @@ type Daemon struct {
 func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 	d = &Daemon{
 		host: c.Host, now: c.Now, log: log, end: make(chan struct{}, 1), reloads: make(chan string, 1),
-		home: c.Home, manager: newManager(c, log),
+		home: c.Home, manager: newManager(c, log), limit: c.Memory,
+	}
+	if err := FlushesIO(); err != nil {
+		log.Info("when memory is short this daemon may wait for its own mount: not to needs CAP_SYS_RESOURCE", "error", err)
 	}
 	defer func() {
 		if err != nil {
@@ -227,7 +232,7 @@ func (d *Daemon) Close() (err error) {
 // info tells the state of the pool.
 func (d *Daemon) info(context.Context, control.Peer, control.None) (control.PoolInfo, error) {
 	i := d.service.Info()
-	i.Live, i.OpenFiles, i.Notices = d.live, d.srv.OpenFiles(), d.watch.events.Load()
+	i.Live, i.OpenFiles, i.Notices, i.Memory = d.live, d.srv.OpenFiles(), d.watch.events.Load(), d.memory()
 	i.Lost, i.Rewritten = d.slots.state()
 	i.Stuck, i.Troubles = d.grower.stuck(), d.troubles()
 	var none error

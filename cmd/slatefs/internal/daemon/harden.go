@@ -5,24 +5,14 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// Of the daemon's memory, beside the cache of metadata: request buffers, state, slack for the collector. With the cache that
-// it has by default, and what is not the collector's, that is 256 MiB.
-const (
-	memoryBeside = 96 << 20
-	leastMemory  = 168 << 20
-	tailMemory   = 24 << 20 // of a daemon whose records a successor inherits: they are not the collector's
-)
-
 // Harden makes this process a daemon's: no core and no ptrace, since guest bytes pass through it; threads enough to
-// serve while others wait for the device; a bound on memory, which is lower where the records that wait outlive the process.
-//
-// fs.Mount sets PR_SET_IO_FLUSHER, for all threads.
-func Harden(cache int64, inherited bool) error {
+// serve while others wait for the device; a bound on its memory, in bytes.
+func Harden(memory int64) error {
 	if err := raiseLimits(); err != nil {
 		return err
 	}
@@ -34,15 +24,22 @@ func Harden(cache int64, inherited bool) error {
 		return fmt.Errorf("setrlimit: no core: %w", err)
 	}
 	runtime.GOMAXPROCS(max(8, runtime.GOMAXPROCS(0)))
-	if os.Getenv("GOMEMLIMIT") == "" {
-		limit := max(leastMemory, memoryBeside+cache)
-		if inherited {
-			limit -= tailMemory
-		}
-		debug.SetMemoryLimit(limit)
-	}
+	boundRuntime(memory)
 	unix.Umask(0o077)
 	return os.Chdir("/") // no file system stays busy for us
+}
+
+// FlushesIO marks the threads of this process as ones that memory reclaim may wait for (PR_SET_IO_FLUSHER): when memory is short
+// they start no writeback themselves, for what they would wait for then may be their own mount. Threads that come later, those
+// that the kernel makes for io_uring, and child processes have the mark of who makes them. So it comes before anything else that
+// takes memory: whoever goes on with a mount that has dirty pages has nobody but itself to wait for.
+//
+// It needs CAP_SYS_RESOURCE, which ordinary users lack (EPERM): what they mount may stall a host that is short of memory.
+func FlushesIO() error {
+	if _, _, e := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_IO_FLUSHER, 1, 0); e != 0 {
+		return e
+	}
+	return nil
 }
 
 // raiseLimits raises what the shell of who mounts may have lowered: a soft limit is meant for a command, and would end the

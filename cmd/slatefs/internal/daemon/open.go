@@ -80,7 +80,8 @@ func (d *Daemon) takeLock(id uuid.UUID) (err error) {
 
 // open opens the pool: held by this host from then on, or for reading only, which needs that no other host writes to it.
 func (d *Daemon) open(dev *blockdev.File, c Config) (err error) {
-	o := chain.Options{Properties: control.Served, Now: d.now, Logger: d.log, CacheBytes: c.Cache, ReadOnly: c.ReadOnly, TakeOver: c.TakeOver}
+	o := chain.Options{Properties: control.Served, Now: d.now, Logger: d.log, ReadOnly: c.ReadOnly, TakeOver: c.TakeOver}
+	o.CacheBytes = sharesOf(c.Memory).cache
 	if o.ReadOnly {
 		i, err := chain.Identify(dev)
 		if err == nil && !c.TakeOver {
