@@ -39,7 +39,7 @@ func testDsyncWritesSurviveAPowerLoss(t *testing.T, v variant) {
 				want := pattern(8192, byte(i))
 				_, err := unix.Pwritev2(fd, [][]byte{want}, int64(i/2)*8192, c.write)
 				must(t, err)
-				p := openPool(t, d.afterPowerLoss())
+				p := openPool(t, d.Durable())
 				a, err := p.Resolve("v")
 				must(t, err)
 				vol, err := p.Volume(a.Ino)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/chain/blockdev/devtest"
 )
 
 // TestFioVerifies writes at random and at depth 32, and reads back what it wrote.
@@ -54,21 +55,21 @@ func TestUnalignedWritersAndSnapshots(t *testing.T) {
 		s, p, _ := mountPool(t, v)
 		path := filepath.Join(s.Dir(), "v")
 		const writers, sectors, rounds = 8, 64, 6
-		must(t, unix.Ftruncate(openAt(t, path, unix.O_CREAT|unix.O_RDWR), writers*sectors*sectorBytes))
+		must(t, unix.Ftruncate(openAt(t, path, unix.O_CREAT|unix.O_RDWR), writers*sectors*devtest.SectorBytes))
 		a, err := p.Resolve("v")
 		must(t, err)
 		sector := func(w, i, round int) []byte {
-			return bytes.Repeat([]byte{byte(w), byte(i), byte(round), 1}, sectorBytes/4)
+			return bytes.Repeat([]byte{byte(w), byte(i), byte(round), 1}, devtest.SectorBytes/4)
 		}
 		for round := range rounds {
 			var wg sync.WaitGroup
 			for w := range writers {
 				fd := openAt(t, path, unix.O_RDWR|unix.O_DIRECT)
-				buf := pattern(sectorBytes, 0)
+				buf := pattern(devtest.SectorBytes, 0)
 				wg.Go(func() {
 					for i := range sectors {
 						copy(buf, sector(w, i, round))
-						if _, err := unix.Pwrite(fd, buf, int64(i*writers+w)*sectorBytes); err != nil {
+						if _, err := unix.Pwrite(fd, buf, int64(i*writers+w)*devtest.SectorBytes); err != nil {
 							t.Error(err)
 							return
 						}
@@ -87,8 +88,8 @@ func TestUnalignedWritersAndSnapshots(t *testing.T) {
 			got, err := os.ReadFile(filepath.Join(s.Dir(), name))
 			must(t, err)
 			for i := range sectors * writers {
-				if !bytes.Equal(got[i*sectorBytes:(i+1)*sectorBytes], sector(i%writers, i/writers, round)) {
-					t.Fatalf("%s: sector %d is % x…", name, i, got[i*sectorBytes:][:8])
+				if !bytes.Equal(got[i*devtest.SectorBytes:(i+1)*devtest.SectorBytes], sector(i%writers, i/writers, round)) {
+					t.Fatalf("%s: sector %d is % x…", name, i, got[i*devtest.SectorBytes:][:8])
 				}
 			}
 		}

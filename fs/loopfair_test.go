@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"slatefs/chain"
+	"slatefs/chain/blockdev/devtest"
 )
 
 // gate is a disk whose writes of one length wait.
 type gate struct {
-	*disk
+	*devtest.Disk
 	length  atomic.Int64
 	reached chan struct{}
 	open    chan struct{}
@@ -21,12 +22,12 @@ func (g *gate) WriteAt(p []byte, off int64) (int, error) {
 		g.reached <- struct{}{}
 		<-g.open
 	}
-	return g.disk.WriteAt(p, off)
+	return g.Disk.WriteAt(p, off)
 }
 
 // A write that wants a block for itself is not passed by later ones, and the loop serves others while it waits.
 func TestLoopWaitsForBlocksInTurn(t *testing.T) {
-	g := &gate{disk: newDisk(poolBytes), reached: make(chan struct{}, 8), open: make(chan struct{})}
+	g := &gate{Disk: devtest.New(poolBytes, 512), reached: make(chan struct{}, 8), open: make(chan struct{})}
 	must(t, chain.Create(g, chain.Format{Name: "test", Zeroed: true, Now: time.Now}))
 	w := newWire(t, openPool(t, g), nil, nil)
 	if e := w.write(0, pattern(512<<10, 1), 0); e != 0 {

@@ -16,6 +16,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/blockdev/devtest"
 )
 
 // patience is how long a test waits for what a busy machine may take long for.
@@ -68,11 +69,11 @@ func onTransports(t *testing.T, test func(*testing.T, variant)) {
 }
 
 // newPool makes a pool that lives as long as the test. The disk is nil if it is a file.
-func newPool(t testing.TB, v variant) (*chain.Pool, *disk) {
+func newPool(t testing.TB, v variant) (*chain.Pool, *devtest.Disk) {
 	t.Helper()
 	f := chain.Format{Name: "test", Zeroed: true, Now: time.Now}
 	if !v.file {
-		d := newDisk(poolBytes)
+		d := devtest.New(poolBytes, 512)
 		must(t, chain.Create(d, f))
 		return openPool(t, d), d
 	}
@@ -114,7 +115,7 @@ func openPool(t testing.TB, d blockdev.Device) *chain.Pool {
 }
 
 // mountPool mounts a new pool until the end of the test.
-func mountPool(t testing.TB, v variant) (*Server, *chain.Pool, *disk) {
+func mountPool(t testing.TB, v variant) (*Server, *chain.Pool, *devtest.Disk) {
 	t.Helper()
 	p, d := newPool(t, v)
 	return mountOn(t, p, t.TempDir(), v.options()), p, d

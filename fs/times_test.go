@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/chain/blockdev/devtest"
 )
 
 // Every time that utimensat can say comes back, to the nanosecond, and after the pool was opened again.
@@ -18,7 +19,7 @@ func testTimesAreKept(t *testing.T, v variant) {
 	if v.file {
 		return // the pool is opened again on a disk in memory
 	}
-	d := newDisk(poolBytes)
+	d := devtest.New(poolBytes, 512)
 	must(t, chain.Create(d, chain.Format{Name: "test", Zeroed: true, Now: time.Now}))
 	times := map[string]unix.Timespec{
 		"now": {Sec: 1796000000, Nsec: 123456789}, "epoch": {}, "before": {Sec: -1, Nsec: 999999999},

@@ -42,6 +42,17 @@ func (d *Disk) Crash(rng *rand.Rand) *Disk {
 	return c
 }
 
+// Durable is the disk after a power loss that took all that was not synced. The new disk is fresh, without hooks; this one goes on.
+func (d *Disk) Durable() *Disk {
+	c := d.Clone()
+	for s, was := range c.stale {
+		c.restore(s, was, 0)
+	}
+	clear(c.stale)
+	c.torn, c.grown = blockdev.Extent{}, 0
+	return c
+}
+
 // restore puts the durable content was back into sector s, from byte `from` of
 // it on. The caller holds mu or is alone.
 func (d *Disk) restore(s int64, was sector, from int) {

@@ -201,3 +201,20 @@ func TestHold(t *testing.T) {
 		t.Fatal("a write held over a crash took effect")
 	}
 }
+
+// Durable has all that was synced and nothing else, whatever becomes of the disk that it was made of.
+func TestDurable(t *testing.T) {
+	d := New(1<<20, 512)
+	must(t, second(d.WriteAt(fill(2048, 1), 0)))
+	must(t, d.Sync())
+	must(t, second(d.WriteAt(fill(1024, 2), 512)))
+	must(t, second(d.WriteAtDsync(fill(512, 3), 512)))
+	must(t, second(d.WriteAt(fill(512, 4), 4096)))
+	got := d.Durable()
+	must(t, second(d.WriteAt(fill(2048, 5), 0)))
+	must(t, d.Sync())
+	want := append(append(fill(512, 1), fill(512, 3)...), fill(1024, 1)...)
+	if b := got.Peek(0, 8192); !bytes.Equal(b[:2048], want) || !zeros(b[2048:]) || len(got.Unsynced()) != 0 {
+		t.Errorf("% x…", b[:8])
+	}
+}
