@@ -21,7 +21,7 @@ VERSION = $(shell packaging/version)
 STAMP = -X slatefs/cmd/slatefs/internal/control.stamp=$(VERSION)
 LINT := go tool -modfile=.ci/tools.mod golangci-lint
 
-.PHONY: all build deb test mutants test-deps lint demo soak bench bench-erase experiment cover fuzz clean help
+.PHONY: all build deb test mutants test-deps lint demo soak bench bench-quick microbench bench-erase experiment cover fuzz clean help
 
 all: build ## the same as build
 
@@ -64,7 +64,15 @@ soak: ## crash, model and scale tests for hours: other seeds each time, a crash 
 	SLATEFS_ROUNDS=$(SOAK_ROUNDS) go test ./integration -count=1 -timeout=0 -v -run 'TestOutlived$$|TestGuestOutlives$$'
 	SLATEFS_STALL=2m go test ./integration -count=1 -timeout=0 -v -run 'TestGuest$$' -inside TestStalled
 
-bench: ## run the benchmarks of PKG, BENCH_COUNT (10) times, for benchstat
+bench: build ## measure slatefs beside its peers, as ratios, with the targets: half an hour (as root); results go to docs/
+	@.ci/deps || true
+	go run ./integration/bench -slatefs bin/slatefs -before docs/bench.json -json docs/bench.json -svg docs/bench.svg
+
+bench-quick: build ## the same for a look: a minute, one round on small files, nothing is kept
+	@.ci/deps || true
+	go run ./integration/bench -slatefs bin/slatefs -quick
+
+microbench: ## run the Go benchmarks of PKG, BENCH_COUNT (10) times, for benchstat
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count=$(BENCH_COUNT) -timeout=0 $(PKG)
 
 cover: ## measure test coverage into coverage.out and coverage.html

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestParseFio(t *testing.T) {
+	const side = `{"iops": %s, "total_ios": %s, "clat_ns": {"max": 9000, "percentile": {"50.000000": 2000, "99.000000": 4000}}}`
+	out := func(read, write, code string) string {
+		fill := func(n string) string { return strings.Replace(strings.Replace(side, "%s", n, 1), "%s", n, 1) }
+		return `{"jobs": [{"error": ` + code + `, "read": ` + fill(read) + `, "write": ` + fill(write) + `}]}`
+	}
+	s, err := parseFio([]byte(out("70", "30", "0")))
+	if err != nil || s != (sample{Value: 100, P50: 2, P99: 4, Max: 9}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	for what, bad := range map[string]string{
+		"an error": out("70", "30", "5"), "no request": out("0", "0", "0"), "no jobs": `{"jobs": []}`, "no JSON": "fio: what?",
+	} {
+		if s, err := parseFio([]byte(bad)); err == nil {
+			t.Errorf("%s: %+v", what, s)
+		}
+	}
+}
+
+// TestJudge: a target is missed below its least and above its most, and is left out where one side was not measured.
+func TestJudge(t *testing.T) {
+	res := &results{}
+	add := func(name, peer string, values ...float64) {
+		for _, v := range values {
+			res.add(row{name: name}, peer, sample{Value: v})
+		}
+	}
+	add("read 4K, qd 32", native, 100, 90, 500) // the median is 100
+	add("read 4K, qd 32", slate, 94)
+	add("read 4K, qd 32", bare, 20)
+	add(rowDeviceBytes, native, 1)
+	add(rowDeviceBytes, slate, 1.2, 1.4)
+	res.judge()
+	got := map[string]bool{}
+	for _, j := range res.Targets {
+		got[j.Text] = j.Missed
+	}
+	want := map[string]bool{
+		"read 4K, qd 32: slatefs over native":    true,  // .94
+		"read 4K, qd 32: slatefs over bare":      false, // 4.7
+		rowDeviceBytes + ": slatefs over native": true,  // 1.3
+	} // nothing else was measured
+	if len(got) != len(want) {
+		t.Errorf("judged: %v", got)
+	}
+	for text, missed := range want {
+		if m, ok := got[text]; !ok || m != missed {
+			t.Errorf("%s: missed %v, judged %v", text, m, ok)
+		}
+	}
+	if res.missed() != 2 {
+		t.Errorf("%d missed", res.missed())
+	}
+}
+
+// TestTargetsNameRows: each target speaks of a row that there is.
+func TestTargetsNameRows(t *testing.T) {
+	names := map[string]bool{"": true}
+	for _, r := range rows {
+		if names[r.name] {
+			t.Errorf("row %q is there twice", r.name)
+		}
+		names[r.name] = true
+	}
+	for _, g := range targets {
+		if !names[g.row] || !names[g.toRow] {
+			t.Errorf("%+v: no such row", g)
+		}
+	}
+}
+
+// TestRun measures two rows with two peers, on real mounts, and writes what it found.
+func TestRun(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("no root: the bare peer mounts by itself (this is not for want of a guest kernel)")
+	}
+	dir := t.TempDir()
+	program := filepath.Join(dir, "slatefs")
+	if out, err := exec.Command("go", "build", "-o", program, "slatefs/cmd/slatefs").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	bench := filepath.Join(dir, "bench") // the bare peer is a process of this program
+	if out, err := exec.Command("go", "build", "-o", bench, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	js, svg := filepath.Join(dir, "r.json"), filepath.Join(dir, "r.svg")
+	ctx, stop := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer stop()
+	cmd := exec.CommandContext(ctx, bench, "-slatefs", program, "-dir", dir, "-quick", "-peers", "native,bare,slatefs", "-json", js,
+		"-svg", svg, "-rows", "^(read 4K, qd 1|snapshot of a volume that is written)$")
+	out, err := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != 0 && code != 1 { // targets may be missed here
+		t.Fatalf("%v: %s", err, out)
+	}
+	res, err := readResults(js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, peer := range []string{native, bare, slate} {
+		if res.value("read 4K, qd 1", peer) <= 0 {
+			t.Errorf("%s has read nothing: %s", peer, out)
+		}
+	}
+	if res.value(rowSnapshot, slate) <= 0 || res.value(rowSnapshot, native) != 0 {
+		t.Errorf("the snapshot: %+v", res.row(rowSnapshot))
+	}
+	if b, err := os.ReadFile(svg); err != nil || !bytes.Contains(b, []byte("read 4K, qd 1</text>")) {
+		t.Errorf("the plot: %v: %s", err, b)
+	}
+	if !regexp.MustCompile(`(?m)^read 4K, qd 1 +native +\d+ requests/s +1\.00 `).Match(out) {
+		t.Errorf("printed: %s", out)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "slatefs-bench.*")); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
