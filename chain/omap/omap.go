@@ -22,22 +22,31 @@ func (k Key) Next() Key {
 	return k
 }
 
-// Map is an ordered map from Key to V. The zero value is empty.
+// Map is an ordered map from Key to V, of less than 1<<32 entries. The zero value is empty.
 type Map[V any] struct {
 	root *node[V]
-	n    int
 	seed uint64
 }
 
 type node[V any] struct {
 	key         Key
 	val         V
-	prio        uint64
+	prio        uint32
+	n           uint32 // of the entries here and below
 	left, right *node[V]
 }
 
 // Len is the number of entries.
-func (m *Map[V]) Len() int { return m.n }
+func (m *Map[V]) Len() int { return int(m.root.len()) }
+
+func (n *node[V]) len() uint32 {
+	if n == nil {
+		return 0
+	}
+	return n.n
+}
+
+func (n *node[V]) count() { n.n = 1 + n.left.len() + n.right.len() }
 
 // Get returns the value of k.
 func (m *Map[V]) Get(k Key) (v V, ok bool) {
@@ -97,8 +106,7 @@ func (m *Map[V]) Set(k Key, v V) {
 	m.seed ^= m.seed<<13 ^ 0x9e3779b97f4a7c15
 	m.seed ^= m.seed >> 7
 	m.seed ^= m.seed << 17
-	m.root = insert(m.root, &node[V]{key: k, val: v, prio: m.seed})
-	m.n++
+	m.root = insert(m.root, &node[V]{key: k, val: v, prio: uint32(m.seed >> 32), n: 1})
 }
 
 func insert[V any](t, n *node[V]) *node[V] {
@@ -107,8 +115,10 @@ func insert[V any](t, n *node[V]) *node[V] {
 	}
 	if n.prio > t.prio {
 		n.left, n.right = split(t, n.key)
+		n.count()
 		return n
 	}
+	t.n++
 	if n.key.Less(t.key) {
 		t.left = insert(t.left, n)
 	} else {
@@ -125,10 +135,12 @@ func split[V any](t *node[V], k Key) (below, from *node[V]) {
 	if t.key.Less(k) {
 		below = t
 		below.right, from = split(t.right, k)
+		t.count()
 		return below, from
 	}
 	from = t
 	below, from.left = split(t.left, k)
+	t.count()
 	return below, from
 }
 
@@ -139,9 +151,11 @@ func merge[V any](a, b *node[V]) *node[V] {
 	case b == nil:
 		return a
 	case a.prio > b.prio:
+		a.n += b.n
 		a.right = merge(a.right, b)
 		return a
 	default:
+		b.n += a.n
 		b.left = merge(a, b.left)
 		return b
 	}
@@ -149,9 +163,12 @@ func merge[V any](a, b *node[V]) *node[V] {
 
 // Delete removes k and tells whether it was there.
 func (m *Map[V]) Delete(k Key) bool {
-	p := &m.root
-	for *p != nil {
+	if m.find(k) == nil {
+		return false
+	}
+	for p := &m.root; ; {
 		n := *p
+		n.n--
 		switch {
 		case k.Less(n.key):
 			p = &n.left
@@ -159,15 +176,13 @@ func (m *Map[V]) Delete(k Key) bool {
 			p = &n.right
 		default:
 			*p = merge(n.left, n.right)
-			m.n--
 			return true
 		}
 	}
-	return false
 }
 
 // Clone is a copy that shares nothing with m. The values are copied as they are.
-func (m *Map[V]) Clone() *Map[V] { return &Map[V]{root: clone(m.root), n: m.n, seed: m.seed} }
+func (m *Map[V]) Clone() *Map[V] { return &Map[V]{root: clone(m.root), seed: m.seed} }
 
 func clone[V any](n *node[V]) *node[V] {
 	if n == nil {
@@ -193,29 +208,20 @@ func ascend[V any](n *node[V], from Key, fn func(Key, V) bool) bool {
 	return ascend(n.right, from, fn)
 }
 
-// CutAt removes the entries from k on and returns them as a map of their own. Counting them costs their number.
+// CutAt removes the entries from k on and returns them as a map of their own. It is O(log n), however many they are.
 func (m *Map[V]) CutAt(k Key) *Map[V] {
 	out := &Map[V]{seed: m.seed + 1}
 	m.root, out.root = split(m.root, k)
-	out.n = count(out.root)
-	m.n -= out.n
 	return out
-}
-
-func count[V any](n *node[V]) int {
-	if n == nil {
-		return 0
-	}
-	return 1 + count(n.left) + count(n.right)
 }
 
 // Join moves all of o into m; where both have a key, o's value stays. o is empty afterwards.
 func (m *Map[V]) Join(o *Map[V]) {
-	if m.n == 0 {
+	if m.root == nil {
 		*m, *o = *o, Map[V]{}
 		return
 	}
-	if m.n < o.n { // the smaller one is inserted
+	if m.Len() < o.Len() { // the smaller one is inserted
 		o.Ascend(Key{}, func(k Key, v V) bool { m.Delete(k); return true })
 		*m, *o = *o, *m
 	}
