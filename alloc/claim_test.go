@@ -54,7 +54,7 @@ func TestAbandonAndRestore(t *testing.T) {
 		must(t, q.Restore(r))
 	}
 	wantErr(t, q.Restore(Run{48, 16}), ErrState)
-	if len(q.Unsettled()) != 0 {
+	if len(unsettled(t, q)) != 0 {
 		t.Fatal("Restore changed a group")
 	}
 	must(t, q.Unclaim(Run{10, 1}))             // its record followed the checkpoint

@@ -14,17 +14,32 @@ type Image struct {
 	Pending bool
 }
 
-// Unsettled returns the groups that changed and are not loaded, in order. The caller loads
-// them before Cut.
-func (p *Pool) Unsettled() []int {
-	var out []int
-	for _, g := range p.touched {
-		if gr := &p.groups[g]; gr.changed != 0 && !gr.uniform && !gr.loaded() {
-			out = append(out, g)
+// Unsettled finds a group that changed and is not loaded: the caller loads it, until there is none, before Cut. It looks at up to
+// n groups that may be one; more: there are others. Where neither is told all are settled.
+func (p *Pool) Unsettled(n int) (g int, found, more bool) {
+	for ; n > 0 && len(p.unsettled) > 0; n-- {
+		last := len(p.unsettled) - 1
+		if g = p.unsettled[last]; g < len(p.groups) && p.pending(g) {
+			return g, true, true
 		}
+		p.unsettled = p.unsettled[:last]
 	}
-	slices.Sort(out)
-	return out
+	return 0, false, len(p.unsettled) > 0
+}
+
+// pending: group g changed and is not loaded.
+func (p *Pool) pending(g int) bool {
+	gr := &p.groups[g]
+	return gr.changed != 0 && !gr.uniform && !gr.loaded()
+}
+
+// changes notes that group g changed in this gen.
+func (p *Pool) changes(g int) {
+	p.groups[g].changed = p.gen
+	p.touched = append(p.touched, g)
+	if p.pending(g) {
+		p.unsettled = append(p.unsettled, g)
+	}
 }
 
 // Changed returns the number of groups that changed since the last cut began.
@@ -49,8 +64,7 @@ func (p *Pool) AgainSome(n int) (more bool) {
 		p.cut = p.cut[:last]
 		gr := &p.groups[g]
 		if gr.cut = false; gr.changed == 0 {
-			gr.changed = p.gen
-			p.touched = append(p.touched, g)
+			p.changes(g)
 		}
 	}
 	return len(p.cut) > 0
@@ -96,8 +110,7 @@ func (p *Pool) image(g int) Image {
 		gr.body.shared = true
 	default:
 		img.Pending = true
-		gr.changed = p.gen
-		p.touched = append(p.touched, g)
+		p.changes(g)
 		return img
 	}
 	gr.changed = 0

@@ -226,7 +226,7 @@ func TestRandom(t *testing.T) {
 				}
 			},
 			"cut": func(rt *rapid.T) {
-				for _, g := range p.Unsettled() {
+				for _, g := range unsettled(rt, p) {
 					load(&UnloadedError{g})
 				}
 				for _, img := range p.Cut() {

@@ -13,6 +13,7 @@ type Pool struct {
 	groups      []group
 	sum         tally
 	touched     []int   // groups that changed since the last cut began, each once
+	unsettled   []int   // those that changed while they were not loaded, and some that are since
 	waiting     []int   // of the cut that has begun: some have their image already
 	early       []Image // of groups that changed when they should wait
 	cut         []int   // groups whose image is not durable, each once
@@ -132,7 +133,7 @@ func (p *Pool) Shrink(total int64) error {
 		p.dropBody(g)
 	}
 	p.groups = p.groups[:keep]
-	for _, list := range []*[]int{&p.touched, &p.waiting, &p.cut} {
+	for _, list := range []*[]int{&p.touched, &p.unsettled, &p.waiting, &p.cut} {
 		*list = slices.DeleteFunc(*list, func(g int) bool { return g >= keep })
 	}
 	p.pages = slices.DeleteFunc(p.pages, func(g int) bool { return g >= keep })
@@ -241,8 +242,7 @@ func (p *Pool) touch(g int) {
 			return
 		}
 	}
-	gr.changed = p.gen
-	p.touched = append(p.touched, g)
+	p.changes(g)
 }
 
 func (gr *group) loaded() bool { return gr.body != nil && gr.body.page != nil }

@@ -145,7 +145,7 @@ func TestGrow(t *testing.T) {
 	}
 	q, load := remount(t, 16, 20, images)
 	q.Grow(30)
-	if got := q.Unsettled(); !slices.Equal(got, []int{1}) {
+	if got := unsettled(t, q); !slices.Equal(got, []int{1}) {
 		t.Fatal(got)
 	}
 	load(1)
@@ -219,7 +219,7 @@ func TestLoad(t *testing.T) {
 		}
 	}
 	must(t, p.Ready(Run{4, 1}))
-	if img := p.Cut(); len(img) != 1 || img[0].Pending || len(p.Unsettled()) != 0 {
+	if img := p.Cut(); len(img) != 1 || img[0].Pending || len(unsettled(t, p)) != 0 {
 		t.Fatalf("%+v", img)
 	}
 }

@@ -3,6 +3,7 @@ package chain
 import (
 	"errors"
 	"fmt"
+	"runtime"
 
 	"slatefs/alloc"
 	"slatefs/chain/codec"
@@ -33,21 +34,23 @@ func (bs *blockSpace) trimAllGroups() {
 }
 
 // settleGroups loads the groups that changed while their page was not in memory. The plan lock is held, and given up while
-// a page is read; only what changes meanwhile is read under it.
+// a page is read, and when some were looked at.
 func (bs *blockSpace) settleGroups() error {
 	bs.mu.assertHeld()
-	for _, g := range bs.alloc.Unsettled() {
-		if err := bs.bringGroup(g); err != nil {
-			return err
+	for {
+		g, found, more := bs.alloc.Unsettled(pieceLen / 4)
+		bs.mu.step(pieceLen / 4)
+		switch {
+		case found:
+			if err := bs.bringGroup(g); err != nil {
+				return err
+			}
+		case more:
+			bs.commits.unlocked(runtime.Gosched)
+		default:
+			return nil
 		}
 	}
-	for _, g := range bs.alloc.Unsettled() {
-		bs.mu.step(1)
-		if err := bs.loadGroup(g); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // images are those of the cut that has begun.
