@@ -115,8 +115,12 @@ func (a *audit) found(b alloc.BlockID) {
 // and written: what is not zero is looked at once more, and by itself.
 func (a *audit) clean(ctx context.Context) error {
 	for g := range a.p.blocks.alloc.Groups() {
-		runs, err := a.p.blocks.cleanRuns(g)
-		if err != nil {
+		var runs []alloc.Run
+		if err := a.p.blocks.groupInPieces(g, func(r alloc.Run, st alloc.State) {
+			if st == alloc.Clean {
+				runs = append(runs, r)
+			}
+		}); err != nil {
 			return err
 		}
 		for _, r := range runs {
@@ -251,21 +255,16 @@ func (p *Pool) Used() (guest, meta []blockdev.Extent, err error) {
 	p.mu.Lock()
 	groups := p.blocks.alloc.Groups()
 	p.mu.Unlock()
-	for g := range groups { // nothing changes, so each has the plan lock for itself
-		before, metaBefore := len(guest), len(meta)
-		err := p.commits.underPlan(func() error {
-			guest, meta = guest[:before], meta[:metaBefore]
-			defer p.blocks.trimGroups()
-			return p.blocks.groupRuns(g, func(r alloc.Run, st alloc.State) {
-				x := blockdev.Extent{Off: int64(r.Start) * BlockSize, Len: r.Len * BlockSize}
-				switch st {
-				case alloc.InUse, alloc.Claimed:
-					guest = append(guest, x)
-				case alloc.Meta:
-					meta = append(meta, x)
-				case alloc.Clean:
-				}
-			})
+	for g := range groups { // nothing changes
+		err := p.blocks.groupInPieces(g, func(r alloc.Run, st alloc.State) {
+			x := blockdev.Extent{Off: int64(r.Start) * BlockSize, Len: r.Len * BlockSize}
+			switch st {
+			case alloc.InUse, alloc.Claimed:
+				guest = append(guest, x)
+			case alloc.Meta:
+				meta = append(meta, x)
+			case alloc.Clean:
+			}
 		})
 		if err != nil {
 			return nil, nil, err
