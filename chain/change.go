@@ -21,7 +21,7 @@ type works struct {
 	grower    func(ctx context.Context, lack int64) error           // mu: nil: the pool does not grow by itself
 	resizeMu  workLock                                              // self: one change of the pool's size at a time; taken before all others
 	endGoing  func() error                                          // const: of what is removed in steps all that may be tried
-	giveUpOne func() (bool, error)                                  // const: of what was destroyed and is kept, before its time, when space is short
+	giveUpOne func() (bool, error)                                  // const: of what is kept, before its time, when space is short
 }
 
 // change runs fn under both locks, with room in the journal for what it does. What fn makes is atomic: its records go
@@ -33,15 +33,18 @@ func (wk *works) change(fn func(now time.Time) error) error {
 	return wk.changeIn(credit{bytes: changeBytes, pages: changePages, frees: true}, fn)
 }
 
-// changeAfter is changeIn for what has to look at more than one hold of the plan lock may: look does, under the structure lock
-// alone, which is held until fn is done.
-func (wk *works) changeAfter(c credit, look func(), fn func(now time.Time) error) error {
+// around is what a change has to do that may take more than one hold of the plan lock: look before it, and rest after it, whatever has
+// become of it. Both are called under the structure lock alone, which is held from the one to the other. nil: nothing.
+type around struct{ look, rest func() }
+
+// changeAround is changeIn for what has something to do around it. It may be called more than once.
+func (wk *works) changeAround(c credit, a around, fn func(now time.Time) error) error {
 	for tries := 0; ; tries++ {
 		r, err := wk.commits.getRoom(context.Background(), c)
 		if err != nil {
 			return err
 		}
-		short, err := wk.changeWith(r, c.cuts, tries < 3, look, fn)
+		short, err := wk.changeWith(r, c.cuts, tries < 3, a, fn)
 		if err != nil || !short {
 			return err
 		}
@@ -53,25 +56,30 @@ func (wk *works) changeAfter(c credit, look func(), fn func(now time.Time) error
 
 // grow is changeWithSpace for what makes names or attributes: the tail of the journal is not for it.
 func (wk *works) grow(fn func(now time.Time) (Need, error)) error {
-	return wk.changeWithSpace(changeBytes, func() {}, fn)
+	return wk.changeWithSpace(changeBytes, nil, fn)
 }
 
 // changeIn is change for what needs more or less room than most, and sees itself to what it takes from the store at once.
 func (wk *works) changeIn(c credit, fn func(now time.Time) error) error {
-	return wk.changeAfter(c, func() {}, fn)
+	return wk.changeAround(c, around{}, fn)
 }
 
 // changeWith makes a change in a room, which is given back. short: it has done nothing, since others have taken pages that
 // the next checkpoint needs; unless it may not be picky. Cuts: it waits for the end of a build. fn is called again when it
 // missed a page (commitLog.underPlan).
-func (wk *works) changeWith(r *room, cuts, picky bool, look func(), fn func(now time.Time) error) (short bool, err error) {
+func (wk *works) changeWith(r *room, cuts, picky bool, a around, fn func(now time.Time) error) (short bool, err error) {
 	if cuts {
 		wk.lockTrees()
 	} else {
 		wk.structure.Lock()
 	}
 	defer wk.structure.Unlock()
-	look()
+	if a.rest != nil {
+		defer a.rest()
+	}
+	if a.look != nil {
+		a.look()
+	}
 	defer func() {
 		wk.mu.Lock()
 		defer wk.mu.Unlock()
@@ -110,7 +118,7 @@ func (wk *works) changeWithSpace(bytes int64, look func(), fn func(now time.Time
 		var need Need
 		err := wk.pagesForChange()
 		if err == nil {
-			err = wk.changeAfter(credit{bytes: bytes, pages: changePages}, look, func(now time.Time) (err error) {
+			err = wk.changeAround(credit{bytes: bytes, pages: changePages}, around{look: look}, func(now time.Time) (err error) {
 				need, err = fn(now)
 				return err
 			})
@@ -157,12 +165,12 @@ func (wk *works) pagesForRows() error {
 	return wk.commits.checkpointUnless(func() bool { return !wk.space.pagesShort() })
 }
 
-// cutting is change for what may cut trees: it waits for the end of a build, or fn sees to it that none is cut meanwhile.
-func (wk *works) cutting(waits bool, fn func(now time.Time) error) error {
+// cutting is change for what may cut trees: it waits for the end of a build, or sees to it that none is cut meanwhile.
+func (wk *works) cutting(waits bool, a around, fn func(now time.Time) error) error {
 	if err := wk.pagesForChange(); err != nil {
 		return err
 	}
-	return wk.changeIn(credit{bytes: changeBytes, pages: changePages, frees: true, cuts: waits}, fn)
+	return wk.changeAround(credit{bytes: changeBytes, pages: changePages, frees: true, cuts: waits}, a, fn)
 }
 
 // changeBytes bounds the records of one change of the namespace or the structure; longer ones say what they need.

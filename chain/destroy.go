@@ -90,43 +90,77 @@ func (rm *remover) reapSome(waits bool) error {
 		case first == nil:
 			return nil
 		}
-		more, long := false, false
-		err := rm.works.cutting(waits, func(now time.Time) error {
-			l, others := rm.tree.reapable()
-			if l == nil {
-				more = others
-				return nil
-			}
-			if from, _ := rm.tree.mergeAfter(l); from != nil && rm.built != nil {
-				rm.left++
-				rm.poke()
-				return nil
-			}
-			if long = !looked[l] && len(l.children) == 1 && len(l.children[0].lost.Trees)+len(l.lost.Trees) > maxRow; long {
-				looked[l] = true
-				rm.tree.touch(l)
-				rm.tree.touch(l.children[0])
-				return nil
-			}
-			more = true
-			err := rm.commits.do(&recReap{layer: l.id, when: now})
-			if rm.commits.missed() {
-				return err
-			}
-			rm.tree.noteReap(l, fmt.Sprintf("taking away layer %v, which nobody holds", l.id), err)
-			if passing(err) { // it stays for a later try, and keeps no other
-				return nil
-			}
-			return err
-		})
-		if err == nil && long {
-			err, more = rm.commits.checkpointUnless(never), true
+		t := reapTry{rm: rm, looked: looked}
+		err := rm.works.cutting(waits, around{t.look, t.rest}, t.change)
+		if err == nil && t.long {
+			err, t.more = rm.commits.checkpointUnless(never), true
 		}
-		if err != nil || !more {
+		if err != nil || !t.more {
 			return err
 		}
 	}
 }
+
+// reapTry is one try to take a layer away that nobody holds.
+type reapTry struct {
+	rm     *remover
+	looked map[*layer]bool
+	layer  *layer // nil: there is none, or it is left to the housekeeping
+	merge  *merge // that it needs; nil: none
+	err    error  // why that is not
+	more   bool   // there may be others
+	long   bool   // its row is too long; a checkpoint is to be taken first
+}
+
+// look finds the layer and prepares its merge.
+func (t *reapTry) look() {
+	rm := t.rm
+	rm.mu.Lock()
+	l, others := rm.tree.reapable()
+	from, _ := rm.tree.mergeAfter(l)
+	t.layer, t.merge, t.err, t.more, t.long = l, nil, nil, others, false
+	switch {
+	case from != nil && rm.built != nil:
+		rm.left++
+		rm.poke()
+		t.layer = nil
+	case l != nil:
+		t.long = !t.looked[l] && len(l.children) == 1 && len(l.children[0].lost.Trees)+len(l.lost.Trees) > maxRow
+		t.more = !t.long
+	}
+	rm.mu.Unlock()
+	if t.layer != nil && from != nil && !t.long {
+		t.merge, t.err = rm.tree.outlook(l)
+	}
+}
+
+// change takes it away.
+func (t *reapTry) change(now time.Time) error {
+	rm, l := t.rm, t.layer
+	switch {
+	case l == nil || !rm.tree.goesNow(l): // it was opened meanwhile
+		return nil
+	case t.long:
+		t.looked[l] = true
+		rm.tree.touch(l)
+		rm.tree.touch(l.children[0])
+		return nil
+	}
+	err := preparedError(rm.name, t.err)
+	if err == nil {
+		err = rm.commits.do(&recReap{layer: l.id, when: now, merge: t.merge})
+	}
+	if rm.commits.missed() {
+		return err
+	}
+	rm.tree.noteReap(l, fmt.Sprintf("taking away layer %v, which nobody holds", l.id), err)
+	if passing(err) { // it stays for a later try, and keeps no other
+		return nil
+	}
+	return err
+}
+
+func (t *reapTry) rest() { t.rm.tree.endMerge(t.merge) }
 
 // reapDue: there is something for reapAll to do. The plan lock is held.
 func (rm *remover) reapDue() bool {

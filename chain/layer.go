@@ -114,6 +114,7 @@ type layer struct {
 	falls     *falling // counted in it
 	share     *share   // how it adds to that one, or to that of its parent
 	weighed   weighed  // under the structure lock
+	losing    *loss    // what comes to it by a merge that is being prepared
 
 	going fault.Backoff // to take it away, when nobody holds it
 	sweep fault.Backoff
@@ -291,6 +292,8 @@ func (lt *layerTree) replaced(l *layer, r runs.Run, j *job) error {
 		lt.lossBelow(l.parent)
 		if r.Birth > l.parent.floor() {
 			l.lostHere += r.Len
+		} else if l.losing != nil {
+			l.losing.lost(l, r)
 		}
 	}
 	return nil

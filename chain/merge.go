@@ -3,10 +3,10 @@ package chain
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"slatefs/chain/fault"
 	"slatefs/chain/meta"
+	"slatefs/chain/omap"
 	"slatefs/chain/runs"
 )
 
@@ -21,12 +21,20 @@ import (
 // must not be made, and nothing has changed.
 type preparer interface{ prepare(p *Pool) error }
 
-// merge is a merge of a layer into its only child, prepared.
+// merge is a merge of a layer into its only child, prepared. What grows with what hangs below, with lists in memory, or with walks
+// is done after the record: at once when it is replayed, else in pieces (mergeout.go).
 type merge struct {
 	from, into *layer
 	below      []meta.Tree // of into's dead list: what it lost of layers that stay
 	upper      []meta.Tree // and what is nobody's now
-	lost       map[*layer]int64
+	lost       []*loss     // more than is known by lostHere, of into's children, and of into
+	line       []span      // into's
+	inPieces   bool
+
+	made  bool                 // what follows is to be done
+	fresh omap.Map[runs.Entry] // from its dead list, for into's
+	walks []*walk
+	spans []span // of from's line
 }
 
 // warmer is a record whose apply looks up names. warm looks them up before, where they may be missed.
@@ -89,23 +97,15 @@ func (lt *layerTree) prepareReap(l *layer) error {
 	return nil
 }
 
-// prepareMerge counts what c and its children will have lost when l goes, and splits c's dead list where l's range begins.
+// prepareMerge counts what c and its children have lost of the ranges that come to them when l goes, and splits c's dead list where
+// l's range begins, under one hold of the plan lock: for replay.
 func (lt *layerTree) prepareMerge(l, c *layer) (err error) {
 	lt.assertTrees()
-	m := &merge{from: l, into: c, lost: map[*layer]int64{}}
-	for _, o := range c.children { // c's range grows downwards
+	m := newMerge(l, c)
+	for _, w := range m.lost {
 		lt.mu.step(1)
-		if m.lost[o], err = o.lost.Weigh(lt.blocks.coldLists, l.floor(), c.id); err != nil {
+		if w.n, err = w.of.lost.Weigh(lt.blocks.coldLists, w.from, w.to); err != nil {
 			return err
-		}
-	}
-	if up := l.parent; up != nil { // c has another parent
-		for _, o := range []*layer{c, l} {
-			n, err := o.lost.Weigh(lt.blocks.coldLists, up.floor(), up.id)
-			if err != nil {
-				return err
-			}
-			m.lost[c] += n
 		}
 	}
 	lt.touch(c) // its trees change
@@ -114,6 +114,18 @@ func (lt *layerTree) prepareMerge(l, c *layer) (err error) {
 	}
 	lt.merge = m
 	return nil
+}
+
+// newMerge is a merge of which nothing is counted.
+func newMerge(l, c *layer) *merge {
+	m := &merge{from: l, into: c, line: joinLines(l.line, c.line)}
+	for _, o := range c.children { // c's range grows downwards
+		m.lost = append(m.lost, &loss{of: o, from: l.floor(), to: l.id})
+	}
+	if up := l.parent; up != nil { // c has another parent
+		m.lost = append(m.lost, &loss{of: c, from: up.floor(), to: up.id})
+	}
+	return m
 }
 
 // mergeDown gives l's blocks to its only child c. Of what c had lost, the births in l's range are nobody's now: they
@@ -132,20 +144,14 @@ func (lt *layerTree) mergeDown(l *layer, j *job) {
 	gives := l.own - c.lostHere
 	lt.owns(l, -l.own)
 	lt.owns(c, gives)
-	c.lost.Join(&l.lost)
+	m.fresh = c.lost.JoinTrees(&l.lost)
 	if c.head {
-		lt.origins.mix(c.id, c.vol, l.line)
+		lt.origins.mix(c.id, c.vol)
 		c.wrote = true // for all that is known: it writes in place now
 	}
-	c.line = joinLines(l.line, c.line)
-	lt.indexLine(c)
-	c.parent = parent
-	for _, o := range slices.Concat(c.children, []*layer{c}) {
-		lt.mu.step(1)
-		lt.touch(o)
-		o.lostHere = m.lost[o]
-	}
+	c.parent, c.line, c.lostHere = parent, m.line, 0
 	if parent != nil {
+		c.lostHere = l.lostHere
 		lt.disown(parent, l)
 		lt.adopt(parent, c)
 	}
@@ -158,17 +164,16 @@ func (lt *layerTree) mergeDown(l *layer, j *job) {
 	if c.falls != nil {
 		lt.recount(c)
 	}
-	for _, w := range l.walks {
-		lt.mu.step(1)
-		lt.touchWalk(w)
-		w.layer = c
-	}
-	c.walks, l.walks = append(c.walks, l.walks...), nil
+	m.walks, m.spans, l.walks, l.line = l.walks, l.line, nil, nil
 	lt.strand(c, l.sickWalks, l.waitWalks)
 	l.sickWalks, l.waitWalks = 0, 0
 	lt.leaveVolume(l)
 	lt.forgetLayer(l)
 	lt.mayGo(c)
+	if m.made = true; !m.inPieces {
+		for lt.mergeOn(m) {
+		}
+	}
 }
 
 func (lt *layerTree) gather(n *layer, runs []runs.Run) error {

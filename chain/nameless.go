@@ -106,13 +106,18 @@ func (lt *layerTree) reapable() (first *layer, more bool) {
 		if !ok {
 			return nil, false
 		}
-		_, there := lt.nameless[l]
-		if there && lt.health.mayTry(&l.going) && lt.mayReap(l) {
+		if lt.goesNow(l) {
 			return l, false
 		}
 		q.reap.Delete(k) // mayGo says when it may
 	}
 	return nil, true
+}
+
+// goesNow: nobody holds the layer any more, and its time to be tried has come.
+func (lt *layerTree) goesNow(l *layer) bool {
+	_, there := lt.nameless[l]
+	return there && lt.health.mayTry(&l.going) && lt.mayReap(l)
 }
 
 // eachLeft calls fn for layers that nobody holds and that are still there, since a checkpoint was built or they could not be taken

@@ -161,16 +161,17 @@ func (ot *originTable) knowsCopy(from, to LayerID) bool {
 }
 
 // mix: a head may write in place to blocks of births that were merged into it from now on.
-func (ot *originTable) mix(head LayerID, vol Ino, line []span) {
-	if !ot.covers(head) {
-		return
+func (ot *originTable) mix(head LayerID, vol Ino) {
+	if ot.covers(head) {
+		a := ot.of(head)
+		a.vol, a.mixed = vol, true
 	}
-	a := ot.of(head)
-	a.vol, a.mixed = vol, true
-	for _, s := range line {
-		if ot.mu.step(1); s.vol != vol {
-			ot.since.places.Set(omap.Key{Hi: uint64(vol), Lo: uint64(s.from)}, s)
-		}
+}
+
+// place notes, of such a head, a span of the line of the layer that was merged into it.
+func (ot *originTable) place(head LayerID, vol Ino, s span) {
+	if ot.covers(head) && s.vol != vol {
+		ot.since.places.Set(omap.Key{Hi: uint64(vol), Lo: uint64(s.from)}, s)
 	}
 }
 

@@ -28,9 +28,6 @@ var longHolds = map[string]longHold{
 	"Pool.usesHere":          {math.MaxInt, "the same"},
 	"TestTallyInPieces":      {math.MaxInt, "itself"},
 	"TestLossClimbsInPieces": {math.MaxInt, "itself"},
-
-	"works.changeWith":     {1024, "a merge below which many layers hang"},
-	"blockSpace.cleanRuns": {1 << 15, "the runs of one group, for an audit"},
 }
 
 type longHold struct {
@@ -234,6 +231,4 @@ var mayRead = map[string]string{
 	"sameBlocks":          "the same",
 	"keptHolds":           "a test that looks at all lists, alone",
 	"TestDamagedGroup":    "itself",
-
-	"works.changeWith": "after its first record, what it did not look up before, and is gone from the cache: now and then",
 }

@@ -150,3 +150,28 @@ func TestDestroyInPieces(t *testing.T) {
 		})
 	}
 }
+
+// A merge holds the plan lock as long where many layers hang below as where few do, and whatever the lists have in memory, and
+// however many walks go to the child.
+func TestMergesInPieces(t *testing.T) {
+	for _, n := range []int{16, 80} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			p, l, _ := mergeOf(t, newDisk(t, 256<<20), n, false)
+			v, wide := detached(t, p, n)
+			defer holds.apart()()
+			ok(t, p.DestroySnapshots(Req{}, v.ino, []string{"a"}, DestroyOptions{Now: true})) // and what was left of the other one
+			if p.tree.layers[l.id] == l || p.tree.layers[wide.id] == wide {
+				t.Fatal("not merged")
+			}
+			for _, place := range []string{"works.changeWith", "layerTree.outlook", "reapTry.look"} {
+				if most := mostOf(place); most == 0 || most > mostSteps {
+					t.Errorf("%s: %d steps under one hold", place, most)
+				}
+			}
+			if h := holdsByPlace()[0]; h.most > mostSteps {
+				t.Errorf("%s: %d steps under one hold, for %s", h.place, h.most, h.callers)
+			}
+			mustCheck(t, p)
+		})
+	}
+}

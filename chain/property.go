@@ -130,7 +130,7 @@ type Setting struct {
 // Errors: ErrInvalid for what cannot be set there or to that; for what promises or bounds space also ErrNoSpace and
 // ErrQuota, with the numbers.
 func (p *Pool) SetProps(_ Req, ino Ino, settings ...Setting) error {
-	return p.works.changeWithSpace(int64(len(settings))*(maxProp+64)+inodeBytes, func() {}, func(time.Time) (Need, error) {
+	return p.works.changeWithSpace(int64(len(settings))*(maxProp+64)+inodeBytes, nil, func(time.Time) (Need, error) {
 		canonical, err := p.namespace.parseSettings(ino, settings)
 		if err != nil {
 			return Need{}, err

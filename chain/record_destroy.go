@@ -73,6 +73,7 @@ type recReap struct {
 	layer LayerID
 	when  time.Time
 	heirs *string // as recUnname's
+	merge *merge  // prepared before; nil: there is none, or it is replayed
 }
 
 func (r *recReap) encode(e *codec.Encoder) { e.Uint(uint64(r.layer)); e.Time(r.when) }
@@ -296,4 +297,9 @@ func (r *recUnname) prepare(p *Pool) error {
 	return p.tree.prepareReap(p.tree.layers[r.layer])
 }
 
-func (r *recReap) prepare(p *Pool) error { return p.tree.prepareReap(p.tree.layers[r.layer]) }
+func (r *recReap) prepare(p *Pool) error {
+	if p.tree.merge = r.merge; r.merge != nil {
+		return nil
+	}
+	return p.tree.prepareReap(p.tree.layers[r.layer])
+}

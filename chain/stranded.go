@@ -41,7 +41,7 @@ func (lt *layerTree) ownsDead(l *layer, blocks int64) {
 // waitsNoMore: the source of a walk is settled, or the walk ends.
 func (lt *layerTree) waitsNoMore(w *walk) {
 	if lt.walkTurns.waiting.Delete(w.key()) {
-		lt.strand(w.layer, 0, -1)
+		lt.strand(w.layer.now(), 0, -1)
 	}
 }
 
@@ -54,13 +54,13 @@ func (lt *layerTree) noteFailing(w *walk, failing bool) {
 			lt.stuck.failing[w.job] = of
 		}
 		of[w] = struct{}{}
-		lt.strand(w.layer, 1, 0)
+		lt.strand(w.layer.now(), 1, 0)
 		return
 	}
 	if delete(of, w); len(of) == 0 {
 		delete(lt.stuck.failing, w.job)
 	}
-	lt.strand(w.layer, -1, 0)
+	lt.strand(w.layer.now(), -1, 0)
 }
 
 // failingWalk is a walk that cannot bring a job its blocks now, or nil.

@@ -3,7 +3,6 @@ package chain
 import (
 	"cmp"
 	"fmt"
-	"slices"
 
 	"slatefs/chain/catalog"
 	"slatefs/chain/fault"
@@ -16,6 +15,7 @@ import (
 type walk struct {
 	id     uint64
 	layer  *layer // whose the blocks were; follows merges; may be dead
+	place  int    // among its walks
 	job    *job
 	source *overlay.Storey
 	burial bool  // the source is all of a dead layer: pages of others are not entered
@@ -48,13 +48,28 @@ func (w *walk) key() omap.Key { return omap.Key{Lo: w.id} }
 // addWalk puts a walk into the queue, and to its layer.
 func (lt *layerTree) addWalk(w *walk) {
 	lt.walks[w.id] = w
-	w.layer.walks = append(w.layer.walks, w)
+	w.joinLayer(w.layer)
 	if w.source.Settled() {
 		lt.walkTurns.ready.Set(w.key(), w)
 	} else {
 		lt.walkTurns.waiting.Set(w.key(), w)
 		lt.strand(w.layer, 0, 1)
 	}
+}
+
+// joinLayer puts a walk among those of a layer.
+func (w *walk) joinLayer(l *layer) {
+	w.layer, w.place = l, len(l.walks)
+	l.walks = append(l.walks, w)
+}
+
+// leaveLayer takes it out of them.
+func (w *walk) leaveLayer() {
+	l, last := w.layer, len(w.layer.walks)-1
+	l.walks[w.place] = l.walks[last]
+	l.walks[w.place].place = w.place
+	l.walks[last] = nil
+	l.walks = l.walks[:last]
 }
 
 func (lt *layerTree) newWalk(l *layer, source *overlay.Storey, j *job, burial bool) *walk {
@@ -86,7 +101,7 @@ func (lt *layerTree) endWalk(w *walk) {
 	}
 	lt.names.gone = append(lt.names.gone, catalog.Key(catalog.Walk, w.id))
 	l := w.layer
-	l.walks = slices.DeleteFunc(l.walks, func(o *walk) bool { return o == w })
+	w.leaveLayer()
 	if l.dead && len(l.walks) == 0 {
 		lt.freeing -= l.own // what is left was counted and not found: check says so
 		lt.forgetLayer(l)

@@ -71,6 +71,27 @@ func (l *List) Join(o *List) {
 	*o = List{}
 }
 
+// JoinTrees moves o into l but for what one of them has in memory, and returns that: it is for Put, one after the other, and is the
+// smaller part.
+func (l *List) JoinTrees(o *List) (fresh omap.Map[Entry]) {
+	l.whole()
+	o.whole()
+	l.Trees = append(l.Trees, o.Trees...)
+	l.Edits += 1 + o.Edits
+	fresh = o.Fresh
+	if l.Fresh.Len() < fresh.Len() {
+		l.Fresh, fresh = fresh, l.Fresh
+	}
+	*o = List{}
+	return fresh
+}
+
+// Put puts an entry into memory as it is.
+func (l *List) Put(k omap.Key, e Entry) {
+	l.Edits++
+	l.Fresh.Set(k, e)
+}
+
 // Place is where a list is that is frozen: it follows when the list moves.
 type Place struct{ at *List }
 
