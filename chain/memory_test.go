@@ -1,8 +1,11 @@
 package chain
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"sync"
 	"testing"
 
@@ -154,5 +157,59 @@ func TestGroupPagesAreBounded(t *testing.T) {
 	defer p.mu.Unlock()
 	if held := p.blocks.alloc.HeldPages(); held > most || p.blocks.alloc.Groups() < 8*most {
 		t.Errorf("%d pages of groups are in memory, at most %d may be; there are %d groups", held, most, p.blocks.alloc.Groups())
+	}
+}
+
+// Who waits until there is less dirty is woken when he is first, and nobody else is: a checkpoint that is written wakes one, and each
+// that goes wakes the next. So all are served, in the order of coming, and none of them looks in vain.
+func TestWaitersForMemoryGoInTurn(t *testing.T) {
+	const many = 24
+	p := openPool(t, newDisk(t, 64<<20))
+	c := credit{bytes: p.format.Ring / 2} // one at a time
+	p.commits.workMu.Lock()               // the first takes no checkpoint
+	p.mu.Lock()
+	p.memory.cut = 3 * p.memory.limit
+	p.mu.Unlock()
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	var turns []int
+	waiting := func() (n, woken int) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		for _, w := range p.commits.room.waiting {
+			woken += len(w.moved)
+		}
+		return len(p.commits.room.waiting), woken
+	}
+	for i := range many {
+		all.Go(func() {
+			r, err := p.commits.getRoom(context.Background(), c)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			turns = append(turns, i)
+			mu.Unlock()
+			if _, woken := waiting(); woken > 1 {
+				t.Errorf("%d are awake behind waiter %d", woken, i)
+			}
+			p.blocks.returnRoom(r)
+		})
+		for n := 0; n <= i; n, _ = waiting() {
+			runtime.Gosched()
+		}
+	}
+	p.mu.Lock()
+	p.memory.cut = 0 // as a checkpoint does that is durable
+	p.commits.roomMoved()
+	p.mu.Unlock()
+	if n, woken := waiting(); n != many || woken != 1 {
+		t.Errorf("%d wait, and %d of them are woken, want one", n, woken)
+	}
+	p.commits.workMu.Unlock()
+	all.Wait()
+	if len(turns) != many || !slices.IsSorted(turns) {
+		t.Errorf("served in the order %v", turns)
 	}
 }
