@@ -105,7 +105,11 @@ func crashAll(t *testing.T, seed uint64) (points int) {
 		return d.Ops()
 	}()
 	step := 1
-	if !*crashLong {
+	switch {
+	case *crashLong:
+	case testing.Short(): // more would be slow under the race detector, and find little that others do not
+		step = max(1, total/24)
+	default:
 		step = max(1, total/60)
 	}
 	for k := 1 + int(seed)%step; k <= total; k += step {

@@ -236,6 +236,10 @@ func keepErasing(t *testing.T, p *Pool) (stop func()) {
 // On a pool that is full to the last block, with nothing to be erased, names are changed until all rows are dirty: the next
 // checkpoint has the pages for it, what would need more is refused, and what frees goes on.
 func TestFullPoolChangesNames(t *testing.T) {
+	rounds := 1000
+	if testing.Short() {
+		rounds = 250
+	}
 	for name, d := range map[string]*devtest.Disk{"tiny": newDisk(t, 6<<20), "small": newPool64(t, 64<<20)} {
 		t.Run(name, func(t *testing.T) {
 			p := openPool(t, d)
@@ -274,7 +278,7 @@ func TestFullPoolChangesNames(t *testing.T) {
 			for w := range 4 {
 				wg.Go(func() {
 					rng := rand.New(rand.NewPCG(uint64(w), 3))
-					for i := range 1000 {
+					for i := range rounds {
 						mode := uint32(i % 0o777)
 						at := rng.IntN(len(inos))
 						_, err := p.SetAttr(Req{}, inos[at], SetAttr{Mode: &mode})
