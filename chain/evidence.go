@@ -196,11 +196,21 @@ func (q *inquiry) volumeOf(id LayerID) (Ino, error) {
 	return 0, nil
 }
 
-// crashes finds jobs of what a crash left claimed, where something of the subject was there then.
+// crashes finds jobs of what a crash left claimed, where something of the subject was there then. What of that was only released is of
+// births that nobody knows, and no job any more: it may be anybody's for good.
 func (q *inquiry) crashes() error {
+	if !q.s.Pool {
+		a, _, err := q.account(0)
+		if err != nil {
+			return err
+		}
+		if a.released > 0 {
+			q.remain(Remain{State: RemainReleased, UpTo: true}, a.released)
+		}
+	}
 	var left []*job
 	q.p.jobs.eachJob(func(j *job) {
-		if j.vol == 0 && j.reason == reasonRecovery {
+		if j.ofCrash() {
 			left = append(left, j)
 		}
 	}, func() {})

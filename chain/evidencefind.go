@@ -68,7 +68,8 @@ func (q *inquiry) gather() error {
 	return nil
 }
 
-// add adds what has changed to rows, and notes what has something left. Of those of others nothing is summed up.
+// add adds what has changed to rows, and notes what has something left. Of those of others nothing is summed up, but
+// what was only released of them is left.
 func (q *inquiry) add(rows map[LayerID]account, other bool) {
 	births := slices.Sorted(maps.Keys(rows))
 	i := 0
@@ -81,6 +82,8 @@ func (q *inquiry) add(rows map[LayerID]account, other bool) {
 		q.p.origins.addChanges(birth, &a)
 		if !other {
 			q.sum.add(&a)
+		} else if a.released > 0 {
+			q.remain(Remain{State: RemainReleased, UpTo: true}, a.released)
 		}
 		if a.left() > 0 {
 			q.open[birth] = &openAccount{vol: a.vol, left: a.left(), other: other}
