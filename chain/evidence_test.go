@@ -180,3 +180,102 @@ func TestEvidenceOfOldPool(t *testing.T) {
 	wantLeft(t, p, Subject{Volumes: []Ino{old.ino}}, Remain{State: RemainUnknown})
 	mustCheck(t, p)
 }
+
+// released brings all that is freed to jobs, and has an eraser that only gives the space back.
+func released(t testing.TB, p *Pool) {
+	t.Helper()
+	ok(t, p.EraseDrain(context.Background()))
+	for {
+		tok, rs := lend(t, p, 1<<30)
+		if tok == 0 {
+			return
+		}
+		for _, r := range rs {
+			ok(t, p.dev.Zero(r.Off, r.Len, blockdev.Overwrite))
+		}
+		ok(t, p.dev.Sync())
+		ok(t, reportHow(p, tok, rs, nil, How{Method: "release", Releases: true}))
+	}
+}
+
+// What a crash left claimed, and was only released, may be anybody's for good.
+func TestEvidenceOfReleasedCrash(t *testing.T) {
+	d := newDisk(t, 4<<20)
+	p := openPool(t, d)
+	v := mustVolume(t, p, "v.raw", 64<<10)
+	ok(t, p.Flush())
+	write(t, v, fill('a', 8<<10), 0) // its record is lost
+	p, _ = reopen(t, d, 1)
+	released(t, p)
+	for range 2 {
+		for _, s := range []Subject{{Volumes: []Ino{v.ino}}, {Layer: 1}} {
+			if e, err := EvidenceOf(p, s); err != nil || len(e.Remains) != 1 || e.Remains[0].State != RemainReleased || !e.Remains[0].UpTo {
+				t.Errorf("evidence of %+v is %+v, %v, and what a crash left was only released", s, e, err)
+			}
+		}
+		ok(t, p.Checkpoint())
+		settleAccounts(t, p)
+	}
+}
+
+// Bytes of a volume may be in what is another's: what of that was only released keeps both from being complete.
+func TestEvidenceOfReleasedElsewhere(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	v := mustVolume(t, p, "v.raw", 64<<10)
+	write(t, v, fill('a', 8<<10), 0)
+	c, err := p.Clone(Req{}, v.ino, "", RootIno, "c.raw")
+	ok(t, err)
+	ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{Snapshots: true, Defer: true}))
+	drained(t, p)
+	write(t, existing(t, p, "c.raw"), fill('c', 8<<10), 0)
+	ok(t, p.DestroyVolume(Req{}, c.Ino, DestroyOptions{}))
+	released(t, p)
+	for range 2 {
+		wantLeft(t, p, Subject{Volumes: []Ino{v.ino}}, Remain{State: RemainReleased, Bytes: 8 << 10})
+		wantLeft(t, p, Subject{Volumes: []Ino{c.Ino}}, Remain{State: RemainReleased, Bytes: 8 << 10, UpTo: true})
+		settleAccounts(t, p)
+	}
+	mustCheck(t, p)
+}
+
+// A volume to which nothing was written, for all that is known, is known when it is gone, if there may be bytes of it: what a crash
+// left may be its, and a write that was under way when it was destroyed.
+func TestEvidenceOfUnwritten(t *testing.T) {
+	d := newDisk(t, 4<<20)
+	p := openPool(t, d)
+	known := func(ino Ino) (yes bool) {
+		ok(t, EachVolumeEver(p, func(v VolumeEver) error { yes = yes || v.Ino == ino; return nil }))
+		return yes
+	}
+	gone := func(v *Volume) {
+		ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{}))
+		ok(t, p.Flush())
+	}
+	none := mustVolume(t, p, "none.raw", 64<<10)
+	gone(none)
+	late := mustVolume(t, p, "late.raw", 64<<10)
+	var pl Plan
+	ok(t, p.volumes.until(func() (Need, error) { return late.PlanWrite(&pl, 0, 8<<10) }))
+	gone(late)
+	pl.Abort()
+	lost := mustVolume(t, p, "lost.raw", 64<<10)
+	ok(t, p.Flush())
+	write(t, lost, fill('l', 8<<10), 0)
+	p, _ = reopen(t, d, 1)
+	gone(existing(t, p, "lost.raw"))
+	for range 2 {
+		if known(none.ino) || !known(late.ino) || !known(lost.ino) {
+			t.Errorf("known are none.raw %v, late.raw %v, lost.raw %v", known(none.ino), known(late.ino), known(lost.ino))
+		}
+		ok(t, p.Checkpoint())
+	}
+	if e := ofVolume(t, p, lost.ino); e.Complete || len(e.Remains) != 1 || e.Remains[0].State != RemainCrash {
+		t.Errorf("evidence of lost.raw is %+v, and a crash left blocks", e)
+	}
+	drained(t, p)
+	later := mustVolume(t, p, "later.raw", 64<<10)
+	gone(later)
+	if known(later.ino) {
+		t.Error("later.raw is known, and nothing is left that may be its")
+	}
+}

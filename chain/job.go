@@ -48,6 +48,7 @@ type jobQueue struct {
 	noneN     int64                       // mu: part of them: in jobs of erase=none
 	sickN     int64                       // mu: part of them: in jobs that are failing
 	failedN   int64                       // mu
+	crashN    int                         // mu: jobs of what crashes left
 	cleaned   int64                       // mu: blocks erased, by this process
 	demand    int                         // mu: calls of it that run
 }
@@ -129,6 +130,7 @@ func (jq *jobQueue) newJob(vol Ino, volume, layer, reason, who string, when time
 		j.within = jq.names.within(vol)
 	}
 	jq.all[j.id] = j
+	jq.countCrash(j, 1)
 	jq.place(j, func() {})
 	if reason == reasonOverwritten {
 		jq.byVol[vol] = j
@@ -148,6 +150,16 @@ func (jq *jobQueue) nextRow() (more bool) {
 
 // apartAtOnce is how much of what is apart is copied in one part.
 const apartAtOnce = 4
+
+// countCrash counts a job that has come or gone, if it has what a crash left.
+func (jq *jobQueue) countCrash(j *job, n int) {
+	if j.ofCrash() {
+		jq.crashN += n
+	}
+}
+
+// ofCrash: it has what a crash left claimed, and nobody knows whose that was.
+func (j *job) ofCrash() bool { return j.vol == 0 && j.reason == reasonRecovery }
 
 // touchJob: j is about to change.
 func (jq *jobQueue) touchJob(j *job) { jq.gate.pass(j) }
@@ -243,6 +255,7 @@ func (jq *jobQueue) endJob(j *job) {
 	jq.spend(&j.ready)
 	jq.spend(&j.fresh)
 	delete(jq.all, j.id)
+	jq.countCrash(j, -1)
 	jq.order.Delete(j.orderKey())
 	jq.turns.drop(j)
 	jq.health.troubles.drop(&j.sick)

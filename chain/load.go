@@ -254,6 +254,7 @@ func (cp *checkpointer) loadJob(id uint64, b []byte) error {
 		return fmt.Errorf("erase job %d above %d, or of %d+%d+%d blocks: %w", id, cp.commits.nextJob, j.freshN, j.readyN, j.badN, ErrCorrupt)
 	}
 	cp.jobs.all[id] = j
+	cp.jobs.countCrash(j, 1)
 	cp.jobs.place(j, func() {})
 	cp.jobs.addDirty(j, j.dirtyBlocks())
 	cp.jobs.turns.want(j)

@@ -111,16 +111,17 @@ func (rm *remover) dropLayers(r Req, ino Ino, n *inode, b *burden, now time.Time
 	return rm.commits.do(&recDestroy{vol: ino, held: held, dir: Ino(rm.space.account(ino).Up().ID()), when: now, who: r.who()})
 }
 
-// noteEnded notes where a volume was, and whose, that is about to lose its head.
+// noteEnded notes where a volume was, and whose, that is about to lose its head: if bytes of it may be on the device.
 func (rm *remover) noteEnded(r Req, ino Ino, n *inode, now time.Time) error {
 	h := rm.tree.head(ino)
-	if h == nil || !h.wrote {
+	late := rm.plans.inFlight(ino) > 0
+	if h == nil || !h.wrote && !late && rm.tree.jobs.crashN == 0 { // nothing was written to it, and it is nothing that a crash left
 		return nil
 	}
 	path := rm.names.pathOf(ino)
 	return rm.commits.do(&recEnded{
 		vol: ino, uid: n.uid, dir: rm.names.homeOf(ino, n), path: path[max(0, len(path)-maxLogPath):], who: r.who(), when: now,
-		late: rm.plans.inFlight(ino) > 0,
+		late: late,
 	})
 }
 
