@@ -59,6 +59,7 @@ soak: ## crash, model and scale tests for hours: other seeds each time, a crash 
 	go test ./chain -count=1 -failfast -timeout=0 -v -run 'TestCrash$$' -crash.long -crash.seeds=$(SOAK_SEEDS) -crash.first=$$(date +%s)
 	go test ./chain -count=1 -failfast -timeout=0 -v -run TestPassingFaults -faults.every
 	go test ./chain -count=1 -failfast -timeout=0 -run TestModel -rapid.checks=$(SOAK_CHECKS)
+	go test ./chain ./cmd/slatefs/internal/daemon -count=1 -failfast -timeout=0 -v -run 'TestEvidenceModel$$|TestCertificateModel$$' -rapid.checks=$(SOAK_CHECKS)
 	go test ./chain -count=1 -timeout=0 -v -run 'TestStall$$' -stall.snaps=4096 -stall.jobs=110000
 	SLATEFS_SCALE=full go test ./integration -count=1 -timeout=0 -v -run 'Scale|TestMemory$$'
 	SLATEFS_ROUNDS=$(SOAK_ROUNDS) go test ./integration -count=1 -timeout=0 -v -run 'TestOutlived$$|TestGuestOutlives$$'

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"testing"
 
 	"slatefs/chain/omap"
@@ -105,18 +104,20 @@ func TestKeptModel(t *testing.T) {
 	if testing.Short() {
 		seeds = 6
 	}
+	base := newDisk(t, stampedPool)
 	for seed := range seeds {
-		w := &stampedWorld{t: t, d: newDisk(t, 8<<20), rng: rand.New(rand.NewPCG(seed, 12)), vols: map[string]Ino{}, aligned: seed%2 == 0}
-		w.p = openPool(t, w.d)
+		w, err := newStampedWorld(base, seed%2 == 0)
+		ok(t, err)
+		rng := rand.New(rand.NewPCG(seed, 12))
 		for range 150 {
-			err := w.step()
-			if err != nil && !mayRefuse(err) {
-				t.Fatalf("seed %d: %v\n%s", seed, err, strings.Join(w.trace, "\n"))
+			if err := w.step(rng.Uint32()); err != nil {
+				t.Fatalf("seed %d: %v\n%s", seed, err, w.told())
 			}
 			if keptHolds(t, w.p); t.Failed() {
-				t.Fatalf("seed %d\n%s", seed, strings.Join(w.trace, "\n"))
+				t.Fatalf("seed %d\n%s", seed, w.told())
 			}
 		}
+		ok(t, w.close())
 	}
 }
 
