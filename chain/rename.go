@@ -22,6 +22,9 @@ func (p *Pool) Rename(r Req, dir Ino, name string, newDir Ino, newName string, f
 		return err
 	}
 	err := p.works.change(func(now time.Time) error {
+		if _, err := p.names.directory(newDir); err != nil { // a file that moves below itself would be asked for its own space for ever
+			return err
+		}
 		from, err := p.names.find(dir, name)
 		if err != nil {
 			return err
@@ -76,7 +79,7 @@ func (p *Pool) Rename(r Req, dir Ino, name string, newDir Ino, newName string, f
 func (na *namespaces) admitMove(dir Ino, from nameEntry, newDir Ino, newName string, to nameEntry) error {
 	a, up := na.space.account(from.ino), na.space.account(newDir)
 	if up == nil || dir == newDir {
-		return nil // move refuses what is no directory
+		return nil
 	}
 	if a == nil {
 		return na.admitLink(from.ino, up)

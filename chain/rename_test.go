@@ -31,6 +31,7 @@ func TestRename(t *testing.T) {
 		{"into itself", []string{"a/"}, mv("a", "a/a", 0), ErrInvalid, nil},
 		{"nothing", two, mv("a/x", "b/x", 0), ErrNotFound, nil},
 		{"into a file", two, mv("a/f", "b/g/x", 0), ErrNotDir, nil},
+		{"a file into itself", two, mv("a/f", "a/f/x", 0), ErrNotDir, nil},
 		{"from a file", two, mv("b/g/x", "a/x", 0), ErrNotFound, nil},
 		{"to .snap", two, mv("a/f", "b/.snap", 0), ErrPerm, nil},
 		{"to no name", two, mv("a/f", "b/", 0), ErrInvalid, nil},

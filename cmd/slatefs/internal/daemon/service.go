@@ -120,6 +120,9 @@ func (s *Service) free(o control.Object) (place, error) {
 	if err != nil {
 		return place{}, show.Hinted(fmt.Errorf("%s: its directory: %w", o.Arg, err), "mkdir %s", path.Dir(o.Arg))
 	}
+	if a.Type != chain.TypeDir {
+		return place{}, fmt.Errorf("%s: its directory: %w", o.Arg, chain.ErrNotDir)
+	}
 	if _, err := s.Pool.Lookup(a.Ino, name); err == nil {
 		return place{}, fmt.Errorf("%s: %w", o.Arg, chain.ErrExist)
 	} else if !errors.Is(err, chain.ErrNotFound) {
