@@ -86,7 +86,7 @@ func TestComplete(t *testing.T) {
 		"mount other ":                      dirs,
 		"mount -o tr":                       "transport=loop transport=classic " + noFiles,
 		"mount -o ro,verify=s":              "ro,verify=sample " + noFiles,
-		"mount -o ro,r":                     "ro,rw " + noFiles,
+		"mount -o ro,r":                     "ro,readers= ro,rw " + noFiles,
 		"umount ":                           "lab " + noFiles,
 		"umount /":                          "/lab " + noFiles,
 		"create ":                           "/lab/ :2",

@@ -9,7 +9,8 @@
 //     else ends it: what works for the mount is started again when it fails, and neither hangups, nor soft limits, nor a log that
 //     can't be written to, nor what it calls outside end or hold it.
 //   - The control socket lies in a directory that nobody else may enter, made before the socket is bound, and takes
-//     root and the daemon's own user only (internal/control).
+//     root and the daemon's own user only, and a group of the host that the mount names: as far as each operation says
+//     (internal/control, circle.go).
 //   - Commands never touch a file below a mount: a path is matched against the mount table and resolved by the daemon
 //     (internal/host). Nor does the daemon, which would wait for itself.
 //   - A pool's name means its UUID: what lies on a device is compared before anything is done to it (internal/host).

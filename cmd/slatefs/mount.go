@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,12 +18,6 @@ import (
 	"slatefs/cmd/slatefs/internal/show"
 	"slatefs/fs/death"
 	"slatefs/fs/mounts"
-)
-
-// How requests of the kernel are served.
-const (
-	transportLoop    = "loop"
-	transportClassic = "classic"
 )
 
 // takeOverText is what must be true before a pool is taken from its host; nothing here can find it out.
@@ -55,6 +48,8 @@ Options for -o:
   memory=SIZE            as --memory; for fstab and the service
   verify=off|sample|full how much of what was erased is read back, in place of the property erase_verify
   transport=classic|loop how requests are served: one goroutine each, or by an event loop over io_uring (root only)
+  readers=GROUP          members of that group of the host may ask the daemon for what changes nothing: list, get, status, the erase log
+  operators=GROUP        the same, and may change all that is in the pool: create, snapshot, rollback, destroy, set; one of the two
   debug                  log every request`
 
 func (a *app) mountCmd() *cobra.Command {
@@ -183,6 +178,8 @@ func (a *app) mountConfig(ctx context.Context, pool, dir string, opts []string, 
 	}
 	if inherits {
 		ref.Live = nil // it is the daemon before this one
+	} else if err := mayOpenTo(c.Group); err != nil {
+		return c, err
 	}
 	if ref.Live != nil {
 		if err := a.waitEnding(ctx, *ref.Live); err != nil {
@@ -225,67 +222,6 @@ func (a *app) waitEnding(ctx context.Context, l host.Live) error {
 		return host.InUse(l)
 	}
 	return nil
-}
-
-// ignoredOptions mean nothing to a mount: they are for mount(8) and fstab, or what we do anyway.
-var ignoredOptions = []string{
-	"defaults", "auto", "noauto", "nofail", "_netdev", "users", "owner", "group", "nouser", "nosuid", "nodev", "dev", "suid",
-	"async", "noatime", "nodiratime", "relatime",
-}
-
-// splitOptions divides OPT,OPT. Empty ones are none.
-func splitOptions(text string) []string {
-	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' })
-}
-
-func parseMountOptions(opts []string) (o daemon.Options, err error) {
-	for _, opt := range opts {
-		key, val, _ := strings.Cut(opt, "=")
-		switch {
-		case opt == "allow_other":
-			o.AllowOther = true
-		case opt == "debug":
-			o.Debug = true
-		case opt == "ro", opt == "rw": // the last one counts
-			o.ReadOnly = opt == "ro"
-		case opt == "noexec", opt == "exec":
-			o.NoExec = opt == "noexec"
-		case opt == "nonempty":
-			o.NonEmpty = true
-		case key == "memory", key == "cache":
-			o.Memory, err = parseMemory(key, val)
-		case key == "transport" && slices.Contains([]string{transportLoop, transportClassic}, val):
-			o.Loop = val == transportLoop
-		case key == "verify":
-			if o.Verify, err = daemon.ParseVerify(val); err != nil {
-				err = show.Usagef("mount option verify: %v", err)
-			}
-		case slices.Contains(ignoredOptions, opt), strings.HasPrefix(opt, "x-"), key == "user", key == "comment":
-		default:
-			err = show.Hinted(show.Usagef("mount option %q is unknown", opt), "slatefs mount --help lists them")
-		}
-		if err != nil {
-			return o, err
-		}
-	}
-	return o, nil
-}
-
-// memoryBesideCache is what a daemon takes beside what fstab files of older versions say: cache=SIZE was of metadata alone.
-const memoryBesideCache = 128 << 20
-
-func parseMemory(key, val string) (int64, error) {
-	n, err := show.ParseSize(val)
-	if err != nil {
-		return 0, show.Usagef("mount option %s: %v", key, err)
-	}
-	if key == "cache" {
-		return n + memoryBesideCache, nil
-	}
-	if err := daemon.CheckMemory(n); err != nil {
-		return 0, show.Usagef("%s=%s: %v", key, val, err)
-	}
-	return n, nil
 }
 
 // serveForeground is the daemon: it tells the parent, if there is one, that the pool is mounted, and serves it.

@@ -41,7 +41,8 @@ func notAnswered(ctx context.Context, l host.Live, op string, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("pool %s: the daemon, process %d, did not answer in time: %w", l.Name, l.PID, ctx.Err())
 	case errors.Is(err, os.ErrPermission):
-		return show.Hinted(fmt.Errorf("%s: the daemon is another user's", at), "only that user and root may ask it")
+		return show.Hinted(fmt.Errorf("%s: the daemon is another user's", at),
+			"only that user and root may ask it, and the group of its mount option readers= or operators=")
 	case !l.Running():
 		return show.Hinted(fmt.Errorf("%s: the daemon, process %d, has ended", at, l.PID),
 			"slatefs mount %s DIR mounts the pool again", l.Name)

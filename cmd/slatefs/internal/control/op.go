@@ -14,17 +14,19 @@ import (
 type Op[Args, Result any] struct {
 	Name  string
 	Reads bool // it changes nothing: a pool that is mounted for reading has it, too
+	For   Circle
 }
 
 // Stream is an operation that takes its time, and tells events before its result.
 type Stream[Args, Event, Result any] struct {
 	Name  string
 	Reads bool
+	For   Circle
 }
 
 // Handle makes fn the answer to an operation. An operation that has one already is a bug.
 func Handle[Args, Result any](c *Server, o Op[Args, Result], fn func(context.Context, Peer, Args) (Result, error)) {
-	c.add(o.Name, operation{o.Reads, func(ctx context.Context, who Peer, raw json.RawMessage, _ func(any) error) (any, error) {
+	c.add(o.Name, operation{o.Reads, o.For, func(ctx context.Context, who Peer, raw json.RawMessage, _ func(any) error) (any, error) {
 		args, err := argumentsOf[Args](raw)
 		if err != nil {
 			return nil, err
@@ -37,7 +39,7 @@ func Handle[Args, Result any](c *Server, o Op[Args, Result], fn func(context.Con
 func HandleStream[Args, Event, Result any](c *Server, s Stream[Args, Event, Result],
 	fn func(ctx context.Context, who Peer, args Args, tell func(Event) error) (Result, error),
 ) {
-	c.add(s.Name, operation{s.Reads, func(ctx context.Context, who Peer, raw json.RawMessage, tell func(any) error) (any, error) {
+	c.add(s.Name, operation{s.Reads, s.For, func(ctx context.Context, who Peer, raw json.RawMessage, tell func(any) error) (any, error) {
 		args, err := argumentsOf[Args](raw)
 		if err != nil {
 			return nil, err

@@ -1,27 +1,28 @@
 package control
 
-// The operations. What is told of those with -n are forecasts, a line each.
+// The operations. What is told of those with -n are forecasts, a line each. Those that say nothing of whom they are for are the
+// owner's: they reach beyond the pool (the mount, the program, the device, the host's key), or read all of it.
 var (
-	Info      = Op[None, PoolInfo]{Name: "info", Reads: true}
+	Info      = Op[None, PoolInfo]{Name: "info", Reads: true, For: Readers}
 	Umount    = Op[UmountArgs, UmountResult]{Name: "umount", Reads: true} // of the pool nothing
 	Reload    = Op[None, string]{Name: "reload", Reads: true}             // of the pool nothing; the new version
-	Create    = Op[CreateArgs, []string]{Name: "create"}
-	Snapshot  = Op[SnapshotArgs, []string]{Name: "snapshot"}
-	Rollback  = Op[RollbackArgs, []string]{Name: "rollback"}
-	Clone     = Op[CloneArgs, None]{Name: "clone"}
-	Destroy   = Op[DestroyArgs, DestroyResult]{Name: "destroy"}
-	Undestroy = Op[UndestroyArgs, string]{Name: "undestroy"} // the path
-	Rename    = Op[RenameArgs, None]{Name: "rename"}
-	Resize    = Op[ResizeArgs, []string]{Name: "resize"}
-	List      = Op[ListArgs, []Row]{Name: "list", Reads: true}
-	Tree      = Op[Object, []TreeInfo]{Name: "tree", Reads: true}
-	Set       = Op[SetArgs, []string]{Name: "set"}
-	Get       = Op[GetArgs, []PropValue]{Name: "get", Reads: true}
-	Jobs      = Op[None, EraseInfo]{Name: "jobs", Reads: true}
-	Drain     = Op[None, None]{Name: "drain"}
-	First     = Op[FirstArgs, None]{Name: "first"}
-	EraseRecs = Stream[None, []EraseRecord, LogInfo]{Name: "erase-records", Reads: true}
-	Prove     = Op[EvidenceArgs, []Evidence]{Name: "evidence", Reads: true}
+	Create    = Op[CreateArgs, []string]{Name: "create", For: Operators}
+	Snapshot  = Op[SnapshotArgs, []string]{Name: "snapshot", For: Operators}
+	Rollback  = Op[RollbackArgs, []string]{Name: "rollback", For: Operators}
+	Clone     = Op[CloneArgs, None]{Name: "clone", For: Operators}
+	Destroy   = Op[DestroyArgs, DestroyResult]{Name: "destroy", For: Operators}
+	Undestroy = Op[UndestroyArgs, string]{Name: "undestroy", For: Operators} // the path
+	Rename    = Op[RenameArgs, None]{Name: "rename", For: Operators}
+	Resize    = Op[ResizeArgs, []string]{Name: "resize", For: Operators}
+	List      = Op[ListArgs, []Row]{Name: "list", Reads: true, For: Readers}
+	Tree      = Op[Object, []TreeInfo]{Name: "tree", Reads: true, For: Readers}
+	Set       = Op[SetArgs, []string]{Name: "set", For: Operators}
+	Get       = Op[GetArgs, []PropValue]{Name: "get", Reads: true, For: Readers}
+	Jobs      = Op[None, EraseInfo]{Name: "jobs", Reads: true, For: Readers}
+	Drain     = Op[None, None]{Name: "drain", For: Operators}
+	First     = Op[FirstArgs, None]{Name: "first", For: Operators}
+	EraseRecs = Stream[None, []EraseRecord, LogInfo]{Name: "erase-records", Reads: true, For: Readers}
+	Prove     = Op[EvidenceArgs, []Evidence]{Name: "evidence", Reads: true, For: Readers}
 	Certify   = Op[CertifyArgs, Certified]{Name: "certify", Reads: true} // of the pool only a signature
 	Check     = Stream[CheckArgs, Progress, CheckReport]{Name: "check-online", Reads: true}
 	Dump      = Op[None, string]{Name: "dump", Reads: true}

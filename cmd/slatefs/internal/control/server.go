@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,8 +30,9 @@ const maxSocketPath = 107
 type Peer struct {
 	UID, GID, PID uint32
 
-	Op    string // that is asked for
-	Actor string // for whom, as the client says
+	Circle Circle
+	Op     string // that is asked for
+	Actor  string // for whom, as the client says
 }
 
 // otherVersion hints at why a daemon does not know what it is asked.
@@ -50,12 +52,14 @@ type Server struct {
 	ops      map[string]operation
 	log      *slog.Logger
 	listener net.Listener
-	dir      string // holds the socket, and nothing else
+	dir      string       // holds the socket, and what tells its group of it
+	members  atomic.Int64 // the Circle of who is neither root nor this user; Owner: nobody else is heard
 }
 
 // operation answers one request: args and the result are JSON, and so is what tell is given.
 type operation struct {
 	reads  bool
+	who    Circle
 	answer func(ctx context.Context, who Peer, args json.RawMessage, tell func(any) error) (any, error)
 }
 
@@ -76,7 +80,8 @@ func (c *Server) add(name string, o operation) {
 func (c *Server) OnlyReading(err error) {
 	for name, o := range c.ops {
 		if !o.reads {
-			c.ops[name] = operation{answer: func(context.Context, Peer, json.RawMessage, func(any) error) (any, error) { return nil, err }}
+			o.answer = func(context.Context, Peer, json.RawMessage, func(any) error) (any, error) { return nil, err }
+			c.ops[name] = o
 		}
 	}
 }
@@ -162,7 +167,8 @@ func (c *Server) answer(ctx context.Context, conn *net.UnixConn) (err error) {
 	if err != nil {
 		return err
 	}
-	if who.UID != 0 && int(who.UID) != os.Geteuid() {
+	var heard bool
+	if who.Circle, heard = c.circleOf(who.UID); !heard {
 		err := fmt.Errorf("user %d may not ask this daemon: only root and user %d may", who.UID, os.Geteuid())
 		return errors.Join(err, c.reply(ctx, conn, who, reply{Error: ErrorOf(err)}))
 	}
@@ -245,6 +251,9 @@ func (c *Server) dispatch(ctx context.Context, who Peer, line []byte, tell func(
 		return nil, otherVersion(fmt.Errorf("the daemon (slatefs %s) does not know %q", Version(), q.Op))
 	}
 	who.Op, who.Actor = q.Op, cleanActor(q.Actor)
+	if who.Circle > op.who {
+		return nil, who.refusal()
+	}
 	return op.answer(ctx, who, q.Args, tell)
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"slatefs/chain/blockdev"
+	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/home"
 	"slatefs/cmd/slatefs/internal/host"
 )
@@ -18,6 +19,8 @@ type Options struct {
 	Loop       bool             // an event loop serves requests, not a goroutine each
 	Memory     int64            // that the daemon may take, all included, in bytes; at least LeastMemory
 	Verify     *blockdev.Verify // nil: as the pool has it
+	Group      string           // whose members may ask the daemon, by name or number; empty: only root and this user
+	As         control.Circle   // what they may
 	Log        string           // file that the log goes to; empty: whoever starts the daemon sees it
 }
 

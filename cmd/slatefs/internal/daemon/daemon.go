@@ -115,6 +115,7 @@ func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 		return d, err
 	}
 	d.publish()
+	d.openToGroup(c)
 	death.At(death.Listens)
 	return d, nil
 }

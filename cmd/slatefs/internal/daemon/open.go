@@ -158,3 +158,20 @@ func (d *Daemon) warn(text string, err error) {
 		d.host.Warn("%s: %v", text, err)
 	}
 }
+
+// openToGroup lets a group of the host ask this daemon. That it cannot keeps nobody from the pool.
+func (d *Daemon) openToGroup(c Config) {
+	if c.Group == "" {
+		return
+	}
+	gid, err := host.GroupID(c.Group)
+	if err == nil {
+		err = d.control.Open(control.Group{GID: gid, As: c.As})
+	}
+	if err == nil {
+		err = d.host.Share(d.live, gid)
+	}
+	if err != nil {
+		d.warn("members of group "+c.Group+" can't ask the daemon", err)
+	}
+}

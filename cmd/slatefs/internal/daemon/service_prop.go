@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"slatefs/chain"
@@ -22,6 +23,9 @@ func (s *Service) setProps(_ context.Context, who control.Peer, args control.Set
 		return nil, err
 	}
 	ofHost, ofPool := SplitSettings(args.Settings)
+	if len(ofHost) > 0 && who.Circle != control.Owner {
+		return nil, fmt.Errorf("%s: is the host's: root, and who mounted the pool, may set it: %w", ofHost[0].Name, control.ErrPerm)
+	}
 	if err := s.avoidAll(ofHost); err != nil {
 		return nil, err
 	}
@@ -79,8 +83,9 @@ func (s *Service) prop(ino chain.Ino, p control.Property) (val, source string, e
 	return val, source, nil
 }
 
-// getProps reads properties of an object, and of all below it if asked to. No names: all that it can have.
-func (s *Service) getProps(ctx context.Context, _ control.Peer, args control.GetArgs) (out []control.PropValue, err error) {
+// getProps reads properties of an object, and of all below it if asked to. No names: all that it can have. Those of the host are
+// shown to its owner only.
+func (s *Service) getProps(ctx context.Context, who control.Peer, args control.GetArgs) (out []control.PropValue, err error) {
 	a, snap, err := s.find(args.Object, aVolume)
 	if err != nil {
 		return nil, err
@@ -92,6 +97,9 @@ func (s *Service) getProps(ctx context.Context, _ control.Peer, args control.Get
 	add := func(ino chain.Ino, all bool) error {
 		for _, p := range control.Properties() {
 			if len(args.Names) > 0 && !slices.Contains(args.Names, p.Name) {
+				continue
+			}
+			if p.Host && who.Circle != control.Owner { // a command may have what is secret
 				continue
 			}
 			val, source, err := s.prop(ino, p)

@@ -35,6 +35,7 @@ import (
 //	run/UUID.lock        held by the daemon of a pool (lock.go)
 //	run/UUID.json        what it serves
 //	run/UUID/control.sock
+//	run/UUID/daemon.json  the same for a group that may ask the daemon (shared.go)
 //	log/NAME.log         of daemons in the background
 //	state/anchors/UUID.jsonl, state/ended/UUID.json
 //	                     what their erase logs came to (anchors.go)
@@ -42,6 +43,7 @@ import (
 //	conf/keys/UUID.key   what signs for a pool, and UUID.pub (keys.go)
 type Host struct {
 	State, Run, Log, Conf string
+	Shared                string // where root's daemons are that a group may ask; empty: this is root
 	Credentials           string // where a service manager has put them; empty: nowhere
 
 	// What is told to who runs a command: a warning of what keeps nothing from being done, and a note of what was done beside
@@ -75,10 +77,11 @@ func New(env func(string) string, uid int) (Host, error) {
 		h.Log, h.Conf = filepath.Join(h.State, "log"), cmp.Or(h.Conf, filepath.Join(h.State, "conf"))
 	}
 	if uid == 0 {
-		h.State, h.Run = cmp.Or(h.State, "/var/lib/slatefs"), cmp.Or(h.Run, "/run/slatefs")
+		h.State, h.Run = cmp.Or(h.State, "/var/lib/slatefs"), cmp.Or(h.Run, rootRun)
 		h.Log, h.Conf = cmp.Or(h.Log, "/var/log/slatefs"), cmp.Or(h.Conf, "/etc/slatefs")
 		return h, h.absolute()
 	}
+	h.Shared = cmp.Or(h.Run, rootRun)
 	if h.State == "" {
 		base := env("XDG_STATE_HOME")
 		if base == "" {
@@ -106,6 +109,9 @@ func New(env func(string) string, uid int) (Host, error) {
 	}
 	return h, h.absolute()
 }
+
+// rootRun is where the locks and sockets of root's daemons are.
+const rootRun = "/run/slatefs"
 
 // userRunDir is slatefs below XDG_RUNTIME_DIR; where a login has set none, below the directory that it usually is, or
 // one of our own in /tmp.
@@ -136,10 +142,15 @@ func (h Host) SocketPath(id uuid.UUID) string {
 	return filepath.Join(h.Run, id.String(), "control.sock")
 }
 
-// SocketDir makes the directory of a pool's control socket, which only this user may enter, and returns the socket's path.
+// SocketDir makes the directory of a pool's control socket, which only this user may enter until Share, and returns the socket's path.
 func (h Host) SocketDir(id uuid.UUID) (socket string, err error) {
 	socket = h.SocketPath(id)
-	return socket, privateDir(filepath.Dir(socket))
+	dir := filepath.Dir(socket)
+	if err := privateDir(dir); err != nil {
+		return socket, err
+	}
+	// The daemon before this one, which died, may have let a group in.
+	return socket, errors.Join(os.Chmod(dir, 0o700), RemoveIfThere(filepath.Join(dir, sharedName)))
 }
 
 // Places are the directories that a daemon has files in, now or later, whether they are there or not.

@@ -34,16 +34,16 @@ func TestHostDirectories(t *testing.T) {
 			Host{State: "/s", Run: "/run/slatefs", Log: "/s/log", Conf: "/c"},
 		},
 		{env("HOME", "/h", "XDG_RUNTIME_DIR", "/x"), 12345, Host{
-			State: "/h/.local/state/slatefs", Run: "/x/slatefs",
+			State: "/h/.local/state/slatefs", Run: "/x/slatefs", Shared: "/run/slatefs",
 			Log: "/h/.local/state/slatefs/log", Conf: "/h/.config/slatefs",
 		}},
 		{env("XDG_STATE_HOME", "/h"), 12345, Host{
-			State: "/h/slatefs", Run: filepath.Join(os.TempDir(), "slatefs-12345"),
+			State: "/h/slatefs", Run: filepath.Join(os.TempDir(), "slatefs-12345"), Shared: "/run/slatefs",
 			Log: "/h/slatefs/log", Conf: "/h/slatefs/conf",
 		}},
 		{
 			env("HOME", "/h", "XDG_CONFIG_HOME", "/c", "SLATEFS_RUN_DIR", "/r"), 12345,
-			Host{State: "/h/.local/state/slatefs", Run: "/r", Log: "/h/.local/state/slatefs/log", Conf: "/c/slatefs"},
+			Host{State: "/h/.local/state/slatefs", Run: "/r", Shared: "/r", Log: "/h/.local/state/slatefs/log", Conf: "/c/slatefs"},
 		},
 	} {
 		if got, err := New(c.env, c.uid); err != nil || !reflect.DeepEqual(got, c.want) {

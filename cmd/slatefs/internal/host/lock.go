@@ -206,10 +206,10 @@ func held(path string) bool {
 	return errors.Join(err, f.Close()) == nil && q.Type != unix.F_UNLCK
 }
 
-// Daemons lists the daemons that run on this host for this user.
+// Daemons lists the daemons that run on this host for this user, and those of root's that are open to a group that he is of.
 func (h Host) Daemons() []Live {
 	if !owned(h.Run, os.Geteuid()) {
-		return nil // there is none, or somebody else pretends
+		return h.shared() // there is none of his own, or somebody else pretends
 	}
 	paths, err := filepath.Glob(filepath.Join(h.Run, "*"+lockSuffix))
 	if err != nil {
@@ -221,7 +221,7 @@ func (h Host) Daemons() []Live {
 			list = append(list, l)
 		}
 	}
-	return list
+	return append(list, h.shared()...)
 }
 
 // lockWait is how long to wait for a lock that no daemon holds: the I/O of a killed one ends in the kernel some time
