@@ -71,6 +71,10 @@ func TestLaterProgram(t *testing.T) {
 	le := binary.LittleEndian
 	version := func(b []byte) { le.PutUint32(b[8:], super.Version+1) }
 	feature := func(b []byte) { le.PutUint64(b[64:], 0x50) }
+	named := func(b []byte) {
+		feature(b)
+		b[640] = byte(copy(b[641:], "wide runs"))
+	}
 	for _, c := range []struct {
 		name  string
 		slots func(newest int) []int
@@ -82,6 +86,7 @@ func TestLaterProgram(t *testing.T) {
 		{"version in both", func(n int) []int { return []int{n, 1 - n} }, version, ErrVersion, "version 2"},
 		{"feature", func(n int) []int { return []int{n} }, feature, ErrFeature, "0x50"},
 		{"feature in both", func(n int) []int { return []int{n, 1 - n} }, feature, ErrFeature, "0x50"},
+		{"feature with a name", func(n int) []int { return []int{n} }, named, ErrFeature, `features 0x50 (of "wide runs"): `},
 		{"version of the older", func(n int) []int { return []int{1 - n} }, version, nil, ""},
 		{"feature of the older", func(n int) []int { return []int{1 - n} }, feature, nil, ""},
 	} {
@@ -143,13 +148,16 @@ func TestReadOnlyFeature(t *testing.T) {
 
 func TestCompatibleFeature(t *testing.T) {
 	d, newest := closedPool(t)
-	editSuper(t, d, newest, func(b []byte) { b[48] = 0x81 })
+	editSuper(t, d, newest, func(b []byte) {
+		b[48] = 0x81
+		b[640] = byte(copy(b[641:], "of later"))
+	})
 	p := openPool(t, d)
 	expect(t, existing(t, p, "disk.raw"), 0, fill('a', 64<<10))
 	if err := p.Checkpoint(); err != nil {
 		t.Fatal(err)
 	}
-	if b := d.Peek(int64(p.supers.slot)*BlockSize, BlockSize); b[48] != 0x81 {
+	if b := d.Peek(int64(p.supers.slot)*BlockSize, BlockSize); b[48] != 0x81 || string(b[640:650]) != "\x08of later\x00" {
 		t.Errorf("the unknown compatible feature became %#x", b[48])
 	}
 }

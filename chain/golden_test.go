@@ -279,6 +279,14 @@ func TestGoldenSuper(t *testing.T) {
 	if err := back.Unmarshal(b); err != nil || !reflect.DeepEqual(back, s) {
 		t.Errorf("%+v\nread back: %+v, %v", s, back, err)
 	}
+	s.FeatureNames = "checksums, wide runs"
+	if b, err = s.Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "super-v1-features.hex", strings.Split(strings.TrimSpace(hex.Dump(b)), "\n"))
+	if err := back.Unmarshal(b); err != nil || !reflect.DeepEqual(back, s) {
+		t.Errorf("%+v\nread back: %+v, %v", s, back, err)
+	}
 }
 
 func TestGoldenRecords(t *testing.T) {

@@ -23,7 +23,7 @@ func Open(dev blockdev.Device, o Options) (*Pool, error) {
 		return nil, fmt.Errorf("pool %s has %d bytes, its device %d: %w", s.Name, s.Size(), dev.Size(), ErrCorrupt)
 	}
 	if unknown := s.UnknownReadOnly(); unknown != 0 && !o.ReadOnly {
-		return nil, fmt.Errorf("pool %s can only be opened read-only, features %#x: %w", s.Name, unknown, ErrFeature)
+		return nil, fmt.Errorf("pool %s can only be opened read-only, features %s: %w", s.Name, s.Named(unknown), ErrFeature)
 	}
 	if err := o.mayHold(&s); err != nil {
 		return nil, err

@@ -51,7 +51,7 @@ func (o Options) mayRepair(dev blockdev.Device, s *super.Block) error {
 		return fmt.Errorf("pool %s has %d bytes, its device %d: %w", s.Name, s.Size(), dev.Size(), ErrCorrupt)
 	}
 	if unknown := s.UnknownReadOnly(); unknown != 0 {
-		return fmt.Errorf("pool %s can only be opened read-only, features %#x: %w", s.Name, unknown, ErrFeature)
+		return fmt.Errorf("pool %s can only be opened read-only, features %s: %w", s.Name, s.Named(unknown), ErrFeature)
 	}
 	o.ReadOnly = false
 	return o.mayHold(s)

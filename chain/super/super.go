@@ -66,6 +66,8 @@ var (
 //	536  8  since when, nanoseconds since 1970
 //	544  1  length of its name
 //	545     its name, at most 64 bytes
+//	640  1  length of what the features are called
+//	641     that, for programs that do not know them
 const (
 	magic = "SLATEFS\n"
 	// Version is of the format that this program writes, and the only one that it reads.
@@ -86,11 +88,16 @@ const (
 const (
 	// MaxName bounds the bytes of a pool's name.
 	MaxName = 200
+	// MaxFeatureNames bounds the bytes of what features are called.
+	MaxFeatureNames = 255
 	// MaxBlocks bounds the blocks of a pool: what a run has room for as its address.
 	MaxBlocks = 1 << 40
 	// MaxNumber is the largest number of a layer, job, walk or inode: what a run has room for as its birth.
 	MaxNumber = 1<<48 - 1
 )
+
+// namesAt is where the names of the features are.
+const namesAt = 640
 
 // Block is a superblock. It can be copied and compared.
 type Block struct {
@@ -107,6 +114,7 @@ type Block struct {
 	Made                               time.Time
 	Name                               string // CheckName takes it
 	Host                               Host   // that holds the pool
+	FeatureNames                       string // of those that are set, for programs that do not know them; at most MaxFeatureNames bytes
 }
 
 // Size is that of the pool, in bytes.
@@ -158,6 +166,8 @@ func (s *Block) Marshal() ([]byte, error) {
 	b[312] = byte(len(s.Name))
 	copy(b[313:], s.Name)
 	s.Host.marshal(b[hostAt:])
+	b[namesAt] = byte(len(s.FeatureNames))
+	copy(b[namesAt+1:], s.FeatureNames)
 	le.PutUint64(b[16:], xxhash.Sum64(b))
 	return b, nil
 }
@@ -189,8 +199,9 @@ func (s *Block) Unmarshal(b []byte) error {
 		RingOff: int64(le.Uint64(b[88:])), Ring: int64(le.Uint64(b[96:])), Unit: int(le.Uint32(b[104:])),
 		Window: int64(le.Uint32(b[108:])),
 	}
+	s.FeatureNames = string(b[namesAt+1 : namesAt+1+int(b[namesAt])])
 	if unknown := s.Incompatible &^ knownIncompatible; unknown != 0 {
-		return fmt.Errorf("incompatible features %#x: %w", unknown, ErrFeature)
+		return fmt.Errorf("incompatible features %s: %w", s.Named(unknown), ErrFeature)
 	}
 	if err := s.At.UnmarshalBinary(b[112:136]); err != nil {
 		return fmt.Errorf("superblock: journal position: %w", errors.Join(ErrCorrupt, err))
@@ -238,6 +249,14 @@ func (g Geometry) Validate() error {
 		return fmt.Errorf("superblock: geometry %+v: %w", g, ErrCorrupt)
 	}
 	return nil
+}
+
+// Named says which features a set has: by its bits, and by what the superblock calls all that are set.
+func (s *Block) Named(set uint64) string {
+	if s.FeatureNames == "" {
+		return fmt.Sprintf("%#x", set)
+	}
+	return fmt.Sprintf("%#x (of %q)", set, s.FeatureNames)
 }
 
 // Salt keeps the batches of another pool that lay here before from being taken for this one's.

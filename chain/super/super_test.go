@@ -27,7 +27,7 @@ func whole() Block {
 		At:        journal.Pos{Seq: 11, Off: 512, Sum: 13},
 		StoreRoot: meta.Ptr{Addr: 21, Twin: 22, Sum: 23}, GroupTable: tree(1), Catalog: tree(2),
 		LastLayer: 10, LastJob: 9, LastIno: 12, Made: time.Unix(0, 1_700_000_000_123_456_789), Name: "golden",
-		Host: Host{Machine: [16]byte{3}, Since: time.Unix(1_700_000_000, 5), Name: "host"},
+		Host: Host{Machine: [16]byte{3}, Since: time.Unix(1_700_000_000, 5), Name: "host"}, FeatureNames: "one, two",
 	}
 }
 

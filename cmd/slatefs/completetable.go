@@ -52,6 +52,7 @@ func completions() map[string]completes {
 		"pool check":   args(pools).with("rate", nothing),
 		"pool dump":    args(pools).with("output", files),
 		"pool repair":  args(either(unmounted, files)),
+		"pool upgrade": args(either(pools, files)),
 		"pool salvage": args(either(unmounted, files), directories).with("catalog", nothing),
 		"pool extend":  args(pools, nothing),
 		"pool reduce":  args(pools).with("size", nothing),
