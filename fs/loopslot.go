@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/fs/death"
 )
 
 // slot is room for one request that the loop serves. It belongs to the loop, or to the goroutine that the loop gave it
@@ -92,6 +93,7 @@ func (l *eventLoop) reply(s *slot, st fuse.Status, body []byte) {
 		a.iov[1].Base = &body[0]
 		a.iov[1].SetLen(len(body))
 	}
+	death.Done(s.in[:headerInBytes])
 	_, _, e := unix.RawSyscall(unix.SYS_WRITEV, uintptr(l.fd), uintptr(unsafe.Pointer(&a.iov[0])), uintptr(parts))
 	l.replied(a.header.Unique, e)
 }

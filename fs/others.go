@@ -147,6 +147,7 @@ func (o *others) serve(in, out []byte) {
 	}
 	death.By(in)
 	n, st := o.c.ps.HandleRequest([][]byte{in}, [][]byte{out})
+	death.Done(in)
 	unique := headerOf(in).Unique
 	if st != fuse.OK && len(out) >= headerBytes { // malformed: who asked would wait for ever
 		n = headerBytes
