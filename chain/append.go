@@ -4,6 +4,9 @@ package chain
 // appends of all who go through it. That is right until a command changes the size beside it: from then on, until it is
 // seen to know better, an append goes to the end that there is.
 //
+// A process that goes on where another one ended takes it that a command did that, of all that is open for writing. What was sent to
+// the other one already, and is sent again, is no append then: it goes where it said, as it did if it was done.
+//
 // A request that is one of several parts of one append goes where it says as long as the two agree. Beside a command
 // each part goes to the end, in the order in which they come.
 

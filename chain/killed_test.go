@@ -194,3 +194,29 @@ func TestOpenedStays(t *testing.T) {
 		ok(t, q.Close())
 	}
 }
+
+// An append through a file that was open before its daemon was replaced goes to the end, also if a command has moved that and the
+// kernel does not know yet. What goes to where the end is shows that it does.
+func TestAppendsOfAnHeir(t *testing.T) {
+	d, f := newDisk(t, 4<<20), memFile(t)
+	p, err := Open(d, Options{Now: newClock().now, CacheBytes: 1 << 20, Tail: f})
+	ok(t, err)
+	v := mustVolume(t, p, "v", 100)
+	ok(t, v.Resize(5000, true))
+	q, err := Open(d.Clone(), Options{Now: newClock().now, CacheBytes: 1 << 20, Tail: f, Inherit: true, Opened: []Opened{{Ino: v.ino, Writers: 1}}})
+	ok(t, err)
+	w, err := q.Volume(v.ino)
+	ok(t, err)
+	for _, off := range []int64{100, 101, 5002} { // where the kernel takes the end to be
+		if n, err := w.Append([]byte{'a'}, off, false); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	expect(t, w, 5000, []byte("aaa"))
+	if w.Size() != 5003 || w.beside {
+		t.Errorf("%d bytes; the end is not known: %v", w.Size(), w.beside)
+	}
+	mustCheck(t, q)
+	q.ReleaseFile(v.ino, true)
+	ok(t, q.Close())
+}

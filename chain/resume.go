@@ -16,6 +16,7 @@ func resume(p *Pool) {
 		if o.Layer == 0 {
 			if v, err := p.volumes.volume(o.Ino); err == nil {
 				v.readers, v.writers = v.readers+o.Readers, v.writers+o.Writers
+				v.beside = v.beside || o.Writers > 0 // nobody knows any more whether it is
 			}
 			continue
 		}

@@ -68,7 +68,7 @@ func (f *FS) writable(in *fuse.WriteIn, n int) (c change, err error) {
 	if c.n = n; c.off < chain.MaxSize {
 		c.n = int(min(int64(n), chain.MaxSize-c.off))
 	}
-	c.append, c.stable = flags&unix.O_APPEND != 0, flags&unix.O_DSYNC != 0
+	c.append, c.stable = flags&unix.O_APPEND != 0 && !sentAgain(&in.InHeader), flags&unix.O_DSYNC != 0
 	return c, err
 }
 
