@@ -3,8 +3,6 @@ package integration
 import (
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // TestUpgradeRefused: a program that can't go on leaves the old one serving, whether it says so or dies of it, and who has a file
@@ -26,23 +24,4 @@ func TestUpgradeRefused(t *testing.T) {
 		install(t, p.here, read(t, p.both[0]))
 		o.end()
 	})
-}
-
-// TestReloadWithoutSupervisor: where nobody keeps the mount any more there is no reload, and the daemon goes on.
-func TestReloadWithoutSupervisor(t *testing.T) {
-	p := takeoverPool(t, "transport=classic")
-	daemon := p.info().Info.Daemon
-	fd, err := unix.PidfdOpen(daemon.Supervisor, 0)
-	must(t, err)
-	defer unix.Close(fd)
-	must(t, unix.Kill(daemon.Supervisor, unix.SIGKILL))
-	p.waitEnd(fd)
-	p.refuses(1, []string{"nobody keeps files"}, "reload", p.name)
-	if now := p.pid(); now != daemon.PID {
-		t.Errorf("process %d serves, before it was %d", now, daemon.PID)
-	}
-	if out := p.slatefs("pool", "status", p.name); !strings.Contains(out, "nobody keeps files") {
-		t.Error(out)
-	}
-	p.slatefs("create", "--size", "1M", p.at("a"))
 }
