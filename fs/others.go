@@ -65,15 +65,16 @@ func (o *others) later(in []byte) {
 	o.work.Go(func() { o.run(in) })
 }
 
-// alone serves a copy of a request on a goroutine, and no other such meanwhile: it may be what ended the last daemons.
+// alone serves a copy of a request on a goroutine, and no other such meanwhile: it may be what ended the last daemons. If it ends this
+// one, which takes a while, none of the others begins: else that would be taken for the one.
 func (o *others) alone(in []byte) {
 	in = bytes.Clone(in)
 	o.begin(in)
 	o.work.Go(func() {
 		o.one.Lock()
-		defer o.one.Unlock()
 		o.c.fs.files.memory.Begin(requestOf(headerOf(in)))
 		o.run(in)
+		o.one.Unlock() // not deferred: a panic must not get here
 	})
 }
 
