@@ -203,7 +203,9 @@ func TestAppendsOfAnHeir(t *testing.T) {
 	ok(t, err)
 	v := mustVolume(t, p, "v", 100)
 	ok(t, v.Resize(5000, true))
-	q, err := Open(d.Clone(), Options{Now: newClock().now, CacheBytes: 1 << 20, Tail: f, Inherit: true, Opened: []Opened{{Ino: v.ino, Writers: 1}}})
+	q, err := Open(d.Clone(), Options{
+		Now: newClock().now, CacheBytes: 1 << 20, Tail: f, Inherit: true, Opened: []Opened{{Ino: v.ino, Writers: 1}},
+	})
 	ok(t, err)
 	w, err := q.Volume(v.ino)
 	ok(t, err)
