@@ -203,7 +203,7 @@ func (p *Pool) usesHere(ctx context.Context) (queued, lost []alloc.Run, err erro
 			return nil, nil, err
 		}
 	}
-	if len(c.r.Errors) > 0 { // whose a block is cannot be told
+	if c.readCopies(); len(c.r.Errors) > 0 { // whose a block is cannot be told
 		return nil, nil, fmt.Errorf("pool %s: %s: %w", p.name, c.r.Errors[0], ErrCorrupt)
 	}
 	for g := range p.blocks.alloc.Groups() {

@@ -121,6 +121,7 @@ func (c *checker) check(readClean bool) (*CheckReport, error) {
 			step()
 		}
 	}
+	c.readCopies()
 	return c.r, c.err
 }
 
@@ -133,6 +134,8 @@ type checker struct {
 	done   int64          // pages that were read
 	seen   omap.Map[mark] // by device block, of this pass; disjoint
 	most   int            // marks at once
+	wide   int            // pages that are read at once; 1: others want the device as well
+	unread []unreadPage   // pages of which no copy was read
 	lo, hi alloc.BlockID  // blocks that this pass looks at
 	again  bool           // it is not the first pass: all but who has which block is known
 	pages  map[alloc.BlockID]string
@@ -231,22 +234,31 @@ func (c *checker) piece(o *overlay.Storey, lo, hi int64) (q overlay.Piece, miss 
 	}
 }
 
-// pieces calls fn for every mapped piece of a map.
-func (c *checker) pieces(o *overlay.Storey, lo, hi int64, who string, fn func(lb int64, q overlay.Piece)) {
-	for lo < hi {
-		q, miss := c.piece(o, lo, hi)
-		if miss {
-			m, _ := o.Bottom()
-			if _, err := c.p.blocks.maps.Lookup(m, lo, 1); err != nil {
-				c.r.bad("%s: map at block %d: %v", who, lo, err)
-				lo = (lo/8192 + 1) * 8192 // the rest of the rotten leaf
+// pieces calls fn for every mapped piece of parts of a map, which are in order.
+func (c *checker) pieces(o *overlay.Storey, parts []region, who string, fn func(lb int64, q overlay.Piece)) {
+	ahead := int64(0)
+	for i, r := range parts {
+		for lo := r.lo; lo < r.hi; {
+			if lo >= ahead {
+				if !c.goesOn() {
+					return
+				}
+				ahead = c.ahead(o, lo, parts[i:])
 			}
-			continue
+			q, miss := c.piece(o, lo, r.hi)
+			if miss {
+				m, _ := o.Bottom()
+				if _, err := c.p.blocks.maps.Lookup(m, lo, 1); err != nil {
+					c.r.bad("%s: map at block %d: %v", who, lo, err)
+					lo = (lo/8192 + 1) * 8192 // the rest of the rotten leaf
+				}
+				continue
+			}
+			if q.Dev != 0 {
+				fn(lo, q)
+			}
+			lo += q.Len
 		}
-		if q.Dev != 0 {
-			fn(lo, q)
-		}
-		lo += q.Len
 	}
 }
 
@@ -304,19 +316,17 @@ func (c *checker) structure(l *layer, who string) {
 func (c *checker) layerMap(l *layer, who string) {
 	var own, refer int64
 	differs := c.differs(l, who)
-	for _, r := range differs {
-		c.pieces(l.top, r.lo, r.hi, who, func(lb int64, q overlay.Piece) {
-			if q.Birth == 0 || q.Birth > l.id {
-				c.r.bad("%s: block %d: born in %v", who, lb, q.Birth)
-			}
-			c.see(q.Dev, q.Len, q.Birth, seenLive, seenLive|seenWalk, who)
-			refer += q.Len
-			if q.Birth > l.floor() {
-				own += q.Len
-				c.inLine(l, q.Birth, who)
-			}
-		})
-	}
+	c.pieces(l.top, differs, who, func(lb int64, q overlay.Piece) {
+		if q.Birth == 0 || q.Birth > l.id {
+			c.r.bad("%s: block %d: born in %v", who, lb, q.Birth)
+		}
+		c.see(q.Dev, q.Len, q.Birth, seenLive, seenLive|seenWalk, who)
+		refer += q.Len
+		if q.Birth > l.floor() {
+			own += q.Len
+			c.inLine(l, q.Birth, who)
+		}
+	})
 	if len(differs) != 1 || differs[0] != wholeMap {
 		m, _ := l.top.Bottom()
 		refer = int64(m.Count())
@@ -325,7 +335,7 @@ func (c *checker) layerMap(l *layer, who string) {
 		c.r.bad("%s: refers to %d blocks, counted %d", who, refer, l.refer)
 	}
 	for _, w := range l.walks { // what a walk has not sorted yet is still counted as its layer's
-		c.pieces(w.source, w.next, mapEnd, who, func(_ int64, q overlay.Piece) {
+		c.pieces(w.source, []region{{w.next, mapEnd}}, who, func(_ int64, q overlay.Piece) {
 			if q.Birth > l.floor() {
 				own += q.Len
 			}
@@ -434,7 +444,7 @@ func (c *checker) sums() {
 // walkPieces calls fn for what a walk has still to sort. A burial does not enter pages of others: they may be gone.
 func (c *checker) walkPieces(w *walk, who string, fn func(overlay.Piece)) {
 	if !w.source.Settled() || !w.burial {
-		c.pieces(w.source, w.next, mapEnd, who, func(_ int64, q overlay.Piece) { fn(q) })
+		c.pieces(w.source, []region{{w.next, mapEnd}}, who, func(_ int64, q overlay.Piece) { fn(q) })
 		return
 	}
 	for from, done := w.next, false; !done; {

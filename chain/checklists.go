@@ -13,17 +13,13 @@ func (c *checker) lost(l *layer, who string) {
 	var want omap.Map[runs.Entry]
 	forget := func(_ int64, q overlay.Piece) { runs.Carve(&want, runs.Run{Dev: q.Dev, Len: q.Len, Birth: q.Birth}) }
 	differs := c.differs(l, who)
-	for _, r := range differs {
-		c.pieces(l.parent.top, r.lo, r.hi, who, func(_ int64, q overlay.Piece) {
-			want.Set(runs.Key(q.Birth, q.Dev), runs.Entry{Len: q.Len})
-		})
-	}
-	for _, r := range differs {
-		c.pieces(l.top, r.lo, r.hi, who, forget)
-	}
+	c.pieces(l.parent.top, differs, who, func(_ int64, q overlay.Piece) {
+		want.Set(runs.Key(q.Birth, q.Dev), runs.Entry{Len: q.Len})
+	})
+	c.pieces(l.top, differs, who, forget)
 	for _, w := range c.p.tree.walks {
 		if w.layer == l {
-			c.pieces(w.source, w.next, mapEnd, who, forget)
+			c.pieces(w.source, []region{{w.next, mapEnd}}, who, forget)
 		}
 	}
 	var here int64

@@ -120,14 +120,22 @@ func checkAt(ctx context.Context, p *Pool, pace Pace) (*CheckReport, error) {
 
 // newChecker begins a check.
 func newChecker(ctx context.Context, p *Pool, pace Pace) *checker {
-	return &checker{
+	c := &checker{
 		p: p, ctx: ctx, view: p.commits.journal == nil, r: &CheckReport{}, pages: map[alloc.BlockID]string{}, pace: pace,
-		most: checkMarks, have: map[LayerID]int64{},
+		most: checkMarks, wide: 1, have: map[LayerID]int64{},
 	}
+	if p.opt.ReadOnly && !c.view && pace.Rest == nil {
+		c.wide = checkWide
+	}
+	return c
 }
 
 // checkMarks bounds the runs that a check remembers at once, with some 60 bytes each.
 const checkMarks = 1 << 20
+
+// checkWide is how many pages are looked at before, and how many copies are read at once, where nobody else uses the pool. It is
+// little of a cache.
+const checkWide = 256
 
 // passes runs fn for one part of the device after the other, with as many runs in each as a check may remember: see narrow.
 func (c *checker) passes(fn func()) {
@@ -135,6 +143,7 @@ func (c *checker) passes(fn func()) {
 	for c.lo = 0; c.lo < total && c.goesOn(); c.lo = c.hi {
 		c.hi, c.seen, c.dead, c.again = total, omap.Map[mark]{}, 0, c.lo > 0
 		fn()
+		c.readCopies()
 		c.seen.Ascend(omap.Key{}, func(_ omap.Key, m mark) bool {
 			if m.as&(seenLive|seenDirty|seenWalk) != 0 && m.as&seenMeta == 0 && c.p.origins.covers(m.birth) {
 				c.have[m.birth] += m.n

@@ -3,6 +3,8 @@ package chain
 import (
 	"fmt"
 	"slices"
+	"sort"
+	"sync"
 
 	"slatefs/alloc"
 	"slatefs/chain/catalog"
@@ -35,13 +37,54 @@ func (c *checker) page(p meta.Ptr, who string) {
 	if p.Sum == 0 {
 		return
 	}
-	say, bad := c.r.bad, c.p.blocks.store.Check(p)
-	if p.Twin != 0 && len(bad) == 1 {
-		say = c.r.lost
+	if c.unread = append(c.unread, unreadPage{ptr: p, who: who}); len(c.unread) >= c.wide {
+		c.readCopies()
 	}
-	for _, b := range bad {
-		say("%s: page copy at block %d is damaged", who, b)
+}
+
+// unreadPage is a page, and what was found of it.
+type unreadPage struct {
+	ptr meta.Ptr
+	who string
+	bad []alloc.BlockID
+}
+
+// copiesAtOnce is how many pages readCopies reads at the same time.
+const copiesAtOnce = 16
+
+// readCopies reads all copies of the pages that wait, several at once, and says which are damaged, in the order in which they came.
+func (c *checker) readCopies() {
+	var wg sync.WaitGroup
+	for i := range min(copiesAtOnce, c.wide) {
+		wg.Go(func() {
+			for k := i; k < len(c.unread); k += copiesAtOnce {
+				c.unread[k].bad = c.p.blocks.store.Check(c.unread[k].ptr)
+			}
+		})
 	}
+	wg.Wait()
+	for _, u := range c.unread {
+		say := c.r.bad
+		if u.ptr.Twin != 0 && len(u.bad) == 1 {
+			say = c.r.lost
+		}
+		for _, b := range u.bad {
+			say("%s: page copy at block %d is damaged", u.who, b)
+		}
+	}
+	c.unread = c.unread[:0]
+}
+
+// ahead reads pages of parts of a map before they are asked for one after the other, from a block on, and returns where it ends.
+func (c *checker) ahead(o *overlay.Storey, from int64, parts []region) int64 {
+	if c.wide == 1 {
+		return from + 1<<20 // to be asked again whether it goes on
+	}
+	m, _ := o.Bottom()
+	return c.p.blocks.maps.Ahead(m, from, c.wide, func(lo, hi int64) bool {
+		i := sort.Search(len(parts), func(i int) bool { return parts[i].hi > lo })
+		return i < len(parts) && parts[i].lo < hi
+	})
 }
 
 // mapPages notes the pages of a map that were not noted before: a page below one that was is noted too.

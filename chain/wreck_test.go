@@ -290,8 +290,8 @@ func sameBlocks(t testing.TB, p *Pool, l *layer, w *Wreck, r *Relic) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := &checker{p: p, r: &CheckReport{}}
-	c.pieces(l.top, 0, blocksOf(l.size), "wreck", func(lb int64, q overlay.Piece) {
+	c := newChecker(t.Context(), p, Pace{})
+	c.pieces(l.top, []region{{0, blocksOf(l.size)}}, "wreck", func(lb int64, q overlay.Piece) {
 		for k := range q.Len {
 			if lb+k < blocksOf(l.size) {
 				want[at{lb + k, int64(q.Dev) + k}] = true
