@@ -63,6 +63,7 @@ soak: ## crash, model and scale tests for hours: other seeds each time, a crash 
 	go test ./chain -count=1 -timeout=0 -v -run 'TestStall$$' -stall.snaps=4096 -stall.jobs=110000
 	SLATEFS_SCALE=full go test ./integration -count=1 -timeout=0 -v -run 'Scale|TestMemory$$'
 	SLATEFS_ROUNDS=$(SOAK_ROUNDS) go test ./integration -count=1 -timeout=0 -v -run 'TestOutlived$$|TestGuestOutlives$$|TestCertificates$$'
+	SLATEFS_SCALE=full go test ./integration -count=1 -timeout=0 -v -run 'TestGuest$$' -inside TestReclaim
 	SLATEFS_STALL=2m go test ./integration -count=1 -timeout=0 -v -run 'TestGuest$$' -inside TestStalled
 
 bench: build ## measure slatefs beside its peers, as ratios, with the targets: half an hour (as root); results go to docs/

@@ -50,13 +50,22 @@ var guestImage struct {
 // test is skipped.
 func (l *lab) newGuest(limit time.Duration, command string, disks ...disk) *guest {
 	l.t.Helper()
+	return l.newGuestOf(guestMemory, limit, command, disks...)
+}
+
+// guestMemory is what a guest has, in MiB.
+const guestMemory = 1500
+
+// newGuestOf is newGuest, of so many MiB of memory.
+func (l *lab) newGuestOf(memory int, limit time.Duration, command string, disks ...disk) *guest {
+	l.t.Helper()
 	guestImage.once.Do(makeGuestImage)
 	if guestImage.missing != nil {
 		l.t.Skipf("SKIPPED: guest kernel: no virtual machine can be run here: %v", guestImage.missing)
 	}
 	must(l.t, guestImage.broken)
 	for boots := 1; ; boots++ {
-		g := l.bootGuest(limit, disks)
+		g := l.bootGuest(memory, limit, disks)
 		if line, ok := g.line(); ok && line == upLine {
 			g.send(command)
 			return g
@@ -76,11 +85,11 @@ const maxBoots = 3
 const upLine = "guest: up"
 
 // bootGuest starts a guest, which will be up or not.
-func (l *lab) bootGuest(limit time.Duration, disks []disk) *guest {
+func (l *lab) bootGuest(memory int, limit time.Duration, disks []disk) *guest {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	g := &guest{t: l.t, cancel: cancel, console: l.path(fmt.Sprint("console", labs.Add(1)))}
-	g.cmd = exec.CommandContext(ctx, "qemu-system-x86_64", g.arguments(disks)...)
+	g.cmd = exec.CommandContext(ctx, "qemu-system-x86_64", g.arguments(memory, disks)...)
 	g.cmd.WaitDelay = 5 * time.Second
 	var err error
 	g.in, err = g.cmd.StdinPipe()
@@ -94,9 +103,9 @@ func (l *lab) bootGuest(limit time.Duration, disks []disk) *guest {
 	return g
 }
 
-func (g *guest) arguments(disks []disk) []string {
+func (g *guest) arguments(memory int, disks []disk) []string {
 	args := []string{
-		"-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1500", "-nic", "none", "-no-reboot",
+		"-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", strconv.Itoa(memory), "-nic", "none", "-no-reboot",
 		"-nodefaults", "-no-user-config", "-display", "none",
 		"-kernel", guestImage.kernel, "-initrd", guestImage.initrd,
 		"-append", "console=ttyS0 loglevel=4 panic=-1 rdinit=/init",

@@ -24,7 +24,7 @@ var (
 // guestTools are the host's programs that a guest has; guestOptional those that it has if the host does.
 var (
 	guestTools    = []string{"lvm", "dmsetup", "blkid"}
-	guestOptional = []string{"qemu-img", "qemu-io", "blkdiscard", "fusermount3"}
+	guestOptional = []string{"qemu-img", "qemu-io", "blkdiscard", "fusermount3", "mke2fs", "e2fsck"}
 )
 
 const guestInit = `#!/bin/busybox sh

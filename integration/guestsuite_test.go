@@ -17,8 +17,8 @@ var (
 
 var insideRun = flag.String("inside", "", "only these of the tests that run in a guest")
 
-// insideEnv are variables that tests in a guest read: how long TestStalled's device answers nothing.
-var insideEnv = []string{"SLATEFS_STALL"}
+// insideEnv are variables that tests in a guest read: how long TestStalled's device answers nothing; how much TestReclaim dirties.
+var insideEnv = []string{"SLATEFS_STALL", "SLATEFS_SCALE"}
 
 // insideLimit bounds a guest's run: an emulated machine on a busy one is slow.
 const insideLimit = time.Hour
@@ -27,6 +27,16 @@ const insideLimit = time.Hour
 var insideGroups = map[string]string{
 	"life":    "Life|FullGroup|Experiment",
 	"trouble": "DeadPart|Stalled|PowerCut|LogWrites|Offload|FirstWrites",
+	"reclaim": "Reclaim",
+}
+
+// roomFor is what a guest has that runs tests, in MiB of memory and bytes of its first disk: TestReclaim wants little of the one and more
+// of the other.
+func roomFor(which string) (memory int, disk int64) {
+	if run, named := strings.CutPrefix(which, "-test.run "); named && strings.Contains(run, "Reclaim") {
+		return 512, 4 << 30
+	}
+	return guestMemory, 512 << 20
 }
 
 // insideHosted needs its host to take part, and has a guest of its own.
@@ -61,7 +71,8 @@ func runInside(t *testing.T, which string) {
 			command = name + "='" + val + "' " + command
 		}
 	}
-	g := l.newGuest(insideLimit, command, l.image("a", 512<<20), l.image("b", 512<<20))
+	memory, size := roomFor(which)
+	g := l.newGuestOf(memory, insideLimit, command, l.image("a", size), l.image("b", 512<<20))
 	code := g.wait()
 	// A test's part of the output begins with its "=== RUN" line and has its "--- PASS" line.
 	parts := map[string]string{}
