@@ -18,13 +18,13 @@ import (
 // what else hangs on it, and of a volume its layers, the youngest first (recShed); the last step takes the inode. Each step is a batch of its own, and a crash between two is
 // gone on with at the next mount, as all orphans are. Nobody can reach it meanwhile.
 
-// What one batch takes away, beside the inode.
+// What one batch takes away, beside the inode: all of that together is done under one hold of the plan lock.
 const (
-	xattrsAtOnce  = 10 // rows of attributes
-	keptAtOnce    = 10 // kept snapshots
-	heldAtOnce    = 6  // open snapshots; of many layers those that are in one record
-	orphansAtOnce = 2  // orphans that a directory is charged for
-	wholeAtOnce   = 12 // layers of a volume that has not lost any yet; else layersAtOnce
+	xattrsAtOnce  = 3 // rows of attributes
+	keptAtOnce    = 3 // kept snapshots
+	heldAtOnce    = 2 // open snapshots; of many layers those that are in one record
+	orphansAtOnce = 2 // orphans that a directory is charged for
+	wholeAtOnce   = 4 // layers of a volume that has not lost any yet; else layersAtOnce
 )
 
 // burden is what hangs on an inode: some of each kind, one more than a batch takes if there are more.

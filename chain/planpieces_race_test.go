@@ -175,3 +175,41 @@ func TestMergesInPieces(t *testing.T) {
 		})
 	}
 }
+
+// A removal in one batch, with the most that one takes of each kind, is short enough, also when a rename brings it about.
+func TestRemovalInOneBatch(t *testing.T) {
+	defer holds.apart()()
+	p := openPool(t, newDisk(t, 64<<20))
+	a, err := p.Mkdir(Req{}, RootIno, "a", 0o755)
+	ok(t, err)
+	b, err := p.Mkdir(Req{}, a.Ino, "b", 0o755)
+	ok(t, err)
+	for i, by := range []func() error{
+		func() error { return p.Unlink(Req{}, RootIno, "v0") },
+		func() error { return p.Rename(Req{}, b.Ino, "w1", RootIno, "v1", 0) },
+	} {
+		ok(t, p.SetProps(Req{}, RootIno, Setting{Name: PropDestroyDelay, Value: "7d"}))
+		v := mustVolume(t, p, fmt.Sprint("v", i), 1<<20)
+		_, err := p.Create(Req{}, b.Ino, fmt.Sprint("w", i), 0o600)
+		ok(t, err)
+		for k := range xattrsAtOnce {
+			ok(t, p.SetXattr(Req{}, v.ino, fmt.Sprint("user.", k), []byte("x"), 0))
+		}
+		for k := range wholeAtOnce - 1 {
+			write(t, v, fill('v', BlockSize), int64(k)*BlockSize)
+			mustSnapshot(t, v, fmt.Sprint("s", k))
+			if k == 0 {
+				ok(t, p.OpenSnap(p.tree.snaps.names[snapName{v.ino, fmt.Sprint("s", k)}].id))
+			} else {
+				ok(t, p.DestroySnapshots(Req{}, v.ino, []string{fmt.Sprint("s", k)}, DestroyOptions{}))
+			}
+		}
+		ok(t, p.SetProps(Req{}, RootIno, Setting{Name: PropDestroyDelay, Value: "0"}))
+		ok(t, by())
+		if most := mostOf("works.changeWith"); most == 0 || most > mostSteps {
+			t.Errorf("%d steps under one hold", most)
+		}
+	}
+	t.Logf("%d steps at most", mostOf("works.changeWith"))
+	mustCheck(t, p)
+}

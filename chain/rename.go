@@ -84,8 +84,7 @@ func (na *namespaces) admitMove(dir Ino, from nameEntry, newDir Ino, newName str
 	if a == nil {
 		return na.admitLink(from.ino, up)
 	}
-	what := fmt.Sprintf("rename %s to %s", na.names.pathOf(from.ino), join(na.names.pathOf(newDir), newName))
-	t := na.space.moving(what, a, up)
+	t := na.space.moving("rename", a, up)
 	if gone := na.space.account(to.ino); gone != nil && !gone.Dir() && gone.Up() != nil {
 		t.frees = gone.Numbers().Held
 		t.Before = func() {
@@ -93,6 +92,10 @@ func (na *namespaces) admitMove(dir Ino, from nameEntry, newDir Ino, newName str
 			na.space.ledger.Own(gone, -t.frees, false)
 		}
 	}
+	if na.space.try(t).Err == nil {
+		return nil
+	}
+	t.what = fmt.Sprintf("rename %s to %s", na.names.pathOf(from.ino), join(na.names.pathOf(newDir), newName)) // it is told
 	return na.space.try(t).Err
 }
 
