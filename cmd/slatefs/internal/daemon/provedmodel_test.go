@@ -189,6 +189,9 @@ var certificateMay = map[string]int{
 
 // report tells the shares, and wants them to be small.
 func (c *certified) report(t *testing.T) {
+	if c.complete == 0 || c.complete == c.exact {
+		t.Errorf("%d of %d certificates are complete: that proves nothing", c.complete, c.exact)
+	}
 	all := c.exact
 	for _, n := range c.loose {
 		all += n
@@ -201,7 +204,7 @@ func (c *certified) report(t *testing.T) {
 		shares[reason] += n
 	}
 	for why, n := range shares {
-		if n*1000 > certificateMay[why]*all {
+		if n*1000 > certificateMay[why]*all+200_000 { // so many may one bad run bring
 			t.Errorf("%d of %d certificates are incomplete without need: %s", n, all, why)
 		}
 	}
@@ -213,13 +216,9 @@ func (c *certified) report(t *testing.T) {
 // destroyed, brought back, erased and hit by crashes, a certificate of each volume, snapshot, directory, owner and job that is or was,
 // and of the pool, is complete exactly when no byte of it is on the device.
 func TestCertificateModel(t *testing.T) {
-	times := 8
-	if testing.Short() {
-		times = 2
-	}
 	checks := flag.Lookup("rapid.checks")
 	if checks.Value.String() == checks.DefValue {
-		if err := checks.Value.Set(strconv.Itoa(times)); err != nil {
+		if err := checks.Value.Set("10"); err != nil { // rapid takes a fifth of that in short tests
 			t.Fatal(err)
 		}
 		defer func() { _ = checks.Value.Set(checks.DefValue) }()
