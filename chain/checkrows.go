@@ -2,6 +2,7 @@ package chain
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 
 	"slatefs/chain/catalog"
@@ -35,6 +36,34 @@ func (c *checker) destroyedRows() {
 				c.r.bad("destroyed thing %d: inode %d has a name", id, d.vol)
 			}
 		}
+	}
+}
+
+// places checks that where things ended leads to a directory that is there.
+func (c *checker) places() {
+	nm := c.p.names
+	err := nm.cat.Each(catalog.Place, func(dir uint64, row []byte) error {
+		up, err := parsePlace(row)
+		if err != nil {
+			return err
+		}
+		n, err := nm.inode(Ino(dir))
+		there := err == nil
+		if err != nil && !errors.Is(err, ErrGone) {
+			return err
+		}
+		switch above, err := nm.hasPlace(up); {
+		case err != nil:
+			return err
+		case there && (n.typ != TypeDir || up != 0):
+			c.r.bad("place of directory %d: it is there, of type %d, and was removed from %d", dir, n.typ, up)
+		case !there && up != RootIno && !above:
+			c.r.bad("place of directory %d: it is gone, and nothing ended in %d, which was above it", dir, up)
+		}
+		return nil
+	})
+	if err != nil {
+		c.r.bad("catalog: %v", err)
 	}
 }
 

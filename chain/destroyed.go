@@ -40,8 +40,14 @@ func (rm *remover) keepVolume(ino Ino, n *inode, at spot, who string, now time.T
 		vol: ino, dir: at.dir, name: at.name, path: at.path, size: rm.tree.head(ino).size,
 		when: now, until: now.Add(rm.delay()), who: who,
 	}
+	if _, err := rm.names.hasPlace(at.dir); err != nil { // markPlace needs it
+		return err
+	}
 	n.parent, n.name, n.ctime = 0, "", now
 	if err := rm.names.putInode(ino, n); err != nil {
+		return err
+	}
+	if err := rm.names.markPlace(at.dir); err != nil {
 		return err
 	}
 	if err := rm.commits.do(&recPut{key: catalog.Key(catalog.Orphan, uint64(ino))}); err != nil {

@@ -14,7 +14,9 @@ var dumpKinds = [...]string{
 	catalog.Inode: "inode", catalog.Name: "name", catalog.Link: "link", catalog.Xattr: "xattr", catalog.Layer: "layer", catalog.Job: "job",
 	catalog.Walk: "walk", catalog.Property: "property", catalog.Orphan: "orphan", catalog.Drop: "drops", catalog.Window: "window",
 	catalog.Answer: "answers", catalog.Log: "log", catalog.Daily: "daily", catalog.Destroyed: "destroyed", catalog.Chain: "chain",
-	catalog.Signed: "signed", catalog.Account: "account", catalog.OfVolume: "of-volume", catalog.Closing: "closing", catalog.Elsewhere: "elsewhere",
+	catalog.Signed: "signed", catalog.Account: "account", catalog.OfVolume: "of-volume", catalog.Closing: "closing",
+	catalog.Elsewhere: "elsewhere",
+	catalog.Place: "place",
 }
 
 // The values of rows.

@@ -17,13 +17,14 @@ import (
 type VolumeEver struct {
 	Ino   Ino
 	Path  string // where it is, or was last: any bytes
-	Dir   Ino    // the directory that it is in, or was
+	Dirs  []Ino  // the directory that it is in, or was, and those above it, to the root; the last is 0: more is not known
 	UID   uint32
 	Gone  bool
 	Ended time.Time
 }
 
-// EachVolumeEver calls fn once for every volume that was or is, in this order, without a lock, until it fails. It costs a look at each. Those that
+// EachVolumeEver calls fn once for every volume that was or is, in this order, without a lock, until it fails. It costs a look at each.
+// Those that
 // are are looked for first: what goes meanwhile is among those that were.
 func EachVolumeEver(p *Pool, fn func(VolumeEver) error) error {
 	var there []VolumeEver
@@ -42,6 +43,9 @@ func EachVolumeEver(p *Pool, fn func(VolumeEver) error) error {
 	}
 	gone, err := goneVolumes(p)
 	gone = slices.DeleteFunc(gone, func(v VolumeEver) bool { return met[v.Ino] })
+	if err == nil {
+		err = placesNow(p, gone)
+	}
 	for _, v := range append(gone, there...) {
 		if err == nil {
 			err = fn(v)
@@ -66,8 +70,9 @@ func nextVolume(p *Pool, at omap.Key) (v VolumeEver, next omap.Key, ok bool, err
 		if err != nil {
 			return err
 		}
-		v = VolumeEver{Ino: vol, Path: p.names.pathOf(vol), Dir: p.names.homeOf(vol, n), UID: n.uid}
-		return nil
+		v = VolumeEver{Ino: vol, Path: p.names.pathOf(vol), UID: n.uid}
+		v.Dirs, err = p.names.placesOf(p.names.homeOf(vol, n))
+		return err
 	})
 	return v, next, ok, err
 }
@@ -109,11 +114,29 @@ func goneVolumes(p *Pool) (out []VolumeEver, err error) {
 	}
 	for vol, a := range all {
 		if a.end != 0 {
-			out = append(out, VolumeEver{Ino: vol, Path: a.path, Dir: a.dir, UID: a.uid, Gone: true, Ended: a.ended})
+			out = append(out, VolumeEver{Ino: vol, Path: a.path, Dirs: []Ino{a.dir}, UID: a.uid, Gone: true, Ended: a.ended})
 		}
 	}
 	slices.SortFunc(out, func(a, b VolumeEver) int { return cmp.Compare(a.Ino, b.Ino) })
 	return out, nil
+}
+
+// placesNow says of volumes that are gone, of which just the directory is known, what is above that now.
+func placesNow(p *Pool, gone []VolumeEver) error {
+	known := map[Ino][]Ino{}
+	for i := range gone {
+		v := &gone[i]
+		dir := v.Dirs[0]
+		if known[dir] == nil {
+			up, err := lookUp(p.commits, func() ([]Ino, error) { return p.names.placesOf(dir) })
+			if err != nil {
+				return err
+			}
+			known[dir] = up
+		}
+		v.Dirs = known[dir]
+	}
+	return nil
 }
 
 // FindUUID is what a UUID is of: the pool, a volume or a layer, there or gone. UUIDs are made of numbers, so each number that was

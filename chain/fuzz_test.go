@@ -156,6 +156,8 @@ func FuzzRows(f *testing.F) {
 			if s, err = parseElsewhere(elsewhereKey(2, 5), in); err == nil && s.to < s.from {
 				t.Fatalf("span %+v", s)
 			}
+		case catalog.Place:
+			_, err = parsePlace(in)
 		case catalog.Window:
 			err = wrapCorrupt(p.blocks.loadWindow(0, in))
 		case catalog.Answer:

@@ -15,7 +15,8 @@ import (
 
 // What has more than one batch of records can take away goes in steps. First it loses its name and becomes an orphan whose
 // row says that it is going: the name in it is empty, so nothing brings it back. Then its attributes go, some at a time,
-// what else hangs on it, and of a volume its layers, the youngest first (recShed); the last step takes the inode. Each step is a batch of its own, and a crash between two is
+// what else hangs on it, and of a volume its layers, the youngest first (recShed); the last step takes the inode. Each step is a batch of
+// its own, and a crash between two is
 // gone on with at the next mount, as all orphans are. Nobody can reach it meanwhile.
 
 // What one batch takes away, beside the inode: all of that together is done under one hold of the plan lock.
@@ -52,6 +53,12 @@ func (rm *remover) burdenOf(ino Ino, n *inode) (b burden, err error) {
 			return b, err
 		}
 		b.rows = append(b.rows, keys...)
+	}
+	home := rm.names.homeOf(ino, n)
+	for _, dir := range []Ino{ino, home} { // noteEnded and leavePlace need it
+		if _, err := rm.names.hasPlace(dir); err != nil {
+			return b, err
+		}
 	}
 	switch n.typ {
 	case TypeFile:

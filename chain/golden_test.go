@@ -237,6 +237,7 @@ func goldenRows() []goldenRow {
 		{"account", catalog.Account, goldenAccount().marshal()},
 		{"account-of-volume", catalog.OfVolume, goldenVolume().marshal()},
 		{"elsewhere", catalog.Elsewhere, marshalElsewhere(span{vol: 2, from: 5, to: 9})},
+		{"place", catalog.Place, marshalPlace(300)},
 		{"chain-state", 0, goldenChain().marshal()},
 		{"chain", catalog.Chain, chained},
 		{"signed", catalog.Signed, signed.Marshal()},
@@ -377,6 +378,11 @@ func TestGoldenRows(t *testing.T) {
 			var s span
 			if s, err = parseElsewhere(meta.Key{Lo: 5}, r.val); err == nil {
 				again = marshalElsewhere(s)
+			}
+		case catalog.Place:
+			var up Ino
+			if up, err = parsePlace(r.val); err == nil {
+				again = marshalPlace(up)
 			}
 		case catalog.OfVolume:
 			var v volumeAccount

@@ -33,13 +33,13 @@ func (r *recPut) decode(d *codec.Decoder) {
 func (r *recPut) apply(p *Pool) error {
 	kind := catalog.KindOf(r.key)
 	switch kind {
-	case catalog.Inode, catalog.Name, catalog.Link, catalog.Xattr, catalog.Property, catalog.Orphan:
+	case catalog.Inode, catalog.Name, catalog.Link, catalog.Xattr, catalog.Property, catalog.Orphan, catalog.Place:
 	case catalog.Destroyed:
 		if err := p.tree.noteDestroyed(r.key.Hi&(1<<56-1), r.val); err != nil {
 			return err
 		}
-	case catalog.Layer, catalog.Job, catalog.Walk, catalog.Drop, catalog.Window, catalog.Answer, catalog.Log, catalog.Daily, catalog.Chain, catalog.Signed,
-		catalog.Account, catalog.OfVolume, catalog.Closing, catalog.Elsewhere: // the checkpoint's, and the log's
+	case catalog.Layer, catalog.Job, catalog.Walk, catalog.Drop, catalog.Window, catalog.Answer, catalog.Log, catalog.Daily, catalog.Chain,
+		catalog.Signed, catalog.Account, catalog.OfVolume, catalog.Closing, catalog.Elsewhere: // the checkpoint's, and the log's
 		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)
 	default:
 		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)

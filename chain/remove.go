@@ -89,6 +89,9 @@ func (rm *remover) dropInode(r Req, ino Ino, n *inode, b *burden, now time.Time)
 		if err := rm.rehome(ino, n.parent, b.orphans); err != nil {
 			return err
 		}
+		if err := rm.names.leavePlace(ino, n.parent); err != nil {
+			return err
+		}
 	}
 	if err := rm.commits.do(&recPut{key: catalog.Key(catalog.Inode, uint64(ino)), was: n.row}); err != nil { // its account is closed with it
 		return err
@@ -119,10 +122,15 @@ func (rm *remover) noteEnded(r Req, ino Ino, n *inode, now time.Time) error {
 		return nil
 	}
 	path := rm.names.pathOf(ino)
-	return rm.commits.do(&recEnded{
-		vol: ino, uid: n.uid, dir: rm.names.homeOf(ino, n), path: path[max(0, len(path)-maxLogPath):], who: r.who(), when: now,
+	dir := rm.names.homeOf(ino, n)
+	err := rm.commits.do(&recEnded{
+		vol: ino, uid: n.uid, dir: dir, path: path[max(0, len(path)-maxLogPath):], who: r.who(), when: now,
 		late: late,
 	})
+	if err != nil {
+		return err
+	}
+	return rm.names.markPlace(dir)
 }
 
 // putOrphan notes that an inode has no name any more and is still open: where it was, which is charged for it.

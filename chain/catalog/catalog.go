@@ -53,6 +53,7 @@ const (
 	OfVolume                   // volume; by layer: its accounts. 0: what is known of the volume itself; volume 0: where accounts begin
 	Closing                    // layer: its account has nothing left, and is to be closed
 	Elsewhere                  // volume; by layer: whose births may have bytes of it, too
+	Place                      // directory in which something ended: the one that was above it when it was removed
 )
 
 const (

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -151,15 +152,11 @@ func (s *Service) snapshotSubject(a chain.Attr, snap string, e control.Evidence)
 }
 
 // directorySubject are the volumes that are in a directory, and those that were when they ended: by the path of then, or by the directory of
-// then, which may have another path since.
+// then, which may have another path since. Where nobody knows the directory of then, it may be this one.
 func (s *Service) directorySubject(dir string, ino chain.Ino, e control.Evidence) (chain.Subject, control.Evidence, error) {
 	var subject chain.Subject
-	below := map[chain.Ino]bool{ino: true}
 	err := chain.EachVolumeEver(s.Pool, func(v chain.VolumeEver) error {
-		if _, known := below[v.Dir]; !known {
-			below[v.Dir] = strings.HasPrefix(s.Pool.Path(v.Dir), dir+"/")
-		}
-		if strings.HasPrefix(v.Path, dir+"/") || below[v.Dir] {
+		if strings.HasPrefix(v.Path, dir+"/") || slices.Contains(v.Dirs, ino) || slices.Contains(v.Dirs, 0) {
 			subject.Volumes = append(subject.Volumes, v.Ino)
 		}
 		return nil
@@ -167,20 +164,31 @@ func (s *Service) directorySubject(dir string, ino chain.Ino, e control.Evidence
 	return subject, e, err
 }
 
-// goneSubject is what had a path last: a volume, all of that name, or a directory.
+// goneSubject is what had a path last: a volume, all of that name, or a directory. Of a directory it is all that was in it, by whatever
+// name it had then: it may have had others before, or have another now.
 func (s *Service) goneSubject(last string, e control.Evidence) (chain.Subject, control.Evidence, error) {
 	var subject chain.Subject
-	e.Kind = kindVolume
 	last = path.Clean(last)
+	var all []chain.VolumeEver
+	dirs := map[chain.Ino]bool{}
 	err := chain.EachVolumeEver(s.Pool, func(v chain.VolumeEver) error {
-		if inside := strings.HasPrefix(v.Path, last+"/"); inside || v.Path == last { // gone, or kept for undestroy
-			if inside {
-				e.Kind = kindDirectory
-			}
-			subject.Volumes = append(subject.Volumes, v.Ino)
+		all = append(all, v)
+		below, inside := strings.CutPrefix(v.Path, last+"/")
+		if up := strings.Count(below, "/"); inside && up < len(v.Dirs) && v.Dirs[up] != chain.RootIno {
+			dirs[v.Dirs[up]] = true
 		}
 		return nil
 	})
+	e.Kind = kindVolume
+	for _, v := range all {
+		inside := strings.HasPrefix(v.Path, last+"/") || slices.ContainsFunc(v.Dirs, func(d chain.Ino) bool { return dirs[d] })
+		if inside {
+			e.Kind = kindDirectory
+		}
+		if inside || v.Path == last { // gone, or kept for undestroy
+			subject.Volumes = append(subject.Volumes, v.Ino)
+		}
+	}
 	if err == nil && len(subject.Volumes) == 0 {
 		err = show.Hinted(fmt.Errorf("%s: %w, and nothing that was written to is known to have been there", e.Asked, chain.ErrNotFound),
 			"slatefs erase log -j %s shows UUIDs of what was destroyed", s.Pool.Name())
