@@ -57,6 +57,7 @@ type Remain struct {
 type Subject struct {
 	Volumes []Ino
 	Layer   LayerID
+	Shows   bool // the layer is a snapshot: all that it shows, too, whoever wrote it
 	Pool    bool
 }
 
@@ -78,7 +79,7 @@ func EvidenceOf(p *Pool, s Subject) (Evidence, error) {
 // find finds out.
 func (q *inquiry) find() error {
 	q.open, q.remains = map[LayerID]*openAccount{}, map[Remain]int64{}
-	for _, step := range []func() error{q.begin, q.writing, q.crashes, q.gather, q.queued, q.held} {
+	for _, step := range []func() error{q.begin, q.writing, q.crashes, q.gather, q.queued, q.held, q.shows} {
 		if err := step(); err != nil {
 			return wrapCorrupt(err)
 		}

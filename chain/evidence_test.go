@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"slatefs/chain/blockdev"
@@ -278,4 +279,29 @@ func TestEvidenceOfUnwritten(t *testing.T) {
 	if known(later.ino) {
 		t.Error("later.raw is known, and nothing is left that may be its")
 	}
+
+// A snapshot in whose own layer nothing was born shows what is older, and is not complete while it does; its layer has nothing, and is. One
+// that shows nothing is complete.
+func TestEvidenceOfWhatIsShown(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	v := mustVolume(t, p, "v.raw", 64<<10)
+	mustSnapshot(t, v, "empty")
+	write(t, v, fill('a', 8<<10), 0)
+	mustSnapshot(t, v, "first")
+	mustSnapshot(t, v, "idle")
+	write(t, v, fill('b', 4<<10), 32<<10)
+	mustSnapshot(t, v, "last")
+	layer := func(name string) LayerID { return snapOf(t, v, name).l.id }
+	wantComplete(t, p, Subject{Layer: layer("empty"), Shows: true})
+	wantComplete(t, p, Subject{Layer: layer("idle")})
+	for name, want := range map[string]int64{"first": 8 << 10, "idle": 8 << 10, "last": 12 << 10} {
+		e, err := EvidenceOf(p, Subject{Layer: layer(name), Shows: true})
+		ok(t, err)
+		if r := (Remain{State: RemainShown, Bytes: want, By: "v.raw@" + name}); e.Complete || !slices.Contains(e.Remains, r) {
+			t.Errorf("%s: %+v, want %+v in it", name, e, r)
+		}
+	}
+	idle := Subject{Layer: layer("idle"), Shows: true}
+	ok(t, p.DestroySnapshots(Req{}, v.ino, []string{"idle"}, DestroyOptions{}))
+	wantComplete(t, p, idle) // it has gone
 }

@@ -135,13 +135,13 @@ func (s *Service) subjectOfUUID(id uuid.UUID, e control.Evidence) (chain.Subject
 	return subject, e, err
 }
 
-// snapshotSubject is the layer of a snapshot.
+// snapshotSubject is a snapshot that is there, with what it shows of older ones.
 func (s *Service) snapshotSubject(a chain.Attr, snap string, e control.Evidence) (chain.Subject, control.Evidence, error) {
 	e.Kind = kindSnapshot
 	infos, err := s.Pool.Snapshots(a.Ino)
 	for _, i := range infos {
 		if i.Name == snap {
-			return chain.Subject{Layer: i.Layer}, e, nil
+			return chain.Subject{Layer: i.Layer, Shows: true}, e, nil
 		}
 	}
 	if err == nil {
@@ -151,7 +151,8 @@ func (s *Service) snapshotSubject(a chain.Attr, snap string, e control.Evidence)
 	return chain.Subject{}, e, err
 }
 
-// directorySubject are the volumes that are in a directory, and those that were when they ended: by the path of then, or by the directory of
+// directorySubject are the volumes that are in a directory, and those that were when they ended: by the path of then, or by the directory
+// of
 // then, which may have another path since. Where nobody knows the directory of then, it may be this one.
 func (s *Service) directorySubject(dir string, ino chain.Ino, e control.Evidence) (chain.Subject, control.Evidence, error) {
 	var subject chain.Subject
