@@ -16,7 +16,7 @@ var dumpKinds = [...]string{
 	catalog.Answer: "answers", catalog.Log: "log", catalog.Daily: "daily", catalog.Destroyed: "destroyed", catalog.Chain: "chain",
 	catalog.Signed: "signed", catalog.Account: "account", catalog.OfVolume: "of-volume", catalog.Closing: "closing",
 	catalog.Elsewhere: "elsewhere",
-	catalog.Place: "place",
+	catalog.Place:     "place",
 }
 
 // The values of rows.

@@ -305,3 +305,34 @@ func TestEvidenceOfWhatIsShown(t *testing.T) {
 	ok(t, p.DestroySnapshots(Req{}, v.ino, []string{"idle"}, DestroyOptions{}))
 	wantComplete(t, p, idle) // it has gone
 }
+
+// Bytes that a write of less than a block took along into a clone, and another one in there from a snapshot of it into its head, are
+// there when the first block of the clone is zero.
+func TestEvidenceOfBytesFartherAlong(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	v := mustVolume(t, p, "v.raw", 64<<10)
+	of := Subject{Volumes: []Ino{v.ino}}
+	write(t, v, fill('a', 4<<10), 0)
+	mustSnapshot(t, v, "layer")
+	layer := Subject{Layer: snapOf(t, v, "layer").l.id}
+	_, err := p.Clone(Req{}, v.ino, "", RootIno, "c.raw")
+	ok(t, err)
+	c := existing(t, p, "c.raw")
+	write(t, c, fill('b', 512), 0)
+	mustSnapshot(t, c, "s")
+	write(t, c, fill('c', 512), 512)
+	ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{Snapshots: true, Defer: true}))
+	ok(t, p.DestroySnapshots(Req{}, c.ino, []string{"s"}, DestroyOptions{}))
+	drained(t, p)
+	for range 2 {
+		for _, s := range []Subject{of, layer} {
+			wantLeft(t, p, s, Remain{State: RemainShown, Bytes: 4 << 10, By: "c.raw", UpTo: true})
+		}
+		ok(t, p.Checkpoint())
+	}
+	ok(t, p.DestroyVolume(Req{}, c.ino, DestroyOptions{}))
+	drained(t, p)
+	wantComplete(t, p, of)
+	wantComplete(t, p, layer)
+	mustCheck(t, p)
+}

@@ -42,7 +42,7 @@ func (q *inquiry) elsewhere(rows, others map[LayerID]account) error {
 			return err
 		}
 		for _, s := range spans {
-			if err := q.birthsIn(s, rows, others); err != nil {
+			if err := q.fromThere(s, rows, others); err != nil {
 				return err
 			}
 			todo = append(todo, s.vol) // and from there on
@@ -51,16 +51,28 @@ func (q *inquiry) elsewhere(rows, others map[LayerID]account) error {
 	return nil
 }
 
+// fromThere adds the births of a place, and where bytes were taken along from one of them the later ones of its volume, in which they may
+// be, too: within
+// a volume it is not noted in which.
+func (q *inquiry) fromThere(s span, rows, others map[LayerID]account) error {
+	on, err := q.birthsIn(s, rows, others)
+	if err == nil && on {
+		_, err = q.birthsIn(span{vol: s.vol, from: s.from, to: maxLayer}, rows, others)
+	}
+	return err
+}
+
 // around are births of the volume of a layer in which bytes of the layer may be.
 func (q *inquiry) around(a account, rows, others map[LayerID]account) error {
 	id := q.s.Layer
 	if a.mixed && id > 1 {
-		if err := q.birthsIn(span{vol: a.vol, from: 1, to: id - 1}, rows, others); err != nil {
+		if err := q.fromThere(span{vol: a.vol, from: 1, to: id - 1}, rows, others); err != nil {
 			return err
 		}
 	}
 	if a.copied {
-		return q.birthsIn(span{vol: a.vol, from: id + 1, to: maxLayer}, rows, others)
+		_, err := q.birthsIn(span{vol: a.vol, from: id + 1, to: maxLayer}, rows, others)
+		return err
 	}
 	return nil
 }
@@ -123,11 +135,11 @@ func (q *inquiry) places(vol Ino) (out []span, err error) {
 	return out, nil
 }
 
-// birthsIn adds the births of a span that have an account, and are not of the subject.
-func (q *inquiry) birthsIn(s span, rows, others map[LayerID]account) error {
+// birthsIn adds the births of a span that have an account, and are not of the subject. copied: bytes were taken along from one of them.
+func (q *inquiry) birthsIn(s span, rows, others map[LayerID]account) (copied bool, err error) {
 	var births []LayerID
 	first := ofVolumeKey(s.vol, s.from)
-	err := q.scan(first, func(k meta.Key, _ []byte) error {
+	err = q.scan(first, func(k meta.Key, _ []byte) error {
 		if k.Hi != first.Hi || LayerID(k.Lo) > s.to {
 			return errStop
 		}
@@ -135,7 +147,7 @@ func (q *inquiry) birthsIn(s span, rows, others map[LayerID]account) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	ot := q.p.origins
 	for _, c := range []*originChanges{ot.frozen, &ot.since} {
@@ -158,9 +170,14 @@ func (q *inquiry) birthsIn(s span, rows, others map[LayerID]account) error {
 		}
 		a, _, err := ot.stored(birth)
 		if err != nil {
-			return err
+			return false, err
 		}
 		others[birth] = a
+		now, _, err := q.account(birth)
+		if err != nil {
+			return false, err
+		}
+		copied = copied || now.copied
 	}
-	return nil
+	return copied, nil
 }
