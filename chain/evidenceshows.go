@@ -1,6 +1,7 @@
 package chain
 
-// Of a snapshot that is there people ask by its name, and mean what it shows: blocks of older layers, too, of whoever wrote them. Its layer has an
+// Of a snapshot that is there people ask by its name, and mean what it shows: blocks of older layers, too, of whoever wrote them. Its
+// layer has an
 // account of what was written between the snapshot before it and it, and no more. So as long as it shows anything it is not complete.
 
 // shows adds what a snapshot shows, of older births than its own, too.

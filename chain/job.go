@@ -97,7 +97,7 @@ const (
 	reasonOverwritten = "overwritten or discarded"
 	reasonSnapshot    = "snapshot destroyed"
 	reasonVolume      = "volume destroyed"
-	reasonRollback    = "rolled back"
+	reasonRollback    = evidence.ReasonRollback
 	reasonRecovery    = "recovery"
 	reasonInitial     = "initial"
 	reasonSwept       = "no clone shows it any more"

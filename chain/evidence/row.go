@@ -12,6 +12,9 @@ import (
 	"slatefs/chain/meta"
 )
 
+// ReasonRollback is the reason of a rollback's row: its layers were written behind the snapshot that it names, and are not that one's.
+const ReasonRollback = "rolled back"
+
 // BlockSize is what the numbers of a row are multiplied with to be bytes.
 const BlockSize = alloc.BlockSize
 

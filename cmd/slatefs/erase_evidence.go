@@ -56,7 +56,11 @@ func (a *app) evidence(ctx context.Context, asked []string, pool string, f show.
 func printEvidence(w io.Writer, list []control.Evidence) error {
 	var b strings.Builder
 	for _, e := range list {
-		b.WriteString(show.Printable("%s %s: %s were ever written, %s of it are zero\n", e.Kind, e.Name, show.FormatSize(e.Written), show.FormatSize(e.Zeroed)))
+		what := "%s %s: %s were ever written, %s of it are zero\n"
+		if e.Kind == "job" {
+			what = "%s %s: %s were freed, %s of it are zero\n"
+		}
+		b.WriteString(show.Printable(what, e.Kind, e.Name, show.FormatSize(e.Written), show.FormatSize(e.Zeroed)))
 		if e.Complete {
 			b.WriteString("COMPLETE\n")
 		}
@@ -69,6 +73,9 @@ func printEvidence(w io.Writer, list []control.Evidence) error {
 				much = "at most " + much
 			}
 			b.WriteString(show.Printable("NOT COMPLETE: %s%s\n", much, r.Words()))
+		}
+		for _, r := range e.Reasons {
+			b.WriteString(show.Printable("NOT COMPLETE: %s\n", r))
 		}
 	}
 	_, err := fmt.Fprint(w, b.String())

@@ -125,7 +125,7 @@ func (a *app) showLog(recs []control.EraseRecord, f eraseLogFlags) error {
 		}
 		rows[i] = []string{
 			id, f.Time(r.Ended()), f.Size(r.Freed), f.Size(r.Erased), f.Size(r.Kept), note, r.Who, r.Reason,
-			control.Subject(r.Volume, r.Snapshot),
+			r.Title(),
 		}
 	}
 	return f.Table(a.stdout, show.Columns("ID ENDED >FREED >ZEROED >KEPT METHOD WHO REASON VOLUME"), rows)

@@ -31,7 +31,8 @@ type Collector struct {
 	reached *Links  // from there on
 }
 
-// NewCollector begins with a pool's log, behind a record, for IDs of jobs, and UUIDs of volumes, layers or the pool. cut is what is not in it any
+// NewCollector begins with a pool's log, behind a record, for IDs of jobs, and UUIDs of volumes, layers or the pool. cut is what is not
+// in it any
 // more; nil: nothing.
 func NewCollector(p Pool, begin evidence.Head, cut *evidence.Summary, asked []string) *Collector {
 	c := &Collector{Found: map[string]bool{}, want: map[string][]string{}, pool: p, cut: cut, at: begin, first: begin.Seq + 1}
@@ -45,7 +46,8 @@ func NewCollector(p Pool, begin evidence.Head, cut *evidence.Summary, asked []st
 // Head is the last record that was added.
 func (c *Collector) Head() evidence.Head { return c.at }
 
-// Reach has the links go back to a record, an anchor's, so that who has that anchor can compare it. If these are too many, they begin with the first
+// Reach has the links go back to a record, an anchor's, so that who has that anchor can compare it. If these are too many, they begin
+// with the first
 // record that is taken, as without.
 func (c *Collector) Reach(seq uint64) { c.reach = &seq }
 
@@ -138,7 +140,11 @@ func ThingsIn(list []Record) (things []Thing) {
 	}
 	for _, r := range list {
 		e := r.Shown
-		if e.Snapshot != "" && len(e.Layers) == 1 {
+		switch {
+		case e.Snapshot == "" || len(e.Layers) != 1:
+		case e.Reason == evidence.ReasonRollback:
+			add(Thing{"job", e.Title(), e.Layers[0]})
+		default:
 			add(Thing{"snapshot", control.Subject(e.Volume, e.Snapshot), e.Layers[0]})
 		}
 		add(Thing{"volume", e.Volume, e.VolumeUUID})

@@ -7,18 +7,18 @@ import (
 	"slatefs/chain"
 )
 
-// EvidenceArgs ask what can be proved of the end of things: UUIDs, the pool's name, paths from its root, there or not any more; and
-// of all volumes of users.
+// EvidenceArgs ask what can be proved of the end of things: UUIDs, the pool's name, paths from its root, there or not any more, IDs of
+// jobs; and of all volumes of users.
 type EvidenceArgs struct {
 	Asked  []string
 	Owners []uint32
 }
 
 // Evidence is what can be proved of one thing. Numbers are bytes. Complete: every block that was ever written there is zero, or was
-// never written; else Remains says where they are.
+// never written; else Remains says where they are, and Reasons what else speaks against it. Of a job Written is what it freed.
 type Evidence struct {
 	Asked    string     `json:"asked_for"`
-	Kind     string     `json:"kind"` // pool, volume, snapshot, directory, owner, layer
+	Kind     string     `json:"kind"` // pool, volume, snapshot, directory, owner, layer, job
 	Name     string     `json:"name"`
 	UUIDs    []string   `json:"uuids,omitempty"` // of volumes, or of the layer
 	Complete bool       `json:"complete"`
@@ -29,6 +29,7 @@ type Evidence struct {
 	First    *time.Time `json:"first_made,omitempty"`
 	Last     *time.Time `json:"last_zeroed,omitempty"`
 	Remains  []Remain   `json:"remains,omitempty"`
+	Reasons  []string   `json:"incomplete_because,omitempty"`
 }
 
 // Remain is one reason why evidence is not complete.
@@ -40,6 +41,9 @@ type Remain struct {
 	ID    uint64 `json:"id,omitempty"`    // of an erase job, or of what is kept for undestroy
 	More  int    `json:"more,omitempty"`
 }
+
+// RemainKept is of a job: others showed it then, and whether they do is not known by the job.
+const RemainKept = "kept"
 
 // Words says it, without the number of bytes. By is as the pool has it: any bytes.
 func (r Remain) Words() string {
@@ -69,6 +73,8 @@ func (r Remain) Words() string {
 		return fmt.Sprintf("left by a crash, whose it was nobody knows, in erase job %d", r.ID)
 	case chain.RemainInitial:
 		return fmt.Sprintf("there when the pool was made or grew, in erase job %d", r.ID)
+	case RemainKept:
+		return "shown by others when it was destroyed: " + r.By
 	case chain.RemainUnknown:
 		return "what was written before accounts were kept is not known"
 	}

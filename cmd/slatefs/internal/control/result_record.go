@@ -170,6 +170,14 @@ func (e EraseRecord) Ended() time.Time {
 	return time.Time{}
 }
 
+// Title names what the record is of.
+func (r *EraseRecord) Title() string {
+	if r.Reason == evidence.ReasonRollback && r.Snapshot != "" {
+		return "rollback of " + r.Volume + " to @" + r.Snapshot
+	}
+	return Subject(r.Volume, r.Snapshot)
+}
+
 // Subject names what a job erases, or erased.
 func Subject(volume, layer string) string {
 	if layer == "" {

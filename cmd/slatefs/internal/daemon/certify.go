@@ -32,7 +32,7 @@ func (s *Service) certify(ctx context.Context, who control.Peer, args control.Ce
 			return out, err
 		}
 	}
-	head, err := s.fill(&d)
+	head, _, err := s.fill(&d)
 	if err != nil {
 		return out, err
 	}
@@ -54,17 +54,18 @@ func (s *Service) certify(ctx context.Context, who control.Peer, args control.Ce
 	return control.Certified{Signed: signed.JSON()}, nil
 }
 
-// fill fills in what the accounts, the jobs and the log say of what was asked for. It returns the log's head. The accounts come first: what
-// ends meanwhile is in the log.
-func (s *Service) fill(d *certificate.Document) (evidence.Head, error) {
+// fill fills in what the accounts, the jobs and the log say of what was asked for. It returns the log's head, and what the accounts prove
+// of all that
+// is no job. The accounts come first: what ends meanwhile is in the log.
+func (s *Service) fill(d *certificate.Document) (head evidence.Head, proofs []control.Evidence, err error) {
 	info := eraseInfoOf(s.Pool, s.Eraser.Stats(), s.Now())
 	proofs, jobs, err := s.proofs(d.Asked)
 	if err != nil {
-		return evidence.Head{}, err
+		return head, nil, err
 	}
 	c, watch, err := s.collect(d, proofs)
 	if err != nil {
-		return c.Head(), err
+		return c.Head(), nil, err
 	}
 	for _, e := range proofs {
 		c.Found[e.Asked] = true
@@ -73,13 +74,31 @@ func (s *Service) fill(d *certificate.Document) (evidence.Head, error) {
 	s.ofJobs(d, c, jobs, info)
 	for _, q := range d.Asked {
 		if !c.Found[q] {
-			return c.Head(), show.Hinted(fmt.Errorf("%s: neither the erase log nor a job knows it", q),
+			return c.Head(), nil, show.Hinted(fmt.Errorf("%s: neither the erase log nor a job knows it", q),
 				"slatefs erase log -j %s shows IDs and UUIDs; what is older was exported, if erase_log_export is set", d.Pool.Name)
 		}
 	}
 	compared(d, watch, c.Head())
 	setBack(d, s.Pool, watch)
-	return c.Head(), nil
+	return c.Head(), proofs, nil
+}
+
+// wouldBe says what a certificate of one thing would come to, by the same steps.
+func (s *Service) wouldBe(q string) (control.Evidence, error) {
+	d := certificate.Document{Made: s.Now(), Asked: []string{q}}
+	_, proofs, err := s.fill(&d)
+	if err != nil {
+		return control.Evidence{}, err
+	}
+	e := control.Evidence{Asked: q, Kind: kindJob, Name: q, Written: d.Amounts.Freed, Zeroed: d.Amounts.Erased}
+	for _, p := range proofs {
+		e = p
+	}
+	e.Remains, e.Reasons, e.Complete = nil, d.Reasons, len(d.Left)+len(d.Reasons) == 0
+	for _, p := range d.Left {
+		e.Remains = append(e.Remains, control.Remain{State: p.State, Bytes: p.Bytes, UpTo: p.UpTo, By: p.By, ID: p.ID})
+	}
+	return e, nil
 }
 
 // ownerPrefix begins what is asked for of all volumes of a user.
@@ -120,7 +139,8 @@ func (s *Service) proofOf(q string) (control.Evidence, error) {
 	return s.ownerEvidence(uint32(n))
 }
 
-// oneMeaning refuses an ID, a UUID or a user that is the name of something in the pool, too, or was. A path begins with a slash, and is nothing else.
+// oneMeaning refuses an ID, a UUID or a user that is the name of something in the pool, too, or was. A path begins with a slash, and is
+// nothing else.
 func (s *Service) oneMeaning(q string) error {
 	a, _, err := s.find(control.Object{Arg: q, Path: q}, either)
 	known := err == nil
@@ -170,7 +190,11 @@ func remains(d *certificate.Document, e control.Evidence, upTo bool) {
 // collect goes along the log, and compares it with the host's anchors on the way.
 func (s *Service) collect(d *certificate.Document, proofs []control.Evidence) (*certificate.Collector, *anchorWatch, error) {
 	d.Pool = certificate.Pool{Name: s.Pool.Name(), UUID: s.Pool.UUID(), Device: s.device(), Size: s.Pool.Size()}
-	watch, err := s.Signer.watch()
+	var watch *anchorWatch
+	var err error
+	if s.Signer != nil {
+		watch, err = s.Signer.watch()
+	}
 	if err != nil {
 		d.Reasons = append(d.Reasons, "the anchors of this host cannot be read: "+err.Error())
 	}
@@ -185,7 +209,8 @@ func (s *Service) collect(d *certificate.Document, proofs []control.Evidence) (*
 	return c, watch, err
 }
 
-// collectLog goes along a pool's log for a document that has its pool and what was asked for; also may ask for more. watch sees it too; nil: nobody
+// collectLog goes along a pool's log for a document that has its pool and what was asked for; also may ask for more. watch sees it too;
+// nil: nobody
 // does.
 func collectLog(p *chain.Pool, d *certificate.Document, watch *anchorWatch, also func(*certificate.Collector)) (*certificate.Collector, error) {
 	l := p.Log().State()
@@ -252,10 +277,10 @@ func (s *Service) ofJobs(d *certificate.Document, c *certificate.Collector, jobs
 		if e.Claimed() {
 			continue
 		}
-		d.Leave(certificate.Part{Bytes: e.Released, State: certificate.Released, By: control.Subject(e.Volume, e.Snapshot)})
+		d.Leave(certificate.Part{Bytes: e.Released, State: certificate.Released, By: e.Title()})
 		if e.Policy == control.EraseNone {
 			d.Reasons = append(d.Reasons, fmt.Sprintf("%s of %s were zeroed for reuse (erase=none): nothing is claimed of them",
-				show.FormatSize(e.Erased), control.Subject(e.Volume, e.Snapshot)))
+				show.FormatSize(e.Erased), e.Title()))
 		}
 	}
 	if len(jobs) > 0 {
@@ -263,7 +288,8 @@ func (s *Service) ofJobs(d *certificate.Document, c *certificate.Collector, jobs
 	}
 }
 
-// ofVolume adds what is left of the volume of a job. The blocks of the job are zero, but their bytes may be in others of it, and in a clone's: a write
+// ofVolume adds what is left of the volume of a job. The blocks of the job are zero, but their bytes may be in others of it, and in a
+// clone's: a write
 // of less than a block took them along.
 func (s *Service) ofVolume(d *certificate.Document, r control.EraseRecord) {
 	id, err := uuid.Parse(r.VolumeUUID)
@@ -281,7 +307,8 @@ func (s *Service) ofVolume(d *certificate.Document, r control.EraseRecord) {
 	}
 }
 
-// nothingLeft tells whether the accounts prove that the pool shows and queues nothing at all. What a job found kept may have been written to any
+// nothingLeft tells whether the accounts prove that the pool shows and queues nothing at all. What a job found kept may have been written
+// to any
 // layer above its own, of another volume too, whose blocks came down to it: the accounts of its own layers do not prove its end.
 func (s *Service) nothingLeft() bool {
 	e, err := s.prove(chain.Subject{Pool: true}, control.Evidence{})

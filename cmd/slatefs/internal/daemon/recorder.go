@@ -108,7 +108,7 @@ func (r *recorder) toJournal(e control.EraseRecord) error {
 
 // recordText is a record in a line.
 func recordText(e control.EraseRecord) string {
-	s := show.Printable("pool %s: %s of %s: freed %s, zeroed %s", e.Pool, e.Reason, quoteEmpty(control.Subject(e.Volume, e.Snapshot)),
+	s := show.Printable("pool %s: %s of %s: freed %s, zeroed %s", e.Pool, e.Reason, quoteEmpty(e.Title()),
 		show.FormatSize(e.Freed), show.FormatSize(e.Erased))
 	if e.Kept > 0 {
 		s += show.Printable(", %s still seen by %s", show.FormatSize(e.Kept), e.KeptBy)

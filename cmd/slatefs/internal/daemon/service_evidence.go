@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
@@ -24,28 +23,18 @@ const (
 	kindDirectory = "directory"
 	kindOwner     = "owner"
 	kindLayer     = "layer"
+	kindJob       = "job"
 )
 
-// evidence says of each thing that is asked for what can be proved of its end.
+// evidence says of each thing that is asked for what a certificate of it would come to.
 func (s *Service) evidence(_ context.Context, _ control.Peer, args control.EvidenceArgs) ([]control.Evidence, error) {
-	var out []control.Evidence
-	for _, asked := range args.Asked {
-		if _, err := strconv.ParseUint(asked, 10, 64); err == nil {
-			if err := s.oneMeaning(asked); err != nil {
-				return nil, err
-			}
-		}
-		e, err := s.evidenceOf(asked)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, e)
-	}
+	asked := slices.Clone(args.Asked)
 	for _, uid := range args.Owners {
-		if err := s.oneMeaning(fmt.Sprintf("%s%d", ownerPrefix, uid)); err != nil {
-			return nil, err
-		}
-		e, err := s.ownerEvidence(uid)
+		asked = append(asked, fmt.Sprintf("%s%d", ownerPrefix, uid))
+	}
+	var out []control.Evidence
+	for _, q := range asked {
+		e, err := s.wouldBe(q)
 		if err != nil {
 			return nil, err
 		}
