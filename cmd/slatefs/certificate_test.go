@@ -147,32 +147,6 @@ func TestEvidenceOnly(t *testing.T) {
 	l.refused(show.ExitFailed, "not found", "erase certificate nobody.raw lab")
 }
 
-// A certificate of an export that has lines of a day that is not over is one that can be verified.
-func TestOfExportWithOpenLines(t *testing.T) {
-	l := newLab(t)
-	l.run("erase certificate lab lab") // which makes the key
-	l.ok("create --size 1M /lab/v")
-	l.write("v", 0, 16, 1)
-	l.ok("snapshot /lab/v@a")
-	l.ok("snapshot /lab/v@b")
-	l.ok("destroy --wait /lab/v@b") // which owned nothing
-	l.ok("destroy -r --wait /lab/v")
-	dir := t.TempDir()
-	log, file := filepath.Join(dir, "log"), filepath.Join(dir, "certificate")
-	l.ok("erase log --export " + log + " lab")
-	recs := l.records("")
-	if last := recs[len(recs)-1]; !last.Open || recs[0].Seq == 0 {
-		t.Fatalf("%+v", recs)
-	}
-	l.refused(show.ExitFailed, "made of an exported log", "erase certificate -o "+file+" --from "+log+" "+recs[0].VolumeUUID)
-	for _, from := range []string{"", " --from " + log} {
-		out, text, _ := l.run("erase certificate --verify " + file + from)
-		if !strings.Contains(text, "it is genuine, and says: not complete: it is made of an exported log") {
-			t.Errorf("%s%s", out, text)
-		}
-	}
-}
-
 // An owner with one volume is not that volume, and what was compared was not cut.
 func TestSheetOfOwner(t *testing.T) {
 	l := newLab(t)

@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"slatefs/chain/evidence"
+	"slatefs/cmd/slatefs/internal/certificate"
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
@@ -109,8 +110,13 @@ func (a *app) eraseLogFrom(f eraseLogFlags) error {
 		return fmt.Errorf("%s: %s", f.from, log.Gaps[0])
 	}
 	said := "%s: records %d to %d of pool %s hold; the last has the hash %s"
-	if log.End == nil {
+	switch {
+	case log.End == nil:
 		said += "; whether more followed it does not say"
+	case log.Unsigned > 0:
+		said += fmt.Sprintf("; nobody has signed its %d lines of days that are not over", log.Unsigned)
+	case log.LinesKey != nil:
+		said += "; its lines of days that are not over are signed by " + certificate.Fingerprint(log.LinesKey)
 	}
 	if _, err := a.stderr.Write([]byte(show.Printable(said+"\n", f.from, log.From.Seq+1, log.Head.Seq, log.PoolUUID, log.Head.Hash))); err != nil {
 		return err

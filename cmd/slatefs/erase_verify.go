@@ -99,7 +99,7 @@ func (a *app) trustIn(s *certificate.Signed, f certificateFlags) (t certificate.
 		if x.PoolUUID != s.Document.Pool.UUID {
 			return t, fmt.Errorf("%s: is of pool %v: %w", f.from, x.PoolUUID, certificate.ErrChain)
 		}
-		t.Export = x.Entries
+		t.Export, t.Lines, t.Loose = x.Entries, x.LinesKey, x.Unsigned
 	}
 	return t, nil
 }

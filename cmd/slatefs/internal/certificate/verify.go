@@ -26,6 +26,8 @@ type Trust struct {
 	Keys    []ed25519.PublicKey // of the pool; nil: nobody vouches for the key in the certificate
 	Anchors []Anchor            // heads that were signed, as a host or a journal kept them; nil: none are compared
 	Export  []evidence.Entry    // of the log, in order; nil: none is compared
+	Lines   ed25519.PublicKey   // that signed the lines of days that are not over in the export; nil: nobody has
+	Loose   int64               // such lines in it that are not what somebody has signed
 }
 
 // notProved begins what Verify could not prove with what it was given: with such a line a certificate is not verified.
@@ -44,7 +46,9 @@ func Lacking(proved []string) (list []string) {
 // Verify says what holds beside Read: that the key is the pool's, that the records are those of the log under the signed head and say
 // what is shown, that the sums are theirs, and that no anchor knows another log. proved is that in words, for people.
 func (s *Signed) Verify(t Trust) (proved []string, err error) {
-	for _, check := range []func(Trust) (string, error){s.checkKey, s.checkClaims, s.checkHead, s.checkRecords, s.checkLinks, s.checkExport, s.checkAnchors} {
+	for _, check := range []func(Trust) (string, error){
+		s.checkKey, s.checkClaims, s.checkHead, s.checkRecords, s.checkLinks, s.checkExport, s.checkLines, s.checkAnchors,
+	} {
 		text, err := check(t)
 		if err != nil {
 			return proved, err
@@ -258,6 +262,20 @@ func (s *Signed) checkExport(t Trust) (string, error) {
 		return fmt.Sprintf(notProved+"the export has %d of its %d records in one piece with its head, and its head: %v", seen, of, run != nil), nil
 	}
 	return fmt.Sprintf("its %d records and its head are in the export", of), nil
+}
+
+// checkLines proves who signed the lines of days that are not over in the export: they are in no chain, and those of the certificate it
+// signs itself.
+func (s *Signed) checkLines(t Trust) (string, error) {
+	own := func(k ed25519.PublicKey) bool { return k.Equal(t.Lines) }
+	switch {
+	case t.Lines != nil && !s.Key.Equal(t.Lines) && !slices.ContainsFunc(t.Keys, own):
+		return "", fmt.Errorf("the lines of days that are not over in the export: %s: %w", Fingerprint(t.Lines), ErrKey)
+	case t.Loose > 0:
+		said := "what the export says of days that are not over: its %d lines are not what somebody has signed"
+		return fmt.Sprintf(notProved+said, t.Loose), nil
+	}
+	return "", nil
 }
 
 // run are the entries of the export that hang together with a head; nil: it has no such head.

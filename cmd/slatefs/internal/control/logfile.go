@@ -31,6 +31,7 @@ type LogInfo struct {
 	Open     int64          `json:"open,omitempty"`         // of them, lines
 	Bound    int64          `json:"bound,omitempty"`        // records that stay
 	Signed   []LogSignature `json:"signatures"`             // of heads, the oldest first
+	Lines    *OpenSignature `json:"open_signed,omitempty"`  // of an export: over its lines
 }
 
 // LogSignature is a signature of a head.
@@ -94,8 +95,14 @@ type LogFile struct {
 	End      *LogInfo         // of an export that is whole; else it may end too early, and nothing in it says so
 	Gaps     []string         // what is missing in the middle
 
-	before map[string]bool              // lines of records from before the chain
-	piece  struct{ before, open int64 } // records that are in no chain, since the last end of an export
+	LinesKey []byte // that signed the lines of days that are not over; nil: nobody has
+	Unsigned int64  // of an export that is whole: such lines of which not all are there, or that nobody has signed
+
+	before map[string]bool // lines of records from before the chain
+	piece  struct {
+		before int64
+		open   OpenLines
+	} // records that are in no chain, since the last end of an export
 }
 
 // maxLogLine bounds a line of an exported log: a record of a million layers.
@@ -155,14 +162,14 @@ func (f *LogFile) begin() {
 	if f.End == nil {
 		return
 	}
-	f.End, f.piece.before, f.piece.open = nil, 0, 0
+	f.End, f.piece.before, f.piece.open = nil, 0, OpenLines{}
 	f.Records = slices.DeleteFunc(f.Records, func(r EraseRecord) bool { return r.Open })
 }
 
 // unchained takes a record that is in no chain: of a day that is not over, or from before there was a chain.
 func (f *LogFile) unchained(b []byte, e EraseRecord) {
 	if e.Open {
-		f.piece.open++
+		f.piece.open.add(b)
 		f.Records = append(f.Records, e)
 		return
 	}
@@ -235,9 +242,12 @@ func (f *LogFile) end(i *LogInfo) error {
 	if c := i.Cut; c != nil && f.From.Seq == c.Seq && f.From.Hash != c.Hash {
 		return fmt.Errorf("the log was cut at record %d with the hash %v, and goes on behind %v: %w", c.Seq, c.Hash, f.From.Hash, evidence.ErrBroken)
 	}
-	if i.Open != f.piece.open || i.Before != f.piece.before {
+	if i.Open != f.piece.open.n || i.Before != f.piece.before {
 		f.Gaps = append(f.Gaps, fmt.Sprintf("the export says that it has %d lines of days that are not over, and %d records from before there was a chain, "+
-			"and it has %d and %d", i.Open, i.Before, f.piece.open, f.piece.before))
+			"and it has %d and %d", i.Open, i.Before, f.piece.open.n, f.piece.before))
+	}
+	if err := f.endOpen(i); err != nil {
+		return err
 	}
 	hashes := map[uint64]evidence.Hash{f.From.Seq: f.From.Hash}
 	for _, e := range f.Entries {
@@ -257,6 +267,17 @@ func (f *LogFile) end(i *LogInfo) error {
 	}
 	f.End = i
 	return nil
+}
+
+// endOpen compares the lines of days that are not over with what was signed of them.
+func (f *LogFile) endOpen(i *LogInfo) error {
+	f.LinesKey, f.Unsigned = nil, 0
+	if i.Lines == nil || i.Open != f.piece.open.n { // some are missing, which was told
+		f.Unsigned = max(i.Open, f.piece.open.n)
+		return nil
+	}
+	f.LinesKey = i.Lines.Key
+	return f.piece.open.verify(i.Lines, f.PoolUUID, i.Head)
 }
 
 // says is an error unless the fields of a line are those that the row gives. Fields of a later program are passed over.

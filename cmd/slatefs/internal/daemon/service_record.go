@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"slatefs/chain"
+	"slatefs/chain/evidence"
 	"slatefs/cmd/slatefs/internal/control"
 )
 
@@ -18,14 +19,39 @@ func eraseRecordOf(r chain.EraseRecord) control.EraseRecord {
 
 // eraseRecords tells the erase log, some records at a time.
 func (s *Service) eraseRecords(_ context.Context, _ control.Peer, _ control.None, tell func([]control.EraseRecord) error) (control.LogInfo, error) {
+	var open control.OpenLines
+	head := evidence.Genesis(s.Pool.UUID())
+	if cut := s.Pool.Log().State().Cut; cut.Records() > 0 {
+		head = cut.At
+	}
 	err := s.Pool.Log().Each(0, func(recs []chain.EraseRecord) error {
 		out := make([]control.EraseRecord, len(recs))
 		for i, r := range recs {
 			out[i] = eraseRecordOf(r)
+			if r.Seq > 0 {
+				head = r.Entry.Head()
+			}
+			if err := open.Add(&out[i]); err != nil {
+				return err
+			}
 		}
 		return tell(out)
 	})
-	return logInfoOf(s.Pool), err
+	info := logInfoOf(s.Pool)
+	if err == nil && s.Signer != nil {
+		info.Lines = s.signLines(&open, head)
+	}
+	return info, err
+}
+
+// signLines signs the lines of days that are not over, behind a head. Without a key nobody vouches for them, and who reads them is told.
+func (s *Service) signLines(open *control.OpenLines, head evidence.Head) *control.OpenSignature {
+	key, err := s.Signer.Key()
+	if err != nil {
+		s.Log.Warn("lines of days that are not over are not signed", "pool", s.Pool.Name(), "error", err)
+		return nil
+	}
+	return open.Sign(key, s.Pool.UUID(), head, s.Now())
 }
 
 // logInfoOf tells of the erase log as a whole.
