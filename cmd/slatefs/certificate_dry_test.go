@@ -129,3 +129,36 @@ func TestRollbackIsNamed(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// A job of a volume that is there is complete when its blocks are zero, and no byte of blocks that old was taken along; else it is not
+// before
+// the volume is.
+func TestJobOfLivingVolume(t *testing.T) {
+	l := newLab(t)
+	l.ok("create --size 1M /lab/v")
+	l.write("v", 0, 16, 7)
+	l.ok("snapshot /lab/v@s")
+	l.write("v", 0, 16, 8)
+	l.ok("destroy --wait /lab/v@s")
+	id := l.jobOf("snapshot destroyed")
+	for _, line := range []string{"", "-n "} {
+		if out := l.ok("erase certificate " + line + id + " lab"); !strings.Contains(out, "\nCOMPLETE") {
+			t.Error(out)
+		}
+	}
+	l.ok("create --size 1M /lab/w") // later births are no matter, earlier ones are
+	l.write("w", 0, 1, 1)
+	l.ok("snapshot /lab/w@s")
+	if _, err := l.volume("w").WriteAt([]byte{1}, 100); err != nil {
+		t.Fatal(err)
+	}
+	l.ok("erase certificate " + id + " lab")
+	l.write("w", 0, 1, 1)
+	l.ok("snapshot /lab/w@t")
+	l.write("w", 0, 1, 1)
+	l.ok("destroy --wait /lab/w@t")
+	later := l.jobOf("snapshot destroyed")
+	if out, _, code := l.run("erase certificate " + later + " lab"); code != show.ExitFailed || !strings.Contains(out, "NOT COMPLETE: at most") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+}

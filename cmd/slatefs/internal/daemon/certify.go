@@ -270,7 +270,7 @@ func (s *Service) ofJobs(d *certificate.Document, c *certificate.Collector, jobs
 			d.Reasons = append(d.Reasons, fmt.Sprintf("of job %d it is not known who wrote what others showed: that may be left until nothing at all is left in the pool; "+
 				"a certificate of the volume, by its path or UUID, is exact", e.ID))
 		}
-		if !proved[e.VolumeUUID] {
+		if !s.stayed(r) && !proved[e.VolumeUUID] {
 			proved[e.VolumeUUID] = true
 			s.ofVolume(d, e)
 		}
@@ -286,6 +286,16 @@ func (s *Service) ofJobs(d *certificate.Document, c *certificate.Collector, jobs
 	if len(jobs) > 0 {
 		d.Of = append(d.Of, certificate.ThingsIn(d.Records)...)
 	}
+}
+
+// stayed tells whether the blocks of a job's record are all that its bytes were in: then nothing is left of them, whatever is of the volume.
+func (s *Service) stayed(r certificate.Record) bool {
+	row, err := evidence.Unmarshal(r.Row)
+	if err != nil || len(row.Layers) == 0 || !r.Shown.Claimed() { // from before the chain, or nobody knows how old they are
+		return false
+	}
+	yes, err := chain.BytesStayed(s.Pool, slices.Max(row.Layers))
+	return err == nil && yes
 }
 
 // ofVolume adds what is left of the volume of a job. The blocks of the job are zero, but their bytes may be in others of it, and in a
