@@ -158,7 +158,8 @@ func TestJobOfLivingVolume(t *testing.T) {
 	l.write("w", 0, 1, 1)
 	l.ok("destroy --wait /lab/w@t")
 	later := l.jobOf("snapshot destroyed")
-	if out, _, code := l.run("erase certificate " + later + " lab"); code != show.ExitFailed || !strings.Contains(out, "NOT COMPLETE: at most") {
+	out, _, code := l.run("erase certificate " + later + " lab")
+	if code != show.ExitFailed || !strings.Contains(out, "NOT COMPLETE: at most") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 }

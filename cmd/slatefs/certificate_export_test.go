@@ -79,7 +79,7 @@ func (l *lab) openLinesAreSigned(log, file string) {
 		"altered":                           {with(altered, lines[end]), "not those that were signed"},
 		"removed":                           {with("", lines[end]), "NOT PROVED: what the export says of days"},
 		"twice":                             {with(lines[at]+lines[at], lines[end]), "NOT PROVED: what the export says of days"},
-		"altered, and the signature is not": {with(altered, unsigned+"\n"), "NOT PROVED: what the export says of days that are not over: its 1 lines are not what somebody has signed"},
+		"altered, and the signature is not": {with(altered, unsigned+"\n"), "NOT PROVED: what the export says of days"},
 		"altered, and signed by another":    {with(altered, forged.String()), "is signed by another key"},
 	} {
 		out, text, code := l.run("erase certificate --verify " + file + " --from " + c.from)

@@ -288,7 +288,8 @@ func (s *Service) ofJobs(d *certificate.Document, c *certificate.Collector, jobs
 	}
 }
 
-// stayed tells whether the blocks of a job's record are all that its bytes were in: then nothing is left of them, whatever is of the volume.
+// stayed tells whether the blocks of a job's record are all that its bytes were in: then nothing is left of them, whatever is of the
+// volume.
 func (s *Service) stayed(r certificate.Record) bool {
 	row, err := evidence.Unmarshal(r.Row)
 	if err != nil || len(row.Layers) == 0 || !r.Shown.Claimed() { // from before the chain, or nobody knows how old they are
