@@ -279,6 +279,8 @@ func TestEvidenceOfUnwritten(t *testing.T) {
 	if known(later.ino) {
 		t.Error("later.raw is known, and nothing is left that may be its")
 	}
+	mustCheck(t, p)
+}
 
 // A snapshot in whose own layer nothing was born shows what is older, and is not complete while it does; its layer has nothing, and is. One
 // that shows nothing is complete.

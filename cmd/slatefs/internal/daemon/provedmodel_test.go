@@ -104,7 +104,7 @@ func (w *provedWorld) oneJob(c *certified, id uint64, there map[sectorStamp]bool
 // certificate is one of one thing, before it is signed.
 func (w *provedWorld) certificate(asked string) (certificate.Document, error) {
 	d := certificate.Document{Asked: []string{asked}, Made: w.now()}
-	_, err := w.s.fill(&d)
+	_, _, err := w.s.fill(&d)
 	return d, err
 }
 
