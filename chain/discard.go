@@ -163,7 +163,7 @@ func (v *Volume) zeroEdge(fence *Plan, from, to int64) error {
 	}
 	v.p.mu.Lock()
 	v.p.commits.beginCold(nil)
-	old, _, _, err := v.p.oldRuns(v.ino, from/BlockSize, from/BlockSize+1)
+	old, _, _, err := v.p.oldRuns(v.ino, from/BlockSize, from/BlockSize+1, true)
 	v.p.commits.endCold()
 	v.p.mu.Unlock()
 	if err != nil || len(old) == 0 {

@@ -35,6 +35,7 @@ var (
 	ErrRange       = errors.New("past the end")
 	ErrUnsupported = errors.New("not supported")
 	ErrClosed      = errors.New("pool is closed")
+	ErrNotNow      = errors.New("must be read from the device first") // of AtOnce
 
 	// ErrGone is ErrNotFound of what was asked for by its number, not by a name: an inode, a volume or a snapshot that
 	// was there when the number was learnt.

@@ -169,7 +169,7 @@ func portrait(t *testing.T, p *Pool, vs ...Ino) string {
 		var shown []runs.Run
 		for lb := int64(0); lb < 512; {
 			p.mu.Lock()
-			some, end, _, err := p.volumes.oldRuns(ino, lb, 512)
+			some, end, _, err := p.volumes.oldRuns(ino, lb, 512, true)
 			p.mu.Unlock()
 			ok(t, err)
 			shown, lb = append(shown, some...), end

@@ -23,31 +23,12 @@ type namespaces struct {
 
 // Lookup finds a name in a directory.
 func (p *Pool) Lookup(dir Ino, name string) (Attr, error) {
-	return lookUp(p.commits, func() (Attr, error) {
-		if len(name) > MaxName {
-			return Attr{}, fmt.Errorf("name of %d bytes, at most %d: %w", len(name), MaxName, ErrNameTooLong)
-		}
-		e, err := p.names.find(dir, name)
-		if err != nil {
-			return Attr{}, err
-		}
-		n, err := p.names.inode(e.ino)
-		if err != nil {
-			return Attr{}, err
-		}
-		return p.volumes.attr(e.ino, n), nil
-	})
+	return lookUp(p.commits, func() (Attr, error) { return p.volumes.lookup(dir, name) })
 }
 
 // GetAttr is stat(2).
 func (p *Pool) GetAttr(ino Ino) (Attr, error) {
-	return lookUp(p.commits, func() (Attr, error) {
-		n, err := p.names.inode(ino)
-		if err != nil {
-			return Attr{}, err
-		}
-		return p.volumes.attr(ino, n), nil
-	})
+	return lookUp(p.commits, func() (Attr, error) { return p.volumes.getAttr(ino) })
 }
 
 // Parent is the directory that holds ino.

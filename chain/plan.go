@@ -233,16 +233,31 @@ func (vs *openVolumes) planPiece(pl *Plan, v *Volume, of shown, off, n int64, fi
 
 // Commit ends a plan whose I/O arrived: done is Len then. A smaller done, or an error before it, ends a write as
 // Abort does. When a write's Commit returns, the write is acknowledged: later reads see it, the next flush makes it
-// durable. It may read a map page. Errors: ErrReadOnly, ErrCorrupt, or the device's; the plan is closed all the same.
+// durable. It may read a map page (CommitNow does not). Errors: ErrReadOnly, ErrCorrupt, or the device's; the plan is closed
+// all the same.
 func (pl *Plan) Commit(done int64) error {
-	if pl.write && done == pl.Len {
-		return pl.commitWrite()
+	if !pl.write || done != pl.Len {
+		pl.Abort()
+		return nil
 	}
-	pl.Abort()
-	return nil
+	if ended, err := pl.commitNow(); ended {
+		return err
+	}
+	return pl.commitWrite()
 }
 
-// Abort ends a plan without effect. What a write had claimed is dirty afterwards.
+// CommitNow is Commit for who may not wait, of a plan whose I/O arrived in whole: it reads nothing. false: a page must be read
+// first, or what the write was for is gone; nothing was acknowledged, the plan is open still, and Commit, by who may wait, goes on
+// from here.
+func (pl *Plan) CommitNow() (ended bool, err error) {
+	if pl.write {
+		return pl.commitNow()
+	}
+	pl.Abort()
+	return true, nil
+}
+
+// Abort ends a plan without effect. What a write had claimed is dirty afterwards: where it had, pages may be read.
 func (pl *Plan) Abort() {
 	p := pl.p
 	p.mu.Lock()

@@ -219,16 +219,15 @@ func (pl *Plan) take(h *layer) (end int64) {
 	return end
 }
 
-// commitWrite makes the records of a write whose data has arrived.
+// commitWrite makes the records of a write whose data has arrived, those that commitNow has not made. The plan lock is given up
+// while pages are read.
 func (pl *Plan) commitWrite() error {
-	p, v := pl.p, pl.v
+	p := pl.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer pl.close()
-	p.commits.draw(pl.room)
-	defer p.commits.drawn()
-	p.commits.beginCold(nil)
-	defer p.commits.endCold()
+	pl.recording()
+	defer pl.recorded()
 	if p.failed != nil {
 		return p.failed
 	}
@@ -238,7 +237,7 @@ func (pl *Plan) commitWrite() error {
 		}
 		return p.failed
 	}
-	if err := pl.mapParts(); err != nil {
+	if err := pl.mapParts(true); err != nil {
 		p.commits.unlocked(runtime.Gosched)
 		if p.failed == nil {
 			pl.spoil()
@@ -248,19 +247,60 @@ func (pl *Plan) commitWrite() error {
 		}
 		return err
 	}
-	v.wrote(p.opt.Now())
-	if h := v.head(); pl.end > h.size {
-		return p.commits.do(&recResize{h.id, pl.end})
+	return pl.arrived()
+}
+
+// commitNow is commitWrite as far as it goes from memory. The plan is open still where it did not get to the end: what is in
+// pl.parts is to be mapped, or to be spoilt, by who may wait.
+func (pl *Plan) commitNow() (ended bool, err error) {
+	p := pl.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pl.recording()
+	defer pl.recorded()
+	if p.failed == nil {
+		if pl.overtaken() && len(pl.parts) > 0 || pl.mapParts(false) != nil {
+			return false, nil
+		}
+		if !pl.overtaken() {
+			err = pl.arrived()
+		}
+		if errors.Is(err, errMissed) {
+			return false, nil
+		}
+	} else {
+		err = p.failed
+	}
+	pl.close()
+	return true, err
+}
+
+// recording begins the hold of the plan lock in which the records of a plan are made, out of its room; recorded ends it.
+func (pl *Plan) recording() {
+	pl.p.commits.draw(pl.room)
+	pl.p.commits.beginCold(nil)
+}
+
+func (pl *Plan) recorded() {
+	pl.p.commits.endCold()
+	pl.p.commits.drawn()
+}
+
+// arrived: all parts of a write are mapped.
+func (pl *Plan) arrived() error {
+	pl.v.wrote(pl.p.opt.Now())
+	if h := pl.v.head(); pl.end > h.size {
+		return pl.p.commits.do(&recResize{h.id, pl.end})
 	}
 	return nil
 }
 
 // mapParts makes the records of all parts, a bounded number under one hold of the plan lock. After an error it leaves in
-// pl.parts what is not mapped.
-func (pl *Plan) mapParts() error {
+// pl.parts what is not mapped. Without wait it reads no page: errMissed.
+func (pl *Plan) mapParts(wait bool) error {
 	for i, n := 0, 0; i < len(pl.parts); {
 		a := &pl.parts[i]
-		mapped, pieces, err := pl.mapRun(*a)
+		mapped, pieces, err := pl.mapRun(*a, wait)
 		if err != nil {
 			pl.parts = pl.parts[i:]
 			return err
@@ -274,6 +314,7 @@ func (pl *Plan) mapParts() error {
 			pl.p.commits.unlocked(runtime.Gosched)
 		}
 	}
+	pl.parts = pl.parts[:0]
 	return nil
 }
 
@@ -284,12 +325,15 @@ var errOvertaken = errors.New("overtaken by a rollback or a destroy")
 
 // mapRun maps the first n blocks of a run of claimed blocks into the head, which may be a younger one than the plan was made
 // for: then they are born there. Past the size they take it with them, so that no crash leaves a block that is mapped behind it.
-// The plan lock is given up while pages are read.
-func (pl *Plan) mapRun(a alloced) (n int64, pieces int, err error) {
+// The plan lock is given up while pages are read; without wait none are.
+func (pl *Plan) mapRun(a alloced, wait bool) (n int64, pieces int, err error) {
 	for {
 		pl.p.commits.renewCold()
-		n, pieces, err = pl.mapOnce(a)
-		if !pl.p.commits.fetchMissed() {
+		n, pieces, err = pl.mapOnce(a, wait)
+		switch {
+		case !wait && pl.p.commits.missed():
+			return 0, 0, errMissed
+		case !pl.p.commits.fetchMissed():
 			return n, pieces, err
 		}
 		if pl.p.failed != nil {
@@ -298,9 +342,9 @@ func (pl *Plan) mapRun(a alloced) (n int64, pieces int, err error) {
 	}
 }
 
-func (pl *Plan) mapOnce(a alloced) (n int64, pieces int, err error) {
+func (pl *Plan) mapOnce(a alloced, wait bool) (n int64, pieces int, err error) {
 	p, v := pl.p, pl.v
-	old, end, pieces, err := p.oldRuns(v.ino, a.lb, a.lb+a.run.Len)
+	old, end, pieces, err := p.oldRuns(v.ino, a.lb, a.lb+a.run.Len, wait)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -363,8 +407,8 @@ func (l *layer) frees(old []runs.Run) (n int64) {
 }
 
 // oldRuns is what the head of a volume maps in [lo, end), which is the first pieces of [lo, hi). The plan lock is held; it is
-// given up while a missing page is read, and what comes back is true when it returns.
-func (vs *openVolumes) oldRuns(ino Ino, lo, hi int64) (out []runs.Run, end int64, pieces int, err error) {
+// given up while a missing page is read, and what comes back is true when it returns. Without wait a missing page is errMissed.
+func (vs *openVolumes) oldRuns(ino Ino, lo, hi int64, wait bool) (out []runs.Run, end int64, pieces int, err error) {
 	var last Need
 	for {
 		h := vs.tree.head(ino)
@@ -386,6 +430,9 @@ func (vs *openVolumes) oldRuns(ino Ino, lo, hi int64) (out []runs.Run, end int64
 		}
 		if !miss {
 			return out, lb, pieces, nil
+		}
+		if !wait {
+			return nil, lo, 0, errMissed
 		}
 		if vs.commits.fetchMissed() {
 			continue

@@ -2,7 +2,6 @@ package chain
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"slatefs/chain/catalog"
@@ -44,48 +43,17 @@ func (p *Pool) ReadDir(dir Ino, after uint64, fn func(DirEntry) bool) error {
 }
 
 // SnapLookup finds FILE@NAME in a directory's .snap.
-func (p *Pool) SnapLookup(dir Ino, name string) (Attr, LayerID, error) {
-	i := strings.LastIndexByte(name, '@')
-	if i < 0 {
-		return Attr{}, 0, fmt.Errorf("%s in %s: %w", name, SnapDir, ErrNotFound)
-	}
-	var id LayerID
-	a, err := lookUp(p.commits, func() (Attr, error) {
-		e, err := p.names.find(dir, name[:i])
-		if err != nil {
-			return Attr{}, err
-		}
-		l, err := p.tree.snapshot(e.ino, name[i+1:])
-		if err != nil {
-			return Attr{}, err
-		}
-		id = l.id
-		return p.snapAttr(l)
+func (p *Pool) SnapLookup(dir Ino, name string) (a Attr, id LayerID, err error) {
+	a, err = lookUp(p.commits, func() (a Attr, err error) {
+		a, id, err = p.volumes.snapLookup(dir, name)
+		return a, err
 	})
-	if err != nil {
-		return Attr{}, 0, err
-	}
-	return a, id, nil
+	return a, id, err
 }
 
 // SnapAttr is stat(2) of a snapshot. Ino is its volume's.
 func (p *Pool) SnapAttr(id LayerID) (Attr, error) {
-	return lookUp(p.commits, func() (Attr, error) {
-		l := p.tree.layers[id]
-		if l == nil || l.head || l.dead || !l.named && !l.kept {
-			return Attr{}, fmt.Errorf("snapshot %v: %w", id, ErrGone)
-		}
-		return p.snapAttr(l)
-	})
-}
-
-func (p *Pool) snapAttr(l *layer) (Attr, error) {
-	a := Attr{Ino: l.vol, Type: TypeFile, Mode: 0o400, Nlink: 1, Name: l.name, Mtime: l.created, Ctime: l.created, Btime: l.created, Atime: l.created}
-	if n, err := p.names.inode(l.vol); err == nil {
-		a.UID, a.GID, a.Mode, a.Parent = n.uid, n.gid, n.mode&0o444, n.parent
-	}
-	a.Size, a.Blocks = l.size, l.refer*BlockSize/512
-	return a, nil
+	return lookUp(p.commits, func() (Attr, error) { return p.volumes.snapAttr(id) })
 }
 
 // OpenSnap keeps a snapshot readable until ReleaseSnap: a destroy of it waits.

@@ -6,18 +6,7 @@ import "fmt"
 
 // SnapDirAttr is stat(2) of the directory whose .snap that is. ErrNotFound: no volume in it has a snapshot.
 func (p *Pool) SnapDirAttr(dir Ino) (Attr, error) {
-	return lookUp(p.commits, func() (Attr, error) {
-		n, err := p.names.directory(dir)
-		if err != nil {
-			return Attr{}, err
-		}
-		any := false
-		p.tree.snaps.volumesIn(dir, 0, func(*snapVol) bool { any = true; return false })
-		if !any {
-			return Attr{}, fmt.Errorf("%s: %w", join(p.names.pathOf(dir), SnapDir), ErrNotFound)
-		}
-		return p.volumes.attr(dir, n), nil
-	})
+	return lookUp(p.commits, func() (Attr, error) { return p.volumes.snapDirAttr(dir) })
 }
 
 // ReadSnaps calls fn for what is in a directory's .snap after a cookie (0: from the start) until it returns false: volume by

@@ -108,14 +108,16 @@ type Snap struct {
 }
 
 // Snap returns the snapshot with that layer number.
-func (p *Pool) Snap(id LayerID) (*Snap, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	l := p.tree.layers[id]
+func (p *Pool) Snap(id LayerID) (*Snap, error) { return p.volumes.snap(id) }
+
+func (vs *openVolumes) snap(id LayerID) (*Snap, error) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	l := vs.tree.layers[id]
 	if l == nil || l.dead || l.head || !l.named && !l.kept {
 		return nil, fmt.Errorf("snapshot %v: %w", id, ErrGone)
 	}
-	return &Snap{p.volumes, l}, nil
+	return &Snap{vs, l}, nil
 }
 
 // alive: the layer that the snapshot was is still there. OpenSnap keeps it.

@@ -6,23 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
-
 	"slatefs/chain"
 	"slatefs/chain/blockdev/devtest"
 )
-
-// stuckStat is a file system whose STATFS waits.
-type stuckStat struct {
-	*FS
-	came, open chan struct{}
-}
-
-func (s stuckStat) StatFs(<-chan struct{}, *fuse.InHeader, *fuse.StatfsOut) fuse.Status {
-	close(s.came)
-	<-s.open
-	return fuse.OK
-}
 
 // A loop that runs says so, one that is at the device as well, however long that takes; one that is stuck does not.
 func TestLoopAlive(t *testing.T) {
@@ -47,18 +33,21 @@ func TestLoopAlive(t *testing.T) {
 		t.Fatal(e)
 	}
 
-	stuck := stuckStat{nil, make(chan struct{}), make(chan struct{})}
-	p2, _ := newPool(t, variant{})
-	stuck.FS = New(p2, nil)
-	w = newWire(t, p2, nil, stuck)
-	w.send(w.request(codeStatFS))
-	<-stuck.came
-	ctx, cancel := context.WithTimeout(t.Context(), 3*alivePoll)
-	defer cancel()
-	if err := w.l.alive(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a loop that is stuck in a request is alive: %v", err)
+	w.l.fs.lookups.mu.Lock() // which a LOOKUP takes
+	w.ino = chain.RootIno
+	w.send(w.request(codeLookup, []byte("v\x00")))
+	for end := time.Now().Add(patience); ; { // it may be asked before it takes the request
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		err := w.l.alive(ctx)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("a loop that is stuck in a request is alive: %v", err)
+		}
 	}
-	close(stuck.open)
+	w.l.fs.lookups.mu.Unlock()
 	if _, e, _ := w.answer(); e != 0 {
 		t.Fatal(e)
 	}

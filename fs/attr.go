@@ -30,10 +30,10 @@ func typeBits(t chain.FileType) uint32 {
 }
 
 // attr is what stat(2) shows of any node.
-func (f *FS) attr(node uint64) (chain.Attr, error) {
+func (f *FS) attr(from names, node uint64) (chain.Attr, error) {
 	switch kind, num := split(node); kind {
 	case plain:
-		a, err := f.pool.GetAttr(chain.Ino(num))
+		a, err := from.GetAttr(chain.Ino(num))
 		if errors.Is(err, chain.ErrGone) {
 			if d, ok := f.remains.get(chain.Ino(num)); ok {
 				return d.attr, nil
@@ -41,10 +41,10 @@ func (f *FS) attr(node uint64) (chain.Attr, error) {
 		}
 		return a, err
 	case snapDir:
-		a, err := f.pool.GetAttr(chain.Ino(num))
+		a, err := from.GetAttr(chain.Ino(num))
 		return snapDirAttr(a), err
 	case snapFile:
-		a, err := f.pool.SnapAttr(chain.LayerID(num))
+		a, err := from.SnapAttr(chain.LayerID(num))
 		return snapAttr(a), err
 	}
 	return chain.Attr{}, chain.ErrInvalid
@@ -86,18 +86,21 @@ func (f *FS) fillEntry(node uint64, a chain.Attr, out *fuse.EntryOut) {
 
 // GetAttr answers stat(2).
 func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
-	a, err := f.attr(in.NodeId)
-	if err != nil {
-		return f.status("getattr", &in.InHeader, err)
+	return f.status("getattr", &in.InHeader, f.getAttr(f.pool, in.NodeId, out))
+}
+
+func (f *FS) getAttr(from names, node uint64, out *fuse.AttrOut) error {
+	a, err := f.attr(from, node)
+	if err == nil {
+		fillAttr(node, a, &out.Attr)
+		out.SetTimeout(ttl(node, a.Type))
 	}
-	fillAttr(in.NodeId, a, &out.Attr)
-	out.SetTimeout(ttl(in.NodeId, a.Type))
-	return fuse.OK
+	return err
 }
 
 // Statx answers statx(2) where it asks for the time of birth.
 func (f *FS) Statx(_ <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOut) fuse.Status {
-	a, err := f.attr(in.NodeId)
+	a, err := f.attr(f.pool, in.NodeId)
 	if err != nil {
 		return f.status("statx", &in.InHeader, err)
 	}
@@ -180,7 +183,7 @@ func (f *FS) mutable(ino chain.Ino) (chain.Attr, error) {
 
 // Access answers access(2) on a mount without default_permissions; the permission bits are the kernel's business.
 func (f *FS) Access(_ <-chan struct{}, in *fuse.AccessIn) fuse.Status {
-	_, err := f.attr(in.NodeId)
+	_, err := f.attr(f.pool, in.NodeId)
 	return f.status("access", &in.InHeader, err)
 }
 

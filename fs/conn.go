@@ -151,11 +151,17 @@ func (c *conn) again(in []byte) bool {
 	case park.Alone:
 		c.others.alone(in)
 	case park.Refuse:
-		c.log.Error("fs: a request is refused: each daemon ended that served it", "opcode", h.Opcode, "node", h.NodeId,
-			"path", c.fs.path(h.NodeId), "unique", requestOf(h), "daemons", deaths)
-		c.refuse(h.Unique, unix.EIO)
+		h := *h // the bytes are another request's soon
+		c.others.work.Go(func() { c.refuseAgain(&h, deaths) })
 	}
 	return true
+}
+
+// refuseAgain answers a request that each daemon ended by that served it.
+func (c *conn) refuseAgain(h *fuse.InHeader, deaths int) {
+	c.log.Error("fs: a request is refused: each daemon ended that served it", "opcode", h.Opcode, "node", h.NodeId,
+		"path", c.fs.path(h.NodeId), "unique", requestOf(h), "daemons", deaths)
+	c.refuse(h.Unique, unix.EIO)
 }
 
 // refuse answers a request with an error.

@@ -12,11 +12,14 @@ import (
 
 // Lookup finds a name. Names that are not there are not cached by the kernel: a clone may make them at any time.
 func (f *FS) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	find := f.find
+	var node uint64
+	var a chain.Attr
+	var err error
 	if f.retries.looksAgain(h.Pid) {
-		find = f.findAgain
+		node, a, err = f.findAgain(h.NodeId, name)
+	} else {
+		node, a, err = f.find(f.pool, h.NodeId, name)
 	}
-	node, a, err := find(h.NodeId, name)
 	if err != nil {
 		return f.status("lookup", h, err)
 	}
@@ -25,16 +28,16 @@ func (f *FS) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.
 }
 
 // find finds a name of a directory.
-func (f *FS) find(dir uint64, name string) (uint64, chain.Attr, error) {
+func (f *FS) find(from names, dir uint64, name string) (uint64, chain.Attr, error) {
 	switch kind, num := split(dir); {
 	case kind == snapDir:
-		return f.lookupSnap(chain.Ino(num), name)
+		return f.lookupSnap(from, chain.Ino(num), name)
 	case kind == snapFile:
 		return 0, chain.Attr{}, chain.ErrNotDir
 	case name == chain.SnapDir:
-		return f.lookupSnapDir(chain.Ino(num))
+		return f.lookupSnapDir(from, chain.Ino(num))
 	default:
-		a, err := f.pool.Lookup(chain.Ino(num), name)
+		a, err := from.Lookup(chain.Ino(num), name)
 		return uint64(a.Ino), a, err
 	}
 }

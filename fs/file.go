@@ -166,25 +166,25 @@ func (f *FS) releaseNode(node uint64, write bool) {
 }
 
 // file finds what a request reads or writes. After a takeover it may be open without being in the table.
-func (f *FS) file(node uint64) (*openFile, error) {
+func (f *FS) file(from names, node uint64) (*openFile, error) {
 	if o := f.files.get(node); o != nil {
 		return o, nil
 	}
 	o := &openFile{node: node}
 	switch kind, num := split(node); kind {
 	case plain:
-		a, err := f.pool.GetAttr(chain.Ino(num))
+		a, err := from.GetAttr(chain.Ino(num))
 		if err != nil {
 			return nil, err
 		}
-		if o.vol, err = f.pool.Volume(chain.Ino(num)); err != nil {
+		if o.vol, err = from.Volume(chain.Ino(num)); err != nil {
 			return nil, err
 		}
 		o.data = o.vol
 		o.immutable.Store(a.Immutable)
 		o.privileged.Store(privileged(a.Mode))
 	case snapFile:
-		snap, err := f.pool.Snap(chain.LayerID(num))
+		snap, err := from.Snap(chain.LayerID(num))
 		if err != nil {
 			return nil, err
 		}
@@ -196,8 +196,8 @@ func (f *FS) file(node uint64) (*openFile, error) {
 }
 
 // changing finds what a request changes.
-func (f *FS) changing(node uint64) (*openFile, error) {
-	o, err := f.file(node)
+func (f *FS) changing(from names, node uint64) (*openFile, error) {
+	o, err := f.file(from, node)
 	switch {
 	case err != nil:
 		return nil, err
@@ -211,7 +211,7 @@ func (f *FS) changing(node uint64) (*openFile, error) {
 
 // volume finds what a request changes of which the kernel does not say whether who asks may leave setuid bits behind.
 func (f *FS) volume(h *fuse.InHeader, node uint64) (*chain.Volume, error) {
-	o, err := f.changing(node)
+	o, err := f.changing(f.pool, node)
 	if err == nil && h.Uid != 0 && o.privileged.Load() {
 		err = f.dropPrivileges(h, o.vol.Ino())
 	}

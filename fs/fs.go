@@ -69,6 +69,17 @@ type FS struct {
 
 var _ fuse.RawFileSystem = (*FS)(nil)
 
+// names is where names and attributes come from: the pool, which may read its device for them, or what of it can be told at once.
+type names interface {
+	Lookup(dir chain.Ino, name string) (chain.Attr, error)
+	GetAttr(ino chain.Ino) (chain.Attr, error)
+	SnapDirAttr(dir chain.Ino) (chain.Attr, error)
+	SnapLookup(dir chain.Ino, name string) (chain.Attr, chain.LayerID, error)
+	SnapAttr(id chain.LayerID) (chain.Attr, error)
+	Volume(ino chain.Ino) (*chain.Volume, error)
+	Snap(id chain.LayerID) (*chain.Snap, error)
+}
+
 // discard is the logger of who gave none.
 var discard = slog.New(slog.DiscardHandler)
 

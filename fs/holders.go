@@ -49,14 +49,14 @@ func (s *Server) identify(h *foundHolder) bool {
 	if h.Loop != "" {
 		h.node = uint64(chain.RootIno)
 		for name := range strings.SplitSeq(h.Path, "/") {
-			node, _, err := s.fs.find(h.node, name)
+			node, _, err := s.fs.find(s.fs.pool, h.node, name)
 			if err != nil {
 				return false
 			}
 			h.node = node
 		}
 	}
-	a, err := s.fs.attr(h.node)
+	a, err := s.fs.attr(s.fs.pool, h.node)
 	if err != nil || a.Type != chain.TypeFile {
 		return false
 	}

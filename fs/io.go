@@ -34,8 +34,8 @@ func rangeOf(off uint64, n uint32, flags uint32) (int64, error) {
 }
 
 // readable checks a READ and finds what it reads, and the byte to begin at.
-func (f *FS) readable(in *fuse.ReadIn) (*openFile, int64, error) {
-	o, err := f.file(in.NodeId)
+func (f *FS) readable(from names, in *fuse.ReadIn) (*openFile, int64, error) {
+	o, err := f.file(from, in.NodeId)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -54,12 +54,12 @@ type change struct {
 }
 
 // writable checks a WRITE of n bytes. What the kernel writes back from an mmap has no open, so no flags.
-func (f *FS) writable(in *fuse.WriteIn, n int) (c change, err error) {
+func (f *FS) writable(from names, in *fuse.WriteIn, n int) (c change, err error) {
 	flags := in.Flags
 	if in.WriteFlags&fuse.WRITE_CACHE != 0 {
 		flags = 0
 	}
-	o, err := f.changing(in.NodeId)
+	o, err := f.changing(from, in.NodeId)
 	if err != nil {
 		return c, err
 	}
@@ -74,7 +74,7 @@ func (f *FS) writable(in *fuse.WriteIn, n int) (c change, err error) {
 
 // Read reads. It is short at the end of the file only.
 func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
-	o, off, err := f.readable(in)
+	o, off, err := f.readable(f.pool, in)
 	var n int
 	if err == nil {
 		n, err = o.data.ReadAt(buf[:min(len(buf), int(in.Size))], off)
@@ -99,7 +99,7 @@ func (f *FS) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (ui
 
 // Write writes all of data or fails; it is short at the largest size only.
 func (f *FS) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
-	c, err := f.writable(in, len(data))
+	c, err := f.writable(f.pool, in, len(data))
 	n := 0
 	if err == nil && c.kill {
 		err = f.dropPrivileges(&in.InHeader, c.vol.Ino())
@@ -126,7 +126,7 @@ func (c change) write(data []byte) (int, error) {
 
 // Lseek finds data and holes; the kernel asks for nothing else.
 func (f *FS) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
-	o, err := f.file(in.NodeId)
+	o, err := f.file(f.pool, in.NodeId)
 	if err != nil {
 		return f.status("lseek", &in.InHeader, err)
 	}
@@ -182,7 +182,7 @@ func (f *FS) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) (ui
 	if in.Flags != 0 {
 		return 0, fuse.EINVAL
 	}
-	src, err := f.file(in.NodeId)
+	src, err := f.file(f.pool, in.NodeId)
 	var dst *chain.Volume
 	if err == nil {
 		dst, err = f.volume(&in.InHeader, in.NodeIdOut)

@@ -68,7 +68,7 @@ func (f *FS) getFlags(h *fuse.InHeader, buf []byte, size int, immutable uint32) 
 	if len(buf) < size {
 		return fuse.EINVAL
 	}
-	a, err := f.attr(h.NodeId)
+	a, err := f.attr(f.pool, h.NodeId)
 	if err == nil && a.Immutable {
 		binary.NativeEndian.PutUint32(buf, immutable)
 	}

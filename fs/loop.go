@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"sync/atomic"
-	"time"
 	"unsafe"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -28,9 +26,13 @@ const ringEntries = 256
 //
 // What holds here:
 //
-//   - The loop never waits for anything but requests and completions. What a plan needs first, a flush, and every
-//     request that may wait for a plan (an OPEN that truncates) is done on a goroutine: a plan ends on the loop only.
-//   - LOOKUP, GETATTR and STATFS are answered on the loop, from memory. Other opcodes go to go-fuse on a goroutine.
+//   - The loop never waits for anything but requests and completions, so one that stalls (the device, the log, a full pool, a
+//     page of a map) stalls no other. It calls what answers from memory or says that it can't: the making of plans, whose Need
+//     is fulfilled on a goroutine; Plan.CommitNow; chain.AtOnce. A flush, an error (its message has a path), the end of a plan
+//     that failed, and every request that may wait for a plan (an OPEN that truncates) are a goroutine's. The device's own
+//     methods are never called here; the tests have devices that notice (loopwait_test.go).
+//   - LOOKUP, GETATTR and STATFS are answered on the loop, from memory; where they can't be, and all other opcodes, go to
+//     go-fuse on a goroutine.
 //   - Whatever is out of the ordinary (zeros, an error of a plan) goes through FS.Read and FS.Write on a goroutine, as
 //     in the classic transport. So there is one set of rules.
 //   - A request has its slot until it is answered, and nothing refers to the slot afterwards.
@@ -40,18 +42,19 @@ const ringEntries = 256
 type eventLoop struct {
 	conn             // its file is not blocking
 	pool *chain.Pool // any goroutine
+	now  names       // of the pool, what can be told at once
 	ring func(uint32) (*blockdev.Ring, error)
 
 	ctx    context.Context // done when the mount is gone
 	cancel context.CancelFunc
 	queue  queue
 	mail   mailbox
-	alone  atomic.Bool // the loop does an operation of the device itself; any goroutine
 	arena  arena
 	slots  []*slot
 	free   []*slot
 	todo   []opRef // operations that are not started yet
 	sector int64
+	due    bool // requests may wait: what is listened for has come, or not all was received
 	gone   bool
 
 	pausing chan struct{} // nothing more is received; closed, and in done, when no slot is in use
@@ -81,7 +84,7 @@ func newEventLoop(f *FS, dir string, o MountOptions) (*eventLoop, error) {
 func makeLoop(f *FS, ps *fuse.ProtocolServer, slots int) (*eventLoop, error) {
 	l := &eventLoop{
 		conn: conn{fs: f, log: f.log, ps: ps, fd: -1},
-		pool: f.pool, ring: blockdev.NewRing, sector: int64(f.pool.Device().SectorSize()),
+		pool: f.pool, now: f.pool.AtOnce(), ring: blockdev.NewRing, due: true, sector: int64(f.pool.Device().SectorSize()),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.others.init(&l.conn)
@@ -116,29 +119,31 @@ func (l *eventLoop) freeMemory() error {
 // run serves until the mount is gone and every slot is free.
 func (l *eventLoop) run() {
 	for {
-		got := 0
-		if !l.gone && l.pausing == nil {
-			got = l.receive()
+		more := false
+		if !l.gone && l.pausing == nil && (l.due || l.inWork() > 0) {
+			more = l.receive()
 		}
 		l.deliver()
-		if l.runAlone() {
-			continue
-		}
 		l.startAll()
-		if l.gone && len(l.free) == len(l.slots) {
+		if l.gone && l.inWork() == 0 {
 			return
 		}
 		l.paused()
-		sleep := got < batch && len(l.todo) == 0 && l.mail.sleepy()
+		sleep := !more && len(l.todo) == 0 && l.mail.sleepy()
 		l.queue.wait(sleep, !l.gone && l.pausing == nil && len(l.free) > 0)
 		l.mail.awake()
 		l.queue.collect()
 	}
 }
 
-// receive takes a batch of requests and returns how many there were.
-func (l *eventLoop) receive() (got int) {
-	for got < batch && len(l.free) > 0 {
+// inWork is how many slots are in use.
+func (l *eventLoop) inWork() int { return len(l.slots) - len(l.free) }
+
+// receive takes a batch of requests, and tells whether there may be more. The I/O of one that comes alone is begun at once: who
+// waits for it is who would send the next, and if there is another, the queue says so when it listens.
+func (l *eventLoop) receive() (more bool) {
+	lone := l.inWork() == 0
+	for got := 0; got < batch && len(l.free) > 0; {
 		s := l.free[len(l.free)-1]
 		if l.fs.files.memory != nil {
 			l.arena.populate(s.index)
@@ -148,22 +153,27 @@ func (l *eventLoop) receive() (got int) {
 		case e == 0 && int(n) >= headerInBytes:
 			l.free = l.free[:len(l.free)-1]
 			l.dispatch(s, int(n))
-			got++
+			if got++; lone && l.inWork() > 0 {
+				l.due = false
+				return false
+			}
 		case e == unix.EAGAIN:
-			return got
+			l.due = false
+			return false
 		case e == unix.EINTR, e == unix.ENOENT, e == unix.EIO: // the request ended before it could be read
 		default:
 			l.end(e)
-			return got
+			return false
 		}
 	}
-	return got
+	l.due = true
+	return len(l.free) > 0
 }
 
 // end stops reading.
 func (l *eventLoop) end(e unix.Errno) {
 	l.ended(e)
-	l.gone = true
+	l.gone, l.due = true, false
 	l.cancel()
 }
 
@@ -175,6 +185,8 @@ func (l *eventLoop) deliver() {
 			l.release(e.s)
 		case mailFulfilled:
 			l.fulfilled(e.s, e.err)
+		case mailCommitted:
+			l.committed(e.s, e.err)
 		case mailOp:
 			l.opDone(e.s, e.op, e.n, e.err)
 		case mailPause:
@@ -199,33 +211,24 @@ func (l *eventLoop) pause() (<-chan struct{}, func()) {
 
 // paused tells who waits for a pause that nothing is in work.
 func (l *eventLoop) paused() {
-	if l.pausing != nil && l.pausing != l.done && len(l.free) == len(l.slots) && len(l.todo) == 0 {
+	if l.pausing != nil && l.pausing != l.done && l.inWork() == 0 && len(l.todo) == 0 {
 		close(l.pausing)
 		l.done = l.pausing
 	}
 }
 
-// alivePoll is how often alive looks whether the loop is at the device.
-const alivePoll = 50 * time.Millisecond
-
-// alive asks the loop, which answers between two batches, or is at the device with its only operation.
+// alive asks the loop, which answers between two batches.
 func (l *eventLoop) alive(ctx context.Context) error {
 	pong := make(chan struct{})
 	l.mail.post(mail{kind: mailPing, pong: pong})
-	t := time.NewTicker(alivePoll)
-	defer t.Stop()
-	for !l.alone.Load() {
-		select {
-		case <-pong:
-			return nil
-		case <-l.ctx.Done():
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.C:
-		}
+	select {
+	case <-pong:
+		return nil
+	case <-l.ctx.Done():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return nil
 }
 
 // startAll starts what waits in todo, as far as the queue takes it.
@@ -235,26 +238,6 @@ func (l *eventLoop) startAll() {
 		i++
 	}
 	l.todo = l.todo[:copy(l.todo, l.todo[i:])]
-}
-
-// aloneMax is the largest operation that is not worth a way through the ring, in bytes.
-const aloneMax = 64 << 10
-
-// runAlone does the only operation there is on the spot: it saves two switches of the thread.
-func (l *eventLoop) runAlone() bool {
-	if len(l.todo) != 1 || len(l.free) != len(l.slots)-1 {
-		return false
-	}
-	r := l.todo[0]
-	if o := &r.s.ops[r.op]; o.kind == opDsync || len(o.buf) > aloneMax {
-		return false
-	}
-	l.todo = l.todo[:0]
-	l.alone.Store(true)
-	n, err := l.queue.alone(r.s, r.op)
-	l.alone.Store(false)
-	l.opDone(r.s, r.op, n, err)
-	return true
 }
 
 // dispatch decides who serves a request of n bytes.
@@ -278,7 +261,9 @@ func (l *eventLoop) dispatch(s *slot, n int) {
 		l.fsync(s)
 		return
 	case codeLookup, codeGetAttr, codeStatFS:
-		l.others.now(s.in[:n])
+		if !l.answer(s, n) {
+			l.others.later(s.in[:n])
+		}
 	case codeForget, codeBatchForget:
 		l.others.forget(s.in[:n])
 	case codeInterrupt:

@@ -28,16 +28,17 @@ const maxTries = 16
 // read begins a READ. Whole blocks are read, so that every span begins at one.
 func (l *eventLoop) read(s *slot) {
 	in := s.readIn()
-	o, off, err := l.fs.readable(in)
-	if err == nil && in.Size > maxWrite {
-		err = chain.ErrInvalid
-	}
-	if err != nil {
-		l.fail(s, "read", err)
+	if in.Size > maxWrite {
+		l.fail(s, "read", chain.ErrInvalid)
 		return
 	}
-	s.stage, s.src, s.off, s.n, s.tries = reading, o.data, off, int(in.Size), 0
-	s.done, s.from, s.flush = 0, 0, false
+	s.begin(reading, int(in.Size))
+	o, off, err := l.fs.readable(l.now, in)
+	if err != nil { // it is told there, or all is read first that it takes to tell
+		l.synchronous(s)
+		return
+	}
+	s.src, s.off = o.data, off
 	l.makePlan(s)
 }
 
@@ -49,13 +50,13 @@ func (l *eventLoop) write(s *slot, n int) {
 		l.fail(s, "write", fmt.Errorf("request of %d bytes: %w", n, chain.ErrInvalid))
 		return
 	}
-	c, err := l.fs.writable(in, int(in.Size))
+	s.begin(writing, int(in.Size))
+	c, err := l.fs.writable(l.now, in, int(in.Size))
 	if err != nil {
-		l.fail(s, "write", err)
+		l.synchronous(s)
 		return
 	}
-	s.stage, s.vol, s.off, s.n, s.append, s.stable, s.tries = writing, c.vol, c.off, c.n, c.append, c.stable, 0
-	s.done, s.from, s.flush = 0, 0, false
+	s.vol, s.off, s.n, s.append, s.stable = c.vol, c.off, c.n, c.append, c.stable
 	if s.n == 0 || c.kill || mayBeZeros(s.data[:s.n], s.off) {
 		l.synchronous(s)
 		return
@@ -265,8 +266,7 @@ func (l *eventLoop) stageDone(s *slot) {
 		l.endRead(s)
 	case filling:
 		if s.err != nil {
-			s.plan.Abort()
-			l.fail(s, "write", s.err)
+			l.abort(s, "write")
 			return
 		}
 		s.merge()
@@ -278,12 +278,12 @@ func (l *eventLoop) stageDone(s *slot) {
 }
 
 func (l *eventLoop) endRead(s *slot) {
-	from, n := s.off-s.plan.Off, s.plan.Len
-	s.plan.Abort() // which is how a read ends in either case
 	if s.err != nil {
-		l.fail(s, "read", s.err)
+		l.abort(s, "read")
 		return
 	}
+	from, n := s.off-s.plan.Off, s.plan.Len
+	s.plan.Abort() // which is how a read ends in either case
 	var out []byte
 	if n > from {
 		out = s.data[from:min(n, from+int64(s.n))]
@@ -292,15 +292,24 @@ func (l *eventLoop) endRead(s *slot) {
 	l.release(s)
 }
 
-// endWrite ends a plan. Where it ended before the request does, another one follows; an error then is one of all of it.
+// endWrite ends a plan, on a goroutine if a page must be read for that.
 func (l *eventLoop) endWrite(s *slot) {
-	s.flush = s.flush || s.stable && !s.plan.InPlace
-	covers, end, err := int(s.plan.Covers()), s.from+int(s.plan.Len), s.err
-	if err != nil {
-		s.plan.Abort()
-	} else {
-		err = s.plan.Commit(s.plan.Len)
+	if s.err != nil {
+		l.abort(s, "write")
+		return
 	}
+	if ended, err := s.plan.CommitNow(); ended {
+		l.committed(s, err)
+		return
+	}
+	go func() { l.mail.post(mail{kind: mailCommitted, s: s, err: s.plan.Commit(s.plan.Len)}) }()
+}
+
+// committed goes on when a plan has ended. Where it ended before the request does, another one follows; an error then is one of
+// all of it.
+func (l *eventLoop) committed(s *slot, err error) {
+	s.flush = s.flush || s.stable && !s.plan.InPlace
+	covers, end := int(s.plan.Covers()), s.from+int(s.plan.Len)
 	switch {
 	case err != nil:
 		l.fail(s, "write", err)
@@ -319,8 +328,18 @@ func (l *eventLoop) endWrite(s *slot) {
 	}
 }
 
-// fail answers a request with an error.
-func (l *eventLoop) fail(s *slot, what string, err error) {
+// abort ends a plan whose I/O failed, and answers with that: on a goroutine, since the claims of a write have to be given up.
+func (l *eventLoop) abort(s *slot, what string) {
+	go func() {
+		s.plan.Abort()
+		l.failed(s, what, s.err)
+	}()
+}
+
+// fail answers a request with an error, on a goroutine: the message has a path, which may have to be read.
+func (l *eventLoop) fail(s *slot, what string, err error) { go l.failed(s, what, err) }
+
+func (l *eventLoop) failed(s *slot, what string, err error) {
 	l.reply(s, l.fs.status(what, s.header(), err), nil)
-	l.release(s)
+	l.mail.post(mail{kind: mailDone, s: s})
 }

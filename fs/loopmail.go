@@ -13,7 +13,7 @@ type mail struct {
 	s    *slot
 	op   int // of mailOp, with its outcome
 	n    int
-	err  error         // of mailOp and mailFulfilled
+	err  error         // of mailOp, mailFulfilled and mailCommitted
 	pong chan struct{} // of mailPing and mailPause
 }
 
@@ -22,6 +22,7 @@ type mailKind uint8
 const (
 	mailDone      mailKind = iota + 1 // it was answered
 	mailFulfilled                     // the need of its plan was seen to
+	mailCommitted                     // its plan has ended, by a goroutine
 	mailOp                            // one operation has ended
 	mailPause                         // the loop receives nothing more, and closes pong when no slot is in use; no pong: it goes on
 	mailPing                          // the loop is asked whether it runs: it closes pong

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -76,7 +77,11 @@ func TestOperationsEnd(t *testing.T) {
 	s = begin()
 	l.opDone(s, 0, 0, nil)
 	finish(s)
-	n, err := unix.Read(pipe[0], answer)
+	n, err := unix.Read(pipe[0], answer) // by a goroutine
+	for len(l.mail.take()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	l.release(s)
 	if st := unix.Errno(-(*fuse.OutHeader)(unsafe.Pointer(&answer[0])).Status); err != nil || n != headerBytes || st != unix.EIO || len(l.free) != 1 {
 		t.Errorf("%v: answer of %d bytes, %v, %v", io.ErrUnexpectedEOF, n, st, err)
 	}

@@ -47,8 +47,6 @@ type opRef struct {
 type queue interface {
 	// start begins an operation, whose outcome opDone gets from collect or by mail. false: not before a collect.
 	start(s *slot, i int) bool
-	// alone does one operation that is no opDsync, and returns the bytes done or an error.
-	alone(s *slot, i int) (int, error)
 	// wait submits what was started. With sleep it returns when an operation has ended, the mailbox's bell rings, or,
 	// with listen, a request can be read; maybe earlier.
 	wait(sleep, listen bool)
@@ -124,17 +122,6 @@ func (q *ringQueue) push(e blockdev.SQE) bool {
 	return err == nil
 }
 
-func (q *ringQueue) alone(s *slot, i int) (n int, err error) {
-	o := &s.ops[i]
-	switch {
-	case q.direct && uintptr(unsafe.Pointer(&o.buf[0]))%q.align != 0:
-		return onDevice(q.file, o)
-	case o.kind == opRead:
-		return unix.Pread(q.fd, o.buf, o.off)
-	}
-	return unix.Pwrite(q.fd, o.buf, o.off)
-}
-
 // wait panics when the kernel does not know its own ring any more: what is in flight would be lost.
 func (q *ringQueue) wait(sleep, listen bool) {
 	n := uint32(0)
@@ -164,7 +151,7 @@ func (q *ringQueue) collect() {
 		case !ok:
 			return
 		case c.User == tagFuse:
-			q.listen = false
+			q.listen, q.l.due = false, true
 		case c.User == tagBell:
 			q.bell = false
 			q.l.mail.hush()
@@ -187,8 +174,6 @@ func (q *plainQueue) start(s *slot, i int) bool {
 	return true
 }
 
-func (q *plainQueue) alone(s *slot, i int) (int, error) { return onDevice(q.dev, &s.ops[i]) }
-
 func (q *plainQueue) wait(sleep, listen bool) {
 	if !sleep {
 		return
@@ -204,6 +189,7 @@ func (q *plainQueue) wait(sleep, listen bool) {
 	if fds[0].Revents != 0 {
 		q.l.mail.hush()
 	}
+	q.l.due = q.l.due || listen && fds[1].Revents != 0
 }
 
 func (q *plainQueue) collect()     {}

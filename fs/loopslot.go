@@ -37,6 +37,11 @@ type slot struct {
 	err    error    // the first error of this stage
 }
 
+// begin makes a slot that of a READ or WRITE of n bytes, of which nothing is known yet.
+func (s *slot) begin(what stage, n int) {
+	s.stage, s.n, s.tries, s.done, s.from, s.flush = what, n, 0, 0, 0, false
+}
+
 // planner is what can be read: a volume or a snapshot.
 type planner interface {
 	PlanRead(pl *chain.Plan, off, n int64) (chain.Need, error)
@@ -46,6 +51,9 @@ type planner interface {
 type answer struct {
 	header fuse.OutHeader
 	write  fuse.WriteOut
+	entry  fuse.EntryOut
+	attr   fuse.AttrOut
+	stat   fuse.StatfsOut
 	iov    [2]unix.Iovec
 }
 

@@ -50,7 +50,7 @@ func newWire(t testing.TB, p *chain.Pool, ring func(uint32) (*blockdev.Ring, err
 	l.fd = pair[0]
 	w := &wire{t: t, l: l, fd: pair[1], ino: a.Ino, buf: make([]byte, 2<<20), done: make(chan struct{})}
 	go func() {
-		l.serve()
+		asLoop(l.serve)
 		close(w.done)
 	}()
 	t.Cleanup(w.close)

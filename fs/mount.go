@@ -34,33 +34,11 @@ type MountOptions struct {
 	NoExec     bool         // mount -o noexec
 	NonEmpty   bool         // also over a directory that holds something
 	Buffers    int64        // bytes that buffers of requests may take, at least 8 MiB do; 0: maxInflight, which is the most
-	EventLoop  bool         // READ, WRITE and FSYNC by an event loop over io_uring; ErrUnsupported unless root mounts
+	Transport  Transport    // how requests are served; Loop is ErrUnsupported unless root mounts
 
 	// Keep is given what a successor of this process needs (package park), and returns when it is kept. Nil: there is none.
 	Keep   func(name string, f *os.File) error
 	Parked *Parked // go on with this, do not mount; the pool was opened with what is open
-}
-
-// transport carries requests between /dev/fuse and an FS. Whoever makes one has answered INIT.
-type transport interface {
-	notifier
-	// serve answers requests until the mount is gone and all requests are done. It is called once.
-	serve()
-	// alive returns nil soon, whatever the device does, if requests are taken from the kernel, or the mount is gone; ctx's error if
-	// nothing is heard before its end.
-	alive(ctx context.Context) error
-	// pause stops serving, once what is in work is done: idle is closed then. goOn takes that back, before.
-	pause() (idle <-chan struct{}, goOn func())
-	// resend has the kernel send again what another process has read and not answered. It comes before serve.
-	resend() error
-}
-
-// newTransport mounts f.
-func newTransport(f *FS, dir string, o MountOptions) (transport, error) {
-	if o.EventLoop {
-		return newEventLoop(f, dir, o)
-	}
-	return newClassic(f, dir, o)
 }
 
 // Server is one mount of a pool. All methods may be called concurrently; none touches a file below the mount.
@@ -70,6 +48,8 @@ type Server struct {
 	id  mounts.Mount
 
 	t        transport
+	kind     Transport     // what t is
+	noLoop   error         // why t is not the loop, where Auto was asked for
 	started  atomic.Bool   // Serve was called
 	done     chan struct{} // closed when the mount is gone
 	unmounts sync.Mutex    // one attempt at a time
@@ -79,8 +59,7 @@ type Server struct {
 // Mount mounts a pool on a directory. On return the mount is there, and waits for Serve to answer. A dead mount of the
 // same pool on dir, left by a daemon that was killed, is detached first. On error nothing is mounted.
 //
-// Root mounts with mount(2), anybody else with fusermount3; permissions are checked by the kernel. The event loop is
-// for root only.
+// Root mounts with mount(2), anybody else with fusermount3; permissions are checked by the kernel.
 func Mount(p *chain.Pool, dir string, o MountOptions) (*Server, error) {
 	if o.FsName == "" {
 		o.FsName = p.Name()
@@ -100,7 +79,7 @@ func Mount(p *chain.Pool, dir string, o MountOptions) (*Server, error) {
 		return nil, fmt.Errorf("fs: mount: %w", err)
 	}
 	s := newServer(p, dir, o)
-	if s.t, err = newTransport(s.fs, dir, o); err != nil {
+	if err = s.connect(o); err != nil {
 		return nil, fmt.Errorf("fs: mount: %s: %w", dir, err)
 	}
 	if s.id, err = findMount(mounts.Proc, dir); err != nil {
@@ -119,7 +98,7 @@ func newServer(p *chain.Pool, dir string, o MountOptions) *Server {
 // directory has users still, or it would be gone: it is served, and has no place.
 func resume(p *chain.Pool, o MountOptions) (s *Server, err error) {
 	s = newServer(p, o.Parked.Init.Dir, o)
-	if s.t, err = newTransport(s.fs, s.dir, o); err != nil {
+	if err = s.connect(o); err != nil {
 		return nil, fmt.Errorf("fs: takeover: %s: %w", s.dir, err)
 	}
 	death.At(death.Agreed)

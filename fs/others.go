@@ -38,7 +38,6 @@ type others struct {
 	c    *conn
 	work sync.WaitGroup
 	outs sync.Pool  // *[]byte of answerBytes
-	out  []byte     // the loop's own
 	one  sync.Mutex // held by the request that is served alone
 
 	mu      sync.Mutex
@@ -48,15 +47,12 @@ type others struct {
 }
 
 func (o *others) init(c *conn) {
-	o.c, o.out, o.pending = c, make([]byte, answerBytes), make(map[uint64]struct{})
+	o.c, o.pending = c, make(map[uint64]struct{})
 	o.outs.New = func() any { b := make([]byte, answerBytes); return &b }
 }
 
 // wait returns when all has been served. Nothing new may come.
 func (o *others) wait() { o.work.Wait() }
-
-// now serves a request on the loop.
-func (o *others) now(in []byte) { o.serve(in, o.out) }
 
 // later serves a copy of a request on a goroutine.
 func (o *others) later(in []byte) {

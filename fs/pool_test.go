@@ -54,7 +54,12 @@ var (
 	variants        = []variant{classicInMemory, {"loop", true, true}, {"plain", true, false}}
 )
 
-func (v variant) options() MountOptions { return MountOptions{EventLoop: v.loop} }
+func (v variant) options() (o MountOptions) {
+	if v.loop {
+		o.Transport = Loop
+	}
+	return o
+}
 
 // onTransports runs a test on every transport.
 func onTransports(t *testing.T, test func(*testing.T, variant)) {
@@ -81,7 +86,7 @@ func newPool(t testing.TB, v variant) (*chain.Pool, *devtest.Disk) {
 	must(t, err)
 	t.Cleanup(func() { must(t, d.Close()) })
 	must(t, chain.Create(d, f))
-	return openPool(t, d), nil
+	return openPool(t, watchedFile{d}), nil
 }
 
 // openPool opens the pool on a disk until the end of the test, with its housekeeping and an eraser.
@@ -136,7 +141,7 @@ func mountOn(t testing.TB, p *chain.Pool, dir string, o MountOptions) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go s.Serve()
+	go asLoop(s.Serve)
 	hung := time.AfterFunc(3*patience, func() { abort(t, s) })
 	t.Cleanup(func() {
 		hung.Stop()
@@ -175,7 +180,7 @@ func abort(t testing.TB, s *Server) {
 // stopPolls makes the kernel learn that there is no POLL here, by a system call that the Go scheduler knows of: os.Open
 // would block a processor in epoll_ctl, and the server lives in this process.
 func stopPolls(t testing.TB, dir string) {
-	fd, err := unix.Open(filepath.Join(dir, ".go-fuse-epoll-hack"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(filepath.Join(dir, pollHack), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

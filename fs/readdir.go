@@ -23,7 +23,7 @@ const (
 
 // OpenDir opens a directory. Its handle has no state.
 func (f *FS) OpenDir(_ <-chan struct{}, in *fuse.OpenIn, _ *fuse.OpenOut) fuse.Status {
-	a, err := f.attr(in.NodeId)
+	a, err := f.attr(f.pool, in.NodeId)
 	if err == nil && a.Type != chain.TypeDir {
 		err = chain.ErrNotDir
 	}
@@ -67,7 +67,7 @@ func (f *FS) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryL
 			continue
 		}
 		// A name that went meanwhile is listed without attributes; the kernel will look it up.
-		if a, err := f.attr(e.Ino); err == nil {
+		if a, err := f.attr(f.pool, e.Ino); err == nil {
 			f.fillEntry(e.Ino, a, entry)
 		}
 	}

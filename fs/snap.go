@@ -20,14 +20,14 @@ func snapAttr(a chain.Attr) chain.Attr {
 }
 
 // lookupSnapDir finds the .snap of a directory. It is there while volumes of the directory have snapshots.
-func (f *FS) lookupSnapDir(dir chain.Ino) (uint64, chain.Attr, error) {
+func (f *FS) lookupSnapDir(from names, dir chain.Ino) (uint64, chain.Attr, error) {
 	f.snaps.given(dir)
-	a, err := f.pool.SnapDirAttr(dir)
+	a, err := from.SnapDirAttr(dir)
 	return snapDirNode(dir), snapDirAttr(a), err
 }
 
 // lookupSnap finds a snapshot by its FILE@NAME.
-func (f *FS) lookupSnap(dir chain.Ino, name string) (uint64, chain.Attr, error) {
-	a, id, err := f.pool.SnapLookup(dir, name)
+func (f *FS) lookupSnap(from names, dir chain.Ino, name string) (uint64, chain.Attr, error) {
+	a, id, err := from.SnapLookup(dir, name)
 	return snapFileNode(id), snapAttr(a), err
 }

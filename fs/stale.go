@@ -113,7 +113,7 @@ func (f *FS) endLeases() {
 // findAgain is find for who looks a path up for the second time: what he finds stays until he has used it.
 func (f *FS) findAgain(dir uint64, name string) (uint64, chain.Attr, error) {
 	for {
-		node, a, err := f.find(dir, name)
+		node, a, err := f.find(f.pool, dir, name)
 		kind, num := split(node)
 		if err != nil || kind != plain || a.Type != chain.TypeFile || f.lease(chain.Ino(num)) == nil {
 			return node, a, err

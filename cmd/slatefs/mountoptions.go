@@ -9,12 +9,7 @@ import (
 	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
-)
-
-// How requests of the kernel are served.
-const (
-	transportLoop    = "loop"
-	transportClassic = "classic"
+	"slatefs/fs"
 )
 
 // Who beside root and its own user may ask a daemon.
@@ -52,8 +47,10 @@ func parseMountOptions(opts []string) (o daemon.Options, err error) {
 			err = setGroup(&o, key, val)
 		case key == "memory", key == "cache":
 			o.Memory, err = parseMemory(key, val)
-		case key == "transport" && slices.Contains([]string{transportLoop, transportClassic}, val):
-			o.Loop = val == transportLoop
+		case key == "transport":
+			if o.Transport, err = fs.ParseTransport(val); err != nil {
+				err = show.Usagef("mount option: %v", err)
+			}
 		case key == "verify":
 			if o.Verify, err = daemon.ParseVerify(val); err != nil {
 				err = show.Usagef("mount option verify: %v", err)

@@ -161,6 +161,7 @@ func (p poolState) print(w io.Writer, f show.Format, gap bool) error {
 	}
 	if i := p.Info; i != nil && i.Live.Dir != "" {
 		line("mountpoint", "%s", i.Live.Dir)
+		line("transport", "%s", transportText(i))
 		line("takeover", "%s", takeoverText(i))
 		line("daemon", "process %d since %s, %d files open", i.Live.PID, show.FormatTime(i.Live.Started), i.OpenFiles)
 		if m := i.Memory; m.Limit > 0 {
@@ -175,6 +176,14 @@ func (p poolState) print(w io.Writer, f show.Format, gap bool) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// transportText says how requests are served.
+func transportText(i *control.PoolInfo) string {
+	if i.NoLoop != "" {
+		return i.Transport + ": no loop: " + i.NoLoop
+	}
+	return i.Transport
 }
 
 // takeoverText says whether a mount outlives its daemon, and how often it did.

@@ -31,6 +31,7 @@ var (
 	ErrRange        = chain.ErrRange
 	ErrUnsupported  = chain.ErrUnsupported
 	ErrClosed       = chain.ErrClosed
+	ErrNotNow       = chain.ErrNotNow
 	ErrGone         = chain.ErrGone
 	ErrHasSnapshots = chain.ErrHasSnapshots
 	ErrHasClones    = chain.ErrHasClones
@@ -71,6 +72,7 @@ var kinds = []struct {
 	{"past-end", ErrRange},
 	{"unsupported", ErrUnsupported},
 	{"closed", ErrClosed},
+	{"not-now", ErrNotNow},
 	{"gone", ErrGone},
 	{"has-snapshots", ErrHasSnapshots},
 	{"has-clones", ErrHasClones},

@@ -27,6 +27,8 @@ type (
 		Rewritten    []string  `json:"superblocks_rewritten,omitempty"` // that were lost at the mount, or since
 		Takeovers    int       `json:"takeovers"`                       // how often another daemon went on with the mount
 		NoTakeover   string    `json:"no_takeover,omitempty"`           // why none could now
+		Transport    string    `json:"transport"`                       // how requests are served: loop or classic
+		NoLoop       string    `json:"no_loop,omitempty"`               // why it is not the loop, where auto was asked for
 		Memory       Memory    `json:"memory"`
 		Notices      int64     `json:"space_notices"` // how often space got low, or promises short, since the mount
 	}

@@ -7,6 +7,7 @@ import (
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/home"
 	"slatefs/cmd/slatefs/internal/host"
+	"slatefs/fs"
 )
 
 // Options are how a pool is served.
@@ -16,7 +17,7 @@ type Options struct {
 	ReadOnly   bool
 	NoExec     bool
 	NonEmpty   bool
-	Loop       bool             // an event loop serves requests, not a goroutine each
+	Transport  fs.Transport     // how requests are served
 	Memory     int64            // that the daemon may take, all included, in bytes; at least LeastMemory
 	Verify     *blockdev.Verify // nil: as the pool has it
 	Group      string           // whose members may ask the daemon, by name or number; empty: only root and this user

@@ -16,7 +16,7 @@ import (
 // mount mounts the pool.
 func (d *Daemon) mount(c Config) (err error) {
 	o := fs.MountOptions{AllowOther: c.AllowOther, FsName: d.live.Name, Debug: c.Debug, Logger: d.log}
-	o.EventLoop, o.ReadOnly, o.NoExec, o.NonEmpty = c.Loop, c.ReadOnly, c.NoExec, c.NonEmpty
+	o.Transport, o.ReadOnly, o.NoExec, o.NonEmpty = c.Transport, c.ReadOnly, c.NoExec, c.NonEmpty
 	o.Buffers = sharesOf(c.Memory).buffers
 	if o.Parked = d.parked; d.home != nil && d.parked == nil {
 		o.Keep = d.home.Keep
