@@ -43,12 +43,13 @@ func TestResidue(t *testing.T) {
 			return loop(l.t, l, l.path("image")), l.path("image")
 		}
 	}
-	for _, kind := range []string{"file", "ext4", "xfs", "block"} {
+	for i, kind := range []string{"file", "block", "ext4", "xfs"} {
 		if on[kind] == nil {
 			t.Logf("on %s: needs root", kind)
 			continue
 		}
-		t.Run("on="+kind, func(t *testing.T) {
+		tr := transports[i%len(transports)] // each of them on one that has a file system below
+		t.Run("on="+kind+"/transport="+tr, func(t *testing.T) {
 			seed := uint64(time.Now().UnixNano())
 			t.Logf("seed %d", seed)
 			l := newLab(t)
@@ -57,7 +58,7 @@ func TestResidue(t *testing.T) {
 			if kind != "block" {
 				flags = []string{"--size", "256M"}
 			}
-			p := l.createPool("lab", device, "", flags...)
+			p := l.createPool("lab", device, "transport="+tr, flags...)
 			p.mount()
 			p.slatefs("set", "erase_throughput=0", p.mnt)
 			p.slatefs("erase", "wait", p.mnt)
