@@ -68,6 +68,7 @@ func (b *bootable) boot(script string) {
 	// Neither the manager of this host, if there is one, nor its network has a part in it.
 	cmd := exec.CommandContext(ctx, "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network",
 		"--capability=all", "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--bind=/dev/fuse",
+		"--bind-ro=/usr:/host/usr", // qemu-img, with its libraries
 		"--machine=slatefs-test", "--bind="+l.path("test")+":/test", "--directory="+b.root)
 	cmd.WaitDelay = 5 * time.Second
 	start := time.Now()
@@ -103,6 +104,9 @@ func TestGuestInstalled(t *testing.T) {
 		must(t, err)
 		must(t, os.WriteFile(l.path("test/"+script), text, 0o755))
 	}
+	session := readmeSession(t, "Five minutes")
+	must(t, os.WriteFile(l.path("test/readme"), []byte(session.script()), 0o644))
 	b.boot("first")
 	b.boot("second")
+	session.compare(string(read(t, l.path("test/readme.out"))))
 }
