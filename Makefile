@@ -64,6 +64,7 @@ soak: ## crash, model and scale tests for hours: other seeds each time, a crash 
 	SLATEFS_SCALE=full go test ./integration -count=1 -timeout=0 -v -run 'Scale|TestMemory$$'
 	SLATEFS_ROUNDS=$(SOAK_ROUNDS) go test ./integration -count=1 -timeout=0 -v -run 'TestOutlived$$|TestGuestOutlives$$|TestCertificates$$'
 	SLATEFS_SCALE=full go test ./integration -count=1 -timeout=0 -v -run 'TestGuest$$' -inside TestReclaim
+	SLATEFS_LOAD=full go test ./fs -count=1 -timeout=0 -v -run 'TestLoad$$'
 	SLATEFS_STALL=2m go test ./integration -count=1 -timeout=0 -v -run 'TestGuest$$' -inside TestStalled
 
 bench: build ## measure slatefs beside its peers, as ratios, with the targets: half an hour (as root); results go to docs/
