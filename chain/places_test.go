@@ -23,7 +23,18 @@ type placesWorld struct {
 	ended map[Ino]Ino    // by volume: the directory that is there and has it
 }
 
-func (w *placesWorld) pick() Ino { return w.dirs[w.rng.IntN(len(w.dirs))] }
+// pick is a directory that is not deep: a path costs its depth under the plan lock, and that is not what this is about.
+func (w *placesWorld) pick() Ino {
+	for {
+		dir, deep := w.dirs[w.rng.IntN(len(w.dirs))], 0
+		for at := dir; at != RootIno; at = w.above[at] {
+			deep++
+		}
+		if deep < 4 {
+			return dir
+		}
+	}
+}
 
 // step does one operation; one that is refused changes nothing.
 func (w *placesWorld) step() error {
