@@ -121,14 +121,12 @@ func newClassic(f *FS, dir string, o MountOptions) (*classic, error) {
 func (c *classic) alive(context.Context) error { return nil }
 
 // pause: readers stay where they are, with a request that they may have.
-func (c *classic) pause() (<-chan struct{}, func()) {
-	shut, idle := c.gate.close(), make(chan struct{})
-	go func() {
-		<-shut
-		c.others.wait()
-		close(idle)
-	}()
-	return idle, c.gate.open
+func (c *classic) pause(ctx context.Context) error {
+	err := untilIdle(ctx, c.gate.close, c.others.idle)
+	if err != nil {
+		c.gate.open()
+	}
+	return err
 }
 
 func (c *classic) serve() {

@@ -152,7 +152,7 @@ func (c *conn) again(in []byte) bool {
 		c.others.alone(in)
 	case park.Refuse:
 		h := *h // the bytes are another request's soon
-		c.others.work.Go(func() { c.refuseAgain(&h, deaths) })
+		c.others.goes(func() { c.refuseAgain(&h, deaths) })
 	}
 	return true
 }

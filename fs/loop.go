@@ -198,15 +198,14 @@ func (l *eventLoop) deliver() {
 }
 
 // pause asks the loop.
-func (l *eventLoop) pause() (<-chan struct{}, func()) {
-	empty, idle := make(chan struct{}), make(chan struct{})
+func (l *eventLoop) pause(ctx context.Context) error {
+	empty := make(chan struct{})
 	l.mail.post(mail{kind: mailPause, pong: empty})
-	go func() {
-		<-empty
-		l.others.wait()
-		close(idle)
-	}()
-	return idle, func() { l.mail.post(mail{kind: mailPause}) }
+	err := untilIdle(ctx, func() <-chan struct{} { return empty }, l.others.idle)
+	if err != nil {
+		l.mail.post(mail{kind: mailPause})
+	}
+	return err
 }
 
 // paused tells who waits for a pause that nothing is in work.

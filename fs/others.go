@@ -36,7 +36,6 @@ const answerBytes = 2 * blockSize
 // others serves, by go-fuse, what the transport does not serve itself.
 type others struct {
 	c    *conn
-	work sync.WaitGroup
 	outs sync.Pool  // *[]byte of answerBytes
 	one  sync.Mutex // held by the request that is served alone
 
@@ -44,6 +43,8 @@ type others struct {
 	pending map[uint64]struct{} // guarded by mu; uniques that INTERRUPT may name
 	forgets [][]byte            // guarded by mu; in the order in which they came
 	busy    bool                // guarded by mu; a goroutine works the forgets off
+	working int                 // guarded by mu; goroutines
+	none    chan struct{}       // guarded by mu; closed when there are none; nil while nobody waits for that
 }
 
 func (o *others) init(c *conn) {
@@ -51,14 +52,49 @@ func (o *others) init(c *conn) {
 	o.outs.New = func() any { b := make([]byte, answerBytes); return &b }
 }
 
+// goes runs what serves something on a goroutine.
+func (o *others) goes(serve func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.goesLocked(serve)
+}
+
+func (o *others) goesLocked(serve func()) {
+	o.working++
+	go func() {
+		serve()
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.working--; o.working == 0 && o.none != nil {
+			close(o.none)
+			o.none = nil
+		}
+	}()
+}
+
+// idle returns a channel that is closed when no goroutine serves anything: at once, if none does.
+func (o *others) idle() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.none == nil {
+		o.none = make(chan struct{})
+	}
+	none := o.none
+	if o.working == 0 {
+		close(none)
+		o.none = nil
+	}
+	return none
+}
+
 // wait returns when all has been served. Nothing new may come.
-func (o *others) wait() { o.work.Wait() }
+func (o *others) wait() { <-o.idle() }
 
 // later serves a copy of a request on a goroutine.
 func (o *others) later(in []byte) {
 	in = bytes.Clone(in)
 	o.begin(in)
-	o.work.Go(func() { o.run(in) })
+	o.goes(func() { o.run(in) })
 }
 
 // alone serves a copy of a request on a goroutine, and no other such meanwhile: it may be what ended the last daemons. If it ends this
@@ -66,7 +102,7 @@ func (o *others) later(in []byte) {
 func (o *others) alone(in []byte) {
 	in = bytes.Clone(in)
 	o.begin(in)
-	o.work.Go(func() {
+	o.goes(func() {
 		o.one.Lock()
 		o.c.fs.files.memory.Begin(requestOf(headerOf(in)))
 		o.run(in)
@@ -114,7 +150,7 @@ func (o *others) forget(in []byte) {
 	o.forgets = append(o.forgets, bytes.Clone(in))
 	if !o.busy {
 		o.busy = true
-		o.work.Go(o.workOff)
+		o.goesLocked(o.workOff)
 	}
 }
 

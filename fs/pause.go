@@ -55,13 +55,21 @@ func (g *barrier) open() {
 // Pause stops serving, for a successor that goes on with the mount: on return nothing is in work, and nothing will be; what comes
 // waits in the kernel, and what was read and not begun is sent again. If ctx ends before, it goes on serving, with ctx's error.
 func (s *Server) Pause(ctx context.Context) error {
-	idle, goOn := s.t.pause()
-	select {
-	case <-idle:
-	case <-ctx.Done():
-		goOn()
-		return ctx.Err()
+	err := s.t.pause(ctx)
+	if err == nil {
+		s.fs.endLeases()
 	}
-	s.fs.endLeases()
+	return err
+}
+
+// untilIdle waits for one thing after the other.
+func untilIdle(ctx context.Context, idle ...func() <-chan struct{}) error {
+	for _, i := range idle {
+		select {
+		case <-i():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	return nil
 }

@@ -48,8 +48,8 @@ type transport interface {
 	// alive returns nil soon, whatever the device does, if requests are taken from the kernel, or the mount is gone; ctx's error if
 	// nothing is heard before its end.
 	alive(ctx context.Context) error
-	// pause stops serving, once what is in work is done: idle is closed then. goOn takes that back, before.
-	pause() (idle <-chan struct{}, goOn func())
+	// pause stops serving: on return nothing is in work. If ctx ends before, it serves on, with ctx's error; nothing is left of that.
+	pause(ctx context.Context) error
 	// resend has the kernel send again what another process has read and not answered. It comes before serve.
 	resend() error
 }

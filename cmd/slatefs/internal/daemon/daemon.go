@@ -50,8 +50,11 @@ type Daemon struct {
 	helpMu  sync.Mutex
 	helpers []*helper
 
-	reloads chan string // capacity 1: a request to go on as another program
-	next    string      // that program; empty: the daemon ends
+	reloads  chan reloadRequest // taken by serveMount, until it drains
+	draining chan struct{}      // closed when somebody asks it to
+	ends     sync.Once          // closes that
+	goes     chan struct{}      // closed when the mount is stopped for next
+	next     string             // the program as which the daemon goes on; empty: it ends
 
 	end    chan struct{} // capacity 1: a request to end after the last close
 	served bool          // the mount's end is serveMount's
@@ -60,7 +63,8 @@ type Daemon struct {
 // Start opens a pool and mounts it. On error nothing is left. Serve or Close must be called after it.
 func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 	d = &Daemon{
-		host: c.Host, now: c.Now, log: log, end: make(chan struct{}, 1), reloads: make(chan string, 1),
+		host: c.Host, now: c.Now, log: log, end: make(chan struct{}, 1),
+		reloads: make(chan reloadRequest), draining: make(chan struct{}), goes: make(chan struct{}),
 		home: c.Home, manager: newManager(c, log), limit: c.Memory,
 	}
 	if err := FlushesIO(); err != nil {

@@ -59,6 +59,7 @@ func (d *Daemon) unmountUnserved() error {
 
 // requestEnd asks the mount to go after the last close.
 func (d *Daemon) requestEnd() {
+	d.ends.Do(func() { close(d.draining) })
 	select {
 	case d.end <- struct{}{}:
 	default:
@@ -75,8 +76,9 @@ func (d *Daemon) serveMount(ctx context.Context) error {
 		select {
 		case <-d.srv.Done():
 			return errOver
-		case program := <-d.reloads:
-			if d.stopServing(ctx, program) {
+		case r := <-d.reloads:
+			err := d.stopServing(ctx, r.program)
+			if r.answer <- err; err == nil {
 				return errOver
 			}
 			continue
@@ -147,6 +149,9 @@ func (d *Daemon) detach() error {
 
 // umount unmounts if nothing is open, or else, if asked to, after the last close.
 func (d *Daemon) umount(ctx context.Context, who control.Peer, args control.UmountArgs) (control.UmountResult, error) {
+	if args.Wait {
+		d.requestEnd()
+	}
 	n := d.srv.Drain(true)
 	for try := 0; n > 0 && !args.Wait && try < 20 && ctx.Err() == nil; try++ { // as Service.patient
 		if holders, err := d.srv.Holders(0); err != nil || len(holders) > 0 {
@@ -157,7 +162,6 @@ func (d *Daemon) umount(ctx context.Context, who control.Peer, args control.Umou
 	}
 	if args.Wait {
 		d.log.Info("changed by a command", "command", who.Op, "pool", d.live.Name, "by", who.String(), "wait", true, "open", n)
-		d.requestEnd()
 		return control.UmountResult{Open: n}, nil
 	}
 	if n > 0 {
