@@ -161,3 +161,12 @@ func (b *body) own() page {
 	}
 	return b.page
 }
+
+// Renew makes group g, whose blocks are all known, one that has changed: the next cut has its image. It panics when the group is
+// not loaded.
+func (p *Pool) Renew(g int) {
+	if !p.Loaded(g) {
+		panic(fmt.Sprintf("alloc: renew: group %d is not loaded", g))
+	}
+	p.touch(g)
+}

@@ -142,6 +142,10 @@ type checker struct {
 	view   bool              // a checkpoint without the journal after it
 	dead   int64             // blocks that burials still have to free
 	have   map[LayerID]int64 // blocks that are there, by birth, of the passes so far
+
+	anew    bool                // the store knows no page yet
+	unowned func(alloc.Run)     // is told of blocks in use that nothing names; nil: nobody is
+	unnamed func(alloc.BlockID) // of pages in use that nothing names; the same
 }
 
 // mark is what was seen of a run of blocks.

@@ -29,7 +29,7 @@ func (c *checker) page(p meta.Ptr, who string) {
 			c.r.bad("%s: page %d belongs to %s too", who, b, other)
 		}
 		c.pages[b] = who
-		if !c.p.blocks.store.InUse(b) {
+		if !c.anew && !c.p.blocks.store.InUse(b) {
 			c.r.bad("%s: page %d is free in the store", who, b)
 		}
 	}
@@ -185,6 +185,9 @@ func (c *checker) leakedPages() {
 			for b := e.Start; b < e.End(); b++ {
 				if _, ok := c.pages[b]; !ok && c.p.blocks.store.InUse(b) {
 					c.r.leak("metadata page %d is in use and nothing names it", b)
+					if c.unnamed != nil {
+						c.unnamed(b)
+					}
 				}
 			}
 		}
@@ -269,6 +272,9 @@ func (c *checker) state(b alloc.BlockID, n int64, st alloc.State, as uint8) {
 	case alloc.InUse:
 		if as == 0 {
 			c.r.leak("blocks %d+%d are in use, and neither live nor dirty", b, n)
+			if c.unowned != nil {
+				c.unowned(alloc.Run{Start: b, Len: n})
+			}
 		}
 	case alloc.Claimed, alloc.Clean:
 		if as != 0 {

@@ -37,6 +37,16 @@ type checkpointer struct {
 	unpublished *cut       // workMu: built, and not on the device
 	pinning     sync.Mutex // self: the pages of one checkpoint are pinned at a time
 	beyond      *uint64    // const: the highest generation that a batch follows, beyond the superblock too, for Repair; nil: those are refused
+	mends       mender     // const: makes anew, of the rest, what cannot be read, for Repair; nil: nobody does
+}
+
+// mender takes part in a load. What it is told of cannot be read, or is not to be taken as it stands.
+type mender interface {
+	store(err error) error            // the free map of the metadata store cannot be read
+	table() error                     // loads the group table
+	window(claimed []alloc.Run) error // of the checkpoint
+	loaded() error                    // the checkpoint is loaded, and nothing of the journal
+	replayed() error                  // the journal as well
 }
 
 // cut is the state of a pool at one instant, the end of journal batch `at`: what the checkpoint will write. A cut is a

@@ -67,13 +67,14 @@
 //	                  there stays in use when it is destroyed                 (meta.Maps.OnLost); all else is built
 //	a dead list       the layer is not merged or swept                        puts what is new into another tree of the row
 //	a list of a job   the job is failing                                      the same; leaves the worked-off part
-//	a group           its clean blocks are in use for good                    writes a page by which nothing is clean
+//	a group           its clean blocks are in use until Repair                    writes a page by which nothing is clean
 //	the catalog,      names and attributes in it answer EIO                   is held: it is tried again, shown, and the
 //	the group table                                                           journal and the old superblock stay good. When
 //	                                                                          the journal is full, changes are refused;
 //	                                                                          reads, and writes in place, go on
 //
-// All of them but the leaves of maps have two copies. What is lost is named in Usage.Damages and in the log.
+// All of them but the leaves of maps have two copies. What is lost is named in Usage.Damages and in the log. What says where blocks are
+// free is made anew by Repair, of what says where they are used (mend.go).
 //
 // What contradicts what this process knows (a record that cannot be applied, a page freed twice) is of the pool: memory and
 // journal differ. What only a bug of this process can bring about is fault.Misuse.

@@ -224,7 +224,7 @@ func (q *inquiry) inJob(j *job, found map[LayerID]int64, failed bool) {
 	}
 	r := Remain{State: RemainQueued, ID: j.id}
 	switch {
-	case j.reason == reasonRecovery:
+	case j.ofCrash():
 		r.State = RemainCrash
 	case j.reason == reasonInitial:
 		r.State = RemainInitial

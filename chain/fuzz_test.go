@@ -159,7 +159,7 @@ func FuzzRows(f *testing.F) {
 		case catalog.Place:
 			_, err = parsePlace(in)
 		case catalog.Window:
-			err = wrapCorrupt(p.blocks.loadWindow(0, in))
+			err = wrapCorrupt(p.persist.loadWindow(0, in))
 		case catalog.Answer:
 			err = p.names.answers.unmarshal(in)
 		case catalog.Property:

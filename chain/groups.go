@@ -6,8 +6,8 @@ import (
 	"runtime"
 
 	"slatefs/alloc"
-	"slatefs/chain/codec"
 	"slatefs/chain/meta"
+	"slatefs/chain/super"
 )
 
 // trimGroups keeps the pages of groups at a quarter of the cache: it takes some out of memory before one is loaded. The plan
@@ -111,7 +111,7 @@ func (bs *blockSpace) takeGroup(g int, page any, err error) error {
 	if bs.opt.ReadOnly || !damaged(err) || bs.writable() != nil {
 		return err
 	}
-	n := bs.alloc.Condemn(g, bs.store.Extents())
+	n := bs.alloc.Condemn(g, append(bs.store.Extents(), alloc.Run{Len: int64(bs.firstBlock())}))
 	bs.health.noteDamage(fmt.Sprintf("%d clean blocks are not used any more: %v", n, err))
 	return nil
 }
@@ -125,6 +125,11 @@ func (bs *blockSpace) loadGroupOf(b alloc.BlockID) error {
 	return nil
 }
 
+// firstBlock is the first one behind superblocks and journal.
+func (bs *blockSpace) firstBlock() alloc.BlockID {
+	return alloc.BlockID(super.Slots + bs.format.Ring/BlockSize)
+}
+
 func (bs *blockSpace) loadTable() error {
 	cur := bs.groups.Seek(bs.groupTable, meta.Key{})
 	for {
@@ -132,28 +137,35 @@ func (bs *blockSpace) loadTable() error {
 		if err != nil || !ok {
 			return err
 		}
-		var r groupRow
-		if err := r.unmarshal(v); err != nil {
-			return fmt.Errorf("row %d: %w", k.Hi, err)
-		}
-		if k.Hi >= uint64(len(bs.groupPtrs)) || r.n != 1 {
-			return fmt.Errorf("row %d of %d groups in a pool of %d: %w", k.Hi, r.n, len(bs.groupPtrs), ErrCorrupt)
-		}
-		if err := bs.alloc.SetGroup(int(k.Hi), r.counts, r.ptr.IsNil(), r.state); err != nil {
+		if err := bs.takeRow(k, v); err != nil {
 			return err
 		}
-		bs.groupPtrs[k.Hi] = r.ptr
 	}
 }
 
-func (bs *blockSpace) loadWindow(_ uint64, v []byte) error {
-	d := codec.Decoder{B: v}
-	for _, r := range d.Runs() {
+// takeRow takes a row of the group table.
+func (bs *blockSpace) takeRow(k meta.Key, v []byte) error {
+	var r groupRow
+	if err := r.unmarshal(v); err != nil {
+		return fmt.Errorf("row %d: %w", k.Hi, err)
+	}
+	if k.Hi >= uint64(len(bs.groupPtrs)) || r.n != 1 {
+		return fmt.Errorf("row %d of %d groups in a pool of %d: %w", k.Hi, r.n, len(bs.groupPtrs), ErrCorrupt)
+	}
+	if err := bs.alloc.SetGroup(int(k.Hi), r.counts, r.ptr.IsNil(), r.state); err != nil {
+		return err
+	}
+	bs.groupPtrs[k.Hi] = r.ptr
+	return nil
+}
+
+func (bs *blockSpace) restoreWindow(claimed []alloc.Run) error {
+	for _, r := range claimed {
 		if err := bs.alloc.Restore(r); err != nil {
 			return err
 		}
 	}
-	return wrapCorrupt(d.Done())
+	return nil
 }
 
 func (bs *blockSpace) abandonClaims() ([]alloc.Run, error) {

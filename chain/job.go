@@ -99,6 +99,7 @@ const (
 	reasonVolume      = "volume destroyed"
 	reasonRollback    = evidence.ReasonRollback
 	reasonRecovery    = "recovery"
+	reasonRepair      = "repair"
 	reasonInitial     = "initial"
 	reasonSwept       = "no clone shows it any more"
 	reasonNothing     = "destroyed, and owned nothing"
@@ -158,8 +159,10 @@ func (jq *jobQueue) countCrash(j *job, n int) {
 	}
 }
 
-// ofCrash: it has what a crash left claimed, and nobody knows whose that was.
-func (j *job) ofCrash() bool { return j.vol == 0 && j.reason == reasonRecovery }
+// ofCrash: it has what a crash left claimed, or a repair found that nothing names, and nobody knows whose that was.
+func (j *job) ofCrash() bool {
+	return j.vol == 0 && (j.reason == reasonRecovery || j.reason == reasonRepair)
+}
 
 // touchJob: j is about to change.
 func (jq *jobQueue) touchJob(j *job) { jq.gate.pass(j) }

@@ -22,7 +22,7 @@ func (cp *checkpointer) journalConfig() journal.Config {
 }
 
 func (cp *checkpointer) load() error {
-	if err := cp.blocks.store.LoadMap(cp.supers.super.StoreRoot); err != nil {
+	if err := cp.loadStore(); err != nil {
 		return fmt.Errorf("metadata store: %w", err)
 	}
 	for _, r := range cp.blocks.store.Extents() {
@@ -30,7 +30,7 @@ func (cp *checkpointer) load() error {
 			return fmt.Errorf("metadata store: extent %d+%d over superblocks or journal: %w", r.Start, r.Len, ErrCorrupt)
 		}
 	}
-	if err := cp.blocks.loadTable(); err != nil {
+	if err := cp.loadTable(); err != nil {
 		return fmt.Errorf("group table: %w", err)
 	}
 	parents := map[LayerID]LayerID{}
@@ -52,7 +52,7 @@ func (cp *checkpointer) load() error {
 			cp.tree.drops = d.Trees()
 			return wrapCorrupt(d.Done())
 		}},
-		{catalog.Window, cp.blocks.loadWindow},
+		{catalog.Window, cp.loadWindow},
 		{catalog.Answer, func(_ uint64, v []byte) error { return cp.names.answers.unmarshal(v) }},
 	} {
 		if err == nil {
@@ -68,7 +68,38 @@ func (cp *checkpointer) load() error {
 	if err == nil {
 		err = cp.names.cat.Each(catalog.Destroyed, cp.tree.noteDestroyed)
 	}
+	if err == nil && cp.mends != nil {
+		err = cp.mends.loaded()
+	}
 	return err
+}
+
+func (cp *checkpointer) loadStore() error {
+	err := cp.blocks.store.LoadMap(cp.supers.super.StoreRoot)
+	if err != nil && cp.mends != nil {
+		err = cp.mends.store(err)
+	}
+	return err
+}
+
+func (cp *checkpointer) loadTable() error {
+	if cp.mends != nil {
+		return cp.mends.table()
+	}
+	return cp.blocks.loadTable()
+}
+
+// loadWindow restores the window, before the first record.
+func (cp *checkpointer) loadWindow(_ uint64, v []byte) error {
+	d := codec.Decoder{B: v}
+	claimed := d.Runs()
+	if err := wrapCorrupt(d.Done()); err != nil {
+		return err
+	}
+	if cp.mends != nil {
+		return cp.mends.window(claimed)
+	}
+	return cp.blocks.restoreWindow(claimed)
 }
 
 // link connects layers with their parents, and finds heads. It goes in the order of their making, as they were listed

@@ -69,6 +69,9 @@ func mount(p *Pool) error {
 	}
 	p.tree.placeSnaps()
 	p.space.ledger.Seal(invariants)
+	if p.persist.mends != nil {
+		return p.persist.mends.replayed()
+	}
 	return nil
 }
 

@@ -18,12 +18,15 @@ type RepairReport struct {
 }
 
 // Repair writes anew what the device has lost of a pool's metadata and what is there a second time: superblocks, and copies of
-// pages. What it writes is vouched for by the checksum of what it copies; guest data and what a superblock names is not
+// pages. What it copies is vouched for by checksums; guest data and what a superblock names is not
 // touched, and a crash leaves each copy as it was or right. Over a blockdev.Overlay it tells what it would do.
 //
 // A superblock is written only if the pool opens by the other one. Where that is the older one, and the journal says that the
 // lost one was in use, Open refuses; a repair follows the journal over it, and if that has no gap and all the pages that it needs are
 // there, whose check finds nothing, the lost superblock is made of the older one: the state is the last one then.
+//
+// Where every copy of what says where blocks are free is lost it is made anew, of what says where they are used: see mend.go. Then
+// one checkpoint is taken, and no block is clean that was not known to be.
 //
 // Errors: those of Open for a pool that is not to be touched (held by another host, of a later program, without any superblock),
 // the device's, and ctx's. What cannot be repaired stands in the report.
@@ -37,7 +40,7 @@ func Repair(ctx context.Context, dev blockdev.Device, o Options) (*RepairReport,
 	}
 	o.ReadOnly, o.ZeroNow = true, nil
 	r := &repairer{ctx: ctx, dev: dev, opt: o, super: s, slot: slot, lost: super.Lost(dev, s.UUID), report: &RepairReport{}}
-	for _, step := range []func() error{r.look, r.copies, r.superblocks} {
+	for _, step := range []func() error{r.look, r.copies, r.derive, r.superblocks} {
 		if err := errors.Join(ctx.Err(), step()); err != nil {
 			return r.report, err
 		}
@@ -66,6 +69,7 @@ type repairer struct {
 	slot   int
 	lost   []string // superblocks
 	opens  bool     // by that one
+	older  bool     // only what the journal has behind it tells that it is the older one
 	report *RepairReport
 }
 
@@ -104,6 +108,7 @@ func (r *repairer) look() error {
 	r.left(c.Errors...)
 	r.left(c.Leaks...)
 	beyond := top > r.super.Generation
+	r.older = beyond
 	if r.opens = !beyond || len(c.Errors) == 0; !r.opens {
 		r.left(fmt.Sprintf("the older superblock and the journal do not come to a pool that is whole: %s", r.lost[0]))
 	}
@@ -171,6 +176,22 @@ func (r *repairer) survey(view *Pool) {
 			return nil
 		}, func(meta.Ptr, error) error { return nil })
 	}
+}
+
+// derive makes anew what follows from the rest, where something is wrong that has no second copy.
+func (r *repairer) derive() error {
+	if len(r.report.Left) == 0 || r.older {
+		return nil
+	}
+	done, err := r.mend()
+	if err != nil || !done {
+		return err
+	}
+	if r.super, r.slot, err = super.Read(r.dev); err != nil {
+		return wrapCorrupt(err)
+	}
+	r.lost, r.report.Left = super.Lost(r.dev, r.super.UUID), nil
+	return r.look()
 }
 
 // superblocks writes those that are lost.
