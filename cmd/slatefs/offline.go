@@ -20,6 +20,24 @@ func (a *app) reachReadOnly(ctx context.Context, ref host.PoolRef) (*blockdev.Fi
 	return a.host.Reach(ctx, ref, blockdev.Options{ReadOnly: true}, false)
 }
 
+// reachAlone opens the device of a pool that is not mounted, for who changes it, and takes the pool's lock: no daemon comes meanwhile. name
+// is the one on the device. release ends both.
+func (a *app) reachAlone(ctx context.Context, ref host.PoolRef) (dev *blockdev.File, name string, release func() error, err error) {
+	dev, leave, err := a.host.Reach(ctx, ref, blockdev.Options{}, false)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	name, id, err := host.Identify(dev)
+	if err == nil {
+		lock, lockErr := a.host.LockPool(id)
+		if lockErr == nil {
+			return dev, name, func() error { return errors.Join(lock.Release(), leave()) }, nil
+		}
+		err = lockErr
+	}
+	return nil, "", nil, errors.Join(err, leave())
+}
+
 // openOffline opens a pool that is not mounted, for reading. close ends both.
 func (a *app) openOffline(ctx context.Context, ref host.PoolRef) (p *chain.Pool, close func() error, err error) {
 	dev, release, err := a.reachReadOnly(ctx, ref)
@@ -56,20 +74,11 @@ func heldBy(p *chain.Pool) string {
 func (a *app) resizeOffline(ctx context.Context, ref host.PoolRef,
 	here func(context.Context, *daemon.Grower) (control.PoolSize, error),
 ) (r control.PoolSize, err error) {
-	dev, release, err := a.host.Reach(ctx, ref, blockdev.Options{}, false)
+	dev, _, release, err := a.reachAlone(ctx, ref)
 	if err != nil {
 		return r, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	_, id, err := host.Identify(dev)
-	if err != nil {
-		return r, err
-	}
-	lock, err := a.host.LockPool(id)
-	if err != nil {
-		return r, err
-	}
-	defer func() { err = errors.Join(err, lock.Release()) }()
 	me, err := a.host.AsHolder(a.now())
 	if err != nil {
 		return r, err

@@ -11,6 +11,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/blockdev"
+	"slatefs/chain/super"
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
@@ -28,8 +29,12 @@ func (a *app) poolRepairCmd() *cobra.Command {
 		Use:   "repair [-j] [--yes] [--take-over] POOL",
 		Short: "Write anew what a device has lost of a pool's metadata",
 		Long: `Says what can be repaired, and does it with --yes: a lost superblock is written from the other one, and a lost copy of a page
-from its twin. Each is vouched for by its checksum. Volumes and their data are not touched. The pool may not be
-mounted, here or by another host; a crash meanwhile leaves each copy as it was, or whole.
+from its twin. Each is vouched for by its checksum. Where every copy of the group table, of a group or of the free map of the metadata
+store is lost, it is made anew of what says which blocks are used. Blocks that nothing names are dirty then, whether they were
+clean or not: they are erased before they are used. The erase log has a record of that.
+
+Volumes and their data are not touched. The pool may not be mounted, here or by another host; a crash meanwhile leaves each copy
+as it was, or whole.
 
 Where the superblock that is lost was the newer one a pool does not open by the other one. If the journal has all since then, and
 its pages are all there, it is repaired to the last state; else nothing is written: pool salvage shows what is left.
@@ -69,20 +74,14 @@ func (a *app) poolRepair(ctx context.Context, arg string, f repairFlags) (err er
 	if ref.Live != nil {
 		return show.Hinted(host.InUse(*ref.Live), "slatefs umount %s; a mounted pool writes by itself what it finds lost", ref.Live.Dir)
 	}
-	dev, release, err := a.host.Reach(ctx, ref, blockdev.Options{}, false)
+	dev, name, release, err := a.reachAlone(ctx, ref)
+	if errors.Is(err, super.ErrNotPool) || errors.Is(err, super.ErrCorrupt) {
+		return show.Hinted(err, "slatefs pool salvage --scan %s DIR looks for volumes on the whole device", ref.Device)
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	name, id, err := host.Identify(dev)
-	if err != nil {
-		return show.Hinted(err, "slatefs pool salvage --scan %s DIR looks for volumes on the whole device", ref.Device)
-	}
-	lock, err := a.host.LockPool(id)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lock.Release()) }()
 	r, err := a.repair(ctx, dev, f)
 	if err != nil {
 		return host.TakeOverHint(fmt.Errorf("%s: %w", ref.Device, err), name)
