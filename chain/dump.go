@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -35,16 +36,32 @@ type (
 		Name       string     `json:"name"`
 		Made       *time.Time `json:"made"`
 		Host       string     `json:"host"` // that holds it; empty: nobody
+		Machine    string     `json:"host_machine"`
+		Since      *time.Time `json:"host_since"`
+		Features   [3]uint64  `json:"features"` // compatible, read-only compatible, incompatible
+		FeatNames  string     `json:"feature_names,omitempty"`
 		Blocks     int64      `json:"blocks"`
 		Group      int        `json:"group_blocks"`
+		Extent     int        `json:"extent_blocks"`
+		Window     int64      `json:"window"`         // blocks
+		RingOff    int64      `json:"journal_offset"` // bytes
 		Ring       int64      `json:"journal_bytes"`
+		Unit       int        `json:"journal_unit"`  // bytes
 		Batch      uint64     `json:"journal_batch"` // the last one that the pages contain
+		Next       int64      `json:"journal_next"`  // offset in the ring, bytes, of the one behind it
+		BatchSum   string     `json:"journal_sum"`   // of that last one
 		Layer      uint64     `json:"last_layer"`
 		Job        uint64     `json:"last_job"`
 		Inode      uint64     `json:"last_inode"`
 		Store      DumpPage   `json:"store"`
-		Groups     DumpPage   `json:"groups"`
-		Catalog    DumpPage   `json:"catalog"`
+		Groups     DumpTree   `json:"groups"`
+		Catalog    DumpTree   `json:"catalog"`
+	}
+	// DumpTree is where the root of a tree lies.
+	DumpTree struct {
+		DumpPage
+		Height  int    `json:"height"` // levels of pages
+		Entries uint64 `json:"entries"`
 	}
 	// DumpPage is where a page lies.
 	DumpPage struct {
@@ -182,6 +199,8 @@ func pageOf(p meta.Ptr) DumpPage {
 	return DumpPage{uint64(p.Addr), uint64(p.Twin), fmt.Sprintf("%016x", p.Sum)}
 }
 
+func treeOf(t meta.Tree) DumpTree { return DumpTree{pageOf(t.Root), int(t.Height), t.Entries} }
+
 func whenOf(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -197,12 +216,15 @@ func (d *dumper) superblock(slot int, s super.Block, bad error, used bool) error
 	}
 	l := DumpSuper{
 		Kind: "superblock", Slot: slot + 1, Used: used, Generation: s.Generation, UUID: s.UUID.String(), Name: s.Name, Made: whenOf(s.Made),
-		Blocks: s.Geometry.Blocks, Group: s.Geometry.GroupBlocks, Ring: s.Geometry.Ring, Batch: s.At.Seq,
+		Features: [3]uint64{s.Compatible, s.ReadOnly, s.Incompatible}, FeatNames: s.FeatureNames,
+		Blocks: s.Geometry.Blocks, Group: s.Geometry.GroupBlocks, Extent: s.Geometry.ExtentBlocks, Window: s.Geometry.Window,
+		RingOff: s.Geometry.RingOff, Ring: s.Geometry.Ring, Unit: s.Geometry.Unit,
+		Batch: s.At.Seq, Next: s.At.Off, BatchSum: fmt.Sprintf("%016x", s.At.Sum),
 		Layer: uint64(s.LastLayer), Job: s.LastJob, Inode: s.LastIno,
-		Store: pageOf(s.StoreRoot), Groups: pageOf(s.GroupTable.Root), Catalog: pageOf(s.Catalog.Root),
+		Store: pageOf(s.StoreRoot), Groups: treeOf(s.GroupTable), Catalog: treeOf(s.Catalog),
 	}
 	if !s.Host.None() {
-		l.Host = s.Host.String()
+		l.Host, l.Machine, l.Since = s.Host.String(), hex.EncodeToString(s.Host.Machine[:]), whenOf(s.Host.Since)
 	}
 	return d.emit(l)
 }

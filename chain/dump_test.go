@@ -2,12 +2,18 @@ package chain
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/meta"
+	"slatefs/chain/super"
 )
 
 // dumped counts the lines of a dump by kind, and rows by what they are of, and sums the blocks of maps.
@@ -113,5 +119,60 @@ func TestDumpOnline(t *testing.T) {
 	})
 	if err != nil || lost != 0 || layers == 0 {
 		t.Errorf("%d lines, %d layers, %d lost: %v", n, layers, lost, err)
+	}
+}
+
+// A line of a superblock has all that one holds.
+func TestDumpOfASuperblock(t *testing.T) {
+	next := int64(1 << 40)
+	want := map[string]string{} // by value
+	var set func(name string, v reflect.Value)
+	set = func(name string, v reflect.Value) {
+		next += 1<<33 + 7
+		switch v.Kind() {
+		case reflect.Struct:
+			if at, ok := v.Addr().Interface().(*time.Time); ok {
+				*at = time.Unix(next>>20, 0)
+				want[at.UTC().Format(time.RFC3339)] = name
+				return
+			}
+			for i := range v.NumField() {
+				set(name+"."+v.Type().Field(i).Name, v.Field(i))
+			}
+		case reflect.String:
+			v.SetString(fmt.Sprintf("n%x", next))
+			want[v.String()] = name
+		case reflect.Array:
+			for i := range v.Len() {
+				v.Index(i).SetUint(uint64(next>>(5*i)) & 0xff)
+			}
+			b := make([]byte, v.Len())
+			reflect.Copy(reflect.ValueOf(b), v)
+			want[hex.EncodeToString(b)] = name
+		case reflect.Uint8:
+			v.SetUint(7)
+		case reflect.Int, reflect.Int64:
+			v.SetInt(next)
+			want[fmt.Sprint(next)] = name
+		default:
+			v.SetUint(uint64(next))
+			want[fmt.Sprint(next)] = name
+		}
+	}
+	var s super.Block
+	set("superblock", reflect.ValueOf(&s).Elem())
+	var text string
+	d := newDumper(context.Background(), newDisk(t, 4<<20), super.Block{}, true, func(l DumpLine) error {
+		b, err := json.Marshal(l)
+		text = strings.ReplaceAll(string(b), "-", "") // of the UUID
+		return err
+	})
+	ok(t, d.superblock(0, s, nil, true))
+	for value, name := range want {
+		n, _ := strconv.ParseUint(value, 10, 64)
+		if !strings.Contains(text, strings.ReplaceAll(value, "-", "")) && !strings.Contains(text, fmt.Sprintf("%016x", n)) &&
+			!strings.HasSuffix(name, "Root.Birth") && !strings.HasSuffix(name, ".Weight") { // which are 0 there
+			t.Errorf("%s, %s, is not in %s", name, value, text)
+		}
 	}
 }
