@@ -43,6 +43,7 @@ type checkpointer struct {
 // mender takes part in a load. What it is told of cannot be read, or is not to be taken as it stands.
 type mender interface {
 	store(err error) error            // the free map of the metadata store cannot be read
+	catalog() error                   // is asked before anything of it is read
 	table() error                     // loads the group table
 	window(claimed []alloc.Run) error // of the checkpoint
 	loaded() error                    // the checkpoint is loaded, and nothing of the journal

@@ -30,6 +30,11 @@ func (cp *checkpointer) load() error {
 			return fmt.Errorf("metadata store: extent %d+%d over superblocks or journal: %w", r.Start, r.Len, ErrCorrupt)
 		}
 	}
+	if cp.mends != nil {
+		if err := cp.mends.catalog(); err != nil {
+			return err
+		}
+	}
 	if err := cp.loadTable(); err != nil {
 		return fmt.Errorf("group table: %w", err)
 	}

@@ -31,6 +31,8 @@ type mending struct {
 
 	noMap   error           // why the free map of the store cannot be read; nil: it is
 	noTable error           // the same of the group table, or a part of it
+	rows    int             // of the catalog that are made anew
+	noRows  error           // why
 	lost    map[int]bool    // groups of which no state is known
 	freed   []meta.Ptr      // pages of the group table and of groups that are given up
 	early   journalTouch    // what the journal says of the checkpoint

@@ -2,10 +2,12 @@ package chain
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
 
+	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/meta"
 	"slatefs/chain/super"
@@ -228,6 +230,49 @@ func TestRepairOfWhatHeld(t *testing.T) {
 		t.Fatalf("%+v", r)
 	}
 	mended(t, d, last)
+}
+
+// A page of the catalog that has names only is made anew of the inodes. One that has anything else is not.
+func TestRepairDerivesNames(t *testing.T) {
+	d := newDisk(t, 16<<20)
+	p, err := Open(d, Options{Now: newClock().now, CacheBytes: 1 << 20})
+	ok(t, err)
+	for i := range 400 {
+		_, err := p.Symlink(Req{}, RootIno, fmt.Sprintf("name %060d", i), "there")
+		ok(t, err)
+	}
+	v := mustVolume(t, p, "v", 1<<20)
+	write(t, v, fill('v', 64<<10), 0)
+	ok(t, p.Checkpoint())
+	write(t, v, fill('w', 64<<10), 32<<10)
+	ok(t, p.Flush())
+	last, err := look(p)
+	ok(t, err)
+	tree := p.names.cat.Tree
+	var leaves []meta.Ptr
+	ok(t, p.names.cat.Family.Pages(tree, func(ptr meta.Ptr, leaf bool) error {
+		if leaf {
+			leaves = append(leaves, ptr)
+		}
+		return nil
+	}))
+	derived := 0
+	for i, leaf := range leaves {
+		x := d.Clone()
+		spoilt(t, x, leaf)
+		r, err := Repair(context.Background(), blockdev.NewOverlay(x), repairOptions())
+		ok(t, err)
+		if !r.Done() {
+			continue
+		}
+		derived++
+		r = repaired(t, x)
+		t.Logf("leaf %d of %d: %q", i, len(leaves), r.Did)
+		mended(t, x, last)
+	}
+	if derived < 3 || derived == len(leaves) {
+		t.Errorf("%d of %d pages are made anew", derived, len(leaves))
+	}
 }
 
 // Where it cannot be told what is used nothing is made anew: a block that a damaged page names would be free.

@@ -41,7 +41,7 @@ func (m *mending) replayed() error {
 
 // idle: there is nothing to make anew.
 func (m *mending) idle() bool {
-	return m.noMap == nil && m.noTable == nil && len(m.lost)+len(m.unowned)+len(m.unnamed) == 0
+	return m.noMap == nil && m.noTable == nil && m.rows == 0 && len(m.lost)+len(m.unowned)+len(m.unnamed) == 0
 }
 
 // doubt: what is clean in a group that was lost is so by assumption. All groups that are to be written are.
@@ -123,6 +123,9 @@ func (m *mending) tell() {
 	}
 	if m.noTable != nil {
 		say("the group table is made anew: %v", m.noTable)
+	}
+	if m.rows > 0 {
+		say("%d rows of the catalog are made anew, which follow from others: %v", m.rows, m.noRows)
 	}
 	if n := len(m.lost); n > 0 {
 		say("the states of the blocks of %d groups are made anew, of what names them; none of them is clean", n)
