@@ -37,22 +37,32 @@ const (
 
 // killedVerbs are what takes several steps.
 var killedVerbs = map[string]killedVerb{
-	"snapshot": {func(p *Pool, v, _ *Volume) error { return p.Snapshot(Req{}, []Ino{v.ino}, "new") },
-		[]string{vBefore + uBefore, vBefore + " new=onu" + uBefore}},
-	"snapshot of two": {func(p *Pool, v, u *Volume) error { return p.Snapshot(Req{}, []Ino{v.ino, u.ino}, "new") },
-		[]string{vBefore + uBefore, vBefore + " new=onu" + uBefore + " new=3"}},
-	"rollback": {func(p *Pool, v, _ *Volume) error { return p.Rollback(Req{}, v.ino, "base", false) },
-		[]string{vBefore + uBefore, "v=o base=o later=on" + uBefore}},
-	"clone": {func(p *Pool, v, _ *Volume) error { _, err := p.Clone(Req{}, v.ino, "base", RootIno, "c"); return err },
-		[]string{vBefore + uBefore, "c=o " + vBefore + uBefore}},
+	"snapshot": {
+		func(p *Pool, v, _ *Volume) error { return p.Snapshot(Req{}, []Ino{v.ino}, "new") },
+		[]string{vBefore + uBefore, vBefore + " new=onu" + uBefore},
+	},
+	"snapshot of two": {
+		func(p *Pool, v, u *Volume) error { return p.Snapshot(Req{}, []Ino{v.ino, u.ino}, "new") },
+		[]string{vBefore + uBefore, vBefore + " new=onu" + uBefore + " new=3"},
+	},
+	"rollback": {
+		func(p *Pool, v, _ *Volume) error { return p.Rollback(Req{}, v.ino, "base", false) },
+		[]string{vBefore + uBefore, "v=o base=o later=on" + uBefore},
+	},
+	"clone": {
+		func(p *Pool, v, _ *Volume) error { _, err := p.Clone(Req{}, v.ino, "base", RootIno, "c"); return err },
+		[]string{vBefore + uBefore, "c=o " + vBefore + uBefore},
+	},
 	"destroy of a snapshot": {func(p *Pool, v, _ *Volume) error {
 		return errors.Join(p.DestroySnapshots(Req{}, v.ino, []string{"base"}, DestroyOptions{}), p.removal.reapWaiting())
 	}, []string{vBefore + uBefore, "v=onu later=on" + uBefore}},
 	"destroy of a volume": {func(p *Pool, _, u *Volume) error {
 		return errors.Join(p.DestroyVolume(Req{}, u.ino, DestroyOptions{Snapshots: true}), p.removal.reapWaiting())
 	}, []string{vBefore + uBefore, vBefore}},
-	"rename over": {func(p *Pool, _, _ *Volume) error { return p.Rename(Req{}, RootIno, "v", RootIno, "u", 0) },
-		[]string{vBefore + uBefore, "u" + vBefore[1:]}},
+	"rename over": {
+		func(p *Pool, _, _ *Volume) error { return p.Rename(Req{}, RootIno, "v", RootIno, "u", 0) },
+		[]string{vBefore + uBefore, "u" + vBefore[1:]},
+	},
 	"checkpoint": {func(p *Pool, _, _ *Volume) error { return p.Checkpoint() }, nil},
 	"flush":      {func(p *Pool, _, _ *Volume) error { return p.Flush() }, nil},
 	"erase": {func(p *Pool, _, _ *Volume) error {

@@ -125,6 +125,7 @@ func (h watchedLog) Enabled(ctx context.Context, level slog.Level) bool {
 func (h watchedLog) WithAttrs(as []slog.Attr) slog.Handler {
 	return watchedLog{h.Handler.WithAttrs(as)}
 }
+
 func (h watchedLog) WithGroup(name string) slog.Handler { return watchedLog{h.Handler.WithGroup(name)} }
 
 // workLock is described in planlock.go.

@@ -159,23 +159,26 @@ func (r *repairer) rewrite() (n uint64, lost []string, err error) {
 	case err == nil:
 		c, err = view.checkMemory(r.ctx, false)
 	case errors.Is(err, ErrCorrupt):
-		r.survey(view)
-		err = nil
+		err = r.survey(view)
 	}
 	return view.blocks.store.Repairs(), c.Lost, err
 }
 
 // survey reads what it can of the trees that the superblock names, where they cannot be loaded: what is read is repaired.
-func (r *repairer) survey(view *Pool) {
+func (r *repairer) survey(view *Pool) error {
 	for _, t := range []struct {
 		of   *meta.Family
 		tree meta.Tree
 	}{{view.blocks.groups, r.super.GroupTable}, {view.names.cat.Family, r.super.Catalog}} {
-		_ = t.of.SurveyPages(t.tree, func(p meta.Ptr, _ bool) error { //nolint:errcheck // neither function has one
+		err := t.of.SurveyPages(t.tree, func(p meta.Ptr, _ bool) error {
 			view.blocks.store.Check(p)
 			return nil
 		}, func(meta.Ptr, error) error { return nil })
+		if err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // derive makes anew what follows from the rest, where something is wrong that has no second copy.

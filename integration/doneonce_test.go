@@ -44,10 +44,12 @@ var onceCases = []onceCase{
 	{"exchange", 45, func(d dying, _ int) error {
 		return unix.Renameat2(unix.AT_FDCWD, d.at("old"), unix.AT_FDCWD, d.at("mark.d"), unix.RENAME_EXCHANGE)
 	}, "mark.d=0123 old/ olddir/"},
-	{"set an attribute", 21, func(d dying, _ int) error {
-		return unix.Setxattr(d.at("old"), "user.mark", []byte("a"), unix.XATTR_CREATE)
+	{
+		"set an attribute", 21, func(d dying, _ int) error {
+			return unix.Setxattr(d.at("old"), "user.mark", []byte("a"), unix.XATTR_CREATE)
+		},
+		"old=0123 +user.mark olddir/",
 	},
-		"old=0123 +user.mark olddir/"},
 	{"remove an attribute", 24, func(_ dying, fd int) error { return unix.Fremovexattr(fd, "user.mark") }, onceBefore},
 	{"append", 16, func(_ dying, fd int) error { _, err := unix.Write(fd, []byte("mark")); return err }, "old=0123mark olddir/"},
 	{"write", 16, func(_ dying, fd int) error { _, err := unix.Pwrite(fd, []byte("mark"), 0); return err }, "old=0123mark olddir/"},
@@ -110,10 +112,10 @@ func (p *pool) sketch(t *testing.T) string {
 	var list []string
 	for _, e := range entries {
 		s := e.Name()
-		switch e.Type() {
-		case os.ModeDir:
+		switch {
+		case e.IsDir():
 			s += "/"
-		case os.ModeSymlink:
+		case e.Type() == os.ModeSymlink:
 			to, err := os.Readlink(p.at(s))
 			must(t, err)
 			s += ">" + to

@@ -9,7 +9,6 @@ import (
 	"slatefs/cmd/slatefs/internal/daemon"
 	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
-	"slatefs/fs"
 )
 
 // Who beside root and its own user may ask a daemon.
@@ -48,7 +47,7 @@ func parseMountOptions(opts []string) (o daemon.Options, err error) {
 		case key == "memory", key == "cache":
 			o.Memory, err = parseMemory(key, val)
 		case key == "transport":
-			if o.Transport, err = fs.ParseTransport(val); err != nil {
+			if o.Transport, err = daemon.ParseTransport(val); err != nil {
 				err = show.Usagef("mount option: %v", err)
 			}
 		case key == "verify":

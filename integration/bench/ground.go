@@ -40,7 +40,7 @@ func newGround(ctx context.Context, s settings) (g *ground, err error) {
 	if g.slatefs, err = filepath.Abs(s.slatefs); err != nil {
 		return nil, err
 	}
-	if g.here, err = os.MkdirTemp(s.dir, "slatefs-bench."); err != nil {
+	if g.here, err = os.MkdirTemp(s.dir, "bench."); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -31,6 +31,9 @@ func ParseVerify(s string) (*blockdev.Verify, error) {
 	return &v, err
 }
 
+// ParseTransport reads how requests are served: auto, loop or classic.
+func ParseTransport(s string) (fs.Transport, error) { return fs.ParseTransport(s) }
+
 // Config says what a daemon serves, and how.
 type Config struct {
 	Options
