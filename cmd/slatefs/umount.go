@@ -51,10 +51,13 @@ func (a *app) umount(ctx context.Context, arg string, wait, force bool) error {
 	if err != nil {
 		return err
 	}
-	if ok && isDead(m.Dir) {
-		return detachDead(m.Dir)
-	}
 	l, err := f.Ending(arg, m, ok)
+	if ok && isDead(m.Dir) {
+		if gone := detachDead(m.Dir); gone != nil || err != nil { // err: nobody has its pool
+			return gone
+		}
+		return waitDying(ctx, l)
+	}
 	if err != nil {
 		return err
 	}
@@ -137,6 +140,17 @@ func waitGone(ctx context.Context, l host.Live) error {
 			return nil
 		}
 		<-t.C
+	}
+	return nil
+}
+
+// waitDying waits until a process that was killed has let go of the pool: what it has in the kernel, as a ring, goes after the
+// mount. One that takes longer than answerWait is not waited for.
+func waitDying(ctx context.Context, l host.Live) error {
+	soon, stop := context.WithTimeout(ctx, answerWait)
+	defer stop()
+	if err := waitGone(soon, l); ctx.Err() != nil {
+		return err
 	}
 	return nil
 }
