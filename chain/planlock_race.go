@@ -184,7 +184,7 @@ var holds holdTable
 type holdTable struct {
 	mu sync.Mutex
 	at map[holdPlace]*holdCount
-	io map[holdPlace]int // operations of the device, asked for by the holder
+	io map[holdPlace]*holdIO // operations of the device, asked for by the holder
 }
 
 // noteIO is told of an operation of a device.
@@ -196,9 +196,21 @@ func (t *holdTable) noteIO() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.io == nil {
-		t.io = map[holdPlace]int{}
+		t.io = map[holdPlace]*holdIO{}
 	}
-	t.io[m.at]++
+	o := t.io[m.at]
+	if o == nil {
+		o = &holdIO{}
+		runtime.Callers(3, o.first[:])
+		t.io[m.at] = o
+	}
+	o.n++
+}
+
+// holdIO is what the holds of one place asked a device for.
+type holdIO struct {
+	n     int
+	first [32]uintptr // who asked first
 }
 
 // holdCount is what is known of the holds of one place.
