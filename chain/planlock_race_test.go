@@ -239,6 +239,4 @@ var mayRead = map[string]string{
 	"sameBlocks":          "the same",
 	"keptHolds":           "a test that looks at all lists, alone",
 	"TestDamagedGroup":    "itself",
-
-	"works.changeWith": "a destroy of a volume was seen to read 2 pages, rarely; by what is shown when it does",
 }

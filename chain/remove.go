@@ -47,6 +47,9 @@ func (rm *remover) unlink(r Req, dir Ino, e nameEntry, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if _, err := rm.names.names(dir, e.name); err != nil { // setName wants it, and finds it before the first record
+		return err
+	}
 	v := rm.plans.vols[e.ino]
 	switch at := (spot{dir, e.name, rm.names.pathOf(e.ino), r.who()}); {
 	case v != nil && v.readers+v.writers > 0:

@@ -135,15 +135,16 @@ func (s *Snap) Size() int64 { return s.l.size }
 // In a hold that reads nothing it fails with errMissed where the policy or the path is not in memory.
 func (v *Volume) job() error {
 	names, j := v.p.names, v.p.jobs.byVol[v.ino]
-	same := j != nil && !j.followed()
-	if same && v.policy != names.policies {
-		same = j.none == names.unscheduled(v.ino) && j.within == names.within(v.ino)
-		if v.p.commits.missed() {
-			return errMissed
-		}
+	goesOn := j != nil && !j.followed()
+	if goesOn && v.policy == names.policies {
+		return nil
 	}
-	if same {
-		v.policy = v.p.names.policies
+	none, within := names.unscheduled(v.ino), names.within(v.ino) // the record looks them up again
+	switch {
+	case v.p.commits.missed():
+		return errMissed
+	case goesOn && j.none == none && j.within == within:
+		v.policy = names.policies
 		return nil
 	}
 	return v.p.commits.do(&recJob{v.ino, v.p.opt.Now()})
