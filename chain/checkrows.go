@@ -57,7 +57,7 @@ func (c *checker) places() {
 			return err
 		case there && (n.typ != TypeDir || up != 0):
 			c.r.bad("place of directory %d: it is there, of type %d, and was removed from %d", dir, n.typ, up)
-		case !there && up != RootIno && !above:
+		case !there && up != 0 && up != RootIno && !above: // 0: who removed it kept no such rows, and nobody knows
 			c.r.bad("place of directory %d: it is gone, and nothing ended in %d, which was above it", dir, up)
 		}
 		return nil

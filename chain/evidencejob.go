@@ -52,7 +52,7 @@ func BytesStayed(p *Pool, newest LayerID) (bool, error) {
 		})
 	}
 	p.jobs.eachJob(func(j *job) {
-		if j.reason == reasonRecovery && j.dirtyBlocks()+j.badN > 0 {
+		if j.ofCrash() && j.dirtyBlocks()+j.badN > 0 {
 			stayed = false
 		}
 	}, func() {})

@@ -234,7 +234,8 @@ func (m *mending) fill(c *checker) error {
 	bs := m.p.blocks
 	c.see(0, int64(bs.firstBlock()), 0, seenMeta, 0, "superblocks and journal")
 	for _, e := range bs.store.Extents() {
-		if !slices.Contains(m.early.grants, e) {
+		granted := slices.ContainsFunc(m.early.grants, func(g alloc.Run) bool { return g.Start <= e.Start && e.End() <= g.End() })
+		if !granted {
 			c.see(e.Start, e.Len, 0, seenMeta, 0, "metadata store")
 		}
 	}

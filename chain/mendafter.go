@@ -165,6 +165,10 @@ func (r *repairer) mend() (whole bool, err error) {
 		if errors.Is(err, ErrCorrupt) {
 			return false, nil // what is left says so
 		}
+		if errors.Is(err, ErrNoSpace) { // a record that cuts trees wants pages, and the store has none yet
+			r.report.Left = append(r.report.Left, fmt.Sprintf("what says where blocks are free: %v", err))
+			return false, nil
+		}
 		return false, err
 	}
 	if m.idle() {

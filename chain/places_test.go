@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"slatefs/chain/blockdev/devtest"
 )
@@ -201,7 +202,48 @@ func TestCheckFindsPlaces(t *testing.T) {
 		{"of one that is there", put(4, marshalPlace(RootIno)), "it is there, of type 2", false},
 		{"of a file", put(2, marshalPlace(0)), "it is there, of type 1", false},
 		{"leads nowhere", put(99, marshalPlace(98)), "it is gone, and nothing ended in 98", false},
-		{"leads to none", put(99, marshalPlace(0)), "it is gone, and nothing ended in 0", false},
+		{"leads to none", put(99, marshalPlace(98)), "it is gone, and nothing ended in 98", false},
 		{"no row", put(4, []byte{1}), "row of kind 22 of inode 4", false},
 	})
+}
+
+// TestPlaceOfAnOlderProgram: one that keeps no such rows has removed a directory in which something ended.
+func TestPlaceOfAnOlderProgram(t *testing.T) {
+	p := openPool(t, newDisk(t, 16<<20))
+	dir, err := p.Mkdir(Req{}, RootIno, "d", 0o755)
+	ok(t, err)
+	a, err := p.Create(Req{}, dir.Ino, "v", 0o644)
+	ok(t, err)
+	v, err := p.Volume(a.Ino)
+	ok(t, err)
+	ok(t, v.Truncate(64<<10))
+	write(t, v, fill('v', BlockSize), 0)
+	ok(t, p.Unlink(Req{}, dir.Ino, "v"))
+	ok(t, p.Rmdir(Req{}, RootIno, "d"))
+	ok(t, p.works.changeIn(credit{bytes: 4096, pages: changePages, frees: true}, func(time.Time) error {
+		return p.commits.do(&recPut{key: placeKey(dir.Ino), val: marshalPlace(0)}) // as it was before d was removed
+	}))
+	mustCheck(t, p)
+}
+
+// TestBytesStayedBesideJobsOfNobody: a job whose blocks nobody knows, of a crash or of a repair, may hold what went along.
+func TestBytesStayedBesideJobsOfNobody(t *testing.T) {
+	for _, reason := range []string{reasonRecovery, reasonRepair} {
+		p := openPool(t, newDisk(t, 16<<20))
+		write(t, mustVolume(t, p, "v", 1<<20), fill('v', 64<<10), 0)
+		ok(t, p.Flush())
+		p.mu.Lock()
+		j := p.jobs.newJob(0, "", "", reason, "", p.opt.Now())
+		j.freshN++ // a block that is dirty
+		newest := p.tree.nextLayer
+		p.mu.Unlock()
+		stayed, err := BytesStayed(p, newest)
+		ok(t, err)
+		if stayed {
+			t.Errorf("%s: bytes stayed", reason)
+		}
+		p.mu.Lock()
+		j.freshN--
+		p.mu.Unlock()
+	}
 }

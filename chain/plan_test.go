@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"slatefs/chain/blockdev/devtest"
 )
@@ -158,7 +159,7 @@ func TestSnapshotBetweenPlanAndWrite(t *testing.T) {
 	select {
 	case err := <-done:
 		t.Fatalf("the snapshot returned before the plans from before it ended: %v", err)
-	default:
+	case <-time.After(200 * time.Millisecond): // it has had time to
 	}
 	write(t, v, fill('n', 4096), 4096) // new writes go on
 	carryOut(t, inPlace, fill('i', 4096), 0)

@@ -54,6 +54,9 @@ type Server struct {
 	listener net.Listener
 	dir      string       // holds the socket, and what tells its group of it
 	members  atomic.Int64 // the Circle of who is neither root nor this user; Owner: nobody else is heard
+
+	mu     sync.Mutex
+	others map[uint32]int // connections of each user who is not the owner
 }
 
 // operation answers one request: args and the result are JSON, and so is what tell is given.
@@ -128,8 +131,12 @@ func (c *Server) Serve(ctx context.Context) error {
 		}
 		failed = 0
 		conns.Go(func() {
-			if err := c.answer(ctx, conn.(*net.UnixConn)); err != nil {
-				c.log.Warn("control request", "error", err)
+			if who, err := c.answer(ctx, conn.(*net.UnixConn)); err != nil {
+				level := slog.LevelWarn
+				if who.Circle != Owner { // he could fill the log
+					level = slog.LevelDebug
+				}
+				c.log.Log(ctx, level, "control request", "error", err)
 			}
 		})
 	}
@@ -153,7 +160,7 @@ const (
 )
 
 // answer takes one request from a connection and closes it.
-func (c *Server) answer(ctx context.Context, conn *net.UnixConn) (err error) {
+func (c *Server) answer(ctx context.Context, conn *net.UnixConn) (who Peer, err error) {
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -163,29 +170,35 @@ func (c *Server) answer(ctx context.Context, conn *net.UnixConn) (err error) {
 		_ = conn.SetWriteDeadline(time.Now().Add(replyTime)) //nolint:errcheck // nor this, a write
 	})
 	defer stop()
-	who, err := peerOf(conn)
-	if err != nil {
-		return err
+	if who, err = peerOf(conn); err != nil {
+		return who, err
 	}
+	refuse := func(err error) error { return errors.Join(err, c.reply(ctx, conn, who, reply{Error: ErrorOf(err)})) }
 	var heard bool
 	if who.Circle, heard = c.circleOf(who.UID); !heard {
-		err := fmt.Errorf("user %d may not ask this daemon: only root and user %d may", who.UID, os.Geteuid())
-		return errors.Join(err, c.reply(ctx, conn, who, reply{Error: ErrorOf(err)}))
+		return who, refuse(fmt.Errorf("user %d may not ask this daemon: only root and user %d may", who.UID, os.Geteuid()))
 	}
-	if err := conn.SetReadDeadline(time.Now().Add(requestTime)); err != nil {
-		return err
+	most, soon := int64(maxRequest), requestTime
+	if who.Circle != Owner {
+		most, soon = othersRequest, othersTime
+		if !c.enter(who.UID) {
+			return who, refuse(fmt.Errorf("user %d asks this daemon for %d things already: one after the other", who.UID, othersAtOnce))
+		}
+		defer c.leave(who.UID)
 	}
-	in := bufio.NewReader(io.LimitReader(conn, maxRequest))
+	if err := conn.SetReadDeadline(time.Now().Add(soon)); err != nil {
+		return who, err
+	}
+	in := bufio.NewReader(io.LimitReader(conn, most))
 	line, err := in.ReadBytes('\n')
 	if err != nil {
-		if errors.Is(err, io.EOF) && len(line) == maxRequest {
-			err = fmt.Errorf("a request has at most %s", show.FormatSize(maxRequest))
-			err = errors.Join(err, c.reply(ctx, conn, who, reply{Error: ErrorOf(err)}))
+		if errors.Is(err, io.EOF) && int64(len(line)) == most {
+			err = refuse(fmt.Errorf("a request has at most %s", show.FormatSize(most)))
 		}
-		return fmt.Errorf("control: request of process %d: %w", who.PID, err)
+		return who, fmt.Errorf("control: request of process %d: %w", who.PID, err)
 	}
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {
-		return err
+		return who, err
 	}
 	go func() { // the client hangs up: it does not want the result any more
 		if _, err := in.ReadByte(); err != nil {
@@ -193,7 +206,13 @@ func (c *Server) answer(ctx context.Context, conn *net.UnixConn) (err error) {
 		}
 	}()
 	tell := func(event any) error { return c.tell(ctx, conn, who, event) }
-	return c.reply(ctx, conn, who, c.perform(ctx, who, line, tell))
+	r := c.perform(ctx, who, line, tell)
+	if who.Circle != Owner { // the owner may take his time
+		if err := writeUntil(ctx, conn, time.Now().Add(eventTime)); err != nil {
+			return who, err
+		}
+	}
+	return who, c.reply(ctx, conn, who, r)
 }
 
 // tell sends an event. The operation ends with its error: nobody hears more of it.

@@ -27,13 +27,16 @@ const (
 )
 
 // evidence says of each thing that is asked for what a certificate of it would come to.
-func (s *Service) evidence(_ context.Context, _ control.Peer, args control.EvidenceArgs) ([]control.Evidence, error) {
+func (s *Service) evidence(ctx context.Context, _ control.Peer, args control.EvidenceArgs) ([]control.Evidence, error) {
 	asked := slices.Clone(args.Asked)
 	for _, uid := range args.Owners {
 		asked = append(asked, fmt.Sprintf("%s%d", ownerPrefix, uid))
 	}
 	var out []control.Evidence
 	for _, q := range asked {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		e, err := s.wouldBe(q)
 		if err != nil {
 			return nil, err

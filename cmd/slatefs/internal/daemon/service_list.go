@@ -12,18 +12,30 @@ import (
 	"slatefs/cmd/slatefs/internal/control"
 )
 
-// list makes the rows of what is asked for: the pool and all that is in it if nothing is named.
-func (s *Service) list(ctx context.Context, _ control.Peer, args control.ListArgs) (rows []control.Row, err error) {
+// list makes the rows of what is asked for: the pool and all that is in it if nothing is named. What is named twice is listed once.
+func (s *Service) list(ctx context.Context, who control.Peer, args control.ListArgs) (rows []control.Row, err error) {
+	if err := who.MayName(len(args.Objects)); err != nil {
+		return nil, err
+	}
 	rows = []control.Row{}
 	if len(args.Objects) == 0 {
 		args.Objects, args.Recursive = []control.Object{{}}, true
 	}
 	l := lister{Service: s, args: args, erasing: s.Pool.Erasing()}
+	type named struct {
+		ino  chain.Ino
+		snap string
+	}
+	seen := map[named]bool{}
 	for _, o := range args.Objects {
 		a, snap, err := s.find(o, either)
 		if err != nil {
 			return nil, err
 		}
+		if seen[named{a.Ino, snap}] {
+			continue
+		}
+		seen[named{a.Ino, snap}] = true
 		switch {
 		case a.Type == chain.TypeDir && snap == "":
 			at := s.Pool.Path(a.Ino)

@@ -23,8 +23,8 @@ func (s *Service) setProps(_ context.Context, who control.Peer, args control.Set
 		return nil, err
 	}
 	ofHost, ofPool := SplitSettings(args.Settings)
-	if len(ofHost) > 0 && who.Circle != control.Owner {
-		return nil, fmt.Errorf("%s: is the host's: root, and who mounted the pool, may set it: %w", ofHost[0].Name, control.ErrPerm)
+	if beyond := append(slices.Clone(ofHost), ofGrowth(ofPool)...); len(beyond) > 0 && who.Circle != control.Owner {
+		return nil, fmt.Errorf("%s: reaches beyond the pool: root, and who mounted it, may set it: %w", beyond[0].Name, control.ErrPerm)
 	}
 	if err := s.avoidAll(ofHost); err != nil {
 		return nil, err
@@ -47,6 +47,13 @@ func (s *Service) setProps(_ context.Context, who control.Peer, args control.Set
 		return nil, nil
 	}
 	return nil, s.applyProps()
+}
+
+// ofGrowth are the settings by which a pool takes more of its host, as pool extend does.
+func ofGrowth(list []control.Setting) []control.Setting {
+	return slices.DeleteFunc(slices.Clone(list), func(o control.Setting) bool {
+		return !slices.Contains([]string{control.PropAutoThreshold, control.PropAutoPercent, control.PropAutoMax}, o.Name)
+	})
 }
 
 // putProps sets properties, those of the host in its file, the others in the pool: all or none.

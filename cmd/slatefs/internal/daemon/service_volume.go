@@ -23,8 +23,14 @@ func (s *Service) entries(dir chain.Ino) (list []chain.DirEntry, err error) {
 }
 
 // create makes volumes of a size. Those before one that is refused stay.
-func (s *Service) create(_ context.Context, who control.Peer, args control.CreateArgs) (list []string, err error) {
+func (s *Service) create(ctx context.Context, who control.Peer, args control.CreateArgs) (list []string, err error) {
+	if err := who.MayName(len(args.Objects)); err != nil {
+		return nil, err
+	}
 	for _, o := range args.Objects {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		at, err := s.free(o)
 		if err != nil {
 			return nil, err

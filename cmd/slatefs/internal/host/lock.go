@@ -31,7 +31,8 @@ type Live struct {
 
 	Supervisor int `json:"supervisor,omitempty"` // process that starts the daemon again when it dies; 0: none, or systemd
 
-	lock string // the lock file that this was read from
+	lock   string // the lock file that this was read from
+	shared bool   // with a group, of which this user is: he can't look whether the lock is held
 }
 
 // Lock is the lock of a pool on this host, by its UUID. The lock on the device's open file does not exclude the
@@ -161,8 +162,8 @@ func (h Host) Left(id uuid.UUID) (l Live, ok bool) {
 // Held tells whether somebody holds the lock of a pool.
 func (h Host) Held(id uuid.UUID) bool { return held(h.lockPath(id)) }
 
-// Running tells whether the daemon that said so still holds its lock.
-func (l Live) Running() bool { return held(l.lock) }
+// Running tells whether the daemon that said so still holds its lock. Who can't look is told that it does: the socket knows.
+func (l Live) Running() bool { return l.shared || held(l.lock) }
 
 // EndSupervisor tells the supervisor to end, which must be who holds the lock: else another process has its number.
 func (l Live) EndSupervisor() error {

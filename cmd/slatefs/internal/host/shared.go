@@ -69,7 +69,7 @@ func (h Host) shared() (list []Live) {
 		if err != nil {
 			continue // it is for another group
 		}
-		l := Live{lock: filepath.Join(h.Shared, id.String()+lockSuffix)}
+		l := Live{lock: filepath.Join(h.Shared, id.String()+lockSuffix), shared: true}
 		if show.Decode(b, &l) == nil && l.UUID == id {
 			list = append(list, l)
 		}
