@@ -42,7 +42,7 @@ func eraseInfoOf(p *chain.Pool, s erase.Stats, now time.Time) control.EraseInfo 
 	if s.Trouble != nil {
 		i.Trouble = s.Trouble.Error()
 	}
-	l := logInfoOf(p)
+	l := logInfoOf(p, p.Log().State())
 	l.Signed, i.Log = nil, &l
 	due := map[uint64]erase.Outlook{}
 	i.Late = lateOf(outlooksOf(p, s, now), due)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 
 	"slatefs/chain"
 	"slatefs/chain/evidence"
@@ -20,16 +21,25 @@ func eraseRecordOf(r chain.EraseRecord) control.EraseRecord {
 // eraseRecords tells the erase log, some records at a time.
 func (s *Service) eraseRecords(_ context.Context, _ control.Peer, _ control.None, tell func([]control.EraseRecord) error) (control.LogInfo, error) {
 	var open control.OpenLines
-	head := evidence.Genesis(s.Pool.UUID())
-	if cut := s.Pool.Log().State().Cut; cut.Records() > 0 {
-		head = cut.At
+	// What is told of the log at its end is of what was streamed: a record that came meanwhile is not in it.
+	l := s.Pool.Log().State()
+	l.Records, l.Before, l.Open = 0, 0, 0
+	l.Head = evidence.Genesis(s.Pool.UUID())
+	if l.Cut.Records() > 0 {
+		l.Head = l.Cut.At
 	}
 	err := s.Pool.Log().Each(0, func(recs []chain.EraseRecord) error {
 		out := make([]control.EraseRecord, len(recs))
 		for i, r := range recs {
 			out[i] = eraseRecordOf(r)
-			if r.Seq > 0 {
-				head = r.Entry.Head()
+			l.Records++
+			switch {
+			case out[i].Open:
+				l.Open++
+			case r.Seq > 0:
+				l.Head = r.Entry.Head()
+			default:
+				l.Before++
 			}
 			if err := open.Add(&out[i]); err != nil {
 				return err
@@ -37,9 +47,10 @@ func (s *Service) eraseRecords(_ context.Context, _ control.Peer, _ control.None
 		}
 		return tell(out)
 	})
-	info := logInfoOf(s.Pool)
+	l.Signed = slices.DeleteFunc(slices.Clone(s.Pool.Log().State().Signed), func(x evidence.Signature) bool { return x.Head.Seq > l.Head.Seq })
+	info := logInfoOf(s.Pool, l)
 	if err == nil && s.Signer != nil {
-		info.Lines = s.signLines(&open, head)
+		info.Lines = s.signLines(&open, l.Head)
 	}
 	return info, err
 }
@@ -54,9 +65,8 @@ func (s *Service) signLines(open *control.OpenLines, head evidence.Head) *contro
 	return open.Sign(key, s.Pool.UUID(), head, s.Now())
 }
 
-// logInfoOf tells of the erase log as a whole.
-func logInfoOf(p *chain.Pool) control.LogInfo {
-	l := p.Log().State()
+// logInfoOf tells of an erase log as a whole.
+func logInfoOf(p *chain.Pool, l chain.LogState) control.LogInfo {
 	i := control.LogInfo{
 		Pool: p.Name(), PoolUUID: p.UUID(), Head: l.Head, Begins: l.Cut.At.Seq + 1, Cut: control.LogCutOf(&l.Cut),
 		Records: l.Records, Before: l.Before, Open: l.Open, Bound: l.Bound,
