@@ -129,8 +129,8 @@ func TestDumpOfASuperblock(t *testing.T) {
 	var set func(name string, v reflect.Value)
 	set = func(name string, v reflect.Value) {
 		next += 1<<33 + 7
-		switch v.Kind() {
-		case reflect.Struct:
+		switch kind := v.Kind(); {
+		case kind == reflect.Struct:
 			if at, ok := v.Addr().Interface().(*time.Time); ok {
 				*at = time.Unix(next>>20, 0)
 				want[at.UTC().Format(time.RFC3339)] = name
@@ -139,19 +139,19 @@ func TestDumpOfASuperblock(t *testing.T) {
 			for i := range v.NumField() {
 				set(name+"."+v.Type().Field(i).Name, v.Field(i))
 			}
-		case reflect.String:
+		case kind == reflect.String:
 			v.SetString(fmt.Sprintf("n%x", next))
 			want[v.String()] = name
-		case reflect.Array:
+		case kind == reflect.Array:
 			for i := range v.Len() {
 				v.Index(i).SetUint(uint64(next>>(5*i)) & 0xff)
 			}
 			b := make([]byte, v.Len())
 			reflect.Copy(reflect.ValueOf(b), v)
 			want[hex.EncodeToString(b)] = name
-		case reflect.Uint8:
+		case kind == reflect.Uint8:
 			v.SetUint(7)
-		case reflect.Int, reflect.Int64:
+		case v.CanInt():
 			v.SetInt(next)
 			want[fmt.Sprint(next)] = name
 		default:

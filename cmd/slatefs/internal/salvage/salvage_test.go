@@ -37,12 +37,10 @@ func wreckage(t testing.TB) (d *devtest.Disk, held map[string][][]byte) {
 	dir, err := p.Mkdir(chain.Req{}, chain.RootIno, "d", 0o755)
 	must(t, err)
 	held = map[string][][]byte{}
-	var all []chain.Ino
 	for i := range 4 {
 		name := fmt.Sprintf("v%d", i)
 		a, err := p.Create(chain.Req{}, dir.Ino, name, 0o644)
 		must(t, err)
-		all = append(all, a.Ino)
 		v, err := p.Volume(a.Ino)
 		must(t, err)
 		must(t, v.Resize(1<<20, false))
