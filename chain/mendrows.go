@@ -75,9 +75,8 @@ func (m *mending) derivedRows(cat *catalog.Table, lost []lostRows) ([]meta.Edit,
 	found := map[meta.Key][]byte{}
 	in := func(k meta.Key) bool { return slices.ContainsFunc(lost, func(l lostRows) bool { return l.has(k) }) }
 	err := cat.Family.Survey(cat.Tree, func(k meta.Key, v []byte) error {
-		number := catalog.NumberOf(k)
-		switch kind := catalog.KindOf(k); {
-		case kind == catalog.Inode:
+		kind, number := catalog.KindOf(k), catalog.NumberOf(k)
+		if kind == catalog.Inode {
 			i, err := parseInode(v)
 			if err != nil || i.parent == 0 {
 				return err
@@ -85,7 +84,8 @@ func (m *mending) derivedRows(cat *catalog.Table, lost []lostRows) ([]meta.Edit,
 			if at := nameKey(i.parent, i.name); in(at) {
 				names[at] = append(names[at], nameEntry{i.name, Ino(number), i.typ})
 			}
-		case kind == catalog.Account:
+		}
+		if kind == catalog.Account {
 			var a account
 			if err := a.unmarshal(v); err != nil {
 				return err
