@@ -135,18 +135,18 @@ func (s *Snap) Size() int64 { return s.l.size }
 // In a hold that reads nothing it fails with errMissed where the policy or the path is not in memory.
 func (v *Volume) job() error {
 	names, j := v.p.names, v.p.jobs.byVol[v.ino]
-	goesOn := j != nil && !j.followed()
-	if goesOn && v.policy == names.policies {
+	same := j != nil && !j.followed()
+	if same && v.policy != names.policies {
+		same = j.none == names.unscheduled(v.ino) && j.within == names.within(v.ino)
+		if v.p.commits.missed() {
+			return errMissed
+		}
+	}
+	if same {
+		v.policy = v.p.names.policies
 		return nil
 	}
-	none, within := names.unscheduled(v.ino), names.within(v.ino) // the record looks them up again
-	switch {
-	case v.p.commits.missed():
-		return errMissed
-	case goesOn && j.none == none && j.within == within:
-		v.policy = names.policies
-		return nil
-	}
+	v.p.commits.keepPages() // what the record looks up before it begins it looks up again
 	return v.p.commits.do(&recJob{v.ino, v.p.opt.Now()})
 }
 
