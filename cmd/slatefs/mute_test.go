@@ -16,13 +16,16 @@ func TestMuteDaemon(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := lock.Publish(host.Live{UUID: uuid.UUID{7}, Name: "mute", Dir: "/mute", Device: "/nowhere/mute", Socket: "/nowhere/s", PID: 7}); err != nil {
+	mute := host.Live{UUID: uuid.UUID{7}, Name: "mute", Dir: "/mute", Device: "/nowhere/mute", Socket: "/nowhere/s", PID: 7}
+	if err := lock.Publish(mute); err != nil {
 		t.Fatal(err)
 	}
-	if out := l.ok("pool list -H"); !strings.Contains(out, "\nmute\t-\t-\t-\t-\t-\tno-answer\t/mute\t") || !strings.Contains(out, "\tonline\t/lab\t") {
+	out := l.ok("pool list -H")
+	if !strings.Contains(out, "\nmute\t-\t-\t-\t-\t-\tno-answer\t/mute\t") || !strings.Contains(out, "\tonline\t/lab\t") {
 		t.Error(out)
 	}
-	if out := l.troubled("pool status -x"); !strings.Contains(out, "state: no-answer\n") || !strings.Contains(out, "trouble: pool mute: control socket /nowhere/s: nobody listens there") {
+	const trouble = "trouble: pool mute: control socket /nowhere/s: nobody listens there"
+	if out := l.troubled("pool status -x"); !strings.Contains(out, "state: no-answer\n") || !strings.Contains(out, trouble) {
 		t.Error(out)
 	}
 	if err := lock.Release(); err != nil {

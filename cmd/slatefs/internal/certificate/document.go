@@ -167,8 +167,8 @@ type Log struct {
 	Keys    []string          `json:"other_keys,omitempty"` // that signed before: the pool's key was missing, and replaced
 }
 
-// Links are the digests of all rows from a record to the head, the first of the certificate's or one of an anchor: they tie the records of a certificate to it, and say nothing of
-// other people's.
+// Links are the digests of all rows from a record to the head, the first of the certificate's or one of an anchor: they tie the
+// records of a certificate to it, and say nothing of other people's.
 type Links struct {
 	After   evidence.Head `json:"after"` // the record before the first of them
 	Digests []byte        `json:"digests"`

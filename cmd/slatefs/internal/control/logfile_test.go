@@ -27,8 +27,9 @@ func logRecords(n int) (recs []EraseRecord, h evidence.Head) {
 	h = evidence.Genesis(logPool)
 	for i := range n {
 		row := &evidence.Row{
-			Kind: evidence.Job, Number: uint64(i + 1), Volume: 2, Path: "caf\xe9 \"<vm>\"", Layers: []meta.Birth{meta.Birth(i + 3)}, Reason: "volume destroyed",
-			Who: "uid 7, slatefs destroy, me", Freed: int64(i + 2), Erased: 2, Released: 1, Kept: int64(i), KeptBy: "clone",
+			Kind: evidence.Job, Number: uint64(i + 1), Volume: 2, Path: "caf\xe9 \"<vm>\"", Layers: []meta.Birth{meta.Birth(i + 3)},
+			Reason: "volume destroyed",
+			Who:    "uid 7, slatefs destroy, me", Freed: int64(i + 2), Erased: 2, Released: 1, Kept: int64(i), KeptBy: "clone",
 			How: evidence.How{Method: "zeroout", Device: "/dev/sda"}, Since: logTime, First: logTime.Add(1), Last: logTime.Add(2),
 			Deadline: evidence.Deadline{Within: time.Hour, Longest: 1234567},
 		}
@@ -70,20 +71,24 @@ func TestLogFile(t *testing.T) {
 		t.Errorf("%v, %v", got, err)
 	}
 	pieces := slices.Concat(recs[1:4], recs[2:4], recs[2:6])
-	if f, err = ReadLog(bytes.NewReader(exported(t, pieces, nil))); err != nil || len(f.Records) != 5 || f.From.Seq != 1 || f.Head != h || f.End != nil {
+	f, err = ReadLog(bytes.NewReader(exported(t, pieces, nil)))
+	if err != nil || len(f.Records) != 5 || f.From.Seq != 1 || f.Head != h || f.End != nil {
 		t.Errorf("in pieces: %+v, %v", f, err)
 	}
-	if f, err = ReadLog(bytes.NewReader(exported(t, slices.Concat(recs[:2], recs[4:]), nil))); err != nil || !slices.Equal(f.Gaps, []string{"records 3 to 4 are missing"}) {
+	f, err = ReadLog(bytes.NewReader(exported(t, slices.Concat(recs[:2], recs[4:]), nil)))
+	if err != nil || !slices.Equal(f.Gaps, []string{"records 3 to 4 are missing"}) {
 		t.Errorf("with a gap: %+v, %v", f, err)
 	}
 	old := EraseRecord{Kind: "job", ID: 3, Pool: "lab", PoolUUID: logPool, Before: true}
 	info.Before = 1
-	if f, err = ReadLog(bytes.NewReader(exported(t, append([]EraseRecord{old}, recs...), info))); err != nil || len(f.Records) != 7 || len(f.Entries) != 6 {
+	f, err = ReadLog(bytes.NewReader(exported(t, append([]EraseRecord{old}, recs...), info)))
+	if err != nil || len(f.Records) != 7 || len(f.Entries) != 6 {
 		t.Errorf("from before the chain: %+v, %v", f, err)
 	}
 }
 
-// Records that are in no chain, as lines of days that are not over, are missed by their number. A line that is in two exports of one file counts
+// Records that are in no chain, as lines of days that are not over, are missed by their number. A line that is in two exports of one file
+// counts
 // once, and one of a day that was not over then not at all.
 func TestLogFileOfNoChain(t *testing.T) {
 	recs, h := logRecords(3)
@@ -146,7 +151,9 @@ func TestAlteredLogFile(t *testing.T) {
 				continue
 			}
 			for n := range f.Records {
-				if f.Records[n].Pool = "lab"; fmt.Sprint(f.Records[n].Hash, f.Records[n].Freed) != fmt.Sprint(good.Records[n].Hash, good.Records[n].Freed) {
+				f.Records[n].Pool = "lab"
+				is, was := f.Records[n], good.Records[n]
+				if fmt.Sprint(is.Hash, is.Freed) != fmt.Sprint(was.Hash, was.Freed) {
 					t.Fatalf("byte %d of line %d, %q, is another, and nobody sees it: %s", at, i+1, l[at], c[i])
 				}
 			}

@@ -126,5 +126,7 @@ func countersOf(s erase.Stats) control.EraseCounters {
 }
 
 func latencyOf(l erase.Latency) control.LatencyCounts {
-	return control.LatencyCounts{Count: l.Count, Sum: l.Sum.Seconds(), P50: l.Quantile(0.5).Seconds(), P99: l.Quantile(0.99).Seconds(), Max: l.Max.Seconds()}
+	return control.LatencyCounts{
+		Count: l.Count, Sum: l.Sum.Seconds(), P50: l.Quantile(0.5).Seconds(), P99: l.Quantile(0.99).Seconds(), Max: l.Max.Seconds(),
+	}
 }
