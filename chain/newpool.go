@@ -46,11 +46,15 @@ func (p *Pool) newObjects(s super.Block) {
 	}
 	p.origins = &originTable{core: c, commits: p.commits, names: p.names}
 	p.jobs = &jobQueue{
-		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, origins: p.origins, memory: p.memory, all: map[uint64]*job{}, byVol: map[Ino]*job{}, growing: map[Ino]*job{},
+		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names,
+		origins: p.origins, memory: p.memory, all: map[uint64]*job{}, byVol: map[Ino]*job{}, growing: map[Ino]*job{},
 		handouts: map[blockdev.Token]*handout{}, chain: newLogChain(s.UUID),
 	}
 	p.tree = &layerTree{
-		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, origins: p.origins, jobs: p.jobs, memory: p.memory, layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, snaps: newSnapIndex(), walks: map[uint64]*walk{},
+		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks,
+		destroyed: p.destroyed, names: p.names, origins: p.origins, jobs: p.jobs, memory: p.memory,
+		layers: map[LayerID]*layer{}, byVol: map[Ino][]*layer{}, heads: map[Ino]*layer{}, snaps: newSnapIndex(),
+		walks: map[uint64]*walk{},
 		stuck: strandings{failing: map[*job]map[*walk]struct{}{}}, nameless: map[*layer]struct{}{}, nextLayer: s.LastLayer,
 	}
 	p.jobs.gate = newGate(&c.mu, rowOfJob, func(j *job) bool { return p.jobs.all[j.id] == j }, jobSeal)
@@ -71,20 +75,25 @@ func (p *Pool) newWorks() {
 		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, jobs: p.jobs, tree: p.tree, space: p.space, zeroNow: c.opt.ZeroNow,
 	}
 	p.volumes = &openVolumes{
-		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, origins: p.origins, jobs: p.jobs, tree: p.tree, space: p.space, works: p.works,
+		core: c, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names,
+		origins: p.origins, jobs: p.jobs, tree: p.tree, space: p.space, works: p.works,
 	}
 	p.removal = &remover{
 		whole: wholeAtOnce,
-		core:  c, health: p.health, commits: p.commits, plans: p.plans, destroyed: p.destroyed, names: p.names, tree: p.tree, space: p.space, works: p.works, volumes: p.volumes,
+		core:  c, health: p.health, commits: p.commits, plans: p.plans, destroyed: p.destroyed, names: p.names,
+		tree: p.tree, space: p.space, works: p.works, volumes: p.volumes,
 	}
 	p.namespace = &namespaces{
 		core: c, commits: p.commits, names: p.names, space: p.space, works: p.works, volumes: p.volumes, removal: p.removal,
 	}
 	p.persist = &checkpointer{
-		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names, origins: p.origins, jobs: p.jobs, tree: p.tree, space: p.space, memory: p.memory,
+		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names,
+		origins: p.origins, jobs: p.jobs, tree: p.tree, space: p.space, memory: p.memory,
 	}
 	p.keeper = &keeper{
-		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed, names: p.names, origins: p.origins, jobs: p.jobs, tree: p.tree, works: p.works, removal: p.removal, persist: p.persist,
+		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed,
+		names: p.names, origins: p.origins, jobs: p.jobs, tree: p.tree, works: p.works, removal: p.removal,
+		persist: p.persist,
 	}
 	p.memory.setCache = p.blocks.store.SetCacheBytes
 	p.memory.counted = func() (dirty, beside int64) {

@@ -24,8 +24,8 @@ import (
 	"slatefs/cmd/slatefs/internal/show"
 )
 
-// endPaper is the certificate of a pool's end, while it is made. What the pool's log says is collected before anything is erased, and kept on the
-// host, signed: an end that was interrupted is gone on with, and then there is no log any more.
+// endPaper is the certificate of a pool's end, while it is made. What the pool's log says is collected before anything is
+// erased, and kept on the host, signed: an end that was interrupted is gone on with, and then there is no log any more.
 type endPaper struct {
 	doc  certificate.Document
 	head *evidence.Head // nil: doc has it, signed
@@ -49,9 +49,11 @@ const (
 	endBlind = "the pool could not be read when it ended: what its log says, and what was only released before, is not known"
 )
 
-// paperOf begins the certificate of the end of the pool on a device. p is nil where the pool cannot be opened: then what was begun earlier is
-// gone on with, and where nothing was, the certificate is of the device only.
-func (a *app) paperOf(ctx context.Context, p *chain.Pool, dev *blockdev.File, ref host.PoolRef, flags poolDestroyFlags) (_ *endPaper, err error) {
+// paperOf begins the certificate of the end of the pool on a device. p is nil where the pool cannot be opened: then what
+// was begun earlier is gone on with, and where nothing was, the certificate is of the device only.
+func (a *app) paperOf(
+	ctx context.Context, p *chain.Pool, dev *blockdev.File, ref host.PoolRef, flags poolDestroyFlags,
+) (_ *endPaper, err error) {
 	if flags.certificate == "" || flags.dry {
 		return nil, nil // none is wanted
 	}
@@ -71,7 +73,8 @@ func (a *app) paperOf(ctx context.Context, p *chain.Pool, dev *blockdev.File, re
 	if err != nil {
 		return nil, err
 	}
-	if begun != nil && begun.Document.Pool.Device != daemon.DeviceName(dev) { // of a copy, which had the same UUID: it says nothing of this one
+	// One of a copy, which had the same UUID, says nothing of this one.
+	if begun != nil && begun.Document.Pool.Device != daemon.DeviceName(dev) {
 		begun = nil
 	}
 	others, err := a.endKey(e, p, begun, ref.UUID)
@@ -105,8 +108,8 @@ func (a *app) paperOf(ctx context.Context, p *chain.Pool, dev *blockdev.File, re
 	return e, nil
 }
 
-// endKey finds what signs: as the daemon does, by what this host's settings say, and no other key than the one that signed last. It returns the
-// names of those that did before.
+// endKey finds what signs: as the daemon does, by what this host's settings say, and no other key than the one that signed
+// last. It returns the names of those that did before.
 func (a *app) endKey(e *endPaper, p *chain.Pool, begun *certificate.Signed, id uuid.UUID) (others []string, err error) {
 	var log []ed25519.PublicKey
 	if begun != nil {
@@ -132,7 +135,8 @@ func (a *app) endKey(e *endPaper, p *chain.Pool, begun *certificate.Signed, id u
 		return nil, err
 	}
 	if e.key = key.Private; key.Made {
-		a.warnOnce("the key of the pool was missing on this host: %s, %s, was made, and signs its end", key.From, certificate.Fingerprint(key.Public()))
+		a.warnOnce("the key of the pool was missing on this host: %s, %s, was made, and signs its end", key.From,
+			certificate.Fingerprint(key.Public()))
 	}
 	for _, name := range daemon.OtherKeys(a.host, id, log, key.Public()) {
 		if !slices.Contains(others, name) {
@@ -175,7 +179,8 @@ func (a *app) begin(e *endPaper) error {
 	return a.host.KeepEnd(d.Pool.UUID, s.JSON())
 }
 
-// finish reads the whole device back, and writes the certificate: on the host, and to its file. The superblocks are there still; all else is zero.
+// finish reads the whole device back, and writes the certificate: on the host, and to its file. The superblocks are there
+// still; all else is zero.
 func (a *app) finish(ctx context.Context, e *endPaper, dev *blockdev.File, end poolEnd) error {
 	read, err := a.readBack(ctx, dev)
 	if err != nil {
