@@ -84,7 +84,7 @@ func (a *app) paperOf(
 	switch {
 	case p != nil:
 		var head evidence.Head
-		if e.doc, head, err = daemon.EndEvidence(ctx, a.host, p, dev, a.now()); err != nil {
+		if e.doc, head, err = daemon.EndEvidence(ctx, a.host, p, dev, a.now); err != nil {
 			return nil, err
 		}
 		e.head = &head

@@ -79,7 +79,7 @@ func (s *Service) fill(d *certificate.Document) (head evidence.Head, proofs []co
 		}
 	}
 	compared(d, watch, c.Head())
-	setBack(d, s.Pool, watch)
+	setBack(d, s.Pool, watch, s.Now)
 	return c.Head(), proofs, nil
 }
 
@@ -345,7 +345,8 @@ func compared(d *certificate.Document, watch *anchorWatch, head evidence.Head) {
 }
 
 // setBack finds that the clock is behind what was signed: who compares the certificate with an anchor would take that for a later one.
-func setBack(d *certificate.Document, p *chain.Pool, watch *anchorWatch) {
+// The clock is read last: the log may have been signed since the document was begun.
+func setBack(d *certificate.Document, p *chain.Pool, watch *anchorWatch, clock func() time.Time) {
 	var newest time.Time
 	if watch != nil {
 		newest = watch.newest
@@ -355,9 +356,9 @@ func setBack(d *certificate.Document, p *chain.Pool, watch *anchorWatch) {
 			newest = sig.Time
 		}
 	}
-	if newest.After(d.Made) {
+	if now := clock(); newest.After(now) {
 		d.Reasons = append(d.Reasons, fmt.Sprintf("the clock of this host was set back: it shows %s, and the log was signed at %s already",
-			d.Made.UTC().Format(time.DateTime+" UTC"), newest.UTC().Format(time.DateTime+" UTC")))
+			now.UTC().Format(time.DateTime+" UTC"), newest.UTC().Format(time.DateTime+" UTC")))
 	}
 }
 

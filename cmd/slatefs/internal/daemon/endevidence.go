@@ -13,9 +13,9 @@ import (
 
 // EndEvidence is what a pool that is about to end says of itself: all records that are in its log, and all volumes that they or the
 // pool itself know, compared with the host's anchors, and what its end cannot prove. It returns the log's head.
-func EndEvidence(ctx context.Context, h host.Host, p *chain.Pool, dev identified, now time.Time) (d certificate.Document, head evidence.Head, err error) {
+func EndEvidence(ctx context.Context, h host.Host, p *chain.Pool, dev identified, now func() time.Time) (d certificate.Document, head evidence.Head, err error) {
 	d.Pool = certificate.Pool{Name: p.Name(), UUID: p.UUID(), Device: DeviceName(dev), Size: p.Size()}
-	d.Asked, d.Made = []string{p.UUID().String()}, now
+	d.Asked, d.Made = []string{p.UUID().String()}, now()
 	watch, err := watchOf(h, p.UUID())
 	if err != nil {
 		d.Reasons = append(d.Reasons, "the anchors of this host cannot be read: "+err.Error())
@@ -25,7 +25,7 @@ func EndEvidence(ctx context.Context, h host.Host, p *chain.Pool, dev identified
 		return d, c.Head(), err
 	}
 	compared(&d, watch, c.Head())
-	setBack(&d, p, watch)
+	setBack(&d, p, watch, now)
 	released(&d, p)
 	d.Of = []certificate.Thing{{Kind: "pool", Name: p.Name(), UUID: p.UUID().String()}}
 	err = chain.EachVolumeEver(p, func(v chain.VolumeEver) error {

@@ -224,3 +224,30 @@ func TestAnchorsAgainstTheLog(t *testing.T) {
 		t.Errorf("%v, %v", err, doc.Verdict())
 	}
 }
+
+// TestSignedMeanwhile: a signature that is made after a certificate was begun is no clock that was set back. A mounted pool signs its first
+// head by itself, whenever that is.
+func TestSignedMeanwhile(t *testing.T) {
+	s := newSigning(t)
+	s.record("a")
+	first := true
+	s.s.Now = func() time.Time {
+		begun := s.when
+		if first {
+			first = false
+			s.when = begun.Add(time.Minute)
+			if _, err := s.Sign(t.Context(), s.bench.pool.Log().State().Head); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return begun
+	}
+	e, err := s.s.wouldBe("lab")
+	if err != nil || first || len(e.Reasons) > 0 {
+		t.Errorf("%v, %v; signed: %v", e.Reasons, err, !first)
+	}
+	s.when = s.when.Add(-time.Hour)
+	if e, err = s.s.wouldBe("lab"); err != nil || len(e.Reasons) != 1 {
+		t.Errorf("after the clock was set back: %v, %v", e.Reasons, err)
+	}
+}
