@@ -49,7 +49,7 @@ type Remain struct {
 	Bytes int64
 	UpTo  bool   // so many at most: part of it may be on its way to an erase job, or others' that lie in one block with bytes of the subject
 	By    string // who shows it: a path, or path@snapshot; any bytes
-	ID    uint64 // of an erase job, or of what is kept
+	ID    uint64 // of an erase job, or of what is kept; of what may have been released, the job that has it still
 	More  int    // not 0: it stands for so many others
 }
 
@@ -198,7 +198,8 @@ func (q *inquiry) volumeOf(id LayerID) (Ino, error) {
 }
 
 // crashes finds jobs of what a crash left claimed, where something of the subject was there then. What of that was only released is of
-// births that nobody knows, and no job any more: it may be anybody's for good.
+// births that nobody knows, and no job any more: it may be anybody's for good. Of the pool it finds what waits in jobs and may have been
+// released: whoever zeroes all of it, as its end does, does not reach that.
 func (q *inquiry) crashes() error {
 	if !q.s.Pool {
 		a, _, err := q.account(0)
@@ -211,6 +212,9 @@ func (q *inquiry) crashes() error {
 	}
 	var left []*job
 	q.p.jobs.eachJob(func(j *job) {
+		if n := j.mayBeHoles(); n > 0 && q.s.Pool {
+			q.remain(Remain{State: RemainReleased, UpTo: true, ID: j.id}, n)
+		}
 		if j.ofCrash() {
 			left = append(left, j)
 		}

@@ -25,6 +25,7 @@ func TestAroundTheGate(t *testing.T) {
 		"what a job has freed":    func(_ *Pool, _ *layer, j *job) { j.freed++ },
 		"its list":                func(_ *Pool, _ *layer, j *job) { j.fresh.Add(1, 99, runs.Entry{Len: 1}) },
 		"its story":               func(_ *Pool, _ *layer, j *job) { j.layers = append(j.layers, 1) },
+		"where it may have holes": func(_ *Pool, _ *layer, j *job) { j.holes.upTo.Lo++ },
 		"what of it is apart":     func(_ *Pool, _ *layer, j *job) { j.apart.Set(runs.Key(1, alloc.BlockID(5)), 1) },
 	} {
 		for _, waits := range []bool{false, true} {

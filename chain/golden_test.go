@@ -117,6 +117,7 @@ func goldenRecords() []goldenRecord {
 		{"signed", &recSigned{goldenSigned()}},
 		{"shed", &recShed{2, 8, []LayerID{5, 6}, RootIno, goldenTime, "uid 0"}},
 		{"home-some", &recHomeSome{300, RootIno}},
+		{"holes", &recHoles{7, meta.Key{Hi: 5, Lo: 20000}}},
 	}
 }
 
@@ -198,6 +199,8 @@ func goldenRows() []goldenRow {
 	parted.apart.Set(omap.Key{Hi: 4, Lo: 1000}, 3)
 	parted.apart.Set(omap.Key{Hi: 1<<48 - 1, Lo: 1 << 39}, 1)
 	pr := rowOfJob(parted)
+	holed := &job{id: 8, volume: "d", freed: 300, readyN: 300, holes: holes{upTo: omap.Key{Hi: 5, Lo: 20000}, bad: true}}
+	hr := rowOfJob(holed)
 	late := deadline{within: 4 * time.Hour, late: 300, longest: 5 * time.Hour}
 	dr := rowOfJob(&job{id: 8, volume: "d", freed: 300, readyN: 300, story: story{deadline: late}})
 	lateLog := evidence.Row{Volume: 2, Path: "d", Reason: reasonVolume, Freed: 300, Erased: 300, Since: goldenTime, Deadline: late.outcome()}
@@ -241,6 +244,7 @@ func goldenRows() []goldenRow {
 		{"chain-state", 0, goldenChain().marshal()},
 		{"chain", catalog.Chain, chained},
 		{"signed", catalog.Signed, signed.Marshal()},
+		{"job-holes", catalog.Job, hr.marshal()},
 	}
 }
 

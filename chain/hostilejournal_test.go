@@ -40,6 +40,7 @@ func TestHostileRecords(t *testing.T) {
 		},
 		"dirty without a job": func(*victim) record { return &recDirty{999, 1, []alloc.Run{{Start: 900, Len: 1}}} },
 		"dirty, born in none": func(h *victim) record { return &recDirty{h.v.ino, 999, []alloc.Run{{Start: 900, Len: 1}}} },
+		"holes of no job":     func(*victim) record { return &recHoles{job: 999} },
 		"erased of no job":    func(*victim) record { return &recErased{job: 999} },
 		"erased of metadata":  func(h *victim) record { return &recErased{job: h.ready(), zeroed: bornIn(1, super)} },
 		"erased of live": func(h *victim) record {

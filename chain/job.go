@@ -81,8 +81,10 @@ type job struct {
 	lsn     uint64
 	apart   omap.Map[int64] // of ready, above the cursor: worked off already, blocks by (birth, block)
 	lent    lending         // what the eraser has of ready
-	retryAt time.Time       // of bad
+	holes
+	retryAt time.Time // of bad
 	retries int
+	holesAt uint64        // the record that made holes what they are; memory only
 	sick    fault.Backoff // its lists cannot be read
 	gateMark
 	copied *omap.Map[int64] // of apart, for the row that it waits for
@@ -119,6 +121,7 @@ func (j *job) loads() map[string]func(*codec.Decoder) {
 			j.apart.Set(k, n)
 		}
 	}
+	m[attrHoles] = func(d *codec.Decoder) { j.holes = holes{upTo: omap.Key(d.Key()), bad: d.Bool()} }
 	return m
 }
 

@@ -21,6 +21,7 @@ type jobRow struct {
 	cursor                     omap.Key
 	fresh, ready, bad          *cutList
 	apart                      *omap.Map[int64] // nil: nothing
+	holes                      holes
 	story                      story
 }
 
@@ -39,7 +40,7 @@ func rowOfJob(j *job) jobRow {
 func plainJob(j *job) jobRow {
 	return jobRow{
 		id: j.id, vol: j.vol, volume: j.volume, layer: j.layer, reason: j.reason, who: j.who, since: j.since,
-		freshN: j.freshN, readyN: j.readyN, badN: j.badN, freed: j.freed, erased: j.erased, cursor: j.cursor, story: j.story,
+		freshN: j.freshN, readyN: j.readyN, badN: j.badN, freed: j.freed, erased: j.erased, cursor: j.cursor, holes: j.holes, story: j.story,
 	}
 }
 
@@ -99,10 +100,17 @@ func (r *jobRow) marshal() []byte {
 	return e.B
 }
 
-// attrs are a job's attributes: its story's, and what is apart.
+// attrs are a job's attributes: what is apart, where holes may be, and its story's.
 func (r *jobRow) attrs() []codec.Attr {
+	rest := r.story.attrs()
+	if r.holes != (holes{}) {
+		var e codec.Encoder
+		e.Key(meta.Key(r.holes.upTo))
+		e.Bool(r.holes.bad)
+		rest = append([]codec.Attr{{Name: attrHoles, Val: e.B}}, rest...)
+	}
 	if r.apart == nil || r.apart.Len() == 0 {
-		return r.story.attrs()
+		return rest
 	}
 	var e codec.Encoder
 	e.Uint(uint64(r.apart.Len()))
@@ -112,7 +120,7 @@ func (r *jobRow) attrs() []codec.Attr {
 		e.Int(n)
 		return true
 	})
-	return append([]codec.Attr{{Name: attrApart, Val: e.B}}, r.story.attrs()...)
+	return append([]codec.Attr{{Name: attrApart, Val: e.B}}, rest...)
 }
 
 // cutList is a list as the cut found it.

@@ -81,6 +81,7 @@ var kinds = [...]struct {
 	44: {"signed", empty[recSigned]},
 	45: {"shed", empty[recShed]},
 	46: {"home, some", empty[recHomeSome]},
+	47: {"holes", empty[recHoles]},
 }
 
 func empty[T any, R interface {

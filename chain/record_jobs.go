@@ -49,6 +49,7 @@ func (r *recSeal) apply(p *Pool) error {
 	p.jobs.touchJob(j)
 	p.jobs.spend(&j.ready)
 	j.cursor, j.apart, j.lent = omap.Key{}, omap.Map[int64]{}, lending{}
+	j.holes.seal(r.bad)
 	if r.bad {
 		j.ready.Move(&j.bad)
 		j.readyN, j.badN = j.badN, 0
@@ -61,6 +62,26 @@ func (r *recSeal) apply(p *Pool) error {
 	j.epoch, j.lsn = p.plans.epochs.seal(), p.commits.lsn
 	p.jobs.turns.want(j)
 	p.jobs.endJob(j)
+	return nil
+}
+
+// recHoles: what lies below a place of a job's ready part may be released from now on.
+type recHoles struct {
+	job  uint64
+	upTo meta.Key
+}
+
+func (r *recHoles) encode(e *codec.Encoder) { e.Uint(r.job); e.Key(r.upTo) }
+
+func (r *recHoles) decode(d *codec.Decoder) { r.job, r.upTo = d.Uint(), d.Key() }
+
+func (r *recHoles) apply(p *Pool) error {
+	j := p.jobs.all[r.job]
+	if j == nil {
+		return fmt.Errorf("holes of erase job %d: %w", r.job, ErrCorrupt)
+	}
+	p.jobs.touchJob(j)
+	j.holes.upTo = omap.Key(r.upTo)
 	return nil
 }
 

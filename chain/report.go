@@ -54,11 +54,15 @@ func (jq *jobQueue) reportSome(r *room, d blockdev.Done, how How) (blockdev.Done
 	now := jq.opt.Now()
 	rest := d
 	var zeroed, failed []runs.Run
+	holed := h.holed(rest.Zeroed)
 	for _, part := range []struct {
 		from *[]blockdev.Extent
 		to   *[]runs.Run
 	}{{&rest.Zeroed, &zeroed}, {&rest.Failed, &failed}} {
 		for len(*part.from) > 0 && len(zeroed)+len(failed) < min(runsAtOnce, jq.walkRuns()) {
+			if part.to == &zeroed && h.holed(*part.from) != holed {
+				break // that is another record's: it says by what all of it was zeroed
+			}
 			var r runs.Run
 			jq.mu.step(1)
 			r, *part.from = h.take(*part.from, d.Token)
@@ -72,6 +76,7 @@ func (jq *jobQueue) reportSome(r *room, d blockdev.Done, how How) (blockdev.Done
 	if len(failed) > 0 {
 		jq.retryLater(j, now, failed)
 	}
+	how.Releases = how.Releases || holed
 	told := how != j.said
 	j.said = how
 	return rest, jq.commits.do(j.worked(zeroed, failed, now, told, how))
@@ -96,6 +101,16 @@ func (j *job) worked(zeroed, failed []runs.Run, now time.Time, told bool, how Ho
 		}
 	}
 	return &recErased{j.id, meta.Key(upTo), zeroed, failed, now, told, how}
+}
+
+// holed: the first run of a report may have been released before, whatever zeroed it now.
+func (h *handout) holed(xs []blockdev.Extent) bool {
+	if len(xs) == 0 {
+		return false
+	}
+	b := alloc.BlockID(xs[0].Off / BlockSize)
+	_, r, ok := h.runs.Floor(deviceKey(b))
+	return ok && h.job.holes.in(runs.Run{Dev: b, Birth: r.birth})
 }
 
 // take takes the first run that is in the first extent of a report out of a hand-out, and out of what is open of its job.
@@ -165,6 +180,7 @@ func (jq *jobQueue) workOff(j *job, zeroed, failed []runs.Run, when time.Time, t
 			return fmt.Errorf("erase job %d: failed at %d+%d, %d queued: %w", j.id, run.Dev, run.Len, j.readyN, ErrCorrupt)
 		}
 		j.bad.Add(run.Birth, run.Dev, runs.Entry{Len: run.Len})
+		j.holes.bad = j.holes.bad || j.holes.in(run)
 		j.readyN -= run.Len
 		j.badN += run.Len
 		jq.addDirty(j, -run.Len)

@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"slatefs/chain/blockdev"
@@ -268,20 +269,36 @@ func (w *stampedWorld) eraseElse(n int64, releases bool) error {
 		_, err := w.p.Report(blockdev.Done{Token: h.Token, Failed: h.Runs}, How{})
 		return err
 	}
-	w.note("release %v", h.Runs)
-	found := map[uint64]bool{}
+	return w.releaseAll(h)
+}
+
+// releaseAll gives the space of a hand-out back. What of it is reported, and how, differs: it lies below the device all the same.
+func (w *stampedWorld) releaseAll(h blockdev.Handout) error {
+	kind := w.rng.IntN(6)
+	w.note("release %v, end %d", h.Runs, kind)
+	if err := w.p.WillRelease(h.Token); err != nil {
+		return err
+	}
 	for _, r := range h.Runs {
+		found := map[uint64]bool{}
 		w.stampsIn(r.Off, r.Len, found)
 		if err := w.p.dev.Zero(r.Off, r.Len, blockdev.Overwrite); err != nil {
 			return err
 		}
+		maps.Copy(w.below, found)
 	}
 	if err := w.p.dev.Sync(); err != nil {
 		return err
 	}
-	err = reportHow(w.p, h.Token, h.Runs, nil, How{Method: "release", Releases: true})
-	for id := range found {
-		w.below[id] = true
+	switch kind {
+	case 0: // the report is lost
+		w.p.GiveBack(h.Token)
+		return nil
+	case 1: // it cannot be read back
+		_, err := w.p.Report(blockdev.Done{Token: h.Token, Failed: h.Runs}, How{Method: "release", Releases: true})
+		return err
+	case 2: // another method went over it
+		return reportHow(w.p, h.Token, h.Runs, nil, How{Method: "overwrite"})
 	}
-	return err
+	return reportHow(w.p, h.Token, h.Runs, nil, How{Method: "release", Releases: true})
 }

@@ -51,6 +51,7 @@ func decodeTold(d *codec.Decoder) (when time.Time, told bool, how How) {
 // The attributes of a job, and that of a layer.
 const (
 	attrApart  = "apart"
+	attrHoles  = "holes"
 	attrHow    = "how"
 	attrKept   = "kept"
 	attrLayers = "layers"

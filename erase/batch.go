@@ -37,11 +37,18 @@ func (b *batch) of(h blockdev.Handout, m blockdev.Method) *part {
 
 // next asks the queue for at most n bytes. No runs: there is nothing now, or
 // the queue cannot say, which err tells unless it is final, and the next call
-// waits for a back-off. A run that is not whole blocks is a bug of the queue:
+// waits for a back-off. What is to be released is noted to be. A run that is not whole blocks is a bug of the queue:
 // nothing sensible could be zeroed or reported. The caller holds the worker
 // lock.
 func (e *Eraser) next(n int64) (h blockdev.Handout, err error) {
 	h, err = e.queue.Next(n)
+	if err == nil && len(h.Runs) > 0 && e.choice.Load().have == blockdev.Release {
+		if err = e.queue.WillRelease(h.Token); err != nil {
+			e.queue.GiveBack(h.Token)
+		} else {
+			e.noted = h.Token
+		}
+	}
 	switch now := e.clock.Now(); {
 	case err == nil:
 		if e.rest.Err != nil {
@@ -74,6 +81,9 @@ func (e *Eraser) zero(ctx context.Context, b *batch, h blockdev.Handout) (tried 
 		tried += cost
 		if err != nil {
 			return tried, err
+		}
+		if m == blockdev.Release && h.Token != e.noted {
+			m = blockdev.Overwrite // it was set since the hand-out was taken, and is not noted
 		}
 		b.bytes += x.Len
 		tried += x.Len

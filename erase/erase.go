@@ -18,6 +18,9 @@
 //     work, so no burst follows an idle hour. What it lost to a slow device
 //     while it had work it may make up for, up to one second's worth, so that
 //     the rate is exact with a full queue.
+//   - Intent first. Before the first run of a hand-out is released the pool has
+//     it durably that it may be: a crash, or a report that fails, must not make
+//     erased of it what lies below the device.
 //   - One method at a time. Auto is resolved on blocks that are dirty anyway,
 //     by reading back what a method did to them. A method that releases is
 //     reported as that, never as one that erases.
@@ -42,8 +45,8 @@
 //	                              failed, as above
 //	a trial    any                Auto takes another method
 //	Sync       any                of the pool, whatever it says: FailSync, below
-//	Next       Transient, Object, nothing is taken until a back-off of 1 s, doubled
-//	           Refused            up to 64 s, is over; what is done is reported.
+//	Next,      Transient, Object, nothing is taken until a back-off of 1 s, doubled
+//	WillRel.   Refused            up to 64 s, is over; what is done is reported.
 //	                              Shown as Stats.Trouble
 //	Report     Transient          what was zeroed and synced is kept and reported
 //	                              again after such a back-off; other hand-outs go
@@ -106,7 +109,7 @@ type Device interface {
 	Methods() []blockdev.Method
 }
 
-// Queue is what erase needs of the pool. Next, Report, GiveBack, Flush and
+// Queue is what erase needs of the pool. Next, WillRelease, Report, GiveBack, Flush and
 // FailSync are called by one goroutine at a time, with no lock of the caller's
 // held. What an error means its kind says (chain/fault); see the table above.
 type Queue interface {
@@ -117,6 +120,10 @@ type Queue interface {
 	// queue's back-off. No runs: nothing is ready now; Ready says when to ask
 	// again. On error nothing is handed out.
 	Next(max int64) (blockdev.Handout, error)
+	// WillRelease notes, durably, that the runs of a hand-out may be released
+	// from now on: whatever is reported of them, by whatever method, they were
+	// released. On error none may be.
+	WillRelease(t blockdev.Token) error
 	// Report takes what became of runs of one hand-out, all or any part of them:
 	// zeros that are on the device and synced, and how, or not. They are in no
 	// hand-out any more, and the slices are the queue's. It is durable when a
@@ -167,10 +174,11 @@ type Eraser struct {
 	wake   chan struct{} // capacity 1: ends await
 	worker chan struct{} // capacity 1: holding its token is holding the worker lock
 
-	pending batch         // the background's, not yet synced; held by worker
-	kept    []result      // synced, and not reported durably yet; held by worker
-	rest    fault.Backoff // of Next; held by worker
-	buf     []byte        // read-back; held by worker
+	pending batch          // the background's, not yet synced; held by worker
+	kept    []result       // synced, and not reported durably yet; held by worker
+	rest    fault.Backoff  // of Next; held by worker
+	noted   blockdev.Token // the last hand-out of which the pool knows that it may be released; held by worker
+	buf     []byte         // read-back; held by worker
 	stats   recorder
 
 	reckonAt   time.Time // of Run: the need is reckoned again

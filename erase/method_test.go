@@ -150,6 +150,28 @@ func TestReleasedIsNotCountedAsErased(t *testing.T) {
 	})
 }
 
+// TestReleaseSetInAHandOut: a method that is set while a hand-out is being zeroed releases nothing of that, for it is not noted.
+func TestReleaseSetInAHandOut(t *testing.T) {
+	bubble(t, Config{}, func(t *testing.T, b *bench) {
+		b.dev.methods = []blockdev.Method{blockdev.Overwrite, blockdev.Release}
+		if err := b.SetMethod(blockdev.Overwrite); err != nil {
+			t.Fatal(err)
+		}
+		b.dev.zero = func(int64, int64) error { return b.SetMethod(blockdev.Release) }
+		b.q.add(1, ext(0, 2), ext(5, 2))
+		if n, err := b.Now(t.Context(), 1<<40); err != nil || n != 4*blockBytes {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+		b.q.add(1, ext(10, 2), ext(15, 2))
+		if _, err := b.Now(t.Context(), 1<<40); err != nil {
+			t.Fatal(err)
+		}
+		if want := []blockdev.Method{blockdev.Overwrite, blockdev.Overwrite, blockdev.Release, blockdev.Release}; !slices.Equal(b.dev.by, want) {
+			t.Errorf("zeroed by %v, want %v", b.dev.by, want)
+		}
+	})
+}
+
 // TestOffloadKeepsTheRate: a device that zeroes at once is held to the rate all the same.
 func TestOffloadKeepsTheRate(t *testing.T) {
 	bubble(t, Config{Rate: 50 * mib}, func(t *testing.T, b *bench) {

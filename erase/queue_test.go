@@ -39,7 +39,9 @@ type fakeQueue struct {
 	fault   func(job uint64) error // of Report
 	failed  error                  // FailSync was told
 	backOff func(job uint64, failed []blockdev.Extent)
-	due     map[uint64]time.Time // of jobs that have a deadline
+	due     map[uint64]time.Time    // of jobs that have a deadline
+	noted   map[blockdev.Token]bool // may be released
+	note    func() error            // of WillRelease
 }
 
 func newQueue(t testing.TB, d *fakeDev) *fakeQueue {
@@ -167,6 +169,22 @@ func (q *fakeQueue) take(tok blockdev.Token, x blockdev.Extent) {
 	}
 }
 
+func (q *fakeQueue) WillRelease(tok blockdev.Token) error {
+	defer q.enter()()
+	q.st.Lock()
+	defer q.st.Unlock()
+	if q.note != nil {
+		if err := q.note(); err != nil {
+			return err
+		}
+	}
+	if q.noted == nil {
+		q.noted = map[blockdev.Token]bool{}
+	}
+	q.noted[tok] = true
+	return nil
+}
+
 func (q *fakeQueue) Report(d blockdev.Done, how blockdev.How) (left blockdev.Done, err error) {
 	defer q.enter()()
 	var job uint64
@@ -177,6 +195,11 @@ func (q *fakeQueue) Report(d blockdev.Done, how blockdev.How) (left blockdev.Don
 			return d, err
 		}
 	}
+	q.with(func() {
+		if !how.Method.Erases() && !q.noted[d.Token] {
+			q.t.Errorf("job %d: %v were released, and that was not noted before", job, d.Zeroed)
+		}
+	})
 	for _, x := range d.Zeroed {
 		if n := q.dev.dirty(x); n > 0 && q.dev.data != nil {
 			q.t.Errorf("job %d: %v reported zeroed, %d blocks are not zero and synced", job, x, n)

@@ -42,6 +42,11 @@ func (q *endQueue) Next(limit int64) (blockdev.Handout, error) {
 	return blockdev.Handout{Token: q.last, Job: 1, Runs: runs}, nil
 }
 
+// WillRelease is for what is only released, and here nothing is.
+func (q *endQueue) WillRelease(blockdev.Token) error {
+	return errors.New("the end of a pool releases nothing")
+}
+
 // Report counts.
 func (q *endQueue) Report(d blockdev.Done, how blockdev.How) (left blockdev.Done, err error) {
 	if len(d.Zeroed) > 0 {

@@ -51,5 +51,13 @@ func released(d *certificate.Document, p *chain.Pool) {
 	if err != nil {
 		d.Reasons = append(d.Reasons, fmt.Sprintf("what was only released is not known: %v", err))
 	}
-	d.Leave(certificate.Part{Bytes: max(bytes, e.Released), State: certificate.Released, By: "it lies below the device, where the pool's end did not zero it"})
+	below := e.Released
+	for _, r := range e.Remains {
+		if r.State == chain.RemainReleased && r.ID != 0 { // it waits in a job still
+			below += r.Bytes
+		}
+	}
+	d.Leave(certificate.Part{
+		Bytes: max(bytes, below), State: certificate.Released, By: "it lies below the device, where the pool's end did not zero it",
+	})
 }

@@ -66,6 +66,11 @@ func (w *provedWorld) erase(n int64, releases bool) (done int64, err error) {
 			found = map[sectorStamp]bool{}
 			w.jobs[h.Job] = found
 		}
+		if releases {
+			if err := w.pool.WillRelease(h.Token); err != nil {
+				return done, err
+			}
+		}
 		for _, r := range h.Runs {
 			w.stampsIn(r.Off, r.Len, found)
 			if releases {
@@ -78,6 +83,11 @@ func (w *provedWorld) erase(n int64, releases bool) (done int64, err error) {
 		}
 		if err := w.disk.Sync(); err != nil {
 			return done, err
+		}
+		if releases && w.rng.IntN(3) == 0 { // the report is lost, and another method goes over it
+			w.note("  give back")
+			w.pool.GiveBack(h.Token)
+			return done, nil
 		}
 		how := chain.How{Method: "overwrite", Releases: releases}
 		if _, err := w.pool.Report(blockdev.Done{Token: h.Token, Zeroed: h.Runs}, how); err != nil {
