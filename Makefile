@@ -67,7 +67,7 @@ soak: ## crash, model and scale tests for hours: other seeds each time, a crash 
 	SLATEFS_LOAD=full go test ./fs -count=1 -timeout=0 -v -run 'TestLoad$$'
 	SLATEFS_STALL=2m go test ./integration -count=1 -timeout=0 -v -run 'TestGuest$$' -inside TestStalled
 
-bench: build ## measure slatefs beside its peers, as ratios, with the targets: half an hour (as root); results go to docs/
+bench: build ## measure slatefs beside its peers, as ratios, with the targets: 45 minutes (as root); results go to docs/
 	@.ci/deps || true
 	go run ./integration/bench -slatefs bin/slatefs -before docs/bench.json -json docs/bench.json -svg docs/bench.svg
 

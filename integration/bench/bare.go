@@ -126,7 +126,7 @@ func newBare(_ context.Context, g *ground, _ string) (peer, error) {
 func (p *barePeer) pid() int { return p.srv.cmd.Process.Pid }
 
 func (p *barePeer) ready(_ context.Context, st state) (string, error) {
-	if st.kind != written {
+	if st != written {
 		return "", errNone
 	}
 	return p.path, nil

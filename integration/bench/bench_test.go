@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +39,7 @@ func TestJudge(t *testing.T) {
 	res := &results{}
 	add := func(name, peer string, values ...float64) {
 		for _, v := range values {
-			res.add(row{name: name}, peer, sample{Value: v})
+			res.add(row{name: name}, peer, sample{Value: v}, nil)
 		}
 	}
 	add("read 4K, qd 32", native, 100, 90, 500) // the median is 100
@@ -64,6 +67,98 @@ func TestJudge(t *testing.T) {
 	}
 	if res.missed() != 2 {
 		t.Errorf("%d missed", res.missed())
+	}
+}
+
+// TestFailedRow: a row that fails is named with its error, its peer comes back, and all else is measured, judged and printed. Who
+// interrupts has what was measured until then.
+func TestFailedRow(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	old := rows
+	t.Cleanup(func() { rows = old })
+	broken := errors.New("no space\non the device")
+	rounds := 0
+	rows = []row{
+		{name: "fails", op: func(_ context.Context, _ *ground, p peer) (sample, error) {
+			if _, ok := p.(*nativePeer); ok {
+				return sample{Value: 5}, nil
+			}
+			if rounds++; rounds == 2 { // what was measured in another round counts
+				return sample{Value: 7}, nil
+			}
+			return sample{}, broken
+		}},
+		{name: rowMemory, unit: "MiB", op: func(context.Context, *ground, peer) (sample, error) { return sample{Value: 300}, nil }},
+		{name: "interrupts", op: func(context.Context, *ground, peer) (sample, error) {
+			if rounds == 3 {
+				interrupt()
+			}
+			return sample{Value: 1}, ctx.Err()
+		}},
+	}
+	sick := &healingPeer{}
+	g := &ground{settings: settings{rounds: 9, rows: regexp.MustCompile(".")}, order: []string{native, slate}}
+	g.peers = map[string]peer{native: &nativePeer{}, slate: sick}
+	res := g.measure(ctx)
+	res.judge()
+	out := string(res.text(nil))
+	for _, want := range []string{
+		`(?m)^fails +native +5.00 requests/s`, `(?m)^ +slatefs +7.00 requests/s`, `(?m)^ +slatefs +failed: no space on the device$`,
+		`(?m)^memory at most +native +300 MiB`, `(?m)^memory at most: MiB +<= 256.00 +300  missed$`, `interrupted`,
+	} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("not printed: %s\n%s", want, out)
+		}
+	}
+	if sick.healed != 2 || res.failed() != 2 {
+		t.Errorf("healed %d times, %d runs failed", sick.healed, res.failed())
+	}
+	err := res.verdict()
+	for _, want := range []error{errFailed, errMissed, errStopped} {
+		if !errors.Is(err, want) {
+			t.Errorf("verdict: %v, without %v", err, want)
+		}
+	}
+}
+
+// healingPeer counts how often it comes back.
+type healingPeer struct {
+	nativePeer
+	healed int
+}
+
+func (p *healingPeer) heal(context.Context) error {
+	p.healed++
+	return nil
+}
+
+// TestCurves: a curve's last point is judged against its first, as a rate or as a wait, and both are drawn.
+func TestCurves(t *testing.T) {
+	res := &results{Peers: []string{slate}}
+	values := map[string][]float64{"read 4K, qd 32, by layers": {100, 99, 97, 94}, "snapshot, by layers": {10, 9, 20, 14}}
+	for _, r := range curveRows() {
+		if v := values[r.curve]; v != nil {
+			res.add(r, slate, sample{Value: v[0]}, nil)
+			values[r.curve] = v[1:]
+		}
+	}
+	res.judge()
+	var got []string
+	for _, j := range res.Targets {
+		got = append(got, fmt.Sprintf("%s %s %.2f %v", j.Text, j.Want, j.Got, j.Missed))
+	}
+	want := []string{
+		"read 4K, qd 32, by layers: 128 over 1 >= 0.95 0.94 true", "snapshot, by layers: 128 over 1 <= 1.50 1.40 false",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("judged: %q", got)
+	}
+	if out := string(res.text(nil)); !strings.Contains(out, "  1: 1.00  8: 0.90  32: 2.00  128: 1.40\n") {
+		t.Errorf("printed: %s", out)
+	}
+	svg := string(res.plot())
+	if strings.Count(svg, "<polyline") != 2 || !strings.Contains(svg, "snapshot, by layers</text>") || !strings.Contains(svg, ">32: 2.00<") {
+		t.Errorf("drawn: %s", svg)
 	}
 }
 

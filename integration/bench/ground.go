@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,9 +11,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"slatefs/chain/blockdev"
 )
 
 const (
@@ -29,13 +33,16 @@ type ground struct {
 	peers map[string]peer
 	order []string // their names
 	undo  []func() error
+
+	others map[string]*slatePeer // pools that curves have for themselves
+	large  *slatePeer            // the pool of the rows on 10 TiB; nil: not yet
 }
 
 // newGround makes the files and starts the peers. After an error nothing is left.
 func newGround(ctx context.Context, s settings) (g *ground, err error) {
-	g = &ground{settings: s, size: 1 << 30, long: 2 * time.Second, peers: map[string]peer{}}
+	g = &ground{settings: s, size: 1 << 30, long: 2 * time.Second, peers: map[string]peer{}, others: map[string]*slatePeer{}}
 	if s.quick {
-		g.size, g.long = 128*miB, 500*time.Millisecond
+		g.size, g.long = 64*miB, 200*time.Millisecond
 	}
 	if g.slatefs, err = filepath.Abs(s.slatefs); err != nil {
 		return nil, err
@@ -114,6 +121,40 @@ func fill(path string, size int64) (err error) {
 	return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 }
 
+// scatter writes so many bytes, as blocks of 4 KiB at random places of the first size bytes of a file.
+func scatter(path string, size, bytes int64, seed uint64) error {
+	return parallel(path, func(fd, i int) error {
+		rng := rand.New(rand.NewPCG(seed, uint64(i)))
+		b := blockdev.Aligned(4 * kiB)
+		for range bytes / (4 * kiB) / workers {
+			off := rng.Int64N(size/(4*kiB)) * 4 * kiB
+			binary.NativeEndian.PutUint64(b, rng.Uint64())
+			if _, err := unix.Pwrite(fd, b, off); err != nil {
+				return &os.PathError{Op: "write", Path: path, Err: err}
+			}
+		}
+		return nil
+	})
+}
+
+// workers are the goroutines of parallel.
+const workers = 8
+
+// parallel opens a file for direct I/O, and calls fn on workers goroutines, which it numbers.
+func parallel(path string, fn func(fd, i int) error) error {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	var work sync.WaitGroup
+	var errs [workers]error
+	for i := range workers {
+		work.Go(func() { errs[i] = fn(fd, i) })
+	}
+	work.Wait()
+	return errors.Join(append(errs[:], unix.Close(fd))...)
+}
+
 // command runs a program to its end and returns what it printed.
 func command(ctx context.Context, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -165,4 +206,9 @@ func (s *server) end() error {
 }
 
 // say tells on stderr what goes on.
-func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%6.1f s  "+format+"\n", append([]any{time.Since(begun).Seconds()}, args...)...)
+}
+
+// begun is when the program was started.
+var begun = time.Now()

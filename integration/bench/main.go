@@ -2,8 +2,10 @@
 // export of a qcow2 chain. All rows and all peers take turns in each round, on files of one directory, so that what disturbs
 // one disturbs all; what counts is the ratio of the medians. `make bench` is this.
 //
-// A row is a job of fio, or an operation whose caller waits. rows.go and ops.go have them, with the targets that they have to
-// reach; a target that is missed makes the exit code 1. An error makes it 2.
+// A row is a job of fio, or an operation whose caller waits, or a point of a curve, which tells what a cost depends on. rows.go,
+// ops.go and curves.go have them, targets.go what they have to
+// reach; a target that is missed makes the exit code 1, and so does a row that fails: it is named in the table, with all that
+// was measured. Where nothing can be measured it is 2.
 package main
 
 import (
@@ -32,8 +34,12 @@ type settings struct {
 	before  string // results of a run before, to compare with; empty, or not there: none
 }
 
-// errMissed: all was measured, and some target was not reached.
-var errMissed = errors.New("targets were missed")
+// Why what was measured is not good.
+var (
+	errMissed  = errors.New("targets were missed")
+	errFailed  = errors.New("runs of rows failed")
+	errStopped = errors.New("interrupted")
+)
 
 func main() {
 	if len(os.Args) == 4 && os.Args[1] == bareCommand {
@@ -49,7 +55,7 @@ func exit(err error) {
 	switch {
 	case err == nil:
 		os.Exit(0)
-	case errors.Is(err, errMissed):
+	case errors.Is(err, errMissed), errors.Is(err, errFailed), errors.Is(err, errStopped):
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	default:
@@ -96,14 +102,17 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	res, err := g.measure(ctx)
-	if err := errors.Join(err, g.close()); err != nil { // before anything is printed: who reads may have gone
-		return err
-	}
+	res := g.measure(ctx)
+	left := g.close() // before anything is printed: who reads may have gone
 	res.judge()
+	return errors.Join(s.publish(res), left, res.verdict())
+}
+
+// publish prints and writes what was measured.
+func (s settings) publish(res *results) error {
 	before, err := readResults(s.before)
 	if err != nil {
-		return err
+		say("%v", err) // all else is shown
 	}
 	if s.svg != "" {
 		if err := os.WriteFile(s.svg, res.plot(), 0o644); err != nil {
@@ -113,11 +122,21 @@ func run(ctx context.Context) error {
 	if err := res.write(s.json); err != nil {
 		return err
 	}
-	if _, err := os.Stdout.Write(res.text(before)); err != nil {
-		return err
+	_, err = os.Stdout.Write(res.text(before))
+	return err
+}
+
+// verdict is nil if all was measured and every target reached.
+func (res *results) verdict() error {
+	var errs []error
+	if n := res.failed(); n > 0 {
+		errs = append(errs, fmt.Errorf("%d %w", n, errFailed))
 	}
 	if n := res.missed(); n > 0 {
-		return fmt.Errorf("%d of %d %w", n, len(res.Targets), errMissed)
+		errs = append(errs, fmt.Errorf("%d of %d %w", n, len(res.Targets), errMissed))
 	}
-	return nil
+	if res.Stopped {
+		errs = append(errs, errStopped)
+	}
+	return errors.Join(errs...)
 }

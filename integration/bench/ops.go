@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"time"
 
@@ -15,8 +16,13 @@ const (
 	rowSnapshot      = "snapshot of a volume that is written"
 	rowSnapshotLarge = "the same, 1 TiB"
 	rowSnapshotCrowd = "the same, beside 1,000 volumes x 20 snapshots"
+	rowSync          = "a device sync"
+	rowAlone         = "longest request of a writer alone"
+	rowRollback      = "roll back"
+	rowClone         = "clone"
 	rowDestroyLayer  = "delete a layer of random 4K writes"
 	rowErase         = "erase, unlimited"
+	rowEraseRate     = "erase at 20M, of the rate"
 	rowDeviceBytes   = "bytes to the device per byte, first writes"
 )
 
@@ -25,21 +31,27 @@ const milliseconds = "ms"
 // operations are what a person waits for. Of each the value is what the caller waited, from the start of the command to its end,
 // and the longest request is that of a writer beside it.
 var operations = []row{
+	{name: "discard 64K, qd 8", op: discard},
+	{name: rowSync, unit: milliseconds, less: true, op: deviceSync},
+	{name: rowAlone, unit: milliseconds, less: true, op: alone},
 	{name: rowSnapshot, unit: milliseconds, less: true, op: onVolume("written.raw", (*slatePeer).snapshot)},
 	{name: rowSnapshotLarge, unit: milliseconds, less: true, op: onVolume("large.raw", (*slatePeer).snapshot)},
-	{name: "roll back", unit: milliseconds, less: true, op: onVolume("changed.raw", (*slatePeer).rollback)},
-	{name: "clone", unit: milliseconds, less: true, op: onVolume("changed.raw", (*slatePeer).clone)},
+	{name: rowRollback, unit: milliseconds, less: true, op: onVolume("changed.raw", (*slatePeer).rollback)},
+	{name: rowClone, unit: milliseconds, less: true, op: onVolume("changed.raw", (*slatePeer).clone)},
 	{name: rowDestroyLayer, unit: milliseconds, less: true, op: destroyLayer},
 	{name: rowErase, unit: "MiB/s", op: eraseAll},
-	{name: "erase at 20M, of the rate", unit: "ratio", op: eraseAtRate},
+	{name: rowEraseRate, unit: "ratio", op: eraseAtRate},
 	{name: "read 4K, qd 32, while it erases", op: readWhileErasing},
 	{name: rowDeviceBytes, unit: "ratio", less: true, op: deviceBytes},
 	{name: "mount after a kill", unit: milliseconds, less: true, op: mountAfterKill},
-	{name: "longest wait through a takeover", unit: milliseconds, less: true, op: takeover},
-	{name: "memory at most", unit: "MiB", less: true, op: memory},
+	{name: rowMountLarge, unit: milliseconds, less: true, op: mountLarge},
+	{name: rowReadBeside, op: readBeside},
+	{name: rowReadLarge, op: readLarge},
+	{name: rowTakeover, unit: milliseconds, less: true, op: takeover},
+	{name: rowMemory, unit: "MiB", less: true, op: memory},
 	{name: "snapshots are listed: read 4K, qd 32", op: readWhileListed},
 	{name: rowSnapshotCrowd, unit: milliseconds, less: true, op: snapshotInCrowd},
-	{name: "idle pools, each", unit: "% of a core", less: true, op: idle},
+	{name: rowIdle, unit: "% of a core", less: true, op: idle},
 }
 
 // timed is how long fn takes, in ms.
@@ -57,7 +69,7 @@ func (p *slatePeer) beside(ctx context.Context, fn func() error) (sample, error)
 	}
 	done := make(chan ended, 1)
 	g := *p.g
-	g.long = max(g.long, 3*time.Second) // fio takes its time to begin
+	g.long = max(2*g.long, 1500*time.Millisecond) // fio takes its time to begin
 	go func() {
 		s, err := g.fio(ctx, job{rw: "randwrite", bs: 4 * kiB, depth: 4}, p.path("written.raw"))
 		done <- ended{s, err}
@@ -140,6 +152,77 @@ func (p *slatePeer) tidy(ctx context.Context, path string) error {
 	return p.erased(ctx)
 }
 
+// alone is what a writer waits who has nothing beside him.
+func alone(ctx context.Context, _ *ground, p peer) (sample, error) {
+	sp, ok := p.(*slatePeer)
+	if !ok {
+		return sample{}, errNone
+	}
+	s, err := sp.beside(ctx, func() error { return nil })
+	return sample{Value: s.Max / 1e3, Max: s.Max}, err
+}
+
+// deviceSync is a write and a sync of the file itself.
+func deviceSync(ctx context.Context, g *ground, p peer) (sample, error) {
+	np, ok := p.(*nativePeer)
+	if !ok {
+		return sample{}, errNone
+	}
+	path, err := np.ready(ctx, written)
+	if err != nil {
+		return sample{}, err
+	}
+	s, err := g.fio(ctx, job{rw: "randwrite", bs: 4 * kiB, depth: 1, fsync: 1}, path)
+	if err != nil {
+		return s, err
+	}
+	return sample{Value: 1e3 / s.Value}, nil
+}
+
+// discard makes holes of 64 KiB, in turn and at random places, of a file that has none.
+func discard(ctx context.Context, g *ground, p peer) (s sample, err error) {
+	size, path := g.size/4, ""
+	switch p := p.(type) {
+	case *nativePeer:
+		path = g.path("native-discard.raw")
+	case *slatePeer:
+		path = p.path("discard.raw")
+	case *qsdPeer:
+		if path, err = p.ready(ctx, holes); err != nil {
+			return s, err
+		}
+	default:
+		return s, errNone
+	}
+	if err := fill(path, size); err != nil {
+		return s, err
+	}
+	const hole = 64 * kiB
+	order := rand.Perm(int(size / hole))
+	wait, err := timed(func() error {
+		return parallel(path, func(fd, i int) error {
+			for n := i; n < len(order); n += workers {
+				err := unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(order[n])*hole, hole)
+				if err != nil {
+					return &os.PathError{Op: "fallocate", Path: path, Err: err}
+				}
+			}
+			return nil
+		})
+	})
+	s.Value = float64(len(order)) / (wait / 1e3)
+	if _, ok := p.(*qsdPeer); ok || err != nil {
+		return s, err
+	}
+	if err := os.Remove(path); err != nil {
+		return s, err
+	}
+	if sp, ok := p.(*slatePeer); ok {
+		return s, sp.erased(ctx)
+	}
+	return s, nil
+}
+
 // layer is a layer's worth of random writes.
 func (g *ground) layer() job { return job{rw: "randwrite", bs: 4 * kiB, depth: 32, bytes: g.size / 10} }
 
@@ -147,7 +230,7 @@ func (g *ground) layer() job { return job{rw: "randwrite", bs: 4 * kiB, depth: 3
 func destroyLayer(ctx context.Context, g *ground, p peer) (sample, error) {
 	switch p := p.(type) {
 	case *slatePeer:
-		path, err := p.ready(ctx, state{kind: snapshot})
+		path, err := p.ready(ctx, snapshot)
 		if err != nil {
 			return sample{}, err
 		}
@@ -160,8 +243,7 @@ func destroyLayer(ctx context.Context, g *ground, p peer) (sample, error) {
 		})
 		return sample{Value: wait}, errors.Join(err, p.erased(ctx))
 	case *qsdPeer:
-		below := p.top
-		path, err := p.ready(ctx, state{kind: snapshot})
+		path, err := p.ready(ctx, snapshot)
 		if err != nil {
 			return sample{}, err
 		}
@@ -176,7 +258,8 @@ func destroyLayer(ctx context.Context, g *ground, p peer) (sample, error) {
 			_, err := command(ctx, "qemu-img", "commit", "-q", "-t", "none", top)
 			return err
 		})
-		return sample{Value: wait}, errors.Join(err, os.Remove(top), p.export(below))
+		p.top = p.base
+		return sample{Value: wait}, errors.Join(err, os.Remove(top), p.export(p.base))
 	}
 	return sample{}, errNone
 }
@@ -242,7 +325,10 @@ func eraseAtRate(ctx context.Context, g *ground, p peer) (s sample, err error) {
 		return s, errNone
 	}
 	const rate = 20 * miB
-	bytes := int64(rate * g.long.Seconds() * 2)
+	bytes := int64(10 * rate) // for 10 s: the rate is exact over that
+	if g.quick {
+		bytes /= 10
+	}
 	err = sp.at(ctx, "20M", bytes, func() error {
 		wait, err := timed(func() error { return sp.erased(ctx) })
 		s.Value = float64(bytes) / (wait / 1e3) / rate
@@ -272,7 +358,7 @@ func deviceBytes(ctx context.Context, g *ground, p peer) (sample, error) {
 		}
 		return sample{}, errNone
 	}
-	path, err := sp.ready(ctx, state{kind: snapshot})
+	path, err := sp.ready(ctx, snapshot)
 	if err != nil {
 		return sample{}, err
 	}

@@ -11,20 +11,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Rows that targets speak of.
+const (
+	rowMountLarge = "mount after a kill, 10T mapped"
+	rowReadLarge  = "read 4K, qd 32, of 10T"
+	rowReadBeside = "read 4K, qd 32, of 64M in the same pool"
+	rowTakeover   = "longest wait through a takeover"
+	rowMemory     = "memory at most"
+	rowIdle       = "idle pools, each"
+)
+
 // mountAfterKill is the wait of a mount after the daemon and its supervisor were killed with the journal half written.
 func mountAfterKill(ctx context.Context, g *ground, p peer) (sample, error) {
 	sp, ok := p.(*slatePeer)
 	if !ok {
 		return sample{}, errNone
 	}
-	path, err := sp.ready(ctx, state{kind: snapshot})
+	path, err := sp.ready(ctx, snapshot)
 	if err != nil {
 		return sample{}, err
 	}
 	if _, err := g.fio(ctx, g.layer(), path); err != nil {
 		return sample{}, err
 	}
-	daemon, supervisor, err := g.daemonOf(ctx, sp.name)
+	return sp.killAndMount(ctx)
+}
+
+// killAndMount kills the daemon and its supervisor, and tells what the mount takes that comes then.
+func (p *slatePeer) killAndMount(ctx context.Context) (sample, error) {
+	daemon, supervisor, err := p.g.daemonOf(ctx, p.name)
 	if err != nil {
 		return sample{}, err
 	}
@@ -38,7 +53,7 @@ func mountAfterKill(ctx context.Context, g *ground, p peer) (sample, error) {
 	for unix.Kill(daemon, 0) == nil {
 		time.Sleep(time.Millisecond)
 	}
-	wait, err := timed(func() error { return sp.mount(ctx) })
+	wait, err := timed(func() error { return p.mount(ctx) })
 	return sample{Value: wait}, err
 }
 
@@ -175,13 +190,24 @@ func idle(ctx context.Context, g *ground, p peer) (s sample, err error) {
 	return s, err
 }
 
+// cpuOfAll is what the threads of processes have used so far. The threads tell it in ns; of one that has ended nothing is told.
 func cpuOfAll(pids []int) (sum time.Duration, err error) {
 	for _, pid := range pids {
-		d, err := cpuOf(pid)
-		if err != nil {
-			return 0, err
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+		if err != nil || len(threads) == 0 {
+			return 0, errors.Join(fmt.Errorf("process %d tells no time of threads", pid), err)
 		}
-		sum += d
+		for _, path := range threads {
+			b, err := os.ReadFile(path)
+			var ran int64
+			if err == nil {
+				_, err = fmt.Sscan(string(b), &ran)
+			}
+			if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
+				return 0, fmt.Errorf("%s: %w", path, err)
+			}
+			sum += time.Duration(ran)
+		}
 	}
 	return sum, nil
 }

@@ -6,25 +6,24 @@ import (
 	"os"
 )
 
-// state is what a row wants to find: the file that is opened, and what was done to it.
-type state struct {
-	kind  stateKind
-	depth int // layers; of layered
-}
-
-type stateKind int
+// state is what a row wants to find: what was done to the file that is opened.
+type state int
 
 const (
-	written  stateKind = iota // all blocks are there, in place
-	snapshot                  // the same, and a snapshot of it was taken now
-	holes                     // a new file without a block
-	layered                   // a chain of depth layers, each with its share of the blocks, at random
+	written  state = iota // all blocks are there, in place
+	snapshot              // the same, and a snapshot of it was taken now
+	holes                 // a new file without a block
 )
 
 // peer is one of those that are measured. ready returns the path to open for a row that begins now, or errNone.
 type peer interface {
 	ready(ctx context.Context, st state) (path string, err error)
 	pid() int // of the process that serves; 0: none
+}
+
+// healer is a peer that comes back after a row that failed.
+type healer interface {
+	heal(ctx context.Context) error
 }
 
 // errNone: the peer has no such thing.
@@ -58,7 +57,7 @@ func (p *nativePeer) pid() int { return 0 }
 
 // ready has no snapshots and no layers: what is compared with those are writes in place and reads.
 func (p *nativePeer) ready(_ context.Context, st state) (string, error) {
-	if st.kind != holes {
+	if st != holes {
 		return p.g.path("native.raw"), nil
 	}
 	return sparse(p.g.path("native-holes.raw"), p.g.size)

@@ -15,7 +15,8 @@ type qsdPeer struct {
 	g     *ground
 	srv   *server
 	mount string // the file that it is mounted on
-	top   string // the image that is exported
+	base  string // the image that is filled
+	top   string // the image that is exported: base, or one of its own for a row
 	files int
 }
 
@@ -33,6 +34,7 @@ func newQSD(ctx context.Context, g *ground, _ string) (peer, error) {
 		return nil, err
 	}
 	g.later(p.end)
+	p.base, p.top = base, base
 	return p, errors.Join(os.Remove(raw), p.export(base))
 }
 
@@ -76,21 +78,37 @@ func (p *qsdPeer) export(image string) (err error) {
 	return err
 }
 
+// ready exports the image that is filled, or one above it or beside it, in place of the last such one.
 func (p *qsdPeer) ready(ctx context.Context, st state) (string, error) {
-	switch st.kind {
+	old, next := p.top, p.base
+	if st != written {
+		p.files++
+		next = p.g.path(fmt.Sprintf("qsd-%d.qcow2", p.files))
+	}
+	switch st {
 	case written:
+		if old == p.base {
+			return p.mount, nil
+		}
 	case snapshot:
-		p.files++
-		if err := p.export(p.image(ctx, p.g.path(fmt.Sprintf("qsd-%d.qcow2", p.files)), p.top)); err != nil {
-			return "", err
-		}
+		p.image(ctx, next, p.base)
 	case holes:
-		p.files++
-		if err := p.export(p.image(ctx, p.g.path(fmt.Sprintf("qsd-holes-%d.qcow2", p.files)), "")); err != nil {
-			return "", err
-		}
-	case layered:
-		return "", errNone
+		p.image(ctx, next, "")
+	}
+	if err := p.export(next); err != nil {
+		return "", err
+	}
+	if old != p.base {
+		return p.mount, os.Remove(old)
 	}
 	return p.mount, nil
+}
+
+// heal exports again what was, if what failed has left the daemon dead.
+func (p *qsdPeer) heal(context.Context) error {
+	if p.srv != nil && unix.Kill(p.srv.cmd.Process.Pid, 0) == nil {
+		return nil
+	}
+	p.srv = nil
+	return p.export(p.base)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -13,35 +14,65 @@ import (
 
 // slatePeer is a pool of slatefs in a file beside the others', with a volume of the same size.
 type slatePeer struct {
-	g      *ground
-	name   string
-	dir    string // its mount
-	daemon int
-	snaps  int
+	g         *ground
+	name      string
+	transport string // empty: the one that users get
+	dir       string // its mount
+	daemon    int
+	snaps     int
 }
 
 func newSlate(ctx context.Context, g *ground, name string) (peer, error) {
-	p := &slatePeer{g: g, name: name, dir: g.path(name)}
-	if err := os.Mkdir(p.dir, 0o755); err != nil {
+	_, transport, _ := strings.Cut(name, "-")
+	p, err := g.newPool(ctx, name, transport, 5*g.size)
+	if err != nil {
 		return nil, err
 	}
-	_, err := command(ctx, g.slatefs, "pool", "create", "-o", "erase_throughput=0", "--size", fmt.Sprint(4*g.size), name, g.path(name+".pool"))
-	if err != nil {
+	return p, p.fill(g.size)
+}
+
+// newPool makes a pool of size bytes in a file, and mounts it; more is for pool create.
+func (g *ground) newPool(ctx context.Context, name, transport string, size int64, more ...string) (*slatePeer, error) {
+	args := slices.Concat([]string{"pool", "create", "-o", "erase_throughput=0", "--size", fmt.Sprint(size)}, more,
+		[]string{name, g.path(name + ".pool")})
+	if _, err := command(ctx, g.slatefs, args...); err != nil {
+		return nil, err
+	}
+	return g.mounted(ctx, name, transport)
+}
+
+// mounted mounts a pool, until close.
+func (g *ground) mounted(ctx context.Context, name, transport string) (*slatePeer, error) {
+	p := &slatePeer{g: g, name: name, transport: transport, dir: g.path(name)}
+	if err := os.Mkdir(p.dir, 0o755); err != nil {
 		return nil, err
 	}
 	if err := p.mount(ctx); err != nil {
 		return nil, err
 	}
 	g.later(func() error { return p.umount(context.WithoutCancel(ctx)) })
-	return p, fill(p.path("written.raw"), g.size)
+	return p, nil
+}
+
+// fill makes the volume that rows without a state of their own use.
+func (p *slatePeer) fill(bytes int64) error { return fill(p.path("written.raw"), bytes) }
+
+// heal mounts the pool again if what failed has left it without a daemon.
+func (p *slatePeer) heal(ctx context.Context) error {
+	pid, _, err := p.g.daemonOf(ctx, p.name)
+	if err != nil {
+		return p.mount(ctx)
+	}
+	p.daemon = pid
+	return nil
 }
 
 func (p *slatePeer) path(name string) string { return filepath.Join(p.dir, name) }
 
 func (p *slatePeer) mount(ctx context.Context) error {
 	args := []string{"mount"}
-	if _, transport, ok := strings.Cut(p.name, "-"); ok {
-		args = append(args, "-o", "transport="+transport)
+	if p.transport != "" {
+		args = append(args, "-o", "transport="+p.transport)
 	}
 	if _, err := command(ctx, p.g.slatefs, append(args, p.name, p.dir)...); err != nil {
 		return err
@@ -59,7 +90,12 @@ func (p *slatePeer) umount(ctx context.Context) error {
 func (p *slatePeer) pid() int { return p.daemon }
 
 func (p *slatePeer) ready(ctx context.Context, st state) (string, error) {
-	switch st.kind {
+	if st != holes {
+		if err := p.dropHoles(ctx); err != nil {
+			return "", err
+		}
+	}
+	switch st {
 	case written:
 		return p.path("written.raw"), nil
 	case snapshot:
@@ -67,10 +103,19 @@ func (p *slatePeer) ready(ctx context.Context, st state) (string, error) {
 		return p.path("written.raw"), p.replaceSnapshot(ctx, p.path("written.raw"), p.snaps)
 	case holes:
 		return sparse(p.path("holes.raw"), p.g.size)
-	case layered:
-		return p.layered(ctx, st.depth)
 	}
 	return "", errNone
+}
+
+// dropHoles removes the file that was made to be written into holes, so that the pool does not fill.
+func (p *slatePeer) dropHoles(ctx context.Context) error {
+	if err := os.Remove(p.path("holes.raw")); err != nil {
+		if os.IsNotExist(err) {
+			return nil
+		}
+		return err
+	}
+	return p.erased(ctx)
 }
 
 // replaceSnapshot takes a snapshot, and destroys the one before, so that the pool does not fill; what that frees is erased first.
@@ -107,8 +152,7 @@ func (p *slatePeer) layered(ctx context.Context, depth int) (string, error) {
 		if _, err := command(ctx, p.g.slatefs, "snapshot", fmt.Sprintf("%s@l%d", path, i)); err != nil {
 			return "", err
 		}
-		share := job{rw: "randwrite", bs: 4 * kiB, depth: 32, bytes: size / 64}
-		if _, err := p.g.fio(ctx, share, path); err != nil {
+		if err := scatter(path, size, size/64, uint64(i)); err != nil {
 			return "", err
 		}
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +21,7 @@ type results struct {
 	Size    int64       `json:"size"` // bytes of each peer's file
 	Rounds  int         `json:"rounds"`
 	Quick   bool        `json:"quick,omitempty"`
+	Stopped bool        `json:"stopped,omitempty"` // it was interrupted: not all rounds are there
 	Peers   []string    `json:"peers"`
 	Rows    []resultRow `json:"rows"`
 	Targets []judged    `json:"targets"`
@@ -32,6 +31,8 @@ type resultRow struct {
 	Name  string              `json:"name"`
 	Unit  string              `json:"unit"`
 	Less  bool                `json:"less_is_better,omitempty"`
+	Curve string              `json:"curve,omitempty"` // the curve that it is a point of
+	X     float64             `json:"x,omitempty"`     // where on that
 	Peers map[string]*measure `json:"peers"`
 }
 
@@ -43,6 +44,19 @@ type measure struct {
 	Max    float64  `json:"max_us,omitempty"` // of all rounds
 	CPU    float64  `json:"cpu_us,omitempty"` // of the serving process for a request
 	Rounds []sample `json:"rounds"`
+	Errors []string `json:"errors,omitempty"` // of the rounds that failed, which are not in Rounds
+}
+
+// longest is the median of the longest requests, in ms.
+func (m *measure) longest() float64 { return m.median(func(s sample) float64 { return s.Max }) / 1e3 }
+
+// median is that of a part of the rounds.
+func (m *measure) median(part func(sample) float64) float64 {
+	var all []float64
+	for _, s := range m.Rounds {
+		all = append(all, part(s))
+	}
+	return median(all)
 }
 
 // judged is a target and what was reached. Got is 0 where one side was not measured.
@@ -73,15 +87,15 @@ func (res *results) row(name string) *resultRow {
 	return nil
 }
 
-// add counts one round of a row of a peer.
-func (res *results) add(r row, peer string, s sample) {
+// add counts one round of a row of a peer, or that it failed.
+func (res *results) add(r row, peer string, s sample, failed error) {
 	rr := res.row(r.name)
 	if rr == nil {
 		unit := r.unit
 		if unit == "" {
 			unit = perSecond
 		}
-		res.Rows = append(res.Rows, resultRow{Name: r.name, Unit: unit, Less: r.less, Peers: map[string]*measure{}})
+		res.Rows = append(res.Rows, resultRow{Name: r.name, Unit: unit, Less: r.less, Curve: r.curve, X: r.x, Peers: map[string]*measure{}})
 		rr = &res.Rows[len(res.Rows)-1]
 	}
 	m := rr.Peers[peer]
@@ -89,140 +103,50 @@ func (res *results) add(r row, peer string, s sample) {
 		m = &measure{}
 		rr.Peers[peer] = m
 	}
-	m.Rounds = append(m.Rounds, s)
-	of := func(part func(sample) float64) float64 {
-		var all []float64
-		for _, s := range m.Rounds {
-			all = append(all, part(s))
-		}
-		return median(all)
+	if failed != nil {
+		m.Errors = append(m.Errors, failed.Error())
+		return
 	}
-	m.Value, m.P50 = of(func(s sample) float64 { return s.Value }), of(func(s sample) float64 { return s.P50 })
-	m.P99, m.CPU = of(func(s sample) float64 { return s.P99 }), of(func(s sample) float64 { return s.CPU })
+	m.Rounds = append(m.Rounds, s)
+	m.Value, m.P50 = m.median(func(s sample) float64 { return s.Value }), m.median(func(s sample) float64 { return s.P50 })
+	m.P99, m.CPU = m.median(func(s sample) float64 { return s.P99 }), m.median(func(s sample) float64 { return s.CPU })
 	m.Max = max(m.Max, s.Max)
 }
 
-// median of an even number is the mean of the two in the middle.
-func median(v []float64) float64 {
-	slices.Sort(v)
-	n := len(v)
-	return (v[(n-1)/2] + v[n/2]) / 2
-}
-
-// value is a measured one; 0: there is none.
-func (res *results) value(row, peer string) float64 {
-	if r := res.row(row); r != nil && r.Peers[peer] != nil {
-		return r.Peers[peer].Value
-	}
-	return 0
-}
-
-// judge compares with the targets. What was not measured is not missed.
-func (res *results) judge() {
-	res.Targets = nil
-	for _, t := range targets {
-		peer, toRow, to := t.peer, t.toRow, t.to
-		if peer == "" {
-			peer = slate
-		}
-		if toRow == "" {
-			toRow = t.row
-		}
-		if to == "" {
-			to = peer
-		}
-		j := judged{Text: fmt.Sprintf("%s: %s over %s", t.row, peer, to), Want: fmt.Sprintf(">= %.2f", t.least)}
-		if toRow != t.row {
-			j.Text = fmt.Sprintf("%s: over %s", t.row, toRow)
-		}
-		if t.most > 0 {
-			j.Want = fmt.Sprintf("<= %.2f", t.most)
-		}
-		a, b := res.value(t.row, peer), res.value(toRow, to)
-		if a == 0 || b == 0 {
-			continue
-		}
-		j.Got = a / b
-		j.Missed = j.Got < t.least || t.most > 0 && j.Got > t.most
-		res.Targets = append(res.Targets, j)
-	}
-}
-
-func (res *results) missed() (n int) {
-	for _, t := range res.Targets {
-		if t.Missed {
-			n++
+// failed is how many rounds of all rows and peers failed.
+func (res *results) failed() (n int) {
+	for _, r := range res.Rows {
+		for _, m := range r.Peers {
+			n += len(m.Errors)
 		}
 	}
 	return n
 }
 
-// text is the tables: medians, ratios to the native file, and the targets. before may be nil.
-func (res *results) text(before *results) []byte {
-	var b bytes.Buffer
-	w := &b
-	fmt.Fprintf(w, "Linux %s, %d CPUs, files of %d MiB, medians of %d rounds", res.Kernel, res.CPUs, res.Size/miB, res.Rounds)
-	if before != nil {
-		fmt.Fprintf(w, "; before: %s", before.Made.Format(time.DateOnly))
-	}
-	fmt.Fprint(w, "\n\n")
-	const line = "%-48s %-15s %9s %-12s %9s %8s %8s %8s %7s %9s\n"
-	fmt.Fprintf(w, line, "ROW", "PEER", "MEDIAN", "UNIT", "OF NATIVE", "P50 µs", "P99 µs", "MAX µs", "CPU µs", "OF BEFORE")
-	for _, r := range res.Rows {
-		title := r.Name
-		for _, name := range res.Peers {
-			m := r.Peers[name]
-			if m == nil {
-				continue
-			}
-			fmt.Fprintf(w, line, title, name, value(m.Value), r.Unit, ratio(m.Value, res.value(r.Name, native)),
-				number(m.P50), number(m.P99), number(m.Max), number(m.CPU), ratio(m.Value, before.of(r.Name, name)))
-			title = ""
-		}
-	}
-	fmt.Fprintf(w, "\n%-80s %8s %8s\n", "TARGET", "WANTED", "REACHED")
-	for _, j := range res.Targets {
-		verdict := ""
-		if j.Missed {
-			verdict = "  missed"
-		}
-		fmt.Fprintf(w, "%-80s %8s %8.2f%s\n", j.Text, j.Want, j.Got, verdict)
-	}
-	return b.Bytes()
-}
-
-// of is value, also of no results.
-func (res *results) of(row, peer string) float64 {
-	if res == nil {
+// median of an even number is the mean of the two in the middle; of nothing it is 0.
+func median(v []float64) float64 {
+	if len(v) == 0 {
 		return 0
 	}
-	return res.value(row, peer)
+	slices.Sort(v)
+	n := len(v)
+	return (v[(n-1)/2] + v[n/2]) / 2
 }
 
-func ratio(a, b float64) string {
-	if b == 0 {
-		return "-"
+// measured is what a peer gave in a row; nil: nothing.
+func (res *results) measured(row, peer string) *measure {
+	if r := res.row(row); r != nil && r.Peers[peer] != nil && len(r.Peers[peer].Rounds) > 0 {
+		return r.Peers[peer]
 	}
-	return fmt.Sprintf("%.2f", a/b)
+	return nil
 }
 
-// number is a value, or a dash for what was not measured.
-func number(v float64) string {
-	if v == 0 {
-		return "-"
+// value is a measured one; 0: there is none.
+func (res *results) value(row, peer string) float64 {
+	if m := res.measured(row, peer); m != nil {
+		return m.Value
 	}
-	return value(v)
-}
-
-func value(v float64) string {
-	switch {
-	case v < 0.1 && v > 0:
-		return fmt.Sprintf("%.4f", v)
-	case v < 10:
-		return fmt.Sprintf("%.2f", v)
-	default:
-		return fmt.Sprintf("%.0f", v)
-	}
+	return 0
 }
 
 // write writes the results as JSON; no path: nowhere.
@@ -255,6 +179,3 @@ func readResults(path string) (*results, error) {
 	}
 	return res, nil
 }
-
-// escape makes a text fit for SVG.
-var escape = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
