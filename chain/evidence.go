@@ -201,14 +201,11 @@ func (q *inquiry) volumeOf(id LayerID) (Ino, error) {
 // births that nobody knows, and no job any more: it may be anybody's for good. Of the pool it finds what waits in jobs and may have been
 // released: whoever zeroes all of it, as its end does, does not reach that.
 func (q *inquiry) crashes() error {
-	if !q.s.Pool {
-		a, _, err := q.account(0)
-		if err != nil {
-			return err
-		}
-		if a.released > 0 {
-			q.remain(Remain{State: RemainReleased, UpTo: true}, a.released)
-		}
+	q.p.mu.Lock()
+	nobodys := q.p.origins.nobodys
+	q.p.mu.Unlock()
+	if !q.s.Pool && nobodys > 0 {
+		q.remain(Remain{State: RemainReleased, UpTo: true}, nobodys)
 	}
 	var left []*job
 	q.p.jobs.eachJob(func(j *job) {

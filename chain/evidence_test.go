@@ -219,6 +219,63 @@ func TestEvidenceOfReleasedCrash(t *testing.T) {
 	}
 }
 
+// The same in a pool that an older program made: of births that nobody knows it has no account.
+func TestEvidenceOfReleasedCrashInOldPool(t *testing.T) {
+	d := readGolden(t)
+	p := openPool(t, d)
+	drained(t, p)
+	v := mustVolume(t, p, "new.raw", 64<<10)
+	ok(t, p.Flush())
+	write(t, v, fill('n', 8<<10), 0) // its record is lost
+	p, d = reopen(t, d, 1)
+	released(t, p)
+	for range 3 {
+		wantLeft(t, p, Subject{Volumes: []Ino{v.ino}}, Remain{State: RemainReleased, Bytes: nobodysIn(p), UpTo: true})
+		ok(t, p.Checkpoint())
+		ok(t, p.Close())
+		p = openPool(t, d)
+	}
+	mustCheck(t, p)
+}
+
+// nobodysIn is what of births that nobody knows was only released, in bytes.
+func nobodysIn(p *Pool) int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.origins.nobodys * BlockSize
+}
+
+// A volume to which nothing was written, for all that is known, is known when it is gone, also after the job of what a crash left is
+// over, if that was only released.
+func TestEvidenceOfUnwrittenAfterRelease(t *testing.T) {
+	d := newDisk(t, 4<<20)
+	p := openPool(t, d)
+	lost := mustVolume(t, p, "lost.raw", 64<<10)
+	ok(t, p.Flush())
+	write(t, lost, fill('l', 8<<10), 0)
+	p, d = reopen(t, d, 1)
+	released(t, p)
+	ok(t, p.Flush())
+	for _, how := range []string{"in memory", "replayed", "loaded"} {
+		switch how {
+		case "loaded":
+			ok(t, p.Checkpoint())
+			fallthrough
+		case "replayed":
+			p, d = reopen(t, d, 2)
+		}
+		v := mustVolume(t, p, how+".raw", 64<<10)
+		ok(t, p.DestroyVolume(Req{}, v.ino, DestroyOptions{}))
+		ok(t, p.Flush())
+		known := false
+		ok(t, EachVolumeEver(p, func(e VolumeEver) error { known = known || e.Ino == v.ino; return nil }))
+		if !known {
+			t.Errorf("%s: it is not known", how)
+		}
+	}
+	mustCheck(t, p)
+}
+
 // Bytes of a volume may be in what is another's: what of that was only released keeps both from being complete.
 func TestEvidenceOfReleasedElsewhere(t *testing.T) {
 	p := openPool(t, newDisk(t, 4<<20))

@@ -21,10 +21,11 @@ func BytesStayed(p *Pool, newest LayerID) (bool, error) {
 	p.structure.Lock()
 	defer p.structure.Unlock()
 	q := &inquiry{p: p}
-	stayed := p.origins.begun && p.origins.first <= 1 // else not all is known of what is that old
-	moved := func(birth LayerID, a *account) bool {
-		return a.copied && birth <= newest || birth == 0 && a.released > 0 // of a crash, and not erased below
-	}
+	p.mu.Lock()
+	stayed := p.origins.begun && p.origins.first <= 1 && // else not all is known of what is that old
+		p.origins.nobodys == 0 // of a crash, and not erased below
+	p.mu.Unlock()
+	moved := func(birth LayerID, a *account) bool { return a.copied && birth <= newest }
 	err := q.scan(catalog.Key(catalog.Account, 0), func(k meta.Key, v []byte) error {
 		var a account
 		err := a.unmarshal(v)

@@ -245,6 +245,7 @@ func goldenRows() []goldenRow {
 		{"chain", catalog.Chain, chained},
 		{"signed", catalog.Signed, signed.Marshal()},
 		{"job-holes", catalog.Job, hr.marshal()},
+		{"accounts-begin", catalog.OfVolume, marshalBegin(11, 300, 5)},
 	}
 }
 
@@ -389,6 +390,15 @@ func TestGoldenRows(t *testing.T) {
 				again = marshalPlace(up)
 			}
 		case catalog.OfVolume:
+			if r.name == "accounts-begin" {
+				var from LayerID
+				var before Ino
+				var n int64
+				if from, before, n, err = parseBegin(r.val); err == nil {
+					again = marshalBegin(from, before, n)
+				}
+				break
+			}
 			var v volumeAccount
 			if err = v.unmarshal(r.val); err == nil {
 				again = v.marshal()

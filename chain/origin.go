@@ -31,17 +31,20 @@ type originTable struct {
 	since  originChanges  // mu: what changed since the last cut
 	frozen *originChanges // mu: what a checkpoint adds to the rows; nil otherwise
 
+	nobodys int64 // mu: blocks of births nobody knows, ever, that were only released: they may be anybody's for good
+
 	closing  []LayerID // mu: accounts that a checkpoint found to have nothing left
 	unclosed []LayerID // mu: those of them that could not be closed then
 }
 
 // originChanges are changes of accounts: sums, to be added to rows.
 type originChanges struct {
-	layers omap.Map[*account]
-	vols   omap.Map[*volumeAccount]
-	copies omap.Map[Ino]  // by the birth that they are of, and that where they went: the volume there
-	places omap.Map[span] // by volume and first birth: where its bytes may be, too
-	begins bool           // that there are accounts is in no row yet
+	layers  omap.Map[*account]
+	vols    omap.Map[*volumeAccount]
+	copies  omap.Map[Ino]  // by the birth that they are of, and that where they went: the volume there
+	places  omap.Map[span] // by volume and first birth: where its bytes may be, too
+	begins  bool           // the row that says that there are accounts is to be written
+	nobodys int64          // frozen: as the cut found it
 }
 
 // originMem is what a changed account takes, in bytes: it, its place, and the edits of up to three rows.
@@ -125,6 +128,10 @@ func (ot *originTable) wrote(birth LayerID, vol Ino, n int64) {
 
 // zero: n blocks of that birth are clean; released: they are zero to read, and no more.
 func (ot *originTable) zero(birth LayerID, n int64, released bool, when time.Time) {
+	if birth == 0 && released && ot.begun {
+		ot.nobodys += n
+		ot.since.begins = true
+	}
 	if !ot.covers(birth) {
 		return
 	}
@@ -194,13 +201,14 @@ func (ot *originTable) mem() int64 {
 
 // rows bounds the rows that the next checkpoint changes.
 func (ot *originTable) rows() int64 {
-	return 3*int64(ot.since.layers.Len()) + int64(ot.since.vols.Len()+ot.since.copies.Len()+ot.since.places.Len())
+	return 1 + 3*int64(ot.since.layers.Len()) + int64(ot.since.vols.Len()+ot.since.copies.Len()+ot.since.places.Len())
 }
 
 // freeze sets apart what has changed, for a checkpoint: until it is installed or thawed.
 func (ot *originTable) freeze() *originChanges {
 	ot.mu.assertHeld()
 	z := ot.since
+	z.nobodys = ot.nobodys
 	ot.frozen, ot.since = &z, originChanges{}
 	return &z
 }

@@ -13,7 +13,7 @@ import (
 func (b *builder) originRows() (err error) {
 	c, ot := b.c.origins, b.p.origins
 	if c.begins {
-		b.rows.Put(beginKey, marshalBegin(ot.first, ot.before)) // they are not changed again
+		b.rows.Put(beginKey, marshalBegin(ot.first, ot.before, c.nobodys)) // the two are not changed again
 	}
 	c.layers.Ascend(omap.Key{}, func(k omap.Key, change *account) bool {
 		err = b.accountRow(LayerID(k.Lo), change)

@@ -167,11 +167,16 @@ func (ot *originTable) load() error {
 	if err != nil || !ok {
 		return err
 	}
-	d := codec.Decoder{B: v}
-	ot.begun, ot.first, ot.before = true, LayerID(d.Uint()), Ino(d.Uint())
-	d.Attrs(nil)
-	if err := wrapCorrupt(d.Done()); err != nil {
+	ot.begun = true
+	if ot.first, ot.before, ot.nobodys, err = parseBegin(v); err != nil {
 		return err
+	}
+	if ot.nobodys == 0 { // a program may have written it that did not count them
+		a, _, err := ot.stored(0)
+		if err != nil {
+			return err
+		}
+		ot.nobodys = a.released
 	}
 	return ot.names.cat.Each(catalog.Closing, func(birth uint64, _ []byte) error {
 		ot.closing = append(ot.closing, LayerID(birth))
@@ -179,10 +184,25 @@ func (ot *originTable) load() error {
 	})
 }
 
-func marshalBegin(first LayerID, before Ino) []byte {
-	e := codec.Encoder{}
+// attrNobodys is how many blocks of births that nobody knows were only released.
+const attrNobodys = "nobodys"
+
+func marshalBegin(first LayerID, before Ino, nobodys int64) []byte {
+	var e, n codec.Encoder
 	e.Uint(uint64(first))
 	e.Uint(uint64(before))
-	e.Attrs(nil)
+	var attrs []codec.Attr
+	if nobodys > 0 {
+		n.Int(nobodys)
+		attrs = []codec.Attr{{Name: attrNobodys, Val: n.B}}
+	}
+	e.Attrs(attrs)
 	return e.B
+}
+
+func parseBegin(b []byte) (first LayerID, before Ino, nobodys int64, err error) {
+	d := codec.Decoder{B: b}
+	first, before = LayerID(d.Uint()), Ino(d.Uint())
+	d.Attrs(map[string]func(*codec.Decoder){attrNobodys: func(d *codec.Decoder) { nobodys = d.Int() }})
+	return first, before, nobodys, wrapCorrupt(d.Done())
 }

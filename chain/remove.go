@@ -121,7 +121,8 @@ func (rm *remover) dropLayers(r Req, ino Ino, n *inode, b *burden, now time.Time
 func (rm *remover) noteEnded(r Req, ino Ino, n *inode, now time.Time) error {
 	h := rm.tree.head(ino)
 	late := rm.plans.inFlight(ino) > 0
-	if h == nil || !h.wrote && !late && rm.tree.jobs.crashN == 0 { // nothing was written to it, and it is nothing that a crash left
+	left := rm.tree.jobs.crashN > 0 || rm.tree.origins.nobodys > 0 // by a crash, and it may be anybody's
+	if h == nil || !h.wrote && !late && !left {
 		return nil
 	}
 	path := rm.names.pathOf(ino)
