@@ -55,6 +55,7 @@ var (
 )
 
 func (v variant) options() (o MountOptions) {
+	o.Transport = Classic
 	if v.loop {
 		o.Transport = Loop
 	}

@@ -17,15 +17,16 @@ import (
 // Transport is a way from the kernel to the pool and back.
 type Transport uint8
 
-// The transports. Classic serves each request on a goroutine that waits for the device. Loop serves all of them on one thread, by
-// io_uring; it is for root. Auto is Loop where that works on this kernel and this device, else Classic.
+// The transports. Auto is Loop where that works on this kernel and this device, else Classic. Loop serves all requests on one
+// thread, by io_uring; it is for root. Classic serves each request on a goroutine that waits for the device. What was agreed on
+// with the kernel is the same, so either goes on with a connection that the other has left.
 const (
-	Classic Transport = iota
+	Auto Transport = iota
 	Loop
-	Auto
+	Classic
 )
 
-var transportNames = [...]string{Classic: "classic", Loop: "loop", Auto: "auto"}
+var transportNames = [...]string{Auto: "auto", Loop: "loop", Classic: "classic"}
 
 // String is the word for it in the option transport= and in messages.
 func (t Transport) String() string { return transportNames[t] }

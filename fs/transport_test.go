@@ -14,14 +14,14 @@ import (
 	"slatefs/chain/blockdev/devtest"
 )
 
-// Auto is the loop on a file that a ring can read, and classic on anything else; it says why.
+// Who asks for nothing gets the loop on a file that a ring can read, and classic on anything else; it says why.
 func TestAutoTransport(t *testing.T) {
 	for _, c := range []struct {
 		v    variant
 		root Transport // what root gets
 	}{{variant{file: true}, Loop}, {variant{}, Classic}} {
 		p, _ := newPool(t, c.v)
-		s := mountOn(t, p, t.TempDir(), MountOptions{Transport: Auto})
+		s := mountOn(t, p, t.TempDir(), MountOptions{})
 		want := c.root
 		if os.Geteuid() != 0 {
 			want = Classic
@@ -70,7 +70,7 @@ func TestNoRing(t *testing.T) {
 }
 
 func TestParseTransport(t *testing.T) {
-	for _, want := range []Transport{Classic, Loop, Auto} {
+	for _, want := range []Transport{Auto, Loop, Classic} {
 		if got, err := ParseTransport(want.String()); got != want || err != nil {
 			t.Errorf("%v: %v, %v", want, got, err)
 		}

@@ -38,6 +38,7 @@ var children = map[string]func(args []string) error{
 	"hold":      holdChild,
 	"interrupt": interruptChild,
 	"demo":      demoChild,
+	"unringed":  unringedChild,
 }
 
 func TestMain(m *testing.M) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -29,6 +30,9 @@ func TestOrdinaryUser(t *testing.T) {
 	l.tool("mkdir", mnt)
 	l.slatefs("pool", "create", "--size", "128M", "mine", device)
 	l.slatefs("mount", "mine", mnt)
+	if out := l.slatefs("pool", "status", "mine"); !strings.Contains(out, "classic: no loop: only for root") {
+		t.Errorf("how it is served: %s", out)
+	}
 	v, w := mnt+"/v.raw", mnt+"/w.raw"
 	l.slatefs("create", "--size", "32M", v)
 	l.tool("sh", "-c", fmt.Sprintf("echo precious | dd of=%s conv=notrunc,fsync status=none", v))

@@ -84,7 +84,7 @@ func TestComplete(t *testing.T) {
 		"pool destroy ":                     "other " + byShell,
 		"mount ":                            "other " + byShell,
 		"mount other ":                      dirs,
-		"mount -o tr":                       "transport=loop transport=classic transport=auto " + noFiles,
+		"mount -o tr":                       "transport=auto transport=loop transport=classic " + noFiles,
 		"mount -o ro,verify=s":              "ro,verify=sample " + noFiles,
 		"mount -o ro,r":                     "ro,readers= ro,rw " + noFiles,
 		"umount ":                           "lab " + noFiles,

@@ -47,9 +47,9 @@ Options for -o:
   allow_other            other users may use the mount (always so for root's)
   memory=SIZE            as --memory; for fstab and the service
   verify=off|sample|full how much of what was erased is read back, in place of the property erase_verify
-  transport=classic|loop|auto
-                         how requests are served: one goroutine each (the default), by an event loop over io_uring (root only), or by
-                         the loop where kernel and device have it, else classic; slatefs pool status says which, and why
+  transport=auto|loop|classic
+                         how requests are served: by an event loop over io_uring (root only), by one goroutine each (classic), or by
+                         the loop where kernel and device have it, else classic (the default); slatefs pool status says which, and why
   readers=GROUP          members of that group of the host may ask the daemon for what changes nothing: list, get, status, the erase log
   operators=GROUP        the same, and may change all that is in the pool: create, snapshot, rollback, destroy, set; one of the two
   debug                  log every request`
