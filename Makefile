@@ -28,7 +28,7 @@ all: build ## the same as build
 build: ## build bin/slatefs
 	CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags '$(STAMP)' -o bin/slatefs ./cmd/slatefs
 
-deb: ## build the Debian package, bin/slatefs_VERSION_ARCH.deb
+deb: ## build the Debian packages, bin/slatefs_VERSION_ARCH.deb and bin/slatefs-proxmox_VERSION_all.deb
 	packaging/deb
 
 test: ## run the test suites: all, or SUITES="unit race"

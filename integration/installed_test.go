@@ -93,7 +93,7 @@ func TestGuestInstalled(t *testing.T) {
 		if text, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("packaging/deb: %v\n%s", err, text)
 		}
-		made, err := filepath.Glob(filepath.Join(out, "*.deb"))
+		made, err := filepath.Glob(filepath.Join(out, "slatefs_*.deb"))
 		if err != nil || len(made) != 1 {
 			t.Fatalf("packaging/deb made %v, %v", made, err)
 		}

@@ -1,6 +1,7 @@
 package packaging
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,8 +10,8 @@ import (
 	"testing"
 )
 
-// build makes the package of a version, and unpacks it.
-func build(t *testing.T, version string) (deb, root string) {
+// build makes the packages of a version, and unpacks the one that is called name.
+func build(t *testing.T, name, version string) (deb, root string) {
 	t.Helper()
 	out := t.TempDir()
 	cmd := exec.Command("./deb")
@@ -18,9 +19,10 @@ func build(t *testing.T, version string) (deb, root string) {
 	if text, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("packaging/deb: %v\n%s", err, text)
 	}
-	found, err := filepath.Glob(filepath.Join(out, "*"))
-	if err != nil || len(found) != 1 || !strings.HasPrefix(filepath.Base(found[0]), "slatefs_"+version+"-1_") {
-		t.Fatalf("packaging/deb made %v, %v", found, err)
+	made, err := filepath.Glob(filepath.Join(out, "*"))
+	found, _ := filepath.Glob(filepath.Join(out, name+"_"+version+"-1_*.deb"))
+	if err != nil || len(made) != 2 || len(found) != 1 {
+		t.Fatalf("packaging/deb made %v, %v", made, err)
 	}
 	root = filepath.Join(out, "root")
 	tool(t, "dpkg-deb", "-x", found[0], root)
@@ -47,7 +49,7 @@ func TestPackage(t *testing.T) {
 		return // it builds the program
 	}
 	const version = "9.8.7~test"
-	deb, root := build(t, version)
+	deb, root := build(t, "slatefs", version)
 	for path, mode := range map[string]os.FileMode{
 		"usr/bin/slatefs":                                  0o755,
 		"lib/systemd/system/slatefs@.service":              0o644,
@@ -84,6 +86,29 @@ func TestPackage(t *testing.T) {
 	}
 	for _, script := range []string{"postinst", "prerm", "postrm"} {
 		tool(t, "sh", "-n", filepath.Join(root, "DEBIAN", script))
+	}
+	if text := tool(t, "lintian", "--allow-root", "--fail-on=none", "--tag-display-limit=0", deb); text != "" {
+		t.Errorf("lintian says\n%s", text)
+	}
+}
+
+// The plugin of Proxmox VE is a package of its own, which hurts nobody who has no Proxmox.
+func TestProxmoxPackage(t *testing.T) {
+	if testing.Short() {
+		return // it builds the program
+	}
+	const version = "9.8.7~test"
+	deb, root := build(t, "slatefs-proxmox", version)
+	plugin, err := os.ReadFile(filepath.Join(root, "usr/share/perl5/PVE/Storage/Custom/SlatefsPlugin.pm"))
+	source, sourceErr := os.ReadFile("proxmox/SlatefsPlugin.pm")
+	if err != nil || sourceErr != nil || !bytes.Equal(plugin, source) {
+		t.Errorf("the plugin in the package: %v, %v, %d and %d bytes", err, sourceErr, len(plugin), len(source))
+	}
+	if got, want := tool(t, "dpkg-deb", "-f", deb, "Depends"), "slatefs (>= "+version+"-1), libpve-storage-perl\n"; got != want {
+		t.Errorf("it depends on %q, want %q", got, want)
+	}
+	if scripts, err := filepath.Glob(filepath.Join(root, "DEBIAN/*inst")); err != nil || len(scripts) > 0 {
+		t.Errorf("scripts that would run: %v, %v", scripts, err)
 	}
 	if text := tool(t, "lintian", "--allow-root", "--fail-on=none", "--tag-display-limit=0", deb); text != "" {
 		t.Errorf("lintian says\n%s", text)
