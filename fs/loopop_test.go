@@ -86,3 +86,47 @@ func TestOperationsEnd(t *testing.T) {
 		t.Errorf("%v: answer of %d bytes, %v, %v", io.ErrUnexpectedEOF, n, st, err)
 	}
 }
+
+// TestFewAtATime: of reads that end at once some are answered, and the loop looks for more requests, before the others are; nobody
+// sleeps meanwhile.
+func TestFewAtATime(t *testing.T) {
+	p, _ := newPool(t, variant{file: true})
+	a, err := p.Create(chain.Req{}, chain.RootIno, "v", 0o644)
+	must(t, err)
+	vol, err := p.Volume(a.Ino)
+	must(t, err)
+	const n = few + 2
+	_, err = vol.WriteAt(pattern(n*blockSize, 1), 0)
+	must(t, err)
+	f := New(p, nil)
+	l, err := makeLoop(f, fuse.NewProtocolServer(f, fuseOptions(MountOptions{Logger: discard})), n)
+	must(t, err)
+	defer func() { must(t, l.freeMemory()) }()
+	l.fd, err = unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(l.fd)
+	asLoop(func() {
+		l.openQueue()
+		q, ok := l.queue.(*ringQueue)
+		if !ok {
+			t.Skip("SKIPPED: io_uring is refused: its completions are NOT tested")
+		}
+		defer func() { must(t, q.close()) }()
+		for i := range n {
+			s := l.free[len(l.free)-1]
+			l.free = l.free[:len(l.free)-1]
+			s.header().NodeId = uint64(a.Ino)
+			s.readIn().Offset, s.readIn().Size = uint64(i*blockSize), blockSize
+			l.read(s)
+		}
+		l.startAll()
+		must(t, q.ring.Enter(n))
+		for _, want := range []int{few, n} {
+			l.queue.wait(true, false)
+			l.queue.collect()
+			if len(l.free) != want {
+				t.Errorf("%d reads are answered, want %d", len(l.free), want)
+			}
+		}
+	})
+}

@@ -50,7 +50,7 @@ type queue interface {
 	// wait submits what was started. With sleep it returns when an operation has ended, the mailbox's bell rings, or,
 	// with listen, a request can be read; maybe earlier.
 	wait(sleep, listen bool)
-	// collect gives what has ended to opDone.
+	// collect gives what has ended to opDone, or a part of it: then wait does not sleep.
 	collect()
 	// close ends the queue. No operation is in flight.
 	close() error
@@ -79,6 +79,9 @@ func (l *eventLoop) openQueue() {
 	}
 	l.queue = &ringQueue{l: l, ring: ring, file: file, fd: file.Fd(), direct: file.Direct(), align: uintptr(file.MemAlign())}
 }
+
+// few is how many completions are taken between two looks at /dev/fuse.
+const few = 6
 
 // ringQueue is io_uring on the device's file. It goes past blockdev.File's bookkeeping: the offsets are a plan's, so
 // within the device, and a failed sync goes to Pool.FailSync.
@@ -144,8 +147,10 @@ func (q *ringQueue) wait(sleep, listen bool) {
 	}
 }
 
+// collect takes few, so that what these make room for is received and begun before the next are answered: devices tend to tell of
+// all that they have done at once, and have nothing to do then.
 func (q *ringQueue) collect() {
-	for {
+	for range few {
 		c, ok := q.ring.Next()
 		switch {
 		case !ok:
