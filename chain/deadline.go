@@ -85,12 +85,15 @@ const (
 )
 
 // orderKey is a job's place in the order: those of erase=none last, else the highest rank first, else the one that is due
-// first, else the oldest. Ranks beyond those that there is room for are one.
+// first, else what a crash left, for until that is zero nobody's evidence is complete, else the oldest. Ranks beyond those that
+// there is room for are one.
 func (j *job) orderKey() omap.Key {
 	k := omap.Key{Hi: (1<<rankBits - 1 - min(j.rank, 1<<rankBits-1)) << dueBits, Lo: j.id}
 	second := uint64(neverDue)
 	if at := j.due(); !at.IsZero() {
 		second = min(uint64(max(at.Unix(), 0)), neverDue-1)
+	} else if j.ofCrash() {
+		second = neverDue - 1 // it is little
 	}
 	k.Hi |= second
 	if j.none {

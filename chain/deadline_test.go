@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"testing"
@@ -187,4 +188,32 @@ func TestOrderKeyBounds(t *testing.T) {
 			t.Fatalf("place %d has job %d, want %d", i, jobs[i].id, want)
 		}
 	}
+}
+
+// What a crash left goes before what is older, for nobody's evidence is complete until it is zero; not before what is due.
+func TestCrashLeftGoesBefore(t *testing.T) {
+	d := newDisk(t, 8<<20)
+	p := openPool(t, d)
+	for path, within := range map[string]string{"due": "7d", "old": "none"} {
+		v := mustVolume(t, p, path, 1<<20)
+		setProp(t, p, v.ino, PropDeadline, within)
+		write(t, v, fill('x', 64<<10), 0)
+		ok(t, p.Unlink(Req{}, RootIno, path))
+	}
+	v := mustVolume(t, p, "v", 1<<20)
+	ok(t, p.Flush())
+	write(t, v, fill('x', 64<<10), 0) // its record is lost
+	for range 2 {
+		p, d = reopen(t, d, 1)
+		ok(t, p.EraseDrain(t.Context()))
+		var order []string
+		for _, j := range p.EraseJobs() {
+			order = append(order, cmp.Or(j.Volume, j.Reason))
+		}
+		if want := []string{"due", reasonRecovery, "old"}; !slices.Equal(slices.Compact(order), want) {
+			t.Errorf("%q, want %q", order, want)
+		}
+		ok(t, p.Checkpoint())
+	}
+	mustCheck(t, p)
 }

@@ -28,9 +28,9 @@ func (p *Pool) Clean() int64 {
 
 // Next hands out dirty runs of the first job that may be zeroed, in the order of the device, at most maxBytes, and not
 // again until they are reported or given back. The first is the one that was put first last, else the one that is due first
-// (deadline.go), else the oldest; jobs of erase=none come last of all, and only while a writer waits for clean blocks. No token: nothing may be zeroed now. It
-// seals what has collected when nothing else is left, and makes the seal durable: a block is freed durably, and no plan
-// can touch it any more, before it is handed out (invariants 5, 11).
+// (deadline.go), else what a crash left, else the oldest; jobs of erase=none come last of all, and only while a writer waits for
+// clean blocks. No token: nothing may be zeroed now. It seals what has collected when nothing else is left, and makes the seal
+// durable: a block is freed durably, and no plan can touch it any more, before it is handed out (invariants 5, 11).
 //
 // A job whose lists cannot be read is passed by, and failing, until its back-off is over. So an error is the pool's: it is
 // read-only, or the journal has no room and the checkpoint that would make some failed.
