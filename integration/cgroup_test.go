@@ -17,6 +17,7 @@ import (
 type cgroup struct {
 	t         *testing.T
 	dir       string
+	max       string // file: what they may have, in bytes
 	peak, oom string // files: the most that it had, in bytes; how many processes were ended
 }
 
@@ -24,14 +25,15 @@ type cgroup struct {
 func newCgroup(t *testing.T, bytes int64) cgroup {
 	t.Helper()
 	name := fmt.Sprintf("slatefs-test-%d-%d", os.Getpid(), labs.Add(1))
-	g := cgroup{t: t, dir: filepath.Join("/sys/fs/cgroup", name), peak: "memory.peak", oom: "memory.events"}
-	limits := [][2]string{{"memory.max", fmt.Sprint(bytes)}, {"memory.swap.max", "0"}}
+	g := cgroup{t: t, dir: filepath.Join("/sys/fs/cgroup", name), max: "memory.max", peak: "memory.peak", oom: "memory.events"}
+	swap := [2]string{"memory.swap.max", "0"}
 	controllers, _ := os.ReadFile("/sys/fs/cgroup/cgroup.controllers") // version 1 has none
 	if slices.Contains(strings.Fields(string(controllers)), "memory") {
 		_ = os.WriteFile("/sys/fs/cgroup/cgroup.subtree_control", []byte("+memory"), 0) // seen below
 	} else {
-		g.dir, g.peak, g.oom = filepath.Join("/sys/fs/cgroup/memory", name), "memory.max_usage_in_bytes", "memory.oom_control"
-		limits = [][2]string{{"memory.limit_in_bytes", fmt.Sprint(bytes)}, {"memory.swappiness", "0"}}
+		g.dir, g.max = filepath.Join("/sys/fs/cgroup/memory", name), "memory.limit_in_bytes"
+		g.peak, g.oom = "memory.max_usage_in_bytes", "memory.oom_control"
+		swap = [2]string{"memory.swappiness", "0"}
 	}
 	if err := os.Mkdir(g.dir, 0o755); err != nil {
 		t.Skipf("SKIPPED: guest kernel: no group with a bound on memory can be made here: %v", err)
@@ -39,17 +41,22 @@ func newCgroup(t *testing.T, bytes int64) cgroup {
 	t.Cleanup(func() {
 		eventually(t, "the group is empty", patience, func() bool { return !errors.Is(unix.Rmdir(g.dir), unix.EBUSY) })
 	})
-	for i, l := range limits {
-		err := os.WriteFile(filepath.Join(g.dir, l[0]), []byte(l[1]), 0)
-		if i == 0 && err != nil {
-			t.Skipf("SKIPPED: guest kernel: no group with a bound on memory can be made here: %v", err)
-		}
-		if err != nil {
-			t.Logf("%s: %v", l[0], err) // a kernel without swap
-		}
+	if err := g.bound(bytes); err != nil {
+		t.Skipf("SKIPPED: guest kernel: no group with a bound on memory can be made here: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(g.dir, swap[0]), []byte(swap[1]), 0); err != nil {
+		t.Logf("%s: %v", swap[0], err) // a kernel without swap
 	}
 	return g
 }
+
+// bound sets what the group may have.
+func (g cgroup) bound(bytes int64) error {
+	return os.WriteFile(filepath.Join(g.dir, g.max), fmt.Append(nil, bytes), 0)
+}
+
+// ended is how many of its processes the kernel has ended for want of memory.
+func (g cgroup) ended() int64 { return g.number(g.oom, "oom_kill") }
 
 // enter is a command line that runs another one in the group, and returns its exit code. What that starts is in the group as well.
 func (g cgroup) enter(name string, args ...string) []string {
@@ -100,7 +107,7 @@ func (p *pool) inBounds(g cgroup, memory int64, when string) {
 	if m.Limit != memory || m.Most > memory || m.Used == 0 {
 		p.t.Errorf("memory of the daemon: %+v, bound %d", m, memory)
 	}
-	if n := g.number(g.oom, "oom_kill"); n != 0 {
+	if n := g.ended(); n != 0 {
 		p.t.Errorf("the kernel ended %d processes for want of memory", n)
 	}
 }

@@ -40,6 +40,7 @@ func reclaim(t *testing.T, transport string) {
 	slatefs(t, "pool create -f --zero-now short /dev/vda")
 	slatefs(t, "mount --memory 64M -o transport="+transport+" short "+dir)
 	pid := daemonOf(t, "short")
+	supervisorIsSpared(t, pid)
 	slatefs(t, "create --size 2800M "+dir+"/disk.raw")
 	dev := strings.TrimSpace(run(t, "losetup", "-f"))
 	run(t, "losetup", dev, dir+"/disk.raw")
@@ -139,6 +140,23 @@ func isDirtied(path string, name byte, n int64) error {
 		}
 	}
 	return nil
+}
+
+// supervisorIsSpared: the kernel ends a daemon for want of memory as any other process, and its parent, which starts the next one, never.
+func supervisorIsSpared(t *testing.T, daemon int) {
+	t.Helper()
+	adjust := func(pid string) string {
+		b, err := os.ReadFile("/proc/" + pid + "/oom_score_adj")
+		must(t, err)
+		return strings.TrimSpace(string(b))
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", daemon))
+	must(t, err)
+	stat := string(b)
+	parent := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])[1]
+	if of, own := adjust(strconv.Itoa(daemon)), adjust("self"); of != own || adjust(parent) != "-1000" {
+		t.Errorf("oom_score_adj of daemon %d is %s, of its parent %s; want %s, -1000", daemon, of, adjust(parent), own)
+	}
 }
 
 // allFlushIO: each thread of a process, those of the kernel for its io_uring too, says that reclaim may wait for it.

@@ -31,11 +31,12 @@ type Supervisor struct {
 	socket *net.UnixConn
 	name   string
 	files  map[string]*os.File
-	ready  bool // this life serves
-	ever   bool // one did
-	pid    int  // of the daemon that runs; 0: none
-	ending bool // it was asked to end
-	giveUp bool // that was in this life, and before it served: no other is begun
+	ready  bool   // this life serves
+	ever   bool   // one did
+	pid    int    // of the daemon that runs; 0: none
+	ending bool   // it was asked to end
+	giveUp bool   // that was in this life, and before it served: no other is begun
+	oom    string // the oom_score_adj that daemons have; empty: they have this process's
 }
 
 // A daemon is started again at once, if the last one served and lived for wellAfter; else after restWait, then twice as long, up
@@ -50,6 +51,7 @@ const (
 // to the daemon; where there is none, or none that comes to serve, the first two end the supervisor, and the mount with it.
 func (s *Supervisor) Run(ctx context.Context) (code int, err error) {
 	s.files = map[string]*os.File{}
+	s.spare()
 	if err := s.listen(); err != nil {
 		return 1, fmt.Errorf("supervisor: %w", err)
 	}
@@ -87,6 +89,32 @@ func (s *Supervisor) Run(ctx context.Context) (code int, err error) {
 }
 
 var errLost = errors.New("ended while no daemon ran: the mount is lost to its users")
+
+// oomOf is where a process says how willingly the kernel ends it for want of memory; oomNever: not at all.
+const (
+	oomOf    = "/proc/%d/oom_score_adj"
+	oomNever = "-1000"
+)
+
+// spare has the kernel end others for want of memory, where it lets this process ask for that (CAP_SYS_RESOURCE). It is small, and
+// what it keeps is what a daemon that was ended needs. Daemons are as they would be without it: one that is too large for its group
+// must be ended, or all in it wait.
+func (s *Supervisor) spare() {
+	self := fmt.Sprintf(oomOf, os.Getpid())
+	if was, err := os.ReadFile(self); err == nil && os.WriteFile(self, []byte(oomNever), 0) == nil {
+		s.oom = strings.TrimSpace(string(was))
+	}
+}
+
+// unspare gives a daemon what this process has changed of itself, which its child has as well.
+func (s *Supervisor) unspare(pid int) {
+	if s.oom == "" {
+		return
+	}
+	if err := os.WriteFile(fmt.Sprintf(oomOf, pid), []byte(s.oom), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.Log("the kernel does not end the daemon for want of memory", "error", err)
+	}
+}
 
 // listen makes the socket that daemons tell things by. It has no place in the file system; who tells is checked.
 func (s *Supervisor) listen() (err error) {
@@ -195,6 +223,7 @@ func (s *Supervisor) life(retry int, messages <-chan message, signals <-chan os.
 		return nil, err
 	}
 	s.pid = cmd.Process.Pid
+	s.unspare(s.pid)
 	ended, unmarked := make(chan struct{}), make(chan struct{})
 	go func() {
 		_ = cmd.Wait() //nolint:errcheck // its state has it
