@@ -36,6 +36,7 @@ type mending struct {
 	lost    map[int]bool    // groups of which no state is known
 	freed   []meta.Ptr      // pages of the group table and of groups that are given up
 	early   journalTouch    // what the journal says of the checkpoint
+	spare   []alloc.Run     // blocks that nothing names, before the journal and in it
 	unowned []alloc.Run     // blocks in use that nothing names, by address
 	unnamed []alloc.BlockID // pages that nothing names
 	blocks  int64           // of unowned
@@ -283,6 +284,7 @@ func (m *mending) fillFree(r alloc.Run) error {
 	if err := bs.alloc.Set(r, alloc.InUse, alloc.Clean); err != nil {
 		return err
 	}
+	m.spare = append(m.spare, m.early.untouchedIn(r)...)
 	for _, claimed := range m.early.claimedIn(r) {
 		if err := bs.alloc.Claim(claimed); err != nil {
 			return err

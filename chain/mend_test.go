@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -14,7 +15,8 @@ import (
 )
 
 // losePool is a pool of which a checkpoint was taken, and then much was done that only the journal has: claims, writes that came to
-// nothing, destroys, erased blocks that are clean again, an extent of the store. It is left as a killed process leaves it.
+// nothing, destroys, a merge that cuts a list, erased blocks that are clean again, an extent of the store. It is left as a killed
+// process leaves it.
 func losePool(t testing.TB) (d *devtest.Disk, last seen) {
 	t.Helper()
 	d = newDisk(t, 16<<20)
@@ -24,6 +26,10 @@ func losePool(t testing.TB) (d *devtest.Disk, last seen) {
 	v := mustVolume(t, p, "a", 4<<20)
 	for i := range int64(200) {
 		write(t, v, fill('a'+byte(i%20), BlockSize), i*3*BlockSize)
+	}
+	takeSnapshot(t, p, "zero", v)
+	for i := range int64(50) {
+		write(t, v, fill('k'+byte(i%10), BlockSize), i*12*BlockSize)
 	}
 	takeSnapshot(t, p, "one", v)
 	w := mustVolume(t, p, "gone", 2<<20)
@@ -35,7 +41,9 @@ func losePool(t testing.TB) (d *devtest.Disk, last seen) {
 	ok(t, p.DestroyVolume(Req{}, w.ino, DestroyOptions{}))
 	_, err = eraseSome(p, 200*BlockSize)
 	ok(t, err)
+	ok(t, p.space.grantPages(2*structurePages)) // so that the merge finds pages that the checkpoint has
 	ok(t, p.Checkpoint())
+	ok(t, p.DestroySnapshots(Req{}, v.ino, []string{"one"}, DestroyOptions{})) // merged into the head, whose dead list is cut
 	for i := range int64(60) {
 		write(t, v, fill('0'+byte(i%10), 2*BlockSize), i*9*BlockSize)
 	}
@@ -49,6 +57,7 @@ func losePool(t testing.TB) (d *devtest.Disk, last seen) {
 	ok(t, p.Flush())
 	last, err = look(p)
 	ok(t, err)
+	write(t, x, fill('z', 100<<10), 600<<10) // its bytes are on the device, in blocks that only a claim names
 	return d, last
 }
 
@@ -79,7 +88,7 @@ func losses(t testing.TB, d *devtest.Disk) map[string][]meta.Ptr {
 	out["a group"] = out["all groups"][:1]
 	out["last group"] = out["all groups"][len(out["all groups"])-1:]
 	out["groups and table"] = append([]meta.Ptr{p.blocks.groupTable.Root}, out["all groups"]...)
-	for name, ptrs := range out {
+	for name, ptrs := range maps.Clone(out) {
 		if name != "free map" {
 			out[name+" and free map"] = append([]meta.Ptr{s.StoreRoot}, ptrs...)
 		}
@@ -183,6 +192,78 @@ func TestRepairDerivesCrash(t *testing.T) {
 	if points < 20/step {
 		t.Errorf("%d points", points)
 	}
+}
+
+// An error at any operation of the device leaves what a second repair ends, and no block is clean that holds anything.
+func TestRepairGoesOn(t *testing.T) {
+	base, last := losePool(t)
+	all := losses(t, base)
+	step := 3
+	if testing.Short() {
+		step = 13
+	}
+	for what, ptrs := range map[string][]meta.Ptr{"all": all["groups and table and free map"], "a group": all["a group"]} {
+		for slot := range int64(super.Slots + 1) { // the last one: both are there
+			lost := base.Clone()
+			spoilt(t, lost, ptrs...)
+			if slot < super.Slots {
+				wipe(t, lost, slot)
+			}
+			failed := 0
+			for k := 1; ; k += step {
+				lasts := 1 + 5*(k&1) // more than what is tried again at once
+				d, n := lost.Clone(), 0
+				d.Fail(func(devtest.Op) error {
+					if n++; n >= k && n < k+lasts {
+						return errPower
+					}
+					return nil
+				})
+				_, err := Repair(context.Background(), d, repairOptions())
+				if d = d.Clone(); n < k { // as the next process finds it
+					break
+				}
+				if err != nil {
+					failed++
+				}
+				if r := repaired(t, d); r.Done() {
+					shows(t, d, last)
+				} else if slot == super.Slots {
+					t.Fatalf("%s, operation %d: %+v", what, k, r)
+				}
+			}
+			t.Logf("%s, superblock %d: %d repairs failed", what, slot, failed)
+		}
+	}
+}
+
+// A superblock is written anew also where a repair of the rest fails.
+func TestRepairDoesTheRest(t *testing.T) {
+	d, last := losePool(t)
+	ptrs := losses(t, d)["a group"]
+	_, slot, err := super.Read(d)
+	ok(t, err)
+	wipe(t, d, 1-int64(slot)) // the older one
+	spoilt(t, d, ptrs...)
+	d.Fail(func(op devtest.Op) error {
+		if op.Kind == devtest.OpWrite && op.Off >= super.Slots*BlockSize {
+			return errPower
+		}
+		return nil
+	})
+	s, _, err := super.Read(d)
+	ok(t, err)
+	if _, err := Repair(context.Background(), d, repairOptions()); err == nil {
+		t.Error("the device takes no page, and it is repaired")
+	}
+	if lost := super.Lost(d, s.UUID); len(lost) > 0 {
+		t.Errorf("lost: %q", lost)
+	}
+	d = d.Clone()
+	if r := repaired(t, d); !r.Done() {
+		t.Errorf("%+v", r)
+	}
+	shows(t, d, last)
 }
 
 // A group that was damaged under a mount has lost its clean blocks to nobody. A repair finds them.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"slatefs/alloc"
-	"slatefs/chain/blockdev"
 	"slatefs/chain/evidence"
 	"slatefs/chain/meta"
 	"slatefs/chain/runs"
@@ -85,7 +84,7 @@ func (m *mending) room() error {
 			continue
 		}
 		piece := alloc.Run{Start: r.Start, Len: n}
-		if err := m.grant(piece); err != nil {
+		if err := m.grant(piece, alloc.InUse); err != nil {
 			return err
 		}
 		short, m.blocks = short-n, m.blocks-n
@@ -95,23 +94,6 @@ func (m *mending) room() error {
 	}
 	m.unowned = left
 	return nil
-}
-
-// minExtent is the least that is granted, in blocks.
-const minExtent = 16
-
-func (m *mending) grant(r alloc.Run) error {
-	dev, bs := m.p.dev, m.p.blocks
-	if err := dev.Zero(int64(r.Start)*BlockSize, r.Len*BlockSize, blockdev.Overwrite); err != nil {
-		return err
-	}
-	if err := dev.Sync(); err != nil {
-		return err
-	}
-	if err := bs.alloc.Set(r, alloc.InUse, alloc.Meta); err != nil {
-		return err
-	}
-	return bs.store.AddExtent(r)
 }
 
 // tell makes the job of what nothing names, and a record of the erase log, and tells what was done.
@@ -161,11 +143,13 @@ func (r *repairer) mend() (whole bool, err error) {
 	p := newPool(r.dev, o, r.super, r.slot)
 	m := &mending{p: p, ctx: r.ctx, report: &RepairReport{}, lost: map[int]bool{}}
 	p.persist.mends = m
+	refill := p.blocks.store.Refill
+	p.blocks.store.Refill = m.refill
 	if err := mount(p); err != nil {
 		if errors.Is(err, ErrCorrupt) {
 			return false, nil // what is left says so
 		}
-		if errors.Is(err, ErrNoSpace) { // a record that cuts trees wants pages, and the store has none yet
+		if errors.Is(err, ErrNoSpace) { // a record that cuts trees wants pages, and there is no spare run for the store
 			r.report.Left = append(r.report.Left, fmt.Sprintf("what says where blocks are free: %v", err))
 			return false, nil
 		}
@@ -175,6 +159,7 @@ func (r *repairer) mend() (whole bool, err error) {
 		p.commits.journal.Close()
 		return false, nil
 	}
+	p.blocks.store.Refill = refill
 	p.tree.settleFalls()
 	p.blocks.store.Distrust()
 	p.blocks.prepareOwn()

@@ -100,3 +100,26 @@ func (t *journalTouch) claimedIn(r alloc.Run) (out []alloc.Run) {
 	})
 	return out
 }
+
+// untouchedIn are the runs of a run that the journal does not touch, of minExtent and more.
+func (t *journalTouch) untouchedIn(r alloc.Run) (out []alloc.Run) {
+	add := func(to alloc.BlockID) {
+		if n := int64(min(to, r.End())) - int64(r.Start); n >= minExtent {
+			out = append(out, alloc.Run{Start: r.Start, Len: n})
+		}
+	}
+	from := devKey(r.Start)
+	if k, _, ok := t.first.Floor(from); ok {
+		from = k
+	}
+	end := r.End()
+	t.first.Ascend(from, func(k omap.Key, m firstTouch) bool {
+		add(alloc.BlockID(k.Hi))
+		if to := alloc.BlockID(k.Hi) + alloc.BlockID(m.n); to > r.Start {
+			r = alloc.Run{Start: to, Len: int64(end) - int64(to)}
+		}
+		return r.Len > 0
+	})
+	add(end)
+	return out
+}

@@ -40,7 +40,7 @@ func Repair(ctx context.Context, dev blockdev.Device, o Options) (*RepairReport,
 	}
 	o.ReadOnly, o.ZeroNow = true, nil
 	r := &repairer{ctx: ctx, dev: dev, opt: o, super: s, slot: slot, lost: super.Lost(dev, s.UUID), report: &RepairReport{}}
-	for _, step := range []func() error{r.look, r.copies, r.derive, r.superblocks} {
+	for _, step := range []func() error{r.look, r.copies, r.known, r.derive, r.superblocks} {
 		if err := errors.Join(ctx.Err(), step()); err != nil {
 			return r.report, err
 		}
@@ -197,13 +197,9 @@ func (r *repairer) derive() error {
 	return r.look()
 }
 
-// superblocks writes those that are lost.
-func (r *repairer) superblocks() error {
-	if len(r.lost) == 0 {
-		return nil
-	}
-	if !r.opens {
-		r.left(r.lost...)
+// known writes the superblocks that are lost if the pool opens by the other one, whatever becomes of the rest.
+func (r *repairer) known() error {
+	if len(r.lost) == 0 || !r.opens {
 		return nil
 	}
 	sb := superblocks{core: &core{dev: r.dev}, super: r.super, slot: r.slot}
@@ -213,7 +209,17 @@ func (r *repairer) superblocks() error {
 		return err
 	}
 	r.did("the superblock is written anew from the other one: %s", r.lost[0])
+	r.super, r.slot, r.lost = sb.super, sb.slot, nil
 	return nil
+}
+
+// superblocks writes those that are lost still.
+func (r *repairer) superblocks() error {
+	if !r.opens {
+		r.left(r.lost...)
+		return nil
+	}
+	return r.known()
 }
 
 // Done tells whether nothing is left to repair.
