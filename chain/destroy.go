@@ -110,6 +110,7 @@ type reapTry struct {
 	err    error  // why that is not
 	more   bool   // there may be others
 	long   bool   // its row is too long; a checkpoint is to be taken first
+	told   bool   // that one is left to the housekeeping is counted
 }
 
 // look finds the layer and prepares its merge.
@@ -121,7 +122,10 @@ func (t *reapTry) look() {
 	t.layer, t.merge, t.err, t.more, t.long = l, nil, nil, others, false
 	switch {
 	case from != nil && rm.built != nil:
-		rm.left++
+		if !t.told { // a change that is tried again leaves no more
+			t.told = true
+			rm.left = min(rm.left+1, rm.tree.goers.reap.Len())
+		}
 		rm.poke()
 		t.layer = nil
 	case l != nil:

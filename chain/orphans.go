@@ -22,7 +22,7 @@ type remover struct {
 
 	turns goingTurns // mu
 	whole int        // const: wholeAtOnce; tests have less
-	left  int        // mu: merges that nobody waited for; about
+	left  int        // mu: merges that nobody waited for; not more than there are
 }
 
 func (rm *remover) eraseOrphan(ino Ino, now time.Time) error {
