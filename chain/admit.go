@@ -221,7 +221,7 @@ func (sp *admission) boundsAgree(what string, a *ledger.Account, to ledger.Props
 func (sp *admission) moreSpace(transient bool) bool {
 	return sp.goes() || sp.tree.fallsStale() || sp.blocks.needN > 0 || sp.tree.walkWaits() ||
 		sp.tree.walkReady(true) != nil || sp.tree.sweepable(true) != nil ||
-		transient && (sp.commits.durable < sp.commits.lsn || len(sp.plans.epochs.open) > 0)
+		transient && (sp.commits.durable < sp.commits.lsn || sp.plans.epochs.first() != nil)
 }
 
 // admitted turns a trial's result into what a caller in until does: go on, wait for space, or give up.

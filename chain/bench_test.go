@@ -3,6 +3,8 @@ package chain
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,6 +108,78 @@ func BenchmarkPlanRead(b *testing.B) {
 				pl.Abort()
 			}
 		})
+	}
+}
+
+// BenchmarkPlanMany is the pool's part of 4 KiB at random by as many goroutines as there are processors (-cpu), in one volume or each
+// in its own: what they cost each other. A write is in place.
+func BenchmarkPlanMany(b *testing.B) {
+	for _, kind := range []string{"read", "write", "mix"} {
+		for _, own := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%s/own=%v", kind, own), func(b *testing.B) {
+				p, first := benchPool(b, 256<<20)
+				vols := []*Volume{first}
+				for i := 1; own && i < runtime.GOMAXPROCS(0); i++ {
+					v := mustVolume(b, p, fmt.Sprint("v", i), 16<<20)
+					if err := v.Allocate(0, 16<<20, false); err != nil {
+						b.Fatal(err)
+					}
+					vols = append(vols, v)
+				}
+				planned(b, vols[0], kind, 2, 0) // what only the first write does
+				var at atomic.Int64
+				b.ReportAllocs()
+				b.ResetTimer()
+				b.RunParallel(func(pb *testing.PB) {
+					me := int(at.Add(1)) - 1
+					m := newPlanner(vols[me%len(vols)], kind, me)
+					for pb.Next() {
+						if err := m.one(); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// planner makes plans of 4 KiB at random and ends them, without moving a byte.
+type planner struct {
+	v    *Volume
+	kind string // read, write or mix
+	rng  *rand.Rand
+	size int64
+	pl   Plan
+}
+
+func newPlanner(v *Volume, kind string, me int) *planner {
+	return &planner{v: v, kind: kind, rng: rand.New(rand.NewPCG(uint64(me), 1)), size: v.Size(), pl: Plan{Lane: uint8(me)}}
+}
+
+func (m *planner) one() error {
+	off := m.rng.Int64N(m.size/BlockSize) * BlockSize
+	if m.kind == "read" || m.kind == "mix" && m.rng.IntN(10) < 7 {
+		if err := m.v.p.until(func() (Need, error) { return m.v.PlanRead(&m.pl, off, BlockSize) }); err != nil {
+			return err
+		}
+		m.pl.Abort()
+		return nil
+	}
+	if err := m.v.p.until(func() (Need, error) { return m.v.PlanWrite(&m.pl, off, BlockSize) }); err != nil {
+		return err
+	}
+	return m.pl.Commit(m.pl.Len)
+}
+
+func planned(b *testing.B, v *Volume, kind string, n, me int) {
+	b.Helper()
+	m := newPlanner(v, kind, me)
+	for range n {
+		if err := m.one(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

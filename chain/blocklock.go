@@ -15,9 +15,9 @@ import (
 // circle. The writes that a fence makes within itself do not queue: they have its turn.
 
 // blocked tells what a plan must wait for, and then queues it. It waits for every older plan on its blocks, those from
-// before the last snapshot included. The plan lock is held.
+// before the last snapshot included. The plan lock is held, or shared, with the volume's own.
 func (v *Volume) blocked(pl *Plan) Need {
-	v.p.mu.assertHeld()
+	v.assertOwn()
 	if o := v.before(pl); o != nil {
 		if !pl.queued {
 			pl.queued = true
@@ -45,7 +45,7 @@ func (vs *openVolumes) older(vol Ino, freeze uint64) (older []<-chan struct{}) {
 	return older
 }
 
-// ends is closed when the plan ends. The plan lock is held.
+// ends is closed when the plan ends. The plan lock is held, or shared, with the volume's own.
 func (pl *Plan) ends() <-chan struct{} {
 	if pl.done == nil {
 		pl.done = make(chan struct{})
@@ -92,20 +92,39 @@ func (pl *Plan) meets(o *Plan) bool {
 	return false
 }
 
-// enter makes a plan one that is under way: it was made. Who waits for it goes on waiting. The plan lock is held.
+// enter makes a plan one that is under way: it was made. Who waits for it goes on waiting. The plan lock is held, or shared, with
+// the volume's own.
 func (v *Volume) enter(pl *Plan) {
-	v.p.mu.assertHeld()
+	v.assertOwn()
 	pl.leave()
 	pl.frozen = v.p.plans.frozen
 	v.active = append(v.active, pl)
 }
 
-// leave takes a plan out of the queue, if it is there. The plan lock is held.
+// ended takes a plan out of those that are under way, and wakes who waits for it. The plan lock is held, or shared, with the
+// volume's own.
+func (v *Volume) ended(pl *Plan) {
+	v.assertOwn()
+	for i, o := range v.active {
+		if o == pl {
+			last := len(v.active) - 1
+			v.active[i] = v.active[last]
+			v.active = v.active[:last]
+			break
+		}
+	}
+	if pl.done != nil {
+		close(pl.done)
+		pl.done = nil
+	}
+}
+
+// leave takes a plan out of the queue, if it is there. The plan lock is held, or shared, with the volume's own.
 func (pl *Plan) leave() {
 	if !pl.queued {
 		return
 	}
-	pl.p.mu.assertHeld()
+	pl.v.assertOwn()
 	pl.queued = false
 	w := pl.v.waiting
 	at := 0

@@ -19,6 +19,7 @@ type blockSpace struct {
 
 	store      *meta.Store            // self
 	maps       *meta.Maps             // self
+	cachedMaps *meta.Maps             // const: the same, for who shares the plan lock: what is not in the cache is missed
 	lists      *meta.Family           // self
 	coldLists  *meta.Family           // const: the same, for who holds the plan lock
 	groups     *meta.Family           // self

@@ -25,6 +25,7 @@ func (p *Pool) newStorage(s super.Block) {
 	p.blocks = &blockSpace{
 		core: c, health: p.health, commits: p.commits, memory: p.memory, alloc: alloc.New(g.GroupBlocks, g.Blocks), store: store,
 		maps:       &meta.Maps{Store: store, Fetch: p.commits.mapPage(store)},
+		cachedMaps: &meta.Maps{Store: store},
 		lists:      lists,
 		coldLists:  p.commits.family(*lists),
 		groups:     &meta.Family{Store: store, Kind: 'G'},
@@ -120,14 +121,14 @@ func newPool(dev blockdev.Device, o Options, s super.Block, slot int) *Pool {
 	}
 	c := &core{
 		dev: dev, opt: o, known: o.known(), log: log, name: s.Name, uuid: s.UUID, format: s.Geometry, onFail: func() {},
-		mu: planLock{turnLock: newTurnLock()}, wake: make(chan struct{}, 1), ready: make(chan struct{}, 1),
+		mu: planLock{shareLock: newShareLock()}, wake: make(chan struct{}, 1), ready: make(chan struct{}, 1),
 	}
 	p := &Pool{
 		core:   c,
 		memory: newMemory(c),
 		health: &health{core: c, damages: map[string]bool{}},
 		supers: &superblocks{core: c, super: s, slot: slot},
-		plans:  &planTable{core: c, epochs: epochs{now: 1}, vols: map[Ino]*Volume{}, left: map[Ino]*Volume{}},
+		plans:  &planTable{core: c, epochs: newEpochs(), vols: map[Ino]*Volume{}, left: map[Ino]*Volume{}},
 	}
 	p.newStorage(s)
 	p.newObjects(s)

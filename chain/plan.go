@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"slatefs/alloc"
+	"slatefs/chain/meta"
 	"slatefs/chain/overlay"
 )
 
@@ -27,13 +28,16 @@ type Plan struct {
 	Off, Len int64
 	Fill     []Fill
 	InPlace  bool // a write that changes no map, in a volume whose map is durable: it may be written with RWF_DSYNC and needs no flush of its own then
+	// Lane is where the plan is counted. Who makes plans on several threads gives those of each thread another one, so that they
+	// don't write to the same words of memory; any number is right. It stays as it is while the plan is open.
+	Lane uint8
 
 	p         *openVolumes
 	v         *Volume
 	open      bool
 	pinned    bool
 	write     bool
-	epoch     uint64
+	epoch     *epoch
 	frozen    uint64 // planTable.frozen when it was made
 	rollbacks uint64
 	born      LayerID // the head that it was made for: what is written and not mapped is of that layer
@@ -70,20 +74,36 @@ const (
 	planRuns   = pieceLen / 2
 )
 
-// lookup collects the first pieces of blocks [lo, hi) into pl.seen, up to end, or says which page is missing.
+// lookup collects the first pieces of blocks [lo, hi) into pl.seen, up to end, or says which page is missing. The plan lock is
+// held by who has it alone.
 func (pl *Plan) lookup(l *layer, lo, hi int64) (end int64, need Need) {
+	pl.p.mu.assertHeld()
+	end, miss := pl.lookupIn(pl.p.blocks.maps, l, lo, hi)
+	if miss {
+		m, _ := l.top.Bottom()
+		return end, Need{&obstacle{kind: needPage, m: m, lb: end}}
+	}
+	return end, Need{}
+}
+
+// lookupCached is lookup for who shares the plan lock: miss, where a page is not in the cache.
+func (pl *Plan) lookupCached(l *layer, lo, hi int64) (end int64, miss bool) {
+	pl.p.mu.assertShared()
+	return pl.lookupIn(pl.p.blocks.cachedMaps, l, lo, hi)
+}
+
+func (pl *Plan) lookupIn(maps *meta.Maps, l *layer, lo, hi int64) (end int64, miss bool) {
 	pl.seen = pl.seen[:0]
 	for end = lo; end < hi && len(pl.seen) < planPieces; {
-		q, miss := l.top.Lookup(pl.p.blocks.maps, end, hi-end)
+		q, miss := l.top.Lookup(maps, end, hi-end)
 		if miss {
-			m, _ := l.top.Bottom()
-			return end, Need{&obstacle{kind: needPage, m: m, lb: end}}
+			return end, true
 		}
 		pl.p.mu.step(1)
 		pl.seen = append(pl.seen, q)
 		end += q.Len
 	}
-	return end, Need{}
+	return end, false
 }
 
 // Covers is how much of what a write was asked for is in its plan, in bytes, from the beginning on: all of it, or, where that
@@ -116,9 +136,18 @@ func (pl *Plan) endCold(p *openVolumes, need Need, err error) (Need, error) {
 	return need, err
 }
 
+// pin: the plan is made. The plan lock is held, shared or not.
 func (pl *Plan) pin() {
+	pl.p.mu.assertShared()
 	pl.open, pl.pinned = true, true
-	pl.epoch = pl.p.plans.epochs.pin()
+	pl.epoch = pl.p.plans.epochs.pin(pl.Lane)
+}
+
+// unpin tells what epoch.unpin does.
+func (pl *Plan) unpin() (sealed bool) {
+	e := pl.epoch
+	pl.pinned, pl.epoch = false, nil
+	return e.unpin(pl.Lane)
 }
 
 // span adds n bytes at dev (-1: zeros), joined to the span before where it continues there.
@@ -155,8 +184,11 @@ func (v *Volume) PlanRead(pl *Plan, off, n int64) (Need, error) {
 	return v.p.planRead(pl, v, v, off, n)
 }
 
-// shown is what can be read: a volume or a snapshot. The plan lock is held.
-type shown interface{ shows() (*layer, error) }
+// shown is what can be read: a volume or a snapshot. The plan lock is held, for showsNow shared or not.
+type shown interface {
+	shows() (*layer, error)
+	showsNow() *layer // nil: shows has to change something first, or says why there is none
+}
 
 func (v *Volume) shows() (*layer, error) {
 	h := v.head()
@@ -166,29 +198,79 @@ func (v *Volume) shows() (*layer, error) {
 	return h, nil
 }
 
+func (v *Volume) showsNow() *layer { return v.p.tree.headNow(v.ino) }
+
 func (s *Snap) shows() (*layer, error) { return s.l, s.alive() }
+
+func (s *Snap) showsNow() *layer {
+	if s.alive() != nil {
+		return nil
+	}
+	return s.l
+}
 
 // PlanRead plans to read from the snapshot, as Volume.PlanRead does.
 func (s *Snap) PlanRead(pl *Plan, off, n int64) (Need, error) {
 	return s.p.planRead(pl, nil, s, off, n)
 }
 
-// planRead plans in pieces, of which each has the plan lock for itself. The first one pins the plan, so what was found stays
-// as it is. What is written between two pieces the read may show in part, as any two that are under way at once.
+// planRead plans in pieces, each under a hold of the plan lock: a shared one where all that it takes is in the cache. The first one
+// pins the plan, so what was found stays as it is. What is written between two pieces the read may show in part, as any two that
+// are under way at once.
 func (vs *openVolumes) planRead(pl *Plan, v *Volume, of shown, off, n int64) (Need, error) {
 	if off < 0 || n < 0 {
 		return Need{}, fmt.Errorf("read of %d bytes at %d: %w", n, off, ErrInvalid)
 	}
 	for first := true; ; first = false {
-		need, err := vs.planPiece(pl, v, of, off, n, first)
-		if err != nil || !need.None() {
-			return need, err
+		if pl.errand != nil || !vs.planCached(pl, v, of, off, n, first) {
+			need, err := vs.planPiece(pl, v, of, off, n, first)
+			if err != nil || !need.None() {
+				return need, err
+			}
 		}
 		if pl.lo >= pl.hi {
 			pl.errand = nil
-			return need, nil
+			return Need{}, nil
 		}
 	}
+}
+
+// planCached is planPiece for who shares the plan lock: it changes nothing but the plan, which it pins. false: something is not in
+// the cache, or must be done first, or there is an error, and the plan is as it was.
+func (vs *openVolumes) planCached(pl *Plan, v *Volume, of shown, off, n int64, first bool) bool {
+	vs.mu.RLock(pl.Lane)
+	defer vs.mu.RUnlock(pl.Lane)
+	l := of.showsNow()
+	if l == nil || vs.closed {
+		return false
+	}
+	if first && pl.beginRead(vs, v, l, off, n) != nil {
+		return false
+	}
+	if pl.lo < pl.hi {
+		end, miss := pl.lookupCached(l, pl.lo, pl.hi)
+		if miss {
+			return false
+		}
+		pl.spansOf(pl.lo, off, pl.Len, pl.span)
+		pl.lo = end
+	}
+	if first {
+		pl.pin()
+	}
+	return true
+}
+
+// beginRead begins a plan to read from l.
+func (pl *Plan) beginRead(vs *openVolumes, v *Volume, l *layer, off, n int64) error {
+	if err := pl.begin(vs, v); err != nil {
+		return err
+	}
+	pl.Off, pl.Len = off, max(0, min(n, l.size-off))
+	if pl.lo, pl.hi = off/BlockSize, off/BlockSize; pl.Len > 0 {
+		pl.hi = blocksOf(off + pl.Len)
+	}
+	return nil
 }
 
 // planPiece looks up the next pieces of a read. A plan that needs something, or fails, is not pinned.
@@ -209,12 +291,8 @@ func (vs *openVolumes) planPiece(pl *Plan, v *Volume, of shown, off, n int64, fi
 	case vs.closed:
 		return Need{}, fmt.Errorf("pool %s: %w", vs.name, ErrClosed)
 	case first:
-		if err := pl.begin(vs, v); err != nil {
+		if err := pl.beginRead(vs, v, l, off, n); err != nil {
 			return Need{}, err
-		}
-		pl.Off, pl.Len = off, max(0, min(n, l.size-off))
-		if pl.lo, pl.hi = off/BlockSize, off/BlockSize; pl.Len > 0 {
-			pl.hi = blocksOf(off + pl.Len)
 		}
 	}
 	if pl.lo < pl.hi {
@@ -259,6 +337,13 @@ func (pl *Plan) CommitNow() (ended bool, err error) {
 
 // Abort ends a plan without effect. What a write had claimed is dirty afterwards: where it had, pages may be read.
 func (pl *Plan) Abort() {
+	switch {
+	case !pl.write && pl.pinned:
+		pl.endRead()
+		return
+	case pl.mapsNothing() && pl.endInPlace(false):
+		return
+	}
 	p := pl.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -293,6 +378,12 @@ func (pl *Plan) spoil() {
 	}
 }
 
+// endRead ends a plan of a read, without any lock.
+func (pl *Plan) endRead() {
+	pl.open = false
+	pl.p.plans.unpinned(pl.unpin())
+}
+
 // close unpins the plan and wakes who waits for it. The plan lock is held.
 func (pl *Plan) close() {
 	if !pl.open {
@@ -302,8 +393,7 @@ func (pl *Plan) close() {
 	p := pl.p
 	p.mu.assertHeld()
 	if pl.pinned {
-		p.plans.epochs.unpin(pl.epoch)
-		pl.pinned = false
+		pl.unpin()
 	}
 	p.space.namedN -= pl.named
 	p.commits.giveBack(pl.room, 0)
@@ -313,19 +403,9 @@ func (pl *Plan) close() {
 	}
 	if pl.write {
 		v := pl.v
-		for i, o := range v.active {
-			if o == pl {
-				v.active[i] = v.active[len(v.active)-1]
-				v.active = v.active[:len(v.active)-1]
-				break
-			}
-		}
+		v.ended(pl)
 		if v.gone && len(v.active) == 0 {
 			delete(p.plans.left, v.ino)
-		}
-		if pl.done != nil {
-			close(pl.done)
-			pl.done = nil
 		}
 		if v.account.Grows() {
 			p.space.reachChanged(v.ino)

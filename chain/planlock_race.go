@@ -35,19 +35,70 @@ func (o *owner) given(what string) {
 
 // planLock is described in planlock.go.
 type planLock struct {
-	turnLock
+	shareLock
 	owner
-	later laterLog
-	tail  *tail.Tail // of the pool's records; nil: nobody takes over
-	steps int        // of this hold
-	at    holdPlace  // where it began
+	later   laterLog
+	tail    *tail.Tail // of the pool's records; nil: nobody takes over
+	steps   int        // of this hold
+	at      holdPlace  // where it began
+	sharers [64]sharer
+}
+
+// sharer is one who shares the lock: as with an owner, his goroutine keeps its thread meanwhile.
+type sharer struct {
+	owner
+	steps int
+	at    holdPlace
+}
+
+// sharer is the hold by which this goroutine shares the lock, or nil.
+func (m *planLock) sharer() *sharer {
+	for i := range m.sharers {
+		if s := &m.sharers[i]; s.mine() {
+			return s
+		}
+	}
+	return nil
+}
+
+// RLock is shareLock's.
+func (m *planLock) RLock(lane uint8) {
+	if m.mine() || m.sharer() != nil {
+		fault.Misuse("the plan lock is taken by its holder")
+	}
+	m.shareLock.RLock(lane)
+	runtime.LockOSThread()
+	for i := 0; ; i = (i + 1) % len(m.sharers) {
+		if s := &m.sharers[i]; s.thread.CompareAndSwap(0, -1) {
+			s.steps, s.at = 0, holdPlace{}
+			runtime.Callers(2, s.at[:])
+			s.thread.Store(int64(syscall.Gettid()))
+			break
+		}
+		if i == 0 {
+			runtime.Gosched()
+		}
+	}
+	planHolders.add(m)
+}
+
+// RUnlock is shareLock's.
+func (m *planLock) RUnlock(lane uint8) {
+	s := m.sharer()
+	if s == nil {
+		fault.Misuse("the plan lock is given up by a goroutine that does not share it")
+	}
+	holds.note(s.at, s.steps)
+	planHolders.remove(m)
+	s.given("the plan lock")
+	m.shareLock.RUnlock(lane)
 }
 
 func (m *planLock) Lock() {
-	if m.mine() {
+	if m.mine() || m.sharer() != nil {
 		fault.Misuse("the plan lock is taken by its holder")
 	}
-	m.turnLock.Lock()
+	m.shareLock.Lock()
 	m.taken()
 	m.steps, m.at = 0, holdPlace{}
 	runtime.Callers(2, m.at[:])
@@ -62,13 +113,46 @@ func (m *planLock) Unlock() {
 	m.given("the plan lock")
 	m.tail.Publish()
 	said := m.later.said.Load()
-	m.turnLock.Unlock()
+	m.shareLock.Unlock()
 	if said {
 		m.later.write()
 	}
 }
 
-func (m *planLock) step(n int) { m.steps += n }
+func (m *planLock) step(n int) {
+	if s := m.sharer(); s != nil && !m.mine() {
+		s.steps += n
+		return
+	}
+	m.steps += n
+}
+
+func (m *planLock) assertShared() {
+	if !m.mine() && m.sharer() == nil {
+		fault.Misuse("the plan lock is not held where it is needed")
+	}
+}
+
+func (m *planLock) assertFree() {
+	if m.owner.assertFree(); m.sharer() != nil {
+		fault.Misuse("the plan lock is shared where it may not be")
+	}
+}
+
+// place is where this goroutine's hold of the lock began.
+func (m *planLock) place() holdPlace {
+	if s := m.sharer(); s != nil {
+		return s.at
+	}
+	return m.at
+}
+
+// assertOwn is described in planlock.go.
+func (v *Volume) assertOwn() {
+	if m := &v.p.mu; !m.mine() && (m.sharer() == nil || !v.own.mine()) {
+		fault.Misuse("what a volume has of its own is touched without its lock")
+	}
+}
 
 // planHolders are the plan locks of all pools that are held. It allocates nothing, as nothing does that a request comes by.
 var planHolders holderTable
@@ -86,17 +170,16 @@ func (t *holderTable) add(m *planLock) {
 
 func (t *holderTable) remove(m *planLock) {
 	for i := range t {
-		if t[i].Load() == m {
-			t[i].Store(nil)
+		if t[i].CompareAndSwap(m, nil) { // who shares a lock has an entry each, and all are alike
 			return
 		}
 	}
 }
 
-// planHeld is the plan lock, of whatever pool, that this goroutine holds, or nil.
+// planHeld is the plan lock, of whatever pool, that this goroutine holds, alone or not, or nil.
 func planHeld() *planLock {
 	for i := range planHolders {
-		if m := planHolders[i].Load(); m != nil && m.mine() {
+		if m := planHolders[i].Load(); m != nil && (m.mine() || m.sharer() != nil) {
 			return m
 		}
 	}
@@ -132,7 +215,8 @@ func (h watchedLog) WithGroup(name string) slog.Handler { return watchedLog{h.Ha
 type workLock struct {
 	sync.Mutex
 	owner
-	after []*owner // locks that come later: who holds one may not take this one
+	after []*owner  // locks that come later: who holds one may not take this one
+	last  *planLock // which comes last of all
 }
 
 func (m *workLock) Lock() {
@@ -140,6 +224,9 @@ func (m *workLock) Lock() {
 		if o.mine() {
 			fault.Misuse("locks are taken in the wrong order")
 		}
+	}
+	if m.last != nil && m.last.sharer() != nil {
+		fault.Misuse("locks are taken in the wrong order")
 	}
 	m.Mutex.Lock()
 	m.taken()
@@ -158,7 +245,7 @@ func orderLocks(order [][]*workLock, last *planLock) {
 			later = append(later, &m.owner) // itself, and those of its row
 		}
 		for _, m := range order[i] {
-			m.after = later[:len(later):len(later)]
+			m.after, m.last = later[:len(later):len(later)], last
 		}
 	}
 }
@@ -198,11 +285,12 @@ func (t *holdTable) noteIO() {
 	if t.io == nil {
 		t.io = map[holdPlace]*holdIO{}
 	}
-	o := t.io[m.at]
+	at := m.place()
+	o := t.io[at]
 	if o == nil {
 		o = &holdIO{}
 		runtime.Callers(3, o.first[:])
-		t.io[m.at] = o
+		t.io[at] = o
 	}
 	o.n++
 }

@@ -174,7 +174,7 @@ func plainName(s string) string {
 
 // TestPlanLock: the instrument itself.
 func TestPlanLock(t *testing.T) {
-	var plan planLock
+	plan := planLock{shareLock: newShareLock()}
 	var resize, sacrifice, work, structure workLock
 	orderLocks([][]*workLock{{&resize, &sacrifice}, {&work}, {&structure}}, &plan)
 	mustPanic(t, "not held", plan.assertHeld)
@@ -202,10 +202,37 @@ func TestPlanLock(t *testing.T) {
 	<-done
 	plan.Unlock()
 	structure.Unlock()
+	mustPanic(t, "not held", plan.assertShared)
+	plan.RLock(3)
+	plan.step(5)
+	plan.assertShared()
+	mustPanic(t, "not held", plan.assertHeld) // alone
+	mustPanic(t, "may not be", plan.assertFree)
+	mustPanic(t, "taken by its holder", plan.Lock)
+	mustPanic(t, "taken by its holder", func() { plan.RLock(3) })
+	mustPanic(t, "wrong order", work.Lock)
+	mustPanic(t, "given up", plan.Unlock)
+	if planHeld() != &plan || plan.place() == (holdPlace{}) {
+		t.Error("it is not known who shares the lock")
+	}
+	v := &Volume{p: &openVolumes{core: &core{}}}
+	mustPanic(t, "without its lock", v.assertOwn)
+	done = make(chan struct{})
+	go func() { // another goroutine does not share it, and may
+		defer close(done)
+		mustPanic(t, "not held", plan.assertShared)
+		mustPanic(t, "does not share", func() { plan.RUnlock(3) })
+		plan.assertFree()
+		plan.RLock(4)
+		plan.RUnlock(4)
+	}()
+	<-done
+	plan.RUnlock(3)
+	plan.assertFree()
 	for _, h := range holdsByPlace() {
 		if h.place == "TestPlanLock" {
-			if h.n < 1 || h.most != 7 || h.by[3] != h.n {
-				t.Errorf("holds of 7 steps: %+v", h)
+			if h.n < 3 || h.most != 7 || h.by[3] < 2 || h.by[3] != h.n-h.by[0] {
+				t.Errorf("holds of 7, 5 and 0 steps: %+v", h)
 			}
 			return
 		}

@@ -33,7 +33,7 @@ func TestPlansInPieces(t *testing.T) {
 			mustSnapshot(t, v, "t")
 			ok(t, p.volumes.until(func() (Need, error) { return v.PlanWrite(&pl, 0, int64(len(b))) }))
 			pl.Abort()
-			for _, place := range []string{"openVolumes.planPiece", "Volume.PlanWrite", "Plan.commitNow", "Plan.Abort"} {
+			for _, place := range []string{"openVolumes.planCached", "Volume.PlanWrite", "Plan.commitNow", "Plan.Abort"} {
 				if most := mostOf(place); most == 0 || most > mostSteps {
 					t.Errorf("%s: %d steps under one hold", place, most)
 				}

@@ -20,6 +20,9 @@ import (
 // Errors: ErrInvalid, ErrTooBig, ErrNoSpace, ErrReadOnly, ErrGone. Unless the need is None the plan holds nothing but
 // its place in the queue for its blocks: who does not make it again calls Quit. After an error it has none.
 func (v *Volume) PlanWrite(pl *Plan, off, n int64) (Need, error) {
+	if need, known := v.planInPlace(pl, off, n); known {
+		return need, nil
+	}
 	v.p.mu.Lock()
 	defer v.p.mu.Unlock()
 	return v.planCold(pl, off, n)
@@ -254,6 +257,9 @@ func (pl *Plan) commitWrite() error {
 // pl.parts is to be mapped, or to be spoilt, by who may wait.
 func (pl *Plan) commitNow() (ended bool, err error) {
 	p := pl.p
+	if pl.mapsNothing() && pl.endInPlace(true) {
+		return true, nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	pl.recording()

@@ -240,26 +240,32 @@ func TestNoEraseWithoutSeal(t *testing.T) {
 }
 
 func TestEpochs(t *testing.T) {
-	var e epochs
+	e := newEpochs()
 	if !e.over(0) {
 		t.Error("nothing was ever open, and it is not over")
 	}
-	a, b := e.pin(), e.pin()
+	a, b := e.pin(0), e.pin(planLanes-1)
 	first := e.seal()
-	c := e.pin()
+	c := e.pin(1)
 	second := e.seal()
 	for _, s := range []struct {
-		unpin         uint64
+		unpin         *epoch
+		lane          uint8
 		first, second bool
-	}{{a, false, false}, {c, false, false}, {b, true, true}} {
-		e.unpin(s.unpin)
+	}{{a, 0, false, false}, {c, 1, false, false}, {b, planLanes - 1, true, true}} {
+		if !s.unpin.unpin(s.lane) {
+			t.Error("nobody is told of the end of a plan that may be waited for")
+		}
 		if e.over(first) != s.first || e.over(second) != s.second {
 			t.Errorf("over: %v, %v, want %v, %v", e.over(first), e.over(second), s.first, s.second)
 		}
 	}
-	d := e.pin() // younger ones do not matter
-	if !e.over(second) || e.over(d) {
+	d := e.pin(2) // younger ones do not matter
+	if !e.over(second) || e.over(d.number) {
 		t.Error("a younger plan counts")
+	}
+	if d.unpin(2) {
+		t.Error("somebody is told of the end of a plan that nobody waits for")
 	}
 }
 

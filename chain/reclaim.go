@@ -98,7 +98,7 @@ type moment struct {
 func (wk *works) waitForDirty(ctx context.Context, since moment, erases bool, look func() bool) (again bool, err error) {
 	wk.mu.Lock()
 	changed, dirty := wk.commits.lsn != since.lsn || look(), erases && wk.jobs.dirtyN > wk.jobs.sickN
-	pinned, unsettled := len(wk.plans.epochs.open) > 0, wk.commits.durable < since.lsn
+	pinned, unsettled := wk.plans.epochs.first() != nil, wk.commits.durable < since.lsn
 	wk.mu.Unlock()
 	switch {
 	case changed || !dirty:
@@ -128,7 +128,7 @@ func (wk *works) findSpace(ctx context.Context) error {
 	wk.mu.Lock()
 	waits, walk, sweep := wk.tree.walkWaits() || wk.blocks.needN > 0, wk.tree.walkReady(true), wk.tree.sweepable(true) != nil
 	flush, moved := wk.commits.durable < wk.commits.lsn, wk.plans.movedLocked()
-	plans, stale, goes := len(wk.plans.epochs.open) > 0, wk.tree.fallsStale(), wk.space.goes()
+	plans, stale, goes := wk.plans.epochs.first() != nil, wk.tree.fallsStale(), wk.space.goes()
 	wk.mu.Unlock()
 	switch {
 	case goes:

@@ -62,7 +62,7 @@ func (v *Volume) ReadAt(b []byte, off int64) (int, error) { return v.p.readAt(v.
 func (s *Snap) ReadAt(b []byte, off int64) (int, error) { return s.p.readAt(s.PlanRead, b, off) }
 
 func (vs *openVolumes) readAt(plan func(*Plan, int64, int64) (Need, error), b []byte, off int64) (int, error) {
-	var pl Plan
+	pl := Plan{Lane: anyLane()}
 	for n := 0; n < len(b); {
 		want := min(len(b)-n, maxIO)
 		err := vs.until(func() (Need, error) { return plan(&pl, off+int64(n), int64(want)) })
@@ -186,7 +186,7 @@ func allZero(b []byte) bool { return b[0] == 0 && string(b) == string(zeroBlock[
 
 // writeWithin writes one piece, within a fence unless that is nil. dirty: it needs a flush to be durable.
 func (v *Volume) writeWithin(fence *Plan, b []byte, off int64, stable bool) (dirty bool, err error) {
-	pl := Plan{within: fence}
+	pl := Plan{within: fence, Lane: anyLane()}
 	for len(b) > 0 {
 		if err := v.p.until(func() (Need, error) { return v.PlanWrite(&pl, off, int64(len(b))) }); err != nil {
 			pl.Quit()

@@ -43,6 +43,17 @@ func (lt *layerTree) head(vol Ino) *layer {
 	return lt.heads[vol]
 }
 
+// headNow is head for who shares the plan lock: nil also where the head has to be switched first.
+func (lt *layerTree) headNow(vol Ino) *layer {
+	lt.mu.assertShared()
+	if s := lt.switching; s != nil {
+		if _, waits := s.waits[vol]; waits {
+			return nil
+		}
+	}
+	return lt.heads[vol]
+}
+
 // ofVolume are the layers of a volume, oldest first.
 func (lt *layerTree) ofVolume(vol Ino) []*layer {
 	lt.head(vol)

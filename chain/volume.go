@@ -30,9 +30,12 @@ type Volume struct {
 	p   *openVolumes
 	ino Ino
 
+	// own is taken last, by who shares the plan lock. What is marked with it may be changed by him, or by who has the plan lock alone.
+	own workLock
+
 	// guarded by the plan lock
-	active    []*Plan  // writes that are planned and not ended, for the block locks and for settling
-	waiting   []*Plan  // writes and fences that may not begin yet, in the order in which they came (blocklock.go)
+	active    []*Plan  // own: writes that are planned and not ended, for the block locks and for settling
+	waiting   []*Plan  // own: writes and fences that may not begin yet, in the order in which they came (blocklock.go)
 	tallies   []*tally // counts of what is mapped that are under way (tally.go)
 	rollbacks uint64   // a plan from before one leaves no trace
 	beside    bool     // the size was changed by a command, and no append has shown yet that it is known (append.go)
@@ -40,9 +43,9 @@ type Volume struct {
 	policy    uint64 // nameTable.policies when the policy of its job was looked at
 	readers   int    // opens by access mode
 	writers   int
-	mtime     time.Time       // of the last write, if that is later than what set the row's; there at the next checkpoint
+	mtime     time.Time       // own, unless it is zero: of the last write, if later than what set the row's; there at the next checkpoint
 	account   *ledger.Account // in the ledger; stays when the volume is gone
-	lastDev   uint64          // device block after the last one allocated
+	lastDev   uint64          // own: device block after the last one allocated
 }
 
 // Volume returns the volume of a file.

@@ -174,3 +174,4 @@ func (w *world) purge() error {
 type layerShown struct{ l *layer }
 
 func (o layerShown) shows() (*layer, error) { return o.l, nil }
+func (o layerShown) showsNow() *layer       { return o.l }
