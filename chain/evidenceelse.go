@@ -99,30 +99,17 @@ func (q *inquiry) places(vol Ino) (out []span, err error) {
 		to   span
 	}
 	var copies []copied
-	ot := q.p.origins
-	for _, c := range []*originChanges{ot.frozen, &ot.since} {
-		if c == nil {
-			continue
+	eachChange(q.p, changedPlaces, omap.Key{Hi: uint64(vol)}, func(k omap.Key, s span) bool {
+		if k.Hi != uint64(vol) {
+			return false
 		}
-		at := omap.Key{Hi: uint64(vol)}
-		q.p.tree.inPieces(func() bool {
-			k, s, ok := c.places.Ceil(at)
-			if ok = ok && k.Hi == uint64(vol); ok {
-				out = append(out, s)
-			}
-			at = k.Next()
-			return ok
-		})
-		at = omap.Key{}
-		q.p.tree.inPieces(func() bool {
-			k, v, ok := c.copies.Ceil(at)
-			if ok {
-				copies = append(copies, copied{LayerID(k.Hi), span{vol: v, from: LayerID(k.Lo), to: LayerID(k.Lo)}})
-			}
-			at = k.Next()
-			return ok
-		})
-	}
+		out = append(out, s)
+		return true
+	})
+	eachChange(q.p, changedCopies, omap.Key{}, func(k omap.Key, v Ino) bool {
+		copies = append(copies, copied{LayerID(k.Hi), span{vol: v, from: LayerID(k.Lo), to: LayerID(k.Lo)}})
+		return true
+	})
 	for _, c := range copies {
 		a, _, err := q.account(c.from)
 		if err != nil {
@@ -149,26 +136,20 @@ func (q *inquiry) birthsIn(s span, rows, others map[LayerID]account) (copied boo
 	if err != nil {
 		return false, err
 	}
-	ot := q.p.origins
-	for _, c := range []*originChanges{ot.frozen, &ot.since} {
-		if c == nil {
-			continue
+	eachChange(q.p, changedAccounts, omap.Key{Lo: uint64(s.from)}, func(k omap.Key, a *account) bool {
+		if k.Lo > uint64(s.to) {
+			return false
 		}
-		at := omap.Key{Lo: uint64(s.from)}
-		q.p.tree.inPieces(func() bool {
-			k, a, ok := c.layers.Ceil(at)
-			if ok = ok && k.Lo <= uint64(s.to); ok && a.vol == s.vol {
-				births = append(births, LayerID(k.Lo))
-			}
-			at = k.Next()
-			return ok
-		})
-	}
+		if a.vol == s.vol {
+			births = append(births, LayerID(k.Lo))
+		}
+		return true
+	})
 	for _, birth := range births {
 		if _, mine := rows[birth]; mine {
 			continue
 		}
-		a, _, err := ot.stored(birth)
+		a, _, err := q.p.origins.stored(birth)
 		if err != nil {
 			return false, err
 		}

@@ -124,43 +124,51 @@ func (q *inquiry) close(v *volumeAccount) {
 
 // closeChanged adds, of the pool, the accounts whose closing is in no row yet.
 func (q *inquiry) closeChanged() {
-	ot := q.p.origins
-	for _, c := range []*originChanges{ot.frozen, &ot.since} {
-		if c == nil {
-			continue
-		}
-		at := omap.Key{}
-		q.p.tree.inPieces(func() bool {
-			k, v, ok := c.vols.Ceil(at)
-			if ok {
-				q.close(v)
-			}
-			at = k.Next()
-			return ok
-		})
-	}
+	eachChange(q.p, changedVols, omap.Key{}, func(_ omap.Key, v *volumeAccount) bool {
+		q.close(v)
+		return true
+	})
 }
 
 // addChanged adds the births of the subject that are in no row yet.
 func (q *inquiry) addChanged(rows map[LayerID]account) {
-	ot := q.p.origins
-	for _, c := range []*originChanges{ot.frozen, &ot.since} {
-		if c == nil {
-			continue
-		}
-		at := omap.Key{}
-		q.p.tree.inPieces(func() bool {
-			k, a, ok := c.layers.Ceil(at)
-			if birth := LayerID(k.Lo); ok && q.counts(birth, a.vol) {
-				if _, known := rows[birth]; !known {
-					rows[birth] = account{}
-				}
+	eachChange(q.p, changedAccounts, omap.Key{}, func(k omap.Key, a *account) bool {
+		if birth := LayerID(k.Lo); q.counts(birth, a.vol) {
+			if _, known := rows[birth]; !known {
+				rows[birth] = account{}
 			}
+		}
+		return true
+	})
+}
+
+// eachChange calls fn for what has changed of accounts and is in no row yet, from a key on: for what a checkpoint makes rows of, then for
+// what came since, of each until fn has enough. It does so in pieces, under the plan lock.
+func eachChange[T any](p *Pool, of func(*originChanges) *omap.Map[T], from omap.Key, fn func(omap.Key, T) bool) {
+	for _, since := range []bool{false, true} {
+		at := from
+		p.tree.inPieces(func() bool {
+			c := p.origins.frozen
+			if since {
+				c = &p.origins.since
+			}
+			if c == nil {
+				return false
+			}
+			k, v, ok := of(c).Ceil(at)
 			at = k.Next()
-			return ok
+			return ok && fn(k, v)
 		})
 	}
 }
+
+func changedAccounts(c *originChanges) *omap.Map[*account] { return &c.layers }
+
+func changedVols(c *originChanges) *omap.Map[*volumeAccount] { return &c.vols }
+
+func changedPlaces(c *originChanges) *omap.Map[span] { return &c.places }
+
+func changedCopies(c *originChanges) *omap.Map[Ino] { return &c.copies }
 
 // scan calls fn for the rows of one kind in the tree of the catalog, from a key on, until it returns errStop.
 func (q *inquiry) scan(from meta.Key, fn func(meta.Key, []byte) error) error {

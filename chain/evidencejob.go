@@ -38,20 +38,10 @@ func BytesStayed(p *Pool, newest LayerID) (bool, error) {
 	if err != nil && !errors.Is(err, errStop) {
 		return false, wrapCorrupt(err)
 	}
-	for _, c := range []*originChanges{p.origins.frozen, &p.origins.since} {
-		at := omap.Key{}
-		p.tree.inPieces(func() bool {
-			if c == nil {
-				return false
-			}
-			k, a, ok := c.layers.Ceil(at)
-			if ok = ok && LayerID(k.Lo) <= newest; ok && moved(LayerID(k.Lo), a) {
-				stayed = false
-			}
-			at = k.Next()
-			return ok && stayed
-		})
-	}
+	eachChange(p, changedAccounts, omap.Key{}, func(k omap.Key, a *account) bool {
+		stayed = stayed && !moved(LayerID(k.Lo), a)
+		return stayed && LayerID(k.Lo) <= newest
+	})
 	p.jobs.eachJob(func(j *job) {
 		if j.ofCrash() && j.dirtyBlocks()+j.badN > 0 {
 			stayed = false

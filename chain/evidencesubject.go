@@ -95,23 +95,12 @@ func goneVolumes(p *Pool) (out []VolumeEver, err error) {
 	if err != nil {
 		return nil, wrapCorrupt(err)
 	}
-	ot := p.origins
-	for _, c := range []*originChanges{ot.frozen, &ot.since} {
-		if c == nil {
-			continue
-		}
-		at := omap.Key{}
-		p.tree.inPieces(func() bool {
-			k, o, ok := c.vols.Ceil(at)
-			if ok {
-				a := all[Ino(k.Lo)]
-				a.add(o)
-				all[Ino(k.Lo)] = a
-			}
-			at = k.Next()
-			return ok
-		})
-	}
+	eachChange(p, changedVols, omap.Key{}, func(k omap.Key, o *volumeAccount) bool {
+		a := all[Ino(k.Lo)]
+		a.add(o)
+		all[Ino(k.Lo)] = a
+		return true
+	})
 	for vol, a := range all {
 		if a.end != 0 {
 			out = append(out, VolumeEver{Ino: vol, Path: a.path, Dirs: []Ino{a.dir}, UID: a.uid, Gone: true, Ended: a.ended})
