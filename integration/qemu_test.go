@@ -121,7 +121,7 @@ func TestQemuImgResize(t *testing.T) {
 	p.tool("qemu-io", "-f", "raw", "-c", "read -P 7 0 16M", "-c", "read -P 0 16M 16M", vol)
 }
 
-// TestQemuIO sends what a guest does through qemu's block layer, by each way of asynchronous I/O that Proxmox offers.
+// TestQemuIO sends what a guest does through qemu's block layer, in each cache mode and by each way of asynchronous I/O.
 func TestQemuIO(t *testing.T) {
 	needs(t, "qemu-io")
 	script := []string{
@@ -141,20 +141,24 @@ func TestQemuIO(t *testing.T) {
 		for _, c := range script {
 			args = append(args, "-c", c)
 		}
-		for _, aio := range []string{"io_uring", "native", "threads"} {
-			for _, zeroes := range []string{"off", "on", "unmap"} {
-				opts := fmt.Sprintf("driver=raw,discard=unmap,detect-zeroes=%s,file.driver=file,file.filename=%s,file.aio=%s,cache.direct=on", zeroes, p.at("io.raw"), aio)
-				r := p.exec("qemu-io", append([]string{"--image-opts", opts}, args...)...)
-				if aio == "io_uring" && strings.Contains(r.stderr+r.stdout, "io_uring") && r.code != 0 {
-					t.Logf("aio=io_uring is not to be had here: %s", r.stderr)
-					continue
-				}
-				p.ok(r)
-				if strings.Contains(r.stdout+r.stderr, "failed") || strings.Contains(r.stderr, "misbehaving") {
-					t.Errorf("aio=%s detect-zeroes=%s: %v", aio, zeroes, r)
-				}
-				if i := p.imageInfo(p.at("io.raw")); i.ActualSize != 64<<10 {
-					t.Errorf("aio=%s detect-zeroes=%s: 64 KiB take %d bytes", aio, zeroes, i.ActualSize)
+		for _, mode := range cacheModes {
+			for _, aio := range mode.aio {
+				for _, zeroes := range []string{"off", "on", "unmap"} {
+					what := fmt.Sprintf("cache=%s aio=%s detect-zeroes=%s", mode.cache, aio, zeroes)
+					opts := fmt.Sprintf("driver=raw,discard=unmap,detect-zeroes=%s,file.driver=file,file.filename=%s,file.aio=%s",
+						zeroes, p.at("io.raw"), aio)
+					r := p.exec("qemu-io", append([]string{"-t", mode.cache, "--image-opts", opts}, args...)...)
+					if aio == "io_uring" && strings.Contains(r.stderr+r.stdout, "io_uring") && r.code != 0 {
+						t.Logf("aio=io_uring is not to be had here: %s", r.stderr)
+						continue
+					}
+					p.ok(r)
+					if strings.Contains(r.stdout+r.stderr, "failed") || strings.Contains(r.stderr, "misbehaving") {
+						t.Errorf("%s: %v", what, r)
+					}
+					if i := p.imageInfo(p.at("io.raw")); i.ActualSize != 64<<10 {
+						t.Errorf("%s: 64 KiB take %d bytes", what, i.ActualSize)
+					}
 				}
 			}
 		}
