@@ -29,6 +29,7 @@ type Options struct {
 	Tail    *os.File
 	Inherit bool
 	Opened  []Opened
+	Watched bool // somebody has copies of snapshots of which this process was told nothing: OnSnapChange and a first Taken follow
 
 	// Properties are what the pool keeps for others, besides this package's own: theirs are set and read as those are. A value
 	// whose property is not among them stays as it is, and cannot be asked for.

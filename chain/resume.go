@@ -12,6 +12,9 @@ type Opened struct {
 func resume(p *Pool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.opt.Watched && !p.opt.ReadOnly {
+		p.tree.snaps.watch = SnapWatch{tree: p.tree, since: p.plans.epochs.pin(0)}
+	}
 	for _, o := range p.opt.Opened {
 		if o.Layer == 0 {
 			if v, err := p.volumes.volume(o.Ino); err == nil {

@@ -45,7 +45,14 @@ func TestSnapDirFollows(t *testing.T) {
 	dir := func(name string) Ino { a, err := p.Resolve(name); ok(t, err); return a.Ino }
 	d, e, v, w := dir("d"), dir("e"), dir("d/v"), dir("d/w")
 	var told []SnapChange
-	p.OnSnapChange(func(c SnapChange) { told = append(told, c) })
+	p.OnSnapChange(func(c SnapChange) bool {
+		if (c.Layer != 0) != (c.Snap != "") {
+			t.Errorf("%+v", c)
+		}
+		c.Layer = 0
+		told = append(told, c)
+		return false
+	})
 	steps := []struct {
 		do   func() error
 		d, e string
@@ -73,7 +80,7 @@ func TestSnapDirFollows(t *testing.T) {
 		{func() error { return p.DestroySnapshots(Req{}, v, []string{"u"}, DestroyOptions{}) }, "w@s", "x@s", []SnapChange{{Dir: d, File: "w", Snap: "u"}}},
 		{func() error { return p.Unlink(Req{}, e, "x") }, "w@s", "", []SnapChange{{Dir: e, File: "x", Snap: "s"}}},
 		{func() error { ok(t, p.OpenFile(v, false)); return p.Unlink(Req{}, d, "w") }, "", "", []SnapChange{{Dir: d, File: "w", Vol: v}}},
-		{func() error { p.ReleaseFile(v, false); p.Forget(v); return nil }, "", "", nil},
+		{func() error { p.ReleaseFile(v, false); p.Forget(v); return nil }, "", "", []SnapChange{{Snap: "s"}}},
 	}...)
 	for i, s := range steps {
 		told = nil

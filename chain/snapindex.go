@@ -15,7 +15,7 @@ type snapIndex struct {
 	dirs  omap.Map[*snapVol] // by directory, and place in it: volumes that have a name, and snapshots
 	vols  map[Ino]*snapVol   // that have snapshots
 	whole bool               // it knows where the volumes are; not yet during replay
-	tell  func(SnapChange)   // nil: nobody listens
+	watch SnapWatch
 }
 
 // snapName is a snapshot's name in its volume.
@@ -37,22 +37,6 @@ type snapHome struct {
 	dir            Ino // 0: it has no name
 	file           string
 	mode, uid, gid uint32
-}
-
-// SnapChange says that names in a directory's .snap do not mean any more what they meant: FILE@SNAP, or with no Snap those of
-// all snapshots that the volume Vol has.
-type SnapChange struct {
-	Dir        Ino
-	File, Snap string
-	Vol        Ino
-}
-
-// OnSnapChange installs what is told when snapshots lose or change their names, and when a volume that has some moves or
-// changes its owner or mode. It is called with the plan lock held: it must be quick, and must not call the pool.
-func (p *Pool) OnSnapChange(tell func(SnapChange)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.tree.snaps.tell = tell
 }
 
 // A cookie of a directory of snapshots has 62 bits for a volume and a snapshot of it, whose numbers have 48 each. A place is
@@ -111,9 +95,7 @@ func (x *snapIndex) remove(l *layer) {
 	x.order.Delete(omap.Key{Hi: uint64(l.vol), Lo: l.snapAt})
 	l.snapAt = 0
 	v := x.vols[l.vol]
-	if v.dir != 0 && x.tell != nil {
-		x.tell(SnapChange{Dir: v.dir, File: v.file, Snap: l.name})
-	}
+	x.watch.told(SnapChange{Dir: v.dir, File: v.file, Snap: l.name, Layer: l.id})
 	if v.n--; v.n == 0 {
 		x.settle(v, snapHome{})
 		delete(x.vols, l.vol)
@@ -147,8 +129,8 @@ func (x *snapIndex) follow(ino Ino, row []byte) {
 	if home == v.snapHome {
 		return
 	}
-	if v.dir != 0 && x.tell != nil {
-		x.tell(SnapChange{Dir: v.dir, File: v.file, Vol: ino})
+	if v.dir != 0 {
+		x.watch.told(SnapChange{Dir: v.dir, File: v.file, Vol: ino})
 	}
 	x.settle(v, home)
 }

@@ -45,7 +45,7 @@ func (f *FS) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fuse
 // Open opens a volume or a snapshot; the kernel has checked permissions. While the mount drains it is EBUSY.
 func (f *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
 	if f.counted(&in.InHeader) {
-		*out = fuse.OpenOut{OpenFlags: openFlags}
+		*out = fuse.OpenOut{OpenFlags: openFlagsOf(in.NodeId, in.Flags)}
 		return fuse.OK
 	}
 	if !f.files.begin() {
@@ -55,7 +55,7 @@ func (f *FS) Open(_ <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.St
 		f.files.end()
 		return f.status("open", &in.InHeader, err)
 	}
-	*out = fuse.OpenOut{OpenFlags: openFlags}
+	*out = fuse.OpenOut{OpenFlags: openFlagsOf(in.NodeId, in.Flags)}
 	return fuse.OK
 }
 
@@ -134,6 +134,7 @@ func (f *FS) openSnap(h *fuse.InHeader, id chain.LayerID, flags uint32) error {
 	if err := f.pool.OpenSnap(id); err != nil {
 		return err
 	}
+	f.pages.add(id) // also of an open past the page cache: it may be mapped
 	err = f.files.add(requestOf(h), &openFile{node: snapFileNode(id), data: snap}, false)
 	if err != nil {
 		f.pool.ReleaseSnap(id)
@@ -159,7 +160,8 @@ func (f *FS) releaseNode(node uint64, write bool) {
 		if !f.lookups.known(chain.Ino(num)) {
 			f.pool.Forget(chain.Ino(num))
 		}
-	case snapFile:
+	case snapFile: // if it goes now its pages go before it
+		f.givePagesUp(chain.LayerID(num))
 		f.pool.ReleaseSnap(chain.LayerID(num))
 	case snapDir: // is never open
 	}

@@ -11,6 +11,8 @@
 //     by which the kernel looks again, and finds what stays (stale.go).
 //   - Volumes are never cached by the kernel: every open is FOPEN_DIRECT_IO with parallel direct writes. So a snapshot
 //     holds every write that was acknowledged, and stores through mmap count at msync.
+//   - Snapshots are, unless they are opened with O_DIRECT: they never change. Before a block of one is erased the kernel has given
+//     its pages up (snappages.go).
 //   - A write on such an open is durable on return when its request says O_DSYNC. The kernel sends no FSYNC for it.
 //   - An O_DIRECT open reads and writes whole sectors of 512 bytes, anything else is EINVAL: qemu probes by that.
 //   - Every capability, request and flag that the kernel has stands in one table, with what is done about it
@@ -46,9 +48,6 @@ const (
 	fileTTL = time.Duration(0)
 )
 
-// openFlags answer every open of a volume or snapshot. There is nothing to do at close(2), so no FLUSH is sent.
-const openFlags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES | fuse.FOPEN_NOFLUSH
-
 // FS answers the requests of one mount from a pool. It implements fuse.RawFileSystem; all methods may be called
 // concurrently. Requests that it does not implement are answered ENOSYS.
 type FS struct {
@@ -64,6 +63,7 @@ type FS struct {
 	retries retries
 	remains remains
 	snaps   snapNews
+	pages   snapPages
 	notify  atomic.Pointer[notifier] // nil until mounted
 }
 
@@ -102,6 +102,7 @@ func New(p *chain.Pool, log *slog.Logger) *FS {
 	f.retries.init()
 	f.remains.init()
 	f.snaps.init()
+	f.pages.init()
 	return f
 }
 

@@ -135,16 +135,14 @@ func (s *Server) Dir() string { return s.dir }
 // Serve answers requests until the mount is gone. It must be called once.
 func (s *Server) Serve() {
 	s.started.Store(true)
-	s.fs.pool.OnSnapChange(s.fs.snaps.tell) // before anything is answered
+	watch := s.fs.pool.OnSnapChange(s.fs.snapChanged) // before anything is answered
 	defer s.fs.pool.OnSnapChange(nil)
-	passed := make(chan struct{})
-	go func() {
-		defer close(passed)
-		s.fs.passSnapNews(s.done)
-	}()
+	var passed sync.WaitGroup
+	passed.Go(func() { s.fs.passSnapNews(s.done) })
+	passed.Go(func() { s.fs.passSnapPages(watch, s.done) })
 	s.t.serve()
 	close(s.done)
-	<-passed
+	passed.Wait()
 }
 
 // Wait returns when Serve has ended.

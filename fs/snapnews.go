@@ -48,7 +48,7 @@ func (n *snapNews) given(dir chain.Ino) {
 func (n *snapNews) tell(c chain.SnapChange) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, known := n.known[c.Dir]; !known {
+	if _, known := n.known[c.Dir]; !known || c.Dir == 0 {
 		return
 	}
 	if n.list = append(n.list, c); len(n.list) > maxSnapNews {

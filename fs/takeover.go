@@ -160,7 +160,7 @@ func (f *FS) keepAll(fd int, i park.Init, keep func(string, *os.File) error) err
 // inherit makes known what is open since before this process; the pool knows already (Parked.Opened). What is no more there is
 // not open either.
 func (f *FS) inherit(p *Parked) error {
-	f.files.memory, f.lookups.inherited = p.Memory, true
+	f.files.memory, f.lookups.inherited, f.pages.any = p.Memory, true, true
 	for _, o := range p.Memory.All() {
 		kind, num := split(o.Node)
 		n := &openFile{node: o.Node}

@@ -118,7 +118,7 @@ func (d *Daemon) noHome(why error) {
 // tail fills in what the pool inherits, and what its next owner may.
 func (d *Daemon) tail(o *chain.Options) error {
 	if d.parked != nil {
-		o.Opened = d.parked.Opened()
+		o.Opened, o.Watched = d.parked.Opened(), true
 	}
 	if d.home == nil || o.ReadOnly {
 		return nil

@@ -1,0 +1,141 @@
+package fs
+
+import (
+	"sync"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"slatefs/chain"
+)
+
+// Snapshots never change, so what is read of them may stay in the kernel's page cache, with its read-ahead: programs that read 4 KiB
+// at a time ask for 128 KiB. An open with O_DIRECT goes past it, beside others. A node is a snapshot for ever, so no name, whatever
+// it names later, brings old bytes back.
+//
+// The kernel gives the pages up when the snapshot is destroyed, and before that nothing of it is erased:
+//
+//   - chain tells that a snapshot has lost its name (chain.SnapWatch), and what is freed from then on waits until its pages are
+//     given up.
+//   - Who has it open reads on, and brings pages back. With his close they are given up once more, before the snapshot goes.
+//   - After a takeover nobody knows which snapshots have pages: each that has no name gives them up, before anything is erased.
+
+// openFlags answer every open of a volume. There is nothing to do at close(2), so no FLUSH is sent.
+const openFlags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES | fuse.FOPEN_NOFLUSH
+
+// openFlagsOf are the answer to an open of a node, by the flags of the open. Without KEEP_CACHE an open of a snapshot, also a direct
+// one, would have the kernel drop the pages of all.
+func openFlagsOf(node uint64, flags uint32) uint32 {
+	switch kind, _ := split(node); {
+	case kind != snapFile:
+		return openFlags
+	case flags&unix.O_DIRECT != 0:
+		return fuse.FOPEN_DIRECT_IO | fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
+	}
+	return fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
+}
+
+// snapPages knows of which snapshots the kernel may have pages.
+type snapPages struct {
+	mu   sync.Mutex // a leaf: taken under chain's plan lock
+	any  bool       // it may have some of any: another process served the mount before this one. Set before anything is served
+	of   map[chain.LayerID]struct{}
+	gone []chain.LayerID // those of them that have lost their name, or have another, since take
+	wake chan struct{}
+}
+
+func (s *snapPages) init() {
+	s.of = make(map[chain.LayerID]struct{})
+	s.wake = make(chan struct{}, 1)
+}
+
+// add notes that the kernel may have pages of a snapshot: before it can have any.
+func (s *snapPages) add(id chain.LayerID) {
+	s.mu.Lock()
+	s.of[id] = struct{}{}
+	s.mu.Unlock()
+}
+
+// drop notes that the kernel is about to give up the pages of a snapshot.
+func (s *snapPages) drop(id chain.LayerID) {
+	s.mu.Lock()
+	delete(s.of, id)
+	s.mu.Unlock()
+}
+
+// tell takes in that a snapshot has lost its name; later: it has pages to give up. It is called with the plan lock held.
+func (s *snapPages) tell(id chain.LayerID) (later bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, has := s.of[id]; !has && !s.any {
+		return false
+	}
+	s.gone = append(s.gone, id)
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+func (s *snapPages) take() (gone []chain.LayerID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	gone, s.gone = s.gone, nil
+	return gone
+}
+
+// snapChanged is told by chain what becomes of snapshots, with the plan lock held.
+func (f *FS) snapChanged(c chain.SnapChange) (later bool) {
+	f.snaps.tell(c)
+	return c.Layer != 0 && f.pages.tell(c.Layer)
+}
+
+// passSnapPages has the kernel give up pages of snapshots that were destroyed, until done is closed. It is beside passSnapNews: who
+// waits for pages waits for reads of them that are under way.
+func (f *FS) passSnapPages(w *chain.SnapWatch, done <-chan struct{}) {
+	givenUp := w.Taken() // what waits since the takeover, if there was one
+	if f.pages.any {
+		for id := chain.LayerID(1); id <= w.Layers(); id++ {
+			f.givePagesUp(id)
+		}
+	}
+	givenUp()
+	for {
+		select {
+		case <-done:
+			return
+		case <-f.pages.wake:
+		}
+		givenUp := w.Taken()
+		for _, id := range f.pages.take() {
+			f.givePagesUp(id)
+		}
+		givenUp()
+	}
+}
+
+// givePagesUp has the kernel give up the pages of a snapshot, unless it has a name still, or again.
+func (f *FS) givePagesUp(id chain.LayerID) {
+	f.pages.drop(id)
+	if f.named(id) {
+		f.pages.add(id)
+		if f.named(id) { // else it went before the add, and nobody will tell
+			return
+		}
+		f.pages.drop(id)
+	}
+	n := f.notify.Load()
+	if n == nil {
+		return
+	}
+	if err := (*n).notifyNode(snapFileNode(id)); err != nil {
+		f.log.Debug("fs: the kernel could not be told to give up pages", "snapshot", id, "error", err)
+	}
+}
+
+// named tells whether a snapshot is listed somewhere.
+func (f *FS) named(id chain.LayerID) bool {
+	_, _, _, err := f.pool.SnapPlace(id)
+	return err == nil
+}
