@@ -32,7 +32,7 @@ func (s *Service) certify(ctx context.Context, who control.Peer, args control.Ce
 			return out, err
 		}
 	}
-	head, _, err := s.fill(&d)
+	head, _, err := s.fill(ctx, &d)
 	if err != nil {
 		return out, err
 	}
@@ -57,13 +57,13 @@ func (s *Service) certify(ctx context.Context, who control.Peer, args control.Ce
 // fill fills in what the accounts, the jobs and the log say of what was asked for. It returns the log's head, and what the accounts prove
 // of all that
 // is no job. The accounts come first: what ends meanwhile is in the log.
-func (s *Service) fill(d *certificate.Document) (head evidence.Head, proofs []control.Evidence, err error) {
+func (s *Service) fill(ctx context.Context, d *certificate.Document) (head evidence.Head, proofs []control.Evidence, err error) {
 	info := eraseInfoOf(s.Pool, s.Eraser.Stats(), s.Now())
-	proofs, jobs, err := s.proofs(d.Asked)
+	proofs, jobs, err := s.proofs(ctx, d.Asked)
 	if err != nil {
 		return head, nil, err
 	}
-	c, watch, err := s.collect(d, proofs)
+	c, watch, err := s.collect(ctx, d, proofs)
 	if err != nil {
 		return c.Head(), nil, err
 	}
@@ -84,9 +84,9 @@ func (s *Service) fill(d *certificate.Document) (head evidence.Head, proofs []co
 }
 
 // wouldBe says what a certificate of one thing would come to, by the same steps.
-func (s *Service) wouldBe(q string) (control.Evidence, error) {
+func (s *Service) wouldBe(ctx context.Context, q string) (control.Evidence, error) {
 	d := certificate.Document{Made: s.Now(), Asked: []string{q}}
-	_, proofs, err := s.fill(&d)
+	_, proofs, err := s.fill(ctx, &d)
 	if err != nil {
 		return control.Evidence{}, err
 	}
@@ -105,8 +105,11 @@ func (s *Service) wouldBe(q string) (control.Evidence, error) {
 const ownerPrefix = "uid:"
 
 // proofs asks the accounts of all that is no ID of a job.
-func (s *Service) proofs(asked []string) (proofs []control.Evidence, jobs []string, err error) {
+func (s *Service) proofs(ctx context.Context, asked []string) (proofs []control.Evidence, jobs []string, err error) {
 	for _, q := range asked {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
 		if _, err := strconv.ParseUint(q, 10, 64); err == nil {
 			if err := s.oneMeaning(q); err != nil {
 				return nil, nil, err
@@ -114,7 +117,7 @@ func (s *Service) proofs(asked []string) (proofs []control.Evidence, jobs []stri
 			jobs = append(jobs, q)
 			continue
 		}
-		e, err := s.proofOf(q)
+		e, err := s.proofOf(ctx, q)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -124,10 +127,10 @@ func (s *Service) proofs(asked []string) (proofs []control.Evidence, jobs []stri
 	return proofs, jobs, nil
 }
 
-func (s *Service) proofOf(q string) (control.Evidence, error) {
+func (s *Service) proofOf(ctx context.Context, q string) (control.Evidence, error) {
 	uid, ok := strings.CutPrefix(q, ownerPrefix)
 	if !ok {
-		return s.evidenceOf(q)
+		return s.evidenceOf(ctx, q)
 	}
 	if err := s.oneMeaning(q); err != nil {
 		return control.Evidence{}, err
@@ -136,7 +139,7 @@ func (s *Service) proofOf(q string) (control.Evidence, error) {
 	if err != nil {
 		return control.Evidence{}, fmt.Errorf("%s: want a number behind %s: %w", q, ownerPrefix, control.ErrInvalid)
 	}
-	return s.ownerEvidence(uint32(n))
+	return s.ownerEvidence(ctx, uint32(n))
 }
 
 // oneMeaning refuses an ID, a UUID or a user that is the name of something in the pool, too, or was. A path begins with a slash, and is
@@ -188,7 +191,8 @@ func remains(d *certificate.Document, e control.Evidence, upTo bool) {
 }
 
 // collect goes along the log, and compares it with the host's anchors on the way.
-func (s *Service) collect(d *certificate.Document, proofs []control.Evidence) (*certificate.Collector, *anchorWatch, error) {
+func (s *Service) collect(ctx context.Context, d *certificate.Document, proofs []control.Evidence) (
+	*certificate.Collector, *anchorWatch, error) {
 	d.Pool = certificate.Pool{Name: s.Pool.Name(), UUID: s.Pool.UUID(), Device: s.device(), Size: s.Pool.Size()}
 	var watch *anchorWatch
 	var err error
@@ -198,7 +202,7 @@ func (s *Service) collect(d *certificate.Document, proofs []control.Evidence) (*
 	if err != nil {
 		d.Reasons = append(d.Reasons, "the anchors of this host cannot be read: "+err.Error())
 	}
-	c, err := collectLog(s.Pool, d, watch, func(c *certificate.Collector) {
+	c, err := collectLog(ctx, s.Pool, d, watch, func(c *certificate.Collector) {
 		for _, e := range proofs {
 			c.Take(e.Asked, e.UUIDs...)
 			if e.Kind == kindPool {
@@ -212,7 +216,8 @@ func (s *Service) collect(d *certificate.Document, proofs []control.Evidence) (*
 // collectLog goes along a pool's log for a document that has its pool and what was asked for; also may ask for more. watch sees it too;
 // nil: nobody
 // does.
-func collectLog(p *chain.Pool, d *certificate.Document, watch *anchorWatch, also func(*certificate.Collector)) (*certificate.Collector, error) {
+func collectLog(ctx context.Context, p *chain.Pool, d *certificate.Document, watch *anchorWatch, also func(*certificate.Collector)) (
+	*certificate.Collector, error) {
 	l := p.Log().State()
 	var cut *evidence.Summary
 	if l.Cut.Records() > 0 {
@@ -227,6 +232,9 @@ func collectLog(p *chain.Pool, d *certificate.Document, watch *anchorWatch, also
 		watch.see(l.Cut.At)
 	}
 	err := p.Log().Each(0, func(recs []chain.EraseRecord) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		for _, r := range recs {
 			shown := eraseRecordOf(r)
 			if err := c.Add(r.Entry, shown); err != nil {

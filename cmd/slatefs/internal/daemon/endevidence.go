@@ -20,7 +20,7 @@ func EndEvidence(ctx context.Context, h host.Host, p *chain.Pool, dev identified
 	if err != nil {
 		d.Reasons = append(d.Reasons, "the anchors of this host cannot be read: "+err.Error())
 	}
-	c, err := collectLog(p, &d, watch, func(*certificate.Collector) {})
+	c, err := collectLog(ctx, p, &d, watch, func(*certificate.Collector) {})
 	if err != nil {
 		return d, c.Head(), err
 	}

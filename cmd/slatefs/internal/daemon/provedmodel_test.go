@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -104,7 +105,7 @@ func (w *provedWorld) oneJob(c *certified, id uint64, there map[sectorStamp]bool
 // certificate is one of one thing, before it is signed.
 func (w *provedWorld) certificate(asked string) (certificate.Document, error) {
 	d := certificate.Document{Asked: []string{asked}, Made: w.now()}
-	_, _, err := w.s.fill(&d)
+	_, _, err := w.s.fill(context.Background(), &d)
 	return d, err
 }
 

@@ -37,7 +37,7 @@ func (s *Service) evidence(ctx context.Context, _ control.Peer, args control.Evi
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		e, err := s.wouldBe(q)
+		e, err := s.wouldBe(ctx, q)
 		if err != nil {
 			return nil, err
 		}
@@ -46,8 +46,8 @@ func (s *Service) evidence(ctx context.Context, _ control.Peer, args control.Evi
 	return out, nil
 }
 
-func (s *Service) evidenceOf(asked string) (control.Evidence, error) {
-	subject, e, err := s.subjectOf(asked)
+func (s *Service) evidenceOf(ctx context.Context, asked string) (control.Evidence, error) {
+	subject, e, err := s.subjectOf(ctx, asked)
 	if err != nil {
 		return e, err
 	}
@@ -78,7 +78,7 @@ func (s *Service) prove(subject chain.Subject, e control.Evidence) (control.Evid
 
 // subjectOf resolves what somebody asks evidence of: a UUID, the pool's name, FILE, FILE@NAME or a directory, from the root of the
 // pool. What is not there any more is found by the path that it had last.
-func (s *Service) subjectOf(asked string) (chain.Subject, control.Evidence, error) {
+func (s *Service) subjectOf(ctx context.Context, asked string) (chain.Subject, control.Evidence, error) {
 	e := control.Evidence{Asked: asked, Name: strings.Trim(asked, "/")}
 	if id, err := uuid.Parse(asked); err == nil && !strings.Contains(asked, "/") {
 		if err := s.oneMeaning(asked); err != nil {
@@ -96,14 +96,14 @@ func (s *Service) subjectOf(asked string) (chain.Subject, control.Evidence, erro
 		return chain.Subject{Volumes: []chain.Ino{a.Ino}}, e, nil
 	case err == nil && a.Type == chain.TypeDir && a.Ino != chain.RootIno:
 		e.Kind = kindDirectory
-		return s.directorySubject(o.Path, a.Ino, e)
+		return s.directorySubject(ctx, o.Path, a.Ino, e)
 	case asked == s.Pool.Name() || err == nil && a.Ino == chain.RootIno:
 		e.Kind, e.Name = kindPool, s.Pool.Name()
 		return chain.Subject{Pool: true}, e, nil
 	case err != nil && !errors.Is(err, chain.ErrNotFound):
 		return chain.Subject{}, e, err
 	}
-	return s.goneSubject(o.Path, e)
+	return s.goneSubject(ctx, o.Path, e)
 }
 
 func (s *Service) subjectOfUUID(id uuid.UUID, e control.Evidence) (chain.Subject, control.Evidence, error) {
@@ -146,20 +146,21 @@ func (s *Service) snapshotSubject(a chain.Attr, snap string, e control.Evidence)
 // directorySubject are the volumes that are in a directory, and those that were when they ended: by the path of then, or by the directory
 // of
 // then, which may have another path since. Where nobody knows the directory of then, it may be this one.
-func (s *Service) directorySubject(dir string, ino chain.Ino, e control.Evidence) (chain.Subject, control.Evidence, error) {
+func (s *Service) directorySubject(ctx context.Context, dir string, ino chain.Ino, e control.Evidence) (
+	chain.Subject, control.Evidence, error) {
 	var subject chain.Subject
 	err := chain.EachVolumeEver(s.Pool, func(v chain.VolumeEver) error {
 		if strings.HasPrefix(v.Path, dir+"/") || slices.Contains(v.Dirs, ino) || slices.Contains(v.Dirs, 0) {
 			subject.Volumes = append(subject.Volumes, v.Ino)
 		}
-		return nil
+		return ctx.Err()
 	})
 	return subject, e, err
 }
 
 // goneSubject is what had a path last: a volume, all of that name, or a directory. Of a directory it is all that was in it, by whatever
 // name it had then: it may have had others before, or have another now.
-func (s *Service) goneSubject(last string, e control.Evidence) (chain.Subject, control.Evidence, error) {
+func (s *Service) goneSubject(ctx context.Context, last string, e control.Evidence) (chain.Subject, control.Evidence, error) {
 	var subject chain.Subject
 	last = path.Clean(last)
 	var all []chain.VolumeEver
@@ -170,7 +171,7 @@ func (s *Service) goneSubject(last string, e control.Evidence) (chain.Subject, c
 		if up := strings.Count(below, "/"); inside && up < len(v.Dirs) && v.Dirs[up] != chain.RootIno {
 			dirs[v.Dirs[up]] = true
 		}
-		return nil
+		return ctx.Err()
 	})
 	e.Kind = kindVolume
 	for _, v := range all {
@@ -190,14 +191,14 @@ func (s *Service) goneSubject(last string, e control.Evidence) (chain.Subject, c
 }
 
 // ownerEvidence is of all volumes that a user has, or had when they ended.
-func (s *Service) ownerEvidence(uid uint32) (control.Evidence, error) {
+func (s *Service) ownerEvidence(ctx context.Context, uid uint32) (control.Evidence, error) {
 	e := control.Evidence{Asked: fmt.Sprintf("owner %d", uid), Kind: kindOwner, Name: fmt.Sprintf("uid %d", uid)}
 	var subject chain.Subject
 	err := chain.EachVolumeEver(s.Pool, func(v chain.VolumeEver) error {
 		if v.UID == uid {
 			subject.Volumes = append(subject.Volumes, v.Ino)
 		}
-		return nil
+		return ctx.Err()
 	})
 	if err == nil && len(subject.Volumes) == 0 {
 		err = fmt.Errorf("uid %d: no volume is known that is or was its: %w", uid, chain.ErrNotFound)

@@ -53,6 +53,9 @@ func (s *Service) snapshot(ctx context.Context, who control.Peer, args control.S
 	if args.Dry {
 		return forecastOf(s.Pool.ForecastSnapshot(vols, name))
 	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if err := s.Pool.Snapshot(reqOf(who), vols, name); err != nil {
 		return nil, s.explain(0, err)
 	}
@@ -132,7 +135,7 @@ func (s *Service) destroy(ctx context.Context, who control.Peer, args control.De
 	if snap == "" {
 		names = nil
 	}
-	plan, err := s.planDestroy(a, names, args)
+	plan, err := s.planDestroy(ctx, a, names, args)
 	if err != nil {
 		return res, err
 	}
@@ -140,6 +143,9 @@ func (s *Service) destroy(ctx context.Context, who control.Peer, args control.De
 	if args.DryRun {
 		plan.res.Forecast, err = s.forecastDestroy(a.Ino, names, o)
 		return plan.res, s.explain(a.Ino, err)
+	}
+	if ctx.Err() != nil {
+		return res, ctx.Err()
 	}
 	last := s.Pool.LastJob()
 	if snap == "" {
@@ -176,7 +182,7 @@ type destroyPlan struct {
 }
 
 // planDestroy lists what will be destroyed; names are of snapshots, none means the volume.
-func (s *Service) planDestroy(a chain.Attr, names []string, args control.DestroyArgs) (*destroyPlan, error) {
+func (s *Service) planDestroy(ctx context.Context, a chain.Attr, names []string, args control.DestroyArgs) (*destroyPlan, error) {
 	p := &destroyPlan{seen: map[chain.Ino]bool{a.Ino: true}}
 	snaps, err := s.Pool.Snapshots(a.Ino)
 	if err != nil {
@@ -194,7 +200,7 @@ func (s *Service) planDestroy(a chain.Attr, names []string, args control.Destroy
 		}
 		for _, clone := range n.Clones {
 			if args.Clones {
-				if err := s.planVolume(p, clone); err != nil {
+				if err := s.planVolume(ctx, p, clone); err != nil {
 					return nil, err
 				}
 			}
@@ -202,13 +208,16 @@ func (s *Service) planDestroy(a chain.Attr, names []string, args control.Destroy
 	}
 	if names == nil {
 		delete(p.seen, a.Ino)
-		return p, s.planVolume(p, s.Pool.Path(a.Ino))
+		return p, s.planVolume(ctx, p, s.Pool.Path(a.Ino))
 	}
 	return p, nil
 }
 
 // planVolume adds a volume, by its path from the root.
-func (s *Service) planVolume(p *destroyPlan, file string) error {
+func (s *Service) planVolume(ctx context.Context, p *destroyPlan, file string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	a, err := s.Pool.Resolve(file)
 	if err != nil || p.seen[a.Ino] {
 		return err

@@ -242,12 +242,12 @@ func TestSignedMeanwhile(t *testing.T) {
 		}
 		return begun
 	}
-	e, err := s.s.wouldBe("lab")
+	e, err := s.s.wouldBe(t.Context(), "lab")
 	if err != nil || first || len(e.Reasons) > 0 {
 		t.Errorf("%v, %v; signed: %v", e.Reasons, err, !first)
 	}
 	s.when = s.when.Add(-time.Hour)
-	if e, err = s.s.wouldBe("lab"); err != nil || len(e.Reasons) != 1 {
+	if e, err = s.s.wouldBe(t.Context(), "lab"); err != nil || len(e.Reasons) != 1 {
 		t.Errorf("after the clock was set back: %v, %v", e.Reasons, err)
 	}
 }
