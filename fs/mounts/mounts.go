@@ -103,38 +103,55 @@ func Below(abs, dir string) bool {
 // Leads finds the mount of slatefs that an absolute path leads to, and the path from the root of its file system. Symlinks on the
 // way to the mount are followed; below a mount of slatefs nothing is touched. False: it leads to none.
 func (t Table) Leads(abs string) (m Mount, rel string, ok bool) {
-	abs = filepath.Clean(abs)
-	for range 40 {
-		if m, rel, ok := t.Of(abs); ok && m.Ours() {
-			return m, rel, true
-		}
-		next, ok := t.follow(abs)
-		if !ok {
-			break
-		}
-		abs = next
+	m, rel, ok = t.Of(t.walk(abs, func(Mount) {}))
+	if !ok || !m.Ours() {
+		return Mount{}, "", false
 	}
-	return Mount{}, "", false
+	return m, rel, true
 }
 
-// follow replaces the first symlink in a path; false: there is none.
-func (t Table) follow(abs string) (string, bool) {
-	for i := 1; i <= len(abs); i++ {
-		if i < len(abs) && abs[i] != '/' {
+// Through finds the mount of slatefs of a device, "major:minor", that an absolute path leads to, or comes through: who opens it asks
+// that mount. It touches nothing below a mount of slatefs.
+func (t Table) Through(abs, dev string) (found Mount, ok bool) {
+	t.walk(abs, func(m Mount) {
+		if m.Dev == dev {
+			found, ok = m, true
+		}
+	})
+	return found, ok
+}
+
+// mostLinks is how many symlinks the kernel follows in one path.
+const mostLinks = 40
+
+// walk goes along a path name by name, as the kernel does: what a ".." leads to depends on the symlinks before it. It returns where
+// that ends, as a clean path without symlinks, and calls fn for each mount of slatefs on the way. What lies below one is taken for
+// what it is called.
+func (t Table) walk(abs string, fn func(m Mount)) string {
+	at, rest := "/", strings.Split(abs, "/")
+	for links := 0; len(rest) > 0; {
+		name := rest[0]
+		rest = rest[1:]
+		if name == "" || name == "." {
 			continue
 		}
-		at := abs[:i]
+		at = filepath.Join(at, name) // at is clean, so ".." is what is above it
 		if m, _, ok := t.Of(at); ok && m.Ours() {
-			return "", false
+			fn(m)
+			continue
+		}
+		if name == ".." || links == mostLinks {
+			continue
 		}
 		to, err := os.Readlink(at)
 		if err != nil {
 			continue // no symlink, or not there
 		}
-		if !filepath.IsAbs(to) {
-			to = filepath.Join(filepath.Dir(at), to)
+		links++
+		if at = filepath.Dir(at); filepath.IsAbs(to) {
+			at = "/"
 		}
-		return filepath.Join(to, abs[i:]), true
+		rest = append(strings.Split(to, "/"), rest...)
 	}
-	return "", false
+	return at
 }

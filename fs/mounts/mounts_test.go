@@ -1,6 +1,8 @@
 package mounts
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -67,5 +69,51 @@ func TestTable(t *testing.T) {
 	}
 	if _, err := Read(t.TempDir(), "1"); err == nil {
 		t.Error("there is no process")
+	}
+}
+
+// A path leads where the kernel would go, step by step, and is not followed below a mount of slatefs.
+func TestLeads(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(p string) string { return filepath.Join(dir, p) }
+	for _, d := range []string{"a/b", "mnt"} {
+		if err := os.MkdirAll(at(d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, to := range map[string]string{
+		"into": "mnt/x", "deep": "a/b", "over": "deep/../../mnt/x", "out": "mnt/../a", "back": "mnt/../deep/../../mnt",
+		"far": at("deep") + "/../b", "loop": "loop", "mnt/link": "../a",
+	} {
+		if err := os.Symlink(to, at(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	table := Table{{Dir: "/", Root: "/", Dev: "1"}, {Dir: at("mnt"), Root: "/", Dev: "2", Type: Type}}
+	for path, want := range map[string]struct {
+		leads   string // the path in the mount; -: it does not lead there
+		through bool
+	}{
+		at("mnt"): {"", true}, at("mnt/x"): {"x", true}, at("mnt/link/y"): {"link/y", true}, at("into"): {"x", true},
+		at("into") + "/../y": {"y", true}, at("over"): {"x", true}, at("deep") + "/../../mnt/z": {"z", true}, at("back/z"): {"z", true},
+		at("out"): {"-", true}, at("out/b"): {"-", true}, at("mnt") + "/..": {"-", true},
+		at("a"): {"-", false}, at("far"): {"-", false}, at("loop"): {"-", false}, at("none/../mnt"): {"", true}, "/": {"-", false},
+	} {
+		m, rel, ok := table.Leads(path)
+		if !ok {
+			rel = "-"
+		}
+		if rel != want.leads || ok != (m.Dev == "2") {
+			t.Errorf("%s leads to %q of %+v, want %q", path, rel, m, want.leads)
+		}
+		if m, ok := table.Through(path, "2"); ok != want.through || ok != (m.Dev == "2") {
+			t.Errorf("%s comes through %+v: %v, want %v", path, m, ok, want.through)
+		}
+		if _, ok := table.Through(path, "3"); ok {
+			t.Errorf("%s comes through a mount that is none", path)
+		}
 	}
 }

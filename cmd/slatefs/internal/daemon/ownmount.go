@@ -19,7 +19,7 @@ import (
 // NotOwn refuses a path that leads into this daemon's mount, as control.ErrInvalid. It touches nothing below a mount of slatefs.
 func (d *Daemon) NotOwn(path string) error { return notIn(d.live.MountDev, path) }
 
-// notIn refuses a path that leads into the mount of a device, "major:minor"; empty: there is none yet.
+// notIn refuses a path that leads into the mount of a device, or through it, "major:minor"; empty: there is none yet.
 func notIn(dev, path string) error {
 	if dev == "" || !filepath.IsAbs(path) {
 		return nil
@@ -28,7 +28,7 @@ func notIn(dev, path string) error {
 	if err != nil {
 		return err
 	}
-	if m, _, ok := table.Leads(path); ok && m.Dev == dev {
+	if m, ok := table.Through(path, dev); ok {
 		err := fmt.Errorf("%s: lies in the pool's own mount on %s, and the daemon would wait for itself: %w", path, m.Dir, control.ErrInvalid)
 		return show.Hinted(err, "take a path that the mount does not cover")
 	}
