@@ -192,7 +192,8 @@ func remains(d *certificate.Document, e control.Evidence, upTo bool) {
 
 // collect goes along the log, and compares it with the host's anchors on the way.
 func (s *Service) collect(ctx context.Context, d *certificate.Document, proofs []control.Evidence) (
-	*certificate.Collector, *anchorWatch, error) {
+	*certificate.Collector, *anchorWatch, error,
+) {
 	d.Pool = certificate.Pool{Name: s.Pool.Name(), UUID: s.Pool.UUID(), Device: s.device(), Size: s.Pool.Size()}
 	var watch *anchorWatch
 	var err error
@@ -217,7 +218,8 @@ func (s *Service) collect(ctx context.Context, d *certificate.Document, proofs [
 // nil: nobody
 // does.
 func collectLog(ctx context.Context, p *chain.Pool, d *certificate.Document, watch *anchorWatch, also func(*certificate.Collector)) (
-	*certificate.Collector, error) {
+	*certificate.Collector, error,
+) {
 	l := p.Log().State()
 	var cut *evidence.Summary
 	if l.Cut.Records() > 0 {

@@ -78,8 +78,10 @@ func TestHangUp(t *testing.T) {
 			}
 		}
 	}
-	rows, err := b.s.list(t.Context(), control.Peer{}, control.ListArgs{Objects: all, Recursive: true,
-		Types: []string{control.TypeVolume, control.TypeSnapshot}})
+	rows, err := b.s.list(t.Context(), control.Peer{}, control.ListArgs{
+		Objects: all, Recursive: true,
+		Types: []string{control.TypeVolume, control.TypeSnapshot},
+	})
 	if err != nil || len(rows) != 4 || b.pool.LastJob() != last {
 		t.Errorf("something was done: %+v, %v", rows, err)
 	}

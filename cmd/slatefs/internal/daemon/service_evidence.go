@@ -147,7 +147,8 @@ func (s *Service) snapshotSubject(a chain.Attr, snap string, e control.Evidence)
 // of
 // then, which may have another path since. Where nobody knows the directory of then, it may be this one.
 func (s *Service) directorySubject(ctx context.Context, dir string, ino chain.Ino, e control.Evidence) (
-	chain.Subject, control.Evidence, error) {
+	chain.Subject, control.Evidence, error,
+) {
 	var subject chain.Subject
 	err := chain.EachVolumeEver(s.Pool, func(v chain.VolumeEver) error {
 		if strings.HasPrefix(v.Path, dir+"/") || slices.Contains(v.Dirs, ino) || slices.Contains(v.Dirs, 0) {
