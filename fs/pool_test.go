@@ -143,9 +143,9 @@ func mountOn(t testing.TB, p *chain.Pool, dir string, o MountOptions) *Server {
 		t.Fatal(err)
 	}
 	go asLoop(s.Serve)
-	hung := time.AfterFunc(3*patience, func() { abort(t, s) })
+	hung := explainHang(t, s)
 	t.Cleanup(func() {
-		hung.Stop()
+		hung()
 		for end := time.Now().Add(patience); ; { // RELEASE comes after close(2) has returned
 			if err = s.Unmount(); err == nil || !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
 				break
