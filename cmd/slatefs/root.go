@@ -99,7 +99,8 @@ func (a *app) root() *cobra.Command {
 	cobra.EnableCommandSorting = false
 	root.AddCommand(
 		a.poolCmd(), a.mountCmd(), a.umountCmd(), a.reloadCmd(), a.probeCmd(),
-		a.createCmd(), a.snapshotCmd(), a.rollbackCmd(), a.cloneCmd(), a.destroyCmd(), a.undestroyCmd(), a.renameCmd(), a.resizeCmd(),
+		a.createCmd(), a.importCmd(), a.snapshotCmd(), a.rollbackCmd(), a.cloneCmd(),
+		a.destroyCmd(), a.undestroyCmd(), a.renameCmd(), a.resizeCmd(),
 		a.listCmd(), a.treeCmd(), a.getCmd(), a.setCmd(), a.inheritCmd(),
 		a.eraseCmd(), a.manCmd(), a.reopenCmd(),
 	)

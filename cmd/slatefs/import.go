@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/host"
+	"slatefs/cmd/slatefs/internal/show"
+)
+
+func (a *app) importCmd() *cobra.Command {
+	var (
+		props []string
+		dry   bool
+	)
+	cmd := &cobra.Command{
+		Use:   "import [-n] [-o PROP=VALUE]… IMAGE NEWFILE",
+		Short: "Make a volume of a raw image, or with its snapshots of a chain of qcow2 images",
+		Long: `Makes the volume NEWFILE of IMAGE: a raw file, a block device, or the newest one of a chain of qcow2 images, as Proxmox VE keeps
+them in a volume group (snap_VOLUME_NAME.qcow2) or a directory (snap-NAME-VOLUME.qcow2). Each image below it becomes a snapshot of
+that NAME, the oldest first, and each has only the bytes of its own. All are compared with the source by qemu-img before the
+command returns. The source is only read; while a guest runs from it, it is refused.
+
+What an image says lies below it must be an image in the same directory, raw or qcow2 by its own word; anything else is refused.
+So are encrypted and compressed images, and those with snapshots or data elsewhere. If it fails nothing is left.
+
+Properties for -o:` + propHelp(control.OnVolume),
+		Example: `  slatefs import /dev/vg0/vm-102-disk-0.qcow2 /mnt/pve/slate/images/102/vm-102-disk-0.raw
+  slatefs import -o refreservation=auto /srv/old.raw /mnt/lab/old.raw
+  slatefs import -n /dev/vg0/vm-102-disk-0.qcow2 /mnt/lab/vm.raw    # what would become what?`,
+		Args: arguments(2, 2),
+		RunE: plain(func(ctx context.Context, args []string) error {
+			settings, err := parseSettings(props, control.OnVolume)
+			if err != nil {
+				return err
+			}
+			return a.importImage(ctx, args[0], args[1], settings, dry)
+		}),
+	}
+	cmd.Flags().BoolVarP(&dry, "dry-run", "n", false, "only say which image would become what")
+	cmd.Flags().StringArrayVarP(&props, "property", "o", nil, "set a property of the volume, as `PROP=VALUE`")
+	return cmd
+}
+
+func (a *app) importImage(ctx context.Context, image, file string, settings []control.Setting, dry bool) error {
+	for _, p := range []string{image, file} {
+		if err := importable(p); err != nil {
+			return err
+		}
+	}
+	chain, err := foreignChain(ctx, image)
+	if err != nil {
+		return err
+	}
+	names, err := snapshotNames(chain)
+	if err != nil {
+		return err
+	}
+	if dry {
+		return a.printImport(file, chain, names)
+	}
+	find, err := a.finder()
+	if err != nil {
+		return err
+	}
+	l, o, err := objectAt(find, file)
+	if err != nil {
+		return err
+	}
+	if err := a.create(ctx, []string{file}, control.CreateArgs{Size: chain[0].size, Settings: settings}); err != nil {
+		return err
+	}
+	j := importJob{app: a, live: l, file: o, path: file, chain: chain, names: names}
+	if err := j.run(ctx); err != nil {
+		undo := control.DestroyArgs{Object: o, Snapshots: true, Now: true}
+		_, undone := control.Destroy.Call(context.WithoutCancel(ctx), l, undo)
+		return errors.Join(err, undone)
+	}
+	return a.printImport(file, chain, names)
+}
+
+// printImport says which image becomes what.
+func (a *app) printImport(file string, chain []foreign, names []string) error {
+	for i, f := range chain {
+		what := file
+		if i < len(names) {
+			what += "@" + names[i]
+		}
+		if _, err := fmt.Fprintf(a.stdout, "%s of %s\n", show.Escape(what), show.Escape(f.path)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// snapshotNames are the names of the snapshots that all but the last one of some images become.
+func snapshotNames(chain []foreign) (names []string, err error) {
+	top := chain[len(chain)-1]
+	for i, f := range chain[:len(chain)-1] {
+		name := layerName(f.path, top.path)
+		if slices.Contains(names, name) {
+			return nil, fmt.Errorf("%s: would be a second snapshot %s", f.path, name)
+		}
+		if f.size > chain[i+1].size {
+			return nil, fmt.Errorf("%s: is larger than what lies on it", f.path)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// importJob copies the images of a chain into a volume that was just made.
+type importJob struct {
+	*app
+	live  host.Live
+	file  control.Object
+	path  string // of the volume, as typed
+	chain []foreign
+	names []string
+	at    progressMark
+}
+
+func (j *importJob) run(ctx context.Context) error {
+	_, err := slowly(ctx, j.app, "import", j.at.get, func(ctx context.Context) (none struct{}, err error) {
+		if err := j.copyAll(ctx); err != nil {
+			return none, err
+		}
+		return none, j.compareAll(ctx)
+	})
+	return err
+}
+
+// copyAll copies one image after another, and takes a snapshot between them.
+func (j *importJob) copyAll(ctx context.Context) (err error) {
+	to, err := os.OpenFile(j.path, os.O_WRONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	lists, total := make([][]extent, len(j.chain)), int64(0)
+	for i, f := range j.chain {
+		if lists[i], err = f.own(ctx); err != nil {
+			return err
+		}
+		for _, e := range lists[i] {
+			if e.Data {
+				total += e.Length
+			}
+		}
+	}
+	done := int64(0)
+	for i, f := range j.chain {
+		if err := to.Truncate(f.size); err != nil {
+			return err
+		}
+		err := copyOwn(ctx, f, lists[i], to, func(n int64) {
+			done += n
+			j.at.set(done, total)
+		})
+		if err == nil {
+			err = to.Sync()
+		}
+		if err != nil {
+			return err
+		}
+		if i < len(j.names) {
+			o := control.Object{Arg: j.file.Arg + "@" + j.names[i], Path: j.file.Path + "@" + j.names[i]}
+			if _, err := control.Snapshot.Call(ctx, j.live, control.SnapshotArgs{Objects: []control.Object{o}}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// compareAll compares what a guest saw with each image and what it sees now.
+func (j *importJob) compareAll(ctx context.Context) error {
+	for i := range j.chain {
+		path := j.path
+		if i < len(j.names) {
+			path = filepath.Join(filepath.Dir(j.path), control.SnapDir, filepath.Base(j.path)+"@"+j.names[i])
+		}
+		path, err := filepath.Abs(path)
+		if err != nil {
+			return err
+		}
+		ours := foreign{path: path, format: "raw"}
+		if err := qemuImg(ctx, nil, "compare", "-q", seen(j.chain[:i+1]), ours.alone()); err != nil {
+			return fmt.Errorf("%s is not what %s was: %w", path, j.chain[i].path, err)
+		}
+	}
+	return nil
+}

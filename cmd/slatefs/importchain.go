@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"slatefs/cmd/slatefs/internal/show"
+)
+
+// maxChain is how many images a chain may consist of.
+const maxChain = 1024
+
+// foreign is an image of somebody else's: a raw file or device, or a qcow2 layer of a chain.
+type foreign struct {
+	path    string
+	format  string // raw or qcow2
+	size    int64  // bytes that a guest sees
+	backing string // path of what lies below; empty: nothing
+}
+
+// imageInfo is what qemu-img tells of an image by itself. It opens nothing that the image names.
+type imageInfo struct {
+	Size          int64           `json:"virtual-size"`
+	Encrypted     bool            `json:"encrypted"`
+	Backing       string          `json:"backing-filename"`
+	BackingFormat string          `json:"backing-filename-format"`
+	Snapshots     json.RawMessage `json:"snapshots"`
+	Specific      struct {
+		Data struct {
+			DataFile string `json:"data-file"`
+		} `json:"data"`
+	} `json:"format-specific"`
+}
+
+// foreignChain finds the images that an image consists of, the oldest first. Nothing is opened that was not looked at: what an
+// image says lies below it must be an image beside it.
+func foreignChain(ctx context.Context, path string) (chain []foreign, err error) {
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	format, err := foreignFormat(path)
+	if err != nil {
+		return nil, err
+	}
+	for format != "" {
+		if slices.ContainsFunc(chain, func(f foreign) bool { return f.path == path }) || len(chain) == maxChain {
+			return nil, fmt.Errorf("%s: is below itself, or below more than %d images", path, maxChain)
+		}
+		f := foreign{path: path, format: format}
+		var info imageInfo
+		if err := qemuImg(ctx, &info, "info", "--output=json", f.alone()); err != nil {
+			return nil, err
+		}
+		if err := refusedImage(f, info); err != nil {
+			return nil, err
+		}
+		f.size, format = info.Size, ""
+		if info.Backing != "" {
+			if f.backing, err = besideImage(path, info.Backing); err != nil {
+				return nil, err
+			}
+			format = info.BackingFormat
+			if format != "raw" && format != "qcow2" {
+				return nil, fmt.Errorf("%s: does not say whether what lies below it is raw or qcow2, but %q", path, format)
+			}
+		}
+		chain, path = append(chain, f), f.backing
+	}
+	slices.Reverse(chain)
+	return chain, nil
+}
+
+// foreignFormat is qcow2 for what begins like it, else raw.
+func foreignFormat(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	i, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if !i.Mode().IsRegular() && i.Mode().Type() != os.ModeDevice {
+		return "", fmt.Errorf("%s: is no file and no block device", path)
+	}
+	magic := make([]byte, 4)
+	if _, err := io.ReadFull(f, magic); err == nil && string(magic) == "QFI\xfb" {
+		return "qcow2", nil
+	}
+	return "raw", nil
+}
+
+// refusedImage refuses what is not carried over.
+func refusedImage(f foreign, info imageInfo) error {
+	switch {
+	case info.Encrypted:
+		return fmt.Errorf("%s: is encrypted", f.path)
+	case info.Specific.Data.DataFile != "":
+		return fmt.Errorf("%s: has its data in another file, %q", f.path, info.Specific.Data.DataFile)
+	case len(info.Snapshots) > 0 && string(info.Snapshots) != "[]":
+		return show.Hinted(fmt.Errorf("%s: has snapshots inside", f.path),
+			"qemu-img convert -l NAME copies one of them out, qemu-img convert what is now")
+	}
+	return nil
+}
+
+// besideImage is the path of what an image says lies below it: only a name in the image's own directory, or that in full.
+// Somebody else may have written it: by a path it would show any file of the host to a guest, by a protocol any host.
+func besideImage(image, names string) (string, error) {
+	dir := filepath.Dir(image)
+	path := names
+	if !strings.HasPrefix(names, "/") {
+		path = dir + "/" + names
+	}
+	if filepath.Dir(path) != dir || filepath.Clean(path) != path || strings.ContainsAny(filepath.Base(names), ":\x00") {
+		return "", fmt.Errorf("%s: says that it lies on %q, which is not an image beside it", image, names)
+	}
+	// A link may only be one of LVM's, to a device, below another one.
+	below, err := os.Lstat(path)
+	if err != nil {
+		return "", err
+	}
+	if below.Mode().IsRegular() {
+		return path, nil
+	}
+	this, err := os.Stat(image)
+	if err == nil {
+		below, err = os.Stat(path)
+	}
+	if err != nil {
+		return "", err
+	}
+	if below.Mode().Type() != os.ModeDevice || this.Mode().Type() != os.ModeDevice {
+		return "", fmt.Errorf("%s: lies on %q, which is no file, and no device below a device", image, names)
+	}
+	return path, nil
+}
+
+// alone is the image for qemu-img, without what lies below.
+func (f foreign) alone() string { return qemuName(f.node(nil)) }
+
+// node is the image as qemu's options; below: what lies below it, nil is nothing.
+func (f foreign) node(below map[string]any) map[string]any {
+	driver := "file"
+	if i, err := os.Stat(f.path); err == nil && i.Mode().Type() == os.ModeDevice {
+		driver = "host_device"
+	}
+	n := map[string]any{"driver": f.format, "file": map[string]any{"driver": driver, "filename": f.path}, "read-only": true}
+	if f.format == "qcow2" {
+		n["backing"] = nil // and not what the image says
+		if below != nil {
+			n["backing"] = below
+		}
+	}
+	return n
+}
+
+// seen is what a guest sees with the last one of some images, for qemu-img.
+func seen(chain []foreign) string {
+	var below map[string]any
+	for _, f := range chain {
+		below = f.node(below)
+	}
+	return qemuName(below)
+}
+
+// qemuName is qemu's options as qemu-img takes them for a file name. Names in them are UTF-8: see importable.
+func qemuName(node map[string]any) string {
+	b, err := json.Marshal(node)
+	if err != nil {
+		panic(err) // strings and maps
+	}
+	return "json:" + string(b)
+}
+
+// importable refuses a path that qemu's options have no words for.
+func importable(path string) error {
+	if !utf8.ValidString(path) {
+		return fmt.Errorf("%s: is not UTF-8, which qemu-img wants: give it another name", path)
+	}
+	return nil
+}
+
+// qemuImg runs qemu-img and reads the JSON that it prints into res; nil: what it prints is nothing.
+func qemuImg(ctx context.Context, res any, args ...string) error {
+	cmd := exec.CommandContext(ctx, "qemu-img", args...)
+	var out, said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &said
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	if err := cmd.Run(); err != nil {
+		if errors.Is(err, exec.ErrNotFound) {
+			return show.Hinted(err, "import reads images by qemu-img: apt install qemu-utils")
+		}
+		text := strings.TrimPrefix(strings.TrimSpace(said.String()+out.String()), "qemu-img: ")
+		return fmt.Errorf("qemu-img %s: %w: %s", args[0], err, text)
+	}
+	if res == nil {
+		return nil
+	}
+	if err := json.Unmarshal(out.Bytes(), res); err != nil {
+		return fmt.Errorf("qemu-img %s: %w", args[0], err)
+	}
+	return nil
+}
