@@ -44,8 +44,16 @@ func (p *Pool) CheckOnline(ctx context.Context, pace Pace) (r *CheckReport, err 
 	return r, err
 }
 
-// viewCache is what clean pages of a view may take, beside the pool's own: most of them it reads once.
+// viewCache is what clean pages of a view may take: most of them it reads once. Its marks may have as much.
 func viewCache(o Options) int64 { return o.CacheBytes / 4 }
+
+// viewMem is what a check of a view has in all, in bytes: the pool's own pages give way to it. Whose each page is it knows of all.
+func viewMem(o Options, pages int) int64 {
+	return viewCache(o) + int64(viewMarks(viewCache(o)))*markMem + int64(pages)*pageMarkMem
+}
+
+// viewMarks is how many runs a check of a view remembers at once: as many as its cache has room for, within bounds.
+func viewMarks(cache int64) int { return int(min(max(cache/markMem, leastMarks), checkMarks)) }
 
 // brokenReport is that of a pool that cannot be read to the end.
 func brokenReport(err error) (*CheckReport, error) {
@@ -86,6 +94,7 @@ func pinCheckpoint(p *Pool) (view *Pool, pin *pinned, err error) {
 	p.commits.workMu.Lock()
 	p.mu.Lock()
 	s, slot := p.supers.super, p.supers.slot
+	p.memory.lend(viewMem(p.opt, p.blocks.store.UsedPages()))
 	p.mu.Unlock()
 	pin = &pinned{p.blocks.store.Pin(pinLimit(p.blocks.store)), p.persist}
 	p.commits.workMu.Unlock()
@@ -108,6 +117,9 @@ type pinned struct {
 // Release ends it: see meta.Pin.
 func (p *pinned) Release() (whole bool) {
 	defer p.of.pinning.Unlock()
+	p.of.mu.Lock()
+	p.of.memory.lend(0)
+	p.of.mu.Unlock()
 	return p.Pin.Release()
 }
 
@@ -124,14 +136,22 @@ func newChecker(ctx context.Context, p *Pool, pace Pace) *checker {
 		p: p, ctx: ctx, view: p.commits.journal == nil, r: &CheckReport{}, pages: map[alloc.BlockID]string{}, pace: pace,
 		most: checkMarks, wide: 1, have: map[LayerID]int64{},
 	}
+	if c.view {
+		c.most = viewMarks(p.opt.CacheBytes)
+	}
 	if p.opt.ReadOnly && !c.view && pace.Rest == nil {
 		c.wide = checkWide
 	}
 	return c
 }
 
-// checkMarks bounds the runs that a check remembers at once, with some 60 bytes each.
-const checkMarks = 1 << 20
+// What a check remembers: of how many runs at once, and in bytes of one, and of a page.
+const (
+	checkMarks  = 1 << 20
+	leastMarks  = 1 << 12
+	markMem     = 60
+	pageMarkMem = 48
+)
 
 // checkWide is how many pages are looked at before, and how many copies are read at once, where nobody else uses the pool. It is
 // little of a cache.

@@ -95,6 +95,45 @@ func TestCheckOnlineGivesWay(t *testing.T) {
 	}
 }
 
+// What a check beside has is counted as long as it lasts: clean pages of the pool give way to it.
+func TestCheckIsCounted(t *testing.T) {
+	const cache = 16 << 20
+	p, err := Open(newDisk(t, 32<<20), Options{Now: newClock().now, CacheBytes: cache})
+	ok(t, err)
+	v := mustVolume(t, p, "v", 8<<20)
+	for i := range int64(500) {
+		write(t, v, fill('v', BlockSize), i*3*BlockSize)
+	}
+	clean := func() (bytes, check int64) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		set := p.memory.setCache
+		defer func() { p.memory.setCache = set }()
+		p.memory.setCache, p.memory.others = func(n int64) { bytes = n }, -cache // so that it is set anew
+		p.memory.fit()
+		return bytes, p.memory.check
+	}
+	ok(t, p.Checkpoint())
+	before, none := clean()
+	view, pin, err := pinCheckpoint(p)
+	ok(t, err)
+	beside, has := clean()
+	least := viewCache(p.opt) + int64(newChecker(t.Context(), view, Pace{}).most)*markMem
+	if none != 0 || has < least || has > 3*cache/4 || before-beside < min(least, before-cache/4) {
+		t.Errorf("a check has %d bytes, at least %d; clean pages may take %d, before it %d", has, least, beside, before)
+	}
+	pin.Release()
+	if after, has := clean(); has != 0 || after < before {
+		t.Errorf("after it clean pages may take %d, before it %d; %d are counted", after, before, has)
+	}
+	ok(t, p.Close())
+	for cache, want := range map[int64]int{1 << 20: 1 << 20 / markMem, 0: leastMarks, 1 << 40: checkMarks} {
+		if got := viewMarks(cache); got != want {
+			t.Errorf("with %d bytes %d runs are remembered, want %d", cache, got, want)
+		}
+	}
+}
+
 // With room for few runs at once a check takes more passes, and finds the same.
 func TestCheckInPasses(t *testing.T) {
 	for seed := range uint64(3) {

@@ -39,6 +39,7 @@ type memory struct {
 	cut    int64 // mu: of the checkpoint that is being built and written
 	limit  int64 // mu: a quarter of the cache
 	others int64 // mu: that clean pages leave room for
+	check  int64 // mu: bytes, that a check beside has: see viewMem
 
 	// What others know: bytes of rows and groups that changed since the cut, and of what is there beside what is dirty.
 	counted func() (dirty, beside int64) // mu
@@ -86,12 +87,19 @@ const evictSteps = 64
 // fit leaves clean pages what others leave of the cache, a quarter at least. It does so in steps of some pages.
 func (m *memory) fit() {
 	dirty, beside := m.counted()
-	others := m.fresh + dirty + m.cut + beside
+	others := m.fresh + dirty + m.cut + beside + m.check
 	if d := others - m.others; d >= evictSteps*BlockSize || d <= -evictSteps*BlockSize {
 		m.others = others
 		all := m.opt.CacheBytes
 		m.setCache(max(all/4, all-others, min(all, leastClean)))
 	}
+}
+
+// lend counts what a check beside has, from now on; 0: nothing any more. The plan lock is held.
+func (m *memory) lend(bytes int64) {
+	m.mu.assertHeld()
+	m.check = bytes
+	m.fit()
 }
 
 // memLayer is what a layer has dirty: pages of its map, entries over it and in its list.
