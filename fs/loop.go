@@ -15,8 +15,12 @@ import (
 	"slatefs/chain/blockdev"
 )
 
-// batch is how many requests are read from /dev/fuse before their I/O is submitted.
-const batch = 8
+// Bounds of a turn: of what is done before what was received is submitted, and the next is received.
+const (
+	batch = 8         // requests that are read from /dev/fuse
+	few   = 6         // completions that are taken
+	much  = 256 << 10 // bytes that are copied from /dev/fuse, or to it, which takes 60 us; the request that reaches it is the last
+)
 
 // ringEntries is the number of device operations between two submissions.
 const ringEntries = 256
@@ -54,6 +58,7 @@ type eventLoop struct {
 	free   []*slot
 	todo   []opRef // operations that are not started yet
 	sector int64
+	copied int  // bytes to or from the kernel, in this half of a turn
 	due    bool // requests may wait: what is listened for has come, or not all was received
 	gone   bool
 
@@ -143,7 +148,8 @@ func (l *eventLoop) inWork() int { return len(l.slots) - len(l.free) }
 // waits for it is who would send the next, and if there is another, the queue says so when it listens.
 func (l *eventLoop) receive() (more bool) {
 	lone := l.inWork() == 0
-	for got := 0; got < batch && len(l.free) > 0; {
+	l.copied = 0
+	for got := 0; got < batch && l.copied < much && len(l.free) > 0; {
 		s := l.free[len(l.free)-1]
 		if l.fs.files.memory != nil {
 			l.arena.populate(s.index)
@@ -153,6 +159,7 @@ func (l *eventLoop) receive() (more bool) {
 		case e == 0 && int(n) >= headerInBytes:
 			l.free = l.free[:len(l.free)-1]
 			l.dispatch(s, int(n))
+			l.copied += int(n)
 			if got++; lone && l.inWork() > 0 {
 				l.due = false
 				return false

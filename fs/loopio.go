@@ -288,6 +288,7 @@ func (l *eventLoop) endRead(s *slot) {
 	if n > from {
 		out = s.data[from:min(n, from+int64(s.n))]
 	}
+	l.copied += len(out)
 	l.reply(s, fuse.OK, out)
 	l.release(s)
 }

@@ -87,46 +87,84 @@ func TestOperationsEnd(t *testing.T) {
 	}
 }
 
-// TestFewAtATime: of reads that end at once some are answered, and the loop looks for more requests, before the others are; nobody
-// sleeps meanwhile.
-func TestFewAtATime(t *testing.T) {
+// TestTurns: of reads that end at once some are answered, and the loop looks for more requests, before the others are; nobody sleeps
+// meanwhile. Nor is more received than a device should wait for.
+func TestTurns(t *testing.T) {
+	for _, c := range []struct {
+		reads, size int
+		answered    []int // after each turn
+	}{{few + 2, blockSize, []int{few, few + 2}}, {3, much, []int{1, 2, 3}}} {
+		l, ino := loopOf(t, c.reads, c.reads*c.size)
+		fd, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		must(t, err)
+		defer unix.Close(fd)
+		l.fd = fd
+		asLoop(func() {
+			l.openQueue()
+			q, ok := l.queue.(*ringQueue)
+			if !ok {
+				t.Skip("SKIPPED: io_uring is refused: its completions are NOT tested")
+			}
+			defer func() { must(t, q.close()) }()
+			for i := range c.reads {
+				s := l.free[len(l.free)-1]
+				l.free = l.free[:len(l.free)-1]
+				s.header().NodeId = uint64(ino)
+				s.readIn().Offset, s.readIn().Size = uint64(i*c.size), uint32(c.size)
+				l.read(s)
+			}
+			ops := uint32(len(l.todo))
+			l.startAll()
+			must(t, q.ring.Enter(ops))
+			for _, want := range c.answered {
+				l.queue.wait(true, false)
+				l.queue.collect()
+				if len(l.free) != want {
+					t.Fatalf("%d reads of %d bytes are answered, want %d", len(l.free), c.size, want)
+				}
+			}
+		})
+	}
+}
+
+// TestReceivesInTurns: requests that are large are not received at once.
+func TestReceivesInTurns(t *testing.T) {
+	l, ino := loopOf(t, 4, blockSize)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(pair[0])
+	defer unix.Close(pair[1])
+	must(t, unix.SetsockoptInt(pair[1], unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20))
+	must(t, unix.SetNonblock(pair[0], true))
+	l.fd = pair[0]
+	w := &wire{t: t, l: l, fd: pair[1], ino: ino}
+	for range 2 { // of bytes that say nothing of their number: so both are refused, and have their slots until that is told
+		w.send(w.request(codeWrite, make([]byte, much)))
+	}
+	l.free = l.free[:3] // something is in work
+	for _, want := range []int{2, 1} {
+		if l.receive(); len(l.free) != want {
+			t.Errorf("%d slots are free, want %d", len(l.free), want)
+		}
+	}
+	for told := 0; told < 2; told += len(l.mail.take()) {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// loopOf is a loop without a connection, on a pool file with a volume of so many bytes, until the end of the test.
+func loopOf(t *testing.T, slots, bytes int) (*eventLoop, chain.Ino) {
+	t.Helper()
 	p, _ := newPool(t, variant{file: true})
 	a, err := p.Create(chain.Req{}, chain.RootIno, "v", 0o644)
 	must(t, err)
 	vol, err := p.Volume(a.Ino)
 	must(t, err)
-	const n = few + 2
-	_, err = vol.WriteAt(pattern(n*blockSize, 1), 0)
+	_, err = vol.WriteAt(pattern(bytes, 1), 0)
 	must(t, err)
 	f := New(p, nil)
-	l, err := makeLoop(f, fuse.NewProtocolServer(f, fuseOptions(MountOptions{Logger: discard})), n)
+	l, err := makeLoop(f, fuse.NewProtocolServer(f, fuseOptions(MountOptions{Logger: discard})), slots)
 	must(t, err)
-	defer func() { must(t, l.freeMemory()) }()
-	l.fd, err = unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	must(t, err)
-	defer unix.Close(l.fd)
-	asLoop(func() {
-		l.openQueue()
-		q, ok := l.queue.(*ringQueue)
-		if !ok {
-			t.Skip("SKIPPED: io_uring is refused: its completions are NOT tested")
-		}
-		defer func() { must(t, q.close()) }()
-		for i := range n {
-			s := l.free[len(l.free)-1]
-			l.free = l.free[:len(l.free)-1]
-			s.header().NodeId = uint64(a.Ino)
-			s.readIn().Offset, s.readIn().Size = uint64(i*blockSize), blockSize
-			l.read(s)
-		}
-		l.startAll()
-		must(t, q.ring.Enter(n))
-		for _, want := range []int{few, n} {
-			l.queue.wait(true, false)
-			l.queue.collect()
-			if len(l.free) != want {
-				t.Errorf("%d reads are answered, want %d", len(l.free), want)
-			}
-		}
-	})
+	t.Cleanup(func() { must(t, l.freeMemory()) })
+	return l, a.Ino
 }

@@ -80,9 +80,6 @@ func (l *eventLoop) openQueue() {
 	l.queue = &ringQueue{l: l, ring: ring, file: file, fd: file.Fd(), direct: file.Direct(), align: uintptr(file.MemAlign())}
 }
 
-// few is how many completions are taken between two looks at /dev/fuse.
-const few = 6
-
 // ringQueue is io_uring on the device's file. It goes past blockdev.File's bookkeeping: the offsets are a plan's, so
 // within the device, and a failed sync goes to Pool.FailSync.
 type ringQueue struct {
@@ -150,7 +147,8 @@ func (q *ringQueue) wait(sleep, listen bool) {
 // collect takes few, so that what these make room for is received and begun before the next are answered: devices tend to tell of
 // all that they have done at once, and have nothing to do then.
 func (q *ringQueue) collect() {
-	for range few {
+	q.l.copied = 0
+	for got := 0; got < few && q.l.copied < much; got++ {
 		c, ok := q.ring.Next()
 		switch {
 		case !ok:
