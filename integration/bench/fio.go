@@ -22,6 +22,8 @@ type job struct {
 	fsync int   // after so many writes; 0: never
 	bytes int64 // ends after so many; 0: after the time of the run
 	size  int64 // of the part of the file that is used; 0: all of it
+
+	buffered bool // without O_DIRECT
 }
 
 // sample is what one run of a row gave.
@@ -36,9 +38,12 @@ type sample struct {
 // fio runs a job on a file, and returns requests per second.
 func (g *ground) fio(ctx context.Context, j job, path string) (sample, error) {
 	args := []string{
-		"--name=row", "--filename=" + path, "--output-format=json", "--direct=1", "--ioengine=io_uring", "--group_reporting",
+		"--name=row", "--filename=" + path, "--output-format=json", "--ioengine=io_uring", "--group_reporting",
 		"--randrepeat=0", "--norandommap", "--allow_file_create=0", "--thinktime=0",
 		"--rw=" + j.rw, fmt.Sprint("--bs=", j.bs), fmt.Sprint("--iodepth=", j.depth), fmt.Sprint("--numjobs=", max(1, j.jobs)),
+	}
+	if !j.buffered {
+		args = append(args, "--direct=1")
 	}
 	if j.rw == "randrw" {
 		args = append(args, "--rwmixread=70")

@@ -16,6 +16,7 @@ const (
 	rowSnapshot      = "snapshot of a volume that is written"
 	rowSnapshotLarge = "the same, 1 TiB"
 	rowSnapshotCrowd = "the same, beside 1,000 volumes x 20 snapshots"
+	rowBuffered      = "read 4K in a row, buffered, of a snapshot"
 	rowSync          = "a device sync"
 	rowAlone         = "longest request of a writer alone"
 	rowRollback      = "roll back"
@@ -31,6 +32,8 @@ const milliseconds = "ms"
 // operations are what a person waits for. Of each the value is what the caller waited, from the start of the command to its end,
 // and the longest request is that of a writer beside it.
 var operations = []row{
+	{name: rowBuffered, op: readBuffered},
+	{name: "the same of a volume", op: readVolumeBuffered},
 	{name: "discard 64K, qd 8", op: discard},
 	{name: rowSync, unit: milliseconds, less: true, op: deviceSync},
 	{name: rowAlone, unit: milliseconds, less: true, op: alone},
@@ -150,6 +153,39 @@ func (p *slatePeer) tidy(ctx context.Context, path string) error {
 		}
 	}
 	return p.erased(ctx)
+}
+
+// readBuffered is a program with a small buffer, as grep and md5sum, on a file that the page cache does not have: of a snapshot,
+// where the peer has any.
+func readBuffered(ctx context.Context, g *ground, p peer) (sample, error) {
+	if sp, ok := p.(*slatePeer); ok {
+		if _, err := sp.ready(ctx, snapshot); err != nil {
+			return sample{}, err
+		}
+		return g.readOnce(ctx, p, sp.path(fmt.Sprintf(".snap/written.raw@b%d", sp.snaps)))
+	}
+	path, err := p.ready(ctx, written)
+	if err != nil {
+		return sample{}, err
+	}
+	return g.readOnce(ctx, p, path)
+}
+
+func readVolumeBuffered(ctx context.Context, g *ground, p peer) (sample, error) {
+	sp, ok := p.(*slatePeer)
+	if !ok {
+		return sample{}, errNone
+	}
+	return g.readOnce(ctx, p, sp.path("written.raw"))
+}
+
+func (g *ground) readOnce(ctx context.Context, p peer, path string) (sample, error) {
+	if err := drop(path); err != nil {
+		return sample{}, err
+	}
+	return counted(p.pid(), func() (sample, error) {
+		return g.fio(ctx, job{rw: "read", bs: 4 * kiB, depth: 1, bytes: g.size / 4, buffered: true}, path)
+	})
 }
 
 // alone is what a writer waits who has nothing beside him.
