@@ -172,7 +172,14 @@ func portrait(t *testing.T, p *Pool, vs ...Ino) string {
 			some, end, _, err := p.volumes.oldRuns(ino, lb, 512, true)
 			p.mu.Unlock()
 			ok(t, err)
-			shown, lb = append(shown, some...), end
+			for _, r := range some { // a checkpoint joins what lies in a row
+				if k := len(shown) - 1; k >= 0 && shown[k].Birth == r.Birth && shown[k].Dev+alloc.BlockID(shown[k].Len) == r.Dev {
+					shown[k].Len += r.Len
+					continue
+				}
+				shown = append(shown, r)
+			}
+			lb = end
 		}
 		fmt.Fprintf(&b, "%+v\n%+v\n%v\n", i, s, shown)
 	}

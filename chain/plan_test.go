@@ -232,3 +232,24 @@ func TestBlockLocks(t *testing.T) {
 
 // poolOf is the pool of a volume.
 func poolOf(v *Volume) *Pool { return v.p.commits.owner.(*Pool) }
+
+// What is written in a row lies in a row on the device, and is read as one span, one request of the device, however many pieces,
+// writes and layers made it.
+func TestNeighboursAreOneSpan(t *testing.T) {
+	for _, piece := range []int64{4 << 10, 20 << 10, 64 << 10, 1 << 20} {
+		p := openPool(t, newDisk(t, 256<<20))
+		const pieces = 16
+		v := mustVolume(t, p, "v", pieces*piece)
+		for i := range int64(pieces) {
+			write(t, v, fill('a'+byte(i), int(piece)), i*piece)
+			if i%4 == 0 {
+				mustSnapshot(t, v, fmt.Sprint(i))
+			}
+		}
+		pl := planRead(t, v, 0, pieces*piece)
+		if len(pl.Spans) > 2 { // two claims may lie apart
+			t.Errorf("%d spans of %d writes of %d bytes: %v", len(pl.Spans), pieces, piece, pl.Spans)
+		}
+		pl.Abort()
+	}
+}

@@ -43,7 +43,7 @@ func TestWriteInPlans(t *testing.T) {
 		}
 	}
 	var pl Plan
-	mustSnapshot(t, v, "t")
+	v = inPieces(t, p, "x", n)
 	ok(t, p.volumes.until(func() (Need, error) { return v.PlanWrite(&pl, 7, n*BlockSize-7) }))
 	if c := pl.Covers(); c >= n*BlockSize-7 || (c+7)%BlockSize != 0 || pl.Off+pl.Len != c+7 {
 		t.Errorf("a plan of %d+%d covers %d bytes", pl.Off, pl.Len, c)

@@ -203,7 +203,7 @@ func (pl *Plan) take(h *layer) (end int64) {
 	end, near := pl.lo, alloc.BlockID(pl.v.lastDev)
 	for _, q := range pl.seen {
 		if pl.mine(h, end, q) {
-			near = q.Dev + alloc.BlockID(q.Len)
+			near = q.Dev + alloc.BlockID(q.Len) - 1
 			end += q.Len
 			continue
 		}
@@ -215,7 +215,7 @@ func (pl *Plan) take(h *layer) (end int64) {
 			pl.p.mu.step(1)
 			r := pl.p.blocks.alloc.TakeRun(to-end, near, uint64(pl.v.ino))
 			pl.parts = append(pl.parts, alloced{end, r})
-			end, near = end+r.Len, r.End()
+			end, near = end+r.Len, r.End()-1 // the next one begins right after it
 		}
 		pl.v.lastDev = uint64(near)
 	}

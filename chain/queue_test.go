@@ -20,8 +20,12 @@ func dirtied(t *testing.T) (*Pool, *Volume, *clock) {
 	p := openPool(t, newDisk(t, 4<<20))
 	p.opt.Now = now.now
 	v, w := mustVolume(t, p, "v", 1<<20), mustVolume(t, p, "w", 1<<20)
-	for i := range int64(20) {
-		blocksAt(t, v, 'v', i*2, 1)
+	for i := range int64(20) { // the first five of v are alone on the device
+		lb := i * 2
+		if i < 10 {
+			lb = i/2*2 + i%2*10
+		}
+		blocksAt(t, v, 'v', lb, 1)
 		blocksAt(t, w, 'w', i*3, 2)
 	}
 	ok(t, v.Punch(0, 10*BlockSize)) // 5 blocks

@@ -1,6 +1,9 @@
 package chain
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 // What was released is clean, is told apart from what was erased, and adds up across a crash and a checkpoint.
 func TestReleasedIsNotErased(t *testing.T) {
@@ -18,8 +21,12 @@ func TestReleasedIsNotErased(t *testing.T) {
 		zeroThem(t, p, runs)
 		ok(t, reportHow(p, id, runs, nil, How{Method: "overwrite"}))
 		p = again(t, p, crash)
-		j := p.EraseJobs()[0]
-		if j.ID != job || j.Released != 3*BlockSize || j.Erased != 4*BlockSize || j.Freed != j.Erased+j.Dirty+j.Failed+j.Kept {
+		js := p.EraseJobs()
+		at := slices.IndexFunc(js, func(j JobInfo) bool { return j.ID == job })
+		if at < 0 {
+			t.Fatalf("crash %v: job %d is not among %+v", crash, job, js)
+		}
+		if j := js[at]; j.Released != 3*BlockSize || j.Erased != 4*BlockSize || j.Freed != j.Erased+j.Dirty+j.Failed+j.Kept {
 			t.Errorf("crash %v: %+v", crash, j)
 		}
 		mustCheck(t, p)

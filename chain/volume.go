@@ -45,7 +45,7 @@ type Volume struct {
 	writers   int
 	mtime     time.Time       // own, unless it is zero: of the last write, if later than what set the row's; there at the next checkpoint
 	account   *ledger.Account // in the ledger; stays when the volume is gone
-	lastDev   uint64          // own: device block after the last one allocated
+	lastDev   uint64          // own: the last device block that was allocated
 }
 
 // Volume returns the volume of a file.
