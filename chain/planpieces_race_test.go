@@ -30,7 +30,7 @@ func TestPlansInPieces(t *testing.T) {
 			write(t, v, b[:len(b)-1], 1)
 			write(t, v, b, 0)
 			var pl Plan
-			mustSnapshot(t, v, "t")
+			v = inPieces(t, p, "x", n)
 			ok(t, p.volumes.until(func() (Need, error) { return v.PlanWrite(&pl, 0, int64(len(b))) }))
 			pl.Abort()
 			for _, place := range []string{"openVolumes.planCached", "Volume.PlanWrite", "Plan.commitNow", "Plan.Abort"} {
