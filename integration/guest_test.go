@@ -34,9 +34,10 @@ type guest struct {
 
 // disk is a raw image that a guest has as /dev/vda, /dev/vdb and so on.
 type disk struct {
-	path  string
-	share bool   // with another guest, at the same time
-	aio   string // how qemu does asynchronous I/O; empty: as it likes
+	path   string
+	share  bool   // with another guest, at the same time
+	aio    string // how qemu does asynchronous I/O; empty: as it likes
+	device string // what the guest has, with its options; empty: virtio-blk-pci
 }
 
 // guestImage is made once for all guests of a run.
@@ -126,9 +127,11 @@ func (g *guest) arguments(memory int, disks []disk) []string {
 		if d.aio != "" {
 			drive += ",aio=" + d.aio
 		}
-		args = append(args,
-			"-drive", drive,
-			"-device", "virtio-blk-pci,drive="+id+",share-rw="+share)
+		device := d.device
+		if device == "" {
+			device = "virtio-blk-pci"
+		}
+		args = append(args, "-drive", drive, "-device", device+",drive="+id+",share-rw="+share)
 	}
 	return args
 }

@@ -39,8 +39,11 @@ func roomFor(which string) (memory int, disk int64) {
 	return guestMemory, 512 << 20
 }
 
-// insideHosted needs its host to take part, and has a guest of its own.
-const insideHosted = "TestOutlive$"
+// These need their host to take part, and have guests of their own.
+const (
+	insideHosted = "TestOutlive$"
+	insideFsync  = "TestFsynced$"
+)
 
 // TestGuest runs the tests of the package inside, many in one guest, and shows each as a subtest.
 func TestGuest(t *testing.T) {
@@ -54,7 +57,7 @@ func TestGuest(t *testing.T) {
 			runInside(t, which)
 		})
 	}
-	named := []string{insideHosted}
+	named := []string{insideHosted, insideFsync}
 	for name, tests := range insideGroups {
 		named = append(named, tests)
 		guest(name, "-test.run '"+tests+"'")

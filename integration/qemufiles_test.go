@@ -148,3 +148,27 @@ func TestQemuTPM(t *testing.T) {
 		}
 	})
 }
+
+// TestQemuZeroes writes zeros as data: over nothing they take nothing, whatever qemu does; over data they free it if qemu finds them.
+func TestQemuZeroes(t *testing.T) {
+	needs(t, "qemu-io", "qemu-img")
+	eachTransport(t, func(t *testing.T, tr string) {
+		p := mountedPool(t, "256M", tr)
+		for zeroes, kept := range map[string]int64{"off": 1 << 20, "on": 0, "unmap": 0} {
+			vol := p.at(zeroes)
+			p.slatefs("create", "--size", "8M", vol)
+			zero := func(want int64, over string) {
+				t.Helper()
+				p.tool("qemu-io", "-t", "none", "-c", "write -P 0 0 1M", "--image-opts",
+					"driver=raw,discard=unmap,detect-zeroes="+zeroes+",file.driver=file,file.filename="+vol)
+				if got := p.imageInfo(vol).ActualSize; got != want {
+					t.Errorf("detect-zeroes=%s: zeros over %s take %d bytes, want %d", zeroes, over, got, want)
+				}
+				filled(t, vol, 0, 8<<20, 0)
+			}
+			zero(0, "nothing")
+			p.tool("qemu-io", "-t", "none", "-f", "raw", "-c", "write -P 1 0 1M", vol)
+			zero(kept, "data")
+		}
+	})
+}
