@@ -65,6 +65,7 @@ soak: ## crash, model and scale tests for hours: other seeds each time, a crash 
 	SLATEFS_ROUNDS=$(SOAK_ROUNDS) go test ./integration -count=1 -timeout=0 -v -run 'TestOutlived$$|TestGuestOutlives$$|TestCertificates$$'
 	SLATEFS_ROUNDS=$$(($(SOAK_ROUNDS) * 7)) go test ./integration -count=1 -timeout=0 -v -run 'TestGuestSnapshots$$'
 	SLATEFS_SCALE=full go test ./integration -count=1 -timeout=0 -v -run 'TestGuest$$' -inside TestReclaim
+	SLATEFS_SCALE=full go test ./integration -count=1 -timeout=0 -v -run 'TestGuestReboots$$'
 	SLATEFS_LOAD=full go test ./fs -count=1 -timeout=0 -v -run 'TestLoad$$'
 	SLATEFS_STALL=2m go test ./integration -count=1 -timeout=0 -v -run 'TestGuest$$' -inside TestStalled
 

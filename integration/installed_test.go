@@ -86,27 +86,33 @@ func TestGuestInstalled(t *testing.T) {
 	needsRoot(t)
 	l := newLab(t)
 	b := l.newBootable()
+	session := l.putInstalled()
+	b.boot("first")
+	b.boot("second")
+	session.compare(string(read(t, l.path("test/readme.out"))))
+}
+
+// putInstalled puts what a bootable host needs into the lab's directory test: packages of two versions, the scripts, and the session
+// of README.md.
+func (l *lab) putInstalled() *session {
+	l.t.Helper()
 	for name, version := range map[string]string{"old.deb": "1.0.0~test", "new.deb": "2.0.0~test"} {
 		out := l.path(name + ".d")
 		cmd := exec.Command("../packaging/deb")
 		cmd.Env = append(os.Environ(), "VERSION="+version, "OUT="+out)
 		if text, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("packaging/deb: %v\n%s", err, text)
+			l.t.Fatalf("packaging/deb: %v\n%s", err, text)
 		}
 		made, err := filepath.Glob(filepath.Join(out, "slatefs_*.deb"))
 		if err != nil || len(made) != 1 {
-			t.Fatalf("packaging/deb made %v, %v", made, err)
+			l.t.Fatalf("packaging/deb made %v, %v", made, err)
 		}
-		must(t, os.Rename(made[0], l.path("test/"+name)))
+		must(l.t, os.Rename(made[0], l.path("test/"+name)))
 	}
-	for _, script := range []string{"lib", "first", "second"} {
-		text, err := os.ReadFile("testdata/installed/" + script)
-		must(t, err)
-		must(t, os.WriteFile(l.path("test/"+script), text, 0o755))
+	for _, script := range []string{"lib", "first", "second", "again", "turn"} {
+		must(l.t, os.WriteFile(l.path("test/"+script), read(l.t, "testdata/installed/"+script), 0o755))
 	}
-	session := readmeSession(t, "Five minutes")
-	must(t, os.WriteFile(l.path("test/readme"), []byte(session.script()), 0o644))
-	b.boot("first")
-	b.boot("second")
-	session.compare(string(read(t, l.path("test/readme.out"))))
+	session := readmeSession(l.t, "Five minutes")
+	must(l.t, os.WriteFile(l.path("test/readme"), []byte(session.script()), 0o644))
+	return session
 }

@@ -58,7 +58,16 @@ var (
 	underway = regexp.MustCompile(`erase status|erase wait|--wait`)
 )
 
-func plainOutput(s string) string { return volatile.ReplaceAllString(s, "") }
+// plainOutput is an output without these, and without lines of progress, which are shown of what took long.
+func plainOutput(s string) string {
+	var b strings.Builder
+	for line := range strings.Lines(s) {
+		if !progressLine.MatchString(strings.TrimSpace(line)) {
+			b.WriteString(line)
+		}
+	}
+	return volatile.ReplaceAllString(b.String(), "")
+}
 
 // compare compares what was printed with what README.md shows.
 func (s *session) compare(out string) {

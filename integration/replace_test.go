@@ -17,9 +17,20 @@ import (
 	"slatefs/chain/blockdev"
 )
 
-// versions are programs of two versions, built once.
+// otherEnv names a program of another version, which daemons are upgraded and downgraded to instead of one of this source.
+const otherEnv = "SLATEFS_OTHER"
+
+// versions are programs of two versions, named by them: this source, built twice, or once and otherEnv.
 var versions = sync.OnceValues(func() (paths [2]string, err error) {
 	for i, v := range []string{"9.1", "9.2"} {
+		if other := os.Getenv(otherEnv); i == 1 && other != "" {
+			out, err := exec.Command(other, "--version").Output()
+			if err != nil {
+				return paths, err
+			}
+			paths[i] = filepath.Join(workDir, "slatefs-"+strings.TrimPrefix(strings.TrimSpace(string(out)), "slatefs "))
+			return paths, os.Symlink(other, paths[i])
+		}
 		paths[i] = filepath.Join(workDir, "slatefs-"+v)
 		if err = buildAs(paths[i], "-ldflags", "-X slatefs/cmd/slatefs/internal/control.stamp="+v); err != nil {
 			return paths, err
