@@ -8,10 +8,11 @@ package chain
 // who has the lock alone: each of the two here says so before it has changed anything.
 
 // planInPlace is PlanWrite for a write that is in place from end to end, as far as it can be told from memory. known is false
-// where it is not, or cannot be told; nothing has changed then.
+// where it is not, or cannot be told; nothing has changed then. It is false as well after a write that was not, so that a run
+// of those is not looked up twice.
 func (v *Volume) planInPlace(pl *Plan, off, n int64) (need Need, known bool) {
 	p := v.p
-	if off < 0 || n <= 0 || off > MaxSize-n || pl.errand != nil {
+	if off < 0 || n <= 0 || off > MaxSize-n || pl.errand != nil || v.lays.Load() {
 		return Need{}, false
 	}
 	p.mu.RLock(pl.Lane)

@@ -83,6 +83,9 @@ func (v *Volume) planWrite(pl *Plan, off, n int64) (Need, error) {
 	}
 	pl.write, pl.InPlace = true, want == 0 && p.commits.durable >= h.mapLSN
 	pl.rollbacks, pl.born = v.rollbacks, h.id
+	if lays := want > 0; lays != v.lays.Load() {
+		v.lays.Store(lays)
+	}
 	pl.pin()
 	v.enter(pl)
 	return Need{}, nil

@@ -147,6 +147,7 @@ func TestPlansShare(t *testing.T) {
 	mustSnapshot(t, v, "s")
 	write(t, v, fill('b', 32<<10), 0)
 	ok(t, p.Flush())
+	write(t, v, fill('b', BlockSize), 0) // after a first write this one is planned by who has the lock alone
 	s, err := p.Snap(p.tree.snaps.names[snapName{v.ino, "s"}].id)
 	ok(t, err)
 	type made struct {

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"slatefs/chain/ledger"
@@ -31,7 +32,8 @@ type Volume struct {
 	ino Ino
 
 	// own is taken last, by who shares the plan lock. What is marked with it may be changed by him, or by who has the plan lock alone.
-	own workLock
+	own  workLock
+	lays atomic.Bool // the last write that was planned was not in place: the next one is likely not to be
 
 	// guarded by the plan lock
 	active    []*Plan  // own: writes that are planned and not ended, for the block locks and for settling
