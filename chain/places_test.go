@@ -247,3 +247,40 @@ func TestBytesStayedBesideJobsOfNobody(t *testing.T) {
 		p.mu.Unlock()
 	}
 }
+
+// TestBytesStayed: the blocks of a job are all that its bytes were in only if none went along into another block, all is known of
+// what is that old, and nothing that a crash left was only released.
+func TestBytesStayed(t *testing.T) {
+	stayed := func(what string, p *Pool, want bool) {
+		t.Helper()
+		for range 2 { // of what is in no row yet, and of rows
+			p.mu.Lock()
+			newest := p.tree.nextLayer
+			p.mu.Unlock()
+			if yes, err := BytesStayed(p, newest); err != nil || yes != want {
+				t.Errorf("%s: %v, %v, want %v", what, yes, err, want)
+			}
+			ok(t, p.Checkpoint())
+		}
+	}
+	p := openPool(t, newDisk(t, 16<<20))
+	v := mustVolume(t, p, "v", 1<<20)
+	write(t, v, fill('v', 64<<10), 0)
+	mustSnapshot(t, v, "s")
+	stayed("whole blocks", p, true)
+	write(t, v, fill('w', 512), 0)
+	stayed("less than a block", p, false)
+
+	old := openPool(t, readGolden(t))
+	drained(t, old)
+	stayed("an older program's pool", old, false)
+
+	d := newDisk(t, 16<<20)
+	p = openPool(t, d)
+	v = mustVolume(t, p, "v", 1<<20)
+	ok(t, p.Flush())
+	write(t, v, fill('v', 64<<10), 0) // its record is lost
+	p, _ = reopen(t, d, 1)
+	released(t, p)
+	stayed("a crash, and released", p, false)
+}

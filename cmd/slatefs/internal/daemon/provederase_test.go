@@ -13,7 +13,7 @@ import (
 func (w *provedWorld) drain(kind int) error {
 	if kind < 76 {
 		w.note("time passes")
-		return w.house()
+		return w.house(func() bool { return true })
 	}
 	if err := w.pool.EraseDrain(context.Background()); err != nil {
 		return err
@@ -27,13 +27,13 @@ func (w *provedWorld) drain(kind int) error {
 	return err
 }
 
-// house lets two hours pass, and the housekeeping end what is kept, and close and cut what it finds.
-func (w *provedWorld) house() error {
+// house lets two hours pass, and the housekeeping end what is kept, and close and cut what it finds, until it is enough.
+func (w *provedWorld) house(enough func() bool) error {
 	w.skip(2 * time.Hour)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.pool.Run(ctx) }()
-	for len(w.pool.Destroyed()) > 0 && w.pool.Failed() == nil {
+	for (len(w.pool.Destroyed()) > 0 || !enough()) && w.pool.Failed() == nil {
 		time.Sleep(time.Millisecond)
 	}
 	cancel()

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,19 @@ import (
 func (w *provedWorld) step(seed uint32) error {
 	w.n++
 	w.rng = rand.New(rand.NewPCG(uint64(seed), 13))
-	err := w.do(w.rng.IntN(100))
+	kind := w.rng.IntN(100)
+	cut := w.cut
+	if cut > 0 && movesNames(kind) { // what of that is durable nobody knows then
+		cut = 0
+	}
+	if cut > 0 {
+		w.cut = 0
+		w.disk.CrashAt(cut)
+	}
+	err := w.do(kind)
+	if cut > 0 {
+		return w.crash()
+	}
 	if slices.ContainsFunc([]error{
 		chain.ErrNoSpace, chain.ErrExist, chain.ErrNotFound, chain.ErrHasClones, chain.ErrHasSnapshots,
 		chain.ErrGone, chain.ErrNotEmpty, chain.ErrInvalid,
@@ -25,6 +38,11 @@ func (w *provedWorld) step(seed uint32) error {
 		err = nil
 	}
 	return err
+}
+
+// movesNames: the operation of a kind makes, moves or ends names, and owners, or may.
+func movesNames(kind int) bool {
+	return kind >= 24 && kind < 64 || kind >= 67 && kind < 76 || kind >= 87 && kind < 96 || kind > 97
 }
 
 func (w *provedWorld) do(kind int) error {
@@ -51,16 +69,20 @@ func (w *provedWorld) do(kind int) error {
 		return errors.Join(err, w.pool.Flush())
 	case kind < 67:
 		return w.shrink(v)
-	case kind < 70:
+	case kind < 69:
 		return w.policy(v)
+	case kind < 70:
+		return w.churn(v)
 	case kind < 74:
 		return w.undestroy()
 	case kind < 87:
 		return w.drain(kind)
 	case kind < 92:
 		return w.create()
-	case kind < 95:
+	case kind < 94:
 		return w.mkdir()
+	case kind < 95:
+		return w.extend()
 	case kind < 96:
 		return w.rmdir()
 	case kind < 97:
@@ -70,6 +92,10 @@ func (w *provedWorld) do(kind int) error {
 	case kind < 98:
 		w.note("checkpoint")
 		return w.pool.Checkpoint()
+	case kind < 99:
+		w.cut = 1 + w.rng.IntN(40)
+		w.note("the power is cut at operation %d of the next step that leaves names alone", w.cut)
+		return nil
 	}
 	return w.crash()
 }
@@ -78,6 +104,50 @@ func (w *provedWorld) crash() error {
 	w.note("crash")
 	w.disk = w.disk.Crash(w.rng)
 	return w.open()
+}
+
+func (w *provedWorld) extend() error {
+	size := w.pool.Size()
+	if size >= provedPool*3/2 {
+		return nil
+	}
+	w.note("extend")
+	if w.rng.IntN(3) == 0 {
+		w.disk.FillGrowth(0xee)
+	}
+	return w.pool.Extend(size + 256<<10)
+}
+
+// churn makes more records than the log keeps, and lets the housekeeping cut it.
+func (w *provedWorld) churn(v *thing) error {
+	w.note("churn %s", v.path())
+	f, err := w.pool.Volume(v.ino)
+	for i := range 40 {
+		if err != nil {
+			return err
+		}
+		name := fmt.Sprintf("x%d-%d", w.n, i)
+		_, err = f.WriteAt(bytes.Repeat([]byte{'x'}, chain.BlockSize), 0)
+		if err == nil {
+			err = w.pool.Snapshot(chain.Req{}, []chain.Ino{v.ino}, name)
+		}
+		if err == nil {
+			_, err = f.WriteAt(make([]byte, chain.BlockSize), 0)
+		}
+		if err == nil {
+			err = w.pool.DestroySnapshots(chain.Req{}, v.ino, []string{name}, chain.DestroyOptions{Defer: true, Now: true})
+		}
+		if err == nil {
+			err = w.pool.EraseDrain(context.Background())
+		}
+		if err == nil {
+			_, err = w.erase(1<<40, false)
+		}
+	}
+	return errors.Join(err, w.house(func() bool {
+		l := w.pool.Log().State()
+		return l.Head.Seq-l.Cut.At.Seq <= 40
+	}))
 }
 
 func (w *provedWorld) create() error {

@@ -43,6 +43,7 @@ type provedWorld struct {
 
 	stamps []provedStamp
 	jobs   map[uint64]map[sectorStamp]bool // what blocks of each job had when they were zeroed
+	cut    int                             // the power is cut at so many operations of the device from a step's begin; 0: it is not
 	below  map[sectorStamp]bool            // in what was only released: it lies below the device for good
 	trace  []string
 }
