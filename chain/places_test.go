@@ -172,6 +172,26 @@ func TestPlaceOfOrphan(t *testing.T) {
 	mustCheck(t, p)
 }
 
+// What ended in a directory that was removed, and the one above it too, in which nothing else ended, ended in the one above that.
+func TestPlaceOfNested(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	plant(t, p, "a/", "a/b/", "a/b/c/", "a/b/c/v")
+	v := existing(t, p, "a/b/c/v")
+	ok(t, v.Truncate(64<<10))
+	write(t, v, fill('v', BlockSize), 0)
+	a, b, c := resolved(t, p, "a"), resolved(t, p, "a/b"), resolved(t, p, "a/b/c")
+	ok(t, p.Unlink(Req{}, c, "v"))
+	ok(t, p.Rmdir(Req{}, b, "c"))
+	ok(t, p.Rmdir(Req{}, a, "b"))
+	ok(t, EachVolumeEver(p, func(e VolumeEver) error {
+		if !slices.Equal(e.Dirs, []Ino{c, b, a, RootIno}) {
+			t.Errorf("it is in directories %d, want %d: %+v", e.Dirs, []Ino{c, b, a, RootIno}, e)
+		}
+		return nil
+	}))
+	mustCheck(t, p)
+}
+
 // Where a directory was that an older program removed, nobody knows.
 func TestPlaceUnknown(t *testing.T) {
 	p := openPool(t, newDisk(t, 4<<20))

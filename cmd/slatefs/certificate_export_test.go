@@ -70,9 +70,12 @@ func (l *lab) openLinesAreSigned(log, file string) {
 	if err := errors.Join(json.Unmarshal([]byte(altered), &rec), open.Add(&rec), json.Unmarshal([]byte(lines[end]), &info)); err != nil {
 		l.t.Fatal(err)
 	}
+	own := info.End.Lines.Key
 	info.End.Lines = open.Sign(other, info.End.PoolUUID, info.End.Head, l.app.now())
-	var forged bytes.Buffer
-	if err := control.WriteLog(&forged, nil, &info.End); err != nil {
+	var forged, claimed bytes.Buffer
+	err := control.WriteLog(&forged, nil, &info.End)
+	info.End.Lines.Key = own // and it says that it was the pool's
+	if err := errors.Join(err, control.WriteLog(&claimed, nil, &info.End)); err != nil {
 		l.t.Fatal(err)
 	}
 	for name, c := range map[string]struct{ from, says string }{
@@ -81,6 +84,7 @@ func (l *lab) openLinesAreSigned(log, file string) {
 		"twice":                             {with(lines[at]+lines[at], lines[end]), "NOT PROVED: what the export says of days"},
 		"altered, and the signature is not": {with(altered, unsigned+"\n"), "NOT PROVED: what the export says of days"},
 		"altered, and signed by another":    {with(altered, forged.String()), "is signed by another key"},
+		"altered, and said to be signed":    {with(altered, claimed.String()), "not those that were signed"},
 	} {
 		out, text, code := l.run("erase certificate --verify " + file + " --from " + c.from)
 		if code != show.ExitFailed || !strings.Contains(text, c.says) {

@@ -214,12 +214,13 @@ func (c *certified) report(t *testing.T) {
 		}
 	}
 	slices.Sort(parts)
-	t.Logf("%d certificates, %d complete; the log was cut in %d runs; without need incomplete: %s", all, c.complete, c.cuts, strings.Join(parts, ", "))
+	t.Logf("%d certificates, %d complete; the log was cut in %d runs; without need incomplete: %s",
+		all, c.complete, c.cuts, strings.Join(parts, ", "))
 }
 
 // TestCertificateModel: after each step of random trees of directories, volumes, snapshots and clones that are written, moved,
-// destroyed, brought back, erased and hit by crashes, while the pool grows and its log is cut, a certificate of each volume, snapshot, directory, owner and job that is or was,
-// and of the pool, is complete exactly when no byte of it is on the device.
+// destroyed, brought back, erased and hit by crashes, while the pool grows and its log is cut, a certificate of each volume,
+// snapshot, directory, owner and job that is or was, and of the pool, is complete exactly when no byte of it is on the device.
 func TestCertificateModel(t *testing.T) {
 	checks := flag.Lookup("rapid.checks")
 	if checks.Value.String() == checks.DefValue {
