@@ -16,7 +16,7 @@ type planTable struct {
 	epochs epochs          // mu
 	frozen uint64          // mu: freezes so far
 	moved  chan struct{}   // mu: closed when a plan ends; nil while nobody waits
-	awaits atomic.Bool     // there is moved
+	awaits atomic.Bool     // self: there is moved
 }
 
 // inFlight is how many blocks writes have that are planned and not ended, of a volume that may be gone.

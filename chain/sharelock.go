@@ -97,5 +97,5 @@ func (m *shareLock) shareInTurn(l *lane) {
 	}
 	m.turnLock.Lock()
 	l.n.Add(1)
-	m.turnLock.Unlock()
+	m.Unlock()
 }

@@ -316,7 +316,7 @@ func testSnapshotReadFails(t *testing.T, v variant) {
 	bad := plan.Spans[0].Dev
 	plan.Abort()
 	d.Fail(func(o devtest.Op) error {
-		if o.Kind == devtest.OpRead && o.Off <= bad && bad < o.Off+int64(o.Len) {
+		if o.Kind == devtest.OpRead && o.Off <= bad && bad < o.Off+o.Len {
 			return unix.EIO
 		}
 		return nil

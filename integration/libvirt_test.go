@@ -69,7 +69,7 @@ copied
 `
 	r := p.exec("unshare", "-m", "bash", "-eu", "-c", script)
 	if r.code != 0 || r.stdout != want {
-		log, _ := os.ReadFile(p.path("libvirtd.log")) //nolint:errcheck // it may not have begun
+		log, _ := os.ReadFile(p.path("libvirtd.log"))
 		t.Errorf("want %q: %v\n%s", want, r, log)
 	}
 }

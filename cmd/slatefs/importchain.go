@@ -87,7 +87,7 @@ func foreignFormat(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it was only read
 	i, err := f.Stat()
 	if err != nil {
 		return "", err

@@ -45,7 +45,7 @@ func copyOwn(ctx context.Context, f foreign, list []extent, to *os.File, done fu
 	if err != nil {
 		return err
 	}
-	defer from.Close()
+	defer from.Close() //nolint:errcheck // it was only read
 	buf := make([]byte, 1<<20)
 	for _, e := range list {
 		if ctx.Err() != nil {
