@@ -70,6 +70,7 @@ type layer struct {
 	name     string
 	named    bool
 	head     bool
+	frozen   uint64  // planTable.frozen when it was no head any more; 0: before this process
 	depth    int     // layers in its line of history, itself included, at most: what was merged may be counted
 	wrote    bool    // something was written to the volume, in this layer or one before
 	line     []span  // whose births it may own blocks of

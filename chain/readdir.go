@@ -56,18 +56,28 @@ func (p *Pool) SnapAttr(id LayerID) (Attr, error) {
 	return lookUp(p.commits, func() (Attr, error) { return p.volumes.snapAttr(id) })
 }
 
-// OpenSnap keeps a snapshot readable until ReleaseSnap: a destroy of it waits.
+// OpenSnap keeps a snapshot readable until ReleaseSnap: a destroy of it waits. It is listed from its instant on, while writes in place
+// that were planned before may still arrive in it. Those are waited for: from here on it never changes, and what is read of
+// it may be kept.
 func (p *Pool) OpenSnap(id LayerID) error {
+	l, err := p.holdSnap(id)
+	if err == nil && l.vol != 0 {
+		p.plans.settlePlans(p.volumes.older(l.vol, l.frozen))
+	}
+	return err
+}
+
+func (p *Pool) holdSnap(id LayerID) (*layer, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	l := p.tree.layers[id]
 	if l == nil || l.head || l.dead || !l.named && !l.kept {
-		return fmt.Errorf("snapshot %v: %w", id, ErrGone)
+		return nil, fmt.Errorf("snapshot %v: %w", id, ErrGone)
 	}
 	l.held++
 	p.tree.noteOpen(l)
 	p.tree.uncount(l)
-	return nil
+	return l, nil
 }
 
 // ReleaseSnap is the end of OpenSnap. A snapshot that was destroyed meanwhile goes with its last user.

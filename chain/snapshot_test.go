@@ -2,9 +2,11 @@ package chain
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"slatefs/chain/blockdev/devtest"
 )
@@ -166,4 +168,44 @@ func TestSnapDirectory(t *testing.T) {
 	ok(t, p.DestroySnapshots(Req{}, a.Ino, []string{"s"}, DestroyOptions{}))
 	_, err = p.Snap(id)
 	wantErr(t, "a destroyed one", err, ErrNotFound)
+}
+
+// A snapshot is listed before what was under way at its instant has arrived in it. Who opens it waits for that: what he reads, and keeps,
+// never changes.
+func TestOpenSnapshotNeverChanges(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	v := mustVolume(t, p, "v", 1<<20)
+	write(t, v, fill('o', BlockSize), 0)
+	ok(t, p.Flush())
+	under := planWrite(t, v, 0, BlockSize)
+	taken, opened := make(chan error, 1), make(chan error, 1)
+	go func() { taken <- p.Snapshot(Req{}, []Ino{v.ino}, "s") }()
+	var id LayerID
+	for {
+		var err error
+		if _, id, err = p.SnapLookup(RootIno, "v@s"); err == nil {
+			break
+		}
+		runtime.Gosched()
+	}
+	later := planWrite(t, v, 8*BlockSize, BlockSize) // of the new head: nobody waits for it
+	defer later.Abort()
+	go func() { opened <- p.OpenSnap(id) }()
+	select {
+	case err := <-opened:
+		t.Errorf("it was opened while a write to it was under way: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	carryOut(t, under, fill('n', BlockSize), 0)
+	ok(t, <-opened)
+	ok(t, <-taken)
+	s, err := p.Snap(id)
+	ok(t, err)
+	b := make([]byte, BlockSize)
+	_, err = s.ReadAt(b, 0)
+	ok(t, err)
+	if b[0] != 'n' {
+		t.Errorf("%q", b[0])
+	}
+	p.ReleaseSnap(id)
 }

@@ -73,6 +73,7 @@ func (lt *layerTree) switchHead(s *switching, vol Ino, id LayerID) {
 	old := lt.heads[vol]
 	lt.origins.seal(old.id, vol, old.created)
 	lt.touch(old)
+	old.frozen = s.freeze
 	old.head, old.named, old.name, old.created, old.who = false, s.name != "", s.name, s.when, s.who
 	lt.addLayer(id, old, vol, old.size, s.when)
 	if old.named {
