@@ -63,7 +63,7 @@ func (jq *jobQueue) park(j *job, now time.Time) {
 
 // sealOver: no plan can touch the ready part of the job any more, after a crash neither.
 func (jq *jobQueue) sealOver(j *job) bool {
-	return jq.plans.epochs.over(j.epoch) && jq.commits.durable >= j.lsn
+	return jq.plans.over(j) && jq.commits.durable >= j.lsn
 }
 
 // wantDue brings jobs back whose time has come, up to most. more: there may be others.

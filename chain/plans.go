@@ -10,13 +10,14 @@ import (
 type planTable struct {
 	*core
 
-	vols   map[Ino]*Volume // mu: those in use
-	left   map[Ino]*Volume // mu: those that are gone, while writes have not ended
-	wrote  bool            // mu: somebody has planned a write
-	epochs epochs          // mu
-	frozen uint64          // mu: freezes so far
-	moved  chan struct{}   // mu: closed when a plan ends; nil while nobody waits
-	awaits atomic.Bool     // self: there is moved
+	vols    map[Ino]*Volume // mu: those in use
+	left    map[Ino]*Volume // mu: those that are gone, while writes have not ended
+	wrote   bool            // mu: somebody has planned a write
+	epochs  epochs          // mu
+	frozen  uint64          // mu: freezes so far
+	moved   chan struct{}   // mu: closed when a plan ends; nil while nobody waits
+	resumed uint64          // mu: what was sealed before this process is over when plans of that epoch are; 0: it is
+	awaits  atomic.Bool     // self: there is moved
 }
 
 // inFlight is how many blocks writes have that are planned and not ended, of a volume that may be gone.
@@ -138,6 +139,9 @@ func (e *epochs) first() *epoch {
 	}
 	return nil
 }
+
+// over tells whether every plan is closed that can touch the ready part of a job. The plan lock is held.
+func (pt *planTable) over(j *job) bool { return pt.epochs.over(max(j.epoch, pt.resumed)) }
 
 // freeze is the instant of a freeze: what is under way belongs to before it. It returns the number of it.
 func (pt *planTable) freeze() uint64 {

@@ -14,6 +14,7 @@ func resume(p *Pool) {
 	defer p.mu.Unlock()
 	if p.opt.Watched && !p.opt.ReadOnly {
 		p.tree.snaps.watch = SnapWatch{tree: p.tree, since: p.plans.epochs.pin(0)}
+		p.plans.resumed = p.plans.epochs.seal() // and so do jobs that were sealed before
 	}
 	for _, o := range p.opt.Opened {
 		if o.Layer == 0 {

@@ -42,7 +42,7 @@ func (w *SnapWatch) told(c SnapChange) {
 }
 
 // Taken is called before what was told later is looked at, and what it returns when all of that is given up: then it may be
-// erased. It must be called, once, and not with a lock held that tell takes.
+// erased. It must be called, once, unless the pool ends, and not with a lock held that tell takes.
 func (w *SnapWatch) Taken() (givenUp func()) {
 	w.tree.mu.Lock()
 	defer w.tree.mu.Unlock()

@@ -83,3 +83,33 @@ func TestEraseWaitsForFirstWatch(t *testing.T) {
 		t.Errorf("%d bytes were erased, %v", n, err)
 	}
 }
+
+// So it is where a job had been sealed, and could have been erased, when the process before ended.
+func TestEraseWaitsThoughSealed(t *testing.T) {
+	d := newDisk(t, 4<<20)
+	p := openPool(t, d)
+	v := mustVolume(t, p, "v", 1<<20)
+	write(t, v, fill('o', 64<<10), 0)
+	ok(t, v.Punch(0, 64<<10))
+	tok, runs := lend(t, p, 1<<20)
+	if tok == 0 {
+		t.Fatal("nothing was sealed")
+	}
+	p.GiveBack(tok)
+	ok(t, p.Close())
+	p, err := Open(d, Options{Now: newClock().now, CacheBytes: 1 << 20, Watched: true})
+	ok(t, err)
+	defer func() { ok(t, p.Close()) }()
+	w := p.OnSnapChange(func(SnapChange) bool { return true })
+	if tok, runs := lend(t, p, 1<<20); tok != 0 {
+		t.Fatalf("before the first Taken %v were handed out", runs)
+	}
+	v, err = p.Volume(v.ino)
+	ok(t, err)
+	reader := planRead(t, v, 0, BlockSize) // begun later: nobody waits for him
+	defer reader.Abort()
+	w.Taken()()
+	if tok, again := lend(t, p, 1<<20); tok == 0 || len(again) != len(runs) {
+		t.Errorf("%v were handed out, want %v", again, runs)
+	}
+}

@@ -207,7 +207,7 @@ func (lt *layerTree) jobState(j *job) (state, why string) {
 		return "walking", ""
 	case j.badN > 0 && j.dirtyBlocks() == 0:
 		return "failed", ""
-	case j.readyN > 0 && !lt.plans.epochs.over(j.epoch):
+	case j.readyN > 0 && !lt.plans.over(j):
 		return "waiting", ""
 	}
 	return "queued", ""
