@@ -179,3 +179,27 @@ func TestNobodyStarvesForBlocks(t *testing.T) {
 	eraseAll(t, p)
 	mustCheck(t, p)
 }
+
+// What waits in the queue is looked up again while others look at it, who share the plan lock as well.
+func TestQueuedPlansAreLookedAt(t *testing.T) {
+	p := openPool(t, newDisk(t, 4<<20))
+	v := mustVolume(t, p, "v", 16*BlockSize)
+	write(t, v, fill('o', 16*BlockSize), 0)
+	ok(t, p.Flush())
+	first := planWrite(t, v, 10, 100)
+	var wg sync.WaitGroup
+	for i := range int64(2) {
+		wg.Go(func() {
+			var pl Plan
+			for range 1000 {
+				if need, err := v.PlanWrite(&pl, 200+1000*i, 100); err != nil || !need.is(needPlan) {
+					t.Errorf("%+v, %v", need, err)
+					break
+				}
+			}
+			pl.Quit()
+		})
+	}
+	wg.Wait()
+	carryOut(t, first, fill('f', 100), 10)
+}

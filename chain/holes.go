@@ -53,7 +53,7 @@ func (jq *jobQueue) willRelease(r *room, t blockdev.Token) (durable bool, err er
 		fault.Misuse("erase fails closed: hand-out %d is to be released, and is not open", t)
 	}
 	j := h.job
-	if next := j.lent.next; j.upTo.Less(next) {
+	if next := j.lent.next; j.holes.upTo.Less(next) {
 		ahead := omap.Key{Hi: next.Hi, Lo: next.Lo + uint64(jq.format.Window)}
 		if err := jq.commits.do(&recHoles{j.id, meta.Key(ahead)}); err != nil {
 			return false, err
@@ -74,7 +74,7 @@ func (o *holes) in(r runs.Run) bool { return runs.Key(r.Birth, r.Dev).Less(o.upT
 
 // mayBeHoles bounds the blocks of a job that are not worked off and may have been released. The plan lock is held.
 func (j *job) mayBeHoles() (n int64) {
-	if j.cursor.Less(j.upTo) {
+	if j.cursor.Less(j.holes.upTo) {
 		n = j.readyN
 	}
 	if j.holes.bad {

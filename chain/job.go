@@ -81,7 +81,7 @@ type job struct {
 	lsn     uint64
 	apart   omap.Map[int64] // of ready, above the cursor: worked off already, blocks by (birth, block)
 	lent    lending         // what the eraser has of ready
-	holes
+	holes   holes
 	retryAt time.Time // of bad
 	retries int
 	holesAt uint64        // the record that made holes what they are; memory only

@@ -190,7 +190,7 @@ func TestLogCrash(t *testing.T) {
 // A line is closed when its day is over, though nobody writes; a clock that is set back or forward breaks nothing.
 func TestLogDaysAndClocks(t *testing.T) {
 	p := openPool(t, newDisk(t, 4<<20))
-	clock := &clock{time.Date(2026, 11, 29, 23, 0, 0, 0, time.UTC)}
+	clock := &clock{t: time.Date(2026, 11, 29, 23, 0, 0, 0, time.UTC)}
 	p.opt.Now = clock.now
 	v := mustVolume(t, p, "vm", 256<<10)
 	overwrite := func() {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"slatefs/chain/blockdev"
@@ -198,7 +199,7 @@ func TestRepairDerivesCrash(t *testing.T) {
 func TestRepairGoesOn(t *testing.T) {
 	base, last := losePool(t)
 	all := losses(t, base)
-	step := 3
+	step := int64(3)
 	if testing.Short() {
 		step = 13
 	}
@@ -210,17 +211,17 @@ func TestRepairGoesOn(t *testing.T) {
 				wipe(t, lost, slot)
 			}
 			failed := 0
-			for k := 1; ; k += step {
-				lasts := 1 + 5*(k&1) // more than what is tried again at once
-				d, n := lost.Clone(), 0
+			for k := int64(1); ; k += step {
+				lasts := 1 + 5*(k&1)                     // more than what is tried again at once
+				d, asked := lost.Clone(), atomic.Int64{} // a check reads several pages at once
 				d.Fail(func(devtest.Op) error {
-					if n++; n >= k && n < k+lasts {
+					if n := asked.Add(1); n >= k && n < k+lasts {
 						return errPower
 					}
 					return nil
 				})
 				_, err := Repair(context.Background(), d, repairOptions())
-				if d = d.Clone(); n < k { // as the next process finds it
+				if d = d.Clone(); asked.Load() < k { // as the next process finds it
 					break
 				}
 				if err != nil {

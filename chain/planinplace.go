@@ -22,18 +22,18 @@ func (v *Volume) planInPlace(pl *Plan, off, n int64) (need Need, known bool) {
 		p.writable() != nil || off+n > h.safeSize(p.commits.durable) {
 		return Need{}, false
 	}
-	if pl.begin(p, v) != nil {
+	queued := pl.queued
+	if queued { // others look at what it wants (blocklock.go), until it is made
+		v.own.Lock()
+		defer v.own.Unlock()
+	}
+	if pl.begin(p, v) != nil || !pl.fits(h, off, n) {
 		return Need{}, false
 	}
-	pl.whole = false
-	pl.lo, pl.hi, pl.from, pl.end, pl.eof = off/BlockSize, blocksOf(off+n), off, off+n, mapEnd
-	end, miss := pl.lookupCached(h, pl.lo, pl.hi)
-	if miss || end < pl.hi || !pl.allPrivate(h) {
-		return Need{}, false
+	if !queued {
+		v.own.Lock()
+		defer v.own.Unlock()
 	}
-	pl.edges(h)
-	v.own.Lock()
-	defer v.own.Unlock()
 	if need := v.blocked(pl); !need.None() {
 		return need, true
 	}
@@ -43,6 +43,18 @@ func (v *Volume) planInPlace(pl *Plan, off, n int64) (need Need, known bool) {
 	pl.pin()
 	v.enter(pl)
 	return Need{}, true
+}
+
+// fits looks up what a write of n bytes at off would be written to, and tells whether that is in place from end to end.
+func (pl *Plan) fits(h *layer, off, n int64) bool {
+	pl.whole = false
+	pl.lo, pl.hi, pl.from, pl.end, pl.eof = off/BlockSize, blocksOf(off+n), off, off+n, mapEnd
+	end, miss := pl.lookupCached(h, pl.lo, pl.hi)
+	if miss || end < pl.hi || !pl.allPrivate(h) {
+		return false
+	}
+	pl.edges(h)
+	return true
 }
 
 // allPrivate: the head may write all that was looked up in place, and no fence is to be asked for it.

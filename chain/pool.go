@@ -15,7 +15,7 @@ import (
 
 // Options are what a pool is opened with.
 type Options struct {
-	Now        func() time.Time // the clock; required
+	Now        func() time.Time // the clock; required. Several threads ask it at once
 	Logger     *slog.Logger     // nil: silent
 	CacheBytes int64            // for pages, clean and dirty, and what becomes pages: see memory.go; 0: 128 MiB
 	ReadOnly   bool             // nothing is written: for check, dump and mount -o ro; the journal is replayed in memory

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,12 +14,17 @@ import (
 	"slatefs/erase"
 )
 
-// clock is a test's time: every look at it is a millisecond later.
-type clock struct{ t time.Time }
+// clock is a test's time: every look at it is a millisecond later. Who plans shares the plan lock, so several may look at once.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
 
-func newClock() *clock { return &clock{time.Unix(1_700_000_000, 0)} }
+func newClock() *clock { return &clock{t: time.Unix(1_700_000_000, 0)} }
 
 func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.t = c.t.Add(time.Millisecond)
 	return c.t
 }

@@ -49,7 +49,7 @@ func (r *recSeal) apply(p *Pool) error {
 	p.jobs.touchJob(j)
 	p.jobs.spend(&j.ready)
 	j.cursor, j.apart, j.lent = omap.Key{}, omap.Map[int64]{}, lending{}
-	j.holes.seal(r.bad) //nolint:staticcheck // seal alone does not say of what
+	j.holes.seal(r.bad)
 	if r.bad {
 		j.ready.Move(&j.bad)
 		j.readyN, j.badN = j.badN, 0
