@@ -3,6 +3,7 @@ package fs
 import (
 	"bytes"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"time"
@@ -28,8 +29,9 @@ func asLoop(serve func()) {
 }
 
 // offLoop ends the tests if a loop is at a device: it would wait for it, and everybody else with it.
+// What the end of the mount takes back is asked for when nobody is served any more.
 func offLoop() {
-	if _, is := loopThreads.Load(unix.Gettid()); is {
+	if _, is := loopThreads.Load(unix.Gettid()); is && !bytes.Contains(debug.Stack(), []byte("(*FS).OnUnmount")) {
 		panic("the loop asks the device itself")
 	}
 }

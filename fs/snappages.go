@@ -38,7 +38,7 @@ func openFlagsOf(node uint64, flags uint32) uint32 {
 // snapPages knows of which snapshots the kernel may have pages.
 type snapPages struct {
 	mu   sync.Mutex // a leaf: taken under chain's plan lock
-	any  bool       // it may have some of any: another process served the mount before this one. Set before anything is served
+	any  bool       // it may have some of any: another process served the mount before this one, and not all were passed yet
 	of   map[chain.LayerID]struct{}
 	gone []chain.LayerID // those of them that have lost their name, or have another, since take
 	wake chan struct{}
@@ -95,10 +95,8 @@ func (f *FS) snapChanged(c chain.SnapChange) (later bool) {
 // waits for pages waits for reads of them that are under way.
 func (f *FS) passSnapPages(w *chain.SnapWatch, done <-chan struct{}) {
 	givenUp := w.Taken() // what waits since the takeover, if there was one
-	if f.pages.any {
-		for id := chain.LayerID(1); id <= w.Layers(); id++ {
-			f.givePagesUp(id)
-		}
+	if f.pages.any && !f.passAll(w, done) {
+		return // what waits goes on to: another process may serve the mount
 	}
 	givenUp()
 	for {
@@ -113,6 +111,22 @@ func (f *FS) passSnapPages(w *chain.SnapWatch, done <-chan struct{}) {
 		}
 		givenUp()
 	}
+}
+
+// passAll has it give up those of all that have no name, and notes those that have one. false: done was closed.
+func (f *FS) passAll(w *chain.SnapWatch, done <-chan struct{}) bool {
+	for id := chain.LayerID(1); id <= w.Layers(); id++ {
+		select {
+		case <-done:
+			return false
+		default:
+			f.givePagesUp(id)
+		}
+	}
+	f.pages.mu.Lock()
+	defer f.pages.mu.Unlock()
+	f.pages.any = false
+	return true
 }
 
 // givePagesUp has the kernel give up the pages of a snapshot, unless it has a name still, or again.
