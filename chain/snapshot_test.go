@@ -194,6 +194,7 @@ func TestOpenSnapshotNeverChanges(t *testing.T) {
 	select {
 	case err := <-opened:
 		t.Errorf("it was opened while a write to it was under way: %v", err)
+		opened <- err
 	case <-time.After(50 * time.Millisecond):
 	}
 	carryOut(t, under, fill('n', BlockSize), 0)
