@@ -86,7 +86,9 @@ func TestImportDirectory(t *testing.T) {
 	qemu-img create -q -f qcow2 -F raw -b base-9-disk-0.raw snap-s-1-vm-9-disk-0.qcow2
 	qemu-io -c 'write -P 7 0 64k' snap-s-1-vm-9-disk-0.qcow2 >/dev/null
 	qemu-img create -q -f qcow2 -F qcow2 -b snap-s-1-vm-9-disk-0.qcow2 vm-9-disk-0.qcow2`, "bash", dir)
-	p.slatefs("import", dir+"/vm-9-disk-0.qcow2", p.at("v"))
+	p.refuses(1, []string{`"base-9-disk-0.raw", which is no snapshot of the same volume`, "--below base-9-disk-0.raw"},
+		"import", "-n", dir+"/vm-9-disk-0.qcow2", p.at("v"))
+	p.slatefs("import", "--below", "base-9-disk-0.raw", dir+"/vm-9-disk-0.qcow2", p.at("v"))
 	p.tool("cmp", dir+"/base-9-disk-0.raw", p.snap("v", "base-9-disk-0"))
 	p.tool("qemu-img", "compare", "-f", "qcow2", "-F", "raw", dir+"/snap-s-1-vm-9-disk-0.qcow2", p.snap("v", "s-1"))
 	if n := p.number(p.at("v"), "written"); n != 0 {
@@ -112,8 +114,18 @@ func TestImportHostile(t *testing.T) {
 		p.tool("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", below, file, "64k")
 		p.refuses(1, nil, "import", file, p.at("v"))
 	}
+	for _, other := range []string{"vm-1-disk-0", "snap_vm2_a.qcow2", "snap-a-vm-2.qcow2"} { // other guests' disks lie beside it
+		must(t, os.WriteFile(dir+"/"+other, []byte(strings.Repeat("secret..", 8192)), 0o600))
+		p.tool("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", other, file, "64k")
+		p.refuses(1, []string{"no snapshot of the same volume"}, "import", file, p.at("v"))
+		p.tool("cp", file, dir+"/raw-disk") // a guest has written that to its own
+		p.refuses(1, []string{"begins like a qcow2 image"}, "import", dir+"/raw-disk", p.at("v"))
+	}
+	p.slatefs("import", "-f", "raw", dir+"/raw-disk", p.at("mine")) // its own bytes, whatever they say
+	p.tool("qemu-img", "compare", "-f", "raw", "-F", "raw", dir+"/raw-disk", p.at("mine")) // rounded up to sectors
+	p.slatefs("destroy", p.at("mine"))
 	p.tool("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", "vm.qcow2", file, "64k")
-	p.refuses(1, []string{"below itself"}, "import", file, p.at("v"))
+	p.refuses(1, []string{"below itself"}, "import", "--below", "vm.qcow2", file, p.at("v"))
 	p.tool("qemu-img", "create", "-q", "-f", "qcow2", "-o", "data_file=data.raw,data_file_raw=on", file, "64k")
 	p.refuses(1, []string{"has its data in another file"}, "import", file, p.at("v"))
 	p.tool("qemu-img", "create", "-q", "-f", "qcow2", file, "64k")

@@ -66,7 +66,7 @@ func completions() map[string]completes {
 		"umount":       args(mounted),
 		"reload":       args(mounted),
 		"create":       each(below).with("size", nothing).with("property", settings(control.OnVolume)),
-		"import":       args(files, below).with("property", settings(control.OnVolume)),
+		"import":       args(files, below).with("property", settings(control.OnVolume)).with("format", words("raw", "qcow2")).with("below", nothing),
 		"snapshot":     each(freezable),
 		"rollback":     args(snapshots),
 		"clone":        args(both, below).with("property", settings(control.OnVolume)),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 
@@ -19,18 +20,20 @@ import (
 func (a *app) importCmd() *cobra.Command {
 	var (
 		props []string
+		from  source
 		dry   bool
 	)
 	cmd := &cobra.Command{
-		Use:   "import [-n] [-o PROP=VALUE]… IMAGE NEWFILE",
+		Use:   "import [-n] [-f FORMAT] [--below NAME]… [-o PROP=VALUE]… IMAGE NEWFILE",
 		Short: "Make a volume of a raw image, or with its snapshots of a chain of qcow2 images",
 		Long: `Makes the volume NEWFILE of IMAGE: a raw file, a block device, or the newest one of a chain of qcow2 images, as Proxmox VE keeps
 them in a volume group (snap_VOLUME_NAME.qcow2) or a directory (snap-NAME-VOLUME.qcow2). Each image below it becomes a snapshot of
 that NAME, the oldest first, and each has only the bytes of its own. All are compared with the source by qemu-img before the
-command returns. The source is only read; while a guest runs from it, it is refused.
+command returns. The source is only read. While a qemu runs from it, or a block device of it is mounted or held, it is refused.
 
-What an image says lies below it must be an image in the same directory, raw or qcow2 by its own word; anything else is refused.
-So are encrypted and compressed images, and those with snapshots or data elsewhere. If it fails nothing is left.
+IMAGE is qcow2 if its name ends so, else raw; what it begins with its guest may have written. What an image says lies below it must
+lie in the same directory, raw or qcow2 by its own word, and be called a snapshot of the same volume, or be named by --below:
+in a volume group the disks of all guests lie side by side. Anything else is refused. So are encrypted and compressed images, and those with snapshots or data elsewhere. If it fails nothing is left.
 
 Properties for -o:` + propHelp(control.OnVolume),
 		Example: `  slatefs import /dev/vg0/vm-102-disk-0.qcow2 /mnt/pve/slate/images/102/vm-102-disk-0.raw
@@ -42,24 +45,36 @@ Properties for -o:` + propHelp(control.OnVolume),
 			if err != nil {
 				return err
 			}
-			return a.importImage(ctx, args[0], args[1], settings, dry)
+			if from.image = args[0]; from.format != "" && from.format != "raw" && from.format != "qcow2" {
+				return fmt.Errorf("--format %s: want raw or qcow2: %w", show.Escape(from.format), control.ErrInvalid)
+			}
+			return a.importImage(ctx, from, args[1], settings, dry)
 		}),
 	}
 	cmd.Flags().BoolVarP(&dry, "dry-run", "n", false, "only say which image would become what")
+	cmd.Flags().StringVarP(&from.format, "format", "f", "", "IMAGE is raw or qcow2, whatever its name says, as `FORMAT`")
+	cmd.Flags().StringArrayVar(&from.below, "below", nil, "an image called `NAME` may lie below others: a template")
 	cmd.Flags().StringArrayVarP(&props, "property", "o", nil, "set a property of the volume, as `PROP=VALUE`")
 	return cmd
 }
 
-func (a *app) importImage(ctx context.Context, image, file string, settings []control.Setting, dry bool) error {
-	for _, p := range []string{image, file} {
+func (a *app) importImage(ctx context.Context, from source, file string, settings []control.Setting, dry bool) error {
+	ctx, stop := signal.NotifyContext(ctx, unix.SIGHUP) // of a terminal that went away: what was begun is taken back
+	defer stop()
+	for _, p := range []string{from.image, file} {
 		if err := importable(p); err != nil {
 			return err
 		}
 	}
-	chain, err := foreignChain(ctx, image)
+	chain, err := from.chain(ctx)
 	if err != nil {
 		return err
 	}
+	release, err := holdDevices(chain)
+	if err != nil {
+		return err
+	}
+	defer release()
 	names, err := snapshotNames(chain)
 	if err != nil {
 		return err

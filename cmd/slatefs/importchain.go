@@ -42,14 +42,22 @@ type imageInfo struct {
 	} `json:"format-specific"`
 }
 
-// foreignChain finds the images that an image consists of, the oldest first. Nothing is opened that was not looked at: what an
-// image says lies below it must be an image beside it.
-func foreignChain(ctx context.Context, path string) (chain []foreign, err error) {
-	path, err = filepath.Abs(path)
+// source is what to import, as somebody who may read all of it says.
+type source struct {
+	image  string
+	format string   // raw or qcow2; empty: by the name
+	below  []string // names of images that may lie below others, though not as a snapshot of the same volume
+}
+
+// chain finds the images that an image consists of, the oldest first. Nothing is opened that was not looked at: what an image
+// says lies below it must be an image beside it, and one of the same volume, or one that was allowed.
+func (s source) chain(ctx context.Context) (chain []foreign, err error) {
+	path, err := filepath.Abs(s.image)
 	if err != nil {
 		return nil, err
 	}
-	format, err := foreignFormat(path)
+	top := path
+	format, err := s.formatOf(path)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +75,10 @@ func foreignChain(ctx context.Context, path string) (chain []foreign, err error)
 		}
 		f.size, format = info.Size, ""
 		if info.Backing != "" {
-			if f.backing, err = besideImage(path, info.Backing); err != nil {
+			if f.backing, err = besideImage(path, info.Backing); err == nil {
+				err = s.allows(f.backing, top)
+			}
+			if err != nil {
 				return nil, err
 			}
 			format = info.BackingFormat
@@ -81,8 +92,19 @@ func foreignChain(ctx context.Context, path string) (chain []foreign, err error)
 	return chain, nil
 }
 
-// foreignFormat is qcow2 for what begins like it, else raw.
-func foreignFormat(path string) (string, error) {
+// allows refuses an image that lies below others and is not of the same volume. In a volume group the disks of all guests lie
+// in one directory, and who can write an image may have named any of them.
+func (s source) allows(path, top string) error {
+	name := filepath.Base(path)
+	if _, of := snapshotOf(name, filepath.Base(top)); of || slices.Contains(s.below, name) {
+		return nil
+	}
+	return show.Hinted(fmt.Errorf("%s: lies on %q, which is no snapshot of the same volume by its name", top, name),
+		"if the image's owner may read that: --below %s", show.Escape(name))
+}
+
+// formatOf is what was said, or what the name says, and never what the image begins with: of a raw disk its guest has written that.
+func (s source) formatOf(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
@@ -92,12 +114,18 @@ func foreignFormat(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !i.Mode().IsRegular() && i.Mode().Type() != os.ModeDevice {
-		return "", fmt.Errorf("%s: is no file and no block device", path)
-	}
 	magic := make([]byte, 4)
-	if _, err := io.ReadFull(f, magic); err == nil && string(magic) == "QFI\xfb" {
+	switch {
+	case !i.Mode().IsRegular() && i.Mode().Type() != os.ModeDevice:
+		return "", fmt.Errorf("%s: is no file and no block device", path)
+	case s.format != "":
+		return s.format, nil
+	case strings.HasSuffix(path, ".qcow2"):
 		return "qcow2", nil
+	}
+	if _, err := io.ReadFull(f, magic); err == nil && string(magic) == "QFI\xfb" {
+		return "", show.Hinted(fmt.Errorf("%s: begins like a qcow2 image, and is not called one", path),
+			"--format raw if it is the disk of a guest, who may have written that; --format qcow2 if only qemu writes it")
 	}
 	return "raw", nil
 }

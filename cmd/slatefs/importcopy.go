@@ -106,19 +106,49 @@ func isZero(b []byte) bool {
 	return true
 }
 
+// holdDevices keeps the block devices of a chain from being mounted, and fails where one is, or is held by another device. Of
+// files, and against qemu, qemu's own locks do that.
+func holdDevices(chain []foreign) (release func(), err error) {
+	var held []*os.File
+	release = func() {
+		for _, f := range held {
+			_ = f.Close() //nolint:errcheck // it was only held
+		}
+	}
+	for _, f := range chain {
+		if i, err := os.Stat(f.path); err != nil || i.Mode().Type() != os.ModeDevice {
+			continue // whoever opens it says what is wrong
+		}
+		d, err := os.OpenFile(f.path, os.O_RDONLY|unix.O_EXCL, 0)
+		if err != nil {
+			release()
+			return nil, err
+		}
+		held = append(held, d)
+	}
+	return release, nil
+}
+
 // layerName is the name of the snapshot that an image below another becomes: what Proxmox VE calls it, in a volume group
 // snap_VOLUME_NAME.qcow2 and in a directory snap-NAME-VOLUME.qcow2, else the file's name without its end.
 func layerName(path, top string) string {
 	name := filepath.Base(path)
-	volume := filepath.Base(top)
+	if snap, of := snapshotOf(name, filepath.Base(top)); of {
+		return snap
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(name, ".qcow2"), ".raw")
+}
+
+// snapshotOf is the snapshot's name in the name of an image, if that is one of a volume.
+func snapshotOf(name, volume string) (snap string, of bool) {
 	stem := strings.TrimSuffix(volume, ".qcow2")
 	if n, ok := strings.CutPrefix(strings.TrimSuffix(name, ".qcow2"), "snap_"+stem+"_"); ok && n != "" {
-		return n
+		return n, true
 	}
 	if n, ok := strings.CutPrefix(name, "snap-"); ok {
 		if n, ok := strings.CutSuffix(n, "-"+volume); ok && n != "" {
-			return n
+			return n, true
 		}
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(name, ".qcow2"), ".raw")
+	return "", false
 }
