@@ -1,7 +1,6 @@
 package chain
 
 import (
-	"fmt"
 	"time"
 
 	"slatefs/chain/catalog"
@@ -60,24 +59,11 @@ func (p *Pool) SnapAttr(id LayerID) (Attr, error) {
 // that were planned before may still arrive in it. Those are waited for: from here on it never changes, and what is read of
 // it may be kept.
 func (p *Pool) OpenSnap(id LayerID) error {
-	l, err := p.holdSnap(id)
+	l, err := p.volumes.holdSnap(id)
 	if err == nil && l.vol != 0 {
 		p.plans.settlePlans(p.volumes.older(l.vol, l.frozen))
 	}
 	return err
-}
-
-func (p *Pool) holdSnap(id LayerID) (*layer, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	l := p.tree.layers[id]
-	if l == nil || l.head || l.dead || !l.named && !l.kept {
-		return nil, fmt.Errorf("snapshot %v: %w", id, ErrGone)
-	}
-	l.held++
-	p.tree.noteOpen(l)
-	p.tree.uncount(l)
-	return l, nil
 }
 
 // ReleaseSnap is the end of OpenSnap. A snapshot that was destroyed meanwhile goes with its last user.

@@ -214,3 +214,17 @@ func (vs *openVolumes) info(ino Ino) (i VolumeInfo, origin LayerID, err error) {
 	}
 	return i, origin, nil
 }
+
+// holdSnap counts an open of a snapshot.
+func (vs *openVolumes) holdSnap(id LayerID) (*layer, error) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	l := vs.tree.layers[id]
+	if l == nil || l.head || l.dead || !l.named && !l.kept {
+		return nil, fmt.Errorf("snapshot %v: %w", id, ErrGone)
+	}
+	l.held++
+	vs.tree.noteOpen(l)
+	vs.tree.uncount(l)
+	return l, nil
+}

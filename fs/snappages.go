@@ -37,30 +37,41 @@ func openFlagsOf(node uint64, flags uint32) uint32 {
 
 // snapPages knows of which snapshots the kernel may have pages.
 type snapPages struct {
-	mu   sync.Mutex // a leaf: taken under chain's plan lock
-	any  bool       // it may have some of any: another process served the mount before this one, and not all were passed yet
-	of   map[chain.LayerID]struct{}
-	gone []chain.LayerID // those of them that have lost their name, or have another, since take
+	mu   sync.Mutex               // a leaf: taken under chain's plan lock
+	any  bool                     // it may have some of any: another process served the mount before this one, and not all were passed yet
+	of   map[chain.LayerID]uint64 // when it was added last
+	n    uint64                   // how often something was
+	gone []chain.LayerID          // those of them that have lost their name, or have another, since take
 	wake chan struct{}
 }
 
 func (s *snapPages) init() {
-	s.of = make(map[chain.LayerID]struct{})
+	s.of = make(map[chain.LayerID]uint64)
 	s.wake = make(chan struct{}, 1)
 }
 
 // add notes that the kernel may have pages of a snapshot: before it can have any.
 func (s *snapPages) add(id chain.LayerID) {
 	s.mu.Lock()
-	s.of[id] = struct{}{}
+	s.n++
+	s.of[id] = s.n
 	s.mu.Unlock()
 }
 
-// drop notes that the kernel is about to give up the pages of a snapshot.
-func (s *snapPages) drop(id chain.LayerID) {
+// added is when a snapshot was added last; 0: it is not there.
+func (s *snapPages) added(id chain.LayerID) uint64 {
 	s.mu.Lock()
-	delete(s.of, id)
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	return s.of[id]
+}
+
+// drop notes that the kernel is about to give up the pages of a snapshot, unless it was added again since then.
+func (s *snapPages) drop(id chain.LayerID, since uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of[id] == since {
+		delete(s.of, id)
+	}
 }
 
 // tell takes in that a snapshot has lost its name; later: it has pages to give up. It is called with the plan lock held.
@@ -129,16 +140,20 @@ func (f *FS) passAll(w *chain.SnapWatch, done <-chan struct{}) bool {
 	return true
 }
 
-// givePagesUp has the kernel give up the pages of a snapshot, unless it has a name still, or again.
+// givePagesUp has the kernel give up the pages of a snapshot, unless it has a name still, or again: while it has one it stays
+// among those of which there may be pages, since its destroy looks for it there.
 func (f *FS) givePagesUp(id chain.LayerID) {
-	f.pages.drop(id)
+	since := f.pages.added(id)
 	if f.named(id) {
-		f.pages.add(id)
-		if f.named(id) { // else it went before the add, and nobody will tell
+		if since != 0 {
 			return
 		}
-		f.pages.drop(id)
+		f.pages.add(id)
+		if since = f.pages.added(id); f.named(id) { // else it went before the add, and nobody will tell
+			return
+		}
 	}
+	f.pages.drop(id, since)
 	n := f.notify.Load()
 	if n == nil {
 		return
