@@ -121,7 +121,7 @@ func TestImportHostile(t *testing.T) {
 		p.tool("cp", file, dir+"/raw-disk") // a guest has written that to its own
 		p.refuses(1, []string{"begins like a qcow2 image"}, "import", dir+"/raw-disk", p.at("v"))
 	}
-	p.slatefs("import", "-f", "raw", dir+"/raw-disk", p.at("mine")) // its own bytes, whatever they say
+	p.slatefs("import", "-f", "raw", dir+"/raw-disk", p.at("mine"))                        // its own bytes, whatever they say
 	p.tool("qemu-img", "compare", "-f", "raw", "-F", "raw", dir+"/raw-disk", p.at("mine")) // rounded up to sectors
 	p.slatefs("destroy", p.at("mine"))
 	p.tool("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", "vm.qcow2", file, "64k")

@@ -290,7 +290,7 @@ sub get_identity {
 sub is_disk {
     my ($class, $volname) = @_;
     my ($vtype, undef, undef, undef, undef, undef, $format) = $class->parse_volname($volname);
-    return $vtype eq 'images' && $format eq 'raw';
+    return $vtype eq 'images' && $format eq 'raw' && $volname !~ m/[@,]/; # which are snapshots' for the command
 }
 
 # disk is the path of a disk; what is none dies.
@@ -331,7 +331,7 @@ sub new_disk {
     my $dir = $class->get_subdir($scfg, 'images') . '/' . number($vmid);
     make_path($dir);
     $name = $class->find_free_diskname($storeid, $scfg, $vmid, 'raw', 1) if !$name;
-    die "illegal name '$name' - a disk is called vm-$vmid-….raw\n" if !$class->is_disk("$vmid/$name");
+    die "illegal name '$name' - a disk is called vm-$vmid-….raw\n" if !$class->is_disk("$vmid/$name") || $name !~ m/^(?:vm|base)-\Q$vmid\E-/; # others are never listed
     return ($name, "$dir/$name");
 }
 
@@ -428,7 +428,7 @@ sub list_images {
     my $rows = slatefs_json('rows', ['list', '-r', '-j', '-t', 'volume', $dir]);
     my $list = [];
     for my $row (@$rows) {
-        my ($owner, $name) = $row->{name} =~ m!^\Q$dir\E/(\d+)/((?:vm|base)-\d+-[^/\s]+\.raw)\z! or next;
+        my ($owner, $name) = $row->{name} =~ m!/(\d+)/((?:vm|base)-\d+-[^/\s]+\.raw)\z! or next;
         next if !$vollist && defined($vmid) && $owner ne $vmid;
         my $volid = "$storeid:$owner/$name";
         next if $vollist && !grep { $_ eq $volid } @$vollist;
@@ -488,7 +488,7 @@ sub volume_snapshot {
 sub snapshots {
     my ($path) = @_;
     my $rows = slatefs_json('rows', ['list', '-j', '-t', 'snapshot', $path]);
-    return map { substr($_->{name}, length($path) + 1) => $_ } @$rows;
+    return map { $_->{name} =~ m!@([^@/]+)\z! ? ($1 => $_) : die "'$_->{name}' is no snapshot\n" } @$rows;
 }
 
 # Any snapshot will do. Whether the disk is open is asked at the rollback itself: Proxmox asks this here while the guest runs.
