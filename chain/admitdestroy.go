@@ -36,18 +36,13 @@ func (rm *remover) admitDestroy(ino Ino, names []string, o DestroyOptions) (laye
 	if o.Clones {
 		clones = rm.clonesOn(ino, layers)
 	}
-	rm.mu.Lock()
-	defer rm.mu.Unlock()
-	return layers, clones, rm.notBusy(clones)
+	return layers, clones, rm.commits.underPlan(func() error { return rm.notBusy(clones) })
 }
 
 // admitDestroyVolume finds the volumes that are to go with one, itself first, or why it may not go. It changes nothing. The
 // structure lock is held, and not the plan lock.
 func (rm *remover) admitDestroyVolume(ino Ino, o DestroyOptions) (all []Ino, err error) {
-	rm.mu.Lock()
-	_, err = rm.volumes.volume(ino)
-	rm.mu.Unlock()
-	if err != nil {
+	if _, err := lookUp(rm.commits, func() (*Volume, error) { return rm.volumes.volume(ino) }); err != nil {
 		return nil, err
 	}
 	k := rm.kinOf(ino)
@@ -66,9 +61,7 @@ func (rm *remover) admitDestroyVolume(ino Ino, o DestroyOptions) (all []Ino, err
 	case !o.Clones:
 		all = all[:1]
 	}
-	rm.mu.Lock()
-	defer rm.mu.Unlock()
-	return all, rm.notBusy(all)
+	return all, rm.commits.underPlan(func() error { return rm.notBusy(all) })
 }
 
 func (rm *remover) notBusy(vols []Ino) error {
