@@ -136,12 +136,14 @@ func (s *Server) Dir() string { return s.dir }
 func (s *Server) Serve() {
 	s.started.Store(true)
 	watch := s.fs.pool.OnSnapChange(s.fs.snapChanged) // before anything is answered
+	defer close(s.done) // last: who waits for it may mount the pool again
 	defer s.fs.pool.OnSnapChange(nil)
 	var passed sync.WaitGroup
-	passed.Go(func() { s.fs.passSnapNews(s.done) })
-	passed.Go(func() { s.fs.passSnapPages(watch, s.done) })
+	stop := make(chan struct{})
+	passed.Go(func() { s.fs.passSnapNews(stop) })
+	passed.Go(func() { s.fs.passSnapPages(watch, stop) })
 	s.t.serve()
-	close(s.done)
+	close(stop)
 	passed.Wait()
 }
 
