@@ -136,6 +136,7 @@ func TestMergedUnderAReadPlan(t *testing.T) {
 			ok(t, destroy())
 			ok(t, p.Flush())
 			own := v.head().own
+			v.lays.Store(false) // beside others, where that can be
 			write(t, v, fill('n', 8<<10), 4<<10)
 			_, err := eraseSome(p, 64<<10)
 			ok(t, err)
