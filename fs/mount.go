@@ -136,7 +136,7 @@ func (s *Server) Dir() string { return s.dir }
 func (s *Server) Serve() {
 	s.started.Store(true)
 	watch := s.fs.pool.OnSnapChange(s.fs.snapChanged) // before anything is answered
-	defer close(s.done) // last: who waits for it may mount the pool again
+	defer close(s.done)                               // last: who waits for it may mount the pool again
 	defer s.fs.pool.OnSnapChange(nil)
 	var passed sync.WaitGroup
 	stop := make(chan struct{})
