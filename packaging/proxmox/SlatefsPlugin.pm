@@ -223,6 +223,20 @@ sub pool_on {
     return $at[-1]->[2] eq 'fuse.slatefs' ? $at[-1]->[0] : '';
 }
 
+# env_dir is the DIR of a file of settings as systemd reads it: the last one counts; undef: there is none.
+sub env_dir {
+    my ($file) = @_;
+    open(my $fh, '<', $file) or die "unable to read '$file' - $!\n";
+    my $dir;
+    while (defined(my $line = <$fh>)) {
+        $dir = $1 if $line =~ m/^\s*DIR\s*=\s*(.*?)\s*$/;
+    }
+    return undef if !defined($dir);
+    $dir =~ s/^'(.*)'\z/$1/ or $dir =~ s/^"(.*)"\z/$1/;
+    $dir =~ s/\\(.)/$1/g;
+    return $dir;
+}
+
 sub mount_pool {
     my ($class, $storeid, $scfg) = @_;
     my ($pool, $path) = $scfg->@{qw(slatefs-pool path)};
@@ -241,6 +255,13 @@ sub mount_pool {
         close($fh) or die "unable to write '$env' - $!\n";
     } elsif (!$!{EEXIST}) {
         die "unable to make '$env' - $!\n";
+    } elsif (defined(my $dir = env_dir($env))) {
+        # The service would mount the pool there, out of this storage's sight.
+        my $real = ($dir ne '' && Cwd::realpath($dir)) // $dir;
+        if ($real ne (Cwd::realpath($path) // $path)) {
+            $dir =~ s/[^\x20-\x7e]/?/g;
+            die "'$env' says that the pool is mounted on '$dir' (DIR): make that '$path', or make it the path of the storage\n";
+        }
     }
     run_command([$SYSTEMCTL, 'start', "slatefs\@$unit.service"]);
 }

@@ -106,6 +106,22 @@ subtest 'activation by systemd' => sub {
     eval { $PLUGIN->activate_storage('two', \%two, {}) };
     like(slurp("$DIR/etc/my\\x2dpool.env"), qr/OPTIONS=noexec/, 'one that is there is kept');
     slatefs('umount', "$DIR/pve/two");
+    unlink("$DIR/asked");
+    for my $line ("DIR=$DIR/pve/one", "DIR='$DIR/pve/one/'  ", "DIR=$DIR/pve/two\n DIR = \"$DIR/pve/one\"", 'DIR=') {
+        spit("$DIR/etc/my\\x2dpool.env", "# mine\n$line\nOPTIONS=noexec\n");
+        refused { $PLUGIN->activate_storage('two', \%two, {}) } qr/env' says that the pool is mounted on '[^']*' \(DIR\): make that/,
+            "an environment that mounts it elsewhere: $line";
+        ok(!-e "$DIR/asked", 'and nothing is started');
+    }
+    symlink("$DIR/pve/two", "$DIR/pve/link") or die "link: $!\n";
+    for my $line ("DIR='$DIR/pve/two/'", "DIR=\"$DIR/pve/one\"\nDIR=$DIR/pve/two", "DIR=$DIR/pve/link", '#DIR=/elsewhere', "OLD_DIR=/x") {
+        spit("$DIR/etc/my\\x2dpool.env", "$line\n");
+        is($PLUGIN->can('env_dir')->("$DIR/etc/my\\x2dpool.env"), undef, 'no DIR') if $line !~ m/^DIR/;
+        eval { $PLUGIN->activate_storage('two', \%two, {}) };
+        is(slurp("$DIR/asked"), "start slatefs\@my\\x2dpool.service\n", "the same directory, or none: $line");
+        unlink("$DIR/asked");
+        slatefs('umount', "$DIR/pve/two") if slurp('/proc/mounts') =~ m/ \Q$DIR\E\/pve\/two /;
+    }
 };
 
 my @disks;
