@@ -137,12 +137,19 @@ func onOff(b bool) string {
 // newMachine starts a machine with drives.
 func (l *lab) newMachine(drives ...drive) *machine {
 	l.t.Helper()
+	return l.newMachineOf(nil, drives...)
+}
+
+// newMachineOf is newMachine, with more arguments.
+func (l *lab) newMachineOf(more []string, drives ...drive) *machine {
+	l.t.Helper()
 	n := labs.Add(1)
 	socket := l.path(fmt.Sprint("q", n))
 	args := []string{
 		"-machine", "q35,accel=tcg", "-S", "-m", "64", "-nodefaults", "-no-user-config", "-display", "none",
 		"-qmp", "unix:" + socket + ",server=on,wait=off",
 	}
+	args = append(args, more...)
 	for i, d := range drives {
 		direct, through, flush := true, false, d.cache != "unsafe"
 		for _, c := range cacheModes {
