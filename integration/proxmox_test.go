@@ -53,6 +53,16 @@ func TestProxmoxDirectoryStorage(t *testing.T) {
 			{"TPM state", `head -c 4194304 /dev/zero >$I/102/vm-102-disk-2.raw
 				printf tpm | dd of=$I/102/vm-102-disk-2.raw bs=1 seek=17 conv=notrunc,fsync status=none
 				dd if=$I/102/vm-102-disk-2.raw bs=1 skip=17 count=3 status=none`, "tpm"},
+			{"cloud-init", `I=$I/102/vm-102-cloudinit.raw; qemu-img create -q -f raw $I 4096K; truncate -s 374K $L/new
+				for n in 1 2; do
+					head -c 374K $L/iso | tr '\\000' $n >$L/new; truncate -s 4M $L/new
+					dd if=$L/new of=$I bs=512 conv=notrunc,fsync status=none; cmp $L/new $I
+				done; stat -c %s $I; rm $I`, "4194304\n"},
+			{"vmdk, as in an OVA", `cd $I/102; qemu-img convert -q -f raw -O vmdk -o subformat=streamOptimized $L/iso $S/import/d.vmdk
+				qemu-img convert -q -n --target-is-zero -f vmdk -O raw $S/import/d.vmdk $(qemu-img create -q -f raw vm-102-disk-3.raw 64M
+				echo vm-102-disk-3.raw); qemu-img compare -q -f raw -F raw $L/iso vm-102-disk-3.raw && echo same
+				qemu-img convert -q -f raw -O vmdk $L/iso vm-102-disk-4.vmdk
+				qemu-img compare -q -f raw -F vmdk $L/iso vm-102-disk-4.vmdk && echo same; rm *-3.raw *.vmdk $S/import/*`, "same\nsame\n"},
 			{"ISO", `cp $L/iso $S/template/iso/debian.iso; cmp $L/iso $S/template/iso/debian.iso; rm $S/template/iso/debian.iso`, ""},
 			{"backup with notes", `printf note >$S/dump/vzdump-qemu-100.vma.zst.notes; : >$S/dump/vzdump-qemu-100.vma.zst.protected
 				cat $S/dump/*.notes; rm $S/dump/*; ls $S/dump`, "note"},

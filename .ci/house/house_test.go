@@ -3,7 +3,6 @@ package main
 import (
 	"go/types"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -117,10 +116,9 @@ func TestDocNames(t *testing.T) {
 			}
 		}
 	}
-	test := regexp.MustCompile(`\bTest[A-Z]\w+`)
-	for _, name := range test.FindAllString(string(doc), -1) {
-		out, _ := exec.Command("grep", "-rlE", "--include=*_test.go", `^func `+name+`\(`, "../..").Output()
-		if len(out) == 0 {
+	tests := testsOfTree(t)
+	for _, name := range testName.FindAllString(string(doc), -1) {
+		if !tests[name] {
 			t.Errorf("docs/architecture.md names %s, which is not there", name)
 		}
 	}

@@ -152,6 +152,10 @@ refused { plug('vdisk_alloc', $cfg, 'slate', 100, 'raw', 'vm-100-disk@x.raw', 81
         is(-s file($volid), $small->[0] * 1024, $small->[1]);
         output { plug('vdisk_free', $cfg, $volid) };
     }
+    my $cloud = plug('vdisk_alloc', $cfg, 'slate', 104, 'raw', 'vm-104-cloudinit.raw', 4096);
+    is($cloud, 'slate:104/vm-104-cloudinit.raw', 'a cloud-init disk has the name that Proxmox wants');
+    is(scalar(plug('volume_size_info', $cfg, $cloud)), 4 * $MiB, 'and is found by it when it is made anew');
+    output { plug('vdisk_free', $cfg, $cloud) };
 
     my $none = plug('vdisk_alloc', config('saferemove 0', 'slatefs-refreservation auto'), 'slate', 103, 'raw', undef, 4096);
     my $file = file($none);
