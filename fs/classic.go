@@ -97,7 +97,7 @@ type classic struct {
 
 // newClassic mounts f, or goes on with its mount. On error nothing is mounted, or all is as it was left.
 func newClassic(f *FS, dir string, o MountOptions) (*classic, error) {
-	c := &classic{conn: conn{fs: f, log: f.log, debug: o.Debug, fd: -1}}
+	c := &classic{conn: conn{fs: f, log: f.log, debug: o.Debug, fd: -1, meter: f.meters.next()}}
 	c.readers.most = min(max(runtime.GOMAXPROCS(0), 2), 16)
 	c.others.init(&c.conn)
 	n := slotsFor(o.Buffers)
@@ -255,7 +255,7 @@ func (c *classic) dispatch(buf int, in []byte) {
 
 // serveRead serves a READ, whose bytes go to where those of a WRITE come from: at the beginning of a page.
 func (c *classic) serveRead(buf int, in []byte) {
-	h := *headerOf(in)
+	h, begun := *headerOf(in), moment()
 	r := (*fuse.ReadIn)(unsafe.Pointer(&in[0]))
 	if len(in) < int(unsafe.Sizeof(*r)) || r.Size > maxWrite {
 		c.log.Error("fs: read", "path", c.fs.path(h.NodeId), "bytes", len(in), "error", chain.ErrInvalid)
@@ -267,10 +267,13 @@ func (c *classic) serveRead(buf int, in []byte) {
 	n, st := c.ps.HandleRequest([][]byte{in}, [][]byte{header[:], data})
 	if st != fuse.OK || n < headerBytes {
 		c.refuse(h.Unique, unix.Errno(st))
+		c.served(h.Opcode, h.NodeId, begun, 0, st)
 		return
 	}
 	_, err := unix.Writev(c.fd, [][]byte{header[:], data[:n-headerBytes]})
 	var e unix.Errno
 	_ = errors.As(err, &e)
 	c.replied(h.Unique, e)
+	st = fuse.Status(-(*fuse.OutHeader)(unsafe.Pointer(&header[0])).Status)
+	c.served(h.Opcode, h.NodeId, begun, int64(n-headerBytes), st)
 }

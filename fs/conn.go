@@ -24,6 +24,7 @@ type conn struct {
 	debug bool
 	fd    int // /dev/fuse; answers may come from any goroutine
 	ps    *fuse.ProtocolServer
+	meter *meter // of what this connection answers
 
 	others others
 	notes  sync.RWMutex // exclusive to close fd; shared by notifications

@@ -100,7 +100,7 @@ func (f *FS) openVolume(h *fuse.InHeader, ino chain.Ino, flags uint32, kill bool
 		_, err = f.setAttr(f.req(h), ino, chain.SetAttr{Size: new(int64)}, kill)
 	}
 	if err == nil {
-		err = f.know(h, vol, write)
+		err = f.know(h, vol, f.countFor(ino), write)
 	}
 	if err != nil {
 		f.pool.ReleaseFile(ino, write)
@@ -109,14 +109,14 @@ func (f *FS) openVolume(h *fuse.InHeader, ino chain.Ino, flags uint32, kill bool
 }
 
 // know makes an open known, with what is kept of its inode.
-func (f *FS) know(h *fuse.InHeader, vol *chain.Volume, write bool) error {
+func (f *FS) know(h *fuse.InHeader, vol *chain.Volume, count *volumeMeter, write bool) error {
 	f.files.flagMu.Lock()
 	defer f.files.flagMu.Unlock()
 	a, err := f.pool.GetAttr(vol.Ino())
 	if err != nil {
 		return err
 	}
-	o := &openFile{node: uint64(vol.Ino()), data: vol, vol: vol}
+	o := &openFile{node: uint64(vol.Ino()), data: vol, vol: vol, count: count}
 	o.immutable.Store(a.Immutable)
 	o.privileged.Store(privileged(a.Mode))
 	return f.files.add(requestOf(h), o, write)
@@ -182,7 +182,7 @@ func (f *FS) file(from names, node uint64) (*openFile, error) {
 		if o.vol, err = from.Volume(chain.Ino(num)); err != nil {
 			return nil, err
 		}
-		o.data = o.vol
+		o.data, o.count = o.vol, f.meters.volume(chain.Ino(num), false)
 		o.immutable.Store(a.Immutable)
 		o.privileged.Store(privileged(a.Mode))
 	case snapFile:

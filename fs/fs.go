@@ -64,6 +64,7 @@ type FS struct {
 	remains remains
 	snaps   snapNews
 	pages   snapPages
+	meters  meters
 	notify  atomic.Pointer[notifier] // nil until mounted
 }
 
@@ -103,6 +104,7 @@ func New(p *chain.Pool, log *slog.Logger) *FS {
 	f.remains.init()
 	f.snaps.init()
 	f.pages.init()
+	f.meters.init()
 	return f
 }
 

@@ -46,6 +46,7 @@ func (f *FS) readable(from names, in *fuse.ReadIn) (*openFile, int64, error) {
 // change is what a WRITE asks for.
 type change struct {
 	vol    *chain.Volume
+	count  *volumeMeter
 	off    int64 // the byte to begin at
 	n      int   // bytes to be written: fewer than were sent where the largest size is in the way
 	kill   bool  // dropPrivileges comes first
@@ -63,7 +64,7 @@ func (f *FS) writable(from names, in *fuse.WriteIn, n int) (c change, err error)
 	if err != nil {
 		return c, err
 	}
-	c.vol, c.kill = o.vol, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 && o.privileged.Load()
+	c.vol, c.count, c.kill = o.vol, o.count, in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 && o.privileged.Load()
 	c.off, err = rangeOf(in.Offset, uint32(n), flags)
 	if c.n = n; c.off < chain.MaxSize {
 		c.n = int(min(int64(n), chain.MaxSize-c.off))

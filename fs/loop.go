@@ -88,7 +88,7 @@ func newEventLoop(f *FS, dir string, o MountOptions) (*eventLoop, error) {
 // makeLoop makes a loop without a connection.
 func makeLoop(f *FS, ps *fuse.ProtocolServer, slots int) (*eventLoop, error) {
 	l := &eventLoop{
-		conn: conn{fs: f, log: f.log, ps: ps, fd: -1},
+		conn: conn{fs: f, log: f.log, ps: ps, fd: -1, meter: f.meters.next()},
 		pool: f.pool, now: f.pool.AtOnce(), ring: blockdev.NewRing, due: true, sector: int64(f.pool.Device().SectorSize()),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
@@ -149,6 +149,7 @@ func (l *eventLoop) inWork() int { return len(l.slots) - len(l.free) }
 func (l *eventLoop) receive() (more bool) {
 	lone := l.inWork() == 0
 	l.copied = 0
+	begun := moment()
 	for got := 0; got < batch && l.copied < much && len(l.free) > 0; {
 		s := l.free[len(l.free)-1]
 		if l.fs.files.memory != nil {
@@ -158,6 +159,7 @@ func (l *eventLoop) receive() (more bool) {
 		switch {
 		case e == 0 && int(n) >= headerInBytes:
 			l.free = l.free[:len(l.free)-1]
+			s.begun, s.count = begun, nil
 			l.dispatch(s, int(n))
 			l.copied += int(n)
 			if got++; lone && l.inWork() > 0 {
@@ -282,6 +284,7 @@ func (l *eventLoop) dispatch(s *slot, n int) {
 
 // fsync flushes on a goroutine; those of one moment share a commit.
 func (l *eventLoop) fsync(s *slot) {
+	s.count = l.fs.countOf(s.header().NodeId)
 	go func() {
 		l.reply(s, l.fs.Fsync(nil, (*fuse.FsyncIn)(unsafe.Pointer(&s.in[0]))), nil)
 		l.mail.post(mail{kind: mailDone, s: s})

@@ -38,7 +38,7 @@ func (l *eventLoop) read(s *slot) {
 		l.synchronous(s)
 		return
 	}
-	s.src, s.off = o.data, off
+	s.src, s.count, s.off = o.data, o.count, off
 	l.makePlan(s)
 }
 
@@ -56,7 +56,7 @@ func (l *eventLoop) write(s *slot, n int) {
 		l.synchronous(s)
 		return
 	}
-	s.vol, s.off, s.n, s.append, s.stable = c.vol, c.off, c.n, c.append, c.stable
+	s.vol, s.count, s.off, s.n, s.append, s.stable = c.vol, c.count, c.off, c.n, c.append, c.stable
 	if s.n == 0 || c.kill || mayBeZeros(s.data[:s.n], s.off) {
 		l.synchronous(s)
 		return
@@ -128,6 +128,9 @@ func (l *eventLoop) fulfilled(s *slot, err error) {
 // Its plan gives up its place: the request gets another one there.
 func (l *eventLoop) synchronous(s *slot) {
 	s.plan.Quit()
+	if s.count == nil {
+		s.count = l.fs.countOf(s.header().NodeId)
+	}
 	go func() {
 		switch {
 		case s.stage == reading:

@@ -19,6 +19,9 @@ type slot struct {
 	scratch []byte
 	answer  *answer
 
+	begun int64        // the moment of the turn in which it was received
+	count *volumeMeter // whose request it is; nil: of no volume, or not known
+
 	stage  stage
 	src    planner       // of a READ
 	vol    *chain.Volume // of a WRITE
@@ -104,6 +107,22 @@ func (l *eventLoop) reply(s *slot, st fuse.Status, body []byte) {
 	death.Done(s.in[:headerInBytes])
 	_, _, e := unix.RawSyscall(unix.SYS_WRITEV, uintptr(l.fd), uintptr(unsafe.Pointer(&a.iov[0])), uintptr(parts))
 	l.replied(a.header.Unique, e)
+	l.note(s, st, len(body))
+}
+
+// note counts the request in a slot, which was answered with so many bytes.
+func (l *eventLoop) note(s *slot, st fuse.Status, n int) {
+	k, bytes := kindOf(s.header().Opcode), int64(0)
+	switch {
+	case st != fuse.OK:
+	case k == KindRead:
+		bytes = int64(n)
+	case k == KindWrite:
+		bytes = int64(s.answer.write.Size)
+	}
+	nanos := moment() - s.begun
+	l.meter.took(k, nanos, bytes, st == fuse.EIO)
+	s.count.took(k, nanos, bytes)
 }
 
 // written is the answer to a WRITE of n bytes.

@@ -179,6 +179,7 @@ func (o *others) serve(in, out []byte) {
 		out = make([]byte, size)
 	}
 	death.By(in)
+	begun := moment()
 	n, st := o.c.ps.HandleRequest([][]byte{in}, [][]byte{out})
 	death.Done(in)
 	unique := headerOf(in).Unique
@@ -189,6 +190,7 @@ func (o *others) serve(in, out []byte) {
 	if n > 0 {
 		_, _, e := unix.Syscall(unix.SYS_WRITE, uintptr(o.c.fd), uintptr(unsafe.Pointer(&out[0])), uintptr(n))
 		o.c.replied(unique, e)
+		o.c.answeredBy(in, out[:n], begun)
 	}
 }
 

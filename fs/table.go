@@ -75,6 +75,7 @@ type openFile struct {
 	node       uint64
 	data       source
 	vol        *chain.Volume // nil for a snapshot
+	count      *volumeMeter  // as vol; nil too for one that was not open in this process
 	immutable  atomic.Bool
 	privileged atomic.Bool // its mode has bits that writers take away (priv.go), or may get some just now
 	readers    int         // guarded by files.mu

@@ -169,7 +169,7 @@ func (f *FS) inherit(p *Parked) error {
 		case plain:
 			var a chain.Attr
 			if n.vol, err = f.pool.Volume(chain.Ino(num)); err == nil {
-				n.data = n.vol
+				n.data, n.count = n.vol, f.countFor(chain.Ino(num))
 				a, err = f.pool.GetAttr(chain.Ino(num))
 			}
 			n.immutable.Store(a.Immutable)
