@@ -118,7 +118,13 @@ func (s *steps) skip(d time.Duration) {
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	disk := devtest.New(64<<20, 512)
+	return newLabOf(t, 64<<20)
+}
+
+// newLabOf is a lab with a pool of a size, in bytes.
+func newLabOf(t *testing.T, size int64) *lab {
+	t.Helper()
+	disk := devtest.New(size, 512)
 	if err := chain.Create(disk, chain.Format{Name: "lab", UUID: uuid.UUID{9}, Zeroed: true, Now: (&steps{t: labTime}).now}); err != nil {
 		t.Fatal(err)
 	}

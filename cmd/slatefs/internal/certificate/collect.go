@@ -164,7 +164,7 @@ func MethodOf(list []Record) Method {
 	}
 	m := Method{Type: "Clear", Used: "Overwrite", Details: methods.text(methodWords), Tool: tools.text(nil), Verify: "None", Verified: "-"}
 	if len(methods) == 0 {
-		m.Used, m.Details, m.Tool = "None", "nothing was erased", orElse(m.Tool, "-")
+		m.Used, m.Details, m.Tool = methodNone, "nothing was erased", orElse(m.Tool, "-")
 		return m
 	}
 	switch {
@@ -179,6 +179,9 @@ func MethodOf(list []Record) Method {
 	}
 	return m
 }
+
+// methodNone is said where no record tells of a method.
+const methodNone = "None"
 
 // methodWords are what a method does.
 var methodWords = map[string]string{

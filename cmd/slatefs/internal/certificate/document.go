@@ -12,8 +12,11 @@ import (
 	"slatefs/cmd/slatefs/internal/show"
 )
 
-// Form is the number of the layout that this package makes: of the fields of a document and of the looks of its sheet.
-const Form = 1
+// Form is the number of the layout that this package makes: of the fields of a document and of the looks of its sheet. It reads the
+// older ones, too, and lays them out as they were: text and page are compared with what was signed.
+//
+// Form 1 knew nothing of zeros that are in no record of the certificate: what had left the log had never been written.
+const Form = 2
 
 // Document is what is signed: the sample certificate of NIST SP 800-88 Rev. 1, field by field, and what it is founded on. Numbers
 // are bytes.
@@ -112,6 +115,29 @@ type Account struct {
 	Left     int64 `json:"left"`
 }
 
+// Unrecorded is how much of the account was zeroed, at least, and is in no record of the certificate: the record has left the log,
+// is another's who showed the blocks last, or is not made yet. By which method nobody knows from the certificate.
+func (d *Document) Unrecorded() int64 {
+	if d.Account == nil {
+		return 0
+	}
+	n := d.Account.Zeroed
+	for _, r := range d.Records {
+		if r.Counts() {
+			n -= r.Shown.Erased
+		}
+	}
+	return max(n, 0)
+}
+
+// neverWritten tells whether nothing was ever written to what the certificate is of.
+func (d *Document) neverWritten() bool {
+	if d.Amounts.Freed > 0 || len(d.Records) > 0 || d.End != nil {
+		return false
+	}
+	return d.Form == 1 || d.Account == nil || d.Account.Written == 0
+}
+
 // Leave notes a part that is left; 0 bytes are none.
 func (d *Document) Leave(p Part) {
 	if p.Bytes > 0 {
@@ -196,6 +222,9 @@ func (d *Document) settle() {
 	d.Reasons, d.Left, d.Asked = some(d.Reasons), some(d.Left), some(d.Asked)
 	d.Of, d.Media, d.Records, d.Log.Notes = some(d.Of), some(d.Media), some(d.Records), some(d.Log.Notes)
 	d.Complete = len(d.Left) == 0 && len(d.Reasons) == 0
+	if d.Method.Used == methodNone && d.Unrecorded() > 0 {
+		d.Method.Used, d.Method.Details = "Not known", "it was zeroed, and how is in no record of this"
+	}
 }
 
 // some is a list that is never nil: in JSON it is [].

@@ -73,8 +73,8 @@ func readJSON(line []byte) (*Signed, error) {
 	if err := json.Unmarshal(w.Certificate, &s.Document); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNone, err)
 	}
-	if s.Document.Form != Form {
-		return nil, fmt.Errorf("form %d, this slatefs knows %d: %w", s.Document.Form, Form, ErrForm)
+	if f := s.Document.Form; f < 1 || f > Form {
+		return nil, fmt.Errorf("form %d, this slatefs knows 1 to %d: %w", f, Form, ErrForm)
 	}
 	body, err := encode(s.Document)
 	if err != nil {

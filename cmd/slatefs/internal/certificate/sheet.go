@@ -69,7 +69,7 @@ func (s *Signed) sheet(b bounds) sheet {
 // verdict is what the certificate comes to, with each part that is left.
 func (d *Document) verdict(b bounds) (lines []string) {
 	if d.Complete {
-		if d.Amounts.Freed == 0 && len(d.Records) == 0 && d.End == nil {
+		if d.neverWritten() {
 			return []string{"COMPLETE: nothing was ever written"}
 		}
 		return []string{"COMPLETE: nothing of what was asked for is left on the logical device"}
@@ -181,6 +181,9 @@ func (d *Document) what(most int) section {
 	}
 	add("Freed", exactly(d.Amounts.Freed))
 	add("Erased", exactly(d.Amounts.Erased))
+	if n := d.Unrecorded(); n > 0 && d.Form > 1 {
+		add("In no record of this", exactly(n)+" of what was zeroed: how is not known")
+	}
 	if d.Amounts.Kept > 0 {
 		add("Shown by others then", exactly(d.Amounts.Kept)+", when it was destroyed")
 	}

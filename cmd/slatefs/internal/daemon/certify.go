@@ -74,7 +74,11 @@ func (s *Service) fill(ctx context.Context, d *certificate.Document) (head evide
 	s.ofJobs(d, c, jobs, info)
 	for _, q := range d.Asked {
 		if !c.Found[q] {
-			return c.Head(), nil, show.Hinted(fmt.Errorf("%s: neither the erase log nor a job knows it", q),
+			log := "the erase log"
+			if d.Log.Cut != nil {
+				log = fmt.Sprintf("the erase log, which begins at record %d,", d.Log.First)
+			}
+			return c.Head(), nil, show.Hinted(fmt.Errorf("%s: neither %s nor a job knows it", q, log),
 				"slatefs erase log -j %s shows IDs and UUIDs; what is older was exported, if erase_log_export is set", d.Pool.Name)
 		}
 	}
