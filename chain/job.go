@@ -84,7 +84,7 @@ type job struct {
 	holes   holes
 	retryAt time.Time // of bad
 	retries int
-	holesAt uint64        // the record that made holes what they are; memory only
+	holesAt uint64        // the record that made holes what they are; 0 after a load: what Open replays is durable then
 	sick    fault.Backoff // its lists cannot be read
 	gateMark
 	copied *omap.Map[int64] // of apart, for the row that it waits for

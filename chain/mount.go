@@ -94,7 +94,8 @@ func loadAlone(p *Pool) error {
 	return p.persist.load()
 }
 
-// recover ends what the last process left: claims that it had, snapshots and files that it held open.
+// recover ends what the last process left: claims that it had, snapshots and files that it held open. When it returns all that was
+// replayed is durable, the records of the tail, too: who asks whether one is counts from there.
 func (p *Pool) recover() error {
 	err := p.works.changeIn(credit{bytes: 48, frees: true}, func(now time.Time) error {
 		if !p.origins.begun {
