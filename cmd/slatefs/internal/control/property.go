@@ -43,9 +43,10 @@ func PropertyNamed(name string) (Property, error) {
 
 // What commands have to know of a pool beside what its daemon says.
 const (
-	PropPaused = erase.PropPaused // the property that is on while the background rests
-	SnapDir    = chain.SnapDir    // the name of the directory that snapshots are read in
-	BlockSize  = chain.BlockSize  // the size of a pool is a multiple of it, bytes
+	PropPaused     = erase.PropPaused     // the property that is on while the background rests
+	PropThroughput = erase.PropThroughput // how fast it erases
+	SnapDir        = chain.SnapDir        // the name of the directory that snapshots are read in
+	BlockSize      = chain.BlockSize      // the size of a pool is a multiple of it, bytes
 )
 
 // MethodRelease is the one method that gives blocks back and erases nothing.
