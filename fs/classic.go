@@ -220,7 +220,7 @@ func (c *classic) dispatch(buf int, in []byte) {
 	c.gate.enter()
 	defer c.gate.leave()
 	h := headerOf(in)
-	if sentAgain(h) && c.again(in) {
+	if sentAgain(h) && c.again(c.fd, in) {
 		c.handOver()
 		c.free(buf)
 		return
@@ -233,7 +233,7 @@ func (c *classic) dispatch(buf int, in []byte) {
 	case codeWrite:
 		c.handOver()
 		out := c.others.outs.Get().(*[]byte)
-		c.others.serve(in, *out)
+		c.others.serve(c.fd, in, *out)
 		c.others.outs.Put(out)
 		c.free(buf)
 	case codeForget, codeBatchForget:
@@ -246,10 +246,10 @@ func (c *classic) dispatch(buf int, in []byte) {
 		c.free(buf)
 	default:
 		in = bytes.Clone(in)
-		c.others.begin(in)
+		c.others.begin(c.fd, in)
 		c.handOver()
 		c.free(buf)
-		c.others.run(in)
+		c.others.run(c.fd, in)
 	}
 }
 
@@ -259,14 +259,14 @@ func (c *classic) serveRead(buf int, in []byte) {
 	r := (*fuse.ReadIn)(unsafe.Pointer(&in[0]))
 	if len(in) < int(unsafe.Sizeof(*r)) || r.Size > maxWrite {
 		c.log.Error("fs: read", "path", c.fs.path(h.NodeId), "bytes", len(in), "error", chain.ErrInvalid)
-		c.refuse(h.Unique, unix.EINVAL)
+		c.refuse(c.fd, h.Unique, unix.EINVAL)
 		return
 	}
 	var header [headerBytes]byte
 	data := c.arena.at(buf)[slotData:][:r.Size]
 	n, st := c.ps.HandleRequest([][]byte{in}, [][]byte{header[:], data})
 	if st != fuse.OK || n < headerBytes {
-		c.refuse(h.Unique, unix.Errno(st))
+		c.refuse(c.fd, h.Unique, unix.Errno(st))
 		c.served(h.Opcode, h.NodeId, begun, 0, st)
 		return
 	}

@@ -18,11 +18,14 @@ import (
 
 // conn is the connection with the kernel, as both transports have it: the file that requests come from and answers go to, what
 // was agreed on in INIT, and go-fuse, which takes most requests apart.
+//
+// A port is an open /dev/fuse of the connection. There may be several; a request comes by any, and its answer must go to the same, by
+// whatever goroutine. Notifications may go to each.
 type conn struct {
 	fs    *FS
 	log   *slog.Logger
 	debug bool
-	fd    int // /dev/fuse; answers may come from any goroutine
+	fd    int // /dev/fuse, the port that the mount was made with
 	ps    *fuse.ProtocolServer
 	meter *meter // of what this connection answers
 
@@ -139,7 +142,7 @@ func (c *conn) close() error {
 
 // again tells whether a request that the kernel has sent again is taken care of: it has ended too many processes, or it is one
 // of those that may have. Its bytes are copied.
-func (c *conn) again(in []byte) bool {
+func (c *conn) again(port int, in []byte) bool {
 	h := headerOf(in)
 	m := c.fs.files.memory
 	if !sentAgain(h) || m == nil {
@@ -150,25 +153,25 @@ func (c *conn) again(in []byte) bool {
 	case park.Serve:
 		return false
 	case park.Alone:
-		c.others.alone(in)
+		c.others.alone(port, in)
 	case park.Refuse:
 		h := *h // the bytes are another request's soon
-		c.others.goes(func() { c.refuseAgain(&h, deaths) })
+		c.others.goes(func() { c.refuseAgain(port, &h, deaths) })
 	}
 	return true
 }
 
 // refuseAgain answers a request that each daemon ended by that served it.
-func (c *conn) refuseAgain(h *fuse.InHeader, deaths int) {
+func (c *conn) refuseAgain(port int, h *fuse.InHeader, deaths int) {
 	c.log.Error("fs: a request is refused: each daemon ended that served it", "opcode", h.Opcode, "node", h.NodeId,
 		"path", c.fs.path(h.NodeId), "unique", requestOf(h), "daemons", deaths)
-	c.refuse(h.Unique, unix.EIO)
+	c.refuse(port, h.Unique, unix.EIO)
 }
 
 // refuse answers a request with an error.
-func (c *conn) refuse(unique uint64, e unix.Errno) {
+func (c *conn) refuse(port int, unique uint64, e unix.Errno) {
 	h := fuse.OutHeader{Length: uint32(headerBytes), Status: -int32(e), Unique: unique}
-	_, _, e = unix.Syscall(unix.SYS_WRITE, uintptr(c.fd), uintptr(unsafe.Pointer(&h)), uintptr(headerBytes))
+	_, _, e = unix.Syscall(unix.SYS_WRITE, uintptr(port), uintptr(unsafe.Pointer(&h)), uintptr(headerBytes))
 	c.replied(unique, e)
 }
 

@@ -1,11 +1,11 @@
 package fs
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"runtime"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -25,7 +25,7 @@ const (
 // ringEntries is the number of device operations between two submissions.
 const ringEntries = 256
 
-// eventLoop is the transport for fast devices: one thread reads requests in batches, lets chain plan READ and WRITE,
+// eventLoop is one thread of the transport for fast devices (loops): it reads requests in batches, lets chain plan READ and WRITE,
 // submits the device I/O of the plans to io_uring, and answers as it completes.
 //
 // What holds here:
@@ -39,20 +39,24 @@ const ringEntries = 256
 //     go-fuse on a goroutine.
 //   - Whatever is out of the ordinary (zeros, an error of a plan) goes through FS.Read and FS.Write on a goroutine, as
 //     in the classic transport. So there is one set of rules.
-//   - A request has its slot until it is answered, and nothing refers to the slot afterwards.
+//   - A request has its slot until it is answered, at the port that it was read from, and nothing refers to the slot afterwards.
 //   - No notification is sent from the loop: the kernel may wait for pages that only the loop can write.
 //
 // Fields of the loop are the loop's alone unless they say otherwise.
 type eventLoop struct {
-	conn             // its file is not blocking
-	pool *chain.Pool // any goroutine
-	now  names       // of the pool, what can be told at once
-	ring func(uint32) (*blockdev.Ring, error)
-
+	*conn              // any goroutine
+	port   int         // const: its own, not blocking
+	lane   uint8       // const: of its plans
+	mine   *meter      // any goroutine: of what it answers itself
+	pool   *chain.Pool // any goroutine
+	now    names       // of the pool, what can be told at once
+	ring   func(uint32) (*blockdev.Ring, error)
+	beside []*eventLoop    // const: the others of the connection, of which this one knows room and mail
+	room   atomic.Bool     // any loop: there are free slots
 	ctx    context.Context // done when the mount is gone
 	cancel context.CancelFunc
 	queue  queue
-	mail   mailbox
+	mail   mailbox // any goroutine
 	arena  arena
 	slots  []*slot
 	free   []*slot
@@ -60,39 +64,22 @@ type eventLoop struct {
 	sector int64
 	copied int  // bytes to or from the kernel, in this half of a turn
 	due    bool // requests may wait: what is listened for has come, or not all was received
+	all    bool // with due: nobody will tell of them again
 	gone   bool
 
 	pausing chan struct{} // nothing more is received; closed, and in done, when no slot is in use
 	done    chan struct{}
 }
 
-// newEventLoop mounts f, or goes on with its mount. On error nothing is mounted, or all is as it was left.
-func newEventLoop(f *FS, dir string, o MountOptions) (*eventLoop, error) {
-	if os.Geteuid() != 0 {
-		return nil, fmt.Errorf("event loop: only for root: %w", chain.ErrUnsupported)
-	}
-	l, err := makeLoop(f, nil, slotsFor(o.Buffers))
-	if err != nil {
-		return nil, fmt.Errorf("event loop: %w", err)
-	}
-	l.debug = o.Debug
-	if err = l.open(dir, o); err != nil {
-		return nil, errors.Join(err, l.freeMemory())
-	}
-	if err = unix.SetNonblock(l.fd, true); err != nil {
-		return nil, errors.Join(fmt.Errorf("/dev/fuse: %w", err), l.close(), l.freeMemory())
-	}
-	return l, nil
-}
-
-// makeLoop makes a loop without a connection.
-func makeLoop(f *FS, ps *fuse.ProtocolServer, slots int) (*eventLoop, error) {
+// makeLoop makes a loop of a connection, without a port.
+func makeLoop(c *conn, lane, slots int) (*eventLoop, error) {
+	pool := c.fs.pool
 	l := &eventLoop{
-		conn: conn{fs: f, log: f.log, ps: ps, fd: -1, meter: f.meters.next()},
-		pool: f.pool, now: f.pool.AtOnce(), ring: blockdev.NewRing, due: true, sector: int64(f.pool.Device().SectorSize()),
+		conn: c, port: -1, lane: uint8(lane), mine: c.fs.meters.next(), pool: pool, now: pool.AtOnce(), ring: blockdev.NewRing, due: true,
+		sector: int64(pool.Device().SectorSize()),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.others.init(&l.conn)
+	l.room.Store(true)
 	if err := l.mail.open(); err != nil {
 		return nil, err
 	}
@@ -109,10 +96,6 @@ func (l *eventLoop) serve() {
 	l.openQueue()
 	l.run()
 	l.check("close of the queue", l.queue.close())
-	l.others.wait()
-	l.fs.OnUnmount()
-	l.check("close of /dev/fuse", l.close())
-	l.check("memory", l.freeMemory())
 }
 
 // freeMemory gives back what makeLoop took. No slot is in use.
@@ -124,11 +107,11 @@ func (l *eventLoop) freeMemory() error {
 // run serves until the mount is gone and every slot is free.
 func (l *eventLoop) run() {
 	for {
+		l.deliver()
 		more := false
 		if !l.gone && l.pausing == nil && (l.due || l.inWork() > 0) {
 			more = l.receive()
 		}
-		l.deliver()
 		l.startAll()
 		if l.gone && l.inWork() == 0 {
 			return
@@ -145,17 +128,18 @@ func (l *eventLoop) run() {
 func (l *eventLoop) inWork() int { return len(l.slots) - len(l.free) }
 
 // receive takes a batch of requests, and tells whether there may be more. The I/O of one that comes alone is begun at once: who
-// waits for it is who would send the next, and if there is another, the queue says so when it listens.
+// waits for it is who would send the next, and if there is another, the queue says so when it listens. What there is no slot for is
+// left to the other loops: the kernel has woken one loop for it, which may have been this one.
 func (l *eventLoop) receive() (more bool) {
-	lone := l.inWork() == 0
+	lone := l.inWork() == 0 && !l.all
 	l.copied = 0
-	begun := moment()
-	for got := 0; got < batch && l.copied < much && len(l.free) > 0; {
+	begun, got := moment(), 0
+	for got < batch && l.copied < much && len(l.free) > 0 {
 		s := l.free[len(l.free)-1]
 		if l.fs.files.memory != nil {
 			l.arena.populate(s.index)
 		}
-		n, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(l.fd), uintptr(unsafe.Pointer(&s.in[0])), uintptr(len(s.in)))
+		n, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(l.port), uintptr(unsafe.Pointer(&s.in[0])), uintptr(len(s.in)))
 		switch {
 		case e == 0 && int(n) >= headerInBytes:
 			l.free = l.free[:len(l.free)-1]
@@ -167,7 +151,7 @@ func (l *eventLoop) receive() (more bool) {
 				return false
 			}
 		case e == unix.EAGAIN:
-			l.due = false
+			l.due, l.all = false, false
 			return false
 		case e == unix.EINTR, e == unix.ENOENT, e == unix.EIO: // the request ended before it could be read
 		default:
@@ -175,14 +159,31 @@ func (l *eventLoop) receive() (more bool) {
 			return false
 		}
 	}
-	l.due = true
-	return len(l.free) > 0
+	if len(l.free) > 0 {
+		l.due = true
+		return true
+	}
+	l.room.Store(false)
+	if got > 0 || l.due {
+		l.due, l.all = false, false // release says so again
+		l.leave()
+	}
+	return false
+}
+
+// leave leaves what waits to those of the other loops that have room. One that has none looks for it when it has: it says so first.
+func (l *eventLoop) leave() {
+	for _, o := range l.beside {
+		if o.room.Load() {
+			o.mail.post(mail{kind: mailLook})
+		}
+	}
 }
 
 // end stops reading.
 func (l *eventLoop) end(e unix.Errno) {
 	l.ended(e)
-	l.gone, l.due = true, false
+	l.gone, l.due, l.all = true, false, false
 	l.cancel()
 }
 
@@ -202,19 +203,12 @@ func (l *eventLoop) deliver() {
 			l.pausing = e.pong
 		case mailPing:
 			close(e.pong)
+		case mailLook:
+			l.due, l.all = true, true
+		case mailInterrupt:
+			l.others.interrupt(e.in)
 		}
 	}
-}
-
-// pause asks the loop.
-func (l *eventLoop) pause(ctx context.Context) error {
-	empty := make(chan struct{})
-	l.mail.post(mail{kind: mailPause, pong: empty})
-	err := untilIdle(ctx, func() <-chan struct{} { return empty }, l.others.idle)
-	if err != nil {
-		l.mail.post(mail{kind: mailPause})
-	}
-	return err
 }
 
 // paused tells who waits for a pause that nothing is in work.
@@ -254,7 +248,7 @@ func (l *eventLoop) dispatch(s *slot, n int) {
 	if l.debug {
 		l.log.Debug("fs: event loop: request", "opcode", h.Opcode, "unique", h.Unique, "node", h.NodeId, "bytes", n)
 	}
-	if sentAgain(h) && l.again(s.in[:n]) {
+	if sentAgain(h) && l.again(l.port, s.in[:n]) {
 		l.release(s)
 		return
 	}
@@ -270,16 +264,28 @@ func (l *eventLoop) dispatch(s *slot, n int) {
 		return
 	case codeLookup, codeGetAttr, codeStatFS:
 		if !l.answer(s, n) {
-			l.others.later(s.in[:n])
+			l.others.later(l.port, s.in[:n])
 		}
 	case codeForget, codeBatchForget:
 		l.others.forget(s.in[:n])
 	case codeInterrupt:
-		l.others.interrupt(s.in[:n])
+		l.interrupt(s.in[:n])
 	default:
-		l.others.later(s.in[:n])
+		l.others.later(l.port, s.in[:n])
 	}
 	l.release(s)
+}
+
+// interrupt passes an INTERRUPT on. What it names was read before it, maybe by another loop, which has not dispatched it yet: each is
+// told, and hears it when it has.
+func (l *eventLoop) interrupt(in []byte) {
+	if l.others.interrupt(in) || len(l.beside) == 0 {
+		return
+	}
+	in = bytes.Clone(in)
+	for _, o := range l.beside {
+		o.mail.post(mail{kind: mailInterrupt, in: in})
+	}
 }
 
 // fsync flushes on a goroutine; those of one moment share a commit.

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mail is what a goroutine tells the loop of a slot.
+// mail is what a goroutine tells the loop, most of it of a slot.
 type mail struct {
 	kind mailKind
 	s    *slot
@@ -15,6 +15,7 @@ type mail struct {
 	n    int
 	err  error         // of mailOp, mailFulfilled and mailCommitted
 	pong chan struct{} // of mailPing and mailPause
+	in   []byte        // of mailInterrupt
 }
 
 type mailKind uint8
@@ -26,6 +27,8 @@ const (
 	mailOp                            // one operation has ended
 	mailPause                         // the loop receives nothing more, and closes pong when no slot is in use; no pong: it goes on
 	mailPing                          // the loop is asked whether it runs: it closes pong
+	mailLook                          // another loop has no room: all that waits is to be received
+	mailInterrupt                     // another loop has read an INTERRUPT of what may be this one's
 )
 
 // mailbox is how goroutines reach the loop.

@@ -28,14 +28,12 @@ func TestOperationsEnd(t *testing.T) {
 		must(t, err)
 	}
 	f := New(p, nil)
-	l, err := makeLoop(f, fuse.NewProtocolServer(f, fuseOptions(MountOptions{Logger: discard})), 1)
-	must(t, err)
-	defer func() { must(t, l.freeMemory()) }()
+	l := oneLoop(t, f, 1)
 	var pipe [2]int
 	must(t, unix.Pipe2(pipe[:], unix.O_CLOEXEC))
 	defer unix.Close(pipe[0])
 	defer unix.Close(pipe[1])
-	l.fd = pipe[1]
+	l.port = pipe[1]
 	answer := make([]byte, 1<<16)
 
 	begin := func() *slot {
@@ -98,7 +96,7 @@ func TestTurns(t *testing.T) {
 		fd, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 		must(t, err)
 		defer unix.Close(fd)
-		l.fd = fd
+		l.port = fd
 		asLoop(func() {
 			l.openQueue()
 			q, ok := l.queue.(*ringQueue)
@@ -136,7 +134,7 @@ func TestReceivesInTurns(t *testing.T) {
 	defer unix.Close(pair[1])
 	must(t, unix.SetsockoptInt(pair[1], unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20))
 	must(t, unix.SetNonblock(pair[0], true))
-	l.fd = pair[0]
+	l.port = pair[0]
 	w := &wire{t: t, l: l, fd: pair[1], ino: ino}
 	for range 2 { // of bytes that say nothing of their number: so both are refused, and have their slots until that is told
 		w.send(w.request(codeWrite, make([]byte, much)))
@@ -163,8 +161,14 @@ func loopOf(t *testing.T, slots, bytes int) (*eventLoop, chain.Ino) {
 	_, err = vol.WriteAt(pattern(bytes, 1), 0)
 	must(t, err)
 	f := New(p, nil)
-	l, err := makeLoop(f, fuse.NewProtocolServer(f, fuseOptions(MountOptions{Logger: discard})), slots)
+	return oneLoop(t, f, slots), a.Ino
+}
+
+// oneLoop is a loop without a connection, until the end of the test.
+func oneLoop(t *testing.T, f *FS, slots int) *eventLoop {
+	t.Helper()
+	ls, err := makeLoops(f, fuse.NewProtocolServer(f, fuseOptions(MountOptions{Logger: discard})), 1, slots)
 	must(t, err)
-	t.Cleanup(func() { must(t, l.freeMemory()) })
-	return l, a.Ino
+	t.Cleanup(func() { must(t, ls.freeMemory()) })
+	return ls.list[0]
 }

@@ -127,7 +127,7 @@ func (q *ringQueue) wait(sleep, listen bool) {
 	n := uint32(0)
 	if sleep && !q.ring.Ready() {
 		if listen && !q.listen {
-			q.listen = q.push(blockdev.PollSQE(q.l.fd, unix.POLLIN, tagFuse))
+			q.listen = q.push(blockdev.PollSQE(q.l.port, unix.POLLIN|unix.EPOLLEXCLUSIVE, tagFuse)) // a request wakes one loop
 		}
 		if !q.bell {
 			q.bell = q.push(blockdev.PollSQE(q.l.mail.bell, unix.POLLIN, tagBell))
@@ -181,7 +181,7 @@ func (q *plainQueue) wait(sleep, listen bool) {
 	if !sleep {
 		return
 	}
-	fds := [2]unix.PollFd{{Fd: int32(q.l.mail.bell), Events: unix.POLLIN}, {Fd: int32(q.l.fd), Events: unix.POLLIN}}
+	fds := [2]unix.PollFd{{Fd: int32(q.l.mail.bell), Events: unix.POLLIN}, {Fd: int32(q.l.port), Events: unix.POLLIN}}
 	n := 1
 	if listen {
 		n = 2

@@ -69,7 +69,7 @@ func (l *eventLoop) makeSlots(n int) (err error) {
 		m := l.arena.at(i)
 		l.slots = append(l.slots, &slot{
 			index: i, in: m[slotData-writeInBytes : slotScratch], data: m[slotData:slotScratch], scratch: m[slotScratch:],
-			answer: (*answer)(unsafe.Pointer(&m[0])),
+			answer: (*answer)(unsafe.Pointer(&m[0])), plan: chain.Plan{Lane: l.lane},
 		})
 	}
 	for i := range l.slots { // the last one that was used is the next, so that the first ones stay in the cache
@@ -78,8 +78,12 @@ func (l *eventLoop) makeSlots(n int) (err error) {
 	return nil
 }
 
-// release frees a slot.
+// release frees a slot. If there was none, requests may wait for it of which nobody tells any more.
 func (l *eventLoop) release(s *slot) {
+	if len(l.free) == 0 {
+		l.room.Store(true)
+		l.due, l.all = !l.gone, !l.gone
+	}
 	s.src, s.vol, s.err = nil, nil, nil
 	l.free = append(l.free, s)
 }
@@ -105,7 +109,7 @@ func (l *eventLoop) reply(s *slot, st fuse.Status, body []byte) {
 		a.iov[1].SetLen(len(body))
 	}
 	death.Done(s.in[:headerInBytes])
-	_, _, e := unix.RawSyscall(unix.SYS_WRITEV, uintptr(l.fd), uintptr(unsafe.Pointer(&a.iov[0])), uintptr(parts))
+	_, _, e := unix.RawSyscall(unix.SYS_WRITEV, uintptr(l.port), uintptr(unsafe.Pointer(&a.iov[0])), uintptr(parts))
 	l.replied(a.header.Unique, e)
 	l.note(s, st, len(body))
 }
@@ -121,7 +125,7 @@ func (l *eventLoop) note(s *slot, st fuse.Status, n int) {
 		bytes = int64(s.answer.write.Size)
 	}
 	nanos := moment() - s.begun
-	l.meter.took(k, nanos, bytes, st == fuse.EIO)
+	l.mine.took(k, nanos, bytes, st == fuse.EIO)
 	s.count.took(k, nanos, bytes)
 }
 

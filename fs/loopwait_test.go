@@ -3,12 +3,10 @@ package fs
 import (
 	"bytes"
 	"runtime"
-	"runtime/debug"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
@@ -16,24 +14,60 @@ import (
 	"slatefs/chain/blockdev/devtest"
 )
 
-// loopThreads are the threads of loops: a loop keeps its thread.
-var loopThreads sync.Map
-
-// asLoop runs what may be the loop of a transport.
-func asLoop(serve func()) {
+// asLoop runs a part of a loop.
+func asLoop(part func()) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	loopThreads.Store(unix.Gettid(), true)
-	defer loopThreads.Delete(unix.Gettid())
-	serve()
+	part()
 }
 
 // offLoop ends the tests if a loop is at a device: it would wait for it, and everybody else with it.
-// What the end of the mount takes back is asked for when nobody is served any more.
 func offLoop() {
-	if _, is := loopThreads.Load(unix.Gettid()); is && !bytes.Contains(debug.Stack(), []byte("(*FS).OnUnmount")) {
-		panic("the loop asks the device itself")
+	var callers [128]uintptr
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers[:])])
+	for more := true; more; {
+		var f runtime.Frame
+		if f, more = frames.Next(); f.Function == "slatefs/fs.(*eventLoop).run" || f.Function == "slatefs/fs.asLoop" {
+			panic("the loop asks the device itself")
+		}
 	}
+}
+
+// asking asks the device for attributes.
+type asking struct {
+	names
+	noticed chan any
+}
+
+func (a asking) GetAttr(chain.Ino) (chain.Attr, error) {
+	defer func() { a.noticed <- recover() }()
+	offLoop()
+	return chain.Attr{}, chain.ErrNotNow
+}
+
+// TestOffLoop: the tests notice a loop at a device, whichever of them it is.
+func TestOffLoop(t *testing.T) {
+	p, _ := newPool(t, classicInMemory)
+	f := New(p, nil)
+	l := oneLoop(t, f, 1)
+	a := asking{p.AtOnce(), make(chan any, 1)}
+	l.now = a
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(pair[0])
+	must(t, unix.SetNonblock(pair[0], true))
+	l.port = pair[0]
+	w := &wire{t: t, l: l, fd: pair[1], ino: chain.RootIno}
+	var served sync.WaitGroup
+	served.Go(l.serve)
+	w.send(w.request(codeGetAttr, make([]byte, 16)))
+	if <-a.noticed == nil {
+		t.Error("a loop that asks the device is not noticed")
+	}
+	must(t, unix.Close(pair[1]))
+	served.Wait()
+	l.others.wait()
+	offLoop()
 }
 
 func init() { devtest.Watch = func(devtest.Op) { offLoop() } }
@@ -236,15 +270,13 @@ func TestLoopLeavesToOthersWhatIsNotInMemory(t *testing.T) {
 	a, err := p.Create(chain.Req{}, chain.RootIno, "v", 0o644)
 	must(t, err)
 	f := New(p, nil)
-	l, err := makeLoop(f, fuse.NewProtocolServer(f, fuseOptions(MountOptions{Logger: discard})), 1)
-	must(t, err)
-	defer func() { must(t, l.freeMemory()) }()
+	l := oneLoop(t, f, 1)
 	l.now = nothingNow{}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
 	defer unix.Close(pair[0])
 	defer unix.Close(pair[1])
-	l.fd = pair[0]
+	l.port = pair[0]
 	w := &wire{t: t, l: l, fd: pair[1], ino: a.Ino, buf: make([]byte, 2<<20)}
 	data := pattern(blockSize, 1)
 	asLoop(func() {

@@ -17,7 +17,8 @@ import (
 // wire is a loop on one end of a socket pair, and the kernel's part of the talk on the other.
 type wire struct {
 	t    testing.TB
-	l    *eventLoop
+	ls   *loops
+	l    *eventLoop // the first one
 	fd   int
 	ino  chain.Ino
 	buf  []byte
@@ -29,6 +30,12 @@ type wire struct {
 // is nil to the pool's FS.
 func newWire(t testing.TB, p *chain.Pool, ring func(uint32) (*blockdev.Ring, error), raw fuse.RawFileSystem) *wire {
 	t.Helper()
+	return newWires(t, p, ring, raw, 1)
+}
+
+// newWires is newWire with several loops, which are all at the same socket.
+func newWires(t testing.TB, p *chain.Pool, ring func(uint32) (*blockdev.Ring, error), raw fuse.RawFileSystem, loops int) *wire {
+	t.Helper()
 	a, err := p.Create(chain.Req{}, chain.RootIno, "v", 0o644)
 	must(t, err)
 	f := New(p, nil)
@@ -38,19 +45,24 @@ func newWire(t testing.TB, p *chain.Pool, ring func(uint32) (*blockdev.Ring, err
 	if raw == nil {
 		raw = f
 	}
-	l, err := makeLoop(f, fuse.NewProtocolServer(raw, fuseOptions(MountOptions{Logger: discard})), 8)
+	ls, err := makeLoops(f, fuse.NewProtocolServer(raw, fuseOptions(MountOptions{Logger: discard})), loops, 8)
 	must(t, err)
-	l.ring = ring
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
 	for _, fd := range pair {
 		must(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20))
 	}
 	must(t, unix.SetNonblock(pair[0], true))
-	l.fd = pair[0]
-	w := &wire{t: t, l: l, fd: pair[1], ino: a.Ino, buf: make([]byte, 2<<20), done: make(chan struct{})}
+	ls.fd = pair[0]
+	for i, l := range ls.list {
+		if l.ring, l.port = ring, ls.fd; i > 0 {
+			l.port, err = unix.Dup(ls.fd)
+			must(t, err)
+		}
+	}
+	w := &wire{t: t, ls: ls, l: ls.list[0], fd: pair[1], ino: a.Ino, buf: make([]byte, 2<<20), done: make(chan struct{})}
 	go func() {
-		asLoop(l.serve)
+		ls.serve()
 		close(w.done)
 	}()
 	t.Cleanup(w.close)
@@ -60,8 +72,10 @@ func newWire(t testing.TB, p *chain.Pool, ring func(uint32) (*blockdev.Ring, err
 func (w *wire) close() {
 	must(w.t, unix.Close(w.fd))
 	<-w.done
-	if len(w.l.free) != len(w.l.slots) {
-		w.t.Errorf("%d of %d slots are free", len(w.l.free), len(w.l.slots))
+	for _, l := range w.ls.list {
+		if len(l.free) != len(l.slots) {
+			w.t.Errorf("%d of %d slots are free", len(l.free), len(l.slots))
+		}
 	}
 }
 

@@ -35,6 +35,7 @@ type MountOptions struct {
 	NonEmpty   bool         // also over a directory that holds something
 	Buffers    int64        // bytes that buffers of requests may take, at least 8 MiB do; 0: maxInflight, which is the most
 	Transport  Transport    // how requests are served; Loop is ErrUnsupported unless root mounts
+	Loops      int          // event loops of Loop, at most 8, and no more than have buffers; 0: a quarter of the processors
 
 	// Keep is given what a successor of this process needs (package park), and returns when it is kept. Nil: there is none.
 	Keep   func(name string, f *os.File) error

@@ -47,6 +47,19 @@ func mountDirect(dir string, o *fuse.MountOptions) (int, error) {
 	return fd, nil
 }
 
+// cloneCall opens /dev/fuse once more for a connection: FUSE_DEV_IOC_CLONE.
+func cloneCall(of int) (int, error) {
+	fd, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("/dev/fuse: %w", err)
+	}
+	const devClone = 0x8004e500
+	if err := unix.IoctlSetPointerInt(fd, devClone, of); err != nil {
+		return -1, errors.Join(fmt.Errorf("/dev/fuse: clone: %w", err), unix.Close(fd))
+	}
+	return fd, nil
+}
+
 // escapeOption makes a text a value of an option: options are divided by commas.
 var escapeOption = strings.NewReplacer(`\`, `\\`, `,`, `\,`)
 

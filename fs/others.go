@@ -40,15 +40,15 @@ type others struct {
 	one  sync.Mutex // held by the request that is served alone
 
 	mu      sync.Mutex
-	pending map[uint64]struct{} // guarded by mu; uniques that INTERRUPT may name
-	forgets [][]byte            // guarded by mu; in the order in which they came
-	busy    bool                // guarded by mu; a goroutine works the forgets off
-	working int                 // guarded by mu; goroutines
-	none    chan struct{}       // guarded by mu; closed when there are none; nil while nobody waits for that
+	pending map[uint64]int // guarded by mu; uniques that INTERRUPT may name, with where they are answered
+	forgets [][]byte       // guarded by mu; in the order in which they came
+	busy    bool           // guarded by mu; a goroutine works the forgets off
+	working int            // guarded by mu; goroutines
+	none    chan struct{}  // guarded by mu; closed when there are none; nil while nobody waits for that
 }
 
 func (o *others) init(c *conn) {
-	o.c, o.pending = c, make(map[uint64]struct{})
+	o.c, o.pending = c, make(map[uint64]int)
 	o.outs.New = func() any { b := make([]byte, answerBytes); return &b }
 }
 
@@ -90,37 +90,37 @@ func (o *others) idle() <-chan struct{} {
 // wait returns when all has been served. Nothing new may come.
 func (o *others) wait() { <-o.idle() }
 
-// later serves a copy of a request on a goroutine.
-func (o *others) later(in []byte) {
+// later serves a copy of a request on a goroutine. It was read from a port, and is answered there, as with all that follow.
+func (o *others) later(port int, in []byte) {
 	in = bytes.Clone(in)
-	o.begin(in)
-	o.goes(func() { o.run(in) })
+	o.begin(port, in)
+	o.goes(func() { o.run(port, in) })
 }
 
 // alone serves a copy of a request on a goroutine, and no other such meanwhile: it may be what ended the last daemons. If it ends this
 // one, which takes a while, none of the others begins: else that would be taken for the one.
-func (o *others) alone(in []byte) {
+func (o *others) alone(port int, in []byte) {
 	in = bytes.Clone(in)
-	o.begin(in)
+	o.begin(port, in)
 	o.goes(func() {
 		o.one.Lock()
 		o.c.fs.files.memory.Begin(requestOf(headerOf(in)))
-		o.run(in)
+		o.run(port, in)
 		o.one.Unlock() // not deferred: a panic must not get here
 	})
 }
 
 // begin makes a request known to interrupt.
-func (o *others) begin(in []byte) {
+func (o *others) begin(port int, in []byte) {
 	o.mu.Lock()
-	o.pending[headerOf(in).Unique] = struct{}{}
+	o.pending[headerOf(in).Unique] = port
 	o.mu.Unlock()
 }
 
 // run serves a request that was begun.
-func (o *others) run(in []byte) {
+func (o *others) run(port int, in []byte) {
 	out := o.outs.Get().(*[]byte)
-	o.serve(in, *out)
+	o.serve(port, in, *out)
 	o.outs.Put(out)
 	o.mu.Lock()
 	delete(o.pending, headerOf(in).Unique)
@@ -128,19 +128,21 @@ func (o *others) run(in []byte) {
 }
 
 // interrupt passes an INTERRUPT on if go-fuse serves what it names. Of anything else go-fuse would say EAGAIN, and the
-// kernel would send it again, at once and for ever; a READ or WRITE takes no longer than its device.
-func (o *others) interrupt(in []byte) {
+// kernel would send it again, at once and for ever; a READ or WRITE takes no longer than its device. false: there is no such request
+// here, or not yet. An answer goes to where that one's goes, wherever the INTERRUPT was read.
+func (o *others) interrupt(in []byte) bool {
 	if len(in) < headerInBytes+8 {
-		return
+		return true
 	}
 	o.mu.Lock()
-	_, ok := o.pending[binary.NativeEndian.Uint64(in[headerInBytes:])]
+	port, ok := o.pending[binary.NativeEndian.Uint64(in[headerInBytes:])]
 	o.mu.Unlock()
 	if ok {
 		out := o.outs.Get().(*[]byte)
-		o.serve(in, *out)
+		o.serve(port, in, *out)
 		o.outs.Put(out)
 	}
+	return ok
 }
 
 // forget queues a request that has no answer. The end of an orphan may take long, a goroutine for each would pile up.
@@ -166,15 +168,15 @@ func (o *others) workOff() {
 			return
 		}
 		for _, in := range list {
-			o.serve(in, nil)
+			o.serve(-1, in, nil)
 		}
 	}
 }
 
 func headerOf(in []byte) *fuse.InHeader { return (*fuse.InHeader)(unsafe.Pointer(&in[0])) }
 
-// serve has go-fuse serve a request, and answers it. out is used if it is large enough.
-func (o *others) serve(in, out []byte) {
+// serve has go-fuse serve a request, and answers it at a port. out is used if it is large enough; nil: there is no answer.
+func (o *others) serve(port int, in, out []byte) {
 	if size := answerSize(in); size > len(out) && out != nil {
 		out = make([]byte, size)
 	}
@@ -188,7 +190,7 @@ func (o *others) serve(in, out []byte) {
 		*(*fuse.OutHeader)(unsafe.Pointer(&out[0])) = fuse.OutHeader{Length: uint32(n), Status: -int32(st), Unique: unique}
 	}
 	if n > 0 {
-		_, _, e := unix.Syscall(unix.SYS_WRITE, uintptr(o.c.fd), uintptr(unsafe.Pointer(&out[0])), uintptr(n))
+		_, _, e := unix.Syscall(unix.SYS_WRITE, uintptr(port), uintptr(unsafe.Pointer(&out[0])), uintptr(n))
 		o.c.replied(unique, e)
 		o.c.answeredBy(in, out[:n], begun)
 	}

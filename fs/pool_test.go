@@ -45,8 +45,8 @@ func (l *logBuffer) String() string {
 // variant is a transport and what the pool lies on.
 type variant struct {
 	name string
-	loop bool // the event loop
-	file bool // a pool file, else memory: then the loop has no ring
+	loop bool // event loops: two of them on a pool file, so that each is served beside others; else one
+	file bool // a pool file, else memory: then a loop has no ring
 }
 
 var (
@@ -57,7 +57,10 @@ var (
 func (v variant) options() (o MountOptions) {
 	o.Transport = Classic
 	if v.loop {
-		o.Transport = Loop
+		o.Transport, o.Loops = Loop, 1
+		if v.file {
+			o.Loops = 2
+		}
 	}
 	return o
 }
@@ -142,7 +145,7 @@ func mountOn(t testing.TB, p *chain.Pool, dir string, o MountOptions) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go asLoop(s.Serve)
+	go s.Serve()
 	hung := explainHang(t, s)
 	t.Cleanup(func() {
 		hung()

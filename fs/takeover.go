@@ -56,7 +56,8 @@ func (f *FS) counted(h *fuse.InHeader) bool {
 
 // Parked is what another process has left of a mount.
 type Parked struct {
-	Fuse    *os.File // stays the caller's
+	Fuse    *os.File // stays the caller's, as all files do
+	Clones  []*os.File
 	Init    park.Init
 	Memory  *park.Memory
 	ByFault bool // the process ended by a fault of its own; else it was ended
@@ -155,6 +156,36 @@ func (f *FS) keepAll(fd int, i park.Init, keep func(string, *os.File) error) err
 		return err
 	}
 	return keep(park.FuseName, conn)
+}
+
+// clone opens another port of the connection, number i of those beside the first. What was read from a port and not answered is
+// failed by the kernel when nobody has it open any more, and sent again while somebody has: so those that the last process had are
+// taken first, and a new one is kept, if the connection is, before anything is read from it. More of them than this process takes
+// stay with whoever keeps them: what was read from those is sent again like all else, and comes by any port.
+func (c *conn) clone(i int, o MountOptions) (int, error) {
+	if o.Parked != nil && i < len(o.Parked.Clones) {
+		return unix.FcntlInt(o.Parked.Clones[i].Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	}
+	fd, err := cloneCall(c.fd)
+	if err != nil || c.fs.parkErr != nil {
+		return fd, err
+	}
+	if err = c.keepPort(fd, i, o); err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
+	}
+	return fd, nil
+}
+
+func (c *conn) keepPort(fd, i int, o MountOptions) error {
+	if o.Keep == nil {
+		return fmt.Errorf("nobody keeps %s", park.CloneName(i))
+	}
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(own), park.CloneName(i))
+	return errors.Join(o.Keep(park.CloneName(i), f), f.Close())
 }
 
 // inherit makes known what is open since before this process; the pool knows already (Parked.Opened). What is no more there is

@@ -65,7 +65,7 @@ func (s *Server) connect(o MountOptions) (err error) {
 		}
 	}
 	if s.kind == Loop {
-		s.t, err = newEventLoop(s.fs, s.dir, o)
+		s.t, err = newLoops(s.fs, s.dir, o)
 	} else {
 		s.t, err = newClassic(s.fs, s.dir, o)
 	}

@@ -80,9 +80,10 @@ func WriteSQE(fd int, p []byte, off int64, dsync bool, user uint64) SQE {
 	return e
 }
 
-// PollSQE completes once when fd has one of events (unix.POLLIN, ...).
-func PollSQE(fd int, events uint16, user uint64) SQE {
-	return SQE{op: opPollAdd, fd: int32(fd), opArg: uint32(events), user: user}
+// PollSQE completes once when fd has one of events (unix.POLLIN, ...). With unix.EPOLLEXCLUSIVE what happens at fd wakes only one of
+// those that poll it so.
+func PollSQE(fd int, events uint32, user uint64) SQE {
+	return SQE{op: opPollAdd, fd: int32(fd), opArg: events, user: user}
 }
 
 // ringParams is struct io_uring_params.

@@ -4,7 +4,7 @@
 //	fuse        /dev/fuse: the connection. The mount lives as long as anybody holds it
 //	fuse-init   a memory file: how the connection was opened, and what was agreed on (Init)
 //	fuse-opens  a memory file: what is open, and the requests that were sent again (Memory)
-//	fuse-clone-N, N from 0: clones of the connection, if there are any: what was read from one is lost with it
+//	fuse-clone-N, N from 0: clones of the connection, if there are any: what was read from one is failed when nobody holds it
 //
 // What holds here:
 //
@@ -29,6 +29,9 @@ const (
 	InitName  = "fuse-init"
 	OpensName = "fuse-opens"
 )
+
+// CloneName is the name of a clone, by number from 0.
+func CloneName(i int) string { return fmt.Sprintf("fuse-clone-%d", i) }
 
 // ErrFormat is for files that this program can't go on with.
 var ErrFormat = errors.New("what the last daemon left is not understood")

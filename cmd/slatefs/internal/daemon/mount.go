@@ -18,7 +18,7 @@ func (d *Daemon) mount(c Config) (err error) {
 	o := fs.MountOptions{AllowOther: c.AllowOther, FsName: d.live.Name, Debug: c.Debug, Logger: d.log}
 	o.Transport, o.ReadOnly, o.NoExec, o.NonEmpty = c.Transport, c.ReadOnly, c.NoExec, c.NonEmpty
 	o.Buffers = sharesOf(c.Memory).buffers
-	if o.Parked = d.parked; d.home != nil && d.parked == nil {
+	if o.Parked = d.parked; d.home != nil {
 		o.Keep = d.home.Keep
 	}
 	d.srv, err = fs.Mount(d.pool, c.Dir, o)

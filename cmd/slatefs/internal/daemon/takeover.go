@@ -45,7 +45,11 @@ func (d *Daemon) inherit() (*fs.Parked, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fs.Parked{Fuse: d.home.File(park.FuseName), Init: init, Memory: memory}, nil
+	p := &fs.Parked{Fuse: d.home.File(park.FuseName), Init: init, Memory: memory}
+	for f := d.home.File(park.CloneName(0)); f != nil; f = d.home.File(park.CloneName(len(p.Clones))) {
+		p.Clones = append(p.Clones, f)
+	}
+	return p, nil
 }
 
 // crashShown is how much of what a daemon said at its end goes to the log.
