@@ -24,7 +24,7 @@ func (p *Pool) ForecastSnapshot(vols []Ino, name string) Forecast {
 	for _, ino := range vols {
 		p.measureDepth(ino)
 	}
-	if err := checkSnapName(name); err != nil {
+	if err := CheckSnapName(name); err != nil {
 		return Forecast{Err: err}
 	}
 	p.structure.Lock()

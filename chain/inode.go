@@ -153,8 +153,9 @@ func checkName(name string) error {
 	return nil
 }
 
-// checkSnapName is zfs's rule for names: letters, digits and -_.: with nothing that a shell or a path would read.
-func checkSnapName(name string) error {
+// CheckSnapName refuses what is no name of a snapshot, by ErrInvalid: letters, digits and -_.: and spaces are, up to 128 bytes, with
+// nothing that a shell or a path would read, as in zfs.
+func CheckSnapName(name string) error {
 	if name == "" || len(name) > 128 {
 		return fmt.Errorf("snapshot name of %d bytes, 1 to 128: %w", len(name), ErrInvalid)
 	}

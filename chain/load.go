@@ -247,7 +247,7 @@ func parseLayer(id LayerID, b []byte) (l *layer, parent LayerID, err error) {
 	case flags&^(flagHead|flagNamed|flagDead|flagSwept|flagLayerKept) != 0:
 		return nil, 0, fmt.Errorf("layer %v: flags %#x: %w", id, flags, ErrCorrupt)
 	case l.named:
-		if err := checkSnapName(l.name); err != nil {
+		if err := CheckSnapName(l.name); err != nil {
 			return nil, 0, fmt.Errorf("layer %v: %w: %w", id, err, ErrCorrupt)
 		}
 	}

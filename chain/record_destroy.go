@@ -271,7 +271,7 @@ func (r *recRevive) apply(p *Pool) error {
 	if err != nil {
 		return err
 	}
-	if err := checkSnapName(r.name); err != nil || !l.kept || l.head || l.dead || l.vol == 0 {
+	if err := CheckSnapName(r.name); err != nil || !l.kept || l.head || l.dead || l.vol == 0 {
 		return fmt.Errorf("layer %v, kept %v, becomes %q: %w", l.id, l.kept, r.name, ErrCorrupt)
 	}
 	p.tree.touch(l)

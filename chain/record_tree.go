@@ -79,7 +79,7 @@ func (r *recFreeze) prepare(p *Pool) (err error) {
 }
 
 func (r *recFreeze) apply(p *Pool) error {
-	if err := checkSnapName(r.name); r.name != "" && err != nil {
+	if err := CheckSnapName(r.name); r.name != "" && err != nil {
 		return fmt.Errorf("%w: %w", err, ErrCorrupt)
 	}
 	s := r.later
@@ -161,7 +161,7 @@ func (r *recRename) apply(p *Pool) error {
 	if err != nil {
 		return err
 	}
-	if err := checkSnapName(r.name); err != nil || !l.named {
+	if err := CheckSnapName(r.name); err != nil || !l.named {
 		return fmt.Errorf("layer %v, named %v, becomes %q: %w", l.id, l.named, r.name, ErrCorrupt)
 	}
 	home := p.tree.snaps.vols[l.vol].snapHome

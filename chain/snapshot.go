@@ -22,7 +22,7 @@ type DestroyOptions struct {
 // The instant is one record, which comes before every record of a new head (freeze). Writes in place that were planned before
 // are waited for, since they go to the snapshot; then one commit makes their data and the record durable.
 func (p *Pool) Snapshot(r Req, vols []Ino, name string) error {
-	if err := checkSnapName(name); err != nil {
+	if err := CheckSnapName(name); err != nil {
 		return err
 	}
 	for _, ino := range vols {
@@ -217,7 +217,7 @@ func (p *Pool) Clone(r Req, ino Ino, snap string, dir Ino, name string) (Attr, e
 
 // RenameSnapshot gives a snapshot another name.
 func (p *Pool) RenameSnapshot(_ Req, ino Ino, old, name string) error {
-	if err := checkSnapName(name); err != nil {
+	if err := CheckSnapName(name); err != nil {
 		return err
 	}
 	err := p.works.change(func(time.Time) error {

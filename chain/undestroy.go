@@ -170,7 +170,7 @@ func (rm *remover) reviveSnapshot(id uint64, d *destroyed, name string, frees in
 	if name == "" {
 		name = d.name
 	}
-	if err := checkSnapName(name); err != nil {
+	if err := CheckSnapName(name); err != nil {
 		return err
 	}
 	if _, err := rm.tree.snapshot(d.vol, name); err == nil {

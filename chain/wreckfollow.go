@@ -113,7 +113,7 @@ func (w *Wreck) add(l *layer) {
 
 func (w *Wreck) rename(id LayerID, name string) bool {
 	l := w.layers[id]
-	if l == nil || checkSnapName(name) != nil && name != "" {
+	if l == nil || CheckSnapName(name) != nil && name != "" {
 		return false
 	}
 	l.named, l.name = name != "", name

@@ -38,7 +38,7 @@ func TestImport(t *testing.T) {
 	const stem = "snap_vm-102-disk-0_"
 	want := fmt.Sprintf("%[1]s@one of %[2]s/%[3]sone.qcow2\n%[1]s@two_b of %[2]s/%[3]stwo_b.qcow2\n%[1]s of %[4]s\n",
 		vol, p.path("vg"), stem, top)
-	if got := p.slatefs("import", "-n", top, vol); got != want {
+	if got := p.slatefs("import", "-n", top, vol); !strings.HasPrefix(got, want+"would create vm-102-disk-0.raw of 80.0M: ") {
 		t.Errorf("a dry run says %q, want %q", got, want)
 	}
 	if _, err := os.Stat(vol); err == nil {

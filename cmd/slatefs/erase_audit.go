@@ -93,7 +93,8 @@ func (a *app) auditOnline(ctx context.Context, l host.Live) (control.AuditInfo, 
 // slowTime is after how long a command shows progress.
 const slowTime = 2 * time.Second
 
-// slowly runs something, and shows where it is if it takes longer than slowTime.
+// slowly runs something, and shows where it is if it takes longer than slowTime. It has ended when slowly returns, by itself or
+// because that could not be shown.
 func slowly[T any](ctx context.Context, a *app, name string, where func(context.Context) (done, total int64),
 	do func(context.Context) (T, error),
 ) (res T, err error) {
@@ -101,6 +102,8 @@ func slowly[T any](ctx context.Context, a *app, name string, where func(context.
 		res T
 		err error
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	ended := make(chan result, 1)
 	start := a.now()
 	go func() {
@@ -124,7 +127,8 @@ func slowly[T any](ctx context.Context, a *app, name string, where func(context.
 			}
 			if bar != nil {
 				if err := bar.Set(where(ctx)); err != nil {
-					return res, err
+					cancel()
+					return res, errors.Join(err, (<-ended).err)
 				}
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -357,6 +358,28 @@ func TestSlowlyShowsProgress(t *testing.T) {
 		n, err := slowly(t.Context(), a, "x", at.get, work(25*time.Second))
 		if lines := strings.Split(text.String(), "\n"); n != 7 || err != nil || len(lines) != 4 || !strings.HasPrefix(lines[2], "10485760 B 10.0 MB 25.00 s") {
 			t.Errorf("in 25 s: %d, %v\n%s", n, err, text.String())
+		}
+	})
+}
+
+// deaf is where nothing can be written to.
+type deaf struct{}
+
+func (deaf) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+// TestSlowlyEnds: what cannot be shown is over when slowly returns, and does not go on beside what its caller does then.
+func TestSlowlyEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, at, ended := &app{stderr: deaf{}, now: time.Now}, progressMark{}, false
+		at.set(1, 2)
+		_, err := slowly(t.Context(), a, "x", at.get, func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			time.Sleep(time.Minute)
+			ended = true
+			return 0, ctx.Err()
+		})
+		if !errors.Is(err, io.ErrClosedPipe) || !ended {
+			t.Errorf("%v, ended: %v", err, ended)
 		}
 	})
 }

@@ -4,16 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"slatefs/cmd/slatefs/internal/control"
-	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -33,7 +31,11 @@ command returns. The source is only read. While a qemu runs from it, or a block 
 
 IMAGE is qcow2 if its name ends so, else raw; what it begins with its guest may have written. What an image says lies below it must
 lie in the same directory, raw or qcow2 by its own word, and be called a snapshot of the same volume, or be named by --below:
-in a volume group the disks of all guests lie side by side. Anything else is refused. So are encrypted and compressed images, and those with snapshots or data elsewhere. If it fails nothing is left.
+in a volume group the disks of all guests lie side by side. Anything else is refused. So are encrypted and compressed images, and
+those with snapshots or data elsewhere, and chains of more than 200 images.
+
+Until it is whole and was compared the volume is called NEWFILE.importing. If the import fails or is interrupted nothing is left;
+what one leaves that was killed the next import to NEWFILE takes away.
 
 Properties for -o:` + propHelp(control.OnVolume),
 		Example: `  slatefs import /dev/vg0/vm-102-disk-0.qcow2 /mnt/pve/slate/images/102/vm-102-disk-0.raw
@@ -51,7 +53,7 @@ Properties for -o:` + propHelp(control.OnVolume),
 			return a.importImage(ctx, from, args[1], settings, dry)
 		}),
 	}
-	cmd.Flags().BoolVarP(&dry, "dry-run", "n", false, "only say which image would become what")
+	cmd.Flags().BoolVarP(&dry, "dry-run", "n", false, "only say which image would become what, and whether it would be refused")
 	cmd.Flags().StringVarP(&from.format, "format", "f", "", "IMAGE is raw or qcow2, whatever its name says, as `FORMAT`")
 	cmd.Flags().StringArrayVar(&from.below, "below", nil, "an image called `NAME` may lie below others: a template")
 	cmd.Flags().StringArrayVarP(&props, "property", "o", nil, "set a property of the volume, as `PROP=VALUE`")
@@ -61,6 +63,7 @@ Properties for -o:` + propHelp(control.OnVolume),
 func (a *app) importImage(ctx context.Context, from source, file string, settings []control.Setting, dry bool) error {
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGHUP) // of a terminal that went away: what was begun is taken back
 	defer stop()
+	file = strings.TrimRight(file, "/")
 	for _, p := range []string{from.image, file} {
 		if err := importable(p); err != nil {
 			return err
@@ -79,27 +82,15 @@ func (a *app) importImage(ctx context.Context, from source, file string, setting
 	if err != nil {
 		return err
 	}
-	if dry {
-		return a.printImport(file, chain, names)
+	j := importJob{app: a, path: file, chain: chain, names: names, settings: settings}
+	forecasts, err := j.admit(ctx, dry)
+	if err == nil && !dry {
+		err = j.run(ctx)
 	}
-	find, err := a.finder()
 	if err != nil {
 		return err
 	}
-	l, o, err := objectAt(find, file)
-	if err != nil {
-		return err
-	}
-	if err := a.create(ctx, []string{file}, control.CreateArgs{Size: chain[0].size, Settings: settings}); err != nil {
-		return err
-	}
-	j := importJob{app: a, live: l, file: o, path: file, chain: chain, names: names}
-	if err := j.run(ctx); err != nil {
-		undo := control.DestroyArgs{Object: o, Snapshots: true, Now: true}
-		_, undone := control.Destroy.Call(context.WithoutCancel(ctx), l, undo)
-		return errors.Join(err, undone)
-	}
-	return a.printImport(file, chain, names)
+	return errors.Join(a.printImport(file, chain, names), a.printForecasts(forecasts))
 }
 
 // printImport says which image becomes what.
@@ -121,6 +112,10 @@ func snapshotNames(chain []foreign) (names []string, err error) {
 	top := chain[len(chain)-1]
 	for i, f := range chain[:len(chain)-1] {
 		name := layerName(f.path, top.path)
+		if err := control.CheckSnapshotName(name); err != nil {
+			return nil, show.Hinted(fmt.Errorf("%s: would become a snapshot: %w", f.path, err),
+				"give the image another name, and rebase what lies on it")
+		}
 		if slices.Contains(names, name) {
 			return nil, fmt.Errorf("%s: would be a second snapshot %s", f.path, name)
 		}
@@ -130,87 +125,4 @@ func snapshotNames(chain []foreign) (names []string, err error) {
 		names = append(names, name)
 	}
 	return names, nil
-}
-
-// importJob copies the images of a chain into a volume that was just made.
-type importJob struct {
-	*app
-	live  host.Live
-	file  control.Object
-	path  string // of the volume, as typed
-	chain []foreign
-	names []string
-	at    progressMark
-}
-
-func (j *importJob) run(ctx context.Context) error {
-	_, err := slowly(ctx, j.app, "import", j.at.get, func(ctx context.Context) (none struct{}, err error) {
-		if err := j.copyAll(ctx); err != nil {
-			return none, err
-		}
-		return none, j.compareAll(ctx)
-	})
-	return err
-}
-
-// copyAll copies one image after another, and takes a snapshot between them.
-func (j *importJob) copyAll(ctx context.Context) (err error) {
-	to, err := os.OpenFile(j.path, os.O_WRONLY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, to.Close()) }()
-	lists, total := make([][]extent, len(j.chain)), int64(0)
-	for i, f := range j.chain {
-		if lists[i], err = f.own(ctx); err != nil {
-			return err
-		}
-		for _, e := range lists[i] {
-			if e.Data {
-				total += e.Length
-			}
-		}
-	}
-	done := int64(0)
-	for i, f := range j.chain {
-		if err := to.Truncate(f.size); err != nil {
-			return err
-		}
-		err := copyOwn(ctx, f, lists[i], to, func(n int64) {
-			done += n
-			j.at.set(done, total)
-		})
-		if err == nil {
-			err = to.Sync()
-		}
-		if err != nil {
-			return err
-		}
-		if i < len(j.names) {
-			o := control.Object{Arg: j.file.Arg + "@" + j.names[i], Path: j.file.Path + "@" + j.names[i]}
-			if _, err := control.Snapshot.Call(ctx, j.live, control.SnapshotArgs{Objects: []control.Object{o}}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// compareAll compares what a guest saw with each image and what it sees now.
-func (j *importJob) compareAll(ctx context.Context) error {
-	for i := range j.chain {
-		path := j.path
-		if i < len(j.names) {
-			path = filepath.Join(filepath.Dir(j.path), control.SnapDir, filepath.Base(j.path)+"@"+j.names[i])
-		}
-		path, err := filepath.Abs(path)
-		if err != nil {
-			return err
-		}
-		ours := foreign{path: path, format: "raw"}
-		if err := qemuImg(ctx, nil, "compare", "-q", seen(j.chain[:i+1]), ours.alone()); err != nil {
-			return fmt.Errorf("%s is not what %s was: %w", path, j.chain[i].path, err)
-		}
-	}
-	return nil
 }

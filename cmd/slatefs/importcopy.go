@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// extent is a part of an image as qemu-img maps it, in bytes.
+// extent is a part of an image, in bytes. What is neither data nor zero is what lies below.
 type extent struct {
+	Start, Length, Offset int64 // Offset: of data, in the image's file
+	Data, Zero            bool
+}
+
+// mapped is a part of an image as qemu-img maps it, in bytes.
+type mapped struct {
 	Start, Length int64
 	Zero, Data    bool
 	Present       *bool  // false: what lies below shows through; absent: an older qemu-img
@@ -23,20 +30,46 @@ type extent struct {
 // own are the parts that an image has by itself. Of a raw image all of it is.
 func (f foreign) own(ctx context.Context) (list []extent, err error) {
 	if f.format == "raw" {
-		return []extent{{Length: f.size, Data: true, Offset: new(int64)}}, nil
+		return []extent{{Length: f.size, Data: true}}, nil
 	}
-	if err := qemuImg(ctx, &list, "map", "--output=json", f.alone()); err != nil {
-		return nil, err
-	}
-	for _, e := range list {
-		if e.Data && e.Offset == nil {
-			return nil, fmt.Errorf("%s: has compressed clusters at %d: qemu-img convert it first", f.path, e.Start)
+	err = qemuImg(ctx, func(r io.Reader) error {
+		d := json.NewDecoder(r) // there may be millions
+		if _, err := d.Token(); err != nil {
+			return err
 		}
-		if e.Present == nil {
-			return nil, errors.New("qemu-img map does not tell zeros from what lies below: version 6.1 or newer does")
+		for d.More() {
+			var m mapped
+			if err := d.Decode(&m); err != nil {
+				return err
+			}
+			e, err := f.extentOf(m)
+			if err != nil {
+				return err
+			}
+			if e.Data || e.Zero {
+				list = append(list, e)
+			}
 		}
+		return nil
+	}, "map", "--output=json", f.alone())
+	return list, err
+}
+
+func (f foreign) extentOf(m mapped) (extent, error) {
+	e := extent{Start: m.Start, Length: m.Length, Data: m.Data}
+	switch {
+	case m.Start < 0 || m.Length < 0 || m.Start > f.size-m.Length:
+		return e, fmt.Errorf("%s: %d bytes at %d are not in its %d bytes", f.path, m.Length, m.Start, f.size)
+	case m.Present == nil:
+		return e, errors.New("qemu-img map does not tell zeros from what lies below: version 6.1 or newer does")
+	case m.Data && m.Offset == nil:
+		return e, fmt.Errorf("%s: has compressed clusters at %d: qemu-img convert it first", f.path, m.Start)
+	case m.Data:
+		e.Offset = *m.Offset
+	default:
+		e.Zero = m.Zero && *m.Present
 	}
-	return list, nil
+	return e, nil
 }
 
 // copyOwn writes what an image has by itself over a volume, and tells how far in its bytes it is.
@@ -53,8 +86,8 @@ func copyOwn(ctx context.Context, f foreign, list []extent, to *os.File, done fu
 		}
 		switch {
 		case e.Data:
-			err = copyExtent(ctx, from, to, e, buf, done)
-		case e.Zero && *e.Present:
+			err = f.copyExtent(ctx, from, to, e, buf, done)
+		case e.Zero:
 			err = unix.Fallocate(int(to.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, e.Start, e.Length)
 		}
 		if err != nil {
@@ -65,17 +98,20 @@ func copyOwn(ctx context.Context, f foreign, list []extent, to *os.File, done fu
 }
 
 // copyExtent copies data. Zeros are written only where something else may be: over a volume that is new they are left out, for
-// it reads so.
-func copyExtent(ctx context.Context, from, to *os.File, e extent, buf []byte, done func(bytes int64)) error {
-	const piece = 64 << 10
+// it reads so. qemu-img rounds the size of a raw file up to sectors; any other end of a file is one that came too early.
+func (f foreign) copyExtent(ctx context.Context, from, to *os.File, e extent, buf []byte, done func(bytes int64)) error {
+	const piece, sector = 64 << 10, 512
 	for at := int64(0); at < e.Length; {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		n, err := from.ReadAt(buf[:min(int64(len(buf)), e.Length-at)], *e.Offset+at)
+		n, err := from.ReadAt(buf[:min(int64(len(buf)), e.Length-at)], e.Offset+at)
 		if n == 0 {
 			if errors.Is(err, io.EOF) {
-				return nil // a file may end before its last block
+				if f.format == "raw" && e.Length-at < sector {
+					return nil
+				}
+				err = fmt.Errorf("its file ends at %d, inside of what it has: %w", e.Offset+at, io.ErrUnexpectedEOF)
 			}
 			return err
 		}

@@ -46,8 +46,12 @@ const (
 	PropPaused     = erase.PropPaused     // the property that is on while the background rests
 	PropThroughput = erase.PropThroughput // how fast it erases
 	SnapDir        = chain.SnapDir        // the name of the directory that snapshots are read in
+	MaxName        = chain.MaxName        // bytes of a name, with a snapshot's behind it
 	BlockSize      = chain.BlockSize      // the size of a pool is a multiple of it, bytes
 )
+
+// CheckSnapshotName refuses what is no name of a snapshot, by ErrInvalid.
+func CheckSnapshotName(name string) error { return chain.CheckSnapName(name) }
 
 // MethodRelease is the one method that gives blocks back and erases nothing.
 const MethodRelease = "release"
