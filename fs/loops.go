@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"sync"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -30,6 +31,18 @@ const maxLoops = 8
 type loops struct {
 	conn
 	list []*eventLoop // const, once they serve
+}
+
+// ParseLoops reads how many event loops there are to be: auto, which is 0, or a number from 1 to 8.
+func ParseLoops(s string) (int, error) {
+	if s == transportNames[Auto] {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > maxLoops {
+		return 0, fmt.Errorf("loops %q: auto, or 1 to %d: %w", s, maxLoops, chain.ErrInvalid)
+	}
+	return n, nil
 }
 
 // loopsFor is how many loops there are if so many are asked for, 0: a quarter of the processors; each has buffers enough.

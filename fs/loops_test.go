@@ -26,6 +26,16 @@ func TestLoopsFor(t *testing.T) {
 			t.Errorf("%d asked for, %d slots: %d, want %d", c.asked, c.slots, n, c.want)
 		}
 	}
+	for text, want := range map[string]int{"auto": 0, "1": 1, "8": 8} {
+		if n, err := ParseLoops(text); n != want || err != nil {
+			t.Errorf("%s: %d, %v", text, n, err)
+		}
+	}
+	for _, text := range []string{"", "0", "9", "-1", "two", "1e0"} {
+		if n, err := ParseLoops(text); !errors.Is(err, chain.ErrInvalid) {
+			t.Errorf("%q: %d, %v", text, n, err)
+		}
+	}
 	if n := loopsFor(0, 1<<20); n < 1 || n > maxLoops {
 		t.Errorf("%d loops by themselves", n)
 	}

@@ -72,7 +72,7 @@ func (s *Server) connect(o MountOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	args := []any{"transport", s.kind.String(), "dir", s.dir}
+	args := []any{"transport", s.kind.String(), "loops", s.Loops(), "dir", s.dir}
 	if s.noLoop != nil {
 		args = append(args, "no_loop", s.noLoop)
 	}

@@ -36,7 +36,7 @@ var (
 	rowTypes     = words("volume", "snapshot", "directory", "pool", "all", "destroyed")
 	getFields    = words("name", "property", "value", "source")
 	mountOptions = words("ro", "rw", "noexec", "nonempty", "allow_other", "debug", "memory=", "verify=off", "verify=sample", "verify=full",
-		"transport=auto", "transport=loop", "transport=classic", "readers=", "operators=")
+		"transport=auto", "transport=loop", "transport=classic", "loops=", "readers=", "operators=")
 )
 
 // propertyNames are those of get, or all of them.

@@ -50,6 +50,8 @@ Options for -o:
   transport=auto|loop|classic
                          how requests are served: by an event loop over io_uring (root only), by one goroutine each (classic), or by
                          the loop where kernel and device have it, else classic (the default); slatefs pool status says which, and why
+  loops=auto|N           how many event loops, each on a thread of its own, 1 to 8: by itself a quarter of the processors. They share
+                         the memory for requests, so there may be fewer with little of it; slatefs pool status says how many
   readers=GROUP          members of that group of the host may ask the daemon for what changes nothing: list, get, status, the erase log
   operators=GROUP        the same, and may change all that is in the pool: create, snapshot, rollback, destroy, set; one of the two
   debug                  log every request`

@@ -50,6 +50,10 @@ func parseMountOptions(opts []string) (o daemon.Options, err error) {
 			if o.Transport, err = daemon.ParseTransport(val); err != nil {
 				err = show.Usagef("mount option: %v", err)
 			}
+		case key == "loops":
+			if o.Loops, err = daemon.ParseLoops(val); err != nil {
+				err = show.Usagef("mount option: %v", err)
+			}
 		case key == "verify":
 			if o.Verify, err = daemon.ParseVerify(val); err != nil {
 				err = show.Usagef("mount option verify: %v", err)

@@ -180,8 +180,11 @@ func (p poolState) print(w io.Writer, f show.Format, gap bool) error {
 
 // transportText says how requests are served.
 func transportText(i *control.PoolInfo) string {
-	if i.NoLoop != "" {
+	switch {
+	case i.NoLoop != "":
 		return i.Transport + ": no loop: " + i.NoLoop
+	case i.Loops > 1:
+		return fmt.Sprintf("%s, on %d threads", i.Transport, i.Loops)
 	}
 	return i.Transport
 }

@@ -28,6 +28,7 @@ type (
 		Takeovers    int       `json:"takeovers"`                       // how often another daemon went on with the mount
 		NoTakeover   string    `json:"no_takeover,omitempty"`           // why none could now
 		Transport    string    `json:"transport"`                       // how requests are served: loop or classic
+		Loops        int       `json:"loops,omitempty"`                 // event loops, each with a thread
 		NoLoop       string    `json:"no_loop,omitempty"`               // why it is not the loop, where auto was asked for
 		Memory       Memory    `json:"memory"`
 		Notices      int64     `json:"space_notices"` // how often space got low, or promises short, since the mount

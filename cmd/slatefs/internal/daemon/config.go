@@ -18,6 +18,7 @@ type Options struct {
 	NoExec     bool
 	NonEmpty   bool
 	Transport  fs.Transport     // how requests are served
+	Loops      int              // event loops; 0: a quarter of the processors
 	Memory     int64            // that the daemon may take, all included, in bytes; at least LeastMemory
 	Verify     *blockdev.Verify // nil: as the pool has it
 	Group      string           // whose members may ask the daemon, by name or number; empty: only root and this user
@@ -33,6 +34,9 @@ func ParseVerify(s string) (*blockdev.Verify, error) {
 
 // ParseTransport reads how requests are served: auto, loop or classic.
 func ParseTransport(s string) (fs.Transport, error) { return fs.ParseTransport(s) }
+
+// ParseLoops reads how many event loops there are to be: auto, or 1 to 8.
+func ParseLoops(s string) (int, error) { return fs.ParseLoops(s) }
 
 // Config says what a daemon serves, and how.
 type Config struct {

@@ -244,6 +244,7 @@ func (d *Daemon) info(context.Context, control.Peer, control.None) (control.Pool
 	if i.Takeovers, none = d.takeover(); none != nil {
 		i.NoTakeover = none.Error()
 	}
+	i.Loops = d.srv.Loops()
 	t, noLoop := d.srv.Transport()
 	if i.Transport = t.String(); noLoop != nil {
 		i.NoLoop = noLoop.Error()

@@ -17,7 +17,7 @@ import (
 func (d *Daemon) mount(c Config) (err error) {
 	o := fs.MountOptions{AllowOther: c.AllowOther, FsName: d.live.Name, Debug: c.Debug, Logger: d.log}
 	o.Transport, o.ReadOnly, o.NoExec, o.NonEmpty = c.Transport, c.ReadOnly, c.NoExec, c.NonEmpty
-	o.Buffers = sharesOf(c.Memory).buffers
+	o.Loops, o.Buffers = c.Loops, sharesOf(c.Memory).buffers
 	if o.Parked = d.parked; d.home != nil {
 		o.Keep = d.home.Keep
 	}
