@@ -8,6 +8,26 @@ import (
 	"strings"
 )
 
+// admitGroup is admitDestroy for snapshots of several volumes. The layers are in the order given, each once.
+func (rm *remover) admitGroup(group []SnapsOf, o DestroyOptions) (layers []*layer, clones []Ino, err error) {
+	seen := map[*layer]bool{}
+	for _, g := range group {
+		ls, cs, err := rm.admitDestroy(g.Vol, g.Names, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, l := range ls {
+			if !seen[l] {
+				layers = append(layers, l)
+			}
+			seen[l] = true
+		}
+		clones = append(clones, cs...)
+	}
+	slices.Sort(clones)
+	return layers, slices.Compact(clones), nil
+}
+
 // admitDestroy finds the layers of snapshots that are to go, and the volumes that are to go with them, or why they may not
 // go. It changes nothing. The structure lock is held, and not the plan lock. What is made on a snapshot afterwards is found
 // when the snapshot goes: its layer stays for it.

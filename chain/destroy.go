@@ -6,15 +6,28 @@ import (
 	"time"
 )
 
-// DestroySnapshots destroys snapshots of a volume by name, all or none. ErrHasClones names the clones that hang on
-// one, unless they are to go too or the layer may stay for them.
+// SnapsOf are snapshots of one volume, by name.
+type SnapsOf struct {
+	Vol   Ino
+	Names []string
+}
+
+// DestroySnapshots is DestroyGroup for snapshots of one volume.
 func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions) error {
-	names = slices.Clone(names)
-	slices.Sort(names)
-	names = slices.Compact(names)
+	return p.DestroyGroup(r, []SnapsOf{{ino, names}}, o)
+}
+
+// DestroyGroup destroys snapshots, of one volume or several. What refuses one of them refuses all, before anything is done.
+// ErrHasClones names the clones that hang on one, unless they are to go too or the layer may stay for them.
+//
+// Then they go in the order given, snapshotsAtOnce in one batch: no hold of the plan lock grows with them, and a crash, or an
+// error, leaves the later ones as they were. Who calls it again with those goes on there. One that somebody else destroys
+// meanwhile is gone, as it was to be.
+func (p *Pool) DestroyGroup(r Req, group []SnapsOf, o DestroyOptions) error {
+	var doomed []*layer
 	var clones []Ino
 	err := p.tree.look(func() (err error) {
-		_, clones, err = p.removal.admitDestroy(ino, names, o)
+		doomed, clones, err = p.removal.admitGroup(group, o)
 		return err
 	})
 	if err != nil {
@@ -24,27 +37,8 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 	if err := p.removal.destroyAll(r, clones); err != nil {
 		return err
 	}
-	for part := range slices.Chunk(names, snapshotsAtOnce) {
-		err := p.works.change(func(now time.Time) error {
-			p.names.warm(ino) // before anything changes
-			for _, name := range part {
-				l, err := p.tree.snapshot(ino, name)
-				if err != nil {
-					return err
-				}
-				// kept, so that nothing is merged here: reapAll does that, one by one
-				if p.removal.delay() > 0 && !o.Now {
-					if err := p.removal.keepSnapshot(ino, l, r.who(), now); err != nil {
-						return err
-					}
-				}
-				if err := p.commits.do(&recUnname{layer: l.id, held: true, when: now, who: r.who()}); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+	for part := range slices.Chunk(doomed, snapshotsAtOnce) {
+		if err := p.works.change(func(now time.Time) error { return p.removal.unname(r, part, now) }); err != nil {
 			return err
 		}
 	}
@@ -52,6 +46,31 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 		return err
 	}
 	return p.Flush()
+}
+
+// unname takes the names of snapshots away, and keeps them where there is a delay, so that nothing is merged here: reapAll does
+// that, one by one. The plan lock is held, and the structure lock.
+func (rm *remover) unname(r Req, doomed []*layer, now time.Time) error {
+	for _, l := range doomed {
+		rm.names.warm(l.vol)
+	}
+	if rm.commits.missed() { // before anything changes
+		return errMissed
+	}
+	for _, l := range doomed {
+		if rm.tree.layers[l.id] != l || !l.named || rm.names.notGoing(l.vol) != nil {
+			continue
+		}
+		if rm.delay() > 0 && !r.purge {
+			if err := rm.keepSnapshot(l.vol, l, r.who(), now); err != nil {
+				return err
+			}
+		}
+		if err := rm.commits.do(&recUnname{layer: l.id, held: true, when: now, who: r.who()}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // snapshotsAtOnce bounds the snapshots that one batch takes the name of: each may get a row of what is kept, with its path.

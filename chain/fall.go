@@ -29,24 +29,42 @@ type DestroyForecast struct {
 
 // ForecastDestroy says what DestroySnapshots, or without names DestroyVolume, would free, and refuses what they would
 // refuse. It is exact but for discards that are still being walked, and for what is written while it counts.
-func (p *Pool) ForecastDestroy(ino Ino, names []string, o DestroyOptions) (f DestroyForecast, err error) {
+func (p *Pool) ForecastDestroy(ino Ino, names []string, o DestroyOptions) (DestroyForecast, error) {
+	if names != nil {
+		return p.ForecastGroup([]SnapsOf{{ino, names}}, o)
+	}
 	p.structure.Lock()
 	defer p.structure.Unlock()
-	var vols []Ino
-	var layers []*layer
-	if names == nil {
-		vols, err = p.removal.admitDestroyVolume(ino, o)
-	} else {
-		layers, vols, err = p.removal.admitDestroy(ino, names, o)
-	}
+	vols, err := p.removal.admitDestroyVolume(ino, o)
 	if err != nil {
-		return f, err
+		return DestroyForecast{}, err
 	}
+	return p.tree.forecastFall(nil, vols, map[Ino]bool{ino: true})
+}
+
+// ForecastGroup is ForecastDestroy for DestroyGroup: what all of them together would free.
+func (p *Pool) ForecastGroup(group []SnapsOf, o DestroyOptions) (DestroyForecast, error) {
+	p.structure.Lock()
+	defer p.structure.Unlock()
+	layers, vols, err := p.removal.admitGroup(group, o)
+	if err != nil {
+		return DestroyForecast{}, err
+	}
+	of := map[Ino]bool{}
+	for _, g := range group {
+		of[g.Vol] = true
+	}
+	return p.tree.forecastFall(layers, vols, of)
+}
+
+// forecastFall says what falls when layers and volumes go. of are the volumes that are named, all others are called clones. The
+// structure lock is held.
+func (lt *layerTree) forecastFall(layers []*layer, vols []Ino, of map[Ino]bool) (f DestroyForecast, err error) {
 	for _, v := range vols {
-		layers = append(layers, p.tree.layersOf(v)...)
+		layers = append(layers, lt.layersOf(v)...)
 	}
 	gone, seen := map[*layer]bool{}, map[string]bool{}
-	p.tree.eachLayer(layers, func(l *layer) {
+	lt.eachLayer(layers, func(l *layer) {
 		if l.held == 0 {
 			gone[l] = true
 			return
@@ -54,13 +72,13 @@ func (p *Pool) ForecastDestroy(ino Ino, names []string, o DestroyOptions) (f Des
 		seen["open files"] = true
 		f.Kept += l.own * BlockSize
 	})
-	x := &fall{p: p.tree, goes: func(l *layer) bool { return l.nameless() || gone[l] }}
+	x := &fall{p: lt, goes: func(l *layer) bool { return l.nameless() || gone[l] }}
 	x.find(slices.Collect(maps.Keys(gone)))
 	if err := x.forecast(&f); err != nil {
 		return f, wrapCorrupt(err)
 	}
 	if f.Kept > 0 || len(seen) > 0 {
-		x.seers(ino, seen)
+		x.seers(of, seen)
 		for name := range seen {
 			f.SeenBy = append(f.SeenBy, name)
 		}
@@ -124,6 +142,25 @@ type fallLine struct {
 type fallPart struct {
 	to    LayerID
 	class fallClass
+}
+
+// askNone asks none of each volume that layers are of, so that later no piece asks for several.
+func (x *fall) askNone(layers []*layer) {
+	var one []*layer
+	seen := map[Ino]bool{0: true}
+	for _, l := range layers {
+		if !x.lower && !seen[l.vol] {
+			one, seen[l.vol] = append(one, l), true
+		}
+	}
+	i := 0
+	x.p.inPiecesOf(1, func() bool {
+		if i < len(one) {
+			x.none(one[i])
+			i++
+		}
+		return i < len(one)
+	})
 }
 
 // none: the blocks of the layer are not zeroed before they are used again. The plan lock is held.
@@ -196,6 +233,7 @@ func (x *fall) find(all []*layer) {
 		}
 		return true
 	})
+	x.askNone(all)
 	x.p.descend(tops, func(l *layer) bool {
 		up := x.at[l.parent]
 		if up != nil {
@@ -337,8 +375,8 @@ func (x *fall) below(l *layer) []*layer {
 	return nil
 }
 
-// seers collects who stays below what goes, as seen from a volume.
-func (x *fall) seers(from Ino, names map[string]bool) {
+// seers collects who stays below what goes, as seen from volumes.
+func (x *fall) seers(from map[Ino]bool, names map[string]bool) {
 	var tops []*layer
 	for _, f := range x.fallers {
 		if f.class&fallNameless == 0 {
@@ -354,7 +392,7 @@ func (x *fall) seers(from Ino, names map[string]bool) {
 		if l.named {
 			name += "@" + l.name
 		}
-		if l.vol != from {
+		if !from[l.vol] {
 			name = "clone " + name
 		}
 		names[name] = true

@@ -22,7 +22,7 @@ func forecast(cl *commitLog, fn func() Forecast) Forecast {
 // ForecastSnapshot is for Snapshot.
 func (p *Pool) ForecastSnapshot(vols []Ino, name string) Forecast {
 	for _, ino := range vols {
-		p.measureDepth(ino)
+		p.tree.measureDepth(ino)
 	}
 	if err := CheckSnapName(name); err != nil {
 		return Forecast{Err: err}
@@ -39,12 +39,27 @@ func (p *Pool) ForecastSnapshot(vols []Ino, name string) Forecast {
 	return forecast(p.commits, f.ahead.judge)
 }
 
-// ForecastRollback is for Rollback.
-func (p *Pool) ForecastRollback(ino Ino, name string, force bool) Forecast {
-	return forecast(p.commits, func() Forecast {
-		_, _, f := p.admitRollback(ino, name, force)
-		return f
-	})
+// ForecastRollback is for Rollback. Of several volumes the needs are added up, and judged by what is available before the first of
+// them has given anything back.
+func (p *Pool) ForecastRollback(ino Ino, name string, force bool, more ...Ino) (all Forecast) {
+	for i, ino := range append([]Ino{ino}, more...) {
+		f := forecast(p.commits, func() Forecast {
+			_, _, f := p.volumes.admitRollback(ino, name, force)
+			return f
+		})
+		if f.Err != nil || len(more) == 0 {
+			return f
+		}
+		if i == 0 {
+			all.Avail = f.Avail
+		}
+		all.Need, all.Meta = all.Need+max(0, f.Need), all.Meta+f.Meta
+	}
+	all.What = fmt.Sprintf("roll back %d volumes to @%s", len(more)+1, name)
+	if all.Need > max(0, all.Avail) {
+		all.Err = all.refuse()
+	}
+	return all
 }
 
 // ForecastSet is for SetProps.

@@ -53,7 +53,7 @@ func (f *freeze) lookAt(i int, ino Ino) error {
 	p := f.p
 	v, err := p.volumes.volume(ino)
 	if err == nil {
-		err = p.admitDepth(v)
+		err = p.tree.admitDepth(v.ino, v.head())
 	}
 	if _, twice := f.later.waits[ino]; err == nil && twice {
 		err = fmt.Errorf("%s: named twice: %w", p.names.pathOf(ino), ErrInvalid)

@@ -98,7 +98,7 @@ func TestDepthOfALine(t *testing.T) {
 	}
 	ok(t, p.DestroySnapshots(Req{}, v.ino, gone, DestroyOptions{}))
 	real := n + 1 - len(gone)
-	p.measureDepth(v.ino)
+	p.tree.measureDepth(v.ino)
 	if got := v.head().depth; got != n+1 {
 		t.Errorf("it was counted for nothing: %d", got)
 	}

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"fmt"
 	"slices"
 
 	"slatefs/chain/codec"
@@ -76,4 +77,43 @@ func decodeLine(d *codec.Decoder, id LayerID) (line []span) {
 		d.Fail("line of another layer")
 	}
 	return line
+}
+
+// admitDepth bounds the line of history, by what is known of its length.
+func (lt *layerTree) admitDepth(vol Ino, h *layer) error {
+	if h.depth > MaxLayers {
+		return fmt.Errorf("%s: %d layers, at most %d: %w", lt.names.pathOf(vol), h.depth, MaxLayers, ErrTooBig)
+	}
+	return nil
+}
+
+// measureDepth counts the layers of a volume's line of history where there may be too many: what was merged since is in the
+// number still. It does so in pieces, and what is merged meanwhile it may count.
+func (lt *layerTree) measureDepth(ino Ino) {
+	var head, at *layer // at is counted next
+	n := 0
+	for more := true; more; {
+		more = func() bool {
+			lt.mu.Lock()
+			defer lt.mu.Unlock()
+			h := lt.head(ino)
+			if h == nil || h.depth <= MaxLayers {
+				return false
+			}
+			if h != head {
+				head, at, n = h, h, 0
+			}
+			if at.heir != nil { // merged into a child of it, which was counted
+				at = at.now().parent
+			}
+			for i := 0; at != nil && i < pieceLen; i++ {
+				lt.mu.step(1)
+				n, at = n+1, at.parent
+			}
+			if at == nil {
+				h.depth = n
+			}
+			return at != nil
+		}()
+	}
 }

@@ -89,7 +89,7 @@ func TestListsInPieces(t *testing.T) {
 		"Pool.ReadSnaps": true, "Pool.SnapDirAttr": true, "Pool.SnapLookup": true, "Pool.ReadDir": true, "snapWalk.piece": true,
 		"descent.rest": true, "Pool.fromRoot": true, "Pool.VolumeInfo": true, "Pool.shownOf": true, "Pool.DirInfo": true,
 		"Pool.Usage": true, "jobQueue.eachJobWhile": true, "Pool.Erasing": false, "openVolumes.seek": true, "Volume.counted": true, "Volume.unmap": true,
-		"Pool.measureDepth": false,
+		"layerTree.measureDepth": false,
 	}
 	for _, h := range holdsByPlace() {
 		if mine[h.place] && h.most > mostSteps && h.most > longHolds[h.place].most {

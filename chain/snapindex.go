@@ -1,6 +1,8 @@
 package chain
 
 import (
+	"fmt"
+
 	"slatefs/chain/omap"
 )
 
@@ -216,4 +218,15 @@ func (lt *layerTree) snapsAfter(dir Ino, after uint64) (piece []DirEntry, more b
 		return !more
 	})
 	return piece, more, nil
+}
+
+// admitRename refuses to give a snapshot a name that another one of its volume has.
+func (lt *layerTree) admitRename(ino Ino, old, name string) error {
+	if _, err := lt.snapshot(ino, old); err != nil {
+		return err
+	}
+	if lt.named(ino, name) != nil {
+		return fmt.Errorf("%s@%s: %w", lt.names.pathOf(ino), name, ErrExist)
+	}
+	return nil
 }

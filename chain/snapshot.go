@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"slatefs/chain/ledger"
@@ -26,7 +27,7 @@ func (p *Pool) Snapshot(r Req, vols []Ino, name string) error {
 		return err
 	}
 	for _, ino := range vols {
-		p.measureDepth(ino)
+		p.tree.measureDepth(ino)
 	}
 	older, err := p.freezeHeads(r, vols, name)
 	if err != nil {
@@ -69,7 +70,7 @@ func freezeBytes(vols int) int64 { return changeBytes + 10*int64(vols) }
 func (p *Pool) freezeOne(r Req, ino Ino) (*layer, Need, error) {
 	v, err := p.volumes.volume(ino)
 	if err == nil {
-		err = p.admitDepth(v)
+		err = p.tree.admitDepth(v.ino, v.head())
 	}
 	if err != nil {
 		return nil, Need{}, err
@@ -85,97 +86,40 @@ func (p *Pool) freezeOne(r Req, ino Ino) (*layer, Need, error) {
 	return v.head().parent, Need{}, nil
 }
 
-// admitDepth bounds the line of history, by what is known of its length.
-func (p *Pool) admitDepth(v *Volume) error {
-	if h := v.head(); h.depth > MaxLayers {
-		return fmt.Errorf("%s: %d layers, at most %d: %w", p.names.pathOf(v.ino), h.depth, MaxLayers, ErrTooBig)
-	}
-	return nil
-}
-
-// measureDepth counts the layers of a volume's line of history where there may be too many: what was merged since is in the
-// number still. It does so in pieces, and what is merged meanwhile it may count.
-func (p *Pool) measureDepth(ino Ino) {
-	var head, at *layer // at is counted next
-	n := 0
-	for more := true; more; {
-		more = func() bool {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			h := p.tree.head(ino)
-			if h == nil || h.depth <= MaxLayers {
-				return false
-			}
-			if h != head {
-				head, at, n = h, h, 0
-			}
-			if at.heir != nil { // merged into a child of it, which was counted
-				at = at.now().parent
-			}
-			for i := 0; at != nil && i < pieceLen; i++ {
-				p.mu.step(1)
-				n, at = n+1, at.parent
-			}
-			if at == nil {
-				h.depth = n
-			}
-			return at != nil
-		}()
-	}
-}
-
 // Rollback makes a volume what a snapshot shows. What was written since is freed. ErrBusy: it is open for writing, and
 // not forced. Later snapshots stay, as another branch.
-func (p *Pool) Rollback(r Req, ino Ino, name string, force bool) error {
-	var older []<-chan struct{}
-	err := p.works.change(func(now time.Time) error {
-		v, snap, f := p.admitRollback(ino, name, force)
-		if f.Err != nil {
+//
+// More volumes go back to their snapshots of that name. What refuses one of them (ForecastRollback) refuses all, before anything
+// is done. Up to rollbacksAtOnce go back at one instant, by one batch, as the disks of a guest do; of more than these so many at a
+// time, in the order given: a crash leaves the later ones as they were.
+func (p *Pool) Rollback(r Req, ino Ino, name string, force bool, more ...Ino) error {
+	vols := append([]Ino{ino}, more...)
+	if len(more) > 0 {
+		if f := p.ForecastRollback(ino, name, force, more...); f.Err != nil {
 			return f.Err
 		}
-		if p.names.warm(ino); p.commits.missed() { // before anything changes
-			return errMissed
-		}
-		for _, pl := range v.active {
-			if pl.done == nil {
-				pl.done = make(chan struct{})
-			}
-			older = append(older, pl.done)
-		}
-		v.rollbacks++
-		v.beside = true
-		v.wrote(now)
-		return p.commits.do(&recRollback{ino, snap.id, now, r.who()})
-	})
-	if err != nil {
-		return err
 	}
-	p.plans.settlePlans(older)
+	for part := range slices.Chunk(vols, rollbacksAtOnce) {
+		var older []<-chan struct{}
+		err := p.works.change(func(now time.Time) (err error) {
+			older, err = p.volumes.rollback(part, name, force, r.who(), now)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		p.plans.settlePlans(older)
+	}
 	if err := p.removal.reapAll(); err != nil {
 		return err
 	}
 	return p.Flush()
 }
 
-// admitRollback finds out whether a volume may be rolled back.
-func (p *Pool) admitRollback(ino Ino, name string, force bool) (v *Volume, snap *layer, f Forecast) {
-	v, err := p.volumes.volume(ino)
-	if err == nil {
-		snap, err = p.tree.snapshot(ino, name)
-	}
-	if err == nil && v.writers > 0 && !force {
-		err = &BusyError{p.names.pathOf(ino), v.readers, v.writers}
-	}
-	if err != nil {
-		return nil, nil, Forecast{Err: err}
-	}
-	return v, snap, p.space.tryRollback(v, snap)
-}
-
 // Clone makes a new volume of a snapshot, or of a volume as it is now (snap ""). No byte is copied.
 func (p *Pool) Clone(r Req, ino Ino, snap string, dir Ino, name string) (Attr, error) {
 	if snap == "" {
-		p.measureDepth(ino)
+		p.tree.measureDepth(ino)
 	}
 	var out Attr
 	var frozen uint64 // the freeze of it
@@ -215,23 +159,33 @@ func (p *Pool) Clone(r Req, ino Ino, snap string, dir Ino, name string) (Attr, e
 	return out, p.Flush()
 }
 
-// RenameSnapshot gives a snapshot another name.
-func (p *Pool) RenameSnapshot(_ Req, ino Ino, old, name string) error {
+// RenameSnapshot gives a snapshot another name, and so those of more volumes that have it. What refuses one refuses all, before
+// anything is done; then they are renamed in the order given, some in a batch: a crash leaves the later ones as they were.
+func (p *Pool) RenameSnapshot(_ Req, ino Ino, old, name string, more ...Ino) error {
 	if err := CheckSnapName(name); err != nil {
 		return err
 	}
-	err := p.works.change(func(time.Time) error {
-		l, err := p.tree.snapshot(ino, old)
+	vols := append([]Ino{ino}, more...)
+	for _, ino := range vols {
+		if err := p.commits.underPlan(func() error { return p.tree.admitRename(ino, old, name) }); err != nil {
+			return err
+		}
+	}
+	for part := range slices.Chunk(vols, renamesAtOnce) {
+		err := p.works.change(func(time.Time) error {
+			for _, ino := range part {
+				if err := p.tree.admitRename(ino, old, name); err != nil {
+					return err
+				}
+				if err := p.commits.do(&recRename{p.tree.named(ino, old).id, name}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		if _, err := p.tree.snapshot(ino, name); err == nil {
-			return fmt.Errorf("%s@%s: %w", p.names.pathOf(ino), name, ErrExist)
-		}
-		return p.commits.do(&recRename{l.id, name})
-	})
-	if err != nil {
-		return err
 	}
 	return p.Flush()
 }

@@ -22,6 +22,11 @@ type destroyFlags struct {
 const destroyHelp = `Destroys a volume, or snapshots of one. It returns at once; what is freed is erased in the background, and nothing gets
 it before. --wait waits for that.
 
+SNAPS are names of snapshots with commas between, and ranges: A%B is from A to B in the order of their making, both included, A%
+is A and all after it, %B all up to B, and % all. DIR@SNAPS means those of each volume in DIR that has them, of a range where both
+ends are there. What refuses one of them refuses all, before anything is done. Then they go in order: after a crash in the
+middle the same command does the rest.
+
 A volume with snapshots needs -r. What clones hang on is refused: -R destroys the clones too, -d lets them live, and
 keeps what they need. What is open is refused as well.
 
@@ -31,18 +36,20 @@ undestroy brings it back, and it is erased after it. --now keeps nothing.`
 func (a *app) destroyCmd() *cobra.Command {
 	var f destroyFlags
 	cmd := &cobra.Command{
-		Use:   "destroy [-rRdnvp] [--now] [--wait] FILE|FILE@NAME[,NAME…]",
+		Use:   "destroy [-rRdnvp] [--now] [--wait] FILE|FILE@SNAPS|DIR@SNAPS",
 		Short: "Destroy a volume or snapshots",
 		Long:  destroyHelp,
 		Example: `  slatefs destroy /mnt/lab/vm.raw@clean
   slatefs destroy /mnt/lab/vm.raw@mon,tue,wed
+  slatefs destroy /mnt/lab/vm.raw@%2026-10          # all up to that one
+  slatefs destroy -rnv /mnt/lab@mon%wed             # of every volume of the pool: what would that free?
   slatefs destroy -r /mnt/lab/vm.raw                # with its snapshots
   slatefs destroy -rnv /mnt/lab/vm.raw              # what would that free?
   slatefs destroy -rv --wait /mnt/lab/vm.raw        # and return when it is erased`,
 		Args: arguments(1, 1),
 		RunE: plain(func(ctx context.Context, args []string) error { return a.destroy(ctx, args[0], f) }),
 	}
-	cmd.Flags().BoolVarP(&f.snapshots, "recursive", "r", false, "a volume with its snapshots")
+	cmd.Flags().BoolVarP(&f.snapshots, "recursive", "r", false, "a volume with its snapshots; of DIR@SNAPS the volumes below DIR as well")
 	cmd.Flags().BoolVarP(&f.clones, "clones", "R", false, "clones as well, with all that they have")
 	cmd.Flags().BoolVarP(&f.deferred, "defer", "d", false, "let clones live; what they need stays without a name")
 	cmd.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false,

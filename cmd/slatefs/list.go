@@ -19,8 +19,9 @@ type listFlags struct {
 	show.Format
 }
 
-const listHelp = `Lists volumes: those in a directory, with -r also below it; a file itself; FILE@NAME a snapshot. Without a PATH, all that
-is mounted. A pool's own row is named by its mountpoint; directories stand above what is in them.
+const listHelp = `Lists volumes: those in a directory, with -r also below it; a file itself; FILE@NAME a snapshot, DIR@NAME
+those of that name in it. Without a PATH, all that is mounted. A pool's own row is named by its mountpoint; directories stand
+above what is in them.
 
 Columns, by zfs's names:
   name               path

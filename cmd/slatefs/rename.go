@@ -10,19 +10,24 @@ import (
 )
 
 func (a *app) renameCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:   "rename FILE NEWFILE | FILE@OLD NEW",
+	var recursive bool
+	cmd := &cobra.Command{
+		Use:   "rename FILE NEWFILE | FILE@OLD NEW | [-r] DIR@OLD NEW",
 		Short: "Rename a volume or a snapshot",
 		Long: `Gives a volume another name or directory in its pool; its snapshots go with it. mv(1) does the same. An existing NEWFILE
-is refused. A snapshot stays with its volume: only its name changes.`,
+is refused. A snapshot stays with its volume: only its name changes. DIR@OLD means that of all volumes in DIR that have it: all
+can have the new name, or none gets it.`,
 		Example: `  slatefs rename /mnt/lab/vm.raw /mnt/lab/old/vm.raw
-  slatefs rename /mnt/lab/vm.raw@clean installed`,
+  slatefs rename /mnt/lab/vm.raw@clean installed
+  slatefs rename -r /mnt/lab@nightly lastnight      # of every volume of the pool`,
 		Args: arguments(2, 2),
-		RunE: plain(func(ctx context.Context, args []string) error { return a.rename(ctx, args[0], args[1]) }),
+		RunE: plain(func(ctx context.Context, args []string) error { return a.rename(ctx, args[0], args[1], recursive) }),
 	}
+	recursiveFlag(cmd, &recursive)
+	return cmd
 }
 
-func (a *app) rename(ctx context.Context, from, to string) error {
+func (a *app) rename(ctx context.Context, from, to string, recursive bool) error {
 	f, err := a.finder()
 	if err != nil {
 		return err
@@ -32,7 +37,7 @@ func (a *app) rename(ctx context.Context, from, to string) error {
 		return err
 	}
 	// Which of the two it is only the daemon can tell: it gets both meanings of the second argument.
-	args := control.RenameArgs{Object: o, Name: snapshotName(from, to)}
+	args := control.RenameArgs{Object: o, Name: snapshotName(from, to), Recursive: recursive}
 	if other, n, err := objectAt(f, to); err == nil && other.UUID == l.UUID {
 		args.New = n
 	}

@@ -41,7 +41,12 @@ may be overwritten: the smaller one of the two must be available.`,
 			return a.printForecasts(list)
 		}),
 	}
-	cmd.Flags().BoolVarP(&recursive, "recursive", "r", false, "the volumes in directories below DIR as well")
+	recursiveFlag(cmd, &recursive)
 	dryFlag(cmd, &dry)
 	return cmd
+}
+
+// recursiveFlag is -r of commands that take DIR@NAME.
+func recursiveFlag(cmd *cobra.Command, recursive *bool) {
+	cmd.Flags().BoolVarP(recursive, "recursive", "r", false, "the volumes in directories below DIR as well")
 }

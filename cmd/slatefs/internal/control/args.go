@@ -39,17 +39,19 @@ type (
 		Objects        []Object
 		Recursive, Dry bool
 	}
-	// RollbackArgs make a volume what FILE@NAME shows; Force: under its users.
+	// RollbackArgs make a volume what FILE@NAME shows, or the volumes of DIR@NAME; Force: under their users.
 	RollbackArgs struct {
-		Object     Object
-		Force, Dry bool
+		Object                Object
+		Recursive, Force, Dry bool // Recursive: those below DIR as well
 	}
-	// CloneArgs make the volume New of a snapshot, or of a volume as it is.
+	// CloneArgs make the volume New of a snapshot, or of a volume as it is; or in the directory New one of each volume of DIR@NAME.
 	CloneArgs struct {
 		Object, New Object
 		Settings    []Setting
+		Recursive   bool // the volumes below DIR as well
 	}
-	// DestroyArgs destroy a volume, or snapshots of it. Without one of the first three what would go with it is refused.
+	// DestroyArgs destroy a volume, or snapshots of it or of those in a directory. Without one of the first three what would go with
+	// it is refused; of a directory the first one means those below it as well.
 	DestroyArgs struct {
 		Object                      Object
 		Snapshots, Clones, Deferred bool
@@ -64,9 +66,10 @@ type (
 	}
 	// RenameArgs have both meanings of the second argument: which one it is the daemon finds out.
 	RenameArgs struct {
-		Object Object
-		New    Object // of a volume
-		Name   string // of a snapshot
+		Object    Object
+		New       Object // of a volume
+		Name      string // of a snapshot
+		Recursive bool   // of DIR@OLD: the volumes below it as well
 	}
 	// ResizeArgs give a volume a size in bytes.
 	ResizeArgs struct {

@@ -1,10 +1,10 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 
 	"slatefs/chain"
@@ -86,9 +86,21 @@ func (s *Service) find(o control.Object, want meaning) (a chain.Attr, snap strin
 	return a, "", named(o, r.wholeErr)
 }
 
-// hasSnapshot tells whether a volume has one of several snapshots, NAME,NAME.
-func (s *Service) hasSnapshot(a chain.Attr, list string) bool {
-	return slices.ContainsFunc(strings.Split(list, ","), func(name string) bool { return s.Pool.HasSnapshot(a.Ino, name) })
+// hasSnapshot tells whether a volume, or one below a directory, has one of several snapshots.
+func (s *Service) hasSnapshot(a chain.Attr, snaps string) bool {
+	some := func(ino chain.Ino) bool {
+		names, err := s.picked(ino, snaps, false)
+		return err != nil || len(names) > 0
+	}
+	if a.Type != chain.TypeDir {
+		return a.Type == chain.TypeFile && some(a.Ino)
+	}
+	has := false
+	err := s.eachVolume(context.Background(), a.Ino, true, func(ino chain.Ino) error {
+		has = has || some(ino)
+		return nil
+	})
+	return err != nil || has
 }
 
 // ambiguous refuses an object that has two meanings.
@@ -126,7 +138,7 @@ func (s *Service) volume(o control.Object) (chain.Attr, error) {
 	return a, isVolume(o, a)
 }
 
-// snapshotOf resolves what must be FILE@NAME. That the snapshot exists is not checked.
+// snapshotOf resolves what must be FILE@NAME or DIR@NAME. That the snapshot exists is not checked.
 func (s *Service) snapshotOf(o control.Object) (chain.Attr, string, error) {
 	a, snap, err := s.find(o, aSnapshot)
 	switch {
@@ -134,6 +146,8 @@ func (s *Service) snapshotOf(o control.Object) (chain.Attr, string, error) {
 		return a, "", err
 	case snap == "":
 		return a, "", fmt.Errorf("%s: is no snapshot, want FILE@NAME", o.Arg)
+	case a.Type == chain.TypeDir:
+		return a, snap, nil
 	}
 	return a, snap, isVolume(o, a)
 }

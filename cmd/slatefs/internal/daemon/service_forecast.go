@@ -7,8 +7,8 @@ import (
 
 // forecastDestroy tells what a destroy would free, and when that would be erased, if nothing else comes and nobody waits
 // for clean blocks.
-func (s *Service) forecastDestroy(ino chain.Ino, names []string, o chain.DestroyOptions) (*control.DestroyForecast, error) {
-	f, err := s.Pool.ForecastDestroy(ino, names, o)
+func (s *Service) forecastDestroy(of func() (chain.DestroyForecast, error), o chain.DestroyOptions) (*control.DestroyForecast, error) {
+	f, err := of()
 	if err != nil {
 		return nil, err
 	}

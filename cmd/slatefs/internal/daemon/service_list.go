@@ -42,12 +42,10 @@ func (s *Service) list(ctx context.Context, who control.Peer, args control.ListA
 			if err = l.dir(ctx, a.Ino, path.Join(l.Dir, at)); err == nil {
 				l.destroyed(at)
 			}
+		case snap != "":
+			err = l.group(ctx, o, a, snap)
 		case isVolume(o, a) != nil:
 			err = isVolume(o, a)
-		case snap != "":
-			var more []control.Row
-			more, err = s.listSnapshot(a.Ino, snap)
-			l.rows = append(l.rows, more...)
 		default:
 			err = l.volume(a.Ino, s.abs(a.Ino))
 		}
@@ -174,18 +172,28 @@ func (l *lister) volume(ino chain.Ino, name string) error {
 	return err
 }
 
-// listSnapshot lists one snapshot.
-func (s *Service) listSnapshot(ino chain.Ino, name string) ([]control.Row, error) {
-	snaps, err := s.Pool.Snapshots(ino)
+// group lists snapshots by name, of a volume or of those in a directory.
+func (l *lister) group(ctx context.Context, o control.Object, a chain.Attr, snaps string) error {
+	group, err := l.Service.group(ctx, o, a, snaps, l.args.Recursive)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, n := range snaps {
-		if n.Name == name {
-			return []control.Row{s.snapshotRow(s.abs(ino), n)}, nil
+	for _, g := range group {
+		list, err := l.Pool.Snapshots(g.Vol)
+		if err != nil {
+			return err
+		}
+		of, had := l.abs(g.Vol), len(l.rows)
+		for _, n := range list {
+			if slices.Contains(g.Names, n.Name) {
+				l.rows = append(l.rows, l.snapshotRow(of, n))
+			}
+		}
+		if len(l.rows)-had < len(g.Names) && a.Type != chain.TypeDir { // of a directory's one went meanwhile
+			return named(o, chain.ErrNotFound)
 		}
 	}
-	return nil, named(control.Object{Arg: s.abs(ino) + "@" + name}, chain.ErrNotFound)
+	return nil
 }
 
 func (s *Service) snapshotRow(of string, n chain.SnapInfo) control.Row {

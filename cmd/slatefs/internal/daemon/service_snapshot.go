@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strings"
 
 	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
@@ -67,21 +66,30 @@ func (s *Service) snapshot(ctx context.Context, who control.Peer, args control.S
 	return nil, nil
 }
 
-// rollback makes a volume what a snapshot shows.
+// rollback makes a volume what a snapshot shows, or each volume of a directory that has it.
 func (s *Service) rollback(ctx context.Context, who control.Peer, args control.RollbackArgs) ([]string, error) {
 	a, snap, err := s.snapshotOf(args.Object)
 	if err != nil {
 		return nil, err
 	}
-	if args.Dry {
-		return forecastOf(s.Pool.ForecastRollback(a.Ino, snap, args.Force))
-	}
-	err = s.patient(ctx, a.Ino, func() error { return s.Pool.Rollback(reqOf(who), a.Ino, snap, args.Force) })
+	group, err := s.group(ctx, args.Object, a, snap, args.Recursive)
 	if err != nil {
-		return nil, hintBusy(s.explain(a.Ino, err), "close it, or roll back under its users with --force")
+		return nil, err
 	}
-	s.changed(a.Ino)
-	s.did(who, "volume", s.abs(a.Ino), "to", snap, "forced", args.Force)
+	vols := volumesOf(group)
+	if args.Dry {
+		return forecastOf(s.Pool.ForecastRollback(vols[0], snap, args.Force, vols[1:]...))
+	}
+	err = s.patient(ctx, vols[0], func() error { return s.Pool.Rollback(reqOf(who), vols[0], snap, args.Force, vols[1:]...) })
+	if err != nil {
+		return nil, hintBusy(s.explain(vols[0], err), "close it, or roll back under its users with --force")
+	}
+	var names []string
+	for _, ino := range vols {
+		s.changed(ino)
+		names = append(names, s.abs(ino))
+	}
+	s.did(who, "volume", several(names), "to", snap, "forced", args.Force)
 	return nil, nil
 }
 
@@ -93,11 +101,14 @@ func hintBusy(err error, hint string) error {
 	return err
 }
 
-// clone makes a new volume of a snapshot, or of a volume as it is now.
-func (s *Service) clone(_ context.Context, who control.Peer, args control.CloneArgs) (control.None, error) {
+// clone makes a new volume of a snapshot, or of a volume as it is now, or in a directory one of each volume of another.
+func (s *Service) clone(ctx context.Context, who control.Peer, args control.CloneArgs) (control.None, error) {
 	a, snap, err := s.find(args.Object, either)
 	if err != nil {
 		return control.None{}, err
+	}
+	if a.Type == chain.TypeDir && snap != "" {
+		return control.None{}, s.cloneGroup(ctx, who, args, a, snap)
 	}
 	if err := isVolume(args.Object, a); err != nil {
 		return control.None{}, err
@@ -106,54 +117,69 @@ func (s *Service) clone(_ context.Context, who control.Peer, args control.CloneA
 	if err != nil {
 		return control.None{}, err
 	}
-	clone, err := s.Pool.Clone(reqOf(who), a.Ino, snap, to.dir, to.name)
-	if err != nil {
-		return control.None{}, s.explain(a.Ino, err)
+	if err := s.cloneOne(who, a.Ino, snap, to, args.Settings); err != nil {
+		return control.None{}, err
 	}
-	if err := s.Pool.SetProps(reqOf(who), clone.Ino, EngineSettings(args.Settings)...); err != nil {
-		return control.None{}, errors.Join(s.explain(clone.Ino, err), s.Pool.Undo(reqOf(who), to.dir, to.name))
-	}
-	s.changedName(to)
 	of := s.abs(a.Ino)
 	if snap != "" {
 		of += "@" + snap
 	}
-	s.did(who, "volume", s.abs(clone.Ino), "of", of, "properties", settingsText(args.Settings))
-	return control.None{}, nil
+	at, err := s.Pool.Lookup(to.dir, to.name)
+	s.did(who, "volume", s.abs(at.Ino), "of", of, "properties", settingsText(args.Settings))
+	return control.None{}, err
 }
 
-// destroy destroys a volume, or snapshots of one.
+// cloneOne makes a volume with its properties, or nothing.
+func (s *Service) cloneOne(who control.Peer, ino chain.Ino, snap string, to place, settings []control.Setting) error {
+	clone, err := s.Pool.Clone(reqOf(who), ino, snap, to.dir, to.name)
+	if err != nil {
+		return s.explain(ino, err)
+	}
+	if err := s.Pool.SetProps(reqOf(who), clone.Ino, EngineSettings(settings)...); err != nil {
+		return errors.Join(s.explain(clone.Ino, err), s.Pool.Undo(reqOf(who), to.dir, to.name))
+	}
+	s.changedName(to)
+	return nil
+}
+
+// destroy destroys a volume, or snapshots of one or of those in a directory.
 func (s *Service) destroy(ctx context.Context, who control.Peer, args control.DestroyArgs) (res control.DestroyResult, err error) {
 	a, snap, err := s.find(args.Object, either)
 	if err != nil {
 		return res, err
 	}
-	if err := isVolume(args.Object, a); err != nil {
-		return res, err
-	}
-	names := strings.Split(snap, ",")
+	o := chain.DestroyOptions{Snapshots: args.Snapshots, Clones: args.Clones, Defer: args.Deferred, Now: args.Now}
+	plan := &destroyPlan{seen: map[chain.Ino]bool{}}
+	var forecast func() (chain.DestroyForecast, error)
+	var do func() error
 	if snap == "" {
-		names = nil
+		if err := isVolume(args.Object, a); err != nil {
+			return res, err
+		}
+		err = s.planWhole(ctx, plan, a, args)
+		forecast = func() (chain.DestroyForecast, error) { return s.Pool.ForecastDestroy(a.Ino, nil, o) }
+		do = func() error { return s.Pool.DestroyVolume(reqOf(who), a.Ino, o) }
+	} else {
+		var group []chain.SnapsOf
+		if group, err = s.group(ctx, args.Object, a, snap, args.Snapshots); err != nil {
+			return res, err
+		}
+		err = s.planGroup(ctx, plan, group, args)
+		forecast = func() (chain.DestroyForecast, error) { return s.Pool.ForecastGroup(group, o) }
+		do = func() error { return s.Pool.DestroyGroup(reqOf(who), group, o) }
 	}
-	plan, err := s.planDestroy(ctx, a, names, args)
 	if err != nil {
 		return res, err
 	}
-	o := chain.DestroyOptions{Snapshots: args.Snapshots, Clones: args.Clones, Defer: args.Deferred, Now: args.Now}
 	if args.DryRun {
-		plan.res.Forecast, err = s.forecastDestroy(a.Ino, names, o)
+		plan.res.Forecast, err = s.forecastDestroy(forecast, o)
 		return plan.res, s.explain(a.Ino, err)
 	}
 	if ctx.Err() != nil {
 		return res, ctx.Err()
 	}
 	last := s.Pool.LastJob()
-	if snap == "" {
-		err = s.patient(ctx, a.Ino, func() error { return s.Pool.DestroyVolume(reqOf(who), a.Ino, o) })
-	} else {
-		err = s.patient(ctx, a.Ino, func() error { return s.Pool.DestroySnapshots(reqOf(who), a.Ino, names, o) })
-	}
-	if err != nil {
+	if err := s.patient(ctx, a.Ino, do); err != nil {
 		return res, s.explain(a.Ino, err)
 	}
 	for _, p := range plan.gone {
@@ -181,36 +207,62 @@ type destroyPlan struct {
 	seen map[chain.Ino]bool
 }
 
-// planDestroy lists what will be destroyed; names are of snapshots, none means the volume.
-func (s *Service) planDestroy(ctx context.Context, a chain.Attr, names []string, args control.DestroyArgs) (*destroyPlan, error) {
-	p := &destroyPlan{seen: map[chain.Ino]bool{a.Ino: true}}
+// planWhole lists what will be destroyed with a volume.
+func (s *Service) planWhole(ctx context.Context, p *destroyPlan, a chain.Attr, args control.DestroyArgs) error {
 	snaps, err := s.Pool.Snapshots(a.Ino)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	p.seen[a.Ino] = true
 	of := s.abs(a.Ino) + "@"
 	for _, n := range snaps {
-		whole := names == nil && (args.Snapshots || args.Clones)
-		if !whole && !slices.Contains(names, n.Name) {
-			continue
+		if args.Snapshots || args.Clones {
+			p.res.Destroyed = append(p.res.Destroyed, of+n.Name)
 		}
-		p.res.Destroyed = append(p.res.Destroyed, of+n.Name)
-		if names != nil {
-			p.res.Reclaim += n.Used
+		if args.Clones {
+			if err := s.planClones(ctx, p, n); err != nil {
+				return err
+			}
 		}
-		for _, clone := range n.Clones {
-			if args.Clones {
-				if err := s.planVolume(ctx, p, clone); err != nil {
-					return nil, err
+	}
+	delete(p.seen, a.Ino)
+	return s.planVolume(ctx, p, s.Pool.Path(a.Ino))
+}
+
+// planGroup lists what will be destroyed with snapshots. What that frees is told for all of them together.
+func (s *Service) planGroup(ctx context.Context, p *destroyPlan, group []chain.SnapsOf, args control.DestroyArgs) error {
+	p.res.Destroyed = s.eachOf(group)
+	if args.Clones {
+		for _, g := range group {
+			snaps, err := s.Pool.Snapshots(g.Vol)
+			if err != nil {
+				return err
+			}
+			for _, n := range snaps {
+				if !slices.Contains(g.Names, n.Name) {
+					continue
+				}
+				if err := s.planClones(ctx, p, n); err != nil {
+					return err
 				}
 			}
 		}
 	}
-	if names == nil {
-		delete(p.seen, a.Ino)
-		return p, s.planVolume(ctx, p, s.Pool.Path(a.Ino))
+	f, err := s.Pool.ForecastGroup(group, chain.DestroyOptions{Clones: args.Clones, Defer: args.Deferred})
+	if err == nil { // else the destroy says why
+		p.res.Reclaim = f.Freed
 	}
-	return p, nil
+	return nil
+}
+
+// planClones adds the clones of a snapshot.
+func (s *Service) planClones(ctx context.Context, p *destroyPlan, n chain.SnapInfo) error {
+	for _, clone := range n.Clones {
+		if err := s.planVolume(ctx, p, clone); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // planVolume adds a volume, by its path from the root.

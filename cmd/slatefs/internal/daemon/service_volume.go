@@ -104,8 +104,8 @@ func (s *Service) resize(ctx context.Context, who control.Peer, args control.Res
 	return nil, s.Pool.Flush()
 }
 
-// rename gives a volume another name or directory, or a snapshot another name.
-func (s *Service) rename(_ context.Context, who control.Peer, args control.RenameArgs) (control.None, error) {
+// rename gives a volume another name or directory, or a snapshot another name, or those of a directory's volumes.
+func (s *Service) rename(ctx context.Context, who control.Peer, args control.RenameArgs) (control.None, error) {
 	a, snap, err := s.find(args.Object, either)
 	if err != nil {
 		return control.None{}, err
@@ -114,11 +114,16 @@ func (s *Service) rename(_ context.Context, who control.Peer, args control.Renam
 		if args.Name == "" {
 			return control.None{}, fmt.Errorf("%s: is a snapshot, and stays with its volume: give only the new NAME", args.Object.Arg)
 		}
-		err := s.Pool.RenameSnapshot(reqOf(who), a.Ino, snap, args.Name)
-		if err == nil {
-			s.did(who, "snapshot", s.abs(a.Ino)+"@"+snap, "to", args.Name)
+		group, err := s.group(ctx, args.Object, a, snap, args.Recursive)
+		if err != nil {
+			return control.None{}, err
 		}
-		return control.None{}, err
+		vols := volumesOf(group)
+		if err := s.Pool.RenameSnapshot(reqOf(who), vols[0], snap, args.Name, vols[1:]...); err != nil {
+			return control.None{}, err
+		}
+		s.did(who, "snapshot", several(s.eachOf(group)), "to", args.Name)
+		return control.None{}, nil
 	}
 	if err := isVolume(args.Object, a); err != nil {
 		return control.None{}, err
