@@ -116,7 +116,7 @@ func (c *checker) check(readClean bool) (*CheckReport, error) {
 		}
 		c.states(readClean)
 	})
-	for _, step := range []func(){c.log, c.names, c.destroyedRows, c.places, c.snapIndex, c.origins, c.leakedPages} {
+	for _, step := range []func(){c.log, c.events, c.names, c.destroyedRows, c.places, c.snapIndex, c.origins, c.leakedPages} {
 		if c.goesOn() {
 			step()
 		}

@@ -145,3 +145,28 @@ func (c *checker) logSigned() {
 		c.r.bad("erase log: %d signatures of %d, counted %d: %v", n, ch.signed, len(ch.signs), err)
 	}
 }
+
+// events checks that the events from the first to the last are there, whole, and no others.
+func (c *checker) events() {
+	ev, next := c.p.events, c.p.events.first
+	if ev.broken != nil {
+		c.r.bad("%v", ev.broken)
+		return
+	}
+	err := c.p.names.cat.Scan(catalog.Key(catalog.Event, 1), func(k meta.Key, v []byte) bool {
+		if catalog.KindOf(k) != catalog.Event {
+			return false
+		}
+		if n := catalog.NumberOf(k); n != next || k.Lo != 0 {
+			c.r.bad("log of events: row %d/%x, want event %d of %d to %d", n, k.Lo, next, ev.first, ev.last)
+		}
+		if err := new(Event).unmarshal(v); err != nil {
+			c.r.bad("log of events: event %d: %v", catalog.NumberOf(k), err)
+		}
+		next = catalog.NumberOf(k) + 1
+		return true
+	})
+	if err != nil || next != ev.last+1 {
+		c.r.bad("log of events: it ends before event %d, of %d to %d: %v", next, ev.first, ev.last, err)
+	}
+}

@@ -28,6 +28,7 @@ type checkpointer struct {
 	plans   *planTable
 	blocks  *blockSpace
 	names   *nameTable
+	events  *eventTable
 	origins *originTable
 	jobs    *jobQueue
 	tree    *layerTree

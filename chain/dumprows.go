@@ -15,8 +15,7 @@ var dumpKinds = [...]string{
 	catalog.Walk: "walk", catalog.Property: "property", catalog.Orphan: "orphan", catalog.Drop: "drops", catalog.Window: "window",
 	catalog.Answer: "answers", catalog.Log: "log", catalog.Daily: "daily", catalog.Destroyed: "destroyed", catalog.Chain: "chain",
 	catalog.Signed: "signed", catalog.Account: "account", catalog.OfVolume: "of-volume", catalog.Closing: "closing",
-	catalog.Elsewhere: "elsewhere",
-	catalog.Place:     "place",
+	catalog.Elsewhere: "elsewhere", catalog.Place: "place", catalog.Event: "event",
 }
 
 // The values of rows.

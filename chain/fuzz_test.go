@@ -158,6 +158,11 @@ func FuzzRows(f *testing.F) {
 			}
 		case catalog.Place:
 			_, err = parsePlace(in)
+		case catalog.Event:
+			var e Event
+			if err = e.unmarshal(in); err == nil && (e.Count < 0 || len(e.marshal()) > maxEventRow) {
+				t.Fatalf("%+v", e)
+			}
 		case catalog.Window:
 			err = wrapCorrupt(p.persist.loadWindow(0, in))
 		case catalog.Answer:

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"slatefs/alloc"
 	"slatefs/chain/catalog"
 	"slatefs/chain/codec"
@@ -118,6 +120,7 @@ func goldenRecords() []goldenRecord {
 		{"shed", &recShed{2, 8, []LayerID{5, 6}, RootIno, goldenTime, "uid 0"}},
 		{"home-some", &recHomeSome{300, RootIno}},
 		{"holes", &recHoles{7, meta.Key{Hi: 5, Lo: 20000}}},
+		{"event", &recEvent{300, 45, 1, goldenEvent().marshal()}},
 	}
 }
 
@@ -246,6 +249,16 @@ func goldenRows() []goldenRow {
 		{"signed", catalog.Signed, signed.Marshal()},
 		{"job-holes", catalog.Job, hr.marshal()},
 		{"accounts-begin", catalog.OfVolume, marshalBegin(11, 300, 5)},
+		{"event", catalog.Event, goldenEvent().marshal()},
+		{"event-of-pool", catalog.Event, (&Event{Time: goldenTime, Last: goldenTime, Count: 1, Kind: "mounted"}).marshal()},
+		{"events-state", 0, marshalEvents(300, 45)},
+	}
+}
+
+func goldenEvent() *Event {
+	return &Event{
+		Time: goldenTime, Last: goldenTime.Add(time.Minute), Count: 7, Kind: "writers-refused",
+		Object: uuid.UUID{0: 0xaa, 15: 0xbb}, Path: "d/disk.raw", Text: "no space", Numbers: []EventNumber{{"bytes", 1 << 40}, {"available", 0}},
 	}
 }
 
@@ -373,6 +386,11 @@ func TestGoldenRows(t *testing.T) {
 			var d destroyed
 			if err = d.unmarshal(r.val); err == nil {
 				again = d.marshal()
+			}
+		case catalog.Event:
+			var e Event
+			if err = e.unmarshal(r.val); err == nil {
+				again = e.marshal()
 			}
 		case catalog.Account:
 			var a account

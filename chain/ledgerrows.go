@@ -35,7 +35,7 @@ func (sp *admission) followRow(r *recPut) error {
 		}
 	case catalog.Name, catalog.Link, catalog.Layer, catalog.Job, catalog.Walk, catalog.Drop, catalog.Window, catalog.Answer,
 		catalog.Log, catalog.Daily, catalog.Chain, catalog.Signed,
-		catalog.Account, catalog.OfVolume, catalog.Closing, catalog.Elsewhere, catalog.Place: // nobody is charged for them
+		catalog.Account, catalog.OfVolume, catalog.Closing, catalog.Elsewhere, catalog.Place, catalog.Event: // nobody is charged for them
 	}
 	return nil
 }

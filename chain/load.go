@@ -70,6 +70,7 @@ func (cp *checkpointer) load() error {
 	if err == nil {
 		err = cp.jobs.loadLog()
 	}
+	cp.events.load()
 	if err == nil {
 		err = cp.names.cat.Each(catalog.Destroyed, cp.tree.noteDestroyed)
 	}

@@ -45,6 +45,7 @@ func (p *Pool) newObjects(s super.Block) {
 		cat:   catalog.Table{Family: rows, Look: p.commits.family(*rows), Tree: s.Catalog},
 		parts: map[meta.Key]int{}, singles: map[catalog.Kind][]byte{}, going: map[Ino]*fault.Backoff{},
 	}
+	p.events = &eventTable{core: c, commits: p.commits, names: p.names, first: 1}
 	p.origins = &originTable{core: c, commits: p.commits, names: p.names}
 	p.jobs = &jobQueue{
 		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names,
@@ -89,7 +90,7 @@ func (p *Pool) newWorks() {
 	}
 	p.persist = &checkpointer{
 		core: c, health: p.health, supers: p.supers, commits: p.commits, plans: p.plans, blocks: p.blocks, names: p.names,
-		origins: p.origins, jobs: p.jobs, tree: p.tree, space: p.space, memory: p.memory,
+		events: p.events, origins: p.origins, jobs: p.jobs, tree: p.tree, space: p.space, memory: p.memory,
 	}
 	p.keeper = &keeper{
 		core: c, health: p.health, commits: p.commits, plans: p.plans, blocks: p.blocks, destroyed: p.destroyed,

@@ -148,6 +148,12 @@ func (sp *admission) pagesShort() bool {
 	return lacking > 0 && spare < 2*lacking
 }
 
+// pagesFor: the next checkpoint has its pages and so many others, and none need be granted. The plan lock is held.
+func (sp *admission) pagesFor(others int64) bool {
+	sp.mu.assertHeld()
+	return int64(sp.blocks.store.FreePages()+sp.blocks.store.ScrubPages()) >= sp.blocks.storeNeed()+sp.commits.room.pages+sp.rowPages()+others
+}
+
 // refill is called by the store when a checkpoint needs a page and there is none. The record of the grant follows the
 // cut in the journal and is durable before the page is used: whoever opens the new superblock replays it, and whoever
 // opens the old one has just a larger store.

@@ -50,6 +50,7 @@ type Pool struct {
 	blocks    *blockSpace
 	destroyed *destroyedIndex
 	names     *nameTable
+	events    *eventTable
 	origins   *originTable
 	jobs      *jobQueue
 	tree      *layerTree

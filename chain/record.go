@@ -82,6 +82,7 @@ var kinds = [...]struct {
 	45: {"shed", empty[recShed]},
 	46: {"home, some", empty[recHomeSome]},
 	47: {"holes", empty[recHoles]},
+	48: {"event", empty[recEvent]},
 }
 
 func empty[T any, R interface {

@@ -39,7 +39,7 @@ func (r *recPut) apply(p *Pool) error {
 			return err
 		}
 	case catalog.Layer, catalog.Job, catalog.Walk, catalog.Drop, catalog.Window, catalog.Answer, catalog.Log, catalog.Daily, catalog.Chain,
-		catalog.Signed, catalog.Account, catalog.OfVolume, catalog.Closing, catalog.Elsewhere: // the checkpoint's, and the log's
+		catalog.Signed, catalog.Account, catalog.OfVolume, catalog.Closing, catalog.Elsewhere, catalog.Event: // the checkpoint's, and the logs'
 		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)
 	default:
 		return fmt.Errorf("row %x of kind %d in a record: %w", r.key, kind, ErrCorrupt)

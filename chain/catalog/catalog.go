@@ -54,6 +54,7 @@ const (
 	Closing                    // layer: its account has nothing left, and is to be closed
 	Elsewhere                  // volume; by layer: whose births may have bytes of it, too
 	Place                      // directory in which something ended: the one that was above it when it was removed
+	Event                      // event, by its number. 0: the first and the last number
 )
 
 const (
