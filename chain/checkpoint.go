@@ -77,6 +77,7 @@ type cut struct {
 	logCount []byte
 	origins  *originChanges
 	logChain []byte
+	began    time.Duration // the moment
 }
 
 // checkpointTries is how often a checkpoint that somebody waits for is tried before who waits is told.
@@ -115,9 +116,11 @@ func (cp *checkpointer) checkpointLocked() error {
 }
 
 func (cp *checkpointer) checkpoint() error {
+	began := sinceThen()
 	cp.structure.Lock()
 	c, err := cp.cut()
 	if err == nil {
+		c.began = began
 		cp.built = make(chan struct{})
 	}
 	cp.structure.Unlock()
@@ -371,6 +374,7 @@ func (cp *checkpointer) publish(c *cut) error {
 	cp.commits.passed(cp.commits.room.passes, cp.commits.room.passing)
 	cp.commits.roomMoved()
 	cp.mu.Unlock()
+	cp.counts.checkpointed(c.began, (pages+1)*BlockSize)
 	cp.tree.inPieces(func() bool { return cp.blocks.alloc.DurableSome(1) })
 	cp.blocks.trimAllGroups()
 	cp.poke()

@@ -99,6 +99,7 @@ func (cl *commitLog) commit(done, may func() bool) (bool, error) {
 // proves, if the superblock of this generation should be lost, that it was. A cut that came to nothing has proved that. The commit lock is held. A lost sync or
 // journal write is of the pool, which has failed then. Any other error leaves the journal as it was.
 func (cl *commitLog) makeDurable(gen uint64, batch []byte, cut bool) (at journal.Pos, err error) {
+	began := sinceThen()
 	if err := cl.dev.Sync(); err != nil {
 		return at, cl.fail(fmt.Errorf("sync of the device: %w", err))
 	}
@@ -106,11 +107,15 @@ func (cl *commitLog) makeDurable(gen uint64, batch []byte, cut bool) (at journal
 		return at, err
 	}
 	if len(batch) == 0 && (!cut || cl.unbuilt && cl.lastGen == gen) {
+		cl.counts.commits.add(sinceThen() - began)
 		return cl.last, nil
 	}
 	if at, err = cl.append(gen, batch); err != nil {
 		return at, cl.fail(err)
 	}
+	cl.counts.commits.add(sinceThen() - began)
+	cl.counts.batches.Add(1)
+	cl.counts.batchBytes.Add(cl.journal.Takes(int64(len(batch))))
 	cl.last, cl.lastGen = at, gen
 	return at, nil
 }

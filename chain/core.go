@@ -28,10 +28,11 @@ type core struct {
 	mu        planLock        // self
 	failed    error           // mu: the pool is read-only since then
 	closed    bool            // mu
-	built     chan struct{}   // structure: while a checkpoint is built, closed at its end; else nil
-	wake      chan struct{}   // self
-	ready     chan struct{}   // self
-	onFail    func()          // const: wakes who waits for what will never be; the plan lock is held
+	counts    counts
+	built     chan struct{} // structure: while a checkpoint is built, closed at its end; else nil
+	wake      chan struct{} // self
+	ready     chan struct{} // self
+	onFail    func()        // const: wakes who waits for what will never be; the plan lock is held
 }
 
 // lockTrees takes the structure lock for who cuts or joins trees, or puts or frees pages, when no checkpoint is being built.

@@ -102,6 +102,20 @@ func (j *job) orderKey() omap.Key {
 	return k
 }
 
+// oldest is since when the oldest job waits: of those in front of each kind that there is in the order, so where several have
+// deadlines of their own it may be another that is older. Zero: there is none. It looks at few.
+func (jq *jobQueue) oldest() (at time.Time) {
+	const rank0, none = uint64(1<<rankBits-1) << dueBits, uint64(1) << 63
+	for _, from := range []uint64{0, rank0, rank0 | (neverDue - 1), rank0 | neverDue, none, none | rank0} {
+		jq.mu.step(1)
+		_, j, ok := jq.order.Ceil(omap.Key{Hi: from})
+		if ok && (at.IsZero() || j.since.Before(at)) {
+			at = j.since
+		}
+	}
+	return at
+}
+
 // maxRank bounds the ranks of rows.
 const maxRank = 1 << 62
 

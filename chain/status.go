@@ -6,6 +6,7 @@ import (
 
 // Usage is the state of the pool in bytes. Of what fails and what is damaged it lists some, and counts the rest.
 func (p *Pool) Usage() Usage {
+	work, cache := p.counts.work(), p.blocks.store.CacheStats()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.blocks.alloc.Counts()
@@ -31,7 +32,8 @@ func (p *Pool) Usage() Usage {
 	u.Destroyed, u.Unscheduled = p.destroyed.blocks*BlockSize, p.jobs.noneN*BlockSize
 	u.Generation = p.supers.super.Generation
 	u.JournalUsed, u.JournalSize = p.commits.journal.Used(), p.commits.journal.Size()
-	u.CheckpointBytes = p.supers.written
+	u.CheckpointBytes, u.Work, u.Cache, u.DirtyMemory = p.supers.written, work, cache, p.memory.since()+p.memory.cut
+	u.Jobs, u.OldestJob = len(p.jobs.all), p.jobs.oldest()
 	u.HostSince, u.HostShort = p.blocks.onHost.since, p.blocks.onHost.refuse.Err
 	u.Repairs = int64(p.blocks.store.Repairs())
 	return u

@@ -149,6 +149,11 @@ type (
 		Damages                                                                                                  []string  // what damaged pages of metadata touch, as far as this process met them: the first of Damaged
 		Troubled, Damaged                                                                                        int
 		Refusals                                                                                                 Refusals
+		Work                                                                                                     Work
+		Cache                                                                                                    meta.CacheStats
+		DirtyMemory                                                                                              int64     // bytes, see memory.go
+		Jobs                                                                                                     int       // erase jobs
+		OldestJob                                                                                                time.Time // about; zero: none
 		HostShort                                                                                                error     // what the host of the pool file answered when it was asked for space last; nil: it gives some
 		HostSince                                                                                                time.Time // since when it does not
 	}

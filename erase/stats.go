@@ -45,13 +45,14 @@ type Latency struct {
 	Slots    [20]int64 // slot i counts what took less than 2^i x 64 µs, and not less than half of that; the last, the rest
 }
 
-const latencyUnit = 64 * time.Microsecond
+// LatencyUnit is the bound of the first slot of a Latency.
+const LatencyUnit = 64 * time.Microsecond
 
 func (l *Latency) add(d time.Duration) {
 	l.Count++
 	l.Sum += d
 	l.Max = max(l.Max, d)
-	l.Slots[min(bits.Len64(uint64(max(d, 0)/latencyUnit)), len(l.Slots)-1)]++
+	l.Slots[min(bits.Len64(uint64(max(d, 0)/LatencyUnit)), len(l.Slots)-1)]++
 }
 
 // Quantile is a time that a part q of all did not exceed, to a factor of two.
@@ -59,7 +60,7 @@ func (l *Latency) Quantile(q float64) time.Duration {
 	left := int64(math.Ceil(q * float64(l.Count)))
 	for i, n := range l.Slots {
 		if left -= n; left <= 0 && i < len(l.Slots)-1 {
-			return min(latencyUnit<<i, l.Max)
+			return min(LatencyUnit<<i, l.Max)
 		}
 	}
 	return l.Max

@@ -62,6 +62,7 @@ type ringFile interface {
 	Fd() int
 	Direct() bool
 	MemAlign() int
+	NoteFailure(write bool, err error)
 }
 
 // openQueue makes the queue: the ring where kernel and device have it, else the device's own methods.
@@ -159,7 +160,11 @@ func (q *ringQueue) collect() {
 			q.bell = false
 			q.l.mail.hush()
 		default:
-			q.l.opDone(q.l.slots[c.User>>opBits], int(c.User&(1<<opBits-1)), int(c.Res), c.Err())
+			s, i, err := q.l.slots[c.User>>opBits], int(c.User&(1<<opBits-1)), c.Err()
+			if err != nil {
+				q.file.NoteFailure(s.ops[i].kind != opRead, err)
+			}
+			q.l.opDone(s, i, int(c.Res), err)
 		}
 	}
 }

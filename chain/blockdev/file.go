@@ -40,6 +40,7 @@ type File struct {
 	identity string // see Identity
 	size     atomic.Int64
 	failed   atomic.Pointer[error] // what the first failed sync left: final
+	failures failures
 
 	inUse  sync.RWMutex // shared by each I/O; exclusive by Close, so that no I/O meets a reused fd
 	closed bool         // guarded by inUse

@@ -108,6 +108,7 @@ func (f *File) do(op string, p []byte, off int64, write bool, chunk func([]byte,
 		err = chunk(p, off)
 	}
 	if err != nil {
+		f.NoteFailure(write, err)
 		return 0, f.wrap(op, n, off, err)
 	}
 	return len(p), nil
@@ -208,6 +209,7 @@ func (f *File) syncOnce() error {
 // fatal makes err the answer to all writes and syncs from now on, if it is the
 // first, and returns the first.
 func (f *File) fatal(err error) error {
+	f.failures.syncs.Add(1)
 	err = fault.Mark(fault.Pool, fmt.Errorf("%w: %w", ErrSyncFailed, err))
 	f.failed.CompareAndSwap(nil, &err)
 	return *f.failed.Load()

@@ -37,7 +37,9 @@ func (f *File) Zero(off, n int64, m Method) error {
 	defer f.inUse.RUnlock()
 	err := CheckRange(off, n, f.Size(), f.sector)
 	if err == nil && n > 0 {
-		err = f.zero(off, n, m)
+		if err = f.zero(off, n, m); err != nil {
+			f.NoteFailure(true, err)
+		}
 	}
 	return f.wrap(op, n, off, err)
 }

@@ -49,6 +49,7 @@ type cacheShard struct {
 	hand  int
 	bytes int64
 	limit int64
+	hits  int64
 }
 
 func newCache(limit int64) *cache {
@@ -80,6 +81,7 @@ func (c *cache) get(k cacheKey) (val any, raw []byte) {
 	s.mu.Lock()
 	if e := s.m[k]; e != nil {
 		e.ref = true
+		s.hits++
 		val, raw = e.val, e.raw
 	}
 	s.mu.Unlock()
@@ -137,16 +139,15 @@ func (c *cache) drop(k cacheKey) {
 	s.mu.Unlock()
 }
 
-// bytes is what the evictable entries take.
-func (c *cache) bytes() int64 {
-	var n int64
+// stats is what the evictable entries take and may take, in bytes, and how often an entry was found.
+func (c *cache) stats() (bytes, limit, hits int64) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
-		n += s.bytes
+		bytes, limit, hits = bytes+s.bytes, limit+s.limit, hits+s.hits
 		s.mu.Unlock()
 	}
-	return n
+	return bytes, limit, hits
 }
 
 func (s *cacheShard) enterLocked(e *cacheEntry) {

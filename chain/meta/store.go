@@ -43,6 +43,7 @@ type Store struct {
 	dev     Device
 	total   atomic.Int64
 	repairs atomic.Uint64
+	misses  atomic.Int64
 	cache   *cache
 
 	flushMu sync.Mutex // one Flush or Scrub at a time; taken before mu
@@ -96,7 +97,24 @@ func (s *Store) Total() int64 { return s.total.Load() }
 func (s *Store) SetCacheBytes(n int64) { s.cache.setLimit(n) }
 
 // CacheBytes is what clean decoded pages take now.
-func (s *Store) CacheBytes() int64 { return s.cache.bytes() }
+func (s *Store) CacheBytes() int64 {
+	bytes, _, _ := s.cache.stats()
+	return bytes
+}
+
+// CacheStats is what the cache did since the store was made. It takes the cache's locks, which are leaves, one after the other.
+type CacheStats struct {
+	Bytes, Limit int64 // what clean decoded pages take now, and may take
+	Hits         int64 // pages that were found in memory
+	Misses       int64 // pages that were read from the device
+}
+
+// CacheStats tells what the cache did.
+func (s *Store) CacheStats() CacheStats {
+	c := CacheStats{Misses: s.misses.Load()}
+	c.Bytes, c.Limit, c.Hits = s.cache.stats()
+	return c
+}
 
 // Repairs counts the copies that were rewritten from their twins.
 func (s *Store) Repairs() uint64 { return s.repairs.Load() }

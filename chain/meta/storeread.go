@@ -31,6 +31,7 @@ func (s *Store) Get(p Ptr, decode func([]byte) (any, error)) (any, error) {
 	}
 	if raw == nil {
 		var err error
+		s.misses.Add(1)
 		if raw, _, err = s.read(p); err != nil {
 			return nil, err
 		}
