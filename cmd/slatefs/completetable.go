@@ -77,6 +77,7 @@ func completions() map[string]completes {
 		"resize":       args(volumes, nothing),
 		"list":         each(anywhere).with("columns", listOf(columns)).with("type", listOf(rowTypes)).with("sort", columns).with("sort-descending", columns),
 		"tree":         args(having),
+		"iostat":       each(mounted),
 		"get":          completes{args: []completer{propertyNames}, more: having}.with("fields", listOf(getFields)),
 		"set":          each(settingsThen(everywhere, having)),
 		"inherit":      {args: []completer{properties(everywhere, "")}, more: having},

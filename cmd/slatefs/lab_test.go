@@ -96,6 +96,19 @@ func (v *fakeView) ChangedName(_ chain.Ino, name string) error {
 
 func (v *fakeView) Holders(chain.Ino) ([]fs.Holder, error) { return v.holders, nil }
 
+// Answered: of each kind as many as its number, each of a millisecond; a tenth of the kind's number failed.
+func (v *fakeView) Answered() (all [fs.Kinds]fs.Answered) {
+	for k := range all {
+		all[k].Bytes, all[k].Failed, all[k].Time = int64(k)*4096, int64(k)/10, time.Duration(k)*time.Millisecond
+		all[k].Slots[7] = int64(k)
+	}
+	return all
+}
+
+func (v *fakeView) VolumeUse(chain.Ino) fs.VolumeUse {
+	return fs.VolumeUse{Read: fs.Use{Count: 10, Bytes: 40960, Time: 10 * time.Millisecond}}
+}
+
 // steps is a clock that shows another second at each look.
 type steps struct {
 	mu sync.Mutex
@@ -186,6 +199,11 @@ func (l *lab) serve(h host.Host) {
 		i := s.Info()
 		i.Live = l.live
 		return i, nil
+	})
+	control.Handle(srv, control.Metrics, func(ctx context.Context, _ control.Peer, args control.MetricsArgs) (control.PoolMetrics, error) {
+		m, err := s.Metrics(ctx, args)
+		m.Info.Live = l.live
+		return m, err
 	})
 	lock, err := h.LockPool(uuid.UUID{9})
 	if err != nil {

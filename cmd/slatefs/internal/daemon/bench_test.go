@@ -36,6 +36,8 @@ type noView struct{}
 func (noView) Changed(chain.Ino) error                { return nil }
 func (noView) ChangedName(chain.Ino, string) error    { return nil }
 func (noView) Holders(chain.Ino) ([]fs.Holder, error) { return nil, nil }
+func (noView) Answered() (none [fs.Kinds]fs.Answered) { return none }
+func (noView) VolumeUse(chain.Ino) fs.VolumeUse       { return fs.VolumeUse{} }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()

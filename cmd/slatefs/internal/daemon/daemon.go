@@ -129,6 +129,7 @@ func (d *Daemon) listen(s *Service) error {
 	d.control = control.NewServer(d.log)
 	s.HandleAll(d.control)
 	control.Handle(d.control, control.Info, d.info)
+	control.Handle(d.control, control.Metrics, d.metrics)
 	control.Handle(d.control, control.Umount, d.umount)
 	control.Handle(d.control, control.Reload, d.reload)
 	control.Handle(d.control, control.Extend, d.grower.ExtendOp)
@@ -236,6 +237,11 @@ func (d *Daemon) Close() (err error) {
 
 // info tells the state of the pool.
 func (d *Daemon) info(context.Context, control.Peer, control.None) (control.PoolInfo, error) {
+	return d.poolInfo(), nil
+}
+
+// poolInfo is the state of the pool.
+func (d *Daemon) poolInfo() control.PoolInfo {
 	i := d.service.Info()
 	i.Live, i.OpenFiles, i.Notices, i.Memory = d.live, d.srv.OpenFiles(), d.watch.events.Load(), d.memory()
 	i.Lost, i.Rewritten = d.slots.state()
@@ -249,5 +255,5 @@ func (d *Daemon) info(context.Context, control.Peer, control.None) (control.Pool
 	if i.Transport = t.String(); noLoop != nil {
 		i.NoLoop = noLoop.Error()
 	}
-	return i, nil
+	return i
 }

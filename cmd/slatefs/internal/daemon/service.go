@@ -46,6 +46,8 @@ type view interface {
 	Changed(ino chain.Ino) error
 	ChangedName(dir chain.Ino, name string) error
 	Holders(ino chain.Ino) ([]fs.Holder, error)
+	Answered() [fs.Kinds]fs.Answered
+	VolumeUse(ino chain.Ino) fs.VolumeUse
 }
 
 // mountView is the view of a mount.

@@ -12,6 +12,7 @@ type Format struct {
 	Scripted bool // -H: no header, one tab between columns
 	Exact    bool // -p: bytes and seconds as numbers
 	JSON     bool // -j
+	NoHead   bool // no header, though it is no script that reads it: there was one
 }
 
 // Flags adds the flags of a format to a command; letters are those of -H, -p, -j that it takes.

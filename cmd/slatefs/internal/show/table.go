@@ -11,6 +11,7 @@ import (
 type Column struct {
 	Head  string
 	Right bool
+	Least int // cells that it takes at least
 }
 
 // Columns reads heads: "NAME >SIZE", with > for those to the right.
@@ -18,7 +19,7 @@ func Columns(s string) []Column {
 	var cols []Column
 	for _, head := range strings.Fields(s) {
 		name, right := strings.CutPrefix(head, ">")
-		cols = append(cols, Column{name, right})
+		cols = append(cols, Column{Head: name, Right: right})
 	}
 	return cols
 }
@@ -31,7 +32,7 @@ var cells = runewidth.Condition{StrictEmojiNeutral: true}
 // Columns are as wide on a terminal as their widest cell.
 // The rows are the caller's, and their cells are changed.
 func (f *Format) Table(w io.Writer, cols []Column, rows [][]string) error {
-	if !f.Scripted {
+	if !f.Scripted && !f.NoHead {
 		heads := make([]string, len(cols))
 		for i, c := range cols {
 			heads[i] = c.Head
@@ -39,6 +40,9 @@ func (f *Format) Table(w io.Writer, cols []Column, rows [][]string) error {
 		rows = append([][]string{heads}, rows...)
 	}
 	width := make([]int, len(cols))
+	for i, c := range cols {
+		width[i] = c.Least
+	}
 	for _, row := range rows {
 		for i := range row {
 			if row[i] = Escape(row[i]); row[i] == "" {
