@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"slatefs/cmd/slatefs/internal/control"
@@ -112,12 +113,13 @@ func removeSocket(path string) error {
 type webPools struct {
 	app *app
 
-	mu     sync.Mutex
-	others []poolState
-	looked time.Time
+	mu      sync.Mutex
+	others  []poolState
+	looked  time.Time
+	daemons []uuid.UUID // that there were then
 }
 
-// otherTime is how often is looked which pools are not mounted: LVM is asked for that, and devices.
+// otherTime is how often is looked which pools are not mounted, if no daemon came or went: LVM is asked for that, and devices.
 const otherTime = 30 * time.Second
 
 func (w *webPools) list(ctx context.Context) ([]web.Pool, error) {
@@ -138,7 +140,7 @@ func (w *webPools) list(ctx context.Context) ([]web.Pool, error) {
 		})
 	}
 	all.Wait()
-	for _, p := range w.unmounted() {
+	for _, p := range w.unmounted(daemons) {
 		if !slices.ContainsFunc(states, func(l web.Pool) bool { return l.UUID == p.UUID }) {
 			states = append(states, webPool(p))
 		}
@@ -148,11 +150,15 @@ func (w *webPools) list(ctx context.Context) ([]web.Pool, error) {
 }
 
 // unmounted are the pools that had no daemon the last time that was looked. It looks by itself, and waits for nothing.
-func (w *webPools) unmounted() []poolState {
+func (w *webPools) unmounted(live []host.Live) []poolState {
+	ids := make([]uuid.UUID, len(live))
+	for i, l := range live {
+		ids[i] = l.UUID
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if now := w.app.now(); now.Sub(w.looked) > otherTime {
-		w.looked = now
+	if now := w.app.now(); now.Sub(w.looked) > otherTime || !slices.Equal(ids, w.daemons) {
+		w.looked, w.daemons = now, ids
 		go w.look()
 	}
 	return w.others

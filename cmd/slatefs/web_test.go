@@ -36,7 +36,7 @@ type browser struct {
 // webOf serves the page of a lab; token "" is a page on which nothing can be done.
 func webOf(l *lab, token string) *browser {
 	l.t.Helper()
-	pools := &webPools{app: l.app, looked: l.app.now().Add(time.Hour)} // those without a daemon are not looked for
+	pools := &webPools{app: l.app}
 	s := web.New(web.Options{Source: pools.list, Token: token, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	ctx, cancel := context.WithCancel(l.t.Context())
 	in, err := net.Listen("tcp", "127.0.0.1:0")

@@ -94,7 +94,7 @@ func (s *Server) askPage(w http.ResponseWriter, r *http.Request, p Pool) {
 	ctx, cancel := asking(r)
 	defer cancel()
 	do := r.FormValue("do")
-	b := askBody{Do: do, Title: act.title, Path: show.Escape(o.path), Name: o.name, How: o.how, Back: back(p, act, o)}
+	b := askBody{Do: do, Title: act.title, Path: show.Escape(o.path), Name: o.name, How: o.how, Back: back(p, act, o, false)}
 	lines, err := act.ask(ctx, o)
 	if err != nil {
 		b.Refused = show.ErrorText(err)
@@ -128,16 +128,17 @@ func (s *Server) do(w http.ResponseWriter, r *http.Request, p Pool) {
 	}
 	s.flashes.put(one, text)
 	s.state.refresh(ctx)
-	http.Redirect(w, r, back(p, act, o), http.StatusSeeOther)
+	http.Redirect(w, r, back(p, act, o, true), http.StatusSeeOther)
 }
 
-// back is where one goes from an action.
-func back(p Pool, act action, o order) string {
-	at := "/pool/" + p.UUID.String() + "/" + act.at
-	if file, _, _ := control.SplitSnapshot(o.path); act.at == "volume" || act.at == "volumes" && file != o.path {
-		return "/pool/" + p.UUID.String() + "/volume?path=" + url.QueryEscape(show.Escape(file))
+// back is where one goes from an action: to its volume, where that is there then.
+func back(p Pool, act action, o order, done bool) string {
+	pool := "/pool/" + p.UUID.String() + "/"
+	file, _, snap := control.SplitSnapshot(o.path)
+	if act.at == "volume" || o.path != "" && (snap || !done) {
+		return pool + "volume?path=" + url.QueryEscape(show.Escape(file))
 	}
-	return at
+	return pool + act.at
 }
 
 func (o order) object() control.Object { return objectOf(o.live, o.path) }
