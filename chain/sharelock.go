@@ -18,7 +18,17 @@ type shareLock struct {
 	lanes   [planLanes]lane
 	drains  atomic.Bool   // who has the turn sleeps until a lane is empty
 	drained chan struct{} // const: tells him to look again
+	alone   int64         // guarded by the lock: how often somebody had it alone
 }
+
+// LockUse is how often a lock was had that stops more than who waits for the same.
+type LockUse struct {
+	Alone int64 // it was held by one alone
+	Waits int64 // somebody who came waited, since it was held by one alone, or to have it alone
+}
+
+// use is what the lock was used for so far. It is held.
+func (m *shareLock) use() LockUse { return LockUse{m.alone, m.waits.Load()} }
 
 // planLanes is a power of two: as many event loops as there may be.
 const planLanes = 8
@@ -44,9 +54,11 @@ func (m *shareLock) Lock() {
 	m.turnLock.Lock()
 	for i := range m.lanes {
 		if m.lanes[i].n.Load() != 0 {
+			m.waits.Add(1)
 			m.drain(&m.lanes[i])
 		}
 	}
+	m.alone++
 }
 
 // drain waits until nobody in a lane shares the lock. The turn is held.
@@ -91,6 +103,7 @@ func (m *shareLock) shareInTurn(l *lane) {
 			continue
 		}
 		if l.n.Add(1); m.state.Load()&turnHeld == 0 {
+			m.waits.Add(1)
 			return
 		}
 		m.leaveLane(l)

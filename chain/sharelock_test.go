@@ -92,6 +92,9 @@ func TestShareLockSleeps(t *testing.T) {
 		m.RUnlock(1)
 		wg.Wait()
 	}
+	if u := m.use(); u.Alone != 200 || u.Waits < 400 { // he, and who came meanwhile
+		t.Errorf("%+v", u)
+	}
 }
 
 // TestShareLockTurn: a loop of holds passes who wants to share the lock no oftener than others who wait.

@@ -35,7 +35,7 @@ func (p *Pool) Usage() Usage {
 	u.CheckpointBytes, u.Work, u.Cache, u.DirtyMemory = p.supers.written, work, cache, p.memory.since()+p.memory.cut
 	u.Jobs, u.OldestJob = len(p.jobs.all), p.jobs.oldest()
 	u.HostSince, u.HostShort = p.blocks.onHost.since, p.blocks.onHost.refuse.Err
-	u.Repairs = int64(p.blocks.store.Repairs())
+	u.Repairs, u.PlanLock = int64(p.blocks.store.Repairs()), p.mu.use()
 	return u
 }
 

@@ -17,6 +17,7 @@ type turnLock struct {
 	state atomic.Int32
 	line  chan struct{} // const: full while somebody waits first; who waits to send is served in the order of coming
 	freed chan struct{} // const: tells who waits first to look again
+	waits atomic.Int64  // how often somebody waited
 }
 
 // turnPasses is how many holds may pass who waits first. Each is bounded (planLock), and so is a wait.
@@ -64,6 +65,7 @@ func (m *turnLock) lockInTurn() {
 			return
 		}
 	}
+	m.waits.Add(1)
 	m.line <- struct{}{}
 	m.lockFirst()
 	<-m.line

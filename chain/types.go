@@ -141,6 +141,7 @@ type (
 		JournalUsed, JournalSize                                                                                 int64
 		CheckpointBytes                                                                                          int64 // written by the last checkpoint
 		Repairs                                                                                                  int64
+		PlanLock                                                                                                 LockUse   // since it was opened
 		Destroyed                                                                                                int64     // part of Live, and of Avail: destroyed and kept, at least so much
 		Unscheduled                                                                                              int64     // part of Dirty: of jobs with erase=none
 		Stranded                                                                                                 int64     // part of Freeing, and not available: what walks fail to find

@@ -29,11 +29,20 @@ type Usage struct {
 	Journal    int64  `json:"journal_size"`
 	Repairs    int64  `json:"repairs"`
 
+	PlanLock LockUse `json:"plan_lock"`
+
 	Refused  Refused   `json:"writers_refused"`
 	Troubles []Trouble `json:"troubles,omitempty"` // what could not be done in the background: the most often tried
 	Troubled int       `json:"troubled,omitempty"` // so many there are
 	Damages  []string  `json:"damages,omitempty"`  // what damaged pages of metadata touch, as far as they were met: the first
 	Damaged  int       `json:"damaged,omitempty"`  // so many there are
+}
+
+// LockUse is how often the lock of the plans was had by one alone, which stops all others, and how often somebody waited for it,
+// since the mount.
+type LockUse struct {
+	Alone int64 `json:"alone"`
+	Waits int64 `json:"waits"`
 }
 
 // Refused is that writers were told that there is no space left in the pool, and that there is none yet; a count of 0 is that

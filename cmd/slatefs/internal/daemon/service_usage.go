@@ -20,6 +20,7 @@ func UsageOf(u chain.Usage) control.Usage {
 		Failed: u.Failed, Reserve: u.Reserve, Kept: u.Destroyed, Promised: u.Promised, MetaProm: u.MetaPromised, Short: u.Short,
 		Avail: u.Avail, Volumes: u.Volumes, Snapshots: u.Snapshots,
 		Layers: u.Layers, Generation: u.Generation, JournalUse: u.JournalUsed, Journal: u.JournalSize, Repairs: u.Repairs,
-		Refused: control.Refused{Count: u.Refusals.Count, Since: u.Refusals.Since, Last: u.Refusals.Last, Error: u.Refusals.Error},
+		PlanLock: control.LockUse{Alone: u.PlanLock.Alone, Waits: u.PlanLock.Waits},
+		Refused:  control.Refused{Count: u.Refusals.Count, Since: u.Refusals.Since, Last: u.Refusals.Last, Error: u.Refusals.Error},
 	}
 }
