@@ -119,6 +119,9 @@ func eraseSummary(info control.EraseInfo, f show.Format, now time.Time) string {
 	if late := lateText(info.Late, now); late != "" {
 		s += "\n" + late
 	}
+	if held := pagesText(info.PagesHeld, now, time.Second); held != "" {
+		s += "\n" + held
+	}
 	if info.Log != nil && info.Log.Cut != nil {
 		s += "\n" + cutText(info.Log.Cut)
 	}
@@ -126,6 +129,30 @@ func eraseSummary(info control.EraseInfo, f show.Format, now time.Time) string {
 		s += "\nit does not go on now: " + show.Escape(info.Trouble)
 	}
 	return s + fmt.Sprintf("\nmethod %s: %s; verify %s\n", methodWords(info), info.MethodWhy, info.Verify)
+}
+
+// pagesText says which snapshot's pages the kernel has had for so long or more; empty: of none.
+func pagesText(h *control.HeldInfo, now time.Time, least time.Duration) string {
+	if h == nil || h.Error == "" && now.Sub(h.Since) < least {
+		return ""
+	}
+	name := "a destroyed snapshot"
+	if h.Snapshot != "" {
+		name += ", " + show.Escape(h.Snapshot)
+	}
+	why := "a read of it does not end"
+	if h.Error != "" {
+		why = "it cannot be told to give them up: " + show.Escape(h.Error)
+	}
+	what := "what only that shows is not erased before"
+	switch {
+	case h.All:
+		what = "nothing that was freed since is erased before"
+	case h.Kept:
+		what = "what only that shows is kept until the pool is mounted anew"
+	}
+	return fmt.Sprintf("the kernel has pages of %s since %s (%s): %s; %s", name, show.FormatTime(h.Since),
+		show.FormatDuration(now.Sub(h.Since)), why, what) + more(h.More)
 }
 
 // lateText says what of erase_deadline is broken, or will be; empty: all is in time.

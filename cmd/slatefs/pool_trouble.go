@@ -64,6 +64,7 @@ var infoTroubles = []struct {
 		return only(i.Late.Broken == 0, lateText(i.Late, i.Asked))
 	}},
 	{"log-cut", func(i *control.PoolInfo, _ *control.Usage) string { return i.LogCut }},
+	{"pages-held", func(i *control.PoolInfo, _ *control.Usage) string { return pagesText(i.PagesHeld, i.Asked, pagesLate) }},
 	{"erase-stuck", func(i *control.PoolInfo, _ *control.Usage) string {
 		return only(i.EraseTrouble != "", "erasing does not go on: "+i.EraseTrouble)
 	}},
@@ -88,6 +89,9 @@ var infoTroubles = []struct {
 		return only(u.Repairs > 0, fmt.Sprintf("%d metadata pages were damaged and repaired from their twins since the mount", u.Repairs))
 	}},
 }
+
+// pagesLate is how long the kernel may take to give up what it has cached before that is a trouble.
+const pagesLate = 10 * time.Second
 
 // only is a text if something holds.
 func only(holds bool, text string) string {
