@@ -64,7 +64,6 @@ type FS struct {
 	remains remains
 	snaps   snapNews
 	pages   snapPages
-	held    heldPages
 	meters  meters
 	notify  atomic.Pointer[notifier] // nil until mounted
 }

@@ -47,6 +47,7 @@ func completions() map[string]completes {
 	certified := func(c completes) completes { return c.with("template", files).with("field", nothing) }
 	return map[string]completes{
 		"web":          args().with("listen", nothing).with("token", files).with("host", nothing),
+		"events":       args(pools).with("since", nothing),
 		"pool create":  args(nothing, files).with("property", settings(control.OnPool)).with("size", nothing),
 		"pool list":    args(),
 		"pool status":  each(pools),

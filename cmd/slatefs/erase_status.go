@@ -116,11 +116,8 @@ func eraseSummary(info control.EraseInfo, f show.Format, now time.Time) string {
 		s += fmt.Sprintf("\n%s are not scheduled (erase=none): they are zeroed when somebody needs them, and never called erased",
 			f.Size(info.Unsched))
 	}
-	if late := lateText(info.Late, now); late != "" {
+	if late := control.LateText(info.Late, now); late != "" {
 		s += "\n" + late
-	}
-	if held := pagesText(info.PagesHeld, now, time.Second); held != "" {
-		s += "\n" + held
 	}
 	if info.Log != nil && info.Log.Cut != nil {
 		s += "\n" + cutText(info.Log.Cut)
@@ -131,56 +128,9 @@ func eraseSummary(info control.EraseInfo, f show.Format, now time.Time) string {
 	return s + fmt.Sprintf("\nmethod %s: %s; verify %s\n", methodWords(info), info.MethodWhy, info.Verify)
 }
 
-// pagesText says which snapshot's pages the kernel has had for so long or more; empty: of none.
-func pagesText(h *control.HeldInfo, now time.Time, least time.Duration) string {
-	if h == nil || h.Error == "" && now.Sub(h.Since) < least {
-		return ""
-	}
-	name := "a destroyed snapshot"
-	if h.Snapshot != "" {
-		name += ", " + show.Escape(h.Snapshot)
-	}
-	why := "a read of it does not end"
-	if h.Error != "" {
-		why = "it cannot be told to give them up: " + show.Escape(h.Error)
-	}
-	what := "what only that shows is not erased before"
-	switch {
-	case h.All:
-		what = "nothing that was freed since is erased before"
-	case h.Kept:
-		what = "what only that shows is kept until the pool is mounted anew"
-	}
-	return fmt.Sprintf("the kernel has pages of %s since %s (%s): %s; %s", name, show.FormatTime(h.Since),
-		show.FormatDuration(now.Sub(h.Since)), why, what) + more(h.More)
-}
-
-// lateText says what of erase_deadline is broken, or will be; empty: all is in time.
-func lateText(l control.Late, now time.Time) string {
-	due, err := time.Parse(time.RFC3339, l.Due)
-	if l.Jobs == 0 || err != nil {
-		return ""
-	}
-	s := fmt.Sprintf("erase_deadline of job %d ", l.Job) + lateWords(due, time.Duration(l.By*float64(time.Second)), l.Never, now) + ": " + l.Why
-	return s + more(l.Jobs-1)
-}
-
-// jobLate is lateText of one job.
+// jobLate is control.LateText of one job.
 func jobLate(j control.JobInfo, now time.Time) string {
-	return "its deadline " + lateWords(*j.Due, time.Duration(j.LateBy*float64(time.Second)), j.Never, now) + ": " + j.LateWhy
-}
-
-func lateWords(due time.Time, by time.Duration, never bool, now time.Time) string {
-	at := show.FormatTime(due)
-	switch {
-	case now.After(due) && never:
-		return fmt.Sprintf("is broken: it was due %s, and is %s late", at, show.FormatDuration(by))
-	case now.After(due):
-		return fmt.Sprintf("is broken: it was due %s, and will be %s late", at, show.FormatDuration(by))
-	case never:
-		return fmt.Sprintf("will be broken: it is due %s", at)
-	}
-	return fmt.Sprintf("will be broken: it is due %s, and will be %s late", at, show.FormatDuration(by))
+	return "its deadline " + control.LateWords(*j.Due, time.Duration(j.LateBy*float64(time.Second)), j.Never, now) + ": " + j.LateWhy
 }
 
 // methodWords names the method in use, and that it was found, not set.

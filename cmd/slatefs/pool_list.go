@@ -45,7 +45,7 @@ type poolState struct {
 	Dead   *host.Live        `json:"daemon_dead,omitempty"`      // what a daemon said that is no more
 	Lost   []string          `json:"superblocks_lost,omitempty"` // of one that is not mounted
 
-	Troubles []poolTrouble `json:"troubles"`
+	Troubles []control.PoolTrouble `json:"troubles"`
 }
 
 // vgState is a volume group as a place to grow. What it has belongs to nobody yet: it is no part of what is available.

@@ -231,11 +231,3 @@ func (p poolState) printUsage(f show.Format, line func(key, text string, args ..
 	}
 	line("journal", "%s of %s, generation %d", f.Size(u.JournalUse), f.Size(u.Journal), u.Generation)
 }
-
-// more says how many are not named.
-func more(n int) string {
-	if n <= 0 {
-		return ""
-	}
-	return fmt.Sprintf("; and %d more", n)
-}

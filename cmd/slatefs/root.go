@@ -102,7 +102,7 @@ func (a *app) root() *cobra.Command {
 		a.createCmd(), a.importCmd(), a.snapshotCmd(), a.rollbackCmd(), a.cloneCmd(),
 		a.destroyCmd(), a.undestroyCmd(), a.renameCmd(), a.resizeCmd(),
 		a.listCmd(), a.treeCmd(), a.iostatCmd(), a.getCmd(), a.setCmd(), a.inheritCmd(),
-		a.eraseCmd(), a.webCmd(), a.manCmd(), a.reopenCmd(),
+		a.eraseCmd(), a.eventsCmd(), a.webCmd(), a.manCmd(), a.reopenCmd(),
 	)
 	for _, cmd := range root.Commands() {
 		plainUse(cmd)

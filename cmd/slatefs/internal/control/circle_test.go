@@ -20,7 +20,7 @@ func TestCircles(t *testing.T) {
 	for _, o := range []interface{ circle() (string, bool, Circle) }{
 		Info, Metrics,
 		Umount, Reload, Create, Snapshot, Rollback, Clone, Destroy, Undestroy, Rename, Resize, List, Tree, Set, Get, Jobs, Drain, First,
-		EraseRecs, Prove, Certify, Check, Dump, DumpAll, Audit, Extend, Reduce,
+		EraseRecs, Events, Prove, Certify, Check, Dump, DumpAll, Audit, Extend, Reduce,
 	} {
 		take(o.circle())
 		took++
@@ -28,7 +28,7 @@ func TestCircles(t *testing.T) {
 	if took != len(shapes) {
 		t.Errorf("%d of %d operations are tested", took, len(shapes))
 	}
-	readers := []string{"info", "metrics", "list", "tree", "get", "jobs", "erase-records"}
+	readers := []string{"info", "metrics", "list", "tree", "get", "jobs", "erase-records", "events"}
 	operators := []string{"create", "snapshot", "rollback", "clone", "destroy", "undestroy", "rename", "resize", "set", "drain", "first"}
 	for name, o := range c.ops {
 		for _, as := range []Circle{Owner, Operators, Readers} {

@@ -23,6 +23,7 @@ var (
 	Drain     = Op[None, None]{Name: "drain", For: Operators}
 	First     = Op[FirstArgs, None]{Name: "first", For: Operators}
 	EraseRecs = Stream[None, []EraseRecord, LogInfo]{Name: "erase-records", Reads: true, For: Readers}
+	Events    = Stream[EventsArgs, []Event, EventsInfo]{Name: "events", Reads: true, For: Readers}
 	Prove     = Op[EvidenceArgs, []Evidence]{Name: "evidence", Reads: true}
 	Certify   = Op[CertifyArgs, Certified]{Name: "certify", Reads: true} // of the pool only a signature
 	Check     = Stream[CheckArgs, Progress, CheckReport]{Name: "check-online", Reads: true}

@@ -38,7 +38,8 @@ var shapes = map[string]shape{
 	"Umount": Umount.shape(), "Create": Create.shape(), "Snapshot": Snapshot.shape(), "Rollback": Rollback.shape(),
 	"Clone": Clone.shape(), "Destroy": Destroy.shape(), "Undestroy": Undestroy.shape(), "Rename": Rename.shape(), "Resize": Resize.shape(),
 	"List": List.shape(), "Tree": Tree.shape(), "Set": Set.shape(), "Get": Get.shape(), "Jobs": Jobs.shape(), "Drain": Drain.shape(),
-	"First": First.shape(), "Certify": Certify.shape(), "EraseRecs": EraseRecs.shape(), "Prove": Prove.shape(), "Check": Check.shape(), "Dump": Dump.shape(), "DumpAll": DumpAll.shape(), "Audit": Audit.shape(),
+	"First": First.shape(), "Certify": Certify.shape(), "EraseRecs": EraseRecs.shape(), "Events": Events.shape(),
+	"Prove": Prove.shape(), "Check": Check.shape(), "Dump": Dump.shape(), "DumpAll": DumpAll.shape(), "Audit": Audit.shape(),
 	"Extend": Extend.shape(), "Reduce": Reduce.shape(), "Reload": Reload.shape(),
 }
 

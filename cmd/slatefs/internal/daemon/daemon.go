@@ -42,10 +42,11 @@ type Daemon struct {
 
 	limit int64 // of memory, bytes
 
-	recorder *recorder
-	signer   *Signer
-	manager  *manager
-	live     host.Live
+	chronicle *chronicle
+	recorder  *recorder
+	signer    *Signer
+	manager   *manager
+	live      host.Live
 
 	helpMu  sync.Mutex
 	helpers []*helper
@@ -88,6 +89,8 @@ func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 	}
 	own := d.readSettings()
 	s := &Service{Pool: d.pool, Own: own, Log: log, Now: d.now, verify: c.Verify, notOwn: d.NotOwn}
+	d.chronicle = newChronicle(d.pool, log, d.now)
+	s.chronicle = d.chronicle
 	d.service = s
 	cut := d.pool.Log().State().Cut
 	s.cutBefore = cut.Records() - cut.Exported
@@ -106,9 +109,12 @@ func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 	if err := d.signer.glance(); err != nil {
 		d.warn("the erase log is not what this host has seen of it: certificates are not complete", err)
 	}
-	d.recorder = &recorder{pool: d.pool, log: log, send: journalSend()}
+	d.recorder = &recorder{pool: d.pool, log: log, send: journalSend(), chronicle: d.chronicle}
+	d.watch.chronicle = d.chronicle
 	s.View, s.Dir = mountView{d.srv.FS(), d.srv}, d.srv.Dir()
 	d.grower = NewGrower(dev, d.pool, d.log)
+	d.grower.chronicle = d.chronicle
+	d.watchTroubles()
 	if !d.pool.ReadOnly() {
 		s.grower = d.grower
 		if err := s.grower.configure(); err != nil {
@@ -118,6 +124,7 @@ func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 	if err := d.listen(s); err != nil {
 		return d, err
 	}
+	d.noteStart()
 	d.publish()
 	d.openToGroup(c)
 	death.At(death.Listens)
@@ -154,7 +161,9 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	defer d.manager.watch(d.alive)()
 	d.served = true
 	err := supervise(ctx, d.parts())
-	if d.stay = d.next != ""; d.stay {
+	d.stay = d.next != ""
+	d.noteEnd()
+	if d.stay {
 		if err := errors.Join(err, d.Close()); err != nil { // a successor goes on as after a crash
 			d.log.Error("the pool was not closed", "pool", d.live.Name, "error", err)
 		}
@@ -175,9 +184,10 @@ func (d *Daemon) Serve(ctx context.Context) error {
 func (d *Daemon) parts() []part {
 	mount, control := part{"mount", d.serveMount}, d.helper("control", d.control.Serve)
 	if d.pool.ReadOnly() {
-		return []part{mount, control}
+		return []part{d.helper("events", d.chronicle.run), mount, control}
 	}
 	return []part{
+		d.helper("events", d.chronicle.run),
 		d.helper("erase log", d.recorder.run),
 		d.helper("pool", d.whileGood(d.pool.Run)),
 		d.helper("eraser", d.whileGood(d.eraser.Run)),
@@ -242,10 +252,8 @@ func (d *Daemon) info(context.Context, control.Peer, control.None) (control.Pool
 
 // poolInfo is the state of the pool.
 func (d *Daemon) poolInfo() control.PoolInfo {
-	i := d.service.Info()
+	i := d.state()
 	i.Live, i.OpenFiles, i.Notices, i.Memory = d.live, d.srv.OpenFiles(), d.watch.events.Load(), d.memory()
-	i.Lost, i.Rewritten = d.slots.state()
-	i.Stuck, i.Troubles = d.grower.stuck(), d.troubles()
 	var none error
 	if i.Takeovers, none = d.takeover(); none != nil {
 		i.NoTakeover = none.Error()
@@ -256,4 +264,21 @@ func (d *Daemon) poolInfo() control.PoolInfo {
 		i.NoLoop = noLoop.Error()
 	}
 	return i
+}
+
+// state is what of it troubles are seen by.
+func (d *Daemon) state() control.PoolInfo {
+	i := d.service.Info()
+	i.Lost, i.Rewritten = d.slots.state()
+	i.Stuck, i.Troubles = d.grower.stuck(), d.troubles()
+	return i
+}
+
+// watchTroubles has troubles noted, and requests that fail.
+func (d *Daemon) watchTroubles() {
+	w := newTroubleWatch(d.chronicle)
+	d.chronicle.looks = append(d.chronicle.looks, func() {
+		i := d.state()
+		w.look(&i)
+	}, failureWatch(d.chronicle, d.srv.FS().Answered), deviceWatch(d.chronicle, d.pool.Device()))
 }

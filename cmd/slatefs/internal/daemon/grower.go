@@ -21,10 +21,11 @@ import (
 // Grower makes a pool and its device larger or smaller: when told to, and, as far as the pool's properties say, by itself,
 // ahead of need. On a logical volume it asks LVM first.
 type Grower struct {
-	dev  *blockdev.File
-	pool *chain.Pool
-	log  *slog.Logger
-	lv   lvm.Name // zero: the device is none
+	dev       *blockdev.File
+	pool      *chain.Pool
+	log       *slog.Logger
+	chronicle *chronicle // nil: nobody notes events
+	lv        lvm.Name   // zero: the device is none
 
 	turn     chan struct{}   // capacity 1: who has put something in makes the one change at a time
 	runner   *lvm.Runner     // nil: not looked for yet; for who has the turn
@@ -132,6 +133,7 @@ func (g *Grower) step(ctx context.Context, lack int64) error {
 	g.state.Lock()
 	defer g.state.Unlock()
 	if err == nil {
+		g.chronicle.noteResized("by itself", before, after)
 		g.log.Info("the pool has grown by itself", "pool", g.pool.Name(), "from", size.Format(before), "to", size.Format(after))
 		g.failed, g.retry = "", time.Time{}
 		return nil
@@ -183,6 +185,7 @@ func (g *Grower) ExtendOp(ctx context.Context, who control.Peer, args control.Ex
 // told logs what a command has made of the pool's size, also one that failed on its way.
 func (g *Grower) told(who control.Peer, r control.PoolSize) {
 	if r.After != r.Before {
+		g.chronicle.noteResized(who.Op+" by "+who.String(), r.Before, r.After)
 		g.log.Info("changed by a command", "command", who.Op, "pool", g.pool.Name(), "by", who.String(), "from", show.FormatSize(r.Before), "to", show.FormatSize(r.After))
 	}
 }

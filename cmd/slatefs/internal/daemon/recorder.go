@@ -47,7 +47,8 @@ type recorder struct {
 	log  *slog.Logger
 	send func(text string, fields map[string]string) error // nil: there is no journal
 
-	journal outside
+	chronicle *chronicle // nil: nobody notes events
+	journal   outside
 }
 
 // journalMessage is the MESSAGE_ID of a record: journalctl MESSAGE_ID=… finds them all.
@@ -81,6 +82,7 @@ func (r *recorder) run(ctx context.Context) error {
 func (r *recorder) flush() {
 	for _, rec := range r.pool.Told() {
 		e := eraseRecordOf(rec)
+		r.chronicle.noteErased(e)
 		r.log.Info("erased", "pool", e.Pool, "kind", e.Kind, "seq", e.Seq, "record", e.ID, "day", e.Day, "volume", e.Volume, "snapshot", e.Snapshot, "reason", e.Reason,
 			"who", e.Who, "freed", e.Freed, "zeroed", e.Erased, "released", e.Released, "kept", e.Kept, "policy", e.Policy, "method", e.Method)
 		if r.send == nil {

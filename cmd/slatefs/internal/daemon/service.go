@@ -36,6 +36,7 @@ type Service struct {
 	auditing sync.Mutex
 	checking sync.Mutex
 
+	chronicle *chronicle              // nil: nobody notes events
 	notOwn    func(path string) error // nil: there is no mount
 	cutBefore int64                   // const: records that had left the erase log at the mount, and were not exported
 }
@@ -48,7 +49,6 @@ type view interface {
 	Holders(ino chain.Ino) ([]fs.Holder, error)
 	Answered() [fs.Kinds]fs.Answered
 	VolumeUse(ino chain.Ino) fs.VolumeUse
-	PagesHeld() (h fs.HeldPages, any bool)
 }
 
 // mountView is the view of a mount.
@@ -62,23 +62,24 @@ func (m mountView) Holders(ino chain.Ino) ([]fs.Holder, error) { return m.srv.Ho
 
 // HandleAll answers the operations that work on the pool.
 func (s *Service) HandleAll(c *control.Server) {
-	control.Handle(c, control.Create, s.create)
-	control.Handle(c, control.Resize, s.resize)
-	control.Handle(c, control.Rename, s.rename)
-	control.Handle(c, control.Snapshot, s.snapshot)
-	control.Handle(c, control.Rollback, s.rollback)
-	control.Handle(c, control.Clone, s.clone)
+	control.Handle(c, control.Create, refusable(s, s.create))
+	control.Handle(c, control.Resize, refusable(s, s.resize))
+	control.Handle(c, control.Rename, refusable(s, s.rename))
+	control.Handle(c, control.Snapshot, refusable(s, s.snapshot))
+	control.Handle(c, control.Rollback, refusable(s, s.rollback))
+	control.Handle(c, control.Clone, refusable(s, s.clone))
 	control.Handle(c, control.Destroy, s.destroy)
-	control.Handle(c, control.Undestroy, s.undestroy)
+	control.Handle(c, control.Undestroy, refusable(s, s.undestroy))
 	control.Handle(c, control.List, s.list)
 	control.Handle(c, control.Tree, s.tree)
-	control.Handle(c, control.Set, s.setProps)
+	control.Handle(c, control.Set, refusable(s, s.setProps))
 	control.Handle(c, control.Get, s.getProps)
 	control.Handle(c, control.Jobs, s.jobs)
 	control.Handle(c, control.Drain, s.drain)
 	control.Handle(c, control.First, s.first)
 	control.Handle(c, control.Prove, s.evidence)
 	control.HandleStream(c, control.EraseRecs, s.eraseRecords)
+	control.HandleStream(c, control.Events, s.events)
 	control.Handle(c, control.Certify, s.certify)
 	control.HandleStream(c, control.Check, s.check)
 	control.Handle(c, control.Dump, s.dump)

@@ -28,6 +28,8 @@ type watcher struct {
 	low    bool
 	short  bool
 	hook   outside
+
+	chronicle *chronicle // nil: nobody notes events
 }
 
 func newWatcher(p *chain.Pool, own *host.Settings, dir string, log *slog.Logger) *watcher {
@@ -85,6 +87,9 @@ func (w *watcher) prop(name string) string {
 // tell logs an event, counts it and runs the command, if there is one.
 func (w *watcher) tell(ctx context.Context, event string, avail int64, args ...any) {
 	w.events.Inc()
+	if event == "low" { // that promises are short is a trouble
+		w.chronicle.note(control.EventLowSpace, subject{}, "available "+size.Format(avail)+", less than low_space")
+	}
 	w.log.Warn("space is "+event, append([]any{"pool", w.pool.Name()}, args...)...)
 	command := hostWord(w.own, control.PropOnLowSpace)
 	if command == "" {
