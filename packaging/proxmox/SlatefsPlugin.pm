@@ -20,6 +20,7 @@ use Cwd ();
 use Fcntl qw(O_CREAT O_EXCL O_WRONLY);
 use File::Basename qw(basename dirname);
 use File::Path qw(make_path);
+use File::Spec;
 use JSON qw(decode_json);
 use POSIX qw(strftime);
 use Time::Local qw(timegm);
@@ -175,19 +176,25 @@ sub erasing {
     my ($scfg, $name, $path, $do) = @_;
     my $jobs = sub {
         my $info = slatefs_json('erase', ['erase', 'status', '-j', $scfg->{path}]);
-        my $rel = substr($path, length($scfg->{path}) + 1);
+        my ($rel) = File::Spec->canonpath($path) =~ m!^\Q@{[File::Spec->canonpath($scfg->{path})]}\E/(.*)\z!s;
         return ($info, grep { $_->{volume} eq $rel } $info->{jobs}->@*);
     };
     my (undef, @before) = $jobs->();
     my %old = map { $_->{id} => 1 } @before;
     my $freed = $do->();
-    # What was to be done is done: no error from here on.
-    my ($info, @all) = eval { $jobs->() };
-    if (my $err = $@) {
-        warn "what is erased is not known now: $err";
-        return;
+    # What was to be done is done: no error from here on. The job comes when what is freed was looked up.
+    my ($info, @new);
+    for my $try (1 .. 14) { # about 2 s
+        ($info, @new) = eval { $jobs->() };
+        if (my $err = $@) {
+            warn "what is erased is not known now: $err";
+            return;
+        }
+        @new = grep { !$old{ $_->{id} } } @new;
+        last if @new || !$freed;
+        select(undef, undef, undef, 0.02 * $try);
     }
-    print promise($name, $freed, $info, grep { !$old{ $_->{id} } } @all), "\n";
+    print promise($name, $freed, $info, @new), "\n";
 }
 
 # promise is the line of a task. freed is in bytes. (Jobs know that only when the last map was walked.)
@@ -282,6 +289,10 @@ sub activate_storage {
     }
     die "unable to activate storage '$storeid' - what is mounted on '$scfg->{path}' is not the slatefs pool '$want'\n"
         if $have ne $want;
+    # A directory the kernel may remember of a daemon that died; for the free space it asks.
+    my $df = PVE::Tools::df($scfg->{path}, 2);
+    die "unable to activate storage '$storeid' - the daemon of the pool '$want' does not answer on '$scfg->{path}'\n"
+        if !defined($df) || !$df->{total};
     $class->SUPER::activate_storage($storeid, $scfg, $cache);
 
     my $rate = throughput($scfg->{saferemove_throughput}) // return;
@@ -307,11 +318,29 @@ sub get_identity {
 
 # Volumes
 
-# is_disk tells whether a name is that of a disk, which is what the pool has layers of.
+# there tells whether a path is there. Only that it is not makes it absent: what a pool that is not mounted, or a daemon that died,
+# does not show must not be taken for removed.
+sub there {
+    my ($scfg, $path) = @_;
+    return 1 if lstat($path);
+    die "unable to look at '$path' - $!\n" if !$!{ENOENT};
+    mounted($scfg);
+    return 0;
+}
+
+# mounted dies if the pool is not mounted.
+sub mounted {
+    my ($scfg) = @_;
+    my $pool = pool_on($scfg) // '';
+    die "the pool '$scfg->{'slatefs-pool'}' is not mounted on '$scfg->{path}'\n" if $pool ne $scfg->{'slatefs-pool'};
+}
+
+# is_disk tells whether a name is that of a disk, which is what the pool has layers of. What Proxmox never calls one is none: with
+# @ or , the command would take it for a snapshot's, and what has no plain letters it shows escaped, with \.
 sub is_disk {
     my ($class, $volname) = @_;
     my ($vtype, undef, undef, undef, undef, undef, $format) = $class->parse_volname($volname);
-    return $vtype eq 'images' && $format eq 'raw' && $volname !~ m/[@,]/; # which are snapshots' for the command
+    return $vtype eq 'images' && $format eq 'raw' && $volname !~ m/[^\x21-\x7e]|[\@,\\]/;
 }
 
 # disk is the path of a disk; what is none dies.
@@ -326,7 +355,7 @@ sub filesystem_path {
     my ($path, $vmid, $vtype) = $class->SUPER::filesystem_path($scfg, $volname);
     if (defined($snap)) {
         die "'$volname' has no snapshots\n" if !$class->is_disk($volname);
-        $path = dirname($path) . '/.snap/' . basename($path) . '@' . snapshot_name($snap);
+        $path = at($path, $snap);
     }
     return wantarray ? ($path, $vmid, $vtype) : $path;
 }
@@ -340,31 +369,40 @@ sub volume_settings {
     return @flags;
 }
 
-# at is what the command calls a snapshot of a disk, or the disk itself.
+# at is what the command calls a snapshot of a disk, whatever else lies beside that, or the disk itself.
 sub at {
     my ($path, $snap) = @_;
-    return defined($snap) ? $path . '@' . snapshot_name($snap) : $path;
+    return defined($snap) ? dirname($path) . '/.snap/' . basename($path) . '@' . snapshot_name($snap) : $path;
 }
 
-# new_disk is the name and path for a new disk of a guest, whose directory is there then.
+# new_disk has a new disk of a guest made: $make is given its path. It returns the disk's name.
 sub new_disk {
-    my ($class, $storeid, $scfg, $vmid, $name) = @_;
+    my ($class, $storeid, $scfg, $vmid, $name, $make) = @_;
     my $dir = $class->get_subdir($scfg, 'images') . '/' . number($vmid);
-    make_path($dir);
-    $name = $class->find_free_diskname($storeid, $scfg, $vmid, 'raw', 1) if !$name;
-    die "illegal name '$name' - a disk is called vm-$vmid-….raw\n" if !$class->is_disk("$vmid/$name") || $name !~ m/^(?:vm|base)-\Q$vmid\E-/; # others are never listed
-    return ($name, "$dir/$name");
+    mounted($scfg); # else the directory would be made below, and be in the way of the mount
+    make_path($dir, { error => \my $failed });
+    die "unable to make '$dir' - " . join(' - ', map { values %$_ } @$failed) . "\n" if @$failed;
+    eval {
+        $name = $class->find_free_diskname($storeid, $scfg, $vmid, 'raw', 1) if !$name;
+        # What is called otherwise is never listed.
+        die "illegal name '$name' - a disk is called vm-$vmid-….raw\n"
+            if !$class->is_disk("$vmid/$name") || $name !~ m/^(?:vm|base)-\Q$vmid\E-/;
+        $make->("$dir/$name");
+    };
+    if (my $err = $@) {
+        rmdir $dir; # if it was made for this one
+        die $err;
+    }
+    return $name;
 }
 
 sub alloc_image {
     my ($class, $storeid, $scfg, $vmid, $fmt, $name, $size) = @_;
     die "unsupported format '$fmt'\n" if $fmt ne 'raw';
-    ($name, my $path) = $class->new_disk($storeid, $scfg, $vmid, $name);
-    eval { slatefs(['create', volume_settings($scfg), '--size', number($size) * 1024, $path]) };
-    if (my $err = $@) {
-        rmdir dirname($path);
-        die "unable to create image: $err";
-    }
+    $name = $class->new_disk($storeid, $scfg, $vmid, $name, sub {
+        eval { slatefs(['create', volume_settings($scfg), '--size', number($size) * 1024, $_[0]]) };
+        die "unable to create image: $@" if $@;
+    });
     return "$vmid/$name";
 }
 
@@ -380,7 +418,7 @@ sub free_image {
     my ($class, $storeid, $scfg, $volname, $isBase, $format) = @_;
     return $class->SUPER::free_image($storeid, $scfg, $volname, $isBase, $format) if !$class->is_disk($volname);
     my $path = $class->disk($scfg, $volname);
-    if (!-e $path) {
+    if (!there($scfg, $path)) {
         warn "disk image '$path' does not exist\n";
         return undef;
     }
@@ -409,7 +447,7 @@ sub create_base {
     (my $base = $name) =~ s/^vm-/base-/ or die "'$volname' can't be a template\n";
     my $to = dirname($path) . "/$base";
     slatefs(['rename', $path, $to]);
-    chmod(0444, $to);
+    chmod(0444, $to) or warn "unable to make '$to' read-only - $!\n";
     immutable($to, '+i');
     return "$vmid/$base";
 }
@@ -418,10 +456,14 @@ sub create_base {
 sub clone_image {
     my ($class, $scfg, $storeid, $volname, $vmid, $snap) = @_;
     my $from = $class->disk($scfg, $volname);
-    my $mode = (stat($from))[2] // die "volume '$storeid:$volname' does not exist\n";
-    my ($name, $path) = $class->new_disk($storeid, $scfg, $vmid);
-    slatefs(['clone', volume_settings($scfg), at($from, $snap), $path]);
-    chmod(($mode & 0777) | 0640, $path); # a template is not to be written; its clone is
+    die "volume '$storeid:$volname' does not exist\n" if !there($scfg, $from);
+    my $mode = (stat($from))[2] // die "unable to look at '$from' - $!\n";
+    my $name = $class->new_disk($storeid, $scfg, $vmid, undef, sub {
+        my ($path) = @_;
+        slatefs(['clone', volume_settings($scfg), at($from, $snap), $path]);
+        # A template is not to be written; its clone is.
+        chmod(($mode & 0777) | 0640, $path) or warn "unable to make '$path' writable - $!\n";
+    });
     return "$vmid/$name";
 }
 
@@ -437,19 +479,19 @@ sub volume_resize {
 sub rename_volume {
     my ($class, $scfg, $storeid, $volname, $vmid, $name) = @_;
     my $from = $class->disk($scfg, $volname);
-    ($name, my $to) = $class->new_disk($storeid, $scfg, $vmid, $name);
-    slatefs(['rename', $from, $to]); # its snapshots go along
+    $name = $class->new_disk($storeid, $scfg, $vmid, $name, sub { slatefs(['rename', $from, $_[0]]) }); # its snapshots go along
     return "$storeid:$vmid/$name";
 }
 
 sub list_images {
     my ($class, $storeid, $scfg, $vmid, $vollist, $cache) = @_;
     my $dir = $class->get_subdir($scfg, 'images');
-    return [] if !-d $dir;
+    return [] if !there($scfg, $dir);
     my $rows = slatefs_json('rows', ['list', '-r', '-j', '-t', 'volume', $dir]);
     my $list = [];
     for my $row (@$rows) {
         my ($owner, $name) = $row->{name} =~ m!/(\d+)/((?:vm|base)-\d+-[^/\s]+\.raw)\z! or next;
+        next if !$class->is_disk("$owner/$name");
         next if !$vollist && defined($vmid) && $owner ne $vmid;
         my $volid = "$storeid:$owner/$name";
         next if $vollist && !grep { $_ eq $volid } @$vollist;
@@ -548,7 +590,7 @@ sub volume_snapshot_delete {
 sub volume_snapshot_info {
     my ($class, $scfg, $storeid, $volname) = @_;
     my $path = $class->disk($scfg, $volname);
-    return {} if !-e $path;
+    return {} if !there($scfg, $path);
     my %have = snapshots($path);
     return {
         map {

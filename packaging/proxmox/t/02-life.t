@@ -140,9 +140,9 @@ subtest 'disks are made' => sub {
     refused { plug('vdisk_alloc', $cfg, 'slate', 100, 'raw', 'vm-100-state-s1.raw', 8192) } qr/exists/, 'twice';
     refused { plug('vdisk_alloc', $cfg, 'slate', 100, 'qcow2', undef, 8192) } qr/unsupported format|qcow2/, 'qcow2';
     refused { plug('vdisk_alloc', $cfg, 'slate', 100, 'raw', '../../x.raw', 8192) } qr/unable to parse|illegal name/, 'a name that leads out';
-refused { plug('vdisk_alloc', $cfg, 'slate', 100, 'raw', 'foo.raw', 8192) } qr/unable to parse|illegal name/, 'a name that is never listed';
-refused { plug('vdisk_alloc', $cfg, 'slate', 100, 'raw', 'vm-101-disk-0.raw', 8192) } qr/illegal name/, 'a name of another guest';
-refused { plug('vdisk_alloc', $cfg, 'slate', 100, 'raw', 'vm-100-disk@x.raw', 8192) } qr/unable to parse|illegal name/, 'a name of a snapshot';
+    refused { plug('vdisk_alloc', $cfg, 'slate', 100, 'raw', 'foo.raw', 8192) } qr/unable to parse|illegal name/, 'a name that is never listed';
+    refused { plug('vdisk_alloc', $cfg, 'slate', 100, 'raw', 'vm-101-disk-0.raw', 8192) } qr/illegal name/, 'a name of another guest';
+    refused { plug('vdisk_alloc', $cfg, 'slate', 100, 'raw', 'vm-100-disk@x.raw', 8192) } qr/unable to parse|illegal name/, 'a name of a snapshot';
     refused { plug('vdisk_alloc', config('slatefs-refreservation auto'), 'slate', 101, 'raw', undef, 4 << 20) } qr/no space left/,
         'what cannot be promised';
     ok(!-e "$MNT/images/101", 'leaves no directory');

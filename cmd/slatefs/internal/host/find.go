@@ -72,7 +72,7 @@ func (f *Finder) Place(arg string) (Live, Place, error) {
 		dir, snap = arg[:i], arg[i+1:]
 	}
 	top, root, isTop := f.locate(dir)
-	isTop = isTop && snap != "" && root == strings.TrimPrefix(top.Root, "/")
+	isTop = isTop && snap != "" && !strings.Contains(snap, "/") && root == strings.TrimPrefix(top.Root, "/")
 	switch {
 	case ok && isTop && whole.Dev != top.Dev:
 		return Live{}, Place{}, fmt.Errorf("%s: lies on %s, and is the snapshots %s of %s: give the path of a volume",

@@ -30,6 +30,7 @@ func finderOf(t *testing.T, known ...Known) *Finder {
 			{Dir: "/", Root: "/", Dev: "1:1", Type: "ext4"},
 			{Dir: "/lab", Root: "/", Dev: "0:7", Type: mounts.Type, Source: "lab"},
 			{Dir: "/bind", Root: "/images", Dev: "0:7", Type: mounts.Type, Source: "lab"},
+			{Dir: "/lab@x", Root: "/", Dev: "0:1", Type: mounts.Type, Source: "twin"},
 			{Dir: "/dead", Root: "/", Dev: "0:9", Type: mounts.Type, Source: "old"},
 		},
 		Live: []Live{
@@ -70,11 +71,16 @@ func TestPlace(t *testing.T) {
 			t.Errorf("%s is %+v of %s, %v, want %+v", arg, p, l.Name, err, want)
 		}
 	}
+	if l, p, err := f.Place("/lab@x/a/vm"); err != nil || p.Path != "a/vm" || l.Dir != "/t1" {
+		t.Errorf("below a mount that is called as a snapshot would be: %+v of %s, %v", p, l.Dir, err)
+	}
+	_, _, err := f.Place("/lab@x")
+	refused(t, "a mount that is called as a snapshot would be", err, "and is the snapshots x of /lab")
 	for _, arg := range []string{"/labs/vm", "relative/vm.raw", "/lab@a@b"} {
 		_, _, err := f.Place(arg)
 		refused(t, arg, err, "is not on a slatefs mount", "slatefs pool list")
 	}
-	_, _, err := f.Place("/dead/vm")
+	_, _, err = f.Place("/dead/vm")
 	refused(t, "a dead mount", err, "/dead: the daemon of this mount is dead", "slatefs mount old /dead mounts it again")
 }
 

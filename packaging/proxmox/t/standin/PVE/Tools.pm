@@ -47,4 +47,10 @@ sub run_command {
     return 0;
 }
 
+sub df {
+    my ($path) = @_;
+    my ($total, $used, $avail) = split(' ', (qx(df -B1 --output=size,used,avail -- $path 2>&1))[1] // '');
+    return { total => $total, used => $used, avail => $avail };
+}
+
 1;

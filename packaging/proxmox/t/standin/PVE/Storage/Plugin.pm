@@ -8,6 +8,8 @@ use warnings;
 
 use File::Path qw(make_path);
 
+use PVE::Tools;
+
 my (%plugins, %declared, %options, %data);
 my %common = map { $_ => {} } qw(nodes disable content content-dirs prune-backups max-protected-backups shared format);
 my %subdirs = (
@@ -127,8 +129,8 @@ sub activate_storage {
 
 sub status {
     my ($class, $storeid, $scfg, $cache) = @_;
-    my ($total, $used, $avail) = split(' ', (qx(df -B1 --output=size,used,avail -- $scfg->{path}))[1]);
-    return ($total, $avail, $used, 1);
+    my $df = PVE::Tools::df($scfg->{path}, 2);
+    return $df->{total} ? ($df->@{qw(total avail used)}, 1) : undef;
 }
 
 sub free_image {
