@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -34,7 +35,8 @@ const ringEntries = 256
 //     page of a map) stalls no other. It calls what answers from memory or says that it can't: the making of plans, whose Need
 //     is fulfilled on a goroutine; Plan.CommitNow; chain.AtOnce. A flush, an error (its message has a path), the end of a plan
 //     that failed, and every request that may wait for a plan (an OPEN that truncates) are a goroutine's. The device's own
-//     methods are never called here; the tests have devices that notice (loopwait_test.go).
+//     methods are never called here; the tests have devices that notice (loopwait_test.go). A small write that comes alone is
+//     waited for, but not for long: then the loop goes on without this thread (baton).
 //   - LOOKUP, GETATTR and STATFS are answered on the loop, from memory; where they can't be, and all other opcodes, go to
 //     go-fuse on a goroutine.
 //   - Whatever is out of the ordinary (zeros, an error of a plan) goes through FS.Read and FS.Write on a goroutine, as
@@ -55,7 +57,8 @@ type eventLoop struct {
 	room   atomic.Bool     // any loop: there are free slots
 	ctx    context.Context // done when the mount is gone
 	cancel context.CancelFunc
-	queue  queue
+	queue  queue // of the thread that has the baton
+	baton  baton
 	mail   mailbox // any goroutine
 	arena  arena
 	slots  []*slot
@@ -89,13 +92,35 @@ func makeLoop(c *conn, lane, slots int) (*eventLoop, error) {
 	return l, nil
 }
 
-// serve runs the loop, on a thread of its own since a Ring belongs to one.
+// serve runs the loop until its end, on one of two threads; the other one watches, where there is something to watch.
 func (l *eventLoop) serve() {
+	var both sync.WaitGroup
+	if l.baton.init(l.pool.Device()) {
+		both.Go(func() { l.stand(false) })
+	}
+	l.stand(true)
+	both.Wait()
+}
+
+// stand runs the loop each time it has the baton.
+func (l *eventLoop) stand(has bool) {
+	for has || l.baton.await() {
+		if has = false; l.stint() {
+			l.baton.end()
+			return
+		}
+	}
+}
+
+// stint runs the loop until its end, or another has it, on a thread of its own since a Ring belongs to one.
+func (l *eventLoop) stint() (ended bool) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	l.openQueue()
-	l.run()
-	l.check("close of the queue", l.queue.close())
+	q := l.openQueue()
+	l.queue = q
+	ended = l.run()
+	l.check("close of the queue", q.close())
+	return ended
 }
 
 // freeMemory gives back what makeLoop took. No slot is in use.
@@ -104,17 +129,20 @@ func (l *eventLoop) freeMemory() error {
 	return errors.Join(l.arena.free(), l.mail.close())
 }
 
-// run serves until the mount is gone and every slot is free.
-func (l *eventLoop) run() {
+// run serves until the mount is gone and every slot is free. false: another thread has the loop, of which nothing may be touched.
+func (l *eventLoop) run() (ended bool) {
 	for {
 		l.deliver()
 		more := false
 		if !l.gone && l.pausing == nil && (l.due || l.inWork() > 0) {
 			more = l.receive()
 		}
+		if l.alone() && !l.writeAlone() {
+			return false
+		}
 		l.startAll()
 		if l.gone && l.inWork() == 0 {
-			return
+			return true
 		}
 		l.paused()
 		sleep := !more && len(l.todo) == 0 && l.mail.sleepy()

@@ -98,7 +98,7 @@ func TestTurns(t *testing.T) {
 		defer unix.Close(fd)
 		l.port = fd
 		asLoop(func() {
-			l.openQueue()
+			l.queue = l.openQueue()
 			q, ok := l.queue.(*ringQueue)
 			if !ok {
 				t.Skip("SKIPPED: io_uring is refused: its completions are NOT tested")

@@ -47,6 +47,8 @@ type opRef struct {
 type queue interface {
 	// start begins an operation, whose outcome opDone gets from collect or by mail. false: not before a collect.
 	start(s *slot, i int) bool
+	// straight tells whether the loop may carry a write out itself, in a call that returns when it has ended.
+	straight(o *op) bool
 	// wait submits what was started. With sleep it returns when an operation has ended, the mailbox's bell rings, or,
 	// with listen, a request can be read; maybe earlier.
 	wait(sleep, listen bool)
@@ -63,22 +65,23 @@ type ringFile interface {
 	Direct() bool
 	MemAlign() int
 	NoteFailure(write bool, err error)
+	IsBlockDevice() bool
+	Pwrite(p []byte, off int64) (int, error)
 }
 
-// openQueue makes the queue: the ring where kernel and device have it, else the device's own methods.
-func (l *eventLoop) openQueue() {
+// openQueue makes a queue for this thread: the ring where kernel and device have it, else the device's own methods.
+func (l *eventLoop) openQueue() queue {
 	dev := l.pool.Device()
-	l.queue = &plainQueue{l, dev}
 	file, ok := dev.(ringFile)
 	if !ok {
-		return
+		return &plainQueue{l, dev}
 	}
 	ring, err := l.ring(ringEntries)
 	if err != nil {
 		l.log.Warn("fs: event loop: without io_uring every device operation takes a goroutine", "error", err)
-		return
+		return &plainQueue{l, dev}
 	}
-	l.queue = &ringQueue{l: l, ring: ring, file: file, fd: file.Fd(), direct: file.Direct(), align: uintptr(file.MemAlign())}
+	return &ringQueue{l: l, ring: ring, file: file, fd: file.Fd(), direct: file.Direct(), align: uintptr(file.MemAlign())}
 }
 
 // ringQueue is io_uring on the device's file. It goes past blockdev.File's bookkeeping: the offsets are a plan's, so
@@ -104,7 +107,7 @@ const (
 func (q *ringQueue) start(s *slot, i int) bool {
 	o, user := &s.ops[i], uint64(s.index)<<opBits|uint64(i)
 	switch {
-	case q.direct && uintptr(unsafe.Pointer(&o.buf[0]))%q.align != 0, !q.direct && o.kind == opDsync:
+	case q.direct && !q.aligned(o), !q.direct && o.kind == opDsync:
 		// The File bounces the first, and of the second it tells all syncs of a cached file apart.
 		q.l.byDevice(q.file, s, i)
 		return true
@@ -112,6 +115,13 @@ func (q *ringQueue) start(s *slot, i int) bool {
 		return q.push(blockdev.ReadSQE(q.fd, o.buf, o.off, user))
 	}
 	return q.push(blockdev.WriteSQE(q.fd, o.buf, o.off, o.kind == opDsync, user))
+}
+
+func (q *ringQueue) aligned(o *op) bool { return uintptr(unsafe.Pointer(&o.buf[0]))%q.align == 0 }
+
+// straight: not while this thread listens, since a request wakes one thread, which then is not there.
+func (q *ringQueue) straight(o *op) bool {
+	return o.kind == opWrite && len(o.buf) <= small && q.direct && q.aligned(o) && !q.listen
 }
 
 // push queues a request. false: completions must be taken first.
@@ -181,6 +191,8 @@ func (q *plainQueue) start(s *slot, i int) bool {
 	q.l.byDevice(q.dev, s, i)
 	return true
 }
+
+func (q *plainQueue) straight(*op) bool { return false }
 
 func (q *plainQueue) wait(sleep, listen bool) {
 	if !sleep {

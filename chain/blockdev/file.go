@@ -196,6 +196,12 @@ func (f *File) Close() error {
 // Sync; a failed sync through it is for the caller to treat as final.
 func (f *File) Fd() int { return f.fd }
 
+// Pwrite is one pwrite, as a Ring carries it out: it may write less than all of
+// p, which begins at a multiple of MemAlign if the File is Direct. It belongs
+// with Fd: the caller ends it before Close, and what it writes is not held back
+// by a failed Sync.
+func (f *File) Pwrite(p []byte, off int64) (int, error) { return unix.Pwrite(f.fd, p, off) }
+
 // Direct tells whether I/O goes past the page cache; then buffers for a Ring
 // begin at a multiple of MemAlign.
 func (f *File) Direct() bool { return f.direct }
