@@ -16,6 +16,7 @@ type fsyncGuest struct {
 	vol    string
 	synced map[string]string // sums of files that must be there now, by their names
 	freed  int64             // bytes of files that it removed last
+	mounts int               // of the pool so far
 	shots  []shot
 }
 
@@ -138,15 +139,25 @@ func (f *fsyncGuest) marks() int {
 	return bytes.Count(read(f.t, f.device), []byte("SLTguest"))
 }
 
+// remount has the pool served by the next transport: what a mount gets here is the first.
+func (f *fsyncGuest) remount() {
+	f.t.Helper()
+	if f.mounts > 0 {
+		f.umount()
+	}
+	f.opts = "transport=" + transports[(len(transports)-1+f.mounts)%len(transports)]
+	f.mounts++
+	f.mount()
+}
+
 // TestGuestSnapshots has a guest write and sync files on a volume, whose snapshots are taken all the time, and whose daemon and then
-// itself are killed. Each snapshot is a file system as a power cut leaves it. A guest that was rolled back mounts it and goes on;
-// what it trims is free, and erased to the last mark.
+// itself are killed. Each snapshot is a file system as a power cut leaves it. A guest that was rolled back mounts it and goes on, by
+// another transport; what it trims is free, and erased to the last mark.
 func TestGuestSnapshots(t *testing.T) {
 	needs(t, "e2fsck", "debugfs")
-	tr := transports[len(transports)-1] // what a mount gets here
-	p := newLab(t).newPool("lab", "768M", "transport="+tr)
-	p.mount()
+	p := newLab(t).newPool("lab", "768M", "")
 	f := &fsyncGuest{pool: p, vol: p.at("vm-100-disk-0.raw"), synced: map[string]string{}}
+	f.remount()
 	p.slatefs("create", "--size", "512M", f.vol)
 	f.boot()
 	f.ask("make")
@@ -185,6 +196,7 @@ func (f *fsyncGuest) snapshots(round int) {
 func (f *fsyncGuest) rollback(round int) {
 	f.t.Helper()
 	s := f.shots[len(f.shots)-4]
+	f.remount()
 	f.slatefs("rollback", f.vol+"@"+s.name)
 	f.synced = map[string]string{}
 	f.boot()

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -108,27 +109,36 @@ func (p *pool) load() (stop func()) {
 func TestProxmoxDeadlines(t *testing.T) {
 	needsRoot(t)
 	needs(t, "qemu-img")
-	p := takeoverPool(t, "")
-	times := map[string]worst{"idle": {}, "load": {}, "takeover": {}}
-	p.storageLife(times["idle"], func() {})
-	stop := p.load()
-	for range 5 {
-		p.storageLife(times["load"], func() {})
-	}
-	if p.erase().Background == 0 {
-		t.Error("nothing was erased meanwhile")
-	}
-	ended := 0
-	p.storageLife(times["takeover"], func() {
-		if ended > 0 {
-			p.waitServed(ended)
+	eachTransport(t, func(t *testing.T, tr string) {
+		p := takeoverPool(t, tr)
+		lives, every := 5, 1
+		if tr != "transport="+transports[len(transports)-1] {
+			lives, every = 2, 4 // a look, where a mount gets another one: who dies again soon is started again later each time
 		}
-		ended = p.pid()
-		must(t, unix.Kill(ended, unix.SIGKILL)) // and what follows is asked before another one serves
+		times := map[string]worst{"idle": {}, "load": {}, "takeover": {}}
+		p.storageLife(times["idle"], func() {})
+		stop := p.load()
+		for range lives {
+			p.storageLife(times["load"], func() {})
+		}
+		if p.erase().Background == 0 {
+			t.Error("nothing was erased meanwhile")
+		}
+		ended, n := 0, 0
+		p.storageLife(times["takeover"], func() {
+			if n++; (n-1)%every > 0 {
+				return
+			}
+			if ended > 0 {
+				p.waitServed(ended)
+			}
+			ended = p.pid()
+			must(t, unix.Kill(ended, unix.SIGKILL)) // and what follows is asked before another one serves
+		})
+		p.waitServed(ended)
+		stop()
+		printTimes(t, times, []string{"idle", "load", "takeover"})
 	})
-	p.waitServed(ended)
-	stop()
-	printTimes(t, times, []string{"idle", "load", "takeover"})
 }
 
 // TestProxmoxDeadlinesStalled is the same with a device that takes no write for some seconds: a file in a file system that is
@@ -139,48 +149,68 @@ func TestProxmoxDeadlinesStalled(t *testing.T) {
 	l := newLab(t)
 	host := l.path("host")
 	must(t, os.Mkdir(host, 0o755))
-	l.tool("truncate", "-s", "600M", l.path("image"))
+	l.tool("truncate", "-s", "1G", l.path("image"))
 	l.tool("mkfs.ext4", "-q", l.path("image"))
 	l.tool("mount", loop(t, l, l.path("image")), host)
 	defer l.tool("umount", host)
-	p := l.createPool("lab", host+"/lab.pool", "", "--size", "400M")
-	p.mount()
-	defer p.umount()
-	stop := p.load()
-	p.tool("mkdir", "-p", p.at("images/100"))
-	p.tool("qemu-img", "create", "-q", "-f", "raw", p.at("images/100/vm-100-disk-0.raw"), "64M")
-	w := worst{}
+	var pools []*pool
+	w := map[string]worst{}
+	for i, tr := range transports {
+		p := l.createPool(fmt.Sprint("lab", i), fmt.Sprintf("%s/%d.pool", host, i), "transport="+tr, "--size", "400M")
+		p.mount()
+		defer p.umount()
+		defer p.load()()
+		p.tool("mkdir", "-p", p.at("images/100"))
+		p.tool("qemu-img", "create", "-q", "-f", "raw", p.at("images/100/vm-100-disk-0.raw"), "64M")
+		pools, w[tr] = append(pools, p), worst{}
+	}
 	const stall = 4 * time.Second // less than Proxmox' own limit for a resize
 	for _, op := range proxmoxOps {
-		if op.limit > 0 {
-			w[op.name] = p.stalled(host, stall, op.name, op.script)
-			if w[op.name] > op.limit {
-				t.Errorf("%s on a stalled device took %v: Proxmox gives up after %v", op.name, w[op.name], op.limit)
+		if op.limit == 0 {
+			continue
+		}
+		for i, took := range stalled(l, host, stall, pools, op.name, op.script) {
+			w[transports[i]][op.name] = took
+			if took > op.limit {
+				t.Errorf("%s on a stalled device took %v: Proxmox gives up after %v", op.name, took, op.limit)
 			}
 		}
 	}
-	stop()
-	printTimes(t, map[string]worst{"stalled": w}, []string{"stalled"})
+	printTimes(t, w, transports)
 }
 
-// stalled does an operation while the file system below the pool is frozen, and returns how long that took.
-func (p *pool) stalled(host string, stall time.Duration, name, script string) time.Duration {
-	p.t.Helper()
-	p.tool("fsfreeze", "-f", host)
-	start, thawed := time.Now(), make(chan result)
+// stalled does an operation on each pool while the file system below them is frozen, and returns how long that took.
+func stalled(l *lab, host string, stall time.Duration, pools []*pool, name, script string) (took []time.Duration) {
+	l.t.Helper()
+	l.tool("fsfreeze", "-f", host)
+	thawed := make(chan result)
 	go func() {
 		time.Sleep(stall)
-		thawed <- p.exec("fsfreeze", "-u", host)
+		thawed <- l.exec("fsfreeze", "-u", host)
 	}()
 	if script == "" {
 		time.Sleep(stall / 4) // until what could still be written is
-		start = time.Now()
-		must(p.t, look(name, p.mnt))
-	} else {
-		p.tool("bash", "-euc", "D="+p.mnt+" V="+p.at("images/100/vm-100-disk-0.raw")+"\n"+script)
 	}
-	took := time.Since(start)
-	p.ok(<-thawed)
+	did, errs := make([]result, len(pools)), make([]error, len(pools))
+	took = make([]time.Duration, len(pools))
+	var all sync.WaitGroup
+	for i, p := range pools {
+		all.Go(func() {
+			start := time.Now()
+			if script == "" {
+				errs[i] = look(name, p.mnt)
+			} else {
+				did[i] = p.exec("bash", "-euc", "D="+p.mnt+" V="+p.at("images/100/vm-100-disk-0.raw")+"\n"+script)
+			}
+			took[i] = time.Since(start)
+		})
+	}
+	all.Wait()
+	l.ok(<-thawed)
+	for i := range pools {
+		must(l.t, errs[i])
+		l.ok(did[i])
+	}
 	return took
 }
 

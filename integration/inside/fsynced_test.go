@@ -34,7 +34,7 @@ type fsynced struct {
 //	make      a new file system, mounted
 //	mount     the one that is there, after whatever happened to it: "holds NAME SUM" for each file
 //	write     files, from now on
-//	hold      no writes any more, and tells as mount does
+//	hold      no writes any more, all that was written goes to the disk, and it tells as mount does
 //	drop N    removes all files but each Nth (0: all), and trims: "gone NAME" for each, then "freed BYTES", in blocks of 4 KiB
 //	end       unmounts
 //
@@ -73,6 +73,7 @@ func TestFsynced(t *testing.T) {
 			writing = true
 		case "hold":
 			writing = false
+			unix.Sync()
 			f.hold()
 		case "drop":
 			f.drop(arg)
