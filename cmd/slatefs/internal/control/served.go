@@ -1,6 +1,10 @@
 package control
 
 import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
 	"slatefs/chain/property"
 )
 
@@ -8,6 +12,7 @@ import (
 const (
 	PropLowSpace   = "low_space"
 	PropOnLowSpace = "on_low_space"
+	PropOnEvent    = "on_event"
 
 	PropAutoThreshold = "autoextend_threshold"
 	PropAutoPercent   = "autoextend_percent"
@@ -27,6 +32,12 @@ pool as 10%, or 0 for never`,
 SLATEFS_MOUNTPOINT, SLATEFS_AVAILABLE and SLATEFS_EVENT (low or short) tell it what happened.
 Kept on this host, not in the pool`,
 	},
+	{
+		Name: PropOnEvent, On: property.OnPool, Host: true, Default: "none", Parse: argumentVector,
+		Help: `a program that runs for each event, as who mounted the pool, one at a time, for ten seconds at most: an
+absolute path and its arguments, divided by spaces, without a shell; or none. It has the event as a
+line of JSON on its input. Kept on this host, not in the pool`,
+	},
 }
 
 // growProperties are those of a pool that grows by itself, in LVM's words.
@@ -43,4 +54,17 @@ var growProperties = property.Table{
 		Name: PropAutoMax, On: property.OnPool, Default: "none", Bytes: true, Parse: property.SizeOr("none"),
 		Help: `the size that it does not grow beyond by itself`,
 	},
+}
+
+// argumentVector takes the absolute path of a program and its arguments, none of which has a space; or none.
+func argumentVector(v string, _ property.Scope) (string, error) {
+	words := strings.Fields(v)
+	if v == "none" {
+		return v, nil
+	}
+	if len(words) == 0 || !filepath.IsAbs(words[0]) {
+		err := fmt.Errorf("%q: want the absolute path of a program, and arguments, or none: %w", v, property.ErrInvalid)
+		return "", property.Wanting(err, "none")
+	}
+	return strings.Join(words, " "), nil
 }

@@ -43,6 +43,7 @@ type Daemon struct {
 	limit int64 // of memory, bytes
 
 	chronicle *chronicle
+	hook      *hook
 	recorder  *recorder
 	signer    *Signer
 	manager   *manager
@@ -90,7 +91,8 @@ func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 	own := d.readSettings()
 	s := &Service{Pool: d.pool, Own: own, Log: log, Now: d.now, verify: c.Verify, notOwn: d.NotOwn}
 	d.chronicle = newChronicle(d.pool, log, d.now)
-	s.chronicle = d.chronicle
+	s.chronicle, d.hook = d.chronicle, newHook(d.live.Name, own, d.NotOwn, log)
+	d.chronicle.tell = d.hook.put
 	d.service = s
 	cut := d.pool.Log().State().Cut
 	s.cutBefore = cut.Records() - cut.Exported
@@ -160,9 +162,11 @@ func (d *Daemon) Serve(ctx context.Context) error {
 	death.At(death.Serves)
 	defer d.manager.watch(d.alive)()
 	d.served = true
+	finish := d.hook.start()
 	err := supervise(ctx, d.parts())
 	d.stay = d.next != ""
 	d.noteEnd()
+	finish()
 	if d.stay {
 		if err := errors.Join(err, d.Close()); err != nil { // a successor goes on as after a crash
 			d.log.Error("the pool was not closed", "pool", d.live.Name, "error", err)
