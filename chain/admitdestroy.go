@@ -44,6 +44,9 @@ func (rm *remover) admitDestroy(ino Ino, names []string, o DestroyOptions) (laye
 		if l == nil {
 			return nil, nil, fmt.Errorf("%s@%s: %w", rm.names.path(ino), name, ErrNotFound)
 		}
+		if err := rm.commits.underPlan(func() error { return rm.tree.noTags(l) }); err != nil {
+			return nil, nil, err
+		}
 		if k.hung[l] && !o.Defer && !o.Clones {
 			clones := rm.pathList(rm.clonesOn(ino, []*layer{l}))
 			return nil, nil, fmt.Errorf("%s@%s: %w: %s", rm.names.path(ino), name, ErrHasClones, clones)
@@ -84,10 +87,14 @@ func (rm *remover) admitDestroyVolume(ino Ino, o DestroyOptions) (all []Ino, err
 	return all, rm.commits.underPlan(func() error { return rm.notBusy(all) })
 }
 
+// notBusy: nobody has one of the volumes open, and nothing holds a snapshot of one.
 func (rm *remover) notBusy(vols []Ino) error {
 	for _, ino := range vols {
 		if v := rm.plans.vols[ino]; v != nil && v.readers+v.writers > 0 {
 			return &BusyError{rm.names.pathOf(ino), v.readers, v.writers}
+		}
+		if err := rm.tree.noneTagged(ino); err != nil {
+			return err
 		}
 	}
 	return nil

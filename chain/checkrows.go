@@ -101,10 +101,21 @@ func (c *checker) homes() {
 
 // snapIndex checks that the index says what layers and inodes do.
 func (c *checker) snapIndex() {
-	p, want := c.p, newSnapIndex()
+	p, want, tagged := c.p, newSnapIndex(), 0
 	for _, l := range p.tree.layers {
 		if at := l.snapAt; l.named != (at != 0) {
 			c.r.bad("layer %v: named %v, its place among snapshots is %d", l.id, l.named, at)
+		}
+		if err := l.validTags(); err != nil {
+			c.r.bad("%v", err)
+		}
+		if got, _ := p.tree.snaps.tagged.Get(omap.Key{Hi: uint64(l.vol), Lo: uint64(l.id)}); len(l.tags) > 0 {
+			if tagged++; got != l {
+				c.r.bad("layer %v: tags hold it, and it is not found", l.id)
+			}
+			if n, err := p.names.inode(l.vol); err == nil && n.parent == 0 {
+				c.r.bad("layer %v: tags hold it, and its volume %d has no name", l.id, l.vol)
+			}
 		}
 		if !l.named {
 			continue
@@ -121,6 +132,9 @@ func (c *checker) snapIndex() {
 			want.vols[l.vol] = v
 		}
 		v.n++
+	}
+	if got := p.tree.snaps.tagged.Len(); got != tagged {
+		c.r.bad("tags hold %d snapshots, %d are found", tagged, got)
 	}
 	c.homes()
 	for ino, all := range p.tree.byVol {

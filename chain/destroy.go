@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -22,7 +23,7 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 //
 // Then they go in the order given, snapshotsAtOnce in one batch: no hold of the plan lock grows with them, and a crash, or an
 // error, leaves the later ones as they were. Who calls it again with those goes on there. One that somebody else destroys
-// meanwhile is gone, as it was to be.
+// meanwhile is gone, as it was to be; one that is held from then on (ErrTagged) keeps none of the others.
 func (p *Pool) DestroyGroup(r Req, group []SnapsOf, o DestroyOptions) error {
 	var doomed []*layer
 	var clones []Ino
@@ -37,40 +38,52 @@ func (p *Pool) DestroyGroup(r Req, group []SnapsOf, o DestroyOptions) error {
 	if err := p.removal.destroyAll(r, clones); err != nil {
 		return err
 	}
+	var held error
 	for part := range slices.Chunk(doomed, snapshotsAtOnce) {
-		if err := p.works.change(func(now time.Time) error { return p.removal.unname(r, part, now) }); err != nil {
+		err := p.works.change(func(now time.Time) error {
+			one, err := p.removal.unname(r, part, now)
+			if one != nil {
+				held = one
+			}
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
 	if err := p.removal.reapAll(); err != nil {
 		return err
 	}
-	return p.Flush()
+	return errors.Join(held, p.Flush())
 }
 
 // unname takes the names of snapshots away, and keeps them where there is a delay, so that nothing is merged here: reapAll does
-// that, one by one. The plan lock is held, and the structure lock.
-func (rm *remover) unname(r Req, doomed []*layer, now time.Time) error {
+// that, one by one. held is why one keeps its name. The plan lock is held, and the structure lock.
+func (rm *remover) unname(r Req, doomed []*layer, now time.Time) (held, err error) {
 	for _, l := range doomed {
 		rm.names.warm(l.vol)
 	}
 	if rm.commits.missed() { // before anything changes
-		return errMissed
+		return nil, errMissed
 	}
 	for _, l := range doomed {
 		if rm.tree.layers[l.id] != l || !l.named || rm.names.notGoing(l.vol) != nil {
 			continue
 		}
+		if one := rm.tree.noTags(l); one != nil {
+			held = one
+			continue
+		}
 		if rm.delay() > 0 && !r.purge {
 			if err := rm.keepSnapshot(l.vol, l, r.who(), now); err != nil {
-				return err
+				return held, err
 			}
 		}
 		if err := rm.commits.do(&recUnname{layer: l.id, held: true, when: now, who: r.who()}); err != nil {
-			return err
+			return held, err
 		}
 	}
-	return nil
+	return held, nil
 }
 
 // snapshotsAtOnce bounds the snapshots that one batch takes the name of: each may get a row of what is kept, with its path.

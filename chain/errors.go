@@ -45,6 +45,9 @@ var (
 	ErrHasSnapshots = errors.New("has snapshots")
 	ErrHasClones    = errors.New("has clones")
 
+	// ErrTagged refuses to destroy a snapshot that is held by tags, which it names, or what such a snapshot would go with.
+	ErrTagged = errors.New("is held")
+
 	// ErrHeld refuses a pool that another host holds.
 	ErrHeld = super.ErrHeld
 

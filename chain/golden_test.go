@@ -121,6 +121,8 @@ func goldenRecords() []goldenRecord {
 		{"home-some", &recHomeSome{300, RootIno}},
 		{"holes", &recHoles{7, meta.Key{Hi: 5, Lo: 20000}}},
 		{"event", &recEvent{300, 45, 1, goldenEvent().marshal()}},
+		{"tag", &recTag{300, true, "backup", goldenTime}},
+		{"tag-off", &recTag{layer: 300, tag: "backup", when: goldenTime}},
 	}
 }
 
@@ -187,6 +189,10 @@ func goldenRows() []goldenRow {
 	lr := rowOf(l)
 	gone := rowOf(&layer{id: 10, parent: p.tree.layers[5], dir: 300, own: 6, refer: 7, created: goldenTime})
 	lined := rowOf(&layer{id: 9, parent: p.tree.layers[5], vol: 2, created: goldenTime, line: []span{{300, 2, 5, true}, {2, 7, 9, false}}, wrote: true})
+	tagged := rowOf(&layer{
+		id: 9, parent: p.tree.layers[5], vol: 2, name: "auto-2026-11-29T1200Z", named: true, created: goldenTime, who: whoAuto,
+		tags: []SnapTag{{"backup", goldenTime}, {"audit-7", goldenTime.Add(1)}},
+	})
 	j := &job{id: 8, vol: 2, volume: "disk.raw", layer: "daily", reason: reasonSnapshot, who: "uid 0", since: goldenTime, freshN: 1, readyN: 2, badN: 3, freed: 10, erased: 4}
 	j.cursor.Hi, j.cursor.Lo = 4, 1000
 	j.story = story{
@@ -252,6 +258,7 @@ func goldenRows() []goldenRow {
 		{"event", catalog.Event, goldenEvent().marshal()},
 		{"event-of-pool", catalog.Event, (&Event{Time: goldenTime, Last: goldenTime, Count: 1, Kind: "mounted"}).marshal()},
 		{"events-state", 0, marshalEvents(300, 45)},
+		{"layer-tags", catalog.Layer, tagged.marshal(goldenMap())},
 	}
 }
 

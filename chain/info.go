@@ -76,7 +76,7 @@ func (w *snapWalk) piece() (more bool, err error) {
 	for _, l := range all[at:min(len(all), at+pieceLen/2)] {
 		o := walkedLayer{named: l.named, info: SnapInfo{
 			Name: l.name, Layer: l.id, Size: l.size, Created: l.created,
-			Written: l.own * BlockSize, Refer: l.refer * BlockSize, Used: l.used() * BlockSize,
+			Written: l.own * BlockSize, Refer: l.refer * BlockSize, Used: l.used() * BlockSize, Tags: l.tags, Auto: l.who == whoAuto,
 		}}
 		if l.parent != nil && l.parent.vol == w.vol {
 			o.parent = l.parent.id

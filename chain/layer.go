@@ -69,6 +69,7 @@ type layer struct {
 	dir      Ino      // with vol 0: the directory that it is charged to
 	name     string
 	named    bool
+	tags     []SnapTag // of a snapshot: what holds it (tags.go)
 	head     bool
 	frozen   uint64  // planTable.frozen when it was no head any more; 0: before this process
 	depth    int     // layers in its line of history, itself included, at most: what was merged may be counted
@@ -125,6 +126,9 @@ type layer struct {
 	older   int64  // the smallest size that a crash may bring back, until the record sizeLSN is durable
 	sizeLSN uint64
 }
+
+// whoAuto is who took an automatic snapshot. Of others that begins with "uid".
+const whoAuto = "autosnap"
 
 // floor is the parent's number: the layer owns births above it.
 func (l *layer) floor() LayerID {

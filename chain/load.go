@@ -232,6 +232,7 @@ func parseLayer(id LayerID, b []byte) (l *layer, parent LayerID, err error) {
 	d.Attrs(map[string]func(*codec.Decoder){
 		attrWas: l.was.decode, attrDeadline: was.decodeDeadline, attrDir: func(d *codec.Decoder) { l.dir = Ino(d.Uint()) },
 		attrLine:  func(d *codec.Decoder) { l.line = decodeLine(d, id) },
+		attrTags:  func(d *codec.Decoder) { l.tags = decodeTags(d) },
 		attrWrote: func(*codec.Decoder) { l.wrote = true },
 	})
 	l.was.within = was.within
@@ -251,6 +252,9 @@ func parseLayer(id LayerID, b []byte) (l *layer, parent LayerID, err error) {
 		if err := CheckSnapName(l.name); err != nil {
 			return nil, 0, fmt.Errorf("layer %v: %w: %w", id, err, ErrCorrupt)
 		}
+	}
+	if err := l.validTags(); err != nil {
+		return nil, 0, err
 	}
 	if l.head { // what is written goes over the settled map
 		l.top = overlay.New(l.top, l)

@@ -83,6 +83,7 @@ var kinds = [...]struct {
 	46: {"home, some", empty[recHomeSome]},
 	47: {"holes", empty[recHoles]},
 	48: {"event", empty[recEvent]},
+	49: {"tag", empty[recTag]},
 }
 
 func empty[T any, R interface {

@@ -49,8 +49,8 @@ func (r *recUnname) apply(p *Pool) error {
 	if err != nil {
 		return err
 	}
-	if !l.named {
-		return fmt.Errorf("layer %v loses a name that it has not: %w", l.id, ErrCorrupt)
+	if !l.named || len(l.tags) > 0 {
+		return fmt.Errorf("layer %v, named %v, with %d tags, loses its name: %w", l.id, l.named, len(l.tags), ErrCorrupt)
 	}
 	j := p.jobs.newJob(l.vol, p.names.pathOf(l.vol), l.name, reasonSnapshot, r.who, r.when)
 	p.tree.snaps.remove(l)
@@ -189,9 +189,12 @@ func (*recDestroy) cuts() bool { return true }
 func (r *recDestroy) warm(p *Pool) { p.names.warm(r.vol) }
 
 func (r *recDestroy) apply(p *Pool) error {
+	all := slices.Clone(p.tree.byVol[r.vol])
+	if err := noneHasTags(all); err != nil {
+		return err
+	}
 	j := p.jobs.newJob(r.vol, p.names.pathOf(r.vol), "", reasonVolume, r.who, r.when)
 	p.tree.accounts.ended(r.vol)
-	all := slices.Clone(p.tree.byVol[r.vol])
 	slices.SortFunc(all, func(a, b *layer) int { return cmp.Compare(a.id, b.id) }) // walks are numbered in this order
 	mine := map[*layer]bool{}
 	for _, l := range all {

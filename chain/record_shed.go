@@ -53,6 +53,9 @@ func (r *recShed) apply(p *Pool) error {
 	}
 	p.jobs.touchJob(j)
 	some := slices.Clone(all[len(all)-n:])
+	if err := noneHasTags(some); err != nil {
+		return err
+	}
 	mine := make([]bool, n)
 	for i, l := range some {
 		head := l.head

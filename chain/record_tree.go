@@ -2,6 +2,7 @@ package chain
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"slatefs/chain/codec"
@@ -168,6 +169,47 @@ func (r *recRename) apply(p *Pool) error {
 	p.tree.snaps.remove(l)
 	p.tree.touch(l)
 	l.name = r.name
+	if l.who == whoAuto { // it is somebody's now
+		l.who = ""
+	}
 	p.tree.snaps.add(l, home)
+	return nil
+}
+
+// recTag: a tag holds a snapshot from then on, or not any more.
+type recTag struct {
+	layer LayerID
+	on    bool
+	tag   string
+	when  time.Time
+}
+
+func (r *recTag) encode(e *codec.Encoder) {
+	e.Uint(uint64(r.layer))
+	e.Bool(r.on)
+	e.Str(r.tag)
+	e.Time(r.when)
+}
+
+func (r *recTag) decode(d *codec.Decoder) {
+	r.layer, r.on, r.tag, r.when = LayerID(d.Uint()), d.Bool(), d.Str(), d.Time()
+}
+
+func (r *recTag) apply(p *Pool) error {
+	l, err := p.tree.layer(r.layer)
+	if err != nil {
+		return err
+	}
+	at := l.hasTag(r.tag)
+	if CheckTag(r.tag) != nil || !l.named || (at >= 0) == r.on || r.on && len(l.tags) >= MaxTags {
+		return fmt.Errorf("layer %v, named %v, with %d tags: tag %q, on %v: %w", l.id, l.named, len(l.tags), r.tag, r.on, ErrCorrupt)
+	}
+	p.tree.touch(l)
+	if l.tags = slices.Clone(l.tags); r.on { // a row that was taken has the old ones
+		l.tags = append(l.tags, SnapTag{r.tag, r.when})
+	} else {
+		l.tags = slices.Delete(l.tags, at, at+1)
+	}
+	p.tree.snaps.follows(l)
 	return nil
 }

@@ -50,6 +50,9 @@ func (rm *remover) unlink(r Req, dir Ino, e nameEntry, now time.Time) error {
 	if _, err := rm.names.names(dir, e.name); err != nil { // setName wants it, and finds it before the first record
 		return err
 	}
+	if err := rm.tree.noneTagged(e.ino); err != nil {
+		return err
+	}
 	v := rm.plans.vols[e.ino]
 	switch at := (spot{dir, e.name, rm.names.pathOf(e.ino), r.who()}); {
 	case v != nil && v.readers+v.writers > 0:
@@ -174,6 +177,8 @@ func (r Req) who() string {
 	switch {
 	case r.undo:
 		return ""
+	case r.Auto:
+		return whoAuto
 	case who != "":
 	case r.Actor != "":
 		who = fmt.Sprintf("uid %d, %s", r.UID, r.Actor)

@@ -43,6 +43,7 @@ type layerRow struct {
 	was      origin
 	line     []span
 	wrote    bool
+	tags     []SnapTag
 }
 
 // rowOf takes the row of a layer: what is written and lost from now on is the next cut's. The plan lock is held.
@@ -61,6 +62,7 @@ func plainRow(l *layer) layerRow {
 	r := layerRow{
 		of: l, id: l.id, created: l.created, vol: l.vol, name: l.name, died: l.died, size: l.size, own: l.own, refer: l.refer,
 		lostHere: l.lostHere, who: l.who, dir: l.dir, was: l.was, line: l.line, wrote: l.wrote,
+		tags: l.tags,
 	}
 	if l.parent != nil {
 		r.parent = l.parent.id
@@ -107,6 +109,7 @@ func (r *layerRow) floor() LayerID {
 const (
 	attrDir   = "dir"
 	attrLine  = "line"  // whose births it may own, where that is not just its own
+	attrTags  = "tags"  // what holds a snapshot
 	attrWrote = "wrote" // something was written to its volume, of which neither it nor its map has anything
 )
 
@@ -140,6 +143,9 @@ func (r *layerRow) attrs() (as []codec.Attr) {
 		as = append(as, codec.Attr{Name: attrLine, Val: marshalLine(r.line)})
 	}
 	as = append(as, r.was.attrs()...)
+	if len(r.tags) > 0 {
+		as = append(as, codec.Attr{Name: attrTags, Val: marshalTags(r.tags)})
+	}
 	if r.wrote && r.own == 0 && r.refer == 0 { // else it is seen
 		as = append(as, codec.Attr{Name: attrWrote})
 	}

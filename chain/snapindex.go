@@ -12,12 +12,13 @@ import (
 // them alone: nameSnap and unnameSnap where a record gives or takes a name, follow where one moves an inode. Check builds it
 // anew and compares. The plan lock guards it.
 type snapIndex struct {
-	names map[snapName]*layer
-	order omap.Map[*layer]   // by volume, and place in it
-	dirs  omap.Map[*snapVol] // by directory, and place in it: volumes that have a name, and snapshots
-	vols  map[Ino]*snapVol   // that have snapshots
-	whole bool               // it knows where the volumes are; not yet during replay
-	watch SnapWatch
+	names  map[snapName]*layer
+	order  omap.Map[*layer]   // by volume, and place in it
+	dirs   omap.Map[*snapVol] // by directory, and place in it: volumes that have a name, and snapshots
+	vols   map[Ino]*snapVol   // that have snapshots
+	tagged omap.Map[*layer]   // by volume, and number: those that tags hold
+	whole  bool               // it knows where the volumes are; not yet during replay
+	watch  SnapWatch
 }
 
 // snapName is a snapshot's name in its volume.
@@ -83,6 +84,16 @@ func (x *snapIndex) add(l *layer, home snapHome) {
 	v.n++
 	l.snapAt = placeFor(&x.order, l.vol, uint64(l.id))
 	x.order.Set(omap.Key{Hi: uint64(l.vol), Lo: l.snapAt}, l)
+	x.follows(l)
+}
+
+// follows takes in what has become of the tags of a snapshot.
+func (x *snapIndex) follows(l *layer) {
+	if key := (omap.Key{Hi: uint64(l.vol), Lo: uint64(l.id)}); len(l.tags) > 0 && l.snapAt != 0 {
+		x.tagged.Set(key, l)
+	} else {
+		x.tagged.Delete(key)
+	}
 }
 
 // remove takes out a layer that is about to lose its name, or to get another one. It may be in no index.
@@ -96,6 +107,7 @@ func (x *snapIndex) remove(l *layer) {
 	}
 	x.order.Delete(omap.Key{Hi: uint64(l.vol), Lo: l.snapAt})
 	l.snapAt = 0
+	x.follows(l)
 	v := x.vols[l.vol]
 	x.watch.told(SnapChange{Dir: v.dir, File: v.file, Snap: l.name, Layer: l.id})
 	if v.n--; v.n == 0 {

@@ -189,3 +189,36 @@ func (p *Pool) RenameSnapshot(_ Req, ino Ino, old, name string, more ...Ino) err
 	}
 	return p.Flush()
 }
+
+// TagSnapshots gives snapshots a tag that holds them, or (on false) takes it from them, and tells how many that changed: one that
+// has it keeps its time, one that has it not is passed over. While a snapshot has a tag nothing destroys it (ErrTagged). Durable
+// when it returns.
+//
+// What refuses one refuses all, before anything is done (ErrNotFound, ErrInvalid; ErrTooBig: MaxTags). Then they are done in the order
+// given, some in a batch: a crash leaves the later ones as they were, and who calls it again goes on there.
+func (p *Pool) TagSnapshots(_ Req, group []SnapsOf, tag string, on bool) (changed int, err error) {
+	if err := CheckTag(tag); err != nil {
+		return 0, err
+	}
+	tg := tagging{rm: p.removal, tag: tag, on: on}
+	var layers []*layer
+	err = p.tree.look(func() (err error) {
+		layers, err = tg.admit(group)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	for part := range slices.Chunk(layers, tagsAtOnce) {
+		do := func(now time.Time) (Need, error) { return Need{}, tg.some(part, now) }
+		if on { // it takes space
+			err = p.works.grow(do)
+		} else {
+			err = p.works.change(func(now time.Time) error { return tg.some(part, now) })
+		}
+		if err != nil {
+			return tg.changed, err
+		}
+	}
+	return tg.changed, p.Flush()
+}

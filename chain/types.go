@@ -64,6 +64,8 @@ type Req struct {
 	Unique        uint64 // of the FUSE request, 0 for others
 	Actor         string // as given with --actor, or the command
 
+	Auto bool // of a snapshot: a schedule takes it, which may take it away by itself; it is noted as who did
+
 	said  string // who, where it is another who said so before
 	purge bool   // nothing is kept, whatever destroy_delay says
 	undo  bool   // it never was: nobody has destroyed it
@@ -74,6 +76,8 @@ type (
 	// SnapInfo describes a snapshot.
 	SnapInfo struct {
 		Name                 string
+		Tags                 []SnapTag // that hold it, oldest first. The slice is nobody's to change
+		Auto                 bool      // Req.Auto made it, and nobody has renamed or destroyed it since
 		Layer                LayerID
 		Size                 int64
 		Created              time.Time

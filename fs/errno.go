@@ -29,6 +29,7 @@ var errnos = []struct {
 	{chain.ErrBusy, syscall.EBUSY},
 	{chain.ErrHasSnapshots, syscall.EBUSY},
 	{chain.ErrHasClones, syscall.EBUSY},
+	{chain.ErrTagged, syscall.EBUSY},
 	{chain.ErrNoSpace, syscall.ENOSPC},
 	{chain.ErrQuota, syscall.EDQUOT},
 	{chain.ErrCorrupt, syscall.EIO},

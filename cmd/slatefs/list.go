@@ -49,6 +49,8 @@ Columns, by zfs's names:
   erasing            freed, and not erased yet
   origin             the snapshot that a clone was made of
   clones             the clones of a snapshot
+  userrefs           how many tags hold a snapshot (see slatefs hold --help)
+  holds              those tags
   creation           when it was made
   snapshot_count     how many snapshots it has
   id, destroyed, goes

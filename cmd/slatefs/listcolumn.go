@@ -43,6 +43,8 @@ var listColumns = []listColumn{
 	{name: "erasing", number: func(r control.Row) *int64 { return r.Erasing }},
 	{name: "origin", text: func(r control.Row) string { return r.Origin }},
 	{name: "clones", text: func(r control.Row) string { return strings.Join(r.Clones, ",") }},
+	{name: "userrefs", number: func(r control.Row) *int64 { return r.UserRefs }, count: true},
+	{name: "holds", text: func(r control.Row) string { return strings.Join(r.Holds, ",") }},
 	{name: "creation", when: func(r control.Row) *time.Time { return r.Created }},
 	{name: "id", number: func(r control.Row) *int64 { return r.ID }, count: true},
 	{name: "destroyed", when: func(r control.Row) *time.Time { return r.Destroyed }},

@@ -100,6 +100,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.poolCmd(), a.mountCmd(), a.umountCmd(), a.reloadCmd(), a.probeCmd(),
 		a.createCmd(), a.importCmd(), a.snapshotCmd(), a.rollbackCmd(), a.cloneCmd(),
+		a.holdCmd(), a.releaseCmd(), a.holdsCmd(),
 		a.destroyCmd(), a.undestroyCmd(), a.renameCmd(), a.resizeCmd(),
 		a.listCmd(), a.treeCmd(), a.iostatCmd(), a.getCmd(), a.setCmd(), a.inheritCmd(),
 		a.eraseCmd(), a.eventsCmd(), a.webCmd(), a.manCmd(), a.reopenCmd(),

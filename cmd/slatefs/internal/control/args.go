@@ -50,6 +50,17 @@ type (
 		Settings    []Setting
 		Recursive   bool // the volumes below DIR as well
 	}
+	// TagArgs hold snapshots by a tag, or (Off) release them from it.
+	TagArgs struct {
+		Tag            string
+		Objects        []Object
+		Recursive, Off bool
+	}
+	// HoldsArgs are of which snapshots to tell the tags: FILE@SNAPS or DIR@SNAPS, or all of FILE or DIR.
+	HoldsArgs struct {
+		Objects   []Object
+		Recursive bool
+	}
 	// DestroyArgs destroy a volume, or snapshots of it or of those in a directory. Without one of the first three what would go with
 	// it is refused; of a directory the first one means those below it as well.
 	DestroyArgs struct {

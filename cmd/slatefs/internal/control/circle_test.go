@@ -19,8 +19,8 @@ func TestCircles(t *testing.T) {
 	took := 0
 	for _, o := range []interface{ circle() (string, bool, Circle) }{
 		Info, Metrics,
-		Umount, Reload, Create, Snapshot, Rollback, Clone, Destroy, Undestroy, Rename, Resize, List, Tree, Set, Get, Jobs, Drain, First,
-		EraseRecs, Events, Prove, Certify, Check, Dump, DumpAll, Audit, Extend, Reduce,
+		Umount, Reload, Create, Snapshot, Rollback, Clone, Tag, Holds, Destroy, Undestroy, Rename, Resize, List, Tree, Set, Get, Jobs, Drain,
+		First, EraseRecs, Events, Prove, Certify, Check, Dump, DumpAll, Audit, Extend, Reduce,
 	} {
 		take(o.circle())
 		took++
@@ -28,8 +28,10 @@ func TestCircles(t *testing.T) {
 	if took != len(shapes) {
 		t.Errorf("%d of %d operations are tested", took, len(shapes))
 	}
-	readers := []string{"info", "metrics", "list", "tree", "get", "jobs", "erase-records", "events"}
-	operators := []string{"create", "snapshot", "rollback", "clone", "destroy", "undestroy", "rename", "resize", "set", "drain", "first"}
+	readers := []string{"info", "metrics", "list", "tree", "get", "jobs", "erase-records", "events", "holds"}
+	operators := []string{
+		"create", "snapshot", "rollback", "clone", "tag", "destroy", "undestroy", "rename", "resize", "set", "drain", "first",
+	}
 	for name, o := range c.ops {
 		for _, as := range []Circle{Owner, Operators, Readers} {
 			may := as == Owner || slices.Contains(readers, name) || as == Operators && slices.Contains(operators, name)

@@ -35,6 +35,7 @@ var (
 	ErrGone         = chain.ErrGone
 	ErrHasSnapshots = chain.ErrHasSnapshots
 	ErrHasClones    = chain.ErrHasClones
+	ErrTagged       = chain.ErrTagged
 	ErrNotPool      = chain.ErrNotPool
 	ErrVersion      = chain.ErrVersion
 	ErrFeature      = chain.ErrFeature
@@ -76,6 +77,7 @@ var kinds = []struct {
 	{"gone", ErrGone},
 	{"has-snapshots", ErrHasSnapshots},
 	{"has-clones", ErrHasClones},
+	{"tagged", ErrTagged},
 	{"not-a-pool", ErrNotPool},
 	{"format-version", ErrVersion},
 	{"format-feature", ErrFeature},

@@ -11,6 +11,8 @@ var (
 	Snapshot  = Op[SnapshotArgs, []string]{Name: "snapshot", For: Operators}
 	Rollback  = Op[RollbackArgs, []string]{Name: "rollback", For: Operators}
 	Clone     = Op[CloneArgs, None]{Name: "clone", For: Operators}
+	Tag       = Op[TagArgs, int]{Name: "tag", For: Operators} // the snapshots that it changed
+	Holds     = Op[HoldsArgs, []Hold]{Name: "holds", Reads: true, For: Readers}
 	Destroy   = Op[DestroyArgs, DestroyResult]{Name: "destroy", For: Operators}
 	Undestroy = Op[UndestroyArgs, string]{Name: "undestroy", For: Operators} // the path
 	Rename    = Op[RenameArgs, None]{Name: "rename", For: Operators}

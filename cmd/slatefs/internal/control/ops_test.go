@@ -36,7 +36,8 @@ func (s Stream[Args, Event, Result]) shape() shape {
 var shapes = map[string]shape{
 	"Info": Info.shape(), "Metrics": Metrics.shape(),
 	"Umount": Umount.shape(), "Create": Create.shape(), "Snapshot": Snapshot.shape(), "Rollback": Rollback.shape(),
-	"Clone": Clone.shape(), "Destroy": Destroy.shape(), "Undestroy": Undestroy.shape(), "Rename": Rename.shape(), "Resize": Resize.shape(),
+	"Clone": Clone.shape(), "Tag": Tag.shape(), "Holds": Holds.shape(),
+	"Destroy": Destroy.shape(), "Undestroy": Undestroy.shape(), "Rename": Rename.shape(), "Resize": Resize.shape(),
 	"List": List.shape(), "Tree": Tree.shape(), "Set": Set.shape(), "Get": Get.shape(), "Jobs": Jobs.shape(), "Drain": Drain.shape(),
 	"First": First.shape(), "Certify": Certify.shape(), "EraseRecs": EraseRecs.shape(), "Events": Events.shape(),
 	"Prove": Prove.shape(), "Check": Check.shape(), "Dump": Dump.shape(), "DumpAll": DumpAll.shape(), "Audit": Audit.shape(),

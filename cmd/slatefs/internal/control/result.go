@@ -88,7 +88,9 @@ type Row struct {
 	Origin    string     `json:"origin,omitempty"`
 	Created   *time.Time `json:"creation,omitempty"`
 	Clones    []string   `json:"clones,omitempty"`
-	ID        *int64     `json:"id,omitempty"` // of what was destroyed and is kept
+	UserRefs  *int64     `json:"userrefs,omitempty"` // of a snapshot: tags that hold it
+	Holds     []string   `json:"holds,omitempty"`    // those
+	ID        *int64     `json:"id,omitempty"`       // of what was destroyed and is kept
 	Destroyed *time.Time `json:"destroyed,omitempty"`
 	Goes      *time.Time `json:"goes,omitempty"`
 	Who       string     `json:"who,omitempty"`
@@ -102,3 +104,10 @@ const (
 	TypeSnapshot  = "snapshot"
 	TypeDestroyed = "destroyed"
 )
+
+// Hold is a tag that holds a snapshot.
+type Hold struct {
+	Name  string    `json:"name"` // of the snapshot: absolute path
+	Tag   string    `json:"tag"`
+	Since time.Time `json:"since"`
+}

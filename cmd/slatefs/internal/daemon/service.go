@@ -68,6 +68,8 @@ func (s *Service) HandleAll(c *control.Server) {
 	control.Handle(c, control.Snapshot, refusable(s, s.snapshot))
 	control.Handle(c, control.Rollback, refusable(s, s.rollback))
 	control.Handle(c, control.Clone, refusable(s, s.clone))
+	control.Handle(c, control.Tag, refusable(s, s.tag))
+	control.Handle(c, control.Holds, s.holds)
 	control.Handle(c, control.Destroy, s.destroy)
 	control.Handle(c, control.Undestroy, refusable(s, s.undestroy))
 	control.Handle(c, control.List, s.list)
@@ -188,6 +190,8 @@ func (s *Service) explain(ino chain.Ino, err error) error {
 		return show.Hinted(err, "destroy -r takes the snapshots along")
 	case errors.Is(err, chain.ErrHasClones):
 		return show.Hinted(err, "destroy -R takes the clones along, -d lets them live")
+	case errors.Is(err, chain.ErrTagged):
+		return show.Hinted(err, "slatefs release TAG FILE@NAME ends that; slatefs holds shows since when it is")
 	case errors.Is(err, chain.ErrNoSpace):
 		return show.Hinted(err, "slatefs erase status %s shows what is still being erased", s.Dir)
 	}

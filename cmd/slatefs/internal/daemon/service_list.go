@@ -199,7 +199,10 @@ func (l *lister) group(ctx context.Context, o control.Object, a chain.Attr, snap
 func (s *Service) snapshotRow(of string, n chain.SnapInfo) control.Row {
 	r := control.Row{
 		Name: of + "@" + n.Name, Type: control.TypeSnapshot, Size: &n.Size, Used: &n.Used, Refer: &n.Refer, Written: &n.Written,
-		Created: timeOrNil(n.Created),
+		Created: timeOrNil(n.Created), UserRefs: new(int64(len(n.Tags))),
+	}
+	for _, t := range n.Tags {
+		r.Holds = append(r.Holds, t.Name)
 	}
 	for _, c := range n.Clones {
 		r.Clones = append(r.Clones, path.Join(s.Dir, c))
