@@ -38,6 +38,7 @@ type checkpointer struct {
 	unpublished *cut       // workMu: built, and not on the device
 	pinning     sync.Mutex // self: the pages of one checkpoint are pinned at a time
 	beyond      *uint64    // const: the highest generation that a batch follows, beyond the superblock too, for Repair; nil: those are refused
+	heir        bool       // workMu: the last checkpoint, for a successor that does the rest
 	mends       mender     // const: makes anew, of the rest, what cannot be read, for Repair; nil: nobody does
 }
 
@@ -125,7 +126,9 @@ func (cp *checkpointer) checkpoint() error {
 	}
 	cp.structure.Unlock()
 	if err == nil {
-		cp.scrub()
+		if !cp.heir {
+			cp.scrub()
+		}
 		err = cp.buildOrThaw(c)
 	}
 	if err != nil {

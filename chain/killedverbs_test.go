@@ -72,7 +72,8 @@ var killedVerbs = map[string]killedVerb{
 		_, err := eraseSome(p, 1<<40)
 		return err
 	}, nil},
-	"close": {func(p *Pool, _, _ *Volume) error { return p.Close() }, nil},
+	"close":     {func(p *Pool, _, _ *Volume) error { return p.Close() }, nil},
+	"hand over": {func(p *Pool, _, _ *Volume) error { return HandOver(p) }, nil},
 }
 
 // prepare makes a pool with what killedVerbs work on. The last of it is acknowledged, and not flushed.

@@ -127,6 +127,32 @@ func (p *Pool) recover() error {
 // Close takes a last checkpoint with nothing claimed and makes the pool unusable. It does not close the device. All
 // plans must be closed.
 func (p *Pool) Close() error {
+	return closeBy(p, func() error {
+		err := p.supers.leave()
+		p.blocks.store.BreakPin() // words in pages that it keeps would stay
+		for range super.Slots {   // the second one has nothing to write, and overwrites the names that the first one freed
+			if err == nil {
+				err = p.Checkpoint()
+			}
+		}
+		return err
+	})
+}
+
+// HandOver is Close for a successor on this host that opens the pool at once, while users of both wait: it costs one checkpoint, and
+// what has changed since the last one. Pages that are free are not looked at for words that are left in them, which the successor's
+// checkpoints do, as after a crash. The pool stays this host's: no other one can open it in between.
+func HandOver(p *Pool) error {
+	return closeBy(p, func() error {
+		p.commits.workMu.Lock()
+		p.persist.heir = true
+		p.commits.workMu.Unlock()
+		return p.Checkpoint()
+	})
+}
+
+// closeBy makes a pool unusable, after its last checkpoints where it can be written to.
+func closeBy(p *Pool, checkpoints func() error) error {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -140,13 +166,7 @@ func (p *Pool) Close() error {
 	p.mu.Unlock()
 	err := p.blocks.unclaimAll()
 	if err == nil {
-		err = p.supers.leave()
-	}
-	p.blocks.store.BreakPin() // words in pages that it keeps would stay
-	for range super.Slots {   // the second one has nothing to write, and overwrites the names that the first one freed
-		if err == nil {
-			err = p.Checkpoint()
-		}
+		err = checkpoints()
 	}
 	return errors.Join(err, p.shut())
 }

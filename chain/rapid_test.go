@@ -94,10 +94,13 @@ func restart(rt *rapid.T, w *world, clean bool, seed uint64) {
 	w.held, w.reads = nil, nil
 	d := w.p.dev.(*devtest.Disk)
 	var err error
-	if clean {
-		err = w.p.Close()
-	} else {
+	switch {
+	case !clean:
 		err = w.flush()
+	case seed%2 == 0:
+		err = HandOver(w.p)
+	default:
+		err = w.p.Close()
 	}
 	if err != nil {
 		rt.Fatal(err)

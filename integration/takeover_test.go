@@ -3,6 +3,9 @@ package integration
 import (
 	"errors"
 	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -97,5 +100,51 @@ func TestTakeoverGivenUp(t *testing.T) {
 		must(t, os.Rename(hidden, p.device))
 		p.watch.Stop()
 		p.mount()
+	})
+}
+
+// TestSuccessorThatFails: one whose start fails when it serves already leaves the mount to the next one. Nobody sees an error, and what
+// was acknowledged by any of them is there.
+func TestSuccessorThatFails(t *testing.T) {
+	eachTransport(t, func(t *testing.T, tr string) {
+		p := takeoverPool(t, tr)
+		o := newProber(t, p)
+		p.slatefs("create", "--size", "1M", p.at("a"))
+		var stop atomic.Bool
+		var writes atomic.Uint64
+		ended := make(chan error)
+		go func() {
+			fd, err := unix.Open(p.at("a"), unix.O_RDWR|unix.O_DIRECT, 0)
+			for w := uint64(1); err == nil && !stop.Load(); w++ {
+				off := int64(w % 256 * block)
+				_, err = unix.Pwrite(fd, stamped(block, 0, off, w), off)
+				writes.Store(w)
+			}
+			ended <- errors.Join(err, unix.Close(fd))
+		}()
+		sockets, err := filepath.Glob(p.path("run/*/control.sock"))
+		must(t, err)
+		dir, pid, log := filepath.Dir(sockets[0]), p.pid(), p.info().Info.Daemon.Log
+		must(t, os.RemoveAll(dir))
+		must(t, os.WriteFile(dir, []byte("no directory"), 0o600))
+		must(t, unix.Kill(pid, unix.SIGKILL))
+		before := writes.Load()
+		eventually(t, "two successors can't listen", patience, func() bool { return strings.Count(string(read(t, log)), "control: ") >= 2 })
+		if n := writes.Load() - before; n == 0 {
+			t.Error("none of them has served")
+		}
+		must(t, os.Remove(dir))
+		p.waitServed(pid)
+		stop.Store(true)
+		must(t, <-ended)
+		o.end()
+		last, got := writes.Load(), read(t, p.at("a"))
+		for i := range uint64(256) {
+			want := last - (last+256-i)%256
+			if s, err := readStamp(got[i*block : i*block+sector]); err != nil || s.write != want && last > 256 {
+				t.Fatalf("block %d has write %d, want %d, %v", i, s.write, want, err)
+			}
+		}
+		t.Logf("%d writes, %d while no successor came to listen", last, last-before)
 	})
 }

@@ -57,8 +57,10 @@ type Daemon struct {
 	ends     sync.Once          // closes that
 	goes     chan struct{}      // closed when the mount is stopped for next
 	next     string             // the program as which the daemon goes on; empty: it ends
+	ahead    outside            // the checkpoint before that
 
 	end    chan struct{} // capacity 1: a request to end after the last close
+	begun  sync.Once     // requests are answered
 	served bool          // the mount's end is serveMount's
 }
 
@@ -106,12 +108,6 @@ func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 		return d, err
 	}
 	d.watch = newWatcher(d.pool, own, d.live.Dir, d.log)
-	d.signer = NewSigner(d.host, d.pool, own, log, d.now)
-	d.signer.avoid, s.Signer = d.NotOwn, d.signer
-	if err := d.signer.glance(); err != nil {
-		d.warn("the erase log is not what this host has seen of it: certificates are not complete", err)
-	}
-	d.recorder = &recorder{pool: d.pool, log: log, send: journalSend(), chronicle: d.chronicle}
 	d.watch.chronicle = d.chronicle
 	s.View, s.Dir = mountView{d.srv.FS(), d.srv}, d.srv.Dir()
 	d.grower = NewGrower(dev, d.pool, d.log)
@@ -123,6 +119,16 @@ func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 			return d, err
 		}
 	}
+	if d.parked != nil {
+		d.undo = append(d.undo, d.pauseUnserved)
+		d.begin()
+	}
+	d.signer = NewSigner(d.host, d.pool, own, log, d.now)
+	d.signer.avoid, s.Signer = d.NotOwn, d.signer
+	if err := d.signer.glance(); err != nil {
+		d.warn("the erase log is not what this host has seen of it: certificates are not complete", err)
+	}
+	d.recorder = &recorder{pool: d.pool, log: log, send: journalSend(), chronicle: d.chronicle}
 	if err := d.listen(s); err != nil {
 		return d, err
 	}

@@ -57,6 +57,31 @@ func (d *Daemon) unmountUnserved() error {
 	return d.srv.Detach()
 }
 
+// begin has requests answered. Who takes a mount over does that as soon as nothing that they need is missing: its users wait. All
+// that only commands need comes after it.
+func (d *Daemon) begin() { d.begun.Do(func() { go d.srv.Serve() }) }
+
+// pauseUnserved has users wait again, when a successor's start fails after begin: the pool can be closed then. It waits for what is in
+// work as long as that takes, unless the mount goes.
+func (d *Daemon) pauseUnserved() error {
+	if d.served {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-d.srv.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if err := d.srv.Pause(ctx); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
 // requestEnd asks the mount to go after the last close.
 func (d *Daemon) requestEnd() {
 	d.ends.Do(func() { close(d.draining) })
@@ -71,7 +96,7 @@ const detachWait = 2 * time.Second
 
 // serveMount is the mount's part: it ends the daemon when the mount is gone, or drained after requestEnd.
 func (d *Daemon) serveMount(ctx context.Context) error {
-	go d.srv.Serve()
+	d.begin()
 	for {
 		select {
 		case <-d.srv.Done():

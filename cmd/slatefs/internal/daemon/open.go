@@ -55,8 +55,16 @@ func (d *Daemon) openPool(c Config) (*blockdev.File, error) {
 		d.warn("the device has lost a superblock, the pool was opened by the other one", errors.New(text))
 	}
 	d.slots.note(lost)
-	d.undo = append(d.undo, d.pool.Close)
+	d.undo = append(d.undo, d.closePool)
 	return dev, nil
+}
+
+// closePool closes it: for a successor, if one goes on with the mount.
+func (d *Daemon) closePool() error {
+	if d.stay {
+		return chain.HandOver(d.pool)
+	}
+	return d.pool.Close()
 }
 
 // takeLock takes the lock of the pool, or goes on with the last daemon's. It is undone last: when it is free, everything else is.

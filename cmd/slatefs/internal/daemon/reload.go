@@ -18,9 +18,11 @@ import (
 	"slatefs/fs/park"
 )
 
-// Bounds of a reload: what the new program may take to say that it can go on, and the requests in work to end.
+// Bounds of a reload: what the new program may take to say that it can go on, a checkpoint that nobody waits for, and the requests in
+// work to end.
 const (
 	probeTime = 30 * time.Second
+	aheadTime = 10 * time.Second
 	pauseTime = 30 * time.Second
 )
 
@@ -71,7 +73,23 @@ func (d *Daemon) reload(ctx context.Context, who control.Peer, _ control.None) (
 		return "", fmt.Errorf("%s can't go on, and the daemon stays as it is: %s: %w", path, out, err)
 	}
 	d.log.Info("changed by a command", "command", who.Op, "pool", d.live.Name, "by", who.String(), "program", path, "version", string(out))
+	d.checkpointAhead(ctx)
 	return string(out), d.askReload(ctx, path)
+}
+
+// checkpointAhead takes a checkpoint while requests are answered: the one at the pool's close, for which they wait, then has little to
+// do, however much was written. What does not come in time, or fails, is the close's.
+func (d *Daemon) checkpointAhead(ctx context.Context) {
+	if d.pool.ReadOnly() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, aheadTime)
+	defer cancel()
+	d.ahead.call(ctx, 0, func() {
+		if err := d.pool.Checkpoint(); err != nil {
+			d.log.Warn("no checkpoint before the reload: the pause will be longer", "pool", d.live.Name, "error", err)
+		}
+	})
 }
 
 // reloadRequest asks the mount to be stopped for a program. It is answered once: nil if it is.
