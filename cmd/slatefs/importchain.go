@@ -105,7 +105,7 @@ func (s source) allows(path, top string) error {
 		return nil
 	}
 	return show.Hinted(fmt.Errorf("%s: lies on %q, which is no snapshot of the same volume by its name", top, name),
-		"if the image's owner may read that: --below %s", show.Escape(name))
+		"if the image's owner may read that: --below %s", name)
 }
 
 // formatOf is what was said, or what the name says, and never what the image begins with: of a raw disk its guest has written that.

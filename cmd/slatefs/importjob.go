@@ -114,7 +114,7 @@ func (j *importJob) takeAway(ctx context.Context) error {
 	_, err := control.Destroy.Call(ctx, j.live, control.DestroyArgs{Object: j.halfObject(), Snapshots: true, Now: true})
 	if err != nil {
 		return show.Hinted(fmt.Errorf("%s stays, which is not whole: %w", j.half(), err),
-			"the next import to %s takes it away", show.Escape(j.path))
+			"the next import to %s takes it away", j.path)
 	}
 	return nil
 }
