@@ -163,9 +163,15 @@ func liveState(ctx context.Context, l host.Live) poolState {
 	ctx, cancel := context.WithTimeout(ctx, infoTime)
 	defer cancel()
 	i, err := control.Info.Call(ctx, l, control.None{})
+	p.said(i, err)
+	return p
+}
+
+// said takes what the daemon of a pool answered.
+func (p *poolState) said(i control.PoolInfo, err error) {
 	if err != nil {
 		p.State, p.Silent = stateSilent, show.ErrorText(err)
-		return p
+		return
 	}
 	p.Info = &i
 	switch {
@@ -174,7 +180,6 @@ func liveState(ctx context.Context, l host.Live) poolState {
 	case i.Reading:
 		p.State = stateReading
 	}
-	return p
 }
 
 // unmountedState looks what lies where a pool was; a zero UUID is any pool's.

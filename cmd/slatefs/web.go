@@ -128,14 +128,13 @@ func (w *webPools) list(ctx context.Context) ([]web.Pool, error) {
 	var all sync.WaitGroup
 	for i, l := range daemons {
 		all.Go(func() {
-			p := liveState(ctx, l)
+			p := poolState{Name: l.Name, UUID: l.UUID, State: stateOnline, Device: l.Device, Dir: l.Dir}
+			m, err := control.Metrics.Call(ctx, l, control.MetricsArgs{})
+			p.said(m.Info, err)
 			states[i] = webPool(p)
 			states[i].Live = &l
-			if p.Info == nil {
-				return
-			}
-			if jobs, err := control.Jobs.Call(ctx, l, control.None{}); err == nil {
-				states[i].EraseRate = jobs.Current
+			if err == nil {
+				states[i].Metrics = &m
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -149,6 +150,9 @@ func TestWebShows(t *testing.T) {
 	b := webOf(l, "")
 	b.sees("/", "<h2><a href=\""+b.pool+"/\">lab</a>", "all is well", "2 volumes, 1 snapshots", "read-only")
 	b.sees(b.pool+"/", "available", "To be erased", "<polyline")
+	for !strings.Contains(b.sees(b.pool+"/"), `class="map"`) { // a daemon is asked for it
+		time.Sleep(10 * time.Millisecond)
+	}
 	b.sees(b.pool+"/volumes", "1 to 2 of 2", b.pool+"/volume?path=v")
 	b.sees(b.pool+"/volumes?find=C", "1 to 1 of 1, of 2 in all")
 	b.sees(b.pool+"/volumes?find=none", "0 to 0 of 0")
@@ -404,6 +408,32 @@ func TestWebToken(t *testing.T) {
 		got, err := web.ReadToken(file)
 		if c.want == "" && (err != nil || got != webToken) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%q, %o: %q, %v", c.text, c.mode, got, err)
+		}
+	}
+}
+
+// TestWebLarge has a pool of 1,000 volumes and 20,000 snapshots: no page of it is large. How long each took is printed.
+func TestWebLarge(t *testing.T) {
+	if testing.Short() {
+		return
+	}
+	l := newLab(t)
+	volumes := make([]string, 1000)
+	for i := range volumes {
+		volumes[i] = fmt.Sprintf("/lab/vm-%d-disk-0.raw", 100+i)
+	}
+	l.ok("create --size 1M " + strings.Join(volumes, " "))
+	for i := range 20 {
+		l.ok(fmt.Sprintf("snapshot -r /lab@s%d", i))
+	}
+	b := webOf(l, "")
+	b.sees("/", "1000 volumes, 20000 snapshots")
+	for _, at := range []string{"/", "/volumes", "/volumes?from=800", "/volumes?find=vm-1", "/volume?path=vm-500-disk-0.raw", "/erase"} {
+		began := time.Now()
+		page := b.sees(b.pool + at)
+		t.Logf("%-32s %7d bytes, %v", at, len(page), time.Since(began).Round(time.Millisecond))
+		if len(page) > 500_000 {
+			t.Errorf("%s: %d bytes", at, len(page))
 		}
 	}
 }

@@ -18,7 +18,7 @@ func TestCircles(t *testing.T) {
 	}
 	took := 0
 	for _, o := range []interface{ circle() (string, bool, Circle) }{
-		Info, Metrics,
+		Info, Map, Metrics,
 		Umount, Reload, Create, Snapshot, Rollback, Clone, Tag, Holds, Destroy, Undestroy, Rename, Resize, List, Tree, Set, Get, Jobs, Drain,
 		First, EraseRecs, Events, Prove, Certify, Check, Dump, DumpAll, Audit, Extend, Reduce,
 	} {
@@ -28,7 +28,7 @@ func TestCircles(t *testing.T) {
 	if took != len(shapes) {
 		t.Errorf("%d of %d operations are tested", took, len(shapes))
 	}
-	readers := []string{"info", "metrics", "list", "tree", "get", "jobs", "erase-records", "events", "holds"}
+	readers := []string{"info", "map", "metrics", "list", "tree", "get", "jobs", "erase-records", "events", "holds"}
 	operators := []string{
 		"create", "snapshot", "rollback", "clone", "tag", "destroy", "undestroy", "rename", "resize", "set", "drain", "first",
 	}

@@ -4,6 +4,7 @@ package control
 // owner's: they reach beyond the pool (the mount, the program, the device, the host's key), or read all of it.
 var (
 	Info      = Op[None, PoolInfo]{Name: "info", Reads: true, For: Readers}
+	Map       = Op[MapArgs, []MapCell]{Name: "map", Reads: true, For: Readers}
 	Metrics   = Op[MetricsArgs, PoolMetrics]{Name: "metrics", Reads: true, For: Readers}
 	Umount    = Op[UmountArgs, UmountResult]{Name: "umount", Reads: true} // of the pool nothing
 	Reload    = Op[None, string]{Name: "reload", Reads: true}             // of the pool nothing; the new version

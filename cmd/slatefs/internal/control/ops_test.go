@@ -34,7 +34,7 @@ func (s Stream[Args, Event, Result]) shape() shape {
 
 // shapes are all operations, by the names of their variables.
 var shapes = map[string]shape{
-	"Info": Info.shape(), "Metrics": Metrics.shape(),
+	"Info": Info.shape(), "Metrics": Metrics.shape(), "Map": Map.shape(),
 	"Umount": Umount.shape(), "Create": Create.shape(), "Snapshot": Snapshot.shape(), "Rollback": Rollback.shape(),
 	"Clone": Clone.shape(), "Tag": Tag.shape(), "Holds": Holds.shape(),
 	"Destroy": Destroy.shape(), "Undestroy": Undestroy.shape(), "Rename": Rename.shape(), "Resize": Resize.shape(),
@@ -228,13 +228,16 @@ func uses(t *testing.T, pattern string, handled bool) map[string]int {
 	return n
 }
 
-// Each operation has one handler, in the daemon, and a caller among the commands. No two have one name.
+// Each operation has one handler, in the daemon, and a caller among the commands, or on the page. No two have one name.
 func TestHandlersAndCallers(t *testing.T) {
 	names := variables(t)
 	if len(names) != len(shapes) {
 		t.Errorf("%d operations, %d are tested", len(names), len(shapes))
 	}
 	handlers, callers, seen := uses(t, "../daemon/*.go", true), uses(t, "../../*.go", false), map[string]bool{}
+	for name, n := range uses(t, "../web/*.go", false) {
+		callers[name] += n
+	}
 	for _, name := range names {
 		switch s, ok := shapes[name]; {
 		case !ok:

@@ -39,6 +39,10 @@ type (
 		Used  int64 `json:"used"`
 		Most  int64 `json:"most"`
 	}
+	// MapArgs say into how many parts of one size a map divides the device: 1 to 4096.
+	MapArgs struct{ Cells int }
+	// MapCell is what one part of the device is used for, in bytes: a picture, see chain.Pool.Map.
+	MapCell struct{ Clean, Live, Claimed, Meta, Dirty, Failed int64 }
 	// PoolSize is the size of a pool before and after a change of it, in bytes.
 	PoolSize struct{ Before, After int64 }
 	// UmountResult says how many open files an umount waits for.

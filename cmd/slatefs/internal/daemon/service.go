@@ -35,6 +35,7 @@ type Service struct {
 	setting  sync.Mutex // one change of properties at a time
 	auditing sync.Mutex
 	checking sync.Mutex
+	mapping  sync.Mutex
 
 	chronicle *chronicle              // nil: nobody notes events
 	notOwn    func(path string) error // nil: there is no mount
@@ -76,6 +77,7 @@ func (s *Service) HandleAll(c *control.Server) {
 	control.Handle(c, control.Tree, s.tree)
 	control.Handle(c, control.Set, refusable(s, s.setProps))
 	control.Handle(c, control.Get, s.getProps)
+	control.Handle(c, control.Map, s.spaceMap)
 	control.Handle(c, control.Jobs, s.jobs)
 	control.Handle(c, control.Drain, s.drain)
 	control.Handle(c, control.First, s.first)

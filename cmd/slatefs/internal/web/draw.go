@@ -42,9 +42,8 @@ func spaceBar(u control.Usage) (segments []segment, promised segment) {
 
 // plot is a line over the last hour, in a box of plotWidth x plotHeight.
 type plot struct {
-	Title, Unit string
-	Pieces      []string // points of polylines, one for each stretch in which the daemon answered
-	Most, Last  float64  // in bytes
+	Title, Last, Most string
+	Pieces            []string // points of polylines, one for each stretch in which the daemon answered
 }
 
 const (
@@ -53,15 +52,16 @@ const (
 )
 
 // plotOf draws a series.
-func plotOf(title, unit string, list []sample, which int, now time.Time) plot {
-	p := plot{Title: title, Unit: unit}
+func plotOf(list []sample, which int, now time.Time) plot {
+	most, last := 0.0, 0.0
 	for _, s := range list {
 		if s.there {
-			p.Most = max(p.Most, s.values[which])
-			p.Last = s.values[which]
+			last = s.values[which]
+			most = max(most, last)
 		}
 	}
-	scale := p.Most
+	p := plot{Title: series[which].title, Last: series[which].text(last), Most: series[which].text(most)}
+	scale := most
 	if scale == 0 {
 		scale = 1
 	}
@@ -78,7 +78,7 @@ func plotOf(title, unit string, list []sample, which int, now time.Time) plot {
 			continue
 		}
 		x := plotWidth * (1 - now.Sub(s.at).Seconds()/time.Hour.Seconds())
-		y := plotHeight - (plotHeight-4)*s.values[which]/scale
+		y := plotHeight - 2 - (plotHeight-6)*s.values[which]/scale
 		piece.WriteString(strconv.FormatFloat(x, 'f', 1, 64) + "," + strconv.FormatFloat(y, 'f', 1, 64) + " ")
 	}
 	end()

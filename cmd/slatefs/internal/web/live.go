@@ -87,6 +87,7 @@ func (s *Server) parts(r *http.Request) (out []part) {
 	case "pool":
 		b := s.poolBody(p)
 		add("part-state", b.Card)
+		add("part-map", b)
 		add("part-plots", b)
 	case "erase":
 		b, err := eraseBodyOf(ctx, p)

@@ -55,8 +55,10 @@ func (s *Server) overviewBody(ctx context.Context) (list []card, err error) {
 
 // poolBody is what the page of a pool shows.
 type poolBody struct {
-	Card  card
-	Plots []plot
+	Card     card
+	Plots    []plot
+	Tiles    []tile // of the map
+	MapLabel string
 }
 
 func (s *Server) poolPage(w http.ResponseWriter, r *http.Request, p Pool) {
@@ -67,11 +69,12 @@ func (s *Server) poolPage(w http.ResponseWriter, r *http.Request, p Pool) {
 
 func (s *Server) poolBody(p Pool) poolBody {
 	list, now := s.history.of(p.UUID), s.Now()
-	return poolBody{cardOf(p), []plot{
-		plotOf("Erase", "/s", list, eraseRate, now),
-		plotOf("To be erased", "", list, dirtyBytes, now),
-		plotOf("In use by volumes", "", list, liveBytes, now),
-	}}
+	b := poolBody{Card: cardOf(p)}
+	b.Tiles, b.MapLabel = s.maps.of(p.Live, now)
+	for which := range series {
+		b.Plots = append(b.Plots, plotOf(list, which, now))
+	}
+	return b
 }
 
 // volumesBody is a piece of the list of volumes.

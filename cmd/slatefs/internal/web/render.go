@@ -20,7 +20,6 @@ var pages embed.FS
 // views are the pages and their parts. What a page is made of is in page/NAME.html, the parts of it that change in page/parts.html.
 var views = template.Must(template.New("").Funcs(template.FuncMap{
 	"size":  show.FormatSize,
-	"bytes": func(f float64) string { return show.FormatSize(int64(f)) },
 	"text":  show.Escape,
 	"query": url.QueryEscape,
 	"time":  show.FormatTime,

@@ -26,6 +26,7 @@ type Server struct {
 	Options
 	state    state
 	history  history
+	maps     maps
 	sessions *sessions
 	flashes  flashes
 	hosts    map[string]bool
@@ -92,16 +93,9 @@ const refreshTime = 2 * time.Second
 func (s *Server) remember(ctx context.Context, now time.Time) {
 	pools, _, _ := s.state.last(ctx) //nolint:errcheck // it is on the pages
 	for _, p := range pools {
-		if p.Live == nil {
-			continue
+		if p.Live != nil {
+			s.history.add(p, now)
 		}
-		one := sample{at: now, there: p.Info != nil}
-		if p.Info != nil {
-			u := p.Info.Usage
-			one.values[dirtyBytes], one.values[liveBytes] = float64(u.Dirty+u.Freeing+u.Failed), float64(u.Live)
-			one.values[eraseRate] = float64(p.EraseRate)
-		}
-		s.history.add(p.UUID, one)
 	}
 }
 

@@ -20,7 +20,7 @@ type Pool struct {
 	Info     *control.PoolInfo // nil: the daemon did not say, or there is none
 	Troubles []Trouble         // the worst first
 
-	EraseRate int64 // bytes per second, now
+	Metrics *control.PoolMetrics // nil as Info
 }
 
 // Trouble is something that needs somebody.
