@@ -46,6 +46,7 @@ var propertyNames = either(listOf(properties(everywhere, "")), words("all"))
 func completions() map[string]completes {
 	certified := func(c completes) completes { return c.with("template", files).with("field", nothing) }
 	return map[string]completes{
+		"exporter":     args().with("listen", nothing).with("volumes", words("on", "off")),
 		"web":          args().with("listen", nothing).with("token", files).with("host", nothing),
 		"events":       args(pools).with("since", nothing),
 		"pool create":  args(nothing, files).with("property", settings(control.OnPool)).with("size", nothing),

@@ -103,7 +103,7 @@ func (a *app) root() *cobra.Command {
 		a.holdCmd(), a.releaseCmd(), a.holdsCmd(),
 		a.destroyCmd(), a.undestroyCmd(), a.renameCmd(), a.resizeCmd(),
 		a.listCmd(), a.treeCmd(), a.iostatCmd(), a.getCmd(), a.setCmd(), a.inheritCmd(),
-		a.eraseCmd(), a.eventsCmd(), a.webCmd(), a.manCmd(), a.reopenCmd(),
+		a.eraseCmd(), a.eventsCmd(), a.webCmd(), a.exporterCmd(), a.manCmd(), a.reopenCmd(),
 	)
 	for _, cmd := range root.Commands() {
 		plainUse(cmd)
