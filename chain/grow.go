@@ -72,7 +72,12 @@ func (p *Pool) Reduce(least, unit int64) (bytes int64, err error) {
 	p.works.resizeMu.Lock()
 	defer p.works.resizeMu.Unlock()
 	p.blocks.claimMu.Lock() // nobody claims: all of the window is ready
-	err = p.resize(func(time.Time) error { return p.unclaimReady() })
+	err = p.resize(func(time.Time) error { // the window goes back, if all of it is ready
+		if runs := p.blocks.alloc.Unnamed(); len(runs) > 0 && p.blocks.alloc.WindowReady() == runBlocks(runs) {
+			return p.commits.do(&recUnclaim{runs})
+		}
+		return nil
+	})
 	if err == nil { // a change of its own, since it reads groups
 		err = p.resize(func(time.Time) (err error) {
 			bytes, err = p.reduceLocked(least, unit)
@@ -86,14 +91,6 @@ func (p *Pool) Reduce(least, unit int64) (bytes int64, err error) {
 		}
 	}
 	return bytes, err
-}
-
-// unclaimReady gives back the window, if all of it is ready. The locks are held.
-func (p *Pool) unclaimReady() error {
-	if runs := p.blocks.alloc.Unnamed(); len(runs) > 0 && p.blocks.alloc.WindowReady() == runBlocks(runs) {
-		return p.commits.do(&recUnclaim{runs})
-	}
-	return nil
 }
 
 func (p *Pool) reduceLocked(least, unit int64) (int64, error) {
