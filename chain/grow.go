@@ -71,7 +71,7 @@ func (p *Pool) resize(fn func(now time.Time) error) error {
 func (p *Pool) Reduce(least, unit int64) (bytes int64, err error) {
 	p.works.resizeMu.Lock()
 	defer p.works.resizeMu.Unlock()
-	p.blocks.claimMu.Lock() // nobody claims: all of the window is ready
+	p.blocks.claimMu.Lock()                // nobody claims: all of the window is ready
 	err = p.resize(func(time.Time) error { // the window goes back, if all of it is ready
 		if runs := p.blocks.alloc.Unnamed(); len(runs) > 0 && p.blocks.alloc.WindowReady() == runBlocks(runs) {
 			return p.commits.do(&recUnclaim{runs})
