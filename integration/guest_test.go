@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,16 +30,20 @@ type guest struct {
 	in      io.WriteCloser
 	out     *bufio.Reader
 	console string // file with the kernel's messages
+	qmp     string // socket of its monitor
 	text    bytes.Buffer
 }
 
-// disk is a raw image that a guest has as /dev/vda, /dev/vdb and so on.
+// disk is a raw image that a guest has as /dev/vda, /dev/vdb and so on, or as a SCSI disk.
 type disk struct {
 	path   string
 	share  bool   // with another guest, at the same time
 	aio    string // how qemu does asynchronous I/O; empty: as it likes
 	device string // what the guest has, with its options; empty: virtio-blk-pci
 }
+
+// scsi tells that the device wants a controller.
+func (d disk) scsi() bool { return strings.HasPrefix(d.device, "scsi-") }
 
 // guestImage is made once for all guests of a run.
 var guestImage struct {
@@ -89,7 +94,8 @@ const upLine = "guest: up"
 func (l *lab) bootGuest(memory int, limit time.Duration, disks []disk) *guest {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	g := &guest{t: l.t, cancel: cancel, console: l.path(fmt.Sprint("console", labs.Add(1)))}
+	n := labs.Add(1)
+	g := &guest{t: l.t, cancel: cancel, console: l.path(fmt.Sprint("console", n)), qmp: l.path(fmt.Sprint("q", n))}
 	g.cmd = exec.CommandContext(ctx, "qemu-system-x86_64", g.arguments(memory, disks)...)
 	g.cmd.WaitDelay = 5 * time.Second
 	var err error
@@ -110,8 +116,11 @@ func (g *guest) arguments(memory int, disks []disk) []string {
 		"-nodefaults", "-no-user-config", "-display", "none",
 		"-kernel", guestImage.kernel, "-initrd", guestImage.initrd,
 		"-append", "console=ttyS0 loglevel=4 panic=-1 rdinit=/init",
-		"-serial", "file:" + g.console,
+		"-serial", "file:" + g.console, "-qmp", "unix:" + g.qmp + ",server=on,wait=off",
 		"-chardev", "stdio,id=port,signal=off", "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=port",
+	}
+	if slices.ContainsFunc(disks, disk.scsi) {
+		args = append(args, "-device", "virtio-scsi-pci")
 	}
 	for i, d := range disks {
 		share := "off"

@@ -16,7 +16,7 @@ import (
 // guestModules are loaded when a guest boots, guestSpare lie there for tests that load them with parameters.
 var (
 	guestModules = []string{
-		"virtio_blk", "loop", "dm-mod", "dm-bufio", "dm-flakey", "dm-log-writes", "dm-mirror", "dm-thin-pool", "sd_mod",
+		"virtio_blk", "loop", "dm-mod", "dm-bufio", "dm-flakey", "dm-log-writes", "dm-mirror", "dm-thin-pool", "sd_mod", "virtio_scsi",
 	}
 	guestSpare = []string{"scsi_debug", "nbd"}
 )

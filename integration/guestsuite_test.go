@@ -43,6 +43,7 @@ func roomFor(which string) (memory int, disk int64) {
 const (
 	insideHosted = "TestOutlive$"
 	insideFsync  = "TestFsynced$"
+	insideDisks  = "TestDisks$"
 )
 
 // TestGuest runs the tests of the package inside, many in one guest, and shows each as a subtest.
@@ -57,7 +58,7 @@ func TestGuest(t *testing.T) {
 			runInside(t, which)
 		})
 	}
-	named := []string{insideHosted, insideFsync}
+	named := []string{insideHosted, insideFsync, insideDisks}
 	for name, tests := range insideGroups {
 		named = append(named, tests)
 		guest(name, "-test.run '"+tests+"'")
