@@ -17,24 +17,22 @@ import (
 // wire is a loop on one end of a socket pair, and the kernel's part of the talk on the other.
 type wire struct {
 	t    testing.TB
-	ls   *loops
-	l    *eventLoop // the first one
+	l    *eventLoop // the first at this socket
 	fd   int
 	ino  chain.Ino
 	buf  []byte
 	last uint64
-	done chan struct{}
 }
 
 // newWire makes a volume, opens it, and makes a loop that serves it. What the loop does not do goes to raw, or if that
 // is nil to the pool's FS.
 func newWire(t testing.TB, p *chain.Pool, ring func(uint32) (*blockdev.Ring, error), raw fuse.RawFileSystem) *wire {
 	t.Helper()
-	return newWires(t, p, ring, raw, 1)
+	return newWires(t, p, ring, raw, 1, 1)[0]
 }
 
-// newWires is newWire with several loops, which are all at the same socket.
-func newWires(t testing.TB, p *chain.Pool, ring func(uint32) (*blockdev.Ring, error), raw fuse.RawFileSystem, loops int) *wire {
+// newWires is newWire with several loops. They are all at one socket, or each is at one of its own.
+func newWires(t testing.TB, p *chain.Pool, ring func(uint32) (*blockdev.Ring, error), raw fuse.RawFileSystem, loops, ports int) []*wire {
 	t.Helper()
 	a, err := p.Create(chain.Req{}, chain.RootIno, "v", 0o644)
 	must(t, err)
@@ -47,36 +45,40 @@ func newWires(t testing.TB, p *chain.Pool, ring func(uint32) (*blockdev.Ring, er
 	}
 	ls, err := makeLoops(f, fuse.NewProtocolServer(raw, fuseOptions(MountOptions{Logger: discard})), loops, 8)
 	must(t, err)
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	must(t, err)
-	for _, fd := range pair {
-		must(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20))
-	}
-	must(t, unix.SetNonblock(pair[0], true))
-	ls.fd = pair[0]
+	var wires []*wire
 	for i, l := range ls.list {
-		if l.ring, l.port = ring, ls.fd; i > 0 {
-			l.port, err = unix.Dup(ls.fd)
+		if l.ring = ring; i >= ports {
+			l.port, err = unix.Dup(ls.list[i%ports].port)
 			must(t, err)
+			continue
 		}
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+		must(t, err)
+		for _, fd := range pair {
+			must(t, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4<<20))
+		}
+		must(t, unix.SetNonblock(pair[0], true))
+		l.port = pair[0]
+		wires = append(wires, &wire{t: t, l: l, fd: pair[1], ino: a.Ino, buf: make([]byte, 2<<20)})
 	}
-	w := &wire{t: t, ls: ls, l: ls.list[0], fd: pair[1], ino: a.Ino, buf: make([]byte, 2<<20), done: make(chan struct{})}
+	ls.fd = ls.list[0].port
+	served := make(chan struct{})
 	go func() {
 		ls.serve()
-		close(w.done)
+		close(served)
 	}()
-	t.Cleanup(w.close)
-	return w
-}
-
-func (w *wire) close() {
-	must(w.t, unix.Close(w.fd))
-	<-w.done
-	for _, l := range w.ls.list {
-		if len(l.free) != len(l.slots) {
-			w.t.Errorf("%d of %d slots are free", len(l.free), len(l.slots))
+	t.Cleanup(func() {
+		for _, w := range wires {
+			must(t, unix.Close(w.fd))
 		}
-	}
+		<-served
+		for _, l := range ls.list {
+			if len(l.free) != len(l.slots) {
+				t.Errorf("%d of %d slots are free", len(l.free), len(l.slots))
+			}
+		}
+	})
+	return wires
 }
 
 // request makes a request of an opcode with a body behind the header.
