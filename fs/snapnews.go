@@ -26,6 +26,7 @@ const maxSnapNews = 4096
 type snapNews struct {
 	mu    sync.Mutex             // a leaf: taken under chain's plan lock
 	known map[chain.Ino]struct{} // directories of whose .snap the kernel was told a name; guarded by mu
+	until time.Time              // it may believe what another process told it of any directory; guarded by mu
 	list  []chain.SnapChange     // guarded by mu
 	whole map[chain.Ino]struct{} // directories whose .snap goes whole; guarded by mu
 	wake  chan struct{}
@@ -44,11 +45,18 @@ func (n *snapNews) given(dir chain.Ino) {
 	n.mu.Unlock()
 }
 
+// inherit notes that another process may have told the kernel any name: that is forgotten when snapTTL is over.
+func (n *snapNews) inherit() {
+	n.mu.Lock()
+	n.until = time.Now().Add(snapTTL)
+	n.mu.Unlock()
+}
+
 // tell takes a change in. It is called with the plan lock held.
 func (n *snapNews) tell(c chain.SnapChange) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, known := n.known[c.Dir]; !known || c.Dir == 0 {
+	if _, known := n.known[c.Dir]; c.Dir == 0 || !known && !time.Now().Before(n.until) {
 		return
 	}
 	if n.list = append(n.list, c); len(n.list) > maxSnapNews {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"slatefs/chain"
+	"slatefs/fs/park"
 )
 
 // manySnapshots makes a directory of volumes with snapshots, each of all of them at once.
@@ -175,6 +176,28 @@ func testSnapshotNamesFollow(t *testing.T, v variant) {
 				t.Errorf("step %d: %q is %s, want %s", i, name, got, want)
 			}
 		}
+	}
+}
+
+// A successor passes on what changes in any directory, as long as the kernel may believe what it was told before.
+func TestSnapNewsOfAnHeir(t *testing.T) {
+	p, _ := newPool(t, classicInMemory)
+	file, err := park.MemFile(park.OpensName)
+	must(t, err)
+	defer file.Close()
+	memory, err := park.NewMemory(file)
+	must(t, err)
+	f := New(p, nil)
+	must(t, f.inherit(&Parked{Memory: memory}))
+	n := &f.snaps
+	n.tell(chain.SnapChange{Dir: 7, File: "v", Snap: "s"})
+	if list, _ := n.take(); len(list) != 1 {
+		t.Errorf("after a takeover: %v", list)
+	}
+	n.until = n.until.Add(-snapTTL)
+	n.tell(chain.SnapChange{Dir: 7, File: "v", Snap: "s"})
+	if list, whole := n.take(); len(list)+len(whole) != 0 {
+		t.Errorf("after a minute: %v, %v", list, whole)
 	}
 }
 

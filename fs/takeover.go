@@ -192,6 +192,7 @@ func (c *conn) keepPort(fd, i int, o MountOptions) error {
 // not open either.
 func (f *FS) inherit(p *Parked) error {
 	f.files.memory, f.lookups.inherited, f.pages.any = p.Memory, true, true
+	f.snaps.inherit()
 	for _, o := range p.Memory.All() {
 		kind, num := split(o.Node)
 		n := &openFile{node: o.Node}
