@@ -263,6 +263,7 @@ func TestLooks(t *testing.T) {
 		{"volumes", pool + "/volumes"},
 		{"chain", pool + "/volume?path=vm-100-disk-0.raw"},
 		{"erase", pool + "/erase"},
+		{"events", pool + "/events"},
 		{"log", pool + "/log"},
 		{"destroy", pool + "/ask?do=destroy&path=vm-100-disk-0.raw&how=d"},
 		{"refused", pool + "/ask?do=destroy&path=vm-100-disk-0.raw"},

@@ -89,6 +89,10 @@ func (s *Server) parts(r *http.Request) (out []part) {
 		add("part-state", b.Card)
 		add("part-map", b)
 		add("part-plots", b)
+	case "events":
+		if b, err := eventsBodyOf(ctx, p); err == nil {
+			add("part-events", b)
+		}
 	case "erase":
 		b, err := eraseBodyOf(ctx, p)
 		if err != nil {

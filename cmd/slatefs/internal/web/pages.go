@@ -272,6 +272,40 @@ func (s *Server) logPage(w http.ResponseWriter, r *http.Request, p Pool) {
 	s.render(w, r, http.StatusOK, "log", frame{Title: p.Name + ": erase log", Pool: &p, Tab: "log", Body: b})
 }
 
+// eventsBody is the end of the log of events, the newest first.
+type eventsBody struct {
+	Events []control.Event
+	Info   control.EventsInfo
+	More   int // that are older than these
+}
+
+func (s *Server) eventsPage(w http.ResponseWriter, r *http.Request, p Pool) {
+	ctx, cancel := asking(r)
+	defer cancel()
+	b, err := eventsBodyOf(ctx, p)
+	if err != nil {
+		s.refuse(w, r, http.StatusServiceUnavailable, err)
+		return
+	}
+	s.render(w, r, http.StatusOK, "events", frame{
+		Title: p.Name + ": events", Pool: &p, Tab: "events", Live: "view=events&pool=" + p.UUID.String(), Body: b,
+	})
+}
+
+func eventsBodyOf(ctx context.Context, p Pool) (b eventsBody, err error) {
+	if p.Live == nil {
+		return b, errNoDaemon
+	}
+	b.Info, err = control.Events.Call(ctx, *p.Live, control.EventsArgs{}, func(some []control.Event) { b.Events = append(b.Events, some...) })
+	if err != nil {
+		return b, err
+	}
+	b.More = max(0, len(b.Events)-maxRecords)
+	b.Events = b.Events[b.More:]
+	slices.Reverse(b.Events)
+	return b, nil
+}
+
 func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) {
 	s.render(w, r, http.StatusOK, "login", frame{Title: "Log in", Body: ""})
 }

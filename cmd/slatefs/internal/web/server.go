@@ -120,6 +120,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /pool/{id}/volume", s.withPool(s.volumePage))
 	mux.HandleFunc("GET /pool/{id}/erase", s.withPool(s.erasePage))
 	mux.HandleFunc("GET /pool/{id}/log", s.withPool(s.logPage))
+	mux.HandleFunc("GET /pool/{id}/events", s.withPool(s.eventsPage))
 	mux.HandleFunc("GET /pool/{id}/certificate", s.withPool(s.certificate))
 	mux.HandleFunc("GET /pool/{id}/ask", s.withPool(s.askPage))
 	mux.HandleFunc("POST /pool/{id}/do", s.withPool(s.do))
