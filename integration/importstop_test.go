@@ -119,6 +119,12 @@ func TestImportRefused(t *testing.T) {
 		p.refuses(1, []string{c.says}, args...)
 		p.refuses(1, []string{c.says}, append(args[:1:1], args[2:]...)...)
 	}
+	must(t, os.Symlink(p.at("linked"), p.path("link"))) // beside which something would be made on the host
+	p.refuses(1, []string{"exists"}, "import", "-n", dir+"/raw", p.path("link"))
+	p.refuses(1, []string{"exists"}, "import", dir+"/raw", p.path("link"))
+	if _, err := os.Lstat(p.path("link.importing")); err == nil {
+		t.Error("it was made beside a link to the mount")
+	}
 	// A slash too many names no other volume.
 	p.slatefs("import", dir+"/raw", p.at("v//"))
 	p.has("at the end", "v")

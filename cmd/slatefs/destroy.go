@@ -31,7 +31,8 @@ A volume with snapshots needs -r. What clones hang on is refused: -R destroys th
 keeps what they need. What is open is refused as well.
 
 Where the pool's property destroy_delay is set, what is destroyed is kept for that time: list -t destroyed shows it,
-undestroy brings it back, and it is erased after it. --now keeps nothing.`
+undestroy brings it back, and it is erased after it. --now keeps nothing. -vp has lines "kept", with the name, the time in
+seconds since 1970 and the ID.`
 
 func (a *app) destroyCmd() *cobra.Command {
 	var f destroyFlags
@@ -106,7 +107,9 @@ func printDestroyed(w io.Writer, res control.DestroyResult, parsable bool) error
 		}
 	}
 	for _, k := range res.Kept {
-		if !parsable {
+		if parsable {
+			fmt.Fprintf(&b, "kept\t%s\t%d\t%d\n", show.Escape(k.Name), k.Goes.Unix(), *k.ID)
+		} else {
 			b.WriteString(show.Printable("kept %s until %s, as ID %d\n", k.Name, show.FormatTime(*k.Goes), *k.ID))
 		}
 	}

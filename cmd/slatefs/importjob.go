@@ -48,6 +48,9 @@ func (j *importJob) admit(ctx context.Context, dry bool) (forecasts []string, er
 	if j.live, j.final, err = objectAt(find, j.path); err != nil {
 		return nil, err
 	}
+	if _, err := os.Lstat(j.path); err == nil { // a link to the mount as well: beside that is not where it leads
+		return nil, fmt.Errorf("%s: %w", j.path, control.ErrExist)
+	}
 	longest := 0
 	for _, name := range j.names {
 		longest = max(longest, len("@"+name))

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -79,6 +80,10 @@ func TestUndestroyCommand(t *testing.T) {
 	last := l.view.names[len(l.view.names)-1]
 	if last != "old.raw" {
 		t.Errorf("the mount was told of %v", l.view.names)
+	}
+	l.ok("create --size 1M /lab/p")
+	if out := l.ok("destroy -vp /lab/p"); !regexp.MustCompile(`^destroy\t/lab/p\nkept\t/lab/p\t\d+\t\d+\nreclaim\t0\n$`).MatchString(out) {
+		t.Errorf("destroy -vp says %q", out)
 	}
 }
 

@@ -179,10 +179,16 @@ sub erasing {
         my ($rel) = File::Spec->canonpath($path) =~ m!^\Q@{[File::Spec->canonpath($scfg->{path})]}\E/(.*)\z!s;
         return ($info, grep { $_->{volume} eq $rel } $info->{jobs}->@*);
     };
-    my (undef, @before) = $jobs->();
-    my %old = map { $_->{id} => 1 } @before;
-    my $freed = $do->();
-    # What was to be done is done: no error from here on. The job comes when what is freed was looked up.
+    my ($before, @jobs) = $jobs->();
+    my %old = map { $_->{id} => 1 } @jobs;
+    my ($freed, $kept) = $do->();
+    # What was to be done is done: no error from here on.
+    if ($kept) {
+        print "$name is kept until ", strftime('%F %H:%M', localtime($kept->{until})),
+            " (destroy_delay); slatefs undestroy $kept->{id} $before->{pool} brings it back\n";
+        return;
+    }
+    # The job comes when what is freed was looked up.
     my ($info, @new);
     for my $try (1 .. 14) { # about 2 s
         ($info, @new) = eval { $jobs->() };
@@ -432,10 +438,11 @@ sub free_image {
     return undef;
 }
 
-# destroyed destroys and returns how much that freed, in bytes.
+# destroyed destroys and returns how much that freed, in bytes; or undef, and a hash of what is kept because of destroy_delay.
 sub destroyed {
     my @args = @_;
     my $out = slatefs(['destroy', '-v', '-p', @args]);
+    return (undef, { until => $1, id => $2 }) if $out =~ m/^kept\t[^\t\n]*\t(\d+)\t(\d+)$/m;
     return $out =~ m/^reclaim\t(\d+)$/m ? $1 : 0;
 }
 

@@ -378,6 +378,22 @@ subtest 'freed' => sub {
     is(slatefs('list', '-Hp', '-t', 'pool', '-o', 'used,erasing', $MNT), "0\t$MiB\n", 'all is zero but for the disk with saferemove 0');
 };
 
+subtest 'what is removed is kept, where the pool says so' => sub {
+    slatefs('set', 'destroy_delay=7d', $MNT);
+    my $disk = plug('vdisk_alloc', $cfg, 'slate', 100, 'raw', undef, 8192);
+    mark(file($disk), 1, 'k');
+    plug('volume_snapshot', $cfg, $disk, 's');
+    mark(file($disk), 1, 'l');
+    my $kept = qr/ is kept until \d{4}-\d\d-\d\d \d\d:\d\d \(destroy_delay\); slatefs undestroy (\d+) tank brings it back$/;
+    like(output { plug('volume_snapshot_delete', $cfg, $disk, 's') }, qr/^vm-100-disk-0\.raw\@s$kept/m, 'a snapshot');
+    my $said = output { plug('vdisk_free', $cfg, $disk) };
+    like($said, qr/^vm-100-disk-0\.raw$kept/m, "a disk, and nothing is said of freeing: $said");
+    my ($id) = $said =~ m/undestroy (\d+)/;
+    slatefs('undestroy', $id, 'tank', "$MNT/back.raw");
+    is(look("$MNT/back.raw", 1), 'l', 'it is back');
+    slatefs('destroy', '--now', "$MNT/back.raw");
+};
+
 diag(sprintf('%-22s %.3f s', $_, $took{$_})) for sort keys %took;
 
 done_testing();
