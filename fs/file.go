@@ -161,8 +161,9 @@ func (f *FS) releaseNode(node uint64, write bool) {
 			f.pool.Forget(chain.Ino(num))
 		}
 	case snapFile: // if it goes now its pages go before it
-		f.givePagesUp(chain.LayerID(num))
-		f.pool.ReleaseSnap(chain.LayerID(num))
+		if f.givePagesUp(chain.SnapChange{Layer: chain.LayerID(num)}, closeTries, nil) {
+			f.pool.ReleaseSnap(chain.LayerID(num))
+		}
 	case snapDir: // is never open
 	}
 }

@@ -64,6 +64,7 @@ type FS struct {
 	remains remains
 	snaps   snapNews
 	pages   snapPages
+	held    heldPages
 	meters  meters
 	notify  atomic.Pointer[notifier] // nil until mounted
 }

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"sync"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -19,6 +20,8 @@ import (
 //     given up.
 //   - Who has it open reads on, and brings pages back. With his close they are given up once more, before the snapshot goes.
 //   - After a takeover nobody knows which snapshots have pages: each that has no name gives them up, before anything is erased.
+//   - Where the kernel can't be told, nothing is taken for given up: it is told again. What was freed is not erased meanwhile, and of a
+//     close that can't tell it the snapshot is kept until the mount ends. Whatever is waited for is named (pagesheld.go).
 
 // openFlags answer every open of a volume. There is nothing to do at close(2), so no FLUSH is sent.
 const openFlags = fuse.FOPEN_DIRECT_IO | fuse.FOPEN_PARALLEL_DIRECT_WRITES | fuse.FOPEN_NOFLUSH
@@ -41,13 +44,16 @@ type snapPages struct {
 	any  bool                     // it may have some of any: another process served the mount before this one, and not all were passed yet
 	of   map[chain.LayerID]uint64 // when it was added last
 	n    uint64                   // how often something was
-	gone []chain.LayerID          // those of them that have lost their name, or have another, since take
+	gone []chain.SnapChange       // those of them that have lost their name, or have another, since take
+	left int                      // how many are left of what was taken
+	late time.Duration            // const: pagesLate
 	wake chan struct{}
 }
 
 func (s *snapPages) init() {
 	s.of = make(map[chain.LayerID]uint64)
 	s.wake = make(chan struct{}, 1)
+	s.late = pagesLate
 }
 
 // add notes that the kernel may have pages of a snapshot: before it can have any.
@@ -75,13 +81,13 @@ func (s *snapPages) drop(id chain.LayerID, since uint64) {
 }
 
 // tell takes in that a snapshot has lost its name; later: it has pages to give up. It is called with the plan lock held.
-func (s *snapPages) tell(id chain.LayerID) (later bool) {
+func (s *snapPages) tell(c chain.SnapChange) (later bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, has := s.of[id]; !has && !s.any {
+	if _, has := s.of[c.Layer]; !has && !s.any {
 		return false
 	}
-	s.gone = append(s.gone, id)
+	s.gone = append(s.gone, c)
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -89,17 +95,32 @@ func (s *snapPages) tell(id chain.LayerID) (later bool) {
 	return true
 }
 
-func (s *snapPages) take() (gone []chain.LayerID) {
+func (s *snapPages) take() (gone []chain.SnapChange) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	gone, s.gone = s.gone, nil
+	s.left = len(gone)
 	return gone
+}
+
+// next notes that the next one of what was taken is being looked at.
+func (s *snapPages) next() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left--
+}
+
+// waiting is how many have lost their name and were not looked at yet.
+func (s *snapPages) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.left + len(s.gone)
 }
 
 // snapChanged is told by chain what becomes of snapshots, with the plan lock held.
 func (f *FS) snapChanged(c chain.SnapChange) (later bool) {
 	f.snaps.tell(c)
-	return c.Layer != 0 && f.pages.tell(c.Layer)
+	return c.Layer != 0 && f.pages.tell(c)
 }
 
 // passSnapPages has the kernel give up pages of snapshots that were destroyed, until done is closed. It is beside passSnapNews: who
@@ -117,8 +138,11 @@ func (f *FS) passSnapPages(w *chain.SnapWatch, done <-chan struct{}) {
 		case <-f.pages.wake:
 		}
 		givenUp := w.Taken()
-		for _, id := range f.pages.take() {
-			f.givePagesUp(id)
+		for _, c := range f.pages.take() {
+			f.pages.next()
+			if !f.givePagesUp(c, 0, done) {
+				return // as above
+			}
 		}
 		givenUp()
 	}
@@ -131,7 +155,9 @@ func (f *FS) passAll(w *chain.SnapWatch, done <-chan struct{}) bool {
 		case <-done:
 			return false
 		default:
-			f.givePagesUp(id)
+		}
+		if !f.givePagesUp(chain.SnapChange{Layer: id}, 0, done) {
+			return false
 		}
 	}
 	f.pages.mu.Lock()
@@ -141,26 +167,23 @@ func (f *FS) passAll(w *chain.SnapWatch, done <-chan struct{}) bool {
 }
 
 // givePagesUp has the kernel give up the pages of a snapshot, unless it has a name still, or again: while it has one it stays
-// among those of which there may be pages, since its destroy looks for it there.
-func (f *FS) givePagesUp(id chain.LayerID) {
+// among those of which there may be pages, since its destroy looks for it there. It returns false if the kernel could not be told, in
+// so many tries (0: until stop is closed).
+func (f *FS) givePagesUp(was chain.SnapChange, tries int, stop <-chan struct{}) bool {
+	id := was.Layer
 	since := f.pages.added(id)
 	if f.named(id) {
 		if since != 0 {
-			return
+			return true
 		}
 		f.pages.add(id)
 		if since = f.pages.added(id); f.named(id) { // else it went before the add, and nobody will tell
-			return
+			return true
 		}
 	}
 	f.pages.drop(id, since)
 	n := f.notify.Load()
-	if n == nil {
-		return
-	}
-	if err := (*n).notifyNode(snapFileNode(id)); err != nil {
-		f.log.Debug("fs: the kernel could not be told to give up pages", "snapshot", id, "error", err)
-	}
+	return n == nil || f.giveUp(*n, was, tries == 0, tries, stop)
 }
 
 // named tells whether a snapshot is listed somewhere.

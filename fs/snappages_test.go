@@ -372,7 +372,7 @@ func TestDestroyFindsPages(t *testing.T) {
 	go func() {
 		defer close(done)
 		for range 20000 {
-			s.fs.givePagesUp(id)
+			s.fs.givePagesUp(chain.SnapChange{Layer: id}, 1, nil)
 		}
 	}()
 	for looks := 0; ; looks++ {

@@ -119,6 +119,9 @@ func eraseSummary(info control.EraseInfo, f show.Format, now time.Time) string {
 	if late := control.LateText(info.Late, now); late != "" {
 		s += "\n" + late
 	}
+	if held := control.PagesText(info.PagesHeld, now, time.Second); held != "" {
+		s += "\n" + held
+	}
 	if info.Log != nil && info.Log.Cut != nil {
 		s += "\n" + cutText(info.Log.Cut)
 	}

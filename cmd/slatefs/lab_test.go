@@ -77,6 +77,7 @@ type fakeView struct {
 	names   []string
 	inos    []chain.Ino
 	holders []fs.Holder
+	pages   fs.HeldPages // since is zero: none are held
 	err     error
 }
 
@@ -107,6 +108,12 @@ func (v *fakeView) Answered() (all [fs.Kinds]fs.Answered) {
 
 func (v *fakeView) VolumeUse(chain.Ino) fs.VolumeUse {
 	return fs.VolumeUse{Read: fs.Use{Count: 10, Bytes: 40960, Time: 10 * time.Millisecond}}
+}
+
+func (v *fakeView) PagesHeld() (fs.HeldPages, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.pages, !v.pages.Since.IsZero()
 }
 
 // steps is a clock that shows another second at each look.

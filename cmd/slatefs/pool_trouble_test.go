@@ -15,6 +15,7 @@ import (
 	"slatefs/chain/super"
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/show"
+	"slatefs/fs"
 )
 
 // errDisk is what a device of tests answers.
@@ -174,6 +175,46 @@ func TestTroubles(t *testing.T) {
 				t.Error(out)
 			}
 		})
+	}
+}
+
+// Pages that the kernel does not give up are a trouble after a while; erase status says so at once, and what is not erased meanwhile.
+// A name from the pool is never printed as it is.
+func TestPagesHeld(t *testing.T) {
+	l := newLab(t)
+	held := func(h fs.HeldPages) {
+		l.view.mu.Lock()
+		defer l.view.mu.Unlock()
+		l.view.pages = h
+	}
+	was := chain.SnapChange{Dir: chain.RootIno, File: "vm\x1b.raw", Snap: "later", Layer: 7}
+	held(fs.HeldPages{Was: was, Since: l.clock.now(), All: true, More: 2})
+	l.has()
+	l.clock.skip(5 * time.Second)
+	for _, want := range []string{
+		"pages of a destroyed snapshot, /lab/vm", "@later since ", "a read of it does not end; nothing that was freed since", "2 more",
+	} {
+		if out := l.ok("erase status lab"); !strings.Contains(out, want) || strings.Contains(out, "\x1b") {
+			t.Errorf("want %q in %q", want, out)
+		}
+	}
+	if h := l.eraseState().PagesHeld; h == nil || h.Snapshot != "/lab/vm\x1b.raw@later" || !h.All || h.More != 2 {
+		t.Errorf("%+v", h)
+	}
+	l.clock.skip(10 * time.Second)
+	l.has("pages-held")
+	if out := l.troubled("pool status -x"); !strings.Contains(out, "trouble: the kernel has pages of a destroyed snapshot, /lab/vm") {
+		t.Error(out)
+	}
+	held(fs.HeldPages{Was: chain.SnapChange{Layer: 7}, Since: l.clock.now(), Err: errDisk, Kept: true})
+	l.has("pages-held") // at once: it does not end by itself
+	if out := l.troubled("pool status -x"); !strings.Contains(out, "cannot be told to give them up: injected; what only that shows is kept") {
+		t.Error(out)
+	}
+	held(fs.HeldPages{})
+	l.has()
+	if out := l.ok("erase status lab"); strings.Contains(out, "pages") {
+		t.Error(out)
 	}
 }
 

@@ -28,11 +28,22 @@ type EraseInfo struct {
 	Released   int64      `json:"released"`          // zero, and free, and not erased
 	Kept       int64      `json:"kept"`              // zero on the device; the pool did not take the report, which is tried again
 	Trouble    string     `json:"trouble,omitempty"` // why nothing is handed out or no report is taken, or why the eraser rests
+	PagesHeld  *HeldInfo  `json:"pages_held,omitempty"`
 	Late       Late       `json:"deadlines"`
 	Log        *LogInfo   `json:"log,omitempty"` // without signatures
 	Jobs       []JobInfo  `json:"jobs"`
 
 	Counters EraseCounters `json:"counters"`
+}
+
+// HeldInfo is a destroyed snapshot of which the kernel was told to give up what it has cached, and has not.
+type HeldInfo struct {
+	Snapshot string    `json:"snapshot"`         // as it was called last; empty: that is not known any more
+	Since    time.Time `json:"since"`            // when it was told
+	Error    string    `json:"error,omitempty"`  // why it could not be told, the last time; empty: it waits for a read to end
+	All      bool      `json:"holds_all"`        // nothing that was freed since is erased; else only what the snapshot shows
+	Kept     bool      `json:"kept,omitempty"`   // it is not told again before the pool is mounted anew
+	More     int       `json:"others,omitempty"` // that wait as well
 }
 
 // Late is what erase_deadline was promised of and is not, or will not be as it looks now.

@@ -22,7 +22,8 @@ type (
 		Asked        time.Time `json:"asked"`                       // when the daemon said so
 		Late         Late      `json:"deadlines"`
 		EraseTrouble string    `json:"erase_trouble,omitempty"` // why the eraser hands out or reports nothing, the last time
-		LogCut       string    `json:"log_cut,omitempty"`       // what left the erase log and was not exported
+		PagesHeld    *HeldInfo `json:"pages_held,omitempty"`
+		LogCut       string    `json:"log_cut,omitempty"` // what left the erase log and was not exported
 		Lost         []string  `json:"superblocks_lost,omitempty"`
 		Rewritten    []string  `json:"superblocks_rewritten,omitempty"` // that were lost at the mount, or since
 		Takeovers    int       `json:"takeovers"`                       // how often another daemon went on with the mount

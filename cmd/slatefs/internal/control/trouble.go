@@ -44,6 +44,7 @@ var infoTroubles = []struct {
 		return only(i.Late.Broken == 0, LateText(i.Late, i.Asked))
 	}},
 	{"log-cut", func(i *PoolInfo, _ *Usage) string { return i.LogCut }},
+	{"pages-held", func(i *PoolInfo, _ *Usage) string { return PagesText(i.PagesHeld, i.Asked, pagesLate) }},
 	{"erase-stuck", func(i *PoolInfo, _ *Usage) string {
 		return only(i.EraseTrouble != "", "erasing does not go on: "+i.EraseTrouble)
 	}},
@@ -68,6 +69,9 @@ var infoTroubles = []struct {
 		return only(u.Repairs > 0, fmt.Sprintf("%d metadata pages were damaged and repaired from their twins since the mount", u.Repairs))
 	}},
 }
+
+// pagesLate is how long the kernel may take to give up what it has cached before that is a trouble.
+const pagesLate = 10 * time.Second
 
 // TroubleKinds are the words for what PoolTroubles may tell of.
 func TroubleKinds() (kinds []string) {
@@ -101,6 +105,30 @@ func more(n int) string {
 		return ""
 	}
 	return fmt.Sprintf("; and %d more", n)
+}
+
+// PagesText says which snapshot's pages the kernel has had for so long or more; empty: of none. Names are escaped.
+func PagesText(h *HeldInfo, now time.Time, least time.Duration) string {
+	if h == nil || h.Error == "" && now.Sub(h.Since) < least {
+		return ""
+	}
+	name := "a destroyed snapshot"
+	if h.Snapshot != "" {
+		name += ", " + show.Escape(h.Snapshot)
+	}
+	why := "a read of it does not end"
+	if h.Error != "" {
+		why = "it cannot be told to give them up: " + show.Escape(h.Error)
+	}
+	what := "what only that shows is not erased before"
+	switch {
+	case h.All:
+		what = "nothing that was freed since is erased before"
+	case h.Kept:
+		what = "what only that shows is kept until the pool is mounted anew"
+	}
+	return fmt.Sprintf("the kernel has pages of %s since %s (%s): %s; %s", name, show.FormatTime(h.Since),
+		show.FormatDuration(now.Sub(h.Since)), why, what) + more(h.More)
 }
 
 // LateText says what of erase_deadline is broken, or will be; empty: all is in time.

@@ -38,6 +38,7 @@ func (noView) ChangedName(chain.Ino, string) error    { return nil }
 func (noView) Holders(chain.Ino) ([]fs.Holder, error) { return nil, nil }
 func (noView) Answered() (none [fs.Kinds]fs.Answered) { return none }
 func (noView) VolumeUse(chain.Ino) fs.VolumeUse       { return fs.VolumeUse{} }
+func (noView) PagesHeld() (fs.HeldPages, bool)        { return fs.HeldPages{}, false }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()

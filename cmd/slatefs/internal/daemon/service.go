@@ -50,6 +50,7 @@ type view interface {
 	Holders(ino chain.Ino) ([]fs.Holder, error)
 	Answered() [fs.Kinds]fs.Answered
 	VolumeUse(ino chain.Ino) fs.VolumeUse
+	PagesHeld() (h fs.HeldPages, any bool)
 }
 
 // mountView is the view of a mount.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"path"
 
 	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
@@ -21,12 +22,32 @@ func (s *Service) Info() control.PoolInfo {
 			i.EraseTrouble = e.Trouble.Error()
 		}
 	}
+	i.PagesHeld = s.pagesHeld()
 	if s.Signer != nil {
 		i.LogTrouble, i.KeyTrouble = s.Signer.Trouble(), s.Signer.KeyTrouble()
 	}
 	i.LogCut = s.cutText()
 	if u.HostShort != nil {
 		i.HostShort = fmt.Sprintf("writes that need new blocks are refused since %s: %v", show.FormatTime(u.HostSince), u.HostShort)
+	}
+	return i
+}
+
+// pagesHeld is the snapshot whose pages the kernel does not give up; nil: there is none.
+func (s *Service) pagesHeld() *control.HeldInfo {
+	h, held := s.View.PagesHeld()
+	if !held {
+		return nil
+	}
+	i := &control.HeldInfo{Since: h.Since, All: h.All, Kept: h.Kept, More: h.More}
+	if h.Was.Snap != "" {
+		i.Snapshot = h.Was.File + "@" + h.Was.Snap
+		if h.Was.Dir != 0 {
+			i.Snapshot = path.Join(s.abs(h.Was.Dir), i.Snapshot)
+		}
+	}
+	if h.Err != nil {
+		i.Error = h.Err.Error()
 	}
 	return i
 }

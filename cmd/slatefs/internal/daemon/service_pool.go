@@ -13,7 +13,9 @@ import (
 
 // jobs tells what waits to be erased.
 func (s *Service) jobs(context.Context, control.Peer, control.None) (control.EraseInfo, error) {
-	return eraseInfoOf(s.Pool, s.Eraser.Stats(), s.Now()), nil
+	i := eraseInfoOf(s.Pool, s.Eraser.Stats(), s.Now())
+	i.PagesHeld = s.pagesHeld()
+	return i, nil
 }
 
 // drain makes all that is freed ready to be erased, and tells what was erased so far: what is counted from then on is
