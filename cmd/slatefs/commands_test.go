@@ -149,6 +149,9 @@ func TestListOrders(t *testing.T) {
 		"-t volume -S creation":          "c b a",
 		"-t vol,snap -s avail -s origin": "a b c",
 		"-t pool -s type":                "",
+		"-t volume -S volsize -s name":   "a b c",
+		"-t volume -s volsize -S name":   "c b a",
+		"-t volume -S name -s volsize":   "c b a", // the first one decides, whichever of the two it is
 	} {
 		out := l.ok("list -H -o name " + line)
 		if got := strings.ReplaceAll(strings.TrimSpace(strings.ReplaceAll(out, "/lab", "")), "\n/", " "); strings.TrimPrefix(got, "/") != want {
@@ -236,7 +239,7 @@ func TestProperties(t *testing.T) {
 	l.refused(show.ExitFailed, "is not on a slatefs mount", "get all nolab")
 	l.ok("create --size 1M /lab/w")
 	l.ok("snapshot /lab/w@a")
-	l.refused(show.ExitFailed, "a snapshot has no properties", "get all /lab/w@a")
+	l.refused(show.ExitFailed, "a snapshot has no properties", "get quota /lab/w@a")
 	l.refused(show.ExitFailed, "a snapshot has no properties", "set quota=1G /lab/w@a")
 }
 
@@ -290,4 +293,114 @@ func TestBusy(t *testing.T) {
 	l.ok("rollback --force /lab/v@a")
 	l.pool.ReleaseFile(a.Ino, true)
 	l.ok("destroy -r /lab/v")
+}
+
+// Numbers stand beside properties, as zfs has them: of volumes, directories, the pool and snapshots.
+func TestGetNumbers(t *testing.T) {
+	l := newLab(t)
+	l.mkdir("d")
+	l.ok("create -V 1M -o refquota=1G /lab/d/v")
+	l.write("d/v", 0, 8, 1)
+	l.ok("snapshot /lab/d/v@s")
+	l.ok("clone /lab/d/v@s /lab/c")
+	all := map[string]string{}
+	for line := range strings.Lines(l.ok("get -Hp -o property,value,source all /lab/d/v")) {
+		cells := strings.Split(strings.TrimSpace(line), "\t")
+		if _, twice := all[cells[0]]; twice {
+			t.Errorf("%s stands there twice", cells[0])
+		}
+		all[cells[0]] = cells[1] + " " + cells[2]
+	}
+	for name, want := range map[string]string{
+		"type": "volume -", "volsize": "1048576 -", "used": "32768 -", "referenced": "32768 -", "written": "0 -", "usedbysnapshots": "0 -",
+		"snapshot_count": "1 -", "refquota": "1073741824 local", "quota": "none default",
+	} {
+		if all[name] != want {
+			t.Errorf("%s is %q, want %q", name, all[name], want)
+		}
+	}
+	if c := all["creation"]; len(c) != len("1700000000 -") || all["available"] == "" || all["name"]+all["id"]+all["goes"]+all["origin"] != "" {
+		t.Errorf("%v", all)
+	}
+	for line, want := range map[string]string{
+		"get -H -o property,value,source refer,volsize,avail /lab/d/v@s": "referenced\t32K\t-\nvolsize\t1M\t-\navailable\t-\t-\n",
+		"get -H -o value origin,refquota /lab/c":                         "/lab/d/v@s\nnone\n",
+		"get -H -o value clones /lab/d/v@s":                              "/lab/c\n",
+		"get -H -o name,value type /lab":                                 "/lab\tpool\n",
+		"get -Hr -o name type /lab/d":                                    "/lab/d\n/lab/d/v\n/lab/d/v@s\n",
+		"get -Hr -o name quota /lab/d":                                   "/lab/d\n/lab/d/v\n",
+		"get -Hr -o name,property,value used,refquota /lab/d": "/lab/d\tused\t32K\n/lab/d/v\tused\t32K\n/lab/d/v\trefquota\t1G\n" +
+			"/lab/d/v@s\tused\t0B\n",
+	} {
+		if out := l.ok(line); out != want {
+			t.Errorf("%s: %q, want %q", line, out, want)
+		}
+	}
+	out := l.ok("get -H -o property all /lab/d/v@s")
+	if !strings.HasPrefix(out, "type\ncreation\nvolsize\n") || strings.Contains(out, "quota") {
+		t.Error(out)
+	}
+	if out := l.ok("get -j all /lab/d/v@s"); !strings.Contains(out, `"value": "1048576"`) {
+		t.Error(out)
+	}
+	l.refused(show.ExitFailed, "not found", "get all /lab/d/v@no")
+	l.refused(show.ExitUsage, "is unknown", "get goes /lab/d/v")
+	l.refused(show.ExitUsage, "is unknown", "set used=1 /lab/d/v")
+}
+
+// -d is levels below what is named; snapshots are one below their volume.
+func TestListDepth(t *testing.T) {
+	l := newLab(t)
+	l.mkdir("d")
+	l.mkdir("d/e")
+	l.ok("create -V 1M /lab/a /lab/d/b /lab/d/e/c")
+	l.ok("snapshot -r /lab@s")
+	for line, want := range map[string]string{
+		"-d 0 /lab":                 "/lab",
+		"-d 0 -t all /lab/a":        "/lab/a",
+		"-d 1 -t all /lab/a":        "/lab/a /lab/a@s",
+		"-d 0 -t all /lab/a@s":      "/lab/a@s",
+		"-d 1 -t all /lab":          "/lab /lab/a /lab/d",
+		"-d 1 /lab/d":               "/lab/d /lab/d/b /lab/d/e",
+		"-d 2 -t all":               "/lab /lab/a /lab/a@s /lab/d /lab/d/b /lab/d/e",
+		"-d 2 -t vol":               "/lab/a /lab/d/b",
+		"-r -d 1 -t vol /lab":       "/lab/a",
+		"-d 3 -t snapshot /lab":     "/lab/a@s /lab/d/b@s",
+		"-d 2000000000 -t snapshot": "/lab/a@s /lab/d/b@s /lab/d/e/c@s",
+		"-t snapshot /lab":          "/lab/a@s",
+		"/lab":                      "/lab /lab/a /lab/d",
+	} {
+		if out := strings.Join(strings.Fields(l.ok("list -H -o name "+line)), " "); out != want {
+			t.Errorf("list %s: %s, want %s", line, out, want)
+		}
+	}
+	for _, bad := range []string{"-1", "x", "1.5", "99999999999"} {
+		l.refused(show.ExitUsage, "want a number of levels", "list -d "+bad)
+	}
+}
+
+// inherit -r takes a property away below as well, where it is set, and touches nothing that cannot have it.
+func TestInheritAll(t *testing.T) {
+	l := newLab(t)
+	l.mkdir("d")
+	l.ok("create -V 1M -o quota=1G /lab/d/v")
+	l.ok("create -V 1M -o refreservation=none /lab/d/w")
+	l.ok("set quota=2G /lab/d")
+	l.ok("set refreservation=auto lab")
+	l.ok("set refreservation=none /lab/d")
+	local := func() string { return l.ok("get -Hr -o name,property,source refreservation,quota /lab") }
+	l.ok("inherit -r quota /lab")
+	if out := local(); strings.Contains(out, "quota\tlocal") || !strings.Contains(out, "/lab/d/w\trefreservation\tlocal") {
+		t.Error(out)
+	}
+	l.ok("inherit -r refreservation /lab/d")
+	want := "/lab\trefreservation\tlocal\n/lab/d\trefreservation\tinherited from /lab\n"
+	if out := local(); strings.Count(out, "local") != 1 || !strings.Contains(out, want) {
+		t.Error(out)
+	}
+	l.ok("inherit -r erase_throughput /lab/d")
+	l.refused(show.ExitUsage, "is unknown", "inherit -r colour /lab")
+	if v := l.ok("-V"); v != l.ok("--version") || !strings.HasPrefix(v, "slatefs ") {
+		t.Error(v)
+	}
 }

@@ -39,11 +39,12 @@ var (
 		"transport=auto", "transport=loop", "transport=classic", "loops=", "readers=", "operators=")
 )
 
-// propertyNames are those of get, or all of them.
-var propertyNames = either(listOf(properties(everywhere, "")), words("all"))
+// propertyNames are those of get, with the numbers that nobody sets, or all of them.
+var propertyNames = either(listOf(either(properties(everywhere, ""), words(statNames()...))), words("all"))
 
 // completions is what is offered, by command, without the program's name.
 func completions() map[string]completes {
+	listed := each(anywhere).with("columns", listOf(columns)).with("type", listOf(rowTypes))
 	certified := func(c completes) completes { return c.with("template", files).with("field", nothing) }
 	return map[string]completes{
 		"exporter":     args().with("listen", nothing).with("volumes", words("on", "off")),
@@ -80,10 +81,10 @@ func completions() map[string]completes {
 		"undestroy":    args(destroyed, mounted, nothing),
 		"rename":       args(both, below),
 		"resize":       args(volumes, nothing),
-		"list":         each(anywhere).with("columns", listOf(columns)).with("type", listOf(rowTypes)).with("sort", columns).with("sort-descending", columns),
+		"list":         listed.with("sort", columns).with("sort-descending", columns).with("depth", nothing),
 		"tree":         args(having),
 		"iostat":       each(mounted),
-		"get":          completes{args: []completer{propertyNames}, more: having}.with("fields", listOf(getFields)),
+		"get":          completes{args: []completer{propertyNames}, more: anywhere}.with("fields", listOf(getFields)),
 		"set":          each(settingsThen(everywhere, having)),
 		"inherit":      {args: []completer{properties(everywhere, "")}, more: having},
 		"erase status": args(mounted),

@@ -40,7 +40,7 @@ Properties for -o:` + propHelp(control.OnVolume),
 			return a.create(ctx, args, control.CreateArgs{Size: sz.Bytes, Settings: settings, Dry: dry})
 		}),
 	}
-	cmd.Flags().Var(&sz, "size", "size of each volume, as 20G")
+	cmd.Flags().VarP(&sz, "size", "V", "size of each volume, as 20G")
 	dryFlag(cmd, &dry)
 	cmd.Flags().StringArrayVarP(&props, "property", "o", nil, "set a property of the volumes, as `PROP=VALUE`")
 	return cmd

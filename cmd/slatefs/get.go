@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/host"
 	"slatefs/cmd/slatefs/internal/show"
 )
 
@@ -18,6 +21,7 @@ type propRow struct {
 	Value    string `json:"value"`
 	Source   string `json:"source"`
 	bytes    bool
+	when     *time.Time // of a value that is a time
 }
 
 // getFlags are the flags of get.
@@ -34,6 +38,9 @@ func (a *app) getCmd() *cobra.Command {
 		Short: "Show properties",
 		Long: `Shows properties of volumes, directories and pools, and where each value comes from: local, inherited from a
 directory, kept on this host, or the default. Without a PATH, those of all mounted pools.
+
+Beside them, numbers of what is there, which nobody sets, and whose source is "-", as zfs has them; those are a snapshot's,
+too: ` + wrapped(statNames()) + `. What they are slatefs list --help says.
 
 Properties:` + propHelp(everywhere),
 		Example: `  slatefs get all /mnt/lab/vm.raw
@@ -55,7 +62,7 @@ func (a *app) get(ctx context.Context, props string, paths []string, f getFlags)
 		names = strings.Split(props, ",")
 	}
 	for _, name := range names {
-		if _, err := propNamed(name); err != nil {
+		if _, err := propNamed(name); err != nil && !slices.Contains(statNames(), longName(name)) {
 			return err
 		}
 	}
@@ -100,15 +107,54 @@ func (a *app) propRows(ctx context.Context, names, paths []string, recursive boo
 		if err != nil {
 			return nil, err
 		}
-		values, err := control.Get.Call(ctx, l, control.GetArgs{Object: o, Names: names, Recursive: recursive})
+		more, err := propsOf(ctx, l, o, names, recursive)
 		if err != nil {
 			return nil, err
 		}
-		for _, v := range values {
-			rows = append(rows, propRow{v.Name, v.Property, v.Value, v.Source, v.Bytes})
-		}
+		rows = append(rows, more...)
 	}
 	return rows, nil
+}
+
+// propsOf are the properties of an object, and of what is below it: of each first its numbers, then what can be set. No names: all.
+func propsOf(ctx context.Context, l host.Live, o control.Object, names []string, recursive bool) (out []propRow, err error) {
+	all := len(names) == 0
+	stats, settable := divide(names)
+	var rows []control.Row
+	if len(stats) > 0 {
+		args := control.ListArgs{Objects: []control.Object{o}, Recursive: recursive, Types: everyType}
+		if !recursive {
+			args.Levels = new(int64)
+		}
+		if rows, err = control.List.Call(ctx, l, args); err != nil {
+			return nil, err
+		}
+	}
+	var values []control.PropValue
+	snapshots := len(rows) > 0 && rows[0].Type == control.TypeSnapshot // all that they have are numbers
+	if len(settable) > 0 || all && !snapshots {
+		if values, err = control.Get.Call(ctx, l, control.GetArgs{Object: o, Names: settable, Recursive: recursive}); err != nil {
+			return nil, err
+		}
+	}
+	set := map[string][]propRow{}
+	for _, v := range values {
+		set[v.Name] = append(set[v.Name], propRow{v.Name, v.Property, v.Value, v.Source, v.Bytes, nil})
+	}
+	for _, r := range rows {
+		for _, name := range stats {
+			if p, has := statOf(r, name); has || !all {
+				out = append(out, p)
+			}
+		}
+		out = append(out, set[r.Name]...)
+		delete(set, r.Name)
+	}
+	for _, v := range values { // of which nobody asked numbers, or that came meanwhile
+		out = append(out, set[v.Name]...)
+		delete(set, v.Name)
+	}
+	return out, nil
 }
 
 // field is one cell; ok tells whether there is such a field.
@@ -121,7 +167,10 @@ func (r propRow) field(name string, f *show.Format) (cell string, ok bool) {
 	case "source":
 		return r.Source, true
 	case "value":
-		if n, err := strconv.ParseInt(r.Value, 10, 64); err == nil && r.bytes && n > 0 {
+		if r.when != nil {
+			return f.Time(*r.when), true
+		}
+		if n, err := strconv.ParseInt(r.Value, 10, 64); err == nil && r.bytes && (n > 0 || r.Source == noSource) {
 			return f.Size(n), true
 		}
 		return r.Value, true

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,10 +15,54 @@ import (
 
 // listFlags are the flags of list.
 type listFlags struct {
-	recursive        bool
-	columns, types   []string
-	sortUp, sortDown []string
+	recursive      bool
+	depth          depth
+	columns, types []string
+	sort           []sortKey
 	show.Format
+}
+
+// depth is a flag of levels below what is named.
+type depth struct{ levels *int64 }
+
+// String is the flag's default for help texts, which has none.
+func (d *depth) String() string { return "" }
+
+// Type is the flag's word in help texts.
+func (d *depth) Type() string { return "DEPTH" }
+
+// Set parses the flag.
+func (d *depth) Set(text string) error {
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		return errors.New("want a number of levels, as 1")
+	}
+	d.levels = new(int64(n))
+	return nil
+}
+
+// sortKey is a column to sort by.
+type sortKey struct {
+	column string
+	down   bool
+}
+
+// sortFlag is -s or -S: both add to one list, whose order is that of the command line.
+type sortFlag struct {
+	keys *[]sortKey
+	down bool
+}
+
+// String is the flag's default for help texts, which has none.
+func (s sortFlag) String() string { return "" }
+
+// Type is the flag's word in help texts.
+func (s sortFlag) Type() string { return "COL" }
+
+// Set takes a column.
+func (s sortFlag) Set(column string) error {
+	*s.keys = append(*s.keys, sortKey{column, s.down})
+	return nil
 }
 
 const listHelp = `Lists volumes: those in a directory, with -r also below it; a file itself; FILE@NAME a snapshot, DIR@NAME
@@ -57,12 +103,15 @@ Columns, by zfs's names:
                      of what was destroyed and is kept, because of destroy_delay: its ID for undestroy, when it was
                      destroyed, and when it goes; used is what its end frees
 
--t destroyed lists that, and nothing else does.`
+-t destroyed lists that, and nothing else does.
+
+-d 0 lists only what is named, -d 1 what is in it as well, and so on; snapshots are a level below their volume. Of several -s and -S
+the first decides, the next where that is equal.`
 
 func (a *app) listCmd() *cobra.Command {
 	var f listFlags
 	cmd := &cobra.Command{
-		Use:     "list [-rHpj] [-o space|COL,…] [-s COL] [-S COL] [-t volume|snapshot|directory|destroyed|all] [PATH…]",
+		Use:     "list [-rHpj] [-d DEPTH] [-o space|COL,…] [-s COL]… [-S COL]… [-t volume|snapshot|directory|destroyed|all] [PATH…]",
 		Aliases: []string{"ls"},
 		Short:   "List volumes and snapshots",
 		Long:    listHelp,
@@ -81,8 +130,9 @@ func (a *app) listCmd() *cobra.Command {
 	cmd.Flags().StringSliceVarP(&f.columns, "columns", "o", nil,
 		"columns, as `COL,…`; name,used,avail,refer,written,volsize without it")
 	cmd.Flags().StringSliceVarP(&f.types, "type", "t", nil, "`TYPE` of rows: volume, snapshot, directory, pool, all, or destroyed")
-	cmd.Flags().StringArrayVarP(&f.sortUp, "sort", "s", nil, "sort by the column `COL`")
-	cmd.Flags().StringArrayVarP(&f.sortDown, "sort-descending", "S", nil, "sort by the column `COL`, the greatest first")
+	cmd.Flags().VarP(&f.depth, "depth", "d", "so many levels below PATH")
+	cmd.Flags().VarP(sortFlag{&f.sort, false}, "sort", "s", "sort by the column `COL`")
+	cmd.Flags().VarP(sortFlag{&f.sort, true}, "sort-descending", "S", "sort by the column `COL`, the greatest first")
 	f.Flags(cmd, "Hpj")
 	return cmd
 }
@@ -92,7 +142,7 @@ func (a *app) list(ctx context.Context, paths []string, f listFlags) error {
 	if err != nil {
 		return err
 	}
-	rows, err := a.listRows(ctx, paths, types, f.recursive)
+	rows, err := a.listRows(ctx, paths, types, f.recursive, f.depth.levels)
 	if err != nil {
 		return err
 	}
@@ -136,19 +186,16 @@ func (f *listFlags) parse() (cols []listColumn, types []string, order func(a, b 
 		cols = append(cols, c)
 	}
 	var orders []func(a, b control.Row) int
-	for _, name := range f.sortUp {
-		c, err := columnNamed(name)
+	for _, k := range f.sort {
+		c, err := columnNamed(k.column)
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		orders = append(orders, c.compare)
-	}
-	for _, name := range f.sortDown {
-		c, err := columnNamed(name)
-		if err != nil {
-			return nil, nil, nil, err
+		order := c.compare
+		if k.down {
+			order = func(a, b control.Row) int { return c.compare(b, a) }
 		}
-		orders = append(orders, func(a, b control.Row) int { return c.compare(b, a) })
+		orders = append(orders, order)
 	}
 	return cols, types, func(a, b control.Row) int {
 		for _, o := range orders {
@@ -188,7 +235,7 @@ func parseTypes(names []string) ([]string, error) {
 }
 
 // listRows asks the daemons for rows.
-func (a *app) listRows(ctx context.Context, paths, types []string, recursive bool) (rows []control.Row, err error) {
+func (a *app) listRows(ctx context.Context, paths, types []string, recursive bool, levels *int64) (rows []control.Row, err error) {
 	f, err := a.finder()
 	if err != nil {
 		return nil, err
@@ -199,7 +246,7 @@ func (a *app) listRows(ctx context.Context, paths, types []string, recursive boo
 			if l.Dir == "" {
 				continue // it is just starting
 			}
-			more, err := control.List.Call(ctx, l, control.ListArgs{Types: types, Recursive: true})
+			more, err := control.List.Call(ctx, l, control.ListArgs{Types: types, Recursive: true, Levels: levels})
 			if err != nil {
 				return nil, err
 			}
@@ -211,7 +258,7 @@ func (a *app) listRows(ctx context.Context, paths, types []string, recursive boo
 		if err != nil {
 			return nil, err
 		}
-		more, err := control.List.Call(ctx, l, control.ListArgs{Objects: []control.Object{o}, Types: types, Recursive: recursive})
+		more, err := control.List.Call(ctx, l, control.ListArgs{Objects: []control.Object{o}, Types: types, Recursive: recursive, Levels: levels})
 		if err != nil {
 			return nil, err
 		}

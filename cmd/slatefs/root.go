@@ -45,6 +45,9 @@ func run(ctx context.Context, argv []string, stdin io.Reader, stdout, stderr io.
 // execute executes one command line; a usage error hints at the command's help.
 func (a *app) execute(ctx context.Context, args []string) error {
 	root := a.root()
+	if len(args) == 1 && args[0] == "-V" { // as zfs has it
+		args = []string{"--version"}
+	}
 	root.SetArgs(args)
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
@@ -63,7 +66,8 @@ A pool is one device or file. Mounted, it is a directory: each file in it is a v
 A POOL is given by its name, its mountpoint, any path below it, or its device; a path starts with / or ./ here.
 Sizes are binary: 20G, 20g, 20GiB and 21474836480 are the same.
 
-With any command, --actor WHO says for whom it is done, as a user of a management system; the erase log keeps it.
+-V is --version. With any command, --actor WHO says for whom it is done, as a user of a management system;
+the erase log keeps it.
 
 Exit codes: 0 done, 1 refused or failed, 2 usage. Results go to stdout, the rest to stderr.`
 

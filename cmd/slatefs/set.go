@@ -44,21 +44,21 @@ func (a *app) set(ctx context.Context, args []string, dry bool) error {
 	if err != nil {
 		return err
 	}
-	return a.setProps(ctx, args[n:], settings, dry)
+	return a.setProps(ctx, args[n:], control.SetArgs{Settings: settings, Dry: dry})
 }
 
 // setProps sets the same properties of several paths, one after the other.
-func (a *app) setProps(ctx context.Context, paths []string, settings []control.Setting, dry bool) error {
+func (a *app) setProps(ctx context.Context, paths []string, args control.SetArgs) error {
 	f, err := a.finder()
 	if err != nil {
 		return err
 	}
 	for _, path := range paths {
-		l, o, err := listedAt(f, path)
-		if err != nil {
+		var l host.Live
+		if l, args.Object, err = listedAt(f, path); err != nil {
 			return err
 		}
-		list, err := control.Set.Call(ctx, l, control.SetArgs{Object: o, Settings: settings, Dry: dry})
+		list, err := control.Set.Call(ctx, l, args)
 		if err == nil {
 			err = a.printForecasts(list)
 		}
@@ -70,19 +70,24 @@ func (a *app) setProps(ctx context.Context, paths []string, settings []control.S
 }
 
 func (a *app) inheritCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:   "inherit PROP PATH…",
+	var recursive bool
+	cmd := &cobra.Command{
+		Use:   "inherit [-r] PROP PATH…",
 		Short: "Take properties back to what is inherited, or the default",
 		Long: `Takes a property away from volumes, directories or pools: then what the directory above says holds, where the
-property is inherited, else the default.`,
+property is inherited, else the default. With -r also from all that is below PATH and has it set, one after the other.`,
 		Example: `  slatefs inherit refreservation /mnt/lab/tenant
-  slatefs inherit quota /mnt/lab/tenant             # none, the default`,
+  slatefs inherit quota /mnt/lab/tenant             # none, the default
+  slatefs inherit -r refreservation /mnt/lab        # all of them have the pool's again`,
 		Args: arguments(2, -1),
 		RunE: plain(func(ctx context.Context, args []string) error {
 			if _, err := propNamed(args[0]); err != nil {
 				return err
 			}
-			return a.setProps(ctx, args[1:], []control.Setting{{Name: args[0], Inherit: true}}, false)
+			settings := []control.Setting{{Name: args[0], Inherit: true}}
+			return a.setProps(ctx, args[1:], control.SetArgs{Settings: settings, Recursive: recursive})
 		}),
 	}
+	cmd.Flags().BoolVarP(&recursive, "recursive", "r", false, "from what is below PATH as well")
+	return cmd
 }

@@ -94,12 +94,14 @@ type (
 		Objects   []Object
 		Recursive bool
 		Types     []string
+		Levels    *int64 // so many below what is named, snapshots being one below their volume; nil: as Recursive says
 	}
-	// SetArgs set properties of one object, all or none.
+	// SetArgs set properties of one object, all or none. Recursive takes them away, of what is below as well.
 	SetArgs struct {
-		Object   Object
-		Settings []Setting
-		Dry      bool
+		Object    Object
+		Settings  []Setting
+		Dry       bool
+		Recursive bool // all settings are to be inherited
 	}
 	// GetArgs are which properties of what to tell.
 	GetArgs struct {

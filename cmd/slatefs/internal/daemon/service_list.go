@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"math"
 	"path"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ func (s *Service) list(ctx context.Context, who control.Peer, args control.ListA
 		args.Objects, args.Recursive = []control.Object{{}}, true
 	}
 	l := lister{Service: s, args: args, erasing: s.Pool.Erasing()}
+	levels := l.levels()
 	type named struct {
 		ino  chain.Ino
 		snap string
@@ -39,7 +41,7 @@ func (s *Service) list(ctx context.Context, who control.Peer, args control.ListA
 		switch {
 		case a.Type == chain.TypeDir && snap == "":
 			at := s.Pool.Path(a.Ino)
-			if err = l.dir(ctx, a.Ino, path.Join(l.Dir, at)); err == nil {
+			if err = l.dir(ctx, a.Ino, path.Join(l.Dir, at), levels); err == nil {
 				l.destroyed(at)
 			}
 		case snap != "":
@@ -47,7 +49,7 @@ func (s *Service) list(ctx context.Context, who control.Peer, args control.ListA
 		case isVolume(o, a) != nil:
 			err = isVolume(o, a)
 		default:
-			err = l.volume(a.Ino, s.abs(a.Ino))
+			err = l.volume(a.Ino, s.abs(a.Ino), levels)
 		}
 		if err != nil {
 			return nil, err
@@ -83,10 +85,21 @@ func (l *lister) destroyed(dir string) {
 
 func (l *lister) wants(typ string) bool { return slices.Contains(l.args.Types, typ) }
 
-// dir lists a directory, which is called name: its own row, what is in it, by name, and below it if asked to. The engine is
+// levels are how many are listed below what is named.
+func (l *lister) levels() int64 {
+	switch {
+	case l.args.Levels != nil:
+		return *l.args.Levels
+	case l.args.Recursive:
+		return math.MaxInt64
+	}
+	return 1
+}
+
+// dir lists a directory, which is called name: its own row, and so many levels of what is in it, by name. The engine is
 // asked once for each row, and for no path: they follow from the names on the way.
-func (l *lister) dir(ctx context.Context, ino chain.Ino, name string) error {
-	if err := l.dirRow(ino, name); err != nil {
+func (l *lister) dir(ctx context.Context, ino chain.Ino, name string, levels int64) error {
+	if err := l.dirRow(ino, name); err != nil || levels < 1 {
 		return err
 	}
 	entries, err := l.entries(ino)
@@ -99,11 +112,9 @@ func (l *lister) dir(ctx context.Context, ino chain.Ino, name string) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case e.Type == chain.TypeFile:
-			err = l.volume(e.Ino, at)
-		case e.Type == chain.TypeDir && l.args.Recursive:
-			err = l.dir(ctx, e.Ino, at)
+			err = l.volume(e.Ino, at, levels-1)
 		case e.Type == chain.TypeDir:
-			err = l.dirRow(e.Ino, at)
+			err = l.dir(ctx, e.Ino, at, levels-1)
 		}
 		if err != nil && !errors.Is(err, chain.ErrNotFound) { // it went meanwhile
 			return err
@@ -145,8 +156,8 @@ func putSpace(r *control.Row, s *chain.Space) {
 	r.Metadata = &s.Words
 }
 
-// volume lists a volume and its snapshots, as far as their types are wanted.
-func (l *lister) volume(ino chain.Ino, name string) error {
+// volume lists a volume and its snapshots, as far as their types are wanted. Where levels are asked for its snapshots are one.
+func (l *lister) volume(ino chain.Ino, name string, levels int64) error {
 	if l.wants(control.TypeVolume) {
 		i, err := l.Pool.VolumeInfo(ino)
 		if err != nil {
@@ -162,7 +173,7 @@ func (l *lister) volume(ino chain.Ino, name string) error {
 		putSpace(&r, &i.Space)
 		l.rows = append(l.rows, r)
 	}
-	if !l.wants(control.TypeSnapshot) {
+	if !l.wants(control.TypeSnapshot) || l.args.Levels != nil && levels < 1 {
 		return nil
 	}
 	snaps, err := l.Pool.Snapshots(ino)

@@ -11,13 +11,16 @@ import (
 )
 
 // setProps sets or inherits properties of one object; they take effect at once.
-func (s *Service) setProps(_ context.Context, who control.Peer, args control.SetArgs) ([]string, error) {
+func (s *Service) setProps(ctx context.Context, who control.Peer, args control.SetArgs) ([]string, error) {
 	a, snap, err := s.find(args.Object, aVolume)
 	if err != nil {
 		return nil, err
 	}
 	if snap != "" {
 		return nil, errors.New(args.Object.Arg + ": a snapshot has no properties")
+	}
+	if args.Recursive && slices.ContainsFunc(args.Settings, func(o control.Setting) bool { return !o.Inherit }) {
+		return nil, fmt.Errorf("%s: only what is inherited is taken from all that is below: %w", args.Object.Arg, control.ErrInvalid)
 	}
 	if err := Offered(s.Dev, args.Settings); err != nil {
 		return nil, err
@@ -36,17 +39,65 @@ func (s *Service) setProps(_ context.Context, who control.Peer, args control.Set
 		s.setting.Lock()
 		defer s.setting.Unlock()
 	}
+	if args.Recursive {
+		err := s.inheritAll(ctx, who, a, args.Settings)
+		return nil, errors.Join(err, s.propsChanged(who, a.Ino, settingsText(args.Settings)+" recursively"))
+	}
 	if err := s.putProps(reqOf(who), a.Ino, args.Settings); err != nil {
 		return nil, s.explain(a.Ino, err)
 	}
+	return nil, s.propsChanged(who, a.Ino, settingsText(args.Settings))
+}
+
+// propsChanged makes other values of properties durable, and has them take effect.
+func (s *Service) propsChanged(who control.Peer, ino chain.Ino, what string) error {
 	if err := s.Pool.Flush(); err != nil {
-		return nil, err
+		return err
 	}
-	s.did(who, "on", s.abs(a.Ino), "properties", settingsText(args.Settings))
-	if a.Ino != chain.RootIno {
-		return nil, nil
+	s.did(who, "on", s.abs(ino), "properties", what)
+	if ino != chain.RootIno {
+		return nil
 	}
-	return nil, s.applyProps()
+	return s.applyProps()
+}
+
+// inheritAll takes properties away from an object and from all below it that have them set, one after the other.
+func (s *Service) inheritAll(ctx context.Context, who control.Peer, a chain.Attr, list []control.Setting) error {
+	one := func(ino chain.Ino) error {
+		set, err := s.setHere(ino, list)
+		if err == nil && len(set) > 0 {
+			err = s.putProps(reqOf(who), ino, set)
+		}
+		if err != nil {
+			err = s.explain(ino, err)
+		}
+		return err
+	}
+	if err := one(a.Ino); err != nil || a.Type != chain.TypeDir {
+		return err
+	}
+	return s.eachBelow(ctx, a.Ino, one)
+}
+
+// setHere are those of some properties that are set on an object itself.
+func (s *Service) setHere(ino chain.Ino, list []control.Setting) (set []control.Setting, err error) {
+	for _, o := range list {
+		p, err := control.PropertyNamed(o.Name)
+		if err != nil {
+			return nil, err
+		}
+		_, source, err := s.prop(ino, p)
+		if errors.Is(err, chain.ErrInvalid) {
+			continue // it can't have it
+		}
+		if err != nil {
+			return nil, err
+		}
+		if source == sourceLocal || source == sourceHost {
+			set = append(set, o)
+		}
+	}
+	return set, nil
 }
 
 // ofGrowth are the settings by which a pool takes more of its host, as pool extend does.
@@ -77,6 +128,12 @@ func (s *Service) putProps(r chain.Req, ino chain.Ino, list []control.Setting) e
 	return nil
 }
 
+// Sources of what is set on an object itself, as chain.PropValue says it, and on this host.
+const (
+	sourceLocal = "local"
+	sourceHost  = "host"
+)
+
 // prop is a property as it holds, and where it comes from.
 func (s *Service) prop(ino chain.Ino, p control.Property) (val, source string, err error) {
 	v, err := s.Pool.Prop(ino, p.Name)
@@ -85,7 +142,7 @@ func (s *Service) prop(ino chain.Ino, p control.Property) (val, source string, e
 	}
 	val, set := hostProp(s.Own, p.Name)
 	if source = "default"; set {
-		source = "host"
+		source = sourceHost
 	}
 	return val, source, nil
 }
