@@ -23,6 +23,7 @@ type chronicle struct {
 	pool *chain.Pool
 	log  *slog.Logger
 	now  func() time.Time
+	seen uint64              // records of the erase log up to this one are older than this daemon: another may have noted them
 	tell func(control.Event) // what is to be seen now, each once; nil: nobody. It does not wait
 
 	poke   chan struct{} // capacity 1: something was noted
@@ -86,6 +87,7 @@ func newChronicle(pool *chain.Pool, log *slog.Logger, now func() time.Time) *chr
 		pool: pool, log: log, now: now, poke: make(chan struct{}, 1), held: map[string]*again{}, burst: map[string]*spate{},
 		news: make(chan struct{}), wait: time.Second,
 	}
+	c.seen = pool.Log().State().Head.Seq
 	st, err := chain.EventsOf(pool).State()
 	if c.told = st.Durable; err != nil {
 		c.why = err.Error()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -340,6 +341,30 @@ func TestEventsAreTold(t *testing.T) {
 	slices.Sort(told)
 	if !slices.Equal(told, want) {
 		t.Errorf("told of %v, there are %v", told, want)
+	}
+}
+
+// Jobs that are done and cuts of the erase log are noted from its records: from those that are newer than the daemon, for after a crash
+// they are told again.
+func TestErasedIsAnEvent(t *testing.T) {
+	d := newDiary(t)
+	d.seen = 7
+	d.noteErased(control.EraseRecord{Kind: "job", Seq: 7, ID: 3})
+	d.noteErased(control.EraseRecord{Kind: "day", Seq: 8, Day: "2026-11-30"})
+	d.noteErased(control.EraseRecord{Kind: "cut", Seq: 9, Cut: &control.LogCut{Seq: 4}})
+	job := control.EraseRecord{Kind: "job", Seq: 10, ID: 4, Volume: "d/v", Snapshot: "s", Reason: "gone", Who: "uid 0"}
+	job.VolumeUUID, job.Freed, job.Erased, job.Released, job.Kept = uuid.UUID{5}.String(), 10, 4, 5, 1
+	d.noteErased(job)
+	if got := d.written(); !slices.Equal(got, []string{"log-cut", "erased"}) {
+		t.Fatal(got)
+	}
+	e := d.told[1].Public()
+	want := map[string]int64{"freed": 10, "zeroed": 4, "released": 5, "kept": 1}
+	if e.Path != "d/v@s" || e.Object != job.VolumeUUID || e.Text != "job 4: gone, uid 0" || !maps.Equal(e.Numbers, want) {
+		t.Errorf("%+v", e)
+	}
+	if text := d.told[0].Text; !strings.Contains(text, "begins at record 5") {
+		t.Error(text)
 	}
 }
 

@@ -142,9 +142,10 @@ func (c *chronicle) noteResized(how string, before, after int64) {
 // noteErased notes what a record of the erase log says: that a job is done, or that the log was cut.
 func (c *chronicle) noteErased(e control.EraseRecord) {
 	switch {
+	case c == nil, e.Seq <= c.seen:
 	case e.Cut != nil:
 		c.note(control.EventLogCut, subject{}, fmt.Sprintf("the erase log begins at record %d; before it only sums are known", e.Cut.Seq+1))
-	case e.ID != 0 && !e.Before && e.Kind == "job":
+	case e.ID != 0 && e.Kind == "job":
 		id, err := uuid.Parse(e.VolumeUUID)
 		if err != nil {
 			id = uuid.Nil
