@@ -3,6 +3,7 @@ package integration
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -11,10 +12,14 @@ import (
 
 // consoleStep is a command of a text, and what it prints there.
 type consoleStep struct {
-	line int
-	cmd  string
-	want []string
+	line   int
+	cmd    string
+	want   []string
+	hidden bool // it is in a comment: a fault that readers have without it, or its end
 }
+
+// hiddenStep is such a comment.
+var hiddenStep = regexp.MustCompile("^<!-- run: (.*) -->$")
 
 // consoleSteps are the steps of the console blocks of a text between two lines that begin with from and to.
 func consoleSteps(t *testing.T, file, from, to string) (steps []consoleStep) {
@@ -28,6 +33,8 @@ func consoleSteps(t *testing.T, file, from, to string) (steps []consoleStep) {
 			on = strings.HasPrefix(l, from)
 		case !inside && strings.HasPrefix(l, to):
 			return steps
+		case !inside && hiddenStep.MatchString(l):
+			steps = append(steps, consoleStep{line: i + 1, cmd: hiddenStep.FindStringSubmatch(l)[1], hidden: true})
 		case l == "```console":
 			inside = true
 		case l == "```":
@@ -81,17 +88,24 @@ type consoleText struct {
 	name, file string
 	from, to   string // lines
 	first      string // before all commands
+	done       int    // lines of the text that are corrected
 }
 
-// TestConsole: who types the commands of README.md and docs/space.md gets what stands there, but for sizes and times.
+// UPDATE_CONSOLE=1 puts what the commands print into the texts.
+//
+// TestConsole: who types the commands of README.md, docs/space.md and docs/operations.md gets what stands there, but for sizes and times.
 func TestConsole(t *testing.T) {
 	needsRoot(t)
 	needs(t, "qemu-img", "mkfs.ext4", "e2label")
 	for _, c := range []consoleText{
-		{"five minutes", "README.md", "## Five minutes", "## ", ""},
+		{name: "five minutes", file: "README.md", from: "## Five minutes", to: "## "},
 		{
-			"space", "docs/space.md", "# ", "## Where it differs",
-			"slatefs pool create --size 1G lab /srv/lab.pool && mkdir /mnt/lab && slatefs mount lab /mnt/lab",
+			name: "space", file: "docs/space.md", from: "# ", to: "## Where it differs",
+			first: "slatefs pool create --size 1G lab /srv/lab.pool && mkdir /mnt/lab && slatefs mount lab /mnt/lab",
+		},
+		{
+			name: "operations", file: "docs/operations.md", from: "# ", to: "## Exporter down",
+			first: "slatefs pool create --size 256M lab /srv/lab.pool && mkdir /mnt/lab && slatefs mount lab /mnt/lab && sleep 1",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.try(t) })
@@ -112,12 +126,37 @@ func (c *consoleText) try(t *testing.T) {
 		l.ok(run(c.first))
 	}
 	for _, s := range steps {
+		if s.hidden {
+			l.ok(run(s.cmd))
+			continue
+		}
 		var got []string
 		if out := strings.TrimSuffix(run(s.cmd).stdout, "\n"); out != "" {
 			got = strings.Split(back.Replace(out), "\n")
+		}
+		if os.Getenv("UPDATE_CONSOLE") != "" {
+			c.correct(t, s, got)
+			continue
 		}
 		if shapes(got) != shapes(s.want) {
 			t.Errorf("%s:%d: %s\nprints\n%s\nand not\n%s", c.file, s.line, s.cmd, strings.Join(got, "\n"), strings.Join(s.want, "\n"))
 		}
 	}
+}
+
+// correct puts what a command printed into the text.
+func (c *consoleText) correct(t *testing.T, s consoleStep, got []string) {
+	t.Helper()
+	file := "../" + c.file
+	text, err := os.ReadFile(file)
+	must(t, err)
+	lines := strings.Split(string(text), "\n")
+	at := slices.Index(lines, "# "+s.cmd)
+	if c.done > at {
+		at = c.done + slices.Index(lines[c.done:], "# "+s.cmd)
+	}
+	end := at + 1 + len(s.want)
+	lines = slices.Concat(lines[:at+1], got, lines[end:])
+	c.done = at + 1 + len(got)
+	must(t, os.WriteFile(file, []byte(strings.Join(lines, "\n")), 0o644))
 }
