@@ -53,7 +53,7 @@ func (s *Service) holds(ctx context.Context, who control.Peer, args control.Hold
 			snap = "%"
 		}
 		group, err := s.group(ctx, o, a, snap, args.Recursive)
-		if err != nil && !(all && errors.Is(err, chain.ErrNotFound)) {
+		if err != nil && (!all || !errors.Is(err, chain.ErrNotFound)) {
 			return nil, err
 		}
 		for _, g := range group {
