@@ -607,7 +607,7 @@ sub volume_snapshot_info {
                 file => scalar($class->filesystem_path($scfg, $volname, $_)),
                 'virtual-size' => $have{$_}->{volsize},
             }
-        } keys %have
+        } grep { eval { snapshot_name($_) } } keys %have # others were made by hand, and Proxmox has no words for them
     };
 }
 

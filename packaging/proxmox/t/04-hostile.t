@@ -93,6 +93,8 @@ subtest 'names that are no disks' => sub {
     my $disk = plug('vdisk_alloc', $cfg, 'slate', 100, 'raw', undef, 1024);
     plug('volume_snapshot', $cfg, $disk, 's1');
     plug('volume_snapshot', $cfg, $disk, 's1.raw');
+    slatefs('snapshot', file($cfg, $disk) . '@by: hand');
+    is_deeply(names($cfg, $disk), ['s1', 's1.raw'], 'a snapshot with a name that Proxmox cannot say is not told');
     my @odd = (
         "vm-100-\xff.raw", "vm-100-\xc3\xa9.raw", "vm-100-\xc2\xa0.raw", "vm-100-a\nb.raw", "vm-100-\e[2J.raw", "vm-100-a,b.raw",
         'vm-100-disk-0.raw@s1.raw', 'vm-100-disk-0.raw@s1', '-r.raw', 'vm-100-a"b\\u0000.raw', 'base-100-$(id);`id`.raw',
