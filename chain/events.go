@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -184,7 +185,7 @@ func (e Event) marshal() []byte {
 		w.Bytes(e.Object[:])
 	}
 	w.Str(e.Path[max(0, len(e.Path)-maxEventPath):])
-	w.Str(e.Text[:min(len(e.Text), maxEventText)])
+	w.Str(e.Text[:textEnd(e.Text)])
 	numbers := e.Numbers[:min(len(e.Numbers), maxEventNumbers)]
 	w.Uint(uint64(len(numbers)))
 	for _, n := range numbers {
@@ -193,6 +194,18 @@ func (e Event) marshal() []byte {
 	}
 	w.Attrs(nil)
 	return w.B
+}
+
+// textEnd is how many bytes of a text are kept: no letter of it in part.
+func textEnd(s string) int {
+	if len(s) <= maxEventText {
+		return len(s)
+	}
+	n := maxEventText
+	for n > maxEventText-utf8.UTFMax && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return n
 }
 
 // unmarshal reads it. The number is in the row's key.

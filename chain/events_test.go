@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -109,7 +110,7 @@ func TestEventsTogether(t *testing.T) {
 // Whatever is noted of an event, its row has bounds, and what is kept is the end of the path and the beginning of the rest.
 func TestEventBounds(t *testing.T) {
 	p := openPool(t, newDisk(t, 4<<20))
-	long := Event{Kind: strings.Repeat("k", 99), Path: strings.Repeat("p", 999) + "end", Text: "begin" + strings.Repeat("t", 9999)}
+	long := Event{Kind: strings.Repeat("k", 99), Path: strings.Repeat("p", 999) + "end", Text: "begin" + strings.Repeat("é", 9999)}
 	long.Object = uuid.UUID{1}
 	for range 99 {
 		long.Numbers = append(long.Numbers, EventNumber{strings.Repeat("n", 99), 1<<62 - 1})
@@ -123,8 +124,8 @@ func TestEventBounds(t *testing.T) {
 	ok(t, err)
 	ok(t, EventsOf(p).Each(1, func(es []Event) error {
 		e := es[0]
-		kept := strings.HasSuffix(e.Path, "end") && strings.HasPrefix(e.Text, "begin") && e.Count == 1<<61
-		if !kept || len(e.Numbers) != maxEventNumbers || e.Numbers[0].Value != 0 {
+		kept := strings.HasSuffix(e.Path, "end") && strings.HasPrefix(e.Text, "beginéé") && e.Count == 1<<61
+		if !kept || len(e.Text) != maxEventText-1 || !utf8.ValidString(e.Text) || len(e.Numbers) != maxEventNumbers || e.Numbers[0].Value != 0 {
 			t.Errorf("%+v", e)
 		}
 		return nil
