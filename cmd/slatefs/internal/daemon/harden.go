@@ -23,6 +23,7 @@ func Harden(memory int64) error {
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return fmt.Errorf("setrlimit: no core: %w", err)
 	}
+	// The classic transport waits in system calls; event loops don't care.
 	runtime.GOMAXPROCS(max(8, runtime.GOMAXPROCS(0)))
 	boundRuntime(memory)
 	unix.Umask(0o077)
