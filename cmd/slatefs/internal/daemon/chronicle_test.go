@@ -402,4 +402,10 @@ func TestTroublesAreEvents(t *testing.T) {
 	look("", control.PoolInfo{Usage: control.Usage{Failed: 4096}})
 	look("erase-failed pages-repaired", control.PoolInfo{Usage: control.Usage{Failed: 12288, Repairs: 2}})
 	look("trouble-over", control.PoolInfo{Usage: control.Usage{Failed: 4096}})
+	held := control.PoolInfo{Usage: control.Usage{Failed: 4096}, PagesHeld: &control.HeldInfo{Since: d.now(), All: true}}
+	held.Asked = held.PagesHeld.Since.Add(time.Second)
+	look("", held) // it may take a while
+	held.Asked = held.PagesHeld.Since.Add(time.Minute)
+	look("pages-held", held)
+	look("trouble-over", control.PoolInfo{Usage: control.Usage{Failed: 4096}})
 }
