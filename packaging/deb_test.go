@@ -53,6 +53,7 @@ func TestPackage(t *testing.T) {
 	for path, mode := range map[string]os.FileMode{
 		"usr/bin/slatefs":                                  0o755,
 		"lib/systemd/system/slatefs@.service":              0o644,
+		"lib/systemd/system/slatefs-exporter.service":      0o644,
 		"etc/logrotate.d/slatefs":                          0o644,
 		"etc/slatefs":                                      os.ModeDir | 0o755,
 		"etc/slatefs/keys":                                 os.ModeDir | 0o700,
@@ -63,6 +64,9 @@ func TestPackage(t *testing.T) {
 		"usr/share/fish/vendor_completions.d/slatefs.fish": 0o644,
 		"usr/share/doc/slatefs/install.md":                 0o644,
 		"usr/share/doc/slatefs/examples/lab.env":           0o644,
+
+		"usr/share/doc/slatefs/examples/prometheus-alerts.yml": 0o644,
+		"usr/share/doc/slatefs/examples/grafana-slatefs.json":  0o644,
 	} {
 		if st, err := os.Lstat(filepath.Join(root, path)); err != nil || st.Mode() != mode {
 			t.Errorf("%s: %v, %v; want mode %v", path, st, err, mode)

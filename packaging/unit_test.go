@@ -10,19 +10,25 @@ import (
 	"testing"
 )
 
-const unitFile = "systemd/slatefs@.service"
+const (
+	unitFile     = "systemd/slatefs@.service"
+	exporterFile = "systemd/slatefs-exporter.service"
+)
 
 // instance is a copy of the unit for the pool lab, whose programs are there.
-func instance(t *testing.T) string {
+func instance(t *testing.T) string { return copyOf(t, unitFile, "slatefs@lab.service") }
+
+// copyOf is a copy of a unit by a name, whose programs are there.
+func copyOf(t *testing.T, unit, name string) string {
 	t.Helper()
 	if _, err := exec.LookPath("systemd-analyze"); err != nil {
 		t.Skip("!!! NOT TESTED: the unit: ", err)
 	}
-	b, err := os.ReadFile(unitFile)
+	b, err := os.ReadFile(unit)
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "slatefs@lab.service")
+	path := filepath.Join(t.TempDir(), name)
 	text := strings.ReplaceAll(string(b), "/usr/bin/slatefs", "/bin/true")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -30,11 +36,22 @@ func instance(t *testing.T) string {
 	return path
 }
 
-// systemd understands the unit, and has nothing to say about it.
+// systemd understands the units, and has nothing to say about them.
 func TestUnitVerifies(t *testing.T) {
-	out, err := exec.Command("systemd-analyze", "verify", "--man=no", instance(t)).CombinedOutput()
-	if err != nil || len(out) > 0 {
-		t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+	for _, unit := range []string{instance(t), copyOf(t, exporterFile, "slatefs-exporter.service")} {
+		out, err := exec.Command("systemd-analyze", "verify", "--man=no", unit).CombinedOutput()
+		if err != nil || len(out) > 0 {
+			t.Errorf("systemd-analyze verify %s: %v\n%s", unit, err, out)
+		}
+	}
+}
+
+// The exporter mounts nothing, so nothing keeps it from being shut in: what it could do is what it needs for lvm2 and a socket.
+func TestExporterIsShutIn(t *testing.T) {
+	out, err := exec.Command("systemd-analyze", "security", "--offline=yes", "--threshold=30",
+		copyOf(t, exporterFile, "slatefs-exporter.service")).CombinedOutput()
+	if err != nil {
+		t.Errorf("systemd-analyze security: %v\n%s", err, out)
 	}
 }
 

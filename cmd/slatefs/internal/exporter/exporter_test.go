@@ -248,11 +248,11 @@ func TestNames(t *testing.T) {
 
 // TestPromtoolCheckMetrics: Prometheus' own tool finds nothing to say about a scrape.
 func TestPromtoolCheckMetrics(t *testing.T) {
-	promtool, err := exec.LookPath("promtool")
+	tool, err := exec.LookPath("promtool")
 	if err != nil {
 		t.Skip("!!! NOT TESTED: promtool check metrics: ", err)
 	}
-	cmd := exec.Command(promtool, "check", "metrics")
+	cmd := exec.Command(tool, "check", "metrics")
 	cmd.Stdin = strings.NewReader(scrape(t, New(options(daemons(2), nil))))
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v\n%s", err, out)
