@@ -18,7 +18,11 @@ import (
 // is taken for it.
 type owner struct{ thread atomic.Int64 }
 
-func (o *owner) mine() bool { return o.thread.Load() == int64(syscall.Gettid()) }
+// mine asks the kernel only where somebody holds it: each step asks this of all who may share a lock.
+func (o *owner) mine() bool {
+	t := o.thread.Load()
+	return t != 0 && t == int64(syscall.Gettid())
+}
 
 func (o *owner) taken() {
 	runtime.LockOSThread()
