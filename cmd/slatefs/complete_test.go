@@ -113,7 +113,7 @@ func TestComplete(t *testing.T) {
 		"list -S cre":                       "creation " + noFiles,
 		"list -t volume,s":                  "volume,snapshot " + noFiles,
 		"tree /lab/a":                       "/lab/a.raw " + noFiles,
-		"get a":                             "autoextend_threshold autoextend_percent autoextend_max available all " + noFiles,
+		"get a":                             "autoextend_threshold autoextend_percent autosnap autoextend_max available all " + noFiles,
 		"get quota,refq":                    "quota,refquota " + noFiles,
 		"get -o name,v":                     "name,value " + noFiles,
 		"get quota /lab/a":                  "/lab/a.raw /lab/a.raw@one /lab/a.raw@two " + noFiles,

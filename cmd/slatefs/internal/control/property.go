@@ -5,6 +5,7 @@ import (
 
 	"slatefs/chain"
 	"slatefs/chain/property"
+	"slatefs/cmd/slatefs/internal/schedule"
 	"slatefs/erase"
 )
 
@@ -24,10 +25,10 @@ const (
 )
 
 // Served are the properties that a pool keeps for those who serve it, besides its own: it is opened with them.
-var Served = property.Join(watchProperties, erase.Properties, evidenceProperties, growProperties)
+var Served = property.Join(schedule.Properties, watchProperties, erase.Properties, evidenceProperties, growProperties)
 
 var properties = property.Join(
-	chain.SpaceProperties, watchProperties, erase.Properties, chain.EraseProperties, evidenceProperties, growProperties)
+	chain.SpaceProperties, schedule.Properties, watchProperties, erase.Properties, chain.EraseProperties, evidenceProperties, growProperties)
 
 // Properties lists what can be set, in the order of help texts. The slice is nobody's to change.
 func Properties() []Property { return properties }

@@ -42,10 +42,16 @@ func (noView) PagesHeld() (fs.HeldPages, bool)        { return fs.HeldPages{}, f
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
+	return newBenchAt(t, time.Now)
+}
+
+// newBenchAt is newBench by another clock.
+func newBenchAt(t *testing.T, now func() time.Time) *bench {
+	t.Helper()
 	b := &bench{t: t, disk: devtest.New(64<<20, 512), host: host.Host{State: t.TempDir(), Conf: filepath.Join(t.TempDir(), "conf")}}
-	err := chain.Create(b.disk, chain.Format{Name: "lab", UUID: uuid.UUID{9}, Zeroed: true, Now: time.Now})
+	err := chain.Create(b.disk, chain.Format{Name: "lab", UUID: uuid.UUID{9}, Zeroed: true, Now: now})
 	if err == nil {
-		b.pool, err = chain.Open(b.disk, chain.Options{Properties: control.Served, Now: time.Now})
+		b.pool, err = chain.Open(b.disk, chain.Options{Properties: control.Served, Now: now})
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +66,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.s = &Service{
-		Pool: b.pool, Own: own, Eraser: eraser, View: noView{}, Log: slog.New(slog.DiscardHandler), Dir: "/lab", Now: time.Now, Dev: b.disk,
+		Pool: b.pool, Own: own, Eraser: eraser, View: noView{}, Log: slog.New(slog.DiscardHandler), Dir: "/lab", Now: now, Dev: b.disk,
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)

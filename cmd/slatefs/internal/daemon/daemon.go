@@ -109,6 +109,7 @@ func Start(c Config, log *slog.Logger) (d *Daemon, err error) {
 	}
 	d.watch = newWatcher(d.pool, own, d.live.Dir, d.log)
 	d.watch.chronicle = d.chronicle
+	s.autosnap = newAutosnap(d.pool, d.log, d.now, d.chronicle)
 	s.View, s.Dir = mountView{d.srv.FS(), d.srv}, d.srv.Dir()
 	d.grower = NewGrower(dev, d.pool, d.log)
 	d.grower.chronicle = d.chronicle
@@ -205,6 +206,7 @@ func (d *Daemon) parts() []part {
 		d.helper("grower", d.grower.run),
 		d.helper("superblocks", d.slots.run),
 		d.helper("signer", d.signer.run),
+		d.helper("autosnap", d.whileGood(d.service.autosnap.run)),
 		mount,
 		control,
 	}

@@ -37,7 +37,9 @@ type Service struct {
 	checking sync.Mutex
 	mapping  sync.Mutex
 
-	chronicle *chronicle              // nil: nobody notes events
+	chronicle *chronicle // nil: nobody notes events
+	autosnap  *autosnap  // nil: nobody makes snapshots by themselves
+
 	notOwn    func(path string) error // nil: there is no mount
 	cutBefore int64                   // const: records that had left the erase log at the mount, and were not exported
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"slatefs/chain"
 	"slatefs/cmd/slatefs/internal/control"
+	"slatefs/cmd/slatefs/internal/schedule"
 )
 
 // setProps sets or inherits properties of one object; they take effect at once.
@@ -55,6 +57,9 @@ func (s *Service) propsChanged(who control.Peer, ino chain.Ino, what string) err
 		return err
 	}
 	s.did(who, "on", s.abs(ino), "properties", what)
+	if s.autosnap != nil && strings.Contains(what, schedule.PropAutosnap) {
+		s.autosnap.changed()
+	}
 	if ino != chain.RootIno {
 		return nil
 	}
