@@ -54,6 +54,7 @@ type (
 		Lost    int64      `json:"lost"`  // blocks of the parent's own
 		Created *time.Time `json:"created"`
 		Who     string     `json:"who"`
+		Tags    []string   `json:"tags,omitempty"` // that hold a snapshot
 	}
 	dumpJob struct {
 		Volume uint64     `json:"volume"`
@@ -153,6 +154,9 @@ func (d *dumper) layer(id LayerID, v []byte) (any, func() error, error) {
 	value := dumpLayer{
 		Parent: uint64(parent), Volume: uint64(l.vol), Name: l.name, Head: l.head, Named: l.named, Dead: l.dead, Swept: l.swept, Kept: l.kept,
 		Size: l.size, Own: l.own, Refer: l.refer, Lost: l.lostHere, Created: whenOf(l.created), Who: l.who,
+	}
+	for _, t := range l.tags {
+		value.Tags = append(value.Tags, t.Name)
 	}
 	return value, func() error {
 		if err := d.listOf(l.lost.Trees, of+": dead list"); err != nil || l.swept {

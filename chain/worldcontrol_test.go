@@ -58,10 +58,17 @@ func (w *world) destroySnap(name string, d *disk) error {
 	if s == "" {
 		return nil
 	}
+	if w.n%3 == 0 {
+		if err := w.heldFirst(name, d, s); err != nil {
+			return err
+		}
+	}
 	w.note("destroy %s@%s", name, s)
 	w.bury(name, d, s)
 	delete(d.snaps, s)
-	err := w.p.DestroySnapshots(Req{}, d.ino, []string{s}, DestroyOptions{Defer: true})
+	err := w.released(d, func() error {
+		return w.p.DestroySnapshots(Req{}, d.ino, []string{s}, DestroyOptions{Defer: true})
+	})
 	if err == nil {
 		w.m.flush()
 	}
@@ -109,7 +116,7 @@ func (w *world) destroy(name string, d *disk) error {
 	w.note("unlink %s", name)
 	w.bury(name, d, "")
 	delete(w.m.disks, name)
-	if err := w.p.Unlink(Req{}, RootIno, name); err != nil {
+	if err := w.released(d, func() error { return w.p.Unlink(Req{}, RootIno, name) }); err != nil {
 		return err
 	}
 	return w.flush()
