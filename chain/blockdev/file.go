@@ -199,8 +199,14 @@ func (f *File) Fd() int { return f.fd }
 // Pwrite is one pwrite, as a Ring carries it out: it may write less than all of
 // p, which begins at a multiple of MemAlign if the File is Direct. It belongs
 // with Fd: the caller ends it before Close, and what it writes is not held back
-// by a failed Sync.
-func (f *File) Pwrite(p []byte, off int64) (int, error) { return unix.Pwrite(f.fd, p, off) }
+// by a failed Sync. Its error is the kernel's, and counted (NoteFailure).
+func (f *File) Pwrite(p []byte, off int64) (int, error) {
+	n, err := unix.Pwrite(f.fd, p, off)
+	if err != nil {
+		f.NoteFailure(true, err)
+	}
+	return n, err
+}
 
 // Direct tells whether I/O goes past the page cache; then buffers for a Ring
 // begin at a multiple of MemAlign.
