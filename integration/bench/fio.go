@@ -22,6 +22,7 @@ type job struct {
 	fsync int   // after so many writes; 0: never
 	bytes int64 // ends after so many; 0: after the time of the run
 	size  int64 // of the part of the file that is used; 0: all of it
+	align int64 // of the places of requests; 0: bs
 
 	buffered bool // without O_DIRECT
 }
@@ -50,6 +51,9 @@ func (g *ground) fio(ctx context.Context, j job, path string) (sample, error) {
 	}
 	if j.fsync > 0 {
 		args = append(args, fmt.Sprint("--fsync=", j.fsync))
+	}
+	if j.align > 0 {
+		args = append(args, fmt.Sprint("--blockalign=", j.align))
 	}
 	if j.size > 0 {
 		args = append(args, fmt.Sprint("--size=", j.size))

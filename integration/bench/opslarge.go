@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"slatefs/chain/blockdev"
 )
 
 // largeBytes is what the volume of the rows on 10 TiB has mapped.
@@ -25,7 +28,7 @@ func (g *ground) largePool(ctx context.Context, transport string) (_ *slatePeer,
 	if g.large != nil {
 		return g.large, nil
 	}
-	image, err := sparse(g.path("large.image"), g.largeBytes()+64<<30)
+	image, err := sparse(g.path("large.image"), g.largeBytes()+g.largeBytes()/32) // what is promised has 1/64 of metadata promised
 	if err != nil {
 		return nil, err
 	}
@@ -54,8 +57,52 @@ func (g *ground) largePool(ctx context.Context, transport string) (_ *slatePeer,
 	if err := allocate(p.path("large.raw"), g.largeBytes()); err != nil {
 		return nil, err
 	}
+	if err := writePlaces(p.path("large.raw"), g.largeBytes()/g.places(), g.places()); err != nil {
+		return nil, err
+	}
 	g.large = p
 	return p, nil
+}
+
+// places is in how many places of the large volume there is a block with data. What is read elsewhere is a hole of the pool's file,
+// which no device is asked for.
+func (g *ground) places() int64 {
+	if g.quick {
+		return 1 << 12
+	}
+	return 1 << 16
+}
+
+// writePlaces writes a block at every so many bytes, that begins with where it is.
+func writePlaces(path string, every, places int64) error {
+	return parallel(path, func(fd, i int) error {
+		b := blockdev.Aligned(4 * kiB)
+		for n := int64(i); n < places; n += workers {
+			for at := 0; at < len(b); at += 8 {
+				binary.LittleEndian.PutUint64(b[at:], uint64(n*every)+1)
+			}
+			if _, err := unix.Pwrite(fd, b, n*every); err != nil {
+				return &os.PathError{Op: "write", Path: path, Err: err}
+			}
+		}
+		return nil
+	})
+}
+
+// seePlaces reads some of them, so that a row on what is written is not one on holes.
+func seePlaces(path string, every, places int64) error {
+	return parallel(path, func(fd, i int) error {
+		b := blockdev.Aligned(4 * kiB)
+		for n := int64(i); n < places; n += places / 64 {
+			if _, err := unix.Pread(fd, b, n*every); err != nil {
+				return &os.PathError{Op: "read", Path: path, Err: err}
+			}
+			if got := binary.LittleEndian.Uint64(b[4*kiB-8:]); got != uint64(n*every)+1 {
+				return fmt.Errorf("%s: block at %d ends with %d", path, n*every, got)
+			}
+		}
+		return nil
+	})
 }
 
 // allocate has all of a file mapped.
@@ -84,10 +131,18 @@ func onLarge(op func(context.Context, *ground, *slatePeer) (sample, error)) func
 
 var (
 	readLarge = onLarge(func(ctx context.Context, g *ground, large *slatePeer) (sample, error) {
-		return g.fio(ctx, job{rw: "randread", bs: 4 * kiB, depth: 32, size: g.largeBytes()}, large.path("large.raw"))
+		path, every := large.path("large.raw"), g.largeBytes()/g.places()
+		if err := seePlaces(path, every, g.places()); err != nil {
+			return sample{}, err
+		}
+		return counted(large.pid(), func() (sample, error) {
+			return g.fio(ctx, job{rw: "randread", bs: 4 * kiB, depth: 32, size: g.largeBytes(), align: every}, path)
+		})
 	})
 	readBeside = onLarge(func(ctx context.Context, g *ground, large *slatePeer) (sample, error) {
-		return g.fio(ctx, job{rw: "randread", bs: 4 * kiB, depth: 32}, large.path("written.raw"))
+		return counted(large.pid(), func() (sample, error) {
+			return g.fio(ctx, job{rw: "randread", bs: 4 * kiB, depth: 32}, large.path("written.raw"))
+		})
 	})
 	mountLarge = onLarge(func(ctx context.Context, g *ground, large *slatePeer) (s sample, err error) {
 		if err := large.fillJournal(ctx); err != nil {
