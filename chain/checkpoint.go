@@ -219,7 +219,7 @@ func (cp *checkpointer) cut() (*cut, error) {
 	number := cp.commits.started
 	cp.mu.Unlock()
 
-	at, err := cp.commits.makeDurable(gen, batch, true)
+	at, err := cp.commits.makeDurable(gen, batch, true, true)
 	cp.mu.Lock()
 	if cp.commits.room.cutting = 0; err != nil {
 		cp.commits.cutFailed(batch)

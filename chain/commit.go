@@ -18,6 +18,7 @@ type commitLog struct {
 
 	nextJob        uint64           // mu
 	pending        []byte           // mu
+	dataFirst      bool             // mu: what is on the device must be durable before the batch that waits is written
 	lsn            uint64           // mu: records made
 	durable        uint64           // mu: records that are on the device
 	cold           coldHold         // mu: the hold that there is
@@ -63,7 +64,10 @@ func always() bool { return true }
 // durable.
 //
 // The order is invariant 4: a record exists only once its data has arrived, so the sync before the batch covers the
-// data of every record in it. The journal syncs the batch itself.
+// data of every record in it. The journal syncs the batch itself. One sync is enough for both where all records fill holes
+// (fillsHole): whatever part of the batch and of the data a crash leaves, such a block reads as zeros, as the hole did, or as
+// what was written. But only after a batch of this mount whose data had a sync of its own: what the last one read in the journal,
+// and has not made durable, may be lost in the next crash, and then no batch may lie behind it.
 func (cl *commitLog) commit(done, may func() bool) (bool, error) {
 	cl.commitMu.Lock()
 	defer cl.commitMu.Unlock()
@@ -77,11 +81,11 @@ func (cl *commitLog) commit(done, may func() bool) (bool, error) {
 		return ok, nil
 	}
 	cl.started++
-	number, lsn, gen := cl.started, cl.lsn, cl.supers.super.Generation
+	number, lsn, gen, dataFirst := cl.started, cl.lsn, cl.supers.super.Generation, cl.dataFirst
 	batch := cl.cutBatch(false)
 	cl.mu.Unlock()
 
-	_, err := cl.makeDurable(gen, batch, false)
+	_, err := cl.makeDurable(gen, batch, dataFirst, false)
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	cl.room.cutting = 0
@@ -98,10 +102,12 @@ func (cl *commitLog) commit(done, may func() bool) (bool, error) {
 // makeDurable syncs what the records of a batch name, and writes the batch; an empty one only for a checkpoint's cut: it
 // proves, if the superblock of this generation should be lost, that it was. A cut that came to nothing has proved that. The commit lock is held. A lost sync or
 // journal write is of the pool, which has failed then. Any other error leaves the journal as it was.
-func (cl *commitLog) makeDurable(gen uint64, batch []byte, cut bool) (at journal.Pos, err error) {
+func (cl *commitLog) makeDurable(gen uint64, batch []byte, dataFirst, cut bool) (at journal.Pos, err error) {
 	began := sinceThen()
-	if err := cl.dev.Sync(); err != nil {
-		return at, cl.fail(fmt.Errorf("sync of the device: %w", err))
+	if dataFirst || len(batch) == 0 { // no data before its map
+		if err := cl.dev.Sync(); err != nil {
+			return at, cl.fail(fmt.Errorf("sync of the device: %w", err))
+		}
 	}
 	if err := cl.supers.mustHold(); err != nil {
 		return at, err
@@ -125,7 +131,7 @@ func (cl *commitLog) makeDurable(gen uint64, batch []byte, cut bool) (at journal
 func (cl *commitLog) cutBatch(empty bool) []byte {
 	cl.mu.assertHeld()
 	batch := cl.pending
-	cl.pending = nil
+	cl.pending, cl.dataFirst = nil, false
 	cl.mu.tail.Cut()
 	if len(batch) > 0 || empty {
 		cl.room.cutting = cl.journal.Takes(int64(len(batch)))
@@ -137,7 +143,7 @@ func (cl *commitLog) cutBatch(empty bool) []byte {
 // on the device, and nothing follows.
 func (cl *commitLog) cutFailed(batch []byte) {
 	cl.mu.assertHeld()
-	cl.pending = append(batch, cl.pending...)
+	cl.pending, cl.dataFirst = append(batch, cl.pending...), true
 	if cl.failed == nil {
 		cl.mu.tail.Undo()
 	}
@@ -181,7 +187,7 @@ func (cl *commitLog) do(r record) error {
 	r.encode(&e)
 	n := len(e.B) - len(cl.pending)
 	cl.mu.tail.Add(e.B[len(cl.pending):])
-	cl.pending = e.B
+	cl.pending, cl.dataFirst = e.B, cl.dataFirst || !fillsHole(r)
 	cl.takeRoom(int64(n), kind)
 	cl.lsn++
 	if err := cl.owner.applyRecord(r); err != nil {

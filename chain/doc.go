@@ -21,7 +21,8 @@
 //
 // # Invariants, and where they live
 //
-//   - Data before map (4): commitLog.commit syncs the device, then writes just the records whose data had arrived.
+//   - Data before map (4): commitLog.commit syncs the device, then writes just the records whose data had arrived. One sync is enough
+//     for a batch that only fills holes, since a crash leaves zeros there or data.
 //   - Durable before clean is left (3): blockSpace.claim, Volume.mapClean, admission.grantNow. Their blocks are on the host before that:
 //     blockSpace.takeClean, hostspace.go.
 //   - Free, erase, reuse in that order (5, 11): Pool.Next seals a job, and hands it out when every plan from before is

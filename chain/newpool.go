@@ -15,7 +15,7 @@ import (
 // newStorage makes the rooms of journal, blocks and pages.
 func (p *Pool) newStorage(s super.Block) {
 	c, g := p.core, s.Geometry
-	p.commits = &commitLog{core: c, supers: p.supers, memory: p.memory, nextJob: s.LastJob, owner: p}
+	p.commits = &commitLog{core: c, supers: p.supers, memory: p.memory, nextJob: s.LastJob, owner: p, dataFirst: true}
 	store := meta.NewStore(c.dev, g.Blocks, c.opt.CacheBytes)
 	store.ReadOnly = c.opt.ReadOnly
 	store.OnRepair = func(b alloc.BlockID) {

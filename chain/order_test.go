@@ -3,11 +3,15 @@ package chain
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"slatefs/alloc"
+	"slatefs/chain/blockdev"
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/chain/codec"
 	"slatefs/chain/super"
@@ -17,13 +21,23 @@ import (
 // two steps by chance only. In these, what is there at such a moment is looked at, or becomes all that a crash left.
 
 // order looks at every write to a device, which one goroutine uses: a batch of the journal only when all that is outside
-// of the ring is durable (invariant 4: data before map), a superblock only when everything is, and nothing more before it is
-// durable too.
-type order struct{ batches, supers int }
+// of the ring is durable (invariant 4: data before map), or when all of its records fill holes with blocks that are zeros,
+// durably; a superblock only when everything is durable, and nothing more before it is durable too.
+type order struct {
+	batches, supers int
+	early           int               // batches with data that was not durable
+	batch           []devtest.Op      // the writes of one that is not durable
+	open            []blockdev.Extent // what was not, outside of the ring, when it was written
+}
 
 func (o *order) watch(d *devtest.Disk, ring int64) {
 	d.Fail(func(op devtest.Op) error {
-		if op.Kind != devtest.OpWrite && op.Kind != devtest.OpWriteDsync && op.Kind != devtest.OpZero {
+		switch op.Kind {
+		case devtest.OpSync:
+			defer func() { o.batch, o.open = nil, nil }()
+			return o.judge(d)
+		case devtest.OpWrite, devtest.OpWriteDsync, devtest.OpZero:
+		case devtest.OpRead, devtest.OpGrow:
 			return nil
 		}
 		head := op.Off < super.Bytes
@@ -33,19 +47,49 @@ func (o *order) watch(d *devtest.Disk, ring int64) {
 			case head:
 				return fmt.Errorf("%v: a superblock before what is at %d+%d is durable", op, x.Off, x.Len)
 			case batch && x.End() > super.Bytes+ring:
-				return fmt.Errorf("%v: a batch before what is at %d+%d is durable", op, x.Off, x.Len)
+				o.open = append(o.open, x)
 			case x.Off < super.Bytes:
 				return fmt.Errorf("%v: before the superblock at %d is durable", op, x.Off)
 			}
 		}
 		if batch {
 			o.batches++
+			o.batch = append(o.batch, op)
 		}
 		if head {
 			o.supers++
 		}
 		return nil
 	})
+}
+
+// judge looks at a batch that becomes durable together with data.
+func (o *order) judge(d *devtest.Disk) error {
+	if len(o.batch) == 0 || len(o.open) == 0 {
+		return nil
+	}
+	o.early++
+	const header, lengthAt = 48, 12 // bytes of a batch before its records, and where their number is
+	var b []byte
+	for _, op := range o.batch { // at the end of the ring it is in two parts
+		b = append(b, d.Peek(op.Off, op.Len)...)
+	}
+	durable, records := d.Durable(), 0
+	err := decodeRecords(b[header:][:binary.LittleEndian.Uint32(b[lengthAt:])], func(r record) error {
+		records++
+		m, ok := r.(*recMap)
+		if !ok || m.dev == 0 || m.clean || len(m.old) > 0 {
+			return fmt.Errorf("a batch with %T %+v before what is at %v is durable", r, r, o.open)
+		}
+		if x := durable.Peek(int64(m.dev)*BlockSize, m.n*BlockSize); len(bytes.TrimLeft(x, "\x00")) > 0 {
+			return fmt.Errorf("a batch that fills a hole with %d blocks at %v, which are not zeros, durably", m.n, m.dev)
+		}
+		return nil
+	})
+	if err == nil && records == 0 {
+		return errors.New("a batch without records")
+	}
+	return err
 }
 
 func TestOrderOfWrites(t *testing.T) {
@@ -62,6 +106,116 @@ func TestOrderOfWrites(t *testing.T) {
 	checkWorld(t, w, "end", true)
 	if o.batches < 20 || o.supers < 5 {
 		t.Errorf("%d batches and %d superblocks were looked at", o.batches, o.supers)
+	}
+}
+
+// TestHolesNeedOneSync: a batch that fills holes has one sync with its data, any other one has its own after that.
+func TestHolesNeedOneSync(t *testing.T) {
+	d := newDisk(t, 4<<20)
+	p := openPool(t, d)
+	v := mustVolume(t, p, "v", 1<<20)
+	write(t, v, fill('a', 4096), 0)
+	ok(t, p.Flush())
+	syncs := 0
+	d.Fail(func(op devtest.Op) error {
+		if op.Kind == devtest.OpSync {
+			syncs++
+		}
+		return nil
+	})
+	for _, c := range []struct {
+		what string
+		do   func()
+		want int
+	}{
+		{"a hole", func() { write(t, v, fill('b', 4096), 64<<10) }, 1},
+		{"holes, in part", func() { write(t, v, fill('c', 600), 128<<10); write(t, v, fill('d', 8192), 192<<10) }, 1},
+		{"in place", func() { write(t, v, fill('e', 4096), 0) }, 1},
+		{"a hole, and in place", func() { write(t, v, fill('f', 4096), 256<<10); write(t, v, fill('f', 4096), 0) }, 1},
+		{"nothing", func() {}, 1},
+		{"a name, too", func() { write(t, v, fill('g', 4096), 320<<10); mustVolume(t, p, "w", 1<<20) }, 2},
+		{"a hole again", func() { write(t, v, fill('h', 4096), 384<<10) }, 1},
+		{"a punch", func() { write(t, v, fill('i', 4096), 448<<10); ok(t, v.Punch(64<<10, 4096)) }, 2},
+		{"fallocate", func() { ok(t, v.Allocate(512<<10, 4096, true)); syncs = 0; write(t, v, fill('j', 4096), 576<<10) }, 1},
+		{"shared", func() { ok(t, p.Snapshot(Req{}, []Ino{v.Ino()}, "s")); syncs = 0; write(t, v, fill('k', 4096), 0) }, 2},
+	} {
+		syncs = 0
+		c.do()
+		ok(t, p.Flush())
+		if syncs != c.want {
+			t.Errorf("%s: %d syncs, want %d", c.what, syncs, c.want)
+		}
+	}
+}
+
+// volumeOf is the volume v.
+func volumeOf(t *testing.T, p *Pool) *Volume {
+	a, err := p.Lookup(RootIno, "v")
+	ok(t, err)
+	v, err := p.Volume(a.Ino)
+	ok(t, err)
+	return v
+}
+
+// TestHolesThroughTwoCrashes: what fills holes is in the cache of the device only, data and record, when the process is killed; the
+// next one goes on from there, and the power fails while it fills another. Whatever of all that is kept, the pool opens, and shows what
+// was flushed, and of the rest zeros or what was written.
+func TestHolesThroughTwoCrashes(t *testing.T) {
+	first := func(d *devtest.Disk) {
+		p, err := Open(d, Options{Now: newClock().now})
+		ok(t, err)
+		v := mustVolume(t, p, "v", 1<<20)
+		write(t, v, fill('a', 4096), 0)
+		ok(t, p.Flush())
+		write(t, v, fill('b', 4096), 64<<10)
+		_ = p.Flush() // crashes
+	}
+	base := newDisk(t, 4<<20)
+	d := base.Clone()
+	first(d)
+	ended := d.Ops()
+	d = base.Clone()
+	d.CrashAt(ended) // the sync of that
+	first(d)
+	rng := rand.New(rand.NewPCG(1, 1))
+	second := func(d *devtest.Disk) (flushed bool) {
+		p, err := Open(d, Options{Now: newClock().now})
+		if err != nil {
+			return false
+		}
+		v := volumeOf(t, p)
+		_, err = v.WriteAt(fill('c', 4096), 128<<10)
+		return err == nil && p.Flush() == nil
+	}
+	whole := d.Clone()
+	if !second(whole) {
+		t.Fatal("no crash, and no flush")
+	}
+	for k := 1; k <= whole.Ops(); k++ {
+		killed := d.Clone()
+		killed.CrashAt(k)
+		flushed := second(killed)
+		for range 20 {
+			p, err := Open(killed.Clone().Crash(rng), Options{Now: newClock().now})
+			if err != nil {
+				t.Fatalf("crash at %d: %v", k, err)
+			}
+			v := volumeOf(t, p)
+			for i, c := range "abc" {
+				b := make([]byte, 4096)
+				_, err := v.ReadAt(b, int64(i)<<16)
+				ok(t, err)
+				n := bytes.Count(b, []byte{byte(c)})
+				if n+bytes.Count(b, []byte{0}) != len(b) || n < len(b) && (c == 'a' || c == 'c' && flushed) {
+					t.Fatalf("crash at %d: block %c holds %d of its bytes", k, c, n)
+				}
+			}
+			r, err := p.Check(context.Background())
+			ok(t, err)
+			if len(r.Errors)+len(r.Leaks) > 0 {
+				t.Fatalf("crash at %d: %v %v", k, r.Errors, r.Leaks)
+			}
+		}
 	}
 }
 

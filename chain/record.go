@@ -122,6 +122,13 @@ func newRecord(kind byte) record {
 	return kinds[kind].empty()
 }
 
+// fillsHole tells whether a record maps nothing but claimed blocks where there was a hole. Such blocks are zeros, durably, but for
+// what its plan has written: they come from clean, and a plan that does not make its record leaves them dirty.
+func fillsHole(r record) bool {
+	h, ok := r.(interface{ fillsHole() bool })
+	return ok && h.fillsHole()
+}
+
 // decodeRecords takes a batch apart.
 func decodeRecords(b []byte, fn func(record) error) error {
 	d := &codec.Decoder{B: b}

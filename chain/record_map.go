@@ -36,6 +36,8 @@ func (r *recMap) decode(d *codec.Decoder) {
 	r.old, r.size = runs.Decode(d), d.Int()
 }
 
+func (r *recMap) fillsHole() bool { return r.dev != 0 && !r.clean && len(r.old) == 0 }
+
 func (r *recMap) apply(p *Pool) error {
 	l, err := p.tree.layer(r.layer)
 	if err != nil {
