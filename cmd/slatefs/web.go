@@ -116,6 +116,7 @@ type webPools struct {
 	mu      sync.Mutex
 	others  []poolState
 	looked  time.Time
+	looking bool
 	daemons []uuid.UUID // that there were then
 }
 
@@ -156,8 +157,8 @@ func (w *webPools) unmounted(live []host.Live) []poolState {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if now := w.app.now(); now.Sub(w.looked) > otherTime || !slices.Equal(ids, w.daemons) {
-		w.looked, w.daemons = now, ids
+	if now := w.app.now(); !w.looking && (now.Sub(w.looked) > otherTime || !slices.Equal(ids, w.daemons)) {
+		w.looked, w.daemons, w.looking = now, ids, true
 		go w.look()
 	}
 	return w.others
@@ -165,11 +166,11 @@ func (w *webPools) unmounted(live []host.Live) []poolState {
 
 func (w *webPools) look() {
 	pools, err := w.app.poolStates(context.Background())
-	if err != nil {
-		return // a note could not be written
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.looking = false; err != nil {
+		return // a note could not be written
+	}
 	w.others = slices.DeleteFunc(pools, func(p poolState) bool { return p.Info != nil })
 }
 

@@ -226,7 +226,10 @@ func TestWebRefuses(t *testing.T) {
 	l := newLab(t)
 	l.ok("create --size 4M /lab/v")
 	b := webOf(l, webToken)
-	form := url.Values{"do": {"snapshot"}, "path": {"v"}, "name": {"s"}}
+	other := newBrowser(t, b.url)
+	other.login()
+	asked := other.sees(other.pool + "/ask?do=snapshot&path=v&name=s")
+	form := url.Values{"do": {"snapshot"}, "path": {"v"}, "name": {"s"}, "seen": {fieldOf(asked, "seen")}}
 	refused := func(what string, want int, page string, code int) {
 		t.Helper()
 		if code != want {
@@ -247,8 +250,6 @@ func TestWebRefuses(t *testing.T) {
 	form.Set("csrf", "x")
 	page, code = b.post(b.pool+"/do", form)
 	refused("with another form's token", http.StatusForbidden, page, code)
-	other := newBrowser(t, b.url)
-	other.login()
 	theirs := hiddenField.FindStringSubmatch(other.sees("/"))
 	form.Set("csrf", theirs[2])
 	page, code = b.post(b.pool+"/do", form)
@@ -293,6 +294,53 @@ func TestWebRefuses(t *testing.T) {
 		}
 	}
 	refused("many tries", http.StatusTooManyRequests, "", code)
+}
+
+// fieldOf is a hidden field of a page.
+func fieldOf(page, name string) string {
+	for _, m := range hiddenField.FindAllStringSubmatch(page, -1) {
+		if m[1] == name {
+			return m[2]
+		}
+	}
+	return ""
+}
+
+// TestWebChanged confirms what is not any more what was shown: nothing is done.
+func TestWebChanged(t *testing.T) {
+	for what, change := range map[string][]string{
+		"a clone more":    {"clone /lab/v@s /lab/prod"},
+		"another volume":  {"rename /lab/v /lab/old", "create --size 4M /lab/v", "snapshot /lab/v@s"},
+		"another with @s": {"destroy /lab/v@s", "snapshot /lab/v@s"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			l := newLab(t)
+			l.ok("create --size 4M /lab/v")
+			l.ok("snapshot /lab/v@s")
+			b := webOf(l, webToken)
+			b.login()
+			for _, query := range []string{"do=destroy&path=v&how=R", "do=rollback&path=v@s"} {
+				asked := b.sees(b.pool + "/ask?" + query)
+				form, err := url.ParseQuery(query)
+				if err != nil {
+					t.Fatal(err)
+				}
+				form.Set("csrf", fieldOf(asked, "csrf"))
+				form.Set("seen", fieldOf(asked, "seen"))
+				if query[3] == 'd' {
+					for _, line := range change {
+						l.ok(line)
+					}
+				} else {
+					form.Set("seen", "what was shown long ago")
+				}
+				if page, code := b.post(b.pool+"/do", form); code != http.StatusConflict || !strings.Contains(page, "look again") {
+					t.Errorf("%d\n%s", code, page)
+				}
+			}
+			l.ok("list /lab/v@s")
+		})
+	}
 }
 
 // TestWebEscapes shows a name that is HTML, and bytes that are no text, and acts on it.

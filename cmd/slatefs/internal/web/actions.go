@@ -3,6 +3,8 @@ package web
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -21,6 +23,7 @@ type order struct {
 	path string // of a volume, or FILE@NAME, from the root
 	name string // of what is to be, or a value
 	how  string // of a destroy: "", r, R or d
+	seen string // the chain as it was when it was asked
 }
 
 // action is something that can be done. ask says what it would do, and changes nothing; do does it, and says what it did.
@@ -51,7 +54,7 @@ type askBody struct {
 	Refused          string // why it would be refused
 	Path, Name, How  string
 	Hows             []choice
-	NameLabel, Back  string
+	Seen, Back       string
 	Danger, WantName bool
 }
 
@@ -82,7 +85,31 @@ func (s *Server) asked(w http.ResponseWriter, r *http.Request, p Pool) (act acti
 		s.refuse(w, r, http.StatusServiceUnavailable, errNoDaemon)
 		return act, o, false
 	}
-	return act, order{*p.Live, path, r.FormValue("name"), r.FormValue("how")}, true
+	return act, order{*p.Live, path, r.FormValue("name"), r.FormValue("how"), r.FormValue("seen")}, true
+}
+
+// errChanged is for what is not any more what was confirmed.
+var errChanged = errors.New(
+	"the volume, its snapshots or its clones are not what they were when this was shown: nothing was done; look again")
+
+// chain is a mark of the layers that an order may touch: of what they are, not of their names alone. It changes when a snapshot or a clone
+// comes or goes, and when another volume has the name.
+func (o order) chain(ctx context.Context) (string, error) {
+	if o.path == "" {
+		return "", nil
+	}
+	file, _, _ := control.SplitSnapshot(o.path)
+	trees, err := control.Tree.Call(ctx, o.live, objectOf(o.live, file))
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	for _, t := range trees {
+		for i, l := range t.Layers {
+			fmt.Fprintf(h, "%q %q %q %q %v\n", l.ID, l.Parent, l.Name, t.Owners[i], l.Head)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // askPage shows what an action would do.
@@ -96,6 +123,9 @@ func (s *Server) askPage(w http.ResponseWriter, r *http.Request, p Pool) {
 	do := r.FormValue("do")
 	b := askBody{Do: do, Title: act.title, Path: show.Escape(o.path), Name: o.name, How: o.how, Back: back(p, act, o, false)}
 	lines, err := act.ask(ctx, o)
+	if err == nil {
+		b.Seen, err = o.chain(ctx)
+	}
 	if err != nil {
 		b.Refused = show.ErrorText(err)
 	}
@@ -119,7 +149,14 @@ func (s *Server) do(w http.ResponseWriter, r *http.Request, p Pool) {
 	}
 	ctx, cancel := context.WithTimeout(control.WithActor(r.Context(), "web "+r.RemoteAddr), actTime)
 	defer cancel()
-	text, err := act.do(ctx, o)
+	now, err := o.chain(ctx)
+	if err == nil && now != o.seen {
+		err = errChanged
+	}
+	text := ""
+	if err == nil {
+		text, err = act.do(ctx, o)
+	}
 	s.Log.Info("asked for on the page",
 		"what", r.FormValue("do"), "pool", p.Name, "path", show.Escape(o.path), "from", r.RemoteAddr, "err", err)
 	if err != nil {
@@ -127,6 +164,7 @@ func (s *Server) do(w http.ResponseWriter, r *http.Request, p Pool) {
 		return
 	}
 	s.flashes.put(one, text)
+	s.answers.forget(p.UUID)
 	s.state.refresh(ctx)
 	http.Redirect(w, r, back(p, act, o, true), http.StatusSeeOther)
 }
@@ -243,6 +281,10 @@ func forecast(f *control.DestroyForecast) (lines []string) {
 
 func doDestroy(ctx context.Context, o order) (string, error) {
 	res, err := control.Destroy.Call(ctx, o.live, o.destroy())
+	if len(res.Kept) > 0 {
+		k := res.Kept[0]
+		return show.Printable("destroyed %s: it is kept until %s, and can be brought back as ID %d", o.path, show.FormatTime(*k.Goes), *k.ID), err
+	}
 	return show.Printable("destroyed %s: %s are freed and will be erased", o.path, show.FormatSize(res.Reclaim)), err
 }
 

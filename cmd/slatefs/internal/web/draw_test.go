@@ -124,7 +124,7 @@ func TestSessions(t *testing.T) {
 	login := func() *http.Request {
 		t.Helper()
 		now = now.Add(time.Second)
-		c, err := l.login("a long enough token")
+		c, err := l.login("a long enough token", "10.0.0.1:1")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +156,7 @@ func TestSessions(t *testing.T) {
 	if l.of(third) != nil {
 		t.Error("it did not log out")
 	}
-	if _, err := newSessions("", time.Now).login(""); err == nil {
+	if _, err := newSessions("", time.Now).login("", ""); err == nil {
 		t.Error("without a token everybody may log in")
 	}
 }

@@ -42,12 +42,15 @@ func (s *Server) listen(w http.ResponseWriter, r *http.Request) {
 			if err != nil {
 				return
 			}
-			if err := flow.SetWriteDeadline(s.Now().Add(10 * time.Second)); err != nil {
+			if err := flow.SetWriteDeadline(time.Now().Add(s.patience)); err != nil {
 				return
 			}
 			if _, err := fmt.Fprintf(w, "data: %s\n\n", line); err != nil {
 				return
 			}
+		}
+		if err := flow.SetWriteDeadline(time.Now().Add(s.patience)); err != nil { // of the network: no clock of a test
+			return
 		}
 		if _, err := fmt.Fprint(w, ": here\n\n"); err != nil || flow.Flush() != nil {
 			return
@@ -90,11 +93,11 @@ func (s *Server) parts(r *http.Request) (out []part) {
 		add("part-map", b)
 		add("part-plots", b)
 	case "events":
-		if b, err := eventsBodyOf(ctx, p); err == nil {
+		if b, err := s.eventsBody(ctx, p); err == nil {
 			add("part-events", b)
 		}
 	case "erase":
-		b, err := eraseBodyOf(ctx, p)
+		b, err := s.eraseBody(ctx, p)
 		if err != nil {
 			b.Trouble = show.ErrorText(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -20,6 +21,7 @@ import (
 // Sessions end so long after their last request, and are so many at most: the one that was not used for longest goes first.
 const (
 	sessionIdle = time.Hour
+	sessionEnd  = 12 * time.Hour // after the login
 	maxSessions = 64
 	cookieName  = "slatefs-session"
 )
@@ -66,23 +68,25 @@ func ReadToken(path string) (string, error) {
 type sessions struct {
 	token [sha256.Size]byte // its hash, so that the comparison takes as long for any length
 	none  bool              // there is no token, and no login
-	tries *rate.Limiter     // of all, not of one address: addresses are cheap
-
-	mu   sync.Mutex
-	open map[string]*session // by the cookie
-	now  func() time.Time
+	mu    sync.Mutex
+	tries map[string]*rate.Limiter // by address: who tries tokens keeps nobody elsewhere out
+	open  map[string]*session      // by the cookie
+	now   func() time.Time
 }
+
+// maxAddresses bounds the addresses of which tries are counted. Where there are more, counting begins anew.
+const maxAddresses = 1024
 
 // session is one browser's login. Its csrf goes into each form and must come back.
 type session struct {
-	csrf string
-	used time.Time
+	csrf  string
+	began time.Time
+	used  time.Time
 }
 
 func newSessions(token string, now func() time.Time) *sessions {
 	return &sessions{
-		token: sha256.Sum256([]byte(token)), none: token == "", tries: rate.NewLimiter(rate.Every(time.Second), 5),
-		open: map[string]*session{}, now: now,
+		token: sha256.Sum256([]byte(token)), none: token == "", tries: map[string]*rate.Limiter{}, open: map[string]*session{}, now: now,
 	}
 }
 
@@ -92,12 +96,28 @@ var (
 	errToken   = errors.New("this is not the token")
 )
 
-// login makes a session for who knows the token, and returns its cookie.
-func (l *sessions) login(token string) (*http.Cookie, error) {
+// mayTry counts a try from an address: five at once, then one a second.
+func (l *sessions) mayTry(from string) bool {
+	if host, _, err := net.SplitHostPort(from); err == nil {
+		from = host
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.tries) > maxAddresses {
+		clear(l.tries)
+	}
+	if l.tries[from] == nil {
+		l.tries[from] = rate.NewLimiter(rate.Every(time.Second), 5)
+	}
+	return l.tries[from].AllowN(l.now(), 1)
+}
+
+// login makes a session for who knows the token, and returns its cookie. from is the address that it is tried from.
+func (l *sessions) login(token, from string) (*http.Cookie, error) {
 	if l.none {
 		return nil, errToken
 	}
-	if !l.tries.AllowN(l.now(), 1) {
+	if !l.mayTry(from) {
 		return nil, errTooFast
 	}
 	if h := sha256.Sum256([]byte(token)); subtle.ConstantTimeCompare(h[:], l.token[:]) != 1 {
@@ -107,7 +127,7 @@ func (l *sessions) login(token string) (*http.Cookie, error) {
 	defer l.mu.Unlock()
 	l.sweep()
 	id := rand.Text()
-	l.open[id] = &session{csrf: rand.Text(), used: l.now()}
+	l.open[id] = &session{csrf: rand.Text(), began: l.now(), used: l.now()}
 	return l.cookie(id, 0), nil
 }
 
@@ -116,7 +136,7 @@ func (l *sessions) sweep() {
 	oldest := ""
 	for id, s := range l.open {
 		switch {
-		case l.now().Sub(s.used) > sessionIdle:
+		case l.over(s):
 			delete(l.open, id)
 		case oldest == "" || s.used.Before(l.open[oldest].used):
 			oldest = id
@@ -125,6 +145,11 @@ func (l *sessions) sweep() {
 	if len(l.open) >= maxSessions {
 		delete(l.open, oldest)
 	}
+}
+
+// over tells whether a session has ended. mu is held.
+func (l *sessions) over(s *session) bool {
+	return l.now().Sub(s.used) > sessionIdle || l.now().Sub(s.began) > sessionEnd
 }
 
 // of is the session of a request, or nil.
@@ -136,7 +161,7 @@ func (l *sessions) of(r *http.Request) *session {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.open[c.Value]
-	if s == nil || l.now().Sub(s.used) > sessionIdle {
+	if s == nil || l.over(s) {
 		delete(l.open, c.Value)
 		return nil
 	}

@@ -101,7 +101,9 @@ func (s *Server) volumesPage(w http.ResponseWriter, r *http.Request, p Pool) {
 	}
 	ctx, cancel := asking(r)
 	defer cancel()
-	rows, err := volumesOf(ctx, *p.Live)
+	rows, err := shared(ctx, &s.answers, question{p.UUID, "volumes", ""}, func(ctx context.Context) ([]control.Row, error) {
+		return volumesOf(ctx, *p.Live)
+	})
 	if err != nil {
 		s.refuse(w, r, http.StatusServiceUnavailable, err)
 		return
@@ -154,7 +156,9 @@ func (s *Server) volumePage(w http.ResponseWriter, r *http.Request, p Pool) {
 	}
 	ctx, cancel := asking(r)
 	defer cancel()
-	b, err := volumeBodyOf(ctx, p, name)
+	b, err := shared(ctx, &s.answers, question{p.UUID, "volume", name}, func(ctx context.Context) (volumeBody, error) {
+		return volumeBodyOf(ctx, p, name)
+	})
 	if err != nil {
 		s.refuse(w, r, http.StatusNotFound, err)
 		return
@@ -210,7 +214,7 @@ const maxJobs = 200
 func (s *Server) erasePage(w http.ResponseWriter, r *http.Request, p Pool) {
 	ctx, cancel := asking(r)
 	defer cancel()
-	b, err := eraseBodyOf(ctx, p)
+	b, err := s.eraseBody(ctx, p)
 	if err != nil {
 		s.refuse(w, r, http.StatusServiceUnavailable, err)
 		return
@@ -220,10 +224,14 @@ func (s *Server) erasePage(w http.ResponseWriter, r *http.Request, p Pool) {
 	})
 }
 
-func eraseBodyOf(ctx context.Context, p Pool) (b eraseBody, err error) {
+func (s *Server) eraseBody(ctx context.Context, p Pool) (b eraseBody, err error) {
 	if p.Live == nil {
 		return b, errNoDaemon
 	}
+	return shared(ctx, &s.answers, question{p.UUID, "erase", ""}, func(ctx context.Context) (eraseBody, error) { return eraseBodyOf(ctx, p) })
+}
+
+func eraseBodyOf(ctx context.Context, p Pool) (b eraseBody, err error) {
 	if b.EraseInfo, err = control.Jobs.Call(ctx, *p.Live, control.None{}); err != nil {
 		return b, err
 	}
@@ -253,22 +261,11 @@ func (s *Server) logPage(w http.ResponseWriter, r *http.Request, p Pool) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), logTime)
 	defer cancel()
-	var b logBody
-	n := 0
-	info, err := control.EraseRecs.Call(ctx, *p.Live, control.None{}, func(some []control.EraseRecord) {
-		n += len(some)
-		b.Records = append(b.Records, some...)
-		if len(b.Records) > 2*maxRecords {
-			b.Records = slices.Clone(b.Records[len(b.Records)-maxRecords:])
-		}
-	})
+	b, err := shared(ctx, &s.answers, question{p.UUID, "log", ""}, func(ctx context.Context) (logBody, error) { return logBodyOf(ctx, p) })
 	if err != nil {
 		s.refuse(w, r, http.StatusServiceUnavailable, err)
 		return
 	}
-	b.Records = b.Records[max(0, len(b.Records)-maxRecords):]
-	slices.Reverse(b.Records)
-	b.Info, b.More = info, n-len(b.Records)
 	s.render(w, r, http.StatusOK, "log", frame{Title: p.Name + ": erase log", Pool: &p, Tab: "log", Body: b})
 }
 
@@ -282,7 +279,7 @@ type eventsBody struct {
 func (s *Server) eventsPage(w http.ResponseWriter, r *http.Request, p Pool) {
 	ctx, cancel := asking(r)
 	defer cancel()
-	b, err := eventsBodyOf(ctx, p)
+	b, err := s.eventsBody(ctx, p)
 	if err != nil {
 		s.refuse(w, r, http.StatusServiceUnavailable, err)
 		return
@@ -292,11 +289,19 @@ func (s *Server) eventsPage(w http.ResponseWriter, r *http.Request, p Pool) {
 	})
 }
 
-func eventsBodyOf(ctx context.Context, p Pool) (b eventsBody, err error) {
+func (s *Server) eventsBody(ctx context.Context, p Pool) (b eventsBody, err error) {
 	if p.Live == nil {
 		return b, errNoDaemon
 	}
-	b.Info, err = control.Events.Call(ctx, *p.Live, control.EventsArgs{}, func(some []control.Event) { b.Events = append(b.Events, some...) })
+	return shared(ctx, &s.answers, question{p.UUID, "events", ""}, func(ctx context.Context) (eventsBody, error) {
+		return eventsBodyOf(ctx, p)
+	})
+}
+
+func eventsBodyOf(ctx context.Context, p Pool) (b eventsBody, err error) {
+	b.Info, err = control.Events.Call(ctx, *p.Live, control.EventsArgs{}, func(some []control.Event) {
+		b.Events = append(b.Events, some...)
+	})
 	if err != nil {
 		return b, err
 	}
@@ -306,12 +311,27 @@ func eventsBodyOf(ctx context.Context, p Pool) (b eventsBody, err error) {
 	return b, nil
 }
 
+func logBodyOf(ctx context.Context, p Pool) (b logBody, err error) {
+	n := 0
+	b.Info, err = control.EraseRecs.Call(ctx, *p.Live, control.None{}, func(some []control.EraseRecord) {
+		n += len(some)
+		b.Records = append(b.Records, some...)
+		if len(b.Records) > 2*maxRecords {
+			b.Records = slices.Clone(b.Records[len(b.Records)-maxRecords:])
+		}
+	})
+	b.Records = b.Records[max(0, len(b.Records)-maxRecords):]
+	slices.Reverse(b.Records)
+	b.More = n - len(b.Records)
+	return b, err
+}
+
 func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) {
 	s.render(w, r, http.StatusOK, "login", frame{Title: "Log in", Body: ""})
 }
 
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
-	c, err := s.sessions.login(r.PostFormValue("token"))
+	c, err := s.sessions.login(r.PostFormValue("token"), r.RemoteAddr)
 	if err != nil {
 		s.Log.Warn("a login was refused", "from", r.RemoteAddr, "why", err)
 		status := http.StatusForbidden

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -27,10 +28,12 @@ type Server struct {
 	state    state
 	history  history
 	maps     maps
+	answers  answers
 	sessions *sessions
 	flashes  flashes
 	hosts    map[string]bool
 	live     chan struct{} // a place for each that listens
+	patience time.Duration // how long one that listens may take for a piece
 }
 
 // maxListeners bounds the browsers that are told of changes at a time; another one gets pages that stand still.
@@ -39,8 +42,8 @@ const maxListeners = 64
 // New returns a server, which serves nothing yet.
 func New(o Options) *Server {
 	s := &Server{
-		Options: o, sessions: newSessions(o.Token, o.Now), hosts: map[string]bool{}, live: make(chan struct{}, maxListeners),
-		state: state{source: o.Source, now: o.Now, asked: make(chan struct{})},
+		Options: o, patience: writeTime, sessions: newSessions(o.Token, o.Now), hosts: map[string]bool{}, live: make(chan struct{}, maxListeners),
+		state: state{source: o.Source, now: o.Now, asked: make(chan struct{})}, answers: answers{now: o.Now},
 	}
 	for _, h := range o.Hosts {
 		s.hosts[strings.ToLower(strings.TrimSuffix(h, "."))] = true
@@ -55,12 +58,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	go s.sample(ctx)
 	server := &http.Server{
 		Handler: s.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: time.Minute,
+		WriteTimeout:   actTime + writeTime, // an action may take as long; who listens has another one
 		MaxHeaderBytes: maxBody, BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() }) //nolint:errcheck // it ends the line below
 	defer stop()
-	err := server.Serve(l)
+	err := server.Serve(bounded{l, make(chan struct{}, maxConnections)})
 	if errors.Is(err, http.ErrServerClosed) && ctx.Err() != nil {
 		return nil
 	}
@@ -97,6 +101,41 @@ func (s *Server) remember(ctx context.Context, now time.Time) {
 			s.history.add(p, now)
 		}
 	}
+}
+
+// maxConnections bounds the connections at a time: others wait for one to end.
+const maxConnections = 256
+
+// writeTime is how long a browser may take for a piece of an answer.
+const writeTime = 10 * time.Second
+
+// bounded is a listener that has so many connections at most as there are places.
+type bounded struct {
+	net.Listener
+	places chan struct{}
+}
+
+// Accept waits for a place, and for a connection.
+func (b bounded) Accept() (net.Conn, error) {
+	b.places <- struct{}{}
+	c, err := b.Listener.Accept()
+	if err != nil {
+		<-b.places
+		return nil, err
+	}
+	return &placed{Conn: c, leave: sync.OnceFunc(func() { <-b.places })}, nil
+}
+
+// placed is a connection that gives its place back when it is closed.
+type placed struct {
+	net.Conn
+	leave func()
+}
+
+// Close ends it.
+func (p *placed) Close() error {
+	defer p.leave()
+	return p.Conn.Close()
 }
 
 //go:embed asset
