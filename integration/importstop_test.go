@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -28,8 +29,8 @@ func (p *pool) half(source, name string) process {
 	p.t.Helper()
 	run := p.begin("said", program, "import", source, p.at(name))
 	eventually(p.t, "an import has begun", patience, func() bool {
-		_, err := os.Stat(p.at(name + ".importing"))
-		return err == nil
+		n, err := unix.Getxattr(p.at(name+".importing"), "user.slatefs.importing", make([]byte, 64)) // the second thing it does
+		return err == nil && n > 0
 	})
 	must(p.t, run.Process.Signal(unix.SIGSTOP))
 	p.has("begun", name+".importing")
@@ -89,6 +90,41 @@ func TestImportStopped(t *testing.T) {
 	p.has("without a daemon", "v.importing")
 	p.slatefs("import", small, p.at("v"))
 	p.has("and made again", "v")
+}
+
+// TestImportForeign: a volume that is called as an import calls its own, and that no import left, is refused and stays, with its
+// snapshots; so is one that a mark was copied to.
+func TestImportForeign(t *testing.T) {
+	needs(t, "qemu-img")
+	p := mountedPool(t, "256M", "")
+	p.slatefs("set", "destroy_delay=7d", p.name)
+	small := p.path("small.raw")
+	must(t, os.WriteFile(small, bytes.Repeat([]byte("s"), 1<<20), 0o600))
+	mine := p.at("v.importing")
+	must(t, os.WriteFile(mine, []byte("mine"), 0o600))
+	p.slatefs("snapshot", mine+"@mine")
+	stays := func(when string) {
+		t.Helper()
+		for _, dry := range [][]string{{"import", "-n"}, {"import"}} {
+			p.refuses(1, []string{"v.importing: ", "exists", "hint: no import left it so"}, append(dry, small, p.at("v"))...)
+		}
+		p.has(when, "v.importing")
+		if list := p.slatefs("list", "-H", "-o", "name", "-t", "snapshot", mine); !strings.HasSuffix(list, "v.importing@mine\n") {
+			t.Errorf("%s: its snapshots are %q", when, list)
+		}
+		if got := string(read(t, mine)); got != "mine" {
+			t.Errorf("%s: it has %q", when, got)
+		}
+	}
+	stays("without a mark")
+	must(t, unix.Setxattr(mine, "user.slatefs.importing", []byte("1"), 0)) // of the root, as if it was copied
+	stays("with the mark of another")
+
+	p.slatefs("rename", mine, p.at("old"))
+	p.slatefs("import", small, p.at("v"))
+	if n, err := unix.Getxattr(p.at("v"), "user.slatefs.importing", nil); !errors.Is(err, unix.ENODATA) {
+		t.Errorf("what is whole still has a mark of %d bytes, %v", n, err)
+	}
 }
 
 // TestImportRefused: what an import would be refused for at its end it is refused for before it begins, and in a dry run.

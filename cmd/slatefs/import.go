@@ -35,7 +35,8 @@ in a volume group the disks of all guests lie side by side. Anything else is ref
 those with snapshots or data elsewhere, and chains of more than 200 images.
 
 Until it is whole and was compared the volume is called NEWFILE.importing. If the import fails or is interrupted nothing is left;
-what one leaves that was killed the next import to NEWFILE takes away.
+what one leaves that was killed the next import to NEWFILE takes away. It knows that by a mark, the attribute user.slatefs.importing:
+a volume of that name without it is refused, and stays. What carries the mark gets no automatic snapshots.
 
 Properties for -o:` + propHelp(control.OnVolume),
 		Example: `  slatefs import /dev/vg0/vm-102-disk-0.qcow2 /mnt/pve/slate/images/102/vm-102-disk-0.raw

@@ -15,8 +15,8 @@ import (
 )
 
 // importJob makes a volume of the images of a chain. It has its name only when it is whole and was compared; before that it is called
-// NAME.importing, and whoever makes it has it open, from the call that made it to the rename. So one of that name that nobody has
-// open is what a dead import left, and destroy, which refuses what is open, is the lock.
+// NAME.importing and carries a mark, and whoever makes it has it open, from the call that made it to the rename. So one with the mark
+// that nobody has open is what a dead import left, and destroy, which refuses what is open, is the lock. What has no mark is somebody's.
 type importJob struct {
 	*app
 	path     string // of the volume, as typed
@@ -28,14 +28,11 @@ type importJob struct {
 	at       progressMark
 }
 
-// importing is what stands behind the name of a volume that is not whole.
-const importing = ".importing"
-
 // half is the path of the volume while it is made.
-func (j *importJob) half() string { return j.path + importing }
+func (j *importJob) half() string { return j.path + control.Importing }
 
 func (j *importJob) halfObject() control.Object {
-	return control.Object{Arg: j.final.Arg + importing, Path: j.final.Path + importing}
+	return control.Object{Arg: j.final.Arg + control.Importing, Path: j.final.Path + control.Importing}
 }
 
 // admit refuses what would be refused in the end, and says what the volume would need. That there is no space now is left to
@@ -55,9 +52,12 @@ func (j *importJob) admit(ctx context.Context, dry bool) (forecasts []string, er
 	for _, name := range j.names {
 		longest = max(longest, len("@"+name))
 	}
-	if longest += len(filepath.Base(j.path) + importing); longest > control.MaxName {
+	if longest += len(filepath.Base(j.path) + control.Importing); longest > control.MaxName {
 		return nil, fmt.Errorf("%s: with %s and @SNAPSHOT behind it, as it is called meanwhile, the name has %d bytes, at most %d: %w",
-			j.path, importing, longest, control.MaxName, control.ErrNameTooLong)
+			j.path, control.Importing, longest, control.MaxName, control.ErrNameTooLong)
+	}
+	if err := j.marked(); errors.Is(err, control.ErrExist) {
+		return nil, err
 	}
 	args := control.CreateArgs{Objects: []control.Object{j.final}, Size: j.chain[len(j.chain)-1].size, Settings: j.settings, Dry: true}
 	forecasts, err = control.Create.Call(ctx, j.live, args)
@@ -82,7 +82,7 @@ func (j *importJob) run(ctx context.Context) error {
 	})
 	ctx = context.WithoutCancel(ctx) // from here on it is all or nothing
 	if err == nil {
-		_, err = control.Rename.Call(ctx, j.live, control.RenameArgs{Object: j.halfObject(), New: j.final})
+		err = j.finish(ctx, to)
 	}
 	closed := to.Close()
 	if err == nil {
@@ -91,19 +91,39 @@ func (j *importJob) run(ctx context.Context) error {
 	return errors.Join(err, j.takeAway(ctx))
 }
 
+// finish gives the volume its name, without the mark: what is whole never carries it. On an error it carries it again.
+func (j *importJob) finish(ctx context.Context, half *os.File) error {
+	if err := unix.Fremovexattr(int(half.Fd()), control.HalfAttr); err != nil {
+		return fmt.Errorf("%s: %w", j.half(), err)
+	}
+	_, err := control.Rename.Call(ctx, j.live, control.RenameArgs{Object: j.halfObject(), New: j.final})
+	if err != nil {
+		return errors.Join(err, mark(half))
+	}
+	return nil
+}
+
 // begin makes the volume, empty, and opens it in one call: nobody else's import can take it for left over, and none that was
 // cancelled has made it without knowing.
 func (j *importJob) begin(ctx context.Context) (*os.File, error) {
 	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL | unix.O_NOFOLLOW
 	to, err := os.OpenFile(j.half(), flags, 0o666)
 	if errors.Is(err, os.ErrExist) {
-		if err := j.takeAway(ctx); err != nil {
+		if err := j.takeAway(ctx); errors.Is(err, control.ErrExist) {
+			return nil, err
+		} else if err != nil {
 			return nil, fmt.Errorf("another import of %s, which runs or was killed: %w", j.path, err)
 		}
 		to, err = os.OpenFile(j.half(), flags, 0o666)
 	}
-	if err != nil || len(j.settings) == 0 {
-		return to, err
+	if err != nil {
+		return nil, err
+	}
+	if err := mark(to); err != nil { // it is empty, and ours by the call that made it
+		return nil, errors.Join(err, os.Remove(j.half()), to.Close())
+	}
+	if len(j.settings) == 0 {
+		return to, nil
 	}
 	_, err = control.Set.Call(ctx, j.live, control.SetArgs{Object: j.halfObject(), Settings: j.settings})
 	if err != nil {
@@ -112,9 +132,15 @@ func (j *importJob) begin(ctx context.Context) (*os.File, error) {
 	return to, nil
 }
 
-// takeAway destroys what is not whole. What somebody has open is refused.
+// takeAway destroys what is not whole. What somebody has open is refused, and what carries no mark: ErrExist.
 func (j *importJob) takeAway(ctx context.Context) error {
-	_, err := control.Destroy.Call(ctx, j.live, control.DestroyArgs{Object: j.halfObject(), Snapshots: true, Now: true})
+	err := j.marked()
+	if err == nil {
+		_, err = control.Destroy.Call(ctx, j.live, control.DestroyArgs{Object: j.halfObject(), Snapshots: true, Now: true, Half: true})
+	}
+	if errors.Is(err, control.ErrExist) {
+		return j.explain(err)
+	}
 	if err != nil {
 		return show.Hinted(fmt.Errorf("%s stays, which is not whole: %w", j.half(), err),
 			"the next import to %s takes it away", j.path)

@@ -68,6 +68,7 @@ type (
 		Snapshots, Clones, Deferred bool
 		DryRun, Now                 bool // only say what would be done; keep nothing
 		Jobs                        bool // return when all that it frees is in a job
+		Half                        bool // ErrExist for a volume that is not HalfMade
 	}
 	// UndestroyArgs say what to bring back, and under which name if not its own: a name, or for a volume a path.
 	UndestroyArgs struct {

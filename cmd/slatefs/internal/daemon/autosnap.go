@@ -117,6 +117,9 @@ func (a *autosnap) sets(ctx context.Context) (sets []*snapSet) {
 			case chain.TypeDir:
 				dirs = append(dirs, e.Ino)
 			case chain.TypeFile:
+				if halfMade(a.pool, e.Name, e.Ino) { // its snapshots are those of its images
+					continue
+				}
 				if set, isNew := a.setOf(by, e.Ino); isNew {
 					sets = append(sets, set)
 				}

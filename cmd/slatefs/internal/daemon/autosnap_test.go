@@ -170,6 +170,39 @@ func TestAutosnap(t *testing.T) {
 	b.oneInstant("d/v", "d/e/w")
 }
 
+// TestAutosnapImporting: what an import makes gets no automatic snapshot until it has its name; the name alone proves nothing, nor does
+// the mark of another volume.
+func TestAutosnapImporting(t *testing.T) {
+	b := newSnapBench(t, "2026-11-29 09:10")
+	b.mkdir("", "d")
+	b.setOn("d", "autosnap=hourly:3")
+	ino := map[string]chain.Ino{}
+	for _, name := range []string{"d/v", "d/half.importing", "d/named.importing", "d/copied.importing", "d/was"} {
+		b.volume(name, 1<<20, 1)
+		a, err := b.pool.Resolve(name)
+		b.must(err)
+		ino[name] = a.Ino
+	}
+	for name, of := range map[string]string{"d/half.importing": "d/half.importing", "d/copied.importing": "d/v", "d/was": "d/was"} {
+		b.must(b.pool.SetXattr(chain.Req{}, ino[name], control.HalfAttr, control.HalfMark(uint64(ino[of])), 0))
+	}
+	b.at("10:00")
+	b.want("half made", "d/half.importing", "")
+	for _, name := range []string{"d/v", "d/named.importing", "d/copied.importing", "d/was"} {
+		b.want("no import's", name, "29T10")
+		args := control.DestroyArgs{Object: object(name), Snapshots: true, Now: true, Half: true}
+		if _, err := b.s.destroy(t.Context(), control.Peer{}, args); !errors.Is(err, control.ErrExist) {
+			t.Errorf("%s is destroyed as if an import had left it: %v", name, err)
+		}
+		b.want("no import's", name, "29T10")
+	}
+	b.must(b.pool.RemoveXattr(chain.Req{}, ino["d/half.importing"], control.HalfAttr))
+	_, err := b.s.rename(t.Context(), control.Peer{}, control.RenameArgs{Object: object("d/half.importing"), New: object("d/half")})
+	b.must(err)
+	b.at("11:00")
+	b.want("whole", "d/half", "29T11")
+}
+
 // oneInstant: automatic snapshots of one name are of one instant.
 func (b *snapBench) oneInstant(paths ...string) {
 	b.t.Helper()

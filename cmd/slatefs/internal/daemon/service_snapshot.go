@@ -148,6 +148,9 @@ func (s *Service) destroy(ctx context.Context, who control.Peer, args control.De
 	if err != nil {
 		return res, err
 	}
+	if args.Half && !halfMade(s.Pool, a.Name, a.Ino) {
+		return res, fmt.Errorf("%s: no import left it: %w", args.Object.Arg, chain.ErrExist)
+	}
 	o := chain.DestroyOptions{Snapshots: args.Snapshots, Clones: args.Clones, Defer: args.Deferred, Now: args.Now}
 	plan := &destroyPlan{seen: map[chain.Ino]bool{}}
 	var forecast func() (chain.DestroyForecast, error)
@@ -198,6 +201,15 @@ func (s *Service) destroy(ctx context.Context, who control.Peer, args control.De
 	plan.res.Kept = s.keptSince(last)
 	s.did(who, "destroyed", several(plan.res.Destroyed), "kept", len(plan.res.Kept) > 0)
 	return plan.res, nil
+}
+
+// halfMade tells whether an import makes a volume of that name, or has left it. Where the name says no, it looks up nothing.
+func halfMade(p *chain.Pool, name string, ino chain.Ino) bool {
+	if !control.HalfNamed(name) {
+		return false
+	}
+	mark, err := p.GetXattr(ino, control.HalfAttr)
+	return err == nil && control.HalfMade(name, uint64(ino), mark)
 }
 
 // destroyPlan is what a destroy takes with it, as told before it is done.
