@@ -21,9 +21,10 @@ func (p *Pool) DestroySnapshots(r Req, ino Ino, names []string, o DestroyOptions
 // DestroyGroup destroys snapshots, of one volume or several. What refuses one of them refuses all, before anything is done.
 // ErrHasClones names the clones that hang on one, unless they are to go too or the layer may stay for them.
 //
-// Then they go in the order given, snapshotsAtOnce in one batch: no hold of the plan lock grows with them, and a crash, or an
-// error, leaves the later ones as they were. Who calls it again with those goes on there. One that somebody else destroys
-// meanwhile is gone, as it was to be; one that is held from then on (ErrTagged) keeps none of the others.
+// Then they go in the order given, the clones first, snapshotsAtOnce in one batch: no hold of the plan lock grows with them, and a
+// crash, or an error, leaves the later ones as they were (PartError, once something is gone: volumes and snapshots count alike). Who
+// calls it again with those goes on there. One that somebody else destroys meanwhile is gone, as it was to be; one that is held from
+// then on (ErrTagged) keeps none of the others.
 func (p *Pool) DestroyGroup(r Req, group []SnapsOf, o DestroyOptions) error {
 	var doomed []*layer
 	var clones []Ino
@@ -35,55 +36,62 @@ func (p *Pool) DestroyGroup(r Req, group []SnapsOf, o DestroyOptions) error {
 		return err
 	}
 	r.purge = o.Now
-	if err := p.removal.destroyAll(r, clones); err != nil {
-		return err
+	done, err := p.removal.destroyAll(r, clones)
+	if err == nil {
+		var n int
+		n, err = p.removal.unnameAll(r, doomed)
+		done += n
 	}
+	return inPart(done, len(clones)+len(doomed), err, p.Flush)
+}
+
+// unnameAll takes the names of snapshots away, some at a time, and then what nobody holds any more. done are those that have none now.
+func (rm *remover) unnameAll(r Req, doomed []*layer) (done int, err error) {
 	var held error
 	for part := range slices.Chunk(doomed, snapshotsAtOnce) {
-		err := p.works.change(func(now time.Time) error {
-			one, err := p.removal.unname(r, part, now)
-			if one != nil {
+		var kept int
+		err := rm.works.change(func(now time.Time) (err error) {
+			var one error
+			if kept, one, err = rm.unname(r, part, now); one != nil {
 				held = one
 			}
 			return err
 		})
 		if err != nil {
-			return err
+			return done, err
 		}
+		done += len(part) - kept
 	}
-	if err := p.removal.reapAll(); err != nil {
-		return err
-	}
-	return errors.Join(held, p.Flush())
+	return done, errors.Join(held, rm.reapAll())
 }
 
 // unname takes the names of snapshots away, and keeps them where there is a delay, so that nothing is merged here: reapAll does
-// that, one by one. held is why one keeps its name. The plan lock is held, and the structure lock.
-func (rm *remover) unname(r Req, doomed []*layer, now time.Time) (held, err error) {
+// that, one by one. kept are those that keep their name, and held is why. The plan lock is held, and the structure lock.
+func (rm *remover) unname(r Req, doomed []*layer, now time.Time) (kept int, held, err error) {
 	for _, l := range doomed {
 		rm.names.warm(l.vol)
 	}
 	if rm.commits.missed() { // before anything changes
-		return nil, errMissed
+		return 0, nil, errMissed
 	}
 	for _, l := range doomed {
 		if rm.tree.layers[l.id] != l || !l.named || rm.names.notGoing(l.vol) != nil {
 			continue
 		}
 		if one := rm.tree.noTags(l); one != nil {
-			held = one
+			kept, held = kept+1, one
 			continue
 		}
 		if rm.delay() > 0 && !r.purge {
 			if err := rm.keepSnapshot(l.vol, l, r.who(), now); err != nil {
-				return held, err
+				return kept, held, err
 			}
 		}
 		if err := rm.commits.do(&recUnname{layer: l.id, held: true, when: now, who: r.who()}); err != nil {
-			return held, err
+			return kept, held, err
 		}
 	}
-	return held, nil
+	return kept, held, nil
 }
 
 // snapshotsAtOnce bounds the snapshots that one batch takes the name of: each may get a row of what is kept, with its path.
@@ -228,8 +236,8 @@ const mostLeft = 64
 // maxRow bounds the trees of one list: a checkpoint merges longer rows into one tree.
 const maxRow = 4
 
-// destroyAll destroys volumes with all they have, each by itself.
-func (rm *remover) destroyAll(r Req, vols []Ino) error {
+// destroyAll destroys volumes with all they have, each by itself, and tells how many are.
+func (rm *remover) destroyAll(r Req, vols []Ino) (done int, err error) {
 	for _, ino := range vols {
 		err := rm.works.change(func(now time.Time) error {
 			if err := rm.notBusy([]Ino{ino}); err != nil {
@@ -252,28 +260,28 @@ func (rm *remover) destroyAll(r Req, vols []Ino) error {
 			return rm.unlink(r, n.parent, nameEntry{n.name, ino, TypeFile}, now)
 		})
 		if err == nil {
+			done++
 			err = rm.reapAll()
 		}
 		if err != nil {
-			return err
+			return done, err
 		}
 	}
-	return nil
+	return done, nil
 }
 
-// DestroyVolume destroys a volume. ErrBusy: it is open. ErrHasSnapshots, ErrHasClones name what would go with it.
+// DestroyVolume destroys a volume, and then one by one the clones that are to go with it. ErrBusy: it is open. ErrHasSnapshots,
+// ErrHasClones name what would go with it. PartError: some are gone.
 func (p *Pool) DestroyVolume(r Req, ino Ino, o DestroyOptions) error {
 	var all []Ino
 	err := p.tree.look(func() (err error) {
 		all, err = p.removal.admitDestroyVolume(ino, o)
 		return err
 	})
-	r.purge = o.Now
-	if err == nil {
-		err = p.removal.destroyAll(r, all)
-	}
 	if err != nil {
 		return err
 	}
-	return p.Flush()
+	r.purge = o.Now
+	done, err := p.removal.destroyAll(r, all)
+	return inPart(done, len(all), err, p.Flush)
 }

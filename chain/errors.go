@@ -72,6 +72,37 @@ func (e *BusyError) Error() string {
 // Is makes it an ErrBusy.
 func (e *BusyError) Is(target error) bool { return target == ErrBusy }
 
+// PartError says that what was to be done to several is done to some of them, the first ones of these that were to be changed.
+type PartError struct {
+	Done, Of int   // at least 1; all of them where it failed behind the last one
+	Err      error // why not to the others
+}
+
+// Error names the cause, and how far it came.
+func (e *PartError) Error() string {
+	return fmt.Sprintf("%v (done before that: %d of %d)", e.Err, e.Done, e.Of)
+}
+
+// Unwrap is the cause.
+func (e *PartError) Unwrap() error { return e.Err }
+
+// inPart ends what is done to several, some in a batch: what is done is made durable, whatever has stopped it, and the error says how
+// many these are. While none is done, err is returned as it is.
+func inPart(done, of int, err error, flush func() error) error {
+	if err != nil && done == 0 {
+		return err
+	}
+	if also := flush(); err == nil {
+		err = also
+	} else if fault.Of(err) != fault.Pool { // else it is the same
+		err = errors.Join(err, also)
+	}
+	if err == nil || done == 0 {
+		return err
+	}
+	return &PartError{done, of, err}
+}
+
 // sizeTooBig refuses a size of a volume.
 func sizeTooBig(bytes int64) error {
 	if bytes < 0 {

@@ -1,6 +1,9 @@
 package chain
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // rollbacksAtOnce bounds the volumes that one batch rolls back, renamesAtOnce the snapshots that one renames.
 const (
@@ -54,4 +57,26 @@ func (vs *openVolumes) rollback(vols []Ino, name string, force bool, who string,
 		}
 	}
 	return older, nil
+}
+
+// renameSnaps gives a snapshot of each volume another name, in one batch, or none of them. The plan lock is held, and the structure lock.
+func (vs *openVolumes) renameSnaps(vols []Ino, old, name string) error {
+	var todo []LayerID
+	for _, ino := range vols { // before anything changes
+		if err := vs.tree.admitRename(ino, old, name); err != nil {
+			return err
+		}
+		if id := vs.tree.named(ino, old).id; !slices.Contains(todo, id) {
+			todo = append(todo, id)
+		}
+	}
+	if vs.commits.missed() {
+		return errMissed
+	}
+	for _, id := range todo {
+		if err := vs.commits.do(&recRename{id, name}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -1,11 +1,15 @@
 package chain
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
+
+	"slatefs/chain/blockdev/devtest"
 )
 
 var (
@@ -128,6 +132,50 @@ var groupVerbs = map[string]struct {
 			return err == nil && b[0] == 'o'
 		},
 	},
+}
+
+// TestGroupStopsDurably: what stops a group in the middle leaves what is done, durably, and the error says how many these are.
+func TestGroupStopsDurably(t *testing.T) {
+	stopped := func(t *testing.T, err, want error, done, of int) {
+		t.Helper()
+		wantErr(t, "stopped", err, want)
+		var part *PartError
+		if !errors.As(err, &part) || part.Done != done || part.Of != of || !strings.Contains(err.Error(), fmt.Sprintf("%d of %d", done, of)) {
+			t.Errorf("want an error that tells of %d of %d: %v", done, of, err)
+		}
+	}
+	t.Run("rename", func(t *testing.T) {
+		p, inos, _ := groupPool(t, renamesAtOnce, 1)
+		err := p.RenameSnapshot(Req{}, inos[0], "s00000", "t", append(inos[1:], inos[0])...) // which has another name by then
+		stopped(t, err, ErrNotFound, renamesAtOnce, renamesAtOnce+1)
+		p = openPool(t, p.dev.(*devtest.Disk).Durable())
+		for i, ino := range inos {
+			if !p.HasSnapshot(ino, "t") {
+				t.Errorf("volume %d has not the new name after a crash", i)
+			}
+		}
+		wantErr(t, "nothing is done", p.RenameSnapshot(Req{}, inos[0], "no", "t"), ErrNotFound)
+	})
+	t.Run("destroy with a clone that is opened meanwhile", func(t *testing.T) {
+		p, inos, names := groupPool(t, 1, 1)
+		clone, err := p.Clone(Req{}, inos[0], names[0], RootIno, "clone")
+		ok(t, err)
+		now := p.opt.Now
+		p.opt.Now = func() time.Time { // the plan lock is held
+			if v := p.plans.vols[clone.Ino]; v != nil {
+				v.readers = 1
+			}
+			return now()
+		}
+		_, err = p.Volume(clone.Ino)
+		ok(t, err)
+		stopped(t, p.DestroyVolume(Req{}, inos[0], DestroyOptions{Clones: true}), ErrBusy, 1, 2)
+		p = openPool(t, p.dev.(*devtest.Disk).Durable())
+		_, err = p.Lookup(RootIno, "v00000")
+		wantErr(t, "the volume, after a crash", err, ErrNotFound)
+		_, err = p.Lookup(RootIno, "clone")
+		ok(t, err)
+	})
 }
 
 func haveS(p *Pool, inos []Ino) (has []Ino) {

@@ -133,7 +133,8 @@ func TestDestroyInPieces(t *testing.T) {
 			clone := mustClone(t, v, names[n/2], "clone")
 			ok(t, p.Checkpoint())
 			defer holds.apart()()
-			ok(t, p.removal.destroyAll(Req{}, []Ino{v.ino}))
+			_, err := p.removal.destroyAll(Req{}, []Ino{v.ino})
+			ok(t, err)
 			for _, place := range []string{"works.changeWith"} {
 				if most := mostOf(place); most == 0 || most > mostSteps {
 					t.Errorf("%s: %d steps under one hold", place, most)

@@ -91,7 +91,7 @@ func (p *Pool) freezeOne(r Req, ino Ino) (*layer, Need, error) {
 //
 // More volumes go back to their snapshots of that name. What refuses one of them (ForecastRollback) refuses all, before anything
 // is done. Up to rollbacksAtOnce go back at one instant, by one batch, as the disks of a guest do; of more than these so many at a
-// time, in the order given: a crash leaves the later ones as they were.
+// time, in the order given: a crash, or an error (PartError), leaves the later ones as they were.
 func (p *Pool) Rollback(r Req, ino Ino, name string, force bool, more ...Ino) error {
 	vols := append([]Ino{ino}, more...)
 	if len(more) > 0 {
@@ -99,6 +99,7 @@ func (p *Pool) Rollback(r Req, ino Ino, name string, force bool, more ...Ino) er
 			return f.Err
 		}
 	}
+	done := 0
 	for part := range slices.Chunk(vols, rollbacksAtOnce) {
 		var older []<-chan struct{}
 		err := p.works.change(func(now time.Time) (err error) {
@@ -106,14 +107,12 @@ func (p *Pool) Rollback(r Req, ino Ino, name string, force bool, more ...Ino) er
 			return err
 		})
 		if err != nil {
-			return err
+			return inPart(done, len(vols), err, p.Flush)
 		}
 		p.plans.settlePlans(older)
+		done += len(part)
 	}
-	if err := p.removal.reapAll(); err != nil {
-		return err
-	}
-	return p.Flush()
+	return inPart(done, len(vols), p.removal.reapAll(), p.Flush)
 }
 
 // Clone makes a new volume of a snapshot, or of a volume as it is now (snap ""). No byte is copied.
@@ -160,7 +159,8 @@ func (p *Pool) Clone(r Req, ino Ino, snap string, dir Ino, name string) (Attr, e
 }
 
 // RenameSnapshot gives a snapshot another name, and so those of more volumes that have it. What refuses one refuses all, before
-// anything is done; then they are renamed in the order given, some in a batch: a crash leaves the later ones as they were.
+// anything is done; then they are renamed in the order given, renamesAtOnce in a batch: a crash, or an error (PartError), leaves the
+// later ones as they were.
 func (p *Pool) RenameSnapshot(_ Req, ino Ino, old, name string, more ...Ino) error {
 	if err := CheckSnapName(name); err != nil {
 		return err
@@ -171,23 +171,15 @@ func (p *Pool) RenameSnapshot(_ Req, ino Ino, old, name string, more ...Ino) err
 			return err
 		}
 	}
+	var done int
+	var err error
 	for part := range slices.Chunk(vols, renamesAtOnce) {
-		err := p.works.change(func(time.Time) error {
-			for _, ino := range part {
-				if err := p.tree.admitRename(ino, old, name); err != nil {
-					return err
-				}
-				if err := p.commits.do(&recRename{p.tree.named(ino, old).id, name}); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
+		if err = p.works.change(func(time.Time) error { return p.volumes.renameSnaps(part, old, name) }); err != nil {
+			break
 		}
+		done += len(part)
 	}
-	return p.Flush()
+	return inPart(done, len(vols), err, p.Flush)
 }
 
 // TagSnapshots gives snapshots a tag that holds them, or (on false) takes it from them, and tells how many that changed: one that
@@ -195,7 +187,8 @@ func (p *Pool) RenameSnapshot(_ Req, ino Ino, old, name string, more ...Ino) err
 // when it returns.
 //
 // What refuses one refuses all, before anything is done (ErrNotFound, ErrInvalid; ErrTooBig: MaxTags). Then they are done in the order
-// given, some in a batch: a crash leaves the later ones as they were, and who calls it again goes on there.
+// given, some in a batch: a crash, or an error (PartError), leaves the later ones as they were, and who calls it again goes on there.
+// One that somebody destroys meanwhile is no error for who takes a tag away, and ErrNotFound for who gives one: it is not held.
 func (p *Pool) TagSnapshots(_ Req, group []SnapsOf, tag string, on bool) (changed int, err error) {
 	if err := CheckTag(tag); err != nil {
 		return 0, err
@@ -209,16 +202,6 @@ func (p *Pool) TagSnapshots(_ Req, group []SnapsOf, tag string, on bool) (change
 	if err != nil {
 		return 0, err
 	}
-	for part := range slices.Chunk(layers, tagsAtOnce) {
-		do := func(now time.Time) (Need, error) { return Need{}, tg.some(part, now) }
-		if on { // it takes space
-			err = p.works.grow(do)
-		} else {
-			err = p.works.change(func(now time.Time) error { return tg.some(part, now) })
-		}
-		if err != nil {
-			return tg.changed, err
-		}
-	}
-	return tg.changed, p.Flush()
+	err = tg.all(layers)
+	return tg.changed, inPart(tg.changed, len(layers), err, p.Flush)
 }

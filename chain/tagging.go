@@ -3,6 +3,7 @@ package chain
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -51,21 +52,38 @@ func (tg *tagging) admitOne(l *layer) error {
 	return nil
 }
 
-// some does it to some. One that has been destroyed meanwhile is passed over. The plan lock is held, and the structure lock.
-func (tg *tagging) some(layers []*layer, now time.Time) error {
-	var todo []*layer
-	for _, l := range layers {
-		if tg.rm.tree.layers[l.id] != l || !l.named || (l.hasTag(tg.tag) >= 0) == tg.on {
-			continue
-		}
-		err := tg.admitOne(l)
-		if errors.Is(err, ErrNotFound) {
-			continue
+// all does it to all, some at a time.
+func (tg *tagging) all(layers []*layer) error {
+	for part := range slices.Chunk(layers, tagsAtOnce) {
+		var err error
+		if tg.on { // it takes space
+			err = tg.rm.works.grow(func(now time.Time) (Need, error) { return Need{}, tg.some(part, now) })
+		} else {
+			err = tg.rm.works.change(func(now time.Time) error { return tg.some(part, now) })
 		}
 		if err != nil {
 			return err
 		}
-		todo = append(todo, l)
+	}
+	return nil
+}
+
+// some does it to some, or to none of them. One that has been destroyed meanwhile has nothing to lose, and cannot be held. The plan lock
+// is held, and the structure lock.
+func (tg *tagging) some(layers []*layer, now time.Time) error {
+	var todo []*layer
+	for _, l := range layers {
+		err := tg.admitOne(l)
+		if tg.rm.tree.layers[l.id] != l || !l.named {
+			err = fmt.Errorf("%s@%s: destroyed meanwhile: %w", tg.rm.names.pathOf(l.vol), l.name, ErrNotFound)
+		}
+		switch {
+		case errors.Is(err, ErrNotFound) && !tg.on:
+		case err != nil:
+			return err
+		case (l.hasTag(tg.tag) >= 0) != tg.on:
+			todo = append(todo, l)
+		}
 	}
 	if tg.rm.commits.missed() { // before anything changes
 		return errMissed

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-	"time"
 )
 
 func tagOn(t testing.TB, p *Pool, vol Ino, snap string, tags ...string) {
@@ -164,18 +163,50 @@ func TestTaggedMeanwhile(t *testing.T) {
 		return err
 	}))
 	tagOn(t, p, inos[5], "s00000", "late")
-	var held error
-	ok(t, p.works.change(func(now time.Time) (err error) {
-		held, err = p.removal.unname(Req{}, doomed[4:8], now)
-		return err
-	}))
-	wantErr(t, "held", held, ErrTagged)
+	done, held := p.removal.unnameAll(Req{}, doomed[4:8])
+	if wantErr(t, "held", held, ErrTagged); done != 3 {
+		t.Errorf("%d are told to be gone, want 3", done)
+	}
 	for i, ino := range inos {
 		if want := i < 4 || i > 7 || i == 5; p.HasSnapshot(ino, "s00000") != want {
 			t.Errorf("volume %d has its snapshot %v, want %v", i, !want, want)
 		}
 	}
 	ok(t, p.Close())
+}
+
+// TestTagOfDestroyed: who gives a tag to a snapshot that goes after it was found is told so, and which; those before it have it, durably.
+// Who takes a tag away is told nothing.
+func TestTagOfDestroyed(t *testing.T) {
+	for _, on := range []bool{true, false} {
+		p, inos, _ := groupPool(t, 2*tagsAtOnce+1, 1)
+		group := groupOf(inos, "s00000")
+		tg := tagging{rm: p.removal, tag: "x", on: on}
+		var layers []*layer
+		ok(t, p.tree.look(func() (err error) {
+			layers, err = tg.admit(group)
+			return err
+		}))
+		ok(t, p.DestroyGroup(Req{}, group[tagsAtOnce+3:tagsAtOnce+4], DestroyOptions{}))
+		err := tg.all(layers)
+		if !on {
+			ok(t, err)
+			continue
+		}
+		wantErr(t, "it is gone", err, ErrNotFound)
+		if err != nil && !strings.Contains(err.Error(), "v00011@s00000: destroyed meanwhile") {
+			t.Errorf("the error does not name it: %v", err)
+		}
+		if tg.changed != tagsAtOnce {
+			t.Errorf("%d are told to be held, want %d", tg.changed, tagsAtOnce)
+		}
+		for i, ino := range inos {
+			if held := strings.Contains(tagsOf(t, p, ino), "[x]"); held != (i < tagsAtOnce) {
+				t.Errorf("volume %d: held %v", i, held)
+			}
+		}
+		ok(t, p.Close())
+	}
 }
 
 // TestTagsThroughCrashes: a crash at each operation of the device leaves tags on the first of a group, or on none of the others,
