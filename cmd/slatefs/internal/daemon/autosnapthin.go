@@ -51,11 +51,15 @@ func (a *autosnap) thin(ctx context.Context, s *snapSet, now time.Time) (all boo
 
 func (a *autosnap) destroy(group []chain.SnapsOf) error {
 	err := a.pool.DestroyGroup(chain.Req{Actor: schedule.PropAutosnap}, group, chain.DestroyOptions{})
-	if err == nil {
-		n := 0
-		for _, g := range group {
-			n += len(g.Names)
-		}
+	n := 0
+	for _, g := range group {
+		n += len(g.Names)
+	}
+	var part *chain.PartError
+	if errors.As(err, &part) {
+		n = part.Done
+	}
+	if err == nil || part != nil {
 		a.log.Info("automatic snapshots had their time", "pool", a.pool.Name(), "snapshots", n, "volumes", len(group))
 	}
 	return err

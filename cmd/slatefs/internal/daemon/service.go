@@ -157,13 +157,13 @@ func (s *Service) changedName(p place) {
 }
 
 // patient tries again what is refused as busy while nobody is found who holds it, for up to a second: the kernel tells
-// of a close only after close(2) has returned.
+// of a close only after close(2) has returned. What is done in part is not tried again: it would be asked of what is gone.
 func (s *Service) patient(ctx context.Context, ino chain.Ino, do func() error) error {
 	const pause, tries = 50 * time.Millisecond, 20
 	for try := 0; ; try++ {
 		err := do()
 		var busy *chain.BusyError
-		if !errors.As(err, &busy) || try == tries {
+		if !errors.As(err, &busy) || inPart(err) || try == tries {
 			return err
 		}
 		if holders, findErr := s.View.Holders(s.busyIno(busy, ino)); findErr != nil || len(holders) > 0 {

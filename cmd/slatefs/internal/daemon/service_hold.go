@@ -30,11 +30,10 @@ func (s *Service) tag(ctx context.Context, who control.Peer, args control.TagArg
 		group = append(group, more...)
 	}
 	n, err := s.Pool.TagSnapshots(reqOf(who), group, args.Tag, !args.Off)
-	if err != nil {
-		return n, s.explain(0, err)
+	if err == nil || inPart(err) {
+		s.didSome(who, err, "tag", args.Tag, "snapshots", several(s.eachOf(group)), "changed", n)
 	}
-	s.did(who, "tag", args.Tag, "snapshots", several(s.eachOf(group)), "changed", n)
-	return n, nil
+	return n, s.explain(0, err)
 }
 
 // holds lists the tags of snapshots.

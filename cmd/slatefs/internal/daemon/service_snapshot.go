@@ -81,16 +81,27 @@ func (s *Service) rollback(ctx context.Context, who control.Peer, args control.R
 		return forecastOf(s.Pool.ForecastRollback(vols[0], snap, args.Force, vols[1:]...))
 	}
 	err = s.patient(ctx, vols[0], func() error { return s.Pool.Rollback(reqOf(who), vols[0], snap, args.Force, vols[1:]...) })
-	if err != nil {
-		return nil, hintBusy(s.explain(vols[0], err), "close it, or roll back under its users with --force")
-	}
 	var names []string
-	for _, ino := range vols {
+	for _, ino := range doneOf(vols, err) {
 		s.changed(ino)
 		names = append(names, s.abs(ino))
 	}
-	s.did(who, "volume", several(names), "to", snap, "forced", args.Force)
-	return nil, nil
+	if len(names) > 0 {
+		s.didSome(who, err, "volume", several(names), "to", snap, "forced", args.Force)
+	}
+	return nil, hintBusy(s.explain(vols[0], err), "close it, or roll back under its users with --force")
+}
+
+// doneOf are those of some volumes, which are changed in this order, that are changed where that ended with err.
+func doneOf(vols []chain.Ino, err error) []chain.Ino {
+	var part *chain.PartError
+	switch {
+	case err == nil:
+		return vols
+	case errors.As(err, &part):
+		return vols[:part.Done]
+	}
+	return nil
 }
 
 // hintBusy hints at the way out of what is busy.
@@ -182,11 +193,15 @@ func (s *Service) destroy(ctx context.Context, who control.Peer, args control.De
 		return res, ctx.Err()
 	}
 	last := s.Pool.LastJob()
-	if err := s.patient(ctx, a.Ino, do); err != nil {
+	err = s.patient(ctx, a.Ino, do)
+	if err != nil && !inPart(err) {
 		return res, s.explain(a.Ino, err)
 	}
-	for _, p := range plan.gone {
-		s.changedName(p)
+	gone := s.wentOf(plan, err != nil)
+	plan.res.Kept = s.keptSince(last)
+	s.didSome(who, err, "destroyed", several(gone), "kept", len(plan.res.Kept) > 0)
+	if err != nil {
+		return res, s.explain(a.Ino, err)
 	}
 	if args.Jobs { // some may be left to the housekeeping
 		if err := s.Pool.EraseDrain(ctx); err != nil {
@@ -198,8 +213,6 @@ func (s *Service) destroy(ctx context.Context, who control.Peer, args control.De
 			plan.res.Jobs = append(plan.res.Jobs, j.ID)
 		}
 	}
-	plan.res.Kept = s.keptSince(last)
-	s.did(who, "destroyed", several(plan.res.Destroyed), "kept", len(plan.res.Kept) > 0)
 	return plan.res, nil
 }
 
@@ -215,8 +228,44 @@ func halfMade(p *chain.Pool, name string, ino chain.Ino) bool {
 // destroyPlan is what a destroy takes with it, as told before it is done.
 type destroyPlan struct {
 	res  control.DestroyResult
-	gone []place // names of volumes
+	goes []goer // what res.Destroyed names, in this order
 	seen map[chain.Ino]bool
+}
+
+// goer is a volume that is to go, with its place, or a snapshot of one.
+type goer struct {
+	at   place
+	ino  chain.Ino
+	snap string
+}
+
+// add plans that something goes, which users know by that name.
+func (p *destroyPlan) add(g goer, name string) {
+	p.goes, p.res.Destroyed = append(p.goes, g), append(p.res.Destroyed, name)
+}
+
+// wentOf tells the mount which names of volumes are gone by a plan that was carried out, and lists what is gone. some: not all of it
+// need be.
+func (s *Service) wentOf(p *destroyPlan, some bool) (names []string) {
+	for i, g := range p.goes {
+		if some && s.isThere(g) {
+			continue
+		}
+		names = append(names, p.res.Destroyed[i])
+		if g.snap == "" {
+			s.changedName(g.at)
+		}
+	}
+	return names
+}
+
+// isThere: it is found by its name still. Of what cannot be looked up the mount is told too much rather than too little.
+func (s *Service) isThere(g goer) bool {
+	if g.at != (place{}) { // a snapshot that goes with its volume goes with its name
+		a, err := s.Pool.Lookup(g.at.dir, g.at.name)
+		return err == nil && a.Ino == g.ino
+	}
+	return s.Pool.HasSnapshot(g.ino, g.snap)
 }
 
 // planWhole lists what will be destroyed with a volume.
@@ -229,7 +278,7 @@ func (s *Service) planWhole(ctx context.Context, p *destroyPlan, a chain.Attr, a
 	of := s.abs(a.Ino) + "@"
 	for _, n := range snaps {
 		if args.Snapshots || args.Clones {
-			p.res.Destroyed = append(p.res.Destroyed, of+n.Name)
+			p.add(goer{place{a.Parent, a.Name}, a.Ino, n.Name}, of+n.Name)
 		}
 		if args.Clones {
 			if err := s.planClones(ctx, p, n); err != nil {
@@ -243,7 +292,12 @@ func (s *Service) planWhole(ctx context.Context, p *destroyPlan, a chain.Attr, a
 
 // planGroup lists what will be destroyed with snapshots. What that frees is told for all of them together.
 func (s *Service) planGroup(ctx context.Context, p *destroyPlan, group []chain.SnapsOf, args control.DestroyArgs) error {
-	p.res.Destroyed = s.eachOf(group)
+	for _, g := range group {
+		of := s.abs(g.Vol) + "@"
+		for _, n := range g.Names {
+			p.add(goer{ino: g.Vol, snap: n}, of+n)
+		}
+	}
 	if args.Clones {
 		for _, g := range group {
 			snaps, err := s.Pool.Snapshots(g.Vol)
@@ -291,8 +345,7 @@ func (s *Service) planVolume(ctx context.Context, p *destroyPlan, file string) e
 	if err != nil {
 		return err
 	}
-	p.res.Destroyed = append(p.res.Destroyed, path.Join(s.Dir, file))
+	p.add(goer{at: place{a.Parent, a.Name}, ino: a.Ino}, path.Join(s.Dir, file))
 	p.res.Reclaim += i.Used
-	p.gone = append(p.gone, place{a.Parent, a.Name})
 	return nil
 }

@@ -119,11 +119,11 @@ func (s *Service) rename(ctx context.Context, who control.Peer, args control.Ren
 			return control.None{}, err
 		}
 		vols := volumesOf(group)
-		if err := s.Pool.RenameSnapshot(reqOf(who), vols[0], snap, args.Name, vols[1:]...); err != nil {
-			return control.None{}, err
+		err = s.Pool.RenameSnapshot(reqOf(who), vols[0], snap, args.Name, vols[1:]...)
+		if done := doneOf(vols, err); len(done) > 0 {
+			s.didSome(who, err, "snapshot", several(s.eachOf(group[:len(done)])), "to", args.Name)
 		}
-		s.did(who, "snapshot", several(s.eachOf(group)), "to", args.Name)
-		return control.None{}, nil
+		return control.None{}, err
 	}
 	if err := isVolume(args.Object, a); err != nil {
 		return control.None{}, err
