@@ -28,8 +28,8 @@ func (a *app) iostatCmd() *cobra.Command {
 read and written per second; how long a read, a write and a flush took on average; bytes erased per second, and how many wait for
 it. The first line is the average since the pool's daemon began to serve it. With an INTERVAL in seconds others follow, each of the
 time since the one before, COUNT lines in all or until it is interrupted. -v has a line for each volume, too: what it uses, and what is
-asked of it; reads of its snapshots are only in the pool's. -p has exact numbers: bytes, and nanoseconds. -j prints a document for
-each line, with rates per second and seconds.`,
+asked of it, whatever it was called before; one that is new has no rates in its first line. Reads of its snapshots are only in the
+pool's. -p has exact numbers: bytes, and nanoseconds. -j prints a document for each line, with rates per second and seconds.`,
 		Example: `  slatefs iostat lab 1                              # until it is interrupted
   slatefs iostat -v lab 5 3
   slatefs iostat -Hp                                # all pools, since their daemons began, for scripts`,
@@ -189,7 +189,8 @@ func useOf(m *control.PoolMetrics, op string) (u control.Use) {
 // ioReportOf compares the numbers of a pool with those of before. Those of another daemon, or none, are of nothing yet.
 func ioReportOf(was, is control.PoolMetrics) ioReport {
 	u, began := is.Info.Usage, was.Info.Asked
-	if was.Info.Live.PID != is.Info.Live.PID || !was.Info.Live.Started.Equal(is.Info.Live.Started) {
+	first := was.Info.Live.PID != is.Info.Live.PID || !was.Info.Live.Started.Equal(is.Info.Live.Started)
+	if first {
 		was, began = control.PoolMetrics{}, is.Info.Live.Started
 	}
 	s := is.Info.Asked.Sub(began).Seconds()
@@ -202,16 +203,24 @@ func ioReportOf(was, is control.PoolMetrics) ioReport {
 		Read: rateOf(useOf(&was, "read"), useOf(&is, "read"), s), Write: rateOf(useOf(&was, "write"), useOf(&is, "write"), s),
 		Flush: rateOf(useOf(&was, "flush"), useOf(&is, "flush"), s),
 	}
-	old := map[string]control.VolumeMetrics{}
+	old := map[uuid.UUID]control.VolumeMetrics{}
 	for _, v := range was.Volumes {
-		old[v.Name] = v
+		old[v.UUID] = v
 	}
+	delete(old, uuid.Nil) // of a daemon that does not tell it
 	for _, v := range is.Volumes {
-		o := old[v.Name]
-		r.Volumes = append(r.Volumes, ioReport{
-			Name: v.Name, Seconds: s, Alloc: v.Used,
-			Read: rateOf(o.Read, v.Read, s), Write: rateOf(o.Write, v.Write, s), Flush: rateOf(o.Flush, v.Flush, s),
-		})
+		o, seen := old[v.UUID]
+		r.Volumes = append(r.Volumes, ioReportOfVolume(o, v, s, seen || first))
+	}
+	return r
+}
+
+// ioReportOfVolume compares the numbers of a volume. One that was not seen before (not known) has no rates yet: it is of no time.
+func ioReportOfVolume(was, is control.VolumeMetrics, seconds float64, known bool) ioReport {
+	r := ioReport{Name: is.Name, Alloc: is.Used}
+	if known {
+		r.Seconds = seconds
+		r.Read, r.Write, r.Flush = rateOf(was.Read, is.Read, seconds), rateOf(was.Write, is.Write, seconds), rateOf(was.Flush, is.Flush, seconds)
 	}
 	return r
 }
@@ -280,6 +289,9 @@ func (p *iostatPrinter) row(r ioReport, indent string) []string {
 	row[1] = p.f.Size(r.Alloc)
 	if r.Free != nil {
 		row[2], row[11], row[12] = p.f.Size(*r.Free), p.f.Size(int64(*r.Erased)), p.f.Size(*r.Dirty)
+	}
+	if r.Free == nil && r.Seconds == 0 { // a volume that was not seen before
+		return row
 	}
 	for i, x := range []ioRate{r.Read, r.Write, r.Flush} {
 		row[3+i] = p.count(x.Ops)

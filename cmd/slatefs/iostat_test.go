@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/host"
 )
@@ -19,8 +21,10 @@ func metricsAt(pid int, second, reads int64) control.PoolMetrics {
 			{Op: "read", Bytes: reads * 4096, Took: control.Histogram{Sum: float64(reads) * 0.002, Slots: []int64{reads / 2, reads - reads/2}}},
 			{Op: "other", Bytes: 7, Took: control.Histogram{Slots: []int64{5}}},
 		},
-		Erase:   control.EraseMetrics{Background: reads * 10, Demand: reads},
-		Volumes: []control.VolumeMetrics{{Name: "v", Read: control.Use{Count: reads, Bytes: reads * 4096, Time: float64(reads)}}},
+		Erase: control.EraseMetrics{Background: reads * 10, Demand: reads},
+		Volumes: []control.VolumeMetrics{
+			{Name: "v", UUID: uuid.UUID{1}, Read: control.Use{Count: reads, Bytes: reads * 4096, Time: float64(reads)}},
+		},
 	}
 }
 
@@ -49,6 +53,32 @@ func TestIostatRates(t *testing.T) {
 		}
 		if v := r.Volumes[0]; v.Read.Ops != c.want.Ops || v.Read.Bytes != c.want.Bytes {
 			t.Errorf("%s: of the volume %+v", what, v)
+		}
+	}
+}
+
+// TestIostatRenamed: a volume that was renamed has the rates of itself, not all that was ever asked of it; one that was not seen before has
+// none, and says so, also if it took over a name, or the daemon is of a version that tells no UUIDs.
+func TestIostatRenamed(t *testing.T) {
+	volume := func(name string, id byte, reads int64) control.VolumeMetrics {
+		return control.VolumeMetrics{Name: name, UUID: uuid.UUID{id}, Read: control.Use{Count: reads, Bytes: reads * 4096}}
+	}
+	was, is := metricsAt(1, 10, 100), metricsAt(1, 12, 140)
+	was.Volumes = []control.VolumeMetrics{volume("a", 1, 1000), volume("b", 2, 500), volume("x", 0, 70), volume("y", 0, 80)}
+	is.Volumes = []control.VolumeMetrics{volume("a", 3, 9000), volume("b", 1, 1010), volume("c", 2, 504), volume("x", 0, 90)}
+	p := iostatPrinter{}
+	for i, want := range []struct {
+		name    string
+		seconds float64
+		ops     float64
+		cell    string
+	}{{"a", 0, 0, ""}, {"b", 2, 5, "5.0"}, {"c", 2, 2, "2.0"}, {"x", 0, 0, ""}} {
+		v := ioReportOf(was, is).Volumes[i]
+		if v.Name != want.name || v.Seconds != want.seconds || v.Read.Ops != want.ops || v.Read.Bytes != want.ops*4096 {
+			t.Errorf("%s: %+v in %v s, want %v per second in %v s", v.Name, v.Read, v.Seconds, want.ops, want.seconds)
+		}
+		if row := p.row(v, ""); row[3] != want.cell || row[1] == "" {
+			t.Errorf("%s: the line is %q, want reads %q", v.Name, row, want.cell)
 		}
 	}
 }

@@ -1,5 +1,7 @@
 package control
 
+import "github.com/google/uuid"
+
 // MetricsArgs say what to tell beside what costs the same however much is in a pool.
 type MetricsArgs struct {
 	Volumes bool // each volume, too, as far as there is time for
@@ -62,6 +64,7 @@ type (
 	// VolumeMetrics are of one volume. Numbers are bytes, but for the snapshots.
 	VolumeMetrics struct {
 		Name                                 string // from the root of the pool
+		UUID                                 uuid.UUID
 		Size, Used, UsedSnap, Refer, Written int64
 		Promised                             int64 // what nobody has written yet, and is kept for it
 		Snapshots                            int

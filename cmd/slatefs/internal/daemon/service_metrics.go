@@ -121,8 +121,8 @@ func (s *Service) volumeMetric(m *control.PoolMetrics, ino chain.Ino, name strin
 	}
 	u := s.View.VolumeUse(ino)
 	m.Volumes = append(m.Volumes, control.VolumeMetrics{
-		Name: name, Size: i.Size, Used: i.Used, UsedSnap: i.UsedSnap, Refer: i.Refer, Written: i.Written, Promised: i.UsedRefreserv,
-		Snapshots: i.Snapshots, Read: useOf(u.Read), Write: useOf(u.Write), Flush: useOf(u.Flush),
+		Name: name, UUID: s.Pool.VolumeUUID(ino), Size: i.Size, Used: i.Used, UsedSnap: i.UsedSnap, Refer: i.Refer, Written: i.Written,
+		Promised: i.UsedRefreserv, Snapshots: i.Snapshots, Read: useOf(u.Read), Write: useOf(u.Write), Flush: useOf(u.Flush),
 	})
 	return nil
 }
