@@ -47,7 +47,7 @@ func completions() map[string]completes {
 	listed := each(anywhere).with("columns", listOf(columns)).with("type", listOf(rowTypes))
 	certified := func(c completes) completes { return c.with("template", files).with("field", nothing) }
 	return map[string]completes{
-		"exporter":     args().with("listen", nothing).with("volumes", words("on", "off")),
+		"exporter":     args().with("listen", nothing).with("host", nothing).with("volumes", words("on", "off")),
 		"web":          args().with("listen", nothing).with("token", files).with("host", nothing),
 		"events":       args(pools).with("since", nothing),
 		"pool create":  args(nothing, files).with("property", settings(control.OnPool)).with("size", nothing),

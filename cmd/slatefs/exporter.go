@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"slices"
 	"time"
 
@@ -17,9 +18,12 @@ import (
 )
 
 func (a *app) exporterCmd() *cobra.Command {
-	var listen, volumes string
+	var (
+		listen, volumes string
+		hosts           []string
+	)
 	cmd := &cobra.Command{
-		Use:   "exporter [--listen ADDR] [--volumes=on|off]",
+		Use:   "exporter [--listen ADDR] [--host NAME]… [--volumes=on|off]",
 		Short: "Tell Prometheus the numbers of all pools of this host",
 		Long: `Answers Prometheus, at /metrics, with the numbers of all pools that are mounted on this host: state, space, requests with their
 latencies, the journal, the cache, errors of devices, the erase, and each volume, unless --volumes=off. One is enough for a host. It
@@ -27,20 +31,23 @@ asks the daemons by their control sockets, all at once; one that does not answer
 groups are read once a minute, where this is root and lvm2 is there.
 
 It listens on 127.0.0.1:9827, or where --listen says: ADDR is HOST:PORT, or unix:PATH for a socket, which only this user may use.
-There is neither TLS nor a password in it: who reaches it reads the names and numbers of all pools and volumes.
+There is neither TLS nor a password in it: who reaches it reads the names and numbers of all pools and volumes. A request must call
+it by an address, localhost, the HOST of --listen, the name of this host, or a NAME of --host: so no page of another site can ask
+it through somebody's browser. On a socket that is not looked at.
 It has to be root, who runs the daemons, or of the group of their mount option readers=.`,
 		Example: `  slatefs exporter
-  slatefs exporter --listen 10.0.0.5:9827 --volumes=off
+  slatefs exporter --listen 10.0.0.5:9827 --host pve1.example.org --volumes=off
   slatefs exporter --listen unix:/run/slatefs/exporter.sock`,
 		Args: arguments(0, 0),
 		RunE: plain(func(ctx context.Context, _ []string) error {
 			if volumes != "on" && volumes != "off" {
 				return show.Usagef("--volumes %s: on or off", volumes)
 			}
-			return a.export(ctx, listen, volumes == "on")
+			return a.export(ctx, listen, hosts, volumes == "on")
 		}),
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9827", "`ADDR` to listen on: HOST:PORT, or unix:PATH")
+	cmd.Flags().StringArrayVar(&hosts, "host", nil, "a `NAME` that Prometheus calls this server by; an empty one is none")
 	cmd.Flags().StringVar(&volumes, "volumes", "on", "series for each volume: `on` or off")
 	return cmd
 }
@@ -48,9 +55,9 @@ It has to be root, who runs the daemons, or of the group of their mount option r
 // exporterPage is for who comes with a browser.
 const exporterPage = `<!doctype html><title>slatefs exporter</title><a href="/metrics">metrics</a>`
 
-// export serves metrics until ctx ends.
-func (a *app) export(ctx context.Context, listen string, volumes bool) error {
-	l, _, err := listenOn(listen)
+// export serves metrics until ctx ends. hosts are names of this server beside its own.
+func (a *app) export(ctx context.Context, listen string, hosts []string, volumes bool) error {
+	l, name, err := listenOn(listen)
 	if err != nil {
 		return err
 	}
@@ -76,8 +83,16 @@ func (a *app) export(ctx context.Context, listen string, volumes bool) error {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = fmt.Fprint(w, exporterPage) //nolint:errcheck // who asked has gone
 	})
+	var handler http.Handler = mux
+	if l.Addr().Network() != "unix" { // which no browser reaches, and where nothing has to be called by a name
+		host, err := os.Hostname()
+		if err != nil {
+			log.Warn("this host's name is not known", "error", err)
+		}
+		handler = exporter.OnlyFor(append([]string{name, host}, hosts...), mux)
+	}
 	srv := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	if _, err := fmt.Fprintf(a.stderr, "slatefs exporter listens on %s\n", l.Addr()); err != nil {

@@ -114,7 +114,7 @@ func TestExporter(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	sock := filepath.Join(run, "e.sock")
-	go func() { done <- a.export(ctx, "unix:"+sock, true) }()
+	go func() { done <- a.export(ctx, "unix:"+sock, nil, true) }()
 	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", sock)
@@ -157,6 +157,52 @@ func TestExporter(t *testing.T) {
 	until("it goes on", `slatefs_pool_up{pool="pool7"} 1`, `slatefs_pool_up{pool="other"} 1`)
 	end()
 	until("it has died", `slatefs_pool_up{pool="pool7"} 1`, `slatefs_pool_up{pool="other"} 0`)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestExporterHost: who asks by another site's name, as a page does whose name was made to lead to this host, reads nothing.
+func TestExporterHost(t *testing.T) {
+	var said stderr
+	a := &app{stderr: &said, host: testHost(t), now: time.Now}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.export(ctx, "127.0.0.1:0", []string{"pve1.example.org"}, true) }()
+	addr := ""
+	for deadline := time.Now().Add(patience); addr == "" && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if _, text, ok := strings.Cut(said.String(), "listens on "); ok && strings.HasSuffix(text, "\n") {
+			addr = strings.TrimSpace(text)
+		}
+	}
+	own, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{
+		"evil.example": http.StatusMisdirectedRequest, addr: http.StatusOK, "localhost": http.StatusOK, own: http.StatusOK,
+		"pve1.example.org:9827": http.StatusOK,
+	} {
+		for _, path := range []string{"/", "/metrics"} {
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host = name
+			answer, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(answer.Body)
+			if err := errors.Join(err, answer.Body.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if answer.StatusCode != want || want != http.StatusOK && strings.Contains(string(text), "metrics") {
+				t.Errorf("%s of %s: %d, want %d: %s", path, name, answer.StatusCode, want, text)
+			}
+		}
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
