@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -24,10 +25,12 @@ type chronicle struct {
 	log  *slog.Logger
 	now  func() time.Time
 	seen uint64              // records of the erase log up to this one are older than this daemon: another may have noted them
-	tell func(control.Event) // what is to be seen now, each once; nil: nobody. It does not wait
+	tell func(control.Event) // what is to be seen now, each once; nil: nobody. It is called without a lock
 
 	poke   chan struct{} // capacity 1: something was noted
-	told   uint64        // for run: the newest number that tell was given
+	told   uint64        // for run: the newest number that tell was given, or that was durable before
+	gave   uint64        // for run: the newest number that is given without it, as what the pool does not keep
+	unread string        // for run: why what is durable could not be read; empty: it could
 	retry  time.Time     // for run: nothing is tried to be written before
 	wait   time.Duration // for run: so long after the next failure
 	wrote  time.Time     // for run: when the oldest was written that is not durable; zero: all are
@@ -294,17 +297,31 @@ func (c *chronicle) closed() error {
 	return err
 }
 
-// keepNone remembers what the pool does not keep: what waits, and what was written and will not become durable.
+// keepNone remembers what the pool does not keep: what waits, and what was written and is not known to be durable. Some of that may be
+// in the log at the next mount; who is told of events is not told of it again then: what is durable when a pool is opened is old.
 func (c *chronicle) keepNone(why error) {
+	c.show() // under its number, as long as it can be
 	var wrote []chain.Event
-	if st, err := chain.EventsOf(c.pool).State(); err == nil && st.Last > max(st.Durable, c.told) {
-		//nolint:errcheck // what cannot be read is not shown
-		_ = chain.EventsOf(c.pool).Each(max(st.Durable, c.told)+1, func(es []chain.Event) error {
-			wrote = append(wrote, es...)
+	if st, err := chain.EventsOf(c.pool).State(); err == nil && st.Last > max(st.Durable, c.gave) {
+		//nolint:errcheck // what cannot be read is not shown, and tried again
+		_ = chain.EventsOf(c.pool).Each(max(st.Durable, c.gave)+1, func(es []chain.Event) error {
+			for _, e := range es {
+				wrote, c.gave = append(wrote, e), e.ID
+			}
 			return nil
 		})
-		c.told = st.Last
 	}
+	for _, e := range c.remember(wrote, why) { // c.mu is not held: whoever notes something waits for no log, and for nobody who is told
+		c.log.Warn("an event that the pool does not keep", "pool", c.pool.Name(), "kind", e.Kind, "path", e.Path, "count", e.Count,
+			"text", e.Text)
+		if c.tell != nil {
+			c.tell(e)
+		}
+	}
+}
+
+// remember puts what was written in vain, and what waits, to what the pool does not keep.
+func (c *chronicle) remember(wrote []chain.Event, why error) (fresh []control.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.why = why.Error()
@@ -317,16 +334,12 @@ func (c *chronicle) keepNone(why error) {
 		c.seq++
 		seen := control.EventOf(c.pool.Name(), c.pool.UUID(), &e)
 		c.unkept = append(c.unkept, unkept{c.seq, seen})
-		c.log.Warn("an event that the pool does not keep", "pool", c.pool.Name(), "kind", e.Kind, "path", e.Path, "count", seen.Count,
-			"text", e.Text)
-		if c.tell != nil {
-			c.tell(seen)
-		}
+		fresh = append(fresh, seen)
 	}
-	if len(wrote)+len(c.queue) > 0 {
-		c.queue = nil
+	if c.queue = nil; len(fresh) > 0 {
 		c.wakeLocked()
 	}
+	return fresh
 }
 
 // settle makes what was written durable, if nothing else has done it in a while.
@@ -345,7 +358,8 @@ func (c *chronicle) settle() {
 	}
 }
 
-// show gives what is durable by now to who wants to be told, and wakes who follows.
+// show gives what is durable by now to who wants to be told, and wakes who follows. What cannot be read now is told later, in its turn;
+// what is damaged never.
 func (c *chronicle) show() {
 	st, err := chain.EventsOf(c.pool).State()
 	if err != nil || st.Durable <= c.told {
@@ -354,15 +368,24 @@ func (c *chronicle) show() {
 	if c.tell != nil {
 		err = c.kept(c.told+1, func(es []control.Event) error {
 			for _, e := range es {
-				c.tell(e)
+				if e.ID > c.gave {
+					c.tell(e)
+				}
+				c.told = e.ID
 			}
 			return nil
 		})
 	}
+	why := ""
 	if err != nil {
-		c.log.Warn("events cannot be read", "pool", c.pool.Name(), "error", err)
+		why = err.Error()
 	}
-	c.told = st.Durable
+	if why != "" && why != c.unread {
+		c.log.Warn("events cannot be read", "pool", c.pool.Name(), "after", c.told, "error", err)
+	}
+	if c.unread = why; err == nil || errors.Is(err, chain.ErrCorrupt) {
+		c.told = max(c.told, st.Durable)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.wakeLocked()

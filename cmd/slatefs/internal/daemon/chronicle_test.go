@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,6 +221,105 @@ func TestEventsOfAFailedPool(t *testing.T) {
 		t.Errorf("%d are remembered, %d lost", len(d.unkept), d.info().Lost)
 	}
 	d.disk.Fail(nil)
+}
+
+// Who is told of events is told of each once, though the pool fails: what is durable under its number, what may be durable or not without
+// one, and that not again at the next mount, where it is in the log. And nobody who notes something waits for who is told.
+func TestEachIsToldOnce(t *testing.T) {
+	d := newDiary(t)
+	var told []string
+	d.tell = func(e control.Event) {
+		told = append(told, fmt.Sprint(e.Kind, e.ID))
+		if !d.mu.TryLock() {
+			t.Error("whoever notes something waits for who is told of ", e.Kind)
+			return
+		}
+		d.mu.Unlock()
+	}
+	d.note("first", subject{}, "")
+	d.written()
+	d.note("second", subject{}, "") // is durable before it is told
+	d.write(t.Context())
+	if err := d.pool.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	d.note("third", subject{}, "") // is on the device when the sync fails
+	d.write(t.Context())
+	var wrote atomic.Bool // the record of it
+	d.disk.Fail(func(op devtest.Op) error {
+		if op.Kind == devtest.OpSync && wrote.Load() {
+			return errors.New("lost")
+		}
+		wrote.Store(wrote.Load() || op.Kind == devtest.OpWrite)
+		return nil
+	})
+	if err := d.pool.Flush(); err == nil {
+		t.Fatal("the sync did not fail")
+	}
+	d.note("fourth", subject{}, "")
+	d.written()
+	d.written()
+	if want := []string{"first1", "second2", "third0", "fourth0"}; !slices.Equal(told, want) {
+		t.Errorf("told of %v, want %v", told, want)
+	}
+	d.disk.Fail(nil)
+	p, err := chain.Open(d.disk.Clone(), chain.Options{Properties: control.Served, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := chain.EventsOf(p).State()
+	if err != nil || st.Last != 3 {
+		t.Errorf("%+v, %v: the third is not in the log at the next mount", st, err)
+	}
+	c := newChronicle(p, slog.New(slog.DiscardHandler), d.now)
+	c.tell = func(e control.Event) { t.Errorf("%s is told again", e.Kind) }
+	c.turn(t.Context())
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is durable and cannot be read just now is told when it can be, and the log says that once.
+func TestUnreadIsToldLater(t *testing.T) {
+	d := newDiary(t)
+	const n = 30
+	for i := range n {
+		d.note(fmt.Sprint("kind", i), subject{path: strings.Repeat("p", 250)}, strings.Repeat("t", 250)) // more than a page has room for
+	}
+	d.written()
+	if err := d.pool.Checkpoint(); err != nil {
+		t.Fatal(err)
+	}
+	disk := d.disk.Clone()
+	p, err := chain.Open(disk, chain.Options{Properties: control.Served, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	var told []uint64
+	c := newChronicle(p, slog.New(slog.NewTextHandler(&said, nil)), d.now)
+	c.told, c.tell = 0, func(e control.Event) { told = append(told, e.ID) }
+	disk.Fail(func(op devtest.Op) error {
+		if op.Kind == devtest.OpRead {
+			return errors.New("not now")
+		}
+		return nil
+	})
+	c.show()
+	c.show()
+	if len(told) == n || strings.Count(said.String(), "events cannot be read") != 1 {
+		t.Errorf("told of %v while they could not be read, the log says: %s", told, said.String())
+	}
+	disk.Fail(nil)
+	c.show()
+	for i := range uint64(n) {
+		if len(told) != n || told[i] != i+1 {
+			t.Fatalf("told of %v", told)
+		}
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // A device that does not write does not stop who notes something; when it does, all is there.

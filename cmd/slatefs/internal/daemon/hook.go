@@ -50,7 +50,7 @@ func newHook(pool string, own *host.Settings, avoid func(string) error, log *slo
 	return &hook{pool: pool, own: own, avoid: avoid, log: log, limit: hookLimit, end: hookEnd, events: make(chan control.Event, hookQueue)}
 }
 
-// put has the hook run for an event, if there is one. It does not wait.
+// put has the hook run for an event, if there is one. It waits for nobody but who sets properties of the host just now.
 func (h *hook) put(e control.Event) {
 	if hostWord(h.own, control.PropOnEvent) == "none" {
 		return
