@@ -181,15 +181,20 @@ func (a *autosnap) take(ctx context.Context, s *snapSet, now time.Time) (all boo
 	if len(todo) == 0 {
 		return true
 	}
-	done, all := a.freeze(ctx, todo, name)
+	done, instants, all := a.freeze(ctx, todo, name)
 	for _, ino := range done {
 		a.made[ino] = due
 		delete(a.told, ino)
 	}
 	if len(done) > 0 {
-		a.log.Info("automatic snapshot", "pool", a.pool.Name(), "name", name, "volumes", len(done), "refused", len(todo)-len(done))
-		a.chronicle.note(control.EventAutosnap, subject{}, fmt.Sprintf("%s of %d volumes", name, len(done)),
-			chain.EventNumber{Name: "volumes", Value: int64(len(done))})
+		a.log.Info("automatic snapshot", "pool", a.pool.Name(), "name", name, "volumes", len(done), "instants", instants,
+			"refused", len(todo)-len(done))
+		text, numbers := fmt.Sprintf("%s of %d volumes", name, len(done)), []chain.EventNumber{{Name: "volumes", Value: int64(len(done))}}
+		if instants > 1 {
+			text += fmt.Sprintf(", at %d instants: together they were refused", instants)
+			numbers = append(numbers, chain.EventNumber{Name: "instants", Value: int64(instants)})
+		}
+		a.chronicle.note(control.EventAutosnap, subject{}, text, numbers...)
 	}
 	return all
 }
@@ -201,20 +206,20 @@ func (a *autosnap) younger(ino chain.Ino, due, now time.Time) bool {
 }
 
 // freeze freezes volumes, all at one instant but for those that are refused by themselves. Where all others together are refused,
-// halves of them are tried.
-func (a *autosnap) freeze(ctx context.Context, vols []chain.Ino, name string) (done []chain.Ino, all bool) {
+// halves of them are tried: these are frozen at so many instants.
+func (a *autosnap) freeze(ctx context.Context, vols []chain.Ino, name string) (done []chain.Ino, instants int, all bool) {
 	if len(vols) == 0 || ctx.Err() != nil {
-		return nil, len(vols) == 0
+		return nil, 0, len(vols) == 0
 	}
 	err := a.pool.Snapshot(chain.Req{Auto: true}, vols, name)
 	if err == nil {
-		return vols, true
+		return vols, 1, true
 	}
 	if a.pool.Failed() != nil || errors.Is(err, chain.ErrClosed) {
-		return nil, false
+		return nil, 0, false
 	}
 	if len(vols) == 1 {
-		return nil, a.refusedOne(vols[0], name, err)
+		return nil, 0, a.refusedOne(vols[0], name, err)
 	}
 	all = true
 	rest := slices.DeleteFunc(slices.Clone(vols), func(ino chain.Ino) bool {
@@ -225,13 +230,13 @@ func (a *autosnap) freeze(ctx context.Context, vols []chain.Ino, name string) (d
 		return f.Err != nil
 	})
 	if len(rest) < len(vols) {
-		done, ok := a.freeze(ctx, rest, name)
-		return done, ok && all
+		done, instants, ok := a.freeze(ctx, rest, name)
+		return done, instants, ok && all
 	}
 	half := len(vols) / 2
-	done, one := a.freeze(ctx, vols[:half], name)
-	more, other := a.freeze(ctx, vols[half:], name)
-	return append(slices.Clone(done), more...), one && other
+	done, instants, one := a.freeze(ctx, vols[:half], name)
+	more, later, other := a.freeze(ctx, vols[half:], name)
+	return append(slices.Clone(done), more...), instants + later, one && other
 }
 
 // refusedOne: a volume got no snapshot. gone: there is none to get it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -336,6 +337,51 @@ func TestAutosnapRefused(t *testing.T) {
 		t.Error("it is refused though there is room")
 	}
 	b.want("when there is room", "d/big", "29T09 29T10")
+}
+
+// TestAutosnapInHalves: where there is room for each alone and not for all, as many are frozen as there is room for, and the log and the
+// event say at how many instants.
+func TestAutosnapInHalves(t *testing.T) {
+	b := newSnapBench(t, "2026-11-28 00:00")
+	events := newChronicle(b.pool, slog.New(slog.DiscardHandler), b.clock.now)
+	b.auto.chronicle = events
+	b.mkdir("", "d")
+	big := []*chain.Volume{b.volume("d/a", 6<<20, 1500), b.volume("d/b", 6<<20, 1500)}
+	for i := range 4 {
+		b.volume(fmt.Sprint("d/v", i), 1<<20, 1)
+	}
+	b.setOn("d/a", "refreservation=auto")
+	b.setOn("d/b", "refreservation=auto")
+	b.setOn("d", "autosnap=hourly:2")
+	b.volume("filler", 64<<20, 0)
+	b.at("2026-11-29 09:00")
+	for _, v := range big {
+		_, err := v.WriteAt(bytes.Repeat([]byte{2}, 1500*chain.BlockSize), 0)
+		b.must(err)
+	}
+	avail, _ := b.pool.Headroom()
+	b.setOn("filler", fmt.Sprintf("reservation=%dK", (avail-(9<<20))>>10)) // there is room for one of the two
+	b.clock.pass(alikeLast)
+	b.clock.set(t, "2026-11-29 10:00")
+	if b.turn() {
+		t.Error("all was done, want one refused")
+	}
+	b.want("the first", "d/a", "29T09 29T10")
+	b.want("the second", "d/b", "29T09")
+	for i := range 4 {
+		b.want("beside them", fmt.Sprint("d/v", i), "29T09 29T10")
+	}
+	lines := strings.Split(strings.TrimSpace(b.log.String()), "\n")
+	if log := lines[len(lines)-1]; !strings.Contains(log, "volumes=5 instants=3 refused=1") {
+		t.Errorf("the log does not say that it was in pieces: %s", log)
+	}
+	events.release(true)
+	if !slices.ContainsFunc(events.queue, func(e chain.Event) bool {
+		return strings.HasSuffix(e.Text, "of 5 volumes, at 3 instants: together they were refused") &&
+			slices.Contains(e.Numbers, chain.EventNumber{Name: "instants", Value: 3})
+	}) {
+		t.Errorf("no event says it: %+v", events.queue)
+	}
 }
 
 // TestAutosnapFull: where the pool has no room for the snapshot of any, what has had its time goes all the same, and none is lost for that.
