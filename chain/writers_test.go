@@ -57,15 +57,18 @@ func TestSmallWritersWithSnapshots(t *testing.T) {
 	}
 }
 
-// A record is durable only after the data that it names.
+// A record is durable only after the data that it names, where that is not what fills a hole: there was something, and a crash must show
+// that or what was written.
 func TestCommitAgainstUnsyncedData(t *testing.T) {
 	d := newDisk(t, 4<<20)
 	p := openPool(t, d)
 	v := mustVolume(t, p, "v", 1<<20)
+	write(t, v, fill('a', 4096), 0)
+	mustSnapshot(t, v, "s")
 	if err := p.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	write(t, v, fill('a', 4096), 0)
+	write(t, v, fill('b', 4096), 0)
 	synced := false
 	d.Fail(func(op devtest.Op) error {
 		if op.Kind == devtest.OpSync {

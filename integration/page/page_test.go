@@ -136,9 +136,7 @@ func (p *tab) click(text string) {
 		e.scrollIntoView();
 		return true;
 	})()`
-	if !eval[bool](p, fmt.Sprintf(mark, text)) {
-		p.t.Fatalf("nothing to press that says %q:\n%s", text, p.text())
-	}
+	p.awaits(fmt.Sprintf("thing to press that says %q", text), func(string) bool { return eval[bool](p, fmt.Sprintf(mark, text)) })
 	p.do(chromedp.Click(chromedp.CSS("#clicked")))
 }
 
