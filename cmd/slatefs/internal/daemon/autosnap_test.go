@@ -16,6 +16,7 @@ import (
 	"slatefs/chain/blockdev/devtest"
 	"slatefs/cmd/slatefs/internal/control"
 	"slatefs/cmd/slatefs/internal/schedule"
+	"slatefs/fs"
 )
 
 // fakeClock is a clock that is set. Whoever asks it finds it a little later than who asked before.
@@ -202,6 +203,39 @@ func TestAutosnapImporting(t *testing.T) {
 	b.must(err)
 	b.at("11:00")
 	b.want("whole", "d/half", "29T11")
+}
+
+// closing is a mount on which an import comes to its end while somebody waits for its last close.
+type closing struct {
+	noView
+	end func()
+}
+
+func (c closing) Holders(chain.Ino) ([]fs.Holder, error) {
+	c.end()
+	return nil, nil
+}
+
+// TestImportEndsMeanwhile: another import that waits for the close of one that just ends takes away nothing that is whole.
+func TestImportEndsMeanwhile(t *testing.T) {
+	b := newBench(t)
+	b.volume("v.importing", 1<<20, 1)
+	a, err := b.pool.Resolve("v.importing")
+	b.must(err)
+	b.must(b.pool.SetXattr(chain.Req{}, a.Ino, control.HalfAttr, control.HalfMark(uint64(a.Ino)), 0))
+	b.must(b.pool.OpenFile(a.Ino, true))
+	b.s.View = closing{end: func() {
+		b.must(b.pool.RemoveXattr(chain.Req{}, a.Ino, control.HalfAttr))
+		b.must(b.pool.Rename(chain.Req{}, chain.RootIno, "v.importing", chain.RootIno, "v", chain.RenameNoReplace))
+		b.pool.ReleaseFile(a.Ino, true)
+	}}
+	args := control.DestroyArgs{Object: object("v.importing"), Snapshots: true, Now: true, Half: true}
+	_, err = b.s.destroy(t.Context(), control.Peer{}, args)
+	if !errors.Is(err, control.ErrExist) {
+		t.Errorf("want it refused as no import's: %v", err)
+	}
+	_, err = b.pool.Resolve("v")
+	b.must(err)
 }
 
 // oneInstant: automatic snapshots of one name are of one instant.

@@ -159,9 +159,6 @@ func (s *Service) destroy(ctx context.Context, who control.Peer, args control.De
 	if err != nil {
 		return res, err
 	}
-	if args.Half && !halfMade(s.Pool, a.Name, a.Ino) {
-		return res, fmt.Errorf("%s: no import left it: %w", args.Object.Arg, chain.ErrExist)
-	}
 	o := chain.DestroyOptions{Snapshots: args.Snapshots, Clones: args.Clones, Defer: args.Deferred, Now: args.Now}
 	plan := &destroyPlan{seen: map[chain.Ino]bool{}}
 	var forecast func() (chain.DestroyForecast, error)
@@ -172,7 +169,12 @@ func (s *Service) destroy(ctx context.Context, who control.Peer, args control.De
 		}
 		err = s.planWhole(ctx, plan, a, args)
 		forecast = func() (chain.DestroyForecast, error) { return s.Pool.ForecastDestroy(a.Ino, nil, o) }
-		do = func() error { return s.Pool.DestroyVolume(reqOf(who), a.Ino, o) }
+		do = func() error { // at each try: the import that had it open may have come to its end
+			if args.Half && !halfMade(s.Pool, a.Name, a.Ino) {
+				return fmt.Errorf("%s: no import left it: %w", args.Object.Arg, chain.ErrExist)
+			}
+			return s.Pool.DestroyVolume(reqOf(who), a.Ino, o)
+		}
 	} else {
 		var group []chain.SnapsOf
 		if group, err = s.group(ctx, args.Object, a, snap, args.Snapshots); err != nil {
