@@ -38,7 +38,7 @@ func (h *heldPages) begin(was chain.SnapChange, all bool) *HeldPages {
 	if h.now == nil {
 		h.now = make(map[*HeldPages]struct{})
 	}
-	p := &HeldPages{Was: was, Since: time.Now(), All: all}
+	p := &HeldPages{Was: was, Since: time.Now(), All: all} //nolint:forbidigo // how long in fact, whatever clock the pool has
 	h.now[p] = struct{}{}
 	return p
 }

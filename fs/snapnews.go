@@ -48,7 +48,7 @@ func (n *snapNews) given(dir chain.Ino) {
 // inherit notes that another process may have told the kernel any name: that is forgotten when snapTTL is over.
 func (n *snapNews) inherit() {
 	n.mu.Lock()
-	n.until = time.Now().Add(snapTTL)
+	n.until = time.Now().Add(snapTTL) //nolint:forbidigo // the kernel's time, whatever clock the pool has
 	n.mu.Unlock()
 }
 
@@ -56,7 +56,9 @@ func (n *snapNews) inherit() {
 func (n *snapNews) tell(c chain.SnapChange) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, known := n.known[c.Dir]; c.Dir == 0 || !known && !time.Now().Before(n.until) {
+	_, known := n.known[c.Dir]
+	known = known || time.Now().Before(n.until) //nolint:forbidigo // the kernel's time, as above
+	if c.Dir == 0 || !known {
 		return
 	}
 	if n.list = append(n.list, c); len(n.list) > maxSnapNews {

@@ -21,6 +21,7 @@ func (c volumeChain) alloc(options ...string) {
 	c.t.Helper()
 	run(c.t, "lvm", "lvcreate", "-q", "-aly", "-Wy", "--yes", "--size", "8M", "--name", c.name, "--setautoactivation", "n",
 		"--addtag", "pve-vm-100", "--addtag", "@pve-"+c.name, "vg0")
+	put(c.t, "/dev/vg0/"+c.name, make([]byte, 8<<20), 0) // with its metadata preallocated the image shows what lay there before
 	run(c.t, "qemu-img", append([]string{"create", "-q", "-f", "qcow2", "/dev/vg0/" + c.name, "4M", "-o"}, options...)...)
 }
 

@@ -106,7 +106,7 @@ func (o order) chain(ctx context.Context) (string, error) {
 	h := sha256.New()
 	for _, t := range trees {
 		for i, l := range t.Layers {
-			fmt.Fprintf(h, "%q %q %q %q %v\n", l.ID, l.Parent, l.Name, t.Owners[i], l.Head)
+			_, _ = fmt.Fprintf(h, "%q %q %q %q %v\n", l.ID, l.Parent, l.Name, t.Owners[i], l.Head) //nolint:errcheck // a hash takes all
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
