@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -237,6 +238,18 @@ func (s *site) uuid(name string) string {
 	return ""
 }
 
+// daemon is the process of a pool's daemon.
+func (s *site) daemon(name string) int {
+	s.t.Helper()
+	var status struct {
+		Pools []struct {
+			Info struct{ Daemon struct{ PID int } }
+		}
+	}
+	must(s.t, json.Unmarshal([]byte(s.run("pool", "status", "-j", name)), &status))
+	return status.Pools[0].Info.Daemon.PID
+}
+
 // axeSource is the text of axe.
 func axeSource(t *testing.T) string {
 	t.Helper()
@@ -323,6 +336,8 @@ func TestActs(t *testing.T) {
 		t.Error(err)
 	}
 
+	p.allActions(s, pool, file)
+
 	// Keyboard alone: the first stop leads to the content.
 	p.open(s.url + "/")
 	p.do(chromedp.KeyEvent(kb.Tab))
@@ -338,6 +353,57 @@ func TestActs(t *testing.T) {
 
 	p.forged(s, pool, file)
 	second.outlives(s, pool)
+}
+
+// allActions does the other things that can be done, one after the other.
+func (p *tab) allActions(s *site, pool, file string) {
+	p.t.Helper()
+	volume := s.url + pool + "/volume?path=vm-100-disk-0.raw"
+	link := func(what string) { // of the first snapshot that offers it
+		p.t.Helper()
+		p.open(volume)
+		p.click(what)
+	}
+	link("roll back…")
+	p.click("Roll back")
+	p.sees("is what it shows now")
+	link("clone…")
+	p.do(chromedp.SendKeys(chromedp.CSS("#name"), "vm-300-disk-0.raw"+kb.Enter))
+	p.sees("would make the volume vm-300-disk-0.raw")
+	p.click("Clone")
+	p.sees("vm-300-disk-0.raw is a clone of")
+	p.open(s.url + pool + "/volume?path=vm-300-disk-0.raw")
+	p.click("Destroy…")
+	p.sees("would destroy")
+	p.click("Destroy")
+	p.sees("it is kept until")
+	p.open(s.url + pool + "/erase")
+	p.click("bring back…")
+	p.click("Bring back")
+	p.sees("is there again")
+	p.open(s.url + pool + "/erase")
+	p.click("Pause…")
+	p.click("Pause erasing")
+	p.sees("erase_paused is on")
+	p.do(chromedp.SendKeys(chromedp.CSS("#rate"), "33M"+kb.Enter))
+	p.sees("would erase at 33M per second")
+	p.click("Change the rate of erasing")
+	p.sees("erasing at 33M per second at most")
+	s.run("snapshot", file+"@last")
+	s.fill(file, 4)
+	s.run("destroy", "--now", file+"@last")
+	s.run("snapshot", file+"@last")
+	s.fill(file, 2)
+	s.run("destroy", "--now", file+"@last")
+	job := strings.Fields(s.run("erase", "status", "-H", "lab"))[0]
+	p.do(chromedp.SendKeys(chromedp.CSS("#first"), job+kb.Enter))
+	p.sees("would be erased before all others")
+	p.click("Erase first")
+	p.sees("is the first now")
+	p.open(s.url + pool + "/erase")
+	p.click("Resume…")
+	p.click("Resume erasing")
+	p.sees("erase_paused is off")
 }
 
 // forged has a page of another site send the form that would take a snapshot, in the browser that has logged in.
@@ -380,6 +446,9 @@ func (p *tab) outlives(s *site, pool string) {
 	p.sees("unmounted")
 	s.mount("spare")
 	p.awaits("second pool online", func(text string) bool { return strings.Count(text, "online") == 2 })
+	p.open(s.url + pool + "/")
+	must(p.t, syscall.Kill(s.daemon("lab"), syscall.SIGKILL))
+	p.sees("takeovers\n1")
 	at, err := url.Parse(s.url)
 	must(p.t, err)
 	must(p.t, s.web.Process.Kill())

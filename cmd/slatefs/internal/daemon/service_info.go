@@ -14,7 +14,7 @@ func (s *Service) Info() control.PoolInfo {
 	u := s.Pool.Usage()
 	i := control.PoolInfo{Usage: UsageOf(u), Reading: s.Pool.ReadOnly(), Asked: s.Now()}
 	if err := s.Pool.Failed(); err != nil {
-		i.Failed = err.Error()
+		i.Failed = show.ErrorText(err) // in one line
 	}
 	if !i.Reading {
 		e := s.Eraser.Stats()
