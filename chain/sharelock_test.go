@@ -73,7 +73,7 @@ func TestShareLockSleeps(t *testing.T) {
 			had.Store(true)
 			m.Unlock()
 		})
-		for !m.drains.Load() {
+		for !m.drains.Load() && !had.Load() {
 			runtime.Gosched()
 		}
 		wg.Go(func() {
