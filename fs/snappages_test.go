@@ -368,6 +368,9 @@ func TestDestroyFindsPages(t *testing.T) {
 	_, id, err := p.SnapLookup(chain.RootIno, "v@s")
 	must(t, err)
 	s.fs.pages.add(id)
+	if s.fs.givePagesUp(chain.SnapChange{Layer: id}, 1, nil); s.fs.pages.added(id) == 0 {
+		t.Fatal("after a close its destroy would not be told of")
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
