@@ -190,6 +190,14 @@ func TestAutosnapImporting(t *testing.T) {
 	}
 	b.at("10:00")
 	b.want("half made", "d/half.importing", "")
+	_, err := b.s.snapshot(t.Context(), control.Peer{}, control.SnapshotArgs{Objects: []control.Object{object("d@mine")}})
+	b.must(err)
+	if b.pool.HasSnapshot(ino["d/half.importing"], "mine") || !b.pool.HasSnapshot(ino["d/was"], "mine") {
+		t.Error("a snapshot of the directory is one of what an import makes, or not one of the others")
+	}
+	for _, name := range []string{"d/v", "d/named.importing", "d/copied.importing", "d/was"} {
+		b.must(b.pool.DestroySnapshots(chain.Req{}, ino[name], []string{"mine"}, chain.DestroyOptions{}))
+	}
 	for _, name := range []string{"d/v", "d/named.importing", "d/copied.importing", "d/was"} {
 		b.want("no import's", name, "29T10")
 		args := control.DestroyArgs{Object: object(name), Snapshots: true, Now: true, Half: true}
@@ -199,7 +207,7 @@ func TestAutosnapImporting(t *testing.T) {
 		b.want("no import's", name, "29T10")
 	}
 	b.must(b.pool.RemoveXattr(chain.Req{}, ino["d/half.importing"], control.HalfAttr))
-	_, err := b.s.rename(t.Context(), control.Peer{}, control.RenameArgs{Object: object("d/half.importing"), New: object("d/half")})
+	_, err = b.s.rename(t.Context(), control.Peer{}, control.RenameArgs{Object: object("d/half.importing"), New: object("d/half")})
 	b.must(err)
 	b.at("11:00")
 	b.want("whole", "d/half", "29T11")

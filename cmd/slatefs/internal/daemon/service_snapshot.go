@@ -39,7 +39,9 @@ func (s *Service) snapshot(ctx context.Context, who control.Peer, args control.S
 		}
 		before := len(vols)
 		err = s.eachVolume(ctx, a.Ino, args.Recursive, func(ino chain.Ino) error {
-			vols = append(vols, ino)
+			if !halfMade(s.Pool, path.Base(s.Pool.Path(ino)), ino) { // its snapshots are those of its images
+				vols = append(vols, ino)
+			}
 			return nil
 		})
 		if err != nil {
