@@ -27,7 +27,7 @@ type Plan struct {
 	// more than was asked: whole blocks, or whole sectors. One that would have many parts covers the beginning of it: Covers.
 	Off, Len int64
 	Fill     []Fill
-	InPlace  bool // a write that changes no map, in a volume whose map is durable: it may be written with RWF_DSYNC and needs no flush of its own then
+	InPlace  bool // a write that changes no map, in a volume whose map is durable: with RWF_DSYNC it needs no flush of its own
 	// Lane is where the plan is counted. Who makes plans on several threads gives those of each thread another one, so that they
 	// don't write to the same words of memory; any number is right. It stays as it is while the plan is open.
 	Lane uint8

@@ -80,9 +80,10 @@ func (m mapper) groups(bs *blockSpace, g, end int) int {
 		bs.mu.step(1)
 		n := bs.alloc.GroupCounts(g)
 		at := alloc.BlockID(g) * alloc.BlockID(bs.format.GroupBlocks)
-		for st, blocks := range map[alloc.State]int64{alloc.Clean: n.Clean, alloc.InUse: n.InUse, alloc.Claimed: n.Claimed, alloc.Meta: n.Meta} {
-			m.add(alloc.Run{Start: at, Len: min(blocks, 1)}, func(c *MapCell, _ int64) { fieldOf(st)(c, blocks*BlockSize) })
-		}
+		m.add(alloc.Run{Start: at, Len: 1}, func(c *MapCell, _ int64) {
+			c.Clean, c.Live = c.Clean+n.Clean*BlockSize, c.Live+n.InUse*BlockSize
+			c.Claimed, c.Meta = c.Claimed+n.Claimed*BlockSize, c.Meta+n.Meta*BlockSize
+		})
 	}
 	return g
 }

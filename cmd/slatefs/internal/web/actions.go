@@ -49,13 +49,13 @@ var actions = map[string]action{
 
 // askBody is the page on which somebody confirms an action.
 type askBody struct {
-	Do, Title        string
-	Lines            []string
-	Refused          string // why it would be refused
-	Path, Name, How  string
-	Hows             []choice
-	Seen, Back       string
-	Danger, WantName bool
+	Do, Title       string
+	Lines           []string
+	Refused         string // why it would be refused
+	Path, Name, How string
+	Hows            []choice
+	Seen, Back      string
+	Danger          bool
 }
 
 // choice is a way to destroy.

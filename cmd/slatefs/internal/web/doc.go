@@ -8,6 +8,8 @@
 //   - A page needs nothing from elsewhere, and no script: with one it is live (live.go).
 //   - Names are bytes: they are escaped for people by show.Escape, and for HTML by html/template. In forms and addresses they are
 //     as show.Escape makes them, which loses nothing.
-//   - A daemon that hangs costs its own part of a page, and 2 s once (ask.go).
+//   - A daemon that hangs costs its own part of a page, and 2 s once (ask.go). Visitors who ask the same have one answer, and a daemon has
+//     few questions of the page at a time (answers.go).
+//   - What is done is what was shown: a form has a mark of the chain as it was then.
 //   - What is kept in memory is bounded: sessions, samples of the last hour, listeners, what is read of a request.
 package web

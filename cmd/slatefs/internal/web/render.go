@@ -29,8 +29,7 @@ var views = template.Must(template.New("").Funcs(template.FuncMap{
 		}
 		return show.FormatSize(*p)
 	},
-	"span": show.FormatDuration,
-	"num":  func(f float64) string { return fmt.Sprintf("%.2f", f) },
+	"num": func(f float64) string { return fmt.Sprintf("%.2f", f) },
 	"clock": func(t *time.Time) string {
 		if t == nil {
 			return "-"
